@@ -1,0 +1,45 @@
+"""What plscp noticed about a request: in a refusal, a finding is the reason; otherwise it travels with the entry."""
+
+from typing import Any, NamedTuple
+
+
+class Finding(NamedTuple):
+    """One observation about a request, never holding text or identifiers that a device sent in `reason`.
+
+    Attributes:
+        code: kebab-case name from a closed list, e.g. ``missing-row``, ``study-not-started``.
+        reason: one printable ASCII line that says what is wrong and how it should look.
+        path: where: content item positions, 1-based, from the root (``3.2`` is the second child of the third
+            first-level item; empty is the root), or an attribute tag such as ``(0020,000D)``.
+        template: ``TID3108``, ``A.35.7.3``, ``C.17.3``, or empty.
+        row: row of that template's table, as in the standard, or empty.
+        refuse: True where this finding alone is enough to refuse the request.
+    """
+
+    code: str
+    reason: str
+    path: str = ""
+    template: str = ""
+    row: str = ""
+    refuse: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as published: members without a value are left out."""
+        return {name: value for name, value in self._asdict().items() if value not in ("", False)}
+
+    def comment(self, more: int = 0) -> str:
+        """The finding as an Error Comment (0000,0902): reason first, then place, then how many more; 64 characters at most.
+
+        Args:
+            more: how many further refusing findings there are.
+        """
+        head = (
+            f"{self.template} r{self.row} "
+            if self.template and self.row
+            else f"{self.template} "
+            if self.template
+            else ""
+        )
+        tail = (f" at {self.path}" if self.path else "") + (f" (+{more})" if more else "")
+        room = 64 - len(head) - len(tail)
+        return head + self.reason[: max(room, 0)] + tail

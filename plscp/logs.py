@@ -1,0 +1,77 @@
+"""Logging: one JSON line per event on a machine, a console line on a terminal; event names come from a closed list.
+
+No patient names or IDs at INFO or above: the opaque event id, request id or position instead.
+"""
+
+import logging
+import sys
+from typing import Any, Final, TextIO
+
+import structlog
+
+EVENTS: Final[dict[str, str]] = {
+    "listening": "the DICOM listener accepts associations",
+    "stopping": "the server was told to stop",
+    "stopped": "the server has ended",
+    "association-accepted": "an association was accepted",
+    "association-rejected": "an association was rejected, with result, source and reason",
+    "association-ended": "an association was released, aborted or lost",
+    "connection-closed": "a connection was closed before an association was made",
+    "request-answered": "an N-ACTION was answered with Success or Warning",
+    "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",
+    "answer-late": "the answer deadline passed before the store committed; the device got a failure",
+    "store-opened": "the event store is open for writing",
+    "store-failed": "the event store could not commit",
+    "store-fatal": "the event store cannot be trusted any more; the server ends",
+    "registry-loaded": "the registry was rebuilt from the event store",
+    "registry-changed": "patients, admissions or studies changed",
+    "registry-file-refused": "the registry file, or a change in it, was not taken",
+    "settings-warning": "a setting is legal but probably not meant",
+    "relay-started": "the relay process was started",
+    "relay-status": "what the relay reports",
+    "relay-stopped": "the relay process ended",
+    "relay-topic-waits": "a topic refuses; it waits and the others go on",
+    "relay-record-reduced": "a record was larger than its topic takes and was published reduced",
+    "http-listening": "the HTTP listener accepts requests",
+    "internal-error": "a defect: please report it with this line",
+}
+"""Every event name that plscp logs, and what it means."""
+
+
+class UnknownEventError(ValueError):
+    """An event name that is not on the closed list: a defect that the tests find."""
+
+
+def _closed_list(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    if event.get("event") not in EVENTS:
+        raise UnknownEventError(str(event.get("event")))
+    return event
+
+
+def configure(*, level: str = "info", stream: TextIO | None = None, json: bool | None = None) -> None:
+    """Set up logging for the process.
+
+    Args:
+        level: debug, info, warning or error.
+        stream: where lines go; standard error by default.
+        json: True for JSON lines, False for the console style; by default JSON unless the stream is a terminal.
+    """
+    out = stream or sys.stderr
+    as_json = not out.isatty() if json is None else json
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[
+            _closed_list,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(file=out),
+        cache_logger_on_first_use=False,
+    )
+
+
+log: Final = structlog.get_logger()
+"""The logger of every room: ``log.info("association-accepted", association=..., ...)``."""

@@ -1,0 +1,158 @@
+"""What goes into a matching decision and what comes out (contracts section 3). Values only: no clocks, no I/O."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from plscp.findings import Finding
+from plscp.templates.request import Identifiers
+
+
+class Instant(NamedTuple):
+    """A DT resolved to UTC, with the text as sent kept beside it (contracts section 3, Time).
+
+    Attributes:
+        text: as sent.
+        earliest, latest: UTC; they differ by the precision sent: a DT to the minute is its whole minute.
+        basis: whose offset was used: ``own``, ``request``, ``device`` or ``server``.
+    """
+
+    text: str
+    earliest: datetime
+    latest: datetime
+    basis: Literal["own", "request", "device", "server"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`[matching]`, with the sending device's overrides already applied."""
+
+    close_grace: timedelta = timedelta(minutes=30)
+    clock_tolerance: timedelta = timedelta(minutes=2)
+    room_turnover: timedelta = timedelta(minutes=15)
+    place_match_max_age: timedelta = timedelta(hours=12)
+    synchronization_frame_of_reference_uid: str = "1.2.840.10008.15.1.1"
+    patient_id_issuer: str = ""
+    patient_mismatch: Literal["refuse", "log"] = "refuse"
+    study_id_mismatch: Literal["refuse", "log"] = "log"
+    location_mismatch: Literal["refuse", "log"] = "log"
+    name_mismatch: Literal["refuse", "log"] = "log"
+    placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """`[devices.<calling AE title>]`: who sends.
+
+    Attributes:
+        locations: the device's configured locations, by the name of their `[locations]` table.
+        patient_id_issuer: goes before the policy's.
+    """
+
+    ae_title: str
+    locations: tuple[str, ...] = ()
+    patient_id_issuer: str = ""
+    times: Literal["trusted", "untrusted"] = "trusted"
+    coerce_by_location: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One allowed operator: a code, when and where it is valid (empty: always, everywhere)."""
+
+    value: str
+    scheme: str
+    locations: tuple[str, ...] = ()
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything a Procedural Event decision depends on, but for the registry.
+
+    Attributes:
+        times: of the first-level entries, in order.
+        arrival: UTC, when the request's last byte was read.
+        clock_difference: the device's estimated clock difference (arrival minus latest DateTime, the smallest of the
+            last hour), or None where it is not known.
+    """
+
+    given: Identifiers
+    device: Device
+    policy: Policy
+    times: Sequence[Instant]
+    arrival: datetime
+    clock_difference: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubstanceQuestion:
+    """Everything a Substance Administration decision depends on, but for the registry."""
+
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_name: str
+    admission_id: str
+    issuer_of_admission_id: str
+    operators: Sequence[tuple[str, str]]
+    device: Device
+    policy: Policy
+    time: Instant
+    arrival: datetime
+    allowed: Sequence[Operator] | None = None  # None: any
+
+
+class Candidate(NamedTuple):
+    """A study or patient that was considered, and why it was not taken (empty for the one that was)."""
+
+    what: str
+    why_not: str
+
+
+@dataclass(slots=True)
+class Decision:
+    """Where the request belongs, with its explanation.
+
+    Attributes:
+        status: 0000, B101, B102, B104; or C101, C103, C104, C110, C10E.
+        rule: ``1`` to ``7``, ``2a``; for administrations ``patient``, ``admission``, ``accession``; empty where none found.
+        warnings: every warning that applies, B102 before B104 before B101.
+        study_instance_uid: of the study found (procedural events).
+        study_id, accession_number: as the registry has them, or empty.
+        patient_id, issuer: the current ones of the patient found; never empty when the status is Success or Warning.
+        patient_key: `issuer|patient id` as first seen, kept through ID changes: partition key of administrations.
+        given, found: identifiers by name, only those with a value.
+        registry_position: R.
+        comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
+    """
+
+    status: int
+    rule: str = ""
+    warnings: tuple[int, ...] = ()
+    study_instance_uid: str = ""
+    study_id: str = ""
+    accession_number: str = ""
+    location: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    patient_key: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict)
+    candidates: Sequence[Candidate] = ()
+    findings: Sequence[Finding] = ()
+    registry_position: int = 0
+    comment: str = ""
+
+    def explanation(self) -> dict[str, Any]:
+        """The published ``match`` object."""
+        return {
+            "rule": self.rule,
+            "status": f"{self.status:04X}",
+            "warnings": [f"{w:04X}" for w in self.warnings],
+            "given": dict(self.given),
+            "found": dict(self.found),
+            "candidates": [{"what": c.what, "why_not": c.why_not} for c in self.candidates],
+            "registry_position": self.registry_position,
+        }

@@ -1,0 +1,315 @@
+"""The event store as the other rooms see it: drafts go in, results come out, events are read by position.
+
+One mechanism carries everything: a *draft* is submitted, the one writer takes it inside a transaction that holds the head,
+and its result is delivered after the transaction is committed and synced. A draft whose decision was made on an older
+registry comes back as `Stale`, is decided again and is submitted again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+from plscp.errors import StoreError
+
+Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
+
+
+@dataclass(slots=True)
+class EntryDraft:
+    """One log entry or administration of a request, before it has a position.
+
+    Attributes:
+        index: 0-based, among the first-level entries of its request.
+        type: CloudEvents type, e.g. ``org.plscp.procedure-log.entry.v1``.
+        occurred: ISO 8601 UTC with milliseconds and Z: when it occurred (CloudEvents time).
+        observation_uid: Observation UID (0040,A171) or empty.
+        content: SHA-256 of the entry's canonical content (32 bytes).
+        likeness: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
+        data: JSON members of the typed entry without braces, e.g. ``b'"occurred":{...},"entry":{...}'``; no ``findings``.
+        findings: JSON members of the findings array without brackets; the writer appends its own.
+    """
+
+    index: int
+    type: str
+    occurred: str
+    observation_uid: str
+    content: bytes
+    likeness: bytes
+    data: bytes
+    findings: bytes = b""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """A decision to log: where, and what the answer is.
+
+    Attributes:
+        status: 0000, B101, B102 or B104.
+        topic, key: where its entries are published; key is the partition key.
+        study_instance_uid: empty for administrations.
+        patient_id, issuer: under which it stands.
+        context: JSON members (no braces) common to the request's entries: study, patient, match, sender, inherited context.
+        comment: Error Comment for a warning.
+    """
+
+    status: int
+    topic: Topic
+    key: str
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    context: bytes
+    comment: str = ""
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A decision to refuse, from step 5 of the checks on: kept in quarantine.
+
+    Attributes:
+        status: the failure status.
+        outcome: what makes this refusal differ from another of the same identity: published once each. Status and
+            first finding, e.g. ``C102 TID3108 r4 3.2``.
+        data: JSON members of the refusal record (status, comment, findings, sender, ...), without braces.
+        comment: Error Comment.
+        content_refused: True for steps 5 to 7: the content itself is at fault, so its entries are not looked up.
+    """
+
+    status: int
+    outcome: str
+    data: bytes
+    comment: str
+    content_refused: bool
+
+
+@dataclass(slots=True)
+class RequestDraft:
+    """One N-ACTION request from step 5 on, with its decision.
+
+    Attributes:
+        request_id: 32 hex digits, unique; the stem of each entry's event id.
+        identity: SHA-256 (contracts section 1), 32 bytes.
+        arrival: microseconds since the epoch, UTC.
+        raw: the encoded data set as received; may be cut (64 KiB) with `raw_length` and `raw_digest` of the whole.
+        registry_position: R, the registry's position on which `decision` was made.
+        done: called once, by the store's deliver function, after the commit or failure.
+    """
+
+    request_id: str
+    identity: bytes
+    sop_class: str
+    calling_ae: str
+    address: str
+    association: str
+    message_id: int
+    transfer_syntax: str
+    arrival: int
+    raw: bytes
+    entries: Sequence[EntryDraft]
+    decision: Accepted | Rejected
+    registry_position: int
+    done: "Callable[[Result], None]"
+    raw_length: int = -1
+    raw_digest: bytes = b""
+
+
+class RegistryRecord(NamedTuple):
+    """One change of patients, admissions, studies, locations or operators.
+
+    Attributes:
+        change: the change as a JSON object: what the registry projection applies, and nothing else decides.
+        topic: where it is published, or None for changes that are kept but not published.
+        key: partition key.
+        type: CloudEvents type, e.g. ``org.plscp.study.opened.v1``.
+        subject: CloudEvents subject.
+    """
+
+    change: dict[str, Any]
+    topic: Topic | None
+    key: str
+    type: str
+    subject: str
+
+
+@dataclass(slots=True)
+class RegistryDraft:
+    """Registry changes that stand or fall together, planned on the registry as of `registry_position`.
+
+    Attributes:
+        time: microseconds since the epoch, UTC.
+        source: who said so: ``file``, ``http``, ``server``, later feeds.
+    """
+
+    records: Sequence[RegistryRecord]
+    registry_position: int
+    time: int
+    source: str
+    done: "Callable[[Result], None]"
+
+
+@dataclass(slots=True)
+class Delivered:
+    """The answers to these requests are known to have arrived; stored lazily, with a later commit. No result."""
+
+    request_ids: Sequence[str]
+
+
+class Stored(NamedTuple):
+    """The draft is committed and synced.
+
+    Attributes:
+        outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already);
+            ``refused`` (in quarantine); ``changed`` (registry).
+        request_id: of the request under which it stands: for a retry the stored one.
+        status, comment: the answer to send. For ``known``: 0000.
+        study_instance_uid, patient_id, issuer: for the Action Reply; as stored, not yet followed through merges.
+        position: of the last event appended, or of the stored request; 0 where nothing has one.
+        entries: how many entries were added.
+    """
+
+    outcome: Literal["added", "retry", "known", "refused", "changed"]
+    request_id: str
+    status: int
+    comment: str
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    position: int
+    entries: int
+
+
+class Stale(NamedTuple):
+    """Nothing was kept: the registry has changed since the decision. Catch up to `registry_position`, decide again."""
+
+    registry_position: int
+
+
+class Failed(NamedTuple):
+    """Nothing was kept."""
+
+    error: StoreError
+
+
+Result = Stored | Stale | Failed
+Draft = RequestDraft | RegistryDraft | Delivered
+
+
+class StoredEvent(NamedTuple):
+    """One position of the store.
+
+    Attributes:
+        kind: ``entry``, ``registry`` or ``refusal`` (later: ``correction``, ``expunged``).
+        payload: the record's complete JSON value, as published (position and event id included).
+        change: for ``registry``: the change as JSON text, else None.
+    """
+
+    position: int
+    kind: str
+    event_id: str
+    request_id: str
+    topic: str | None
+    key: str
+    type: str
+    subject: str
+    occurred: str
+    recorded: str
+    payload: bytes
+    change: str | None
+
+
+class QuarantineItem(NamedTuple):
+    """One refused identity.
+
+    Attributes:
+        id: first 16 hex digits of the identity: what people type.
+        outcomes: each different outcome with its status, comment, JSON data, first time and position, oldest first.
+        closed_position: of the later acceptance, or None while open.
+    """
+
+    id: str
+    identity: bytes
+    calling_ae: str
+    address: str
+    sop_class: str
+    transfer_syntax: str
+    first_time: int
+    last_time: int
+    times: int
+    raw: bytes
+    raw_length: int
+    outcomes: Sequence[dict[str, Any]]
+    closed_position: int | None
+
+
+@dataclass(slots=True)
+class Filter:
+    """What to read: events after a position, optionally of one study."""
+
+    after: int = 0
+    limit: int = 1000
+    study_instance_uid: str = ""
+    kinds: Sequence[str] = field(default_factory=tuple)
+
+
+class EventStore(Protocol):
+    """The port. Every adapter runs tests/store/contract.py."""
+
+    store_id: str
+
+    def submit(self, draft: Draft) -> None:
+        """Queue a draft; its `done` is called exactly once. A full queue or a closed store: `done(Failed(...))` at once."""
+        ...
+
+    def head(self) -> tuple[int, int]:
+        """(position of the last event, position of the last registry change); 0 where there is none."""
+        ...
+
+    def read(self, which: Filter) -> list[StoredEvent]:
+        """Events in order of position; safe from any thread."""
+        ...
+
+    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Registry changes after a position: (position, time in microseconds, change), in order."""
+        ...
+
+    def activity(self, since: int) -> Iterator[tuple[str, int]]:
+        """(Study Instance UID, microseconds of its last accepted entry's arrival) for studies with entries since then."""
+        ...
+
+    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
+        """(calling AE title, arrival, latest occurred) in microseconds of accepted requests since then: clock differences."""
+        ...
+
+    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+        """Quarantine items, newest first."""
+        ...
+
+    def quarantine_item(self, item_id: str) -> QuarantineItem | None:
+        """One item by its id or a unique prefix of its identity in hex."""
+        ...
+
+    def probe(self) -> None:
+        """Raises StoreError when the store does not answer (readiness)."""
+        ...
+
+    def alive(self) -> bool:
+        """Whether the writer turns (liveness)."""
+        ...
+
+    def disk_free(self) -> int | None:
+        """Bytes free where the store lives, or None where that means nothing."""
+        ...
+
+    def close(self) -> None:
+        """Finish what is queued, deliver every result, close. Safe to call twice."""
+        ...
+
+
+Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]
+"""How results reach their owners: called once per batch, on the writer's thread."""
+
+
+def deliver_directly(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+    """Call each `done` on the writer's thread."""
+    for done, result in batch:
+        done(result)

@@ -1,0 +1,91 @@
+"""Content items as plscp holds them: what the reader makes from bytes and the templates are matched against (PS3.3 C.17.3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class RawElement(NamedTuple):
+    """An element that plscp does not interpret, kept whole so that nothing a device sent is dropped.
+
+    Attributes:
+        tag: group and element as one int.
+        vr: as sent, or from the dictionary for implicit VR, or ``UN``.
+        value: text for text VRs, the list of items for SQ, the padded bytes in little endian otherwise.
+    """
+
+    tag: int
+    vr: str
+    value: "str | bytes | Sequence[Sequence[RawElement]]"
+
+
+class Code(NamedTuple):
+    """A coded concept as sent (PS3.3 Table 8.8-1). Compare by value and scheme, never by meaning (PS3.16 6.1.8).
+
+    Attributes:
+        value: Code Value, Long Code Value or URN Code Value, whichever was sent.
+        scheme: Coding Scheme Designator, empty only with a URN Code Value.
+        other: the other elements of the code item, kept whole.
+    """
+
+    value: str
+    scheme: str
+    meaning: str = ""
+    version: str = ""
+    other: Sequence[RawElement] = ()
+
+
+class Numeric(NamedTuple):
+    """The value of a NUM item: the DS as sent, beside its unit. Zero items of Measured Value Sequence: `text` is None.
+
+    Attributes:
+        text: Numeric Value (0040,A30A) as sent without padding, or None where the value is missing.
+        units: Measurement Units Code Sequence (0040,08EA), or None.
+        qualifier: Numeric Value Qualifier Code Sequence (0040,A301), or None.
+        other: further elements of the measured value item (floating point, rational), kept whole.
+    """
+
+    text: str | None
+    units: Code | None = None
+    qualifier: Code | None = None
+    other: Sequence[RawElement] = ()
+
+
+class Reference(NamedTuple):
+    """The value of a COMPOSITE, IMAGE or WAVEFORM item: its Referenced SOP Sequence item."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    other: Sequence[RawElement] = ()
+
+
+Value = str | Code | Numeric | Reference | None
+"""TEXT, DATETIME, DATE, TIME, PNAME, UIDREF: str as sent without padding; CONTAINER: Continuity Of Content."""
+
+
+@dataclass(slots=True)
+class ContentItem:
+    """One content item with its children, by value.
+
+    Attributes:
+        relationship: Relationship Type (0040,A010) to its parent; empty on the root.
+        value_type: Value Type (0040,A040).
+        concept: Concept Name Code Sequence (0040,A043), or None.
+        observation_datetime: (0040,A032) as sent, or empty.
+        observation_uid: (0040,A171), or empty.
+        template: (0040,DB00) of a CONTAINER's Content Template Sequence, or empty.
+        digest: SHA-256 input of this item in canonical form (contracts section 1): bytes, equal for equal content in
+            whatever transfer syntax or character set. Filled for first-level items only.
+        other: elements that have no place above, kept whole.
+    """
+
+    relationship: str
+    value_type: str
+    concept: Code | None
+    value: Value
+    children: "list[ContentItem]" = field(default_factory=list)
+    observation_datetime: str = ""
+    observation_uid: str = ""
+    template: str = ""
+    digest: bytes = b""
+    other: Sequence[RawElement] = ()

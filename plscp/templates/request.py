@@ -1,0 +1,110 @@
+"""The typed form of a request's Action Information: what the templates room hands to the service (Tables P.2-2 and P.3-2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plscp.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a data set may be at most; past it: 0213H for length, C102 or 0115H for shape (contracts section 2, step 5)."""
+
+    data_set: int = 1 << 20
+    depth: int = 32
+    elements: int = 20_000
+    value: int = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Identifiers:
+    """The identifiers that a Procedural Event request gives: without padding, empty where not given (P.2.2.1.1)."""
+
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    issuer_of_patient_id: str = ""
+    study_id: str = ""
+    performed_location: str = ""
+    synchronization_frame_of_reference_uid: str = ""
+
+
+@dataclass(slots=True)
+class TypedEntry:
+    """One first-level entry, checked and typed.
+
+    Attributes:
+        index: 0-based among the root's CONTAINS children.
+        kind: the discriminator consumers see, e.g. ``drug_administered``; ``untyped`` for templates not typed yet.
+        template: ``3106``; ``3001`` for the direct rows; empty where none matched.
+        observation_datetime: (0040,A032) as sent: DT text.
+        observation_uid: (0040,A171), or empty.
+        content: SHA-256 of the canonical content.
+        likeness: SHA-256 of (DateTime as sent, concept, value).
+        json: the entry as a JSON object (bytes): kind, template and fields.
+        findings: about this entry.
+    """
+
+    index: int
+    kind: str
+    template: str
+    observation_datetime: str
+    observation_uid: str
+    content: bytes
+    likeness: bytes
+    json: bytes
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(slots=True)
+class ProcedureLogRequest:
+    """A Procedural Event request that passed steps 5 to 7.
+
+    Attributes:
+        timezone_offset: Timezone Offset From UTC (0008,0201) as sent, or empty.
+        character_set: Specific Character Set (0008,0005) as sent, values joined by backslash, or empty.
+        context: JSON members without braces of what every entry inherits from the root:
+            ``"context":{"observers":[...],"procedure":{...},"room":...,"equipment":[...],"other":[...]}``.
+        findings: about the request as a whole.
+    """
+
+    identifiers: Identifiers
+    timezone_offset: str
+    character_set: str
+    entries: list[TypedEntry]
+    context: bytes
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class SubstanceAdministration:
+    """A Substance Administration request that passed steps 5 to 7 (Table P.3-2).
+
+    Attributes:
+        operators: (code value, coding scheme designator) of each item of Operator Identification Sequence.
+        entry: the one administration as an entry of index 0, kind ``substance_administered``.
+    """
+
+    patient_id: str
+    issuer_of_patient_id: str
+    patient_name: str
+    admission_id: str
+    issuer_of_admission_id: str
+    operators: Sequence[tuple[str, str]]
+    timezone_offset: str
+    character_set: str
+    entry: TypedEntry
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A data set that passed step 5: its identity is known, nothing else is judged yet.
+
+    Attributes:
+        identity: SHA-256 over calling AE title, SOP Class and canonical content (contracts section 1).
+        dataset: the reader's own form; only the templates room looks inside.
+    """
+
+    identity: bytes
+    dataset: Any
