@@ -1,0 +1,283 @@
+"""The N-ACTION handler: the table of contents of the program. It holds no rules of its own (contracts section 2).
+
+The same object serves our acceptor, through `begin` and `heard`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from datetime import UTC, datetime
+from typing import Any
+
+from plscp.errors import Refused
+from plscp.findings import Finding
+from plscp.logs import log
+from plscp.matching.model import Decision
+from plscp.network.answer import Encodable, Status
+from plscp.service import checks, fragments, outcomes
+from plscp.service.clock import ClockDifferences
+from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.service.profile import Profiles
+from plscp.service.reading import Answer, Counters, NoCounters, Pending, Reading
+from plscp.service.reply import ActionReply
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
+from plscp.store.port import (
+    Accepted,
+    Delivered,
+    EventStore,
+    Failed,
+    Rejected,
+    RequestDraft,
+    Result,
+    Stale,
+    Stored,
+)
+from plscp.templates.request import Bounds
+
+
+class Handlers:
+    """Answers N-ACTION requests of both SOP Classes.
+
+    Args:
+        store: where requests go; nothing is answered Success before it says so.
+        keeper: the registry.
+        profiles: from a calling AE title to how it is treated.
+        bounds: of a data set (step 5).
+        answer_deadline: seconds after which a device gets a failure although the store has not answered.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        keeper: RegistryKeeper,
+        profiles: Profiles,
+        *,
+        bounds: Bounds | None = None,
+        counters: Counters | None = None,
+        answer_deadline: float = 10.0,
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._profiles = profiles
+        self._counters = counters or NoCounters()
+        self._deadline = answer_deadline
+        self._reading = Reading(keeper, bounds or Bounds(), self._counters)
+
+    # --- the acceptor's side -----------------------------------------------------------------------------------------
+
+    def begin(self, event: Any) -> "Answer | asyncio.Future[Answer]":
+        """Start on a request; on our acceptor, in its event loop.
+
+        Args:
+            event: as pynetdicom's `evt.Event` for N-ACTION.
+
+        Returns:
+            (status, Action Reply), or a future of it that is resolved after the commit or at the answer deadline.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answer] = loop.create_future()
+        timer: list[asyncio.TimerHandle] = []
+
+        def resolve(answer: Answer) -> None:
+            if timer:
+                timer[0].cancel()
+            if not future.done():
+                future.set_result(answer)
+
+        pending = self._start(event, resolve)
+        if future.done():
+            return future.result()
+        timer.append(loop.call_later(self._deadline, self._late, pending))
+        return future
+
+    @property
+    def clocks(self) -> ClockDifferences:
+        """Each device's estimated clock difference."""
+        return self._reading.clocks
+
+    def heard(self, receipts: Sequence[object]) -> None:
+        """The answers with these receipts are known to have arrived (contracts section 1)."""
+        self._store.submit(Delivered([str(receipt) for receipt in receipts]))
+
+    def answer(self, event: Any) -> Answer:
+        """Answer a request from any thread but the event loop's; blocks until the commit or the answer deadline."""
+        future: ThreadFuture[Answer] = ThreadFuture()
+
+        def resolve(answer: Answer) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        pending = self._start(event, resolve)
+        try:
+            return future.result(self._deadline)
+        except TimeoutError:
+            self._late(pending)
+            return future.result()
+
+    # --- the steps ---
+
+    def _start(self, event: Any, resolve: Callable[[Answer], None]) -> Pending:
+        """Steps 1 to 9, then hand over to the store."""
+        calling_ae = str(event.assoc.requestor.ae_title).strip()
+        profile = self._profiles(calling_ae)
+        location = profile.device.locations[0] if len(profile.device.locations) == 1 else ""
+        pending = Pending(
+            event=event,
+            profile=profile,
+            sop_class=str(event.context.abstract_syntax),
+            calling_ae=calling_ae,
+            sent_by=fragments.sender(calling_ae, location, str(event.assoc.requestor.address)),
+            arrival=event.timestamp if event.timestamp.tzinfo else event.timestamp.astimezone(UTC),
+            resolve=resolve,
+        )
+        try:
+            noticed = checks.command(event.request, pending.sop_class, profile)  # steps 1 to 4
+        except Refused as refused:
+            self._finish(pending, outcomes.failure(refused), refused.findings)
+            return pending
+        if noticed is not None:
+            pending.noticed.append(noticed)
+        try:
+            self._reading.read(pending)  # steps 5 to 7
+        except Refused as refused:
+            pending.refused = refused
+            if not pending.identity:
+                pending.identity = pending.identity_of_bytes()
+        pending.request_id = f"{now_us():016x}{os.urandom(8).hex()}"
+        self._submit(pending)
+        return pending
+
+    # --- deciding and storing ----------------------------------------------------------------------------------------
+
+    def _submit(self, pending: Pending) -> None:
+        """Decide on the registry as it is now and hand the request to the store (steps 8 to 10)."""
+        event = pending.event
+        decision, position = self._decide(pending)
+        truncated = getattr(event.request, "truncated_length", None)
+        self._store.submit(
+            RequestDraft(
+                request_id=pending.request_id,
+                identity=pending.identity,
+                sop_class=pending.sop_class,
+                calling_ae=pending.calling_ae,
+                address=str(event.assoc.requestor.address),
+                association=str(getattr(event.assoc, "id", "")),
+                message_id=int(event.message_id or 0),
+                transfer_syntax=str(event.context.transfer_syntax),
+                arrival=int(pending.arrival.timestamp() * 1_000_000),
+                raw=pending.raw,
+                entries=pending.entries,
+                decision=decision,
+                registry_position=position,
+                done=lambda result: self._done(pending, result),
+                raw_length=truncated or len(pending.raw),
+                raw_digest=getattr(event.request, "truncated_digest", b"") or b"",
+            )
+        )
+
+    def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int]:
+        if pending.refused is not None or pending.decide is None:
+            refused = pending.refused or Refused(0x0110)
+            comment = outcomes.comment(refused)
+            return self._rejected(pending, refused.status, comment, refused.findings, None), 1 << 62
+        with self._keeper.lock:
+            decision, inherited = pending.decide()
+        self._counters.matched(decision.rule, decision.status)
+        noticed = [*pending.noticed, *decision.findings]
+        if not STATUSES[decision.status].performed:
+            rejected = self._rejected(pending, decision.status, decision.comment, noticed, decision)
+            return rejected, decision.registry_position
+        if noticed:
+            extra = fragments.findings(noticed)
+            for drafted, typed in zip(pending.entries, pending.typed(), strict=True):
+                own = fragments.findings(typed.findings)
+                drafted.findings = own + b"," + extra if own else extra
+        procedural = pending.sop_class == PROCEDURAL_EVENT_LOGGING
+        accepted = Accepted(
+            status=decision.status,
+            topic="procedure-log" if procedural else "medication-administration",
+            key=decision.study_instance_uid if procedural else decision.patient_key,
+            study_instance_uid=decision.study_instance_uid,
+            patient_id=decision.patient_id,
+            issuer=decision.issuer,
+            context=fragments.context(decision, pending.sent_by, inherited),
+            comment=decision.comment,
+        )
+        return accepted, decision.registry_position
+
+    def _rejected(
+        self, pending: Pending, status: int, comment: str, these: Sequence[Finding], decision: Decision | None
+    ) -> Rejected:
+        return Rejected(
+            status=status,
+            outcome=f"{status:04X} {comment}",
+            data=fragments.refusal(
+                status, comment, these, sent_by=pending.sent_by, sop_class=pending.sop_class, decision=decision
+            ),
+            comment=comment,
+            content_refused=decision is None,
+        )
+
+    def _done(self, pending: Pending, result: Result) -> None:
+        """The store has spoken."""
+        match result:
+            case Stale():
+                self._keeper.catch_up()
+                self._submit(pending)
+            case Failed(error):
+                self._finish(pending, outcomes.store_failure(pending.sop_class, error), ())
+            case Stored():
+                self._stored(pending, result)
+
+    def _stored(self, pending: Pending, stored: Stored) -> None:
+        info = STATUSES[stored.status]
+        if not info.performed:
+            refused = pending.refused
+            status = outcomes.failure(refused) if refused else Status(stored.status)
+            if info.comment:
+                status.comment = stored.comment
+            self._finish(pending, status, refused.findings if refused else ())
+            return
+        status = Status(stored.status)
+        status.receipt = stored.request_id
+        if info.comment:
+            status.comment = stored.comment
+        reply = None
+        with self._keeper.lock:
+            registry = self._keeper.registry
+            if stored.outcome == "added" and stored.study_instance_uid:
+                registry.touch(stored.study_instance_uid, int(pending.arrival.timestamp() * 1_000_000))
+            if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
+                patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer)
+                character_set = pending.content.character_set if pending.content else ""
+                reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
+        self._finish(pending, status, (), reply, stored)
+
+    def _late(self, pending: Pending) -> None:
+        """The answer deadline has passed: the device gets a failure, and identity makes its repeat harmless."""
+        if not pending.answered:
+            log.warning("answer-late", calling_ae=pending.calling_ae, request_id=pending.request_id)
+            self._finish(pending, outcomes.not_done(pending.sop_class, "answer-deadline"), ())
+
+    def _finish(
+        self,
+        pending: Pending,
+        status: Status,
+        these: Sequence[Finding],
+        reply: Encodable | None = None,
+        stored: Stored | None = None,
+    ) -> None:
+        if pending.answered:
+            return
+        pending.answered = True
+        seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
+        self._counters.answered(pending.sop_class, int(status), seconds)
+        about = {"calling_ae": pending.calling_ae, "request_id": pending.request_id, "status": f"{int(status):04X}"}
+        if STATUSES[int(status)].performed:
+            position = stored.position if stored else None
+            log.debug("request-answered", **about, position=position, association=pending.association())
+        else:
+            reasons = [f.as_json() for f in these[:20]]
+            log.info("request-refused", **about, association=pending.association(), comment=status.comment, why=reasons)
+        pending.resolve((status, reply))

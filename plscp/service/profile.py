@@ -1,0 +1,33 @@
+"""What the service needs to know of a sending device: `[devices.<AE>]` with the defaults of `[matching]` applied."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from plscp.matching.model import Device, Operator, Policy
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+
+BOTH = frozenset({PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How one calling AE title is treated.
+
+    Attributes:
+        strict: `validation = "strict"` (contracts section 2).
+        sop_classes: SOP Class UIDs the device may use (step 4).
+        zone, server_zone: IANA time zone names; the device's may be None.
+        operators: who may add to the MAR, or None for anyone (step 9).
+    """
+
+    device: Device
+    policy: Policy = field(default_factory=Policy)
+    strict: bool = False
+    sop_classes: frozenset[str] = BOTH
+    zone: str | None = None
+    server_zone: str = "UTC"
+    operators: Sequence[Operator] | None = None
+
+
+Profiles = Callable[[str], Profile]
+"""From a calling AE title to its profile."""

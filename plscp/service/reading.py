@@ -1,0 +1,229 @@
+"""Steps 5 to 7 of contracts section 2: from encoded bytes to entries and the question where they belong."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, Protocol
+
+from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
+from plscp.findings import Finding
+from plscp.matching import rules, substance
+from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
+from plscp.matching.times import instant
+from plscp.network.answer import Encodable, Status
+from plscp.service import checks, fragments
+from plscp.service.clock import ClockDifferences
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.profile import Profile
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.store.port import EntryDraft
+from plscp.templates import action
+from plscp.templates.reader import decode
+from plscp.templates.request import Bounds, ProcedureLogRequest, SubstanceAdministration, TypedEntry
+
+Answer = tuple[Status, Encodable | None]
+
+ENTRY: Final = "org.plscp.procedure-log.entry.v1"
+ADMINISTRATION: Final = "org.plscp.medication-administration.v1"
+KEPT_OF_TOO_LONG: Final = 64 * 1024
+
+
+class Counters(Protocol):
+    """What the service counts; every method must be cheap."""
+
+    def answered(self, sop_class: str, status: int, seconds: float) -> None:
+        """A request was answered, so long after its last byte."""
+
+    def noticed(self, finding: Finding) -> None:
+        """A finding was made."""
+
+    def matched(self, rule: str, result: int) -> None:
+        """A decision was made."""
+
+
+class NoCounters:
+    """Counts nothing."""
+
+    def answered(self, sop_class: str, status: int, seconds: float) -> None:
+        """Nothing."""
+
+    def noticed(self, finding: Finding) -> None:
+        """Nothing."""
+
+    def matched(self, rule: str, result: int) -> None:
+        """Nothing."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """One request between its last byte and its answer."""
+
+    event: Any
+    profile: Profile
+    sop_class: str
+    calling_ae: str
+    sent_by: bytes
+    arrival: datetime
+    resolve: Callable[[Answer], None]
+    identity: bytes = b""
+    raw: bytes = b""
+    noticed: list[Finding] = field(default_factory=list)
+    content: ProcedureLogRequest | SubstanceAdministration | None = None
+    entries: Sequence[EntryDraft] = ()
+    decide: Callable[[], tuple[Decision, bytes]] | None = None
+    refused: Refused | None = None
+    answered: bool = False
+    request_id: str = ""
+
+    def typed(self) -> Sequence[TypedEntry]:
+        """The entries as the templates made them, in the order of `entries`."""
+        if isinstance(self.content, ProcedureLogRequest):
+            return self.content.entries
+        return [self.content.entry] if self.content is not None else []
+
+    def association(self) -> str:
+        """The association's id, for logs."""
+        return str(getattr(self.event.assoc, "id", ""))
+
+    def identity_of_bytes(self) -> bytes:
+        """Identity of what does not decode: its bytes, or the digest of what was too long to keep."""
+        content = getattr(self.event.request, "truncated_digest", b"") or self.raw
+        parts = (b"bytes", self.calling_ae.encode(), self.sop_class.encode(), bytes(content))
+        return sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
+
+
+class Reading:
+    """Reads requests: the templates room's work, the times, and the question for the matching room.
+
+    Attributes:
+        clocks: each device's estimated clock difference.
+    """
+
+    def __init__(self, keeper: RegistryKeeper, bounds: Bounds, counters: Counters) -> None:
+        self._keeper = keeper
+        self._bounds = bounds
+        self._counters = counters
+        self.clocks = ClockDifferences()
+
+    def read(self, pending: Pending) -> None:
+        """Steps 5 to 7: data set, attributes, templates; leaves the entries and how to decide on them.
+
+        Raises:
+            Refused: with the status of the first check that fails.
+        """
+        request = pending.event.request
+        try:
+            pending.raw = checks.data_set(request)
+        except Refused:
+            pending.raw = bytes(getattr(request, "raw", b"") or b"")[:KEPT_OF_TOO_LONG]
+            raise
+        decoded = decode(
+            pending.raw,
+            str(pending.event.context.transfer_syntax),
+            calling_ae=pending.calling_ae,
+            sop_class=pending.sop_class,
+            bounds=self._bounds,
+        )
+        pending.identity = decoded.identity
+        if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
+            self._procedural(pending, action.procedural(decoded, strict=pending.profile.strict))
+        else:
+            self._substance(pending, action.substance(decoded, strict=pending.profile.strict))
+
+    def _instant(self, pending: Pending, text: str, offset: str) -> Instant:
+        return instant(
+            text,
+            request_offset=offset,
+            device_zone=pending.profile.zone,
+            server_zone=pending.profile.server_zone,
+            arrival=pending.arrival,
+        )
+
+    def _times(self, pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list[Instant]:
+        times: list[Instant] = []
+        for typed in entries:
+            try:
+                times.append(self._instant(pending, typed.observation_datetime, offset))
+            except ValueError as error:
+                finding = Finding("bad-datetime", str(error)[:60], path=str(typed.index + 1), refuse=True)
+                if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
+                    raise DoesNotMatchTemplate([finding]) from None
+                raise InvalidArgument([finding]) from None
+        return times
+
+    def _procedural(self, pending: Pending, content: ProcedureLogRequest) -> None:
+        policy, device = pending.profile.policy, pending.profile.device
+        times = self._times(pending, content.entries, content.timezone_offset)
+        difference = None
+        if times:
+            latest = max(moment.latest for moment in times)
+            difference = self.clocks.before(pending.calling_ae, pending.arrival, latest)
+            self.clocks.seen(pending.calling_ae, pending.arrival, latest)
+        given = content.identifiers
+        frame = given.synchronization_frame_of_reference_uid
+        synchronized = frame == policy.synchronization_frame_of_reference_uid
+        pending.content = content
+        pending.noticed += content.findings
+        pending.entries = [
+            self._draft(typed, moment, ENTRY, synchronized=synchronized, difference=difference)
+            for typed, moment in zip(content.entries, times, strict=True)
+        ]
+        question = Question(given, device, policy, times, pending.arrival, difference)
+
+        def decide() -> tuple[Decision, bytes]:
+            return rules.decide(question, self._keeper.registry), content.context
+
+        pending.decide = decide
+
+    def _substance(self, pending: Pending, content: SubstanceAdministration) -> None:
+        [moment] = self._times(pending, [content.entry], content.timezone_offset)
+        pending.content = content
+        pending.noticed += content.findings
+        difference = self.clocks.before(pending.calling_ae, pending.arrival, moment.latest)
+        self.clocks.seen(pending.calling_ae, pending.arrival, moment.latest)
+        drafted = self._draft(content.entry, moment, ADMINISTRATION, synchronized=False, difference=difference)
+        pending.entries = [drafted]
+        question = SubstanceQuestion(
+            patient_id=content.patient_id,
+            issuer_of_patient_id=content.issuer_of_patient_id,
+            patient_name=content.patient_name,
+            admission_id=content.admission_id,
+            issuer_of_admission_id=content.issuer_of_admission_id,
+            operators=content.operators,
+            device=pending.profile.device,
+            policy=pending.profile.policy,
+            time=moment,
+            arrival=pending.arrival,
+            allowed=pending.profile.operators,
+        )
+
+        def decide() -> tuple[Decision, bytes]:
+            return substance.decide(question, self._keeper.registry), b""
+
+        pending.decide = decide
+
+    def _draft(
+        self,
+        typed: TypedEntry,
+        moment: Instant,
+        kind: str,
+        *,
+        synchronized: bool,
+        difference: timedelta | None,
+    ) -> EntryDraft:
+        for finding in typed.findings:
+            self._counters.noticed(finding)
+        data = fragments.entry(
+            moment, typed.observation_uid, typed.json, synchronized=synchronized, difference=difference
+        )
+        return EntryDraft(
+            index=typed.index,
+            type=kind,
+            occurred=fragments.utc(moment.earliest),
+            observation_uid=typed.observation_uid,
+            content=typed.content,
+            likeness=typed.likeness,
+            data=data,
+            findings=fragments.findings(typed.findings),
+        )
