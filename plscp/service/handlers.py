@@ -142,8 +142,11 @@ class Handlers:
             self._reading.read(pending)  # steps 5 to 7
         except Refused as refused:
             pending.refused = refused
-            if not pending.identity:
-                pending.identity = pending.identity_of_bytes()
+        except Exception:  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
+            log.exception("internal-error", calling_ae=calling_ae, association=pending.association())
+            pending.refused = Refused(0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)])
+        if not pending.identity:
+            pending.identity = pending.identity_of_bytes()
         pending.request_id = f"{now_us():016x}{os.urandom(8).hex()}"
         self._submit(pending)
         return pending
@@ -232,17 +235,14 @@ class Handlers:
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]
-        if not info.performed:
-            refused = pending.refused
-            status = outcomes.failure(refused) if refused else Status(stored.status)
-            if info.comment:
-                status.comment = stored.comment
-            self._finish(pending, status, refused.findings if refused else ())
-            return
-        status = Status(stored.status)
-        status.receipt = stored.request_id
+        refused = pending.refused
+        status = Status(stored.status) if info.performed or refused is None else outcomes.failure(refused)
         if info.comment:
             status.comment = stored.comment
+        if not info.performed:
+            self._finish(pending, status, refused.findings if refused else ())
+            return
+        status.receipt = stored.request_id
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry

@@ -8,6 +8,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 
 ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline": 3, "internal": 4, "store-error": 5}
 """Error ID (0000,0903) of 0110H, by the error's label."""
+INTERNAL: Final = 0x0110
 
 
 def comment(refused: Refused) -> str:
@@ -21,6 +22,8 @@ def failure(refused: Refused) -> Status:
     status = Status(refused.status)
     if refused.info.comment:
         status.comment = comment(refused)
+    if refused.status == INTERNAL:
+        status.error_id = ERROR_IDS["internal"]
     if isinstance(refused, MissingAttribute):
         status.attributes = refused.tags
     return status

@@ -1,0 +1,179 @@
+"""The only place where parts are put together and started (`plscp serve`)."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from plscp.config import Settings
+from plscp.errors import ConfigError, PlscpError, StoreBroken, StoreError
+from plscp.logs import log
+from plscp.matching.registry import Registry
+from plscp.metrics import Metrics
+from plscp.network.acceptor import Acceptor
+from plscp.publish.process import RelayProcess
+from plscp.service.handlers import Handlers
+from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.store import open_store
+from plscp.store.port import Result
+from plscp.web.app import build
+from plscp.web.serve import HttpServer
+
+TURN = 1.0
+"""Seconds between two proofs that the event loop turns."""
+STUCK = 10.0
+"""Seconds without such a proof after which the loop counts as stuck (liveness)."""
+
+
+class Server:
+    """A running server: what `plscp serve` starts and what HTTP shows of it.
+
+    Attributes:
+        settings, store, keeper, metrics, acceptor, handlers: its parts.
+        relay_status: the relay's last status line; empty before the first.
+        draining: True from SIGTERM on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.relay_status: dict[str, Any] = {}
+        self.draining = False
+        self._loop = asyncio.get_running_loop()
+        self._turned = time.monotonic()
+        self._fatal: asyncio.Future[StoreError] = self._loop.create_future()
+        self._relay: RelayProcess | None = None
+        self.store = open_store(
+            settings.store.url,
+            deliver=self._deliver,
+            on_fatal=partial(self._from_thread, self._broken),
+            after_commit=self._committed,
+            **settings.store_options(),
+        )
+        self.keeper = RegistryKeeper(self.store, Registry(settings.matching_locations()))
+
+    # --- from the store's writer thread ------------------------------------------------------------------------------
+
+    def _from_thread(self, call: Callable[..., None], *given: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(call, *given)
+
+    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+        """One wake-up of the loop for all results of a commit."""
+        self._from_thread(_deliver_all, list(batch))
+
+    def _broken(self, error: StoreError | None = None) -> None:
+        if not self._fatal.done():
+            self._fatal.set_result(error or StoreBroken("the store failed"))
+
+    def _committed(self, _head: int) -> None:
+        if self._relay is not None:
+            self._from_thread(self._relay.wake)
+
+    # --- what HTTP sees ----------------------------------------------------------------------------------------------
+
+    def loop_alive(self) -> bool:
+        """Whether the event loop has turned lately."""
+        return time.monotonic() - self._turned < STUCK
+
+    def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """What a request with these identifiers would match now: the answer of GET /api/v1/match.
+
+        Args:
+            query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
+        """
+        from plscp.service.asking import ask  # noqa: PLC0415  # only this page needs it
+
+        return ask(self.keeper, self.settings.profile, query)
+
+    # --- starting, running, stopping ---------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Rebuild what is known from the store."""
+        started = time.monotonic()
+        position = self.keeper.catch_up()
+        self.keeper.load_activity(now_us() - _us(self.settings.matching.place_match_max_age))
+        for ae_title, arrival, latest in self.store.clocks(now_us() - _us(timedelta(hours=1))):
+            self.handlers.clocks.seen(ae_title, _moment(arrival), _moment(latest))
+        log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
+
+    async def run(self) -> int:
+        """Serve until SIGTERM, SIGINT or a store that cannot be trusted; returns the exit status."""
+        settings = self.settings
+        self.handlers = Handlers(
+            self.store,
+            self.keeper,
+            settings.profile,
+            bounds=settings.bounds(),
+            counters=self.metrics,
+            answer_deadline=settings.dicom.answer_deadline.total_seconds(),
+        )
+        self._load()
+        await read_registry_file(self)
+        self.acceptor = Acceptor(
+            settings.network(), self.handlers.begin, self.handlers.heard, counters=self.metrics, allowed=settings.allowed
+        )
+        http = HttpServer(build(self), settings.http.host, settings.http.port)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, stop.set)
+        turning = self._loop.create_task(self._turn())
+        try:
+            host, port = await http.start()
+            log.info("http-listening", host=host, port=port)
+            await self._start_relay()
+            for host, port in await self.acceptor.start():
+                print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
+                log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
+            stopped = self._loop.create_task(stop.wait())
+            await asyncio.wait({stopped, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            return await self._end()
+        finally:
+            turning.cancel()
+            await http.stop()
+            if self._relay is not None:
+                await self._relay.stop()
+            self.acceptor.close()
+
+    async def _start_relay(self) -> None:
+        relay = self.settings.relay()
+        if relay is None:
+            log.warning("settings-warning", why="no [kafka]: entries stay in the store until there is one")
+            return
+        self._relay = RelayProcess(relay, on_status=self._relay_says)
+        await self._relay.start()
+
+    def _relay_says(self, status: dict[str, Any]) -> None:
+        self.relay_status = status
+        self.metrics.relay(status)
+
+    async def _end(self) -> int:
+        """Drain and close; 3 when the store is why."""
+        self.draining = True
+        if self._fatal.done():
+            log.error("store-fatal", why=str(self._fatal.result()))
+            return 3
+        log.info("stopping", associations=len(self.acceptor.associations))
+        await self.acceptor.drain(self.settings.dicom.drain_grace.total_seconds())
+        await self._loop.run_in_executor(None, self.store.close)
+        log.info("stopped")
+        return 0
+
+    async def _turn(self) -> None:
+        while True:
+            self._turned = time.monotonic()
+            self.metrics.open_associations(len(self.acceptor.associations))
+            await asyncio.sleep(TURN)
+
+
+def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+    for done, result in batch:
+        done(result)

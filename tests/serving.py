@@ -1,0 +1,110 @@
+"""`plscp serve` as a process, for tests: started, found by its listening line, stopped or killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any, Self
+
+import httpx
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+    """Wait for a condition; its value, or an AssertionError that says what was waited for."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        pause.wait(0.02)
+
+
+class Serving:
+    """A server in a process of its own.
+
+    Args:
+        folder: where its settings and data live.
+        settings: TOML text; `{folder}` is replaced. Ports should be 0.
+    """
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder = folder
+        self.config = folder / "plscp.toml"
+        self.config.write_text(settings.replace("{folder}", str(folder)))
+        self.process: subprocess.Popen[str] | None = None
+        self.lines: list[str] = []
+        self.host, self.port, self.http = "", 0, ""
+
+    def start(self, seconds: float = 30.0) -> Self:
+        """Start and wait until it accepts associations."""
+        seen: Queue[str | None] = Queue()
+        self.process = process = subprocess.Popen(
+            [sys.executable, "-m", "plscp", "serve", "--config", str(self.config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+
+        def read() -> None:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.lines.append(line)
+                seen.put(line)
+            seen.put(None)
+
+        threading.Thread(target=read, daemon=True).start()
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                line = seen.get(timeout=max(deadline - time.monotonic(), 0.01))
+            except Empty:
+                raise AssertionError("".join(self.lines)) from None
+            assert line is not None, "".join(self.lines)
+            if line.startswith("{"):
+                record = json.loads(line)
+                if record.get("event") == "http-listening":
+                    self.http = f"http://{record['host']}:{record['port']}"
+            elif line.startswith("listening"):
+                words = line.split()
+                self.host, self.port = words[-1].rsplit(":", 1)[0], int(words[-1].rsplit(":", 1)[1])
+                return self
+
+    def get(self, path: str, **params: Any) -> Any:
+        """A JSON answer of the HTTP API."""
+        answer = httpx.get(self.http + path, params=params)
+        answer.raise_for_status()
+        return answer.json()
+
+    def put(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """PUT a JSON body."""
+        return httpx.put(self.http + path, json=body)
+
+    def stop(self, seconds: float = 30.0) -> int:
+        """SIGTERM and wait."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL and wait."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)

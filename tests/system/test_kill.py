@@ -1,0 +1,184 @@
+"""Server, relay and broker are killed at random moments under load: nothing acknowledged is lost, nothing is twice."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from plscp.local.kafka import LocalBroker
+
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests import events
+from tests.kafkaread import Read, read_all
+from tests.rawscu import Aborted, Closed, RawScu, Rejected
+from tests.serving import Serving, until
+
+MOMENTS = int(os.environ.get("PLSCP_TEST_KILLS", "30"))
+SEED = int(os.environ.get("PLSCP_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
+SENDERS = 6
+STUDIES = [f"1.2.826.0.1.3680043.9.3811.7.{number}" for number in range(1, 4)]
+
+SETTINGS = """
+[dicom]
+port = {port}
+max_associations_per_address = 200
+[store]
+url = "sqlite:///{folder}/plscp.db"
+[kafka]
+bootstrap_servers = ["{kafka}"]
+topic_prefix = "{prefix}"
+[http]
+port = {http}
+[registry]
+file = "{folder}/current.toml"
+[log]
+level = "warning"
+[devices]
+"""
+
+
+@dataclass
+class Sender:
+    """One device: sends uniquely numbered events, repeats each until it is acknowledged."""
+
+    name: str
+    study: str
+    port: int
+    stop: threading.Event
+    acknowledged: list[str] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Until told to stop; a pending event is repeated until it is answered."""
+        numbers = itertools.count(1)
+        pending: tuple[str, bytes] | None = None
+        while not self.stop.is_set() or pending:
+            with (
+                contextlib.suppress(OSError, Closed, Aborted, Rejected, AssertionError),
+                RawScu("127.0.0.1", self.port, calling=self.name, timeout=15) as scu,
+            ):
+                while not self.stop.is_set() or pending:
+                    if pending is None:
+                        words = f"{self.name} {next(numbers)}"
+                        count = random.choice((1, 1, 5))
+                        entries = [events.note(events.now(n / 1000), f"{words} {n}") for n in range(count)]
+                        pending = words, events.encoded(events.procedural(entries, study=self.study))
+                        self.sent += [f"{words} {n}" for n in range(count)]
+                    answer = scu.request(PROCEDURAL_EVENT_LOGGING, pending[1])
+                    if answer.status == 0:
+                        self.acknowledged += [s for s in self.sent if s.startswith(pending[0] + " ")][-5:]
+                        pending = None
+                    elif answer.status not in {0x0110, 0x0213}:
+                        self.refused.append(f"{answer.status:04X} {answer.comment}")
+                        pending = None
+            self.stop.wait(0.05)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def relay_pid(server: Serving) -> int:
+    """Process id of the relay: the server's one child."""
+    assert server.process is not None
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return int(until(lambda: children.read_text().split(), "the relay process")[0])
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_kill_anything_at_any_moment_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    """Every acknowledged entry is in the store once and, by the position rule, on Kafka once, in order per study."""
+    print(f"seed {SEED}, {MOMENTS} kills")
+    dice = random.Random(SEED)
+    patients = "".join(
+        f'[[studies]]\nstudy_instance_uid = "{uid}"\nstatus = "open"\n'
+        f'patient = {{ id = "P{number}", issuer = "HOSP" }}\nlocation = "LAB{number}"\n'
+        for number, uid in enumerate(STUDIES)
+    )
+    (tmp_path / "current.toml").write_text(patients)
+    stop = threading.Event()
+    with LocalBroker(tmp_path / "kafka") as broker:
+        settings = SETTINGS + "".join(f"[devices.DEV{n}]\n" for n in range(SENDERS))
+        port = free_port()
+        settings = settings.replace("{port}", str(port)).replace("{http}", str(free_port()))
+        settings = settings.replace("{kafka}", broker.address).replace("{prefix}", "torture")
+        server = Serving(tmp_path, settings)
+        senders = [Sender(f"DEV{n}", STUDIES[n % len(STUDIES)], port, stop) for n in range(SENDERS)]
+        threads = [threading.Thread(target=sender.run) for sender in senders]
+        server.start()
+        try:
+            for thread in threads:
+                thread.start()
+            for _ in range(MOMENTS):
+                stop.wait(dice.uniform(0.05, 0.7))
+                what = dice.choice(("server", "server", "relay", "relay", "broker"))
+                if what == "server":
+                    server.kill()
+                    server.start()
+                elif what == "relay":
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(relay_pid(server), signal.SIGKILL)
+                else:
+                    broker.kill()
+                    broker.start()
+            stop.set()
+            for thread in threads:
+                thread.join(60)
+            acknowledged = [words for sender in senders for words in sender.acknowledged]
+            sent = {words for sender in senders for words in sender.sent}
+            assert not [why for sender in senders for why in sender.refused]
+            assert len(acknowledged) > MOMENTS, "there was hardly any load"
+            check(server, broker, acknowledged, sent)
+        finally:
+            stop.set()
+            server.kill()
+
+
+def check(server: Serving, broker: LocalBroker, acknowledged: list[str], sent: set[str]) -> None:
+    """Store and topics against what the devices were told."""
+    stored: list[tuple[int, str, str]] = []
+    after = 0
+    while page := server.get("/api/v1/events", after=after, limit=1000)["events"]:
+        for event in page:
+            after = event["position"]
+            if "entry" in event:
+                words = event["entry"]["text"]
+                stored.append((event["position"], event["study"]["study_instance_uid"], words))
+    words = [each for _, _, each in stored]
+    assert len(words) == len(set(words)), "an entry is in the store twice"
+    assert set(acknowledged) <= set(words), "an acknowledged entry is not in the store"
+    assert set(words) <= sent
+    last = max(position for position, _, _ in stored)
+
+    def arrived() -> list[Read]:
+        records = read_all(broker.address, "torture")
+        return records if any(record.position >= last for record in records) else []
+
+    records = until(arrived, "the last record on Kafka", 90)
+    seen: dict[tuple[str, int], int] = {}
+    published: list[tuple[int, str, str]] = []
+    for record in records:
+        place = (record.topic, record.partition)
+        if record.position <= seen.get(place, 0):
+            continue  # a raw repeat: dropped by its position
+        seen[place] = record.position
+        if record.topic.endswith("procedure-log"):
+            value = record.value
+            published.append((value["position"], value["study"]["study_instance_uid"], value["entry"]["text"]))
+    assert sorted(published) == stored, "Kafka and the store differ"
+    for study in STUDIES:
+        positions = [position for position, uid, _ in published if uid == study]
+        assert positions == sorted(positions), "out of order"
+    print(f"{len(acknowledged)} acknowledged, {len(stored)} stored, {len(records)} raw records, {time.strftime('%X')}")
