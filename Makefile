@@ -1,0 +1,47 @@
+# Everything one types to run, test and check plscp. Needs Python 3.11+ and make; fetches the rest, no root.
+# ARGS is handed on: make demo ARGS=--no-kafka, make test ARGS="-k relay"
+
+PYTEST := .venv/bin/python -m pytest -p tests.strict
+JOBS ?= 2
+
+.PHONY: help
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##  */\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-8s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: .venv/stamp-run  ## a cath-lab case from four devices through a real server into a real Kafka
+	@.venv/bin/plscp demo $(ARGS)
+
+.PHONY: test
+test: .venv/stamp-dev  ## every test that needs no root: fetches and starts a real Kafka
+	@$(PYTEST) -n $(JOBS) --dist loadgroup --ignore=tests/peers $(ARGS)
+
+.PHONY: peers
+peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as root on Debian it installs them
+	@.ci/peers
+	@$(PYTEST) tests/peers $(ARGS)
+
+.PHONY: check
+check: .venv/stamp-dev  ## lint, format, types, walls between the rooms
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy plscp tests $(wildcard benchmarks)
+	.venv/bin/lint-imports
+
+.PHONY: lock
+lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions
+	@.ci/lock
+
+.PHONY: venv
+venv: .venv/stamp-dev  ## the environment alone
+
+.PHONY: clean
+clean:  ## remove the environment and what tools leave behind; fetched components stay in the cache
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/stamp-run: requirements.lock pyproject.toml .ci/environment
+	@.ci/environment requirements.lock
+
+.venv/stamp-dev: requirements-dev.lock pyproject.toml .ci/environment
+	@.ci/environment requirements-dev.lock
