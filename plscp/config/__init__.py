@@ -1,0 +1,227 @@
+"""Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PrivateAttr, SecretStr, ValidationError
+
+from plscp.config import load as _load
+from plscp.config import show as _show
+from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
+from plscp.errors import ConfigError
+from plscp.matching.model import Device, Operator, Policy
+from plscp.service.profile import Profile
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.templates.request import Bounds
+
+if TYPE_CHECKING:
+    from plscp.matching.registry import Locations
+
+__all__ = ["Settings", "load", "problems", "reference", "starter"]
+
+MOST_PROFILES = 5000
+_SOP_CLASSES = {
+    "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
+    "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
+}
+
+
+class Settings(SettingsModel):
+    """All settings, and what the rooms of the program take out of them."""
+
+    _profiles: dict[str, Profile] = PrivateAttr(default_factory=dict)
+
+    # --- devices -----------------------------------------------------------------------------------------------------
+
+    def profile(self, calling_ae: str) -> Profile:
+        """How a calling AE title is treated: its table, or the defaults."""
+        found = self._profiles.get(calling_ae)
+        if found is None:
+            if len(self._profiles) > MOST_PROFILES:  # anyone can invent calling AE titles
+                self._profiles.clear()
+            found = self._profiles[calling_ae] = self._profile(
+                calling_ae, self.devices.get(calling_ae) or DeviceTable()
+            )
+        return found
+
+    def allowed(self, calling_ae: str) -> bool:
+        """Whether associations from this calling AE title are accepted."""
+        return self.dicom.unknown_devices == "accept" or calling_ae in self.devices
+
+    def _profile(self, ae_title: str, table: DeviceTable) -> Profile:
+        device = Device(
+            ae_title=ae_title,
+            locations=tuple(table.location),
+            patient_id_issuer=table.patient_id_issuer or "",
+            times=table.times,
+            coerce_by_location=table.coerce_by_location,
+        )
+        return Profile(
+            device=device,
+            policy=_policy(self.matching, table),
+            strict=table.validation == "strict",
+            sop_classes=frozenset(_SOP_CLASSES[name] for name in table.sop_classes),
+            zone=table.timezone,
+            server_zone=self.dicom.timezone,
+            operators=self.allowed_operators(),
+        )
+
+    def policy(self) -> Policy:
+        """`[matching]` as the rules take it."""
+        return _policy(self.matching, None)
+
+    def matching_locations(self) -> "Locations":
+        """`[locations]` as the registry takes them."""
+        from plscp.matching.registry import Locations  # noqa: PLC0415
+
+        return Locations({table: list(location.names) for table, location in self.locations.items()})
+
+    def allowed_operators(self) -> list[Operator] | None:
+        """Who may add to the Medication Administration Record; None: anyone."""
+        if self.operators is None or self.operators.policy == "any":
+            return None
+        return [
+            Operator(o.value, o.scheme, tuple(o.locations), o.valid_from, o.valid_until) for o in self.operators.allowed
+        ]
+
+    # --- the other rooms ---------------------------------------------------------------------------------------------
+
+    def bounds(self) -> Bounds:
+        """The bounds of a data set (contracts section 2, step 5)."""
+        d = self.dicom
+        return Bounds(data_set=d.max_data_set, depth=d.max_depth, elements=d.max_elements, value=d.max_value)
+
+    def token(self) -> str | None:
+        """The token that /api asks for, or None where there is none.
+
+        Raises:
+            ConfigError: the file cannot be read, or holds no token.
+        """
+        return None if self.http.token_file is None else self._secret("http.token_file", self.http.token_file)
+
+    def _secret(self, setting: str, name: str) -> str:
+        try:
+            text = Path(name).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{setting}: {name}: {getattr(error, 'strerror', None) or 'is not text'}") from None
+        if not text or not text.isprintable():
+            raise ConfigError(f"{setting}: {name}: must hold one line of text")
+        return text
+
+    def kafka_options(self) -> dict[str, Any]:
+        """security_protocol, sasl_* and ssl_* as kafka-python takes them, secrets in clear; empty without [kafka].
+
+        Raises:
+            ConfigError: a password file cannot be read.
+        """
+        kafka = self.kafka
+        if kafka is None:
+            return {}
+        options: dict[str, Any] = {}
+        for name in type(kafka).model_fields:
+            value = getattr(kafka, name)
+            if value is None or not name.startswith(("security_", "sasl_", "ssl_")):
+                continue
+            if name.endswith("_password_file"):
+                options[name.removesuffix("_file")] = self._secret(f"kafka.{name}", value)
+            else:
+                options[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return options
+
+    def warnings(self) -> list[str]:
+        """What is legal but probably not meant, a line each, for the log at start."""
+        lines = []
+        if self.operators is None:
+            lines.append("operators: absent, so anyone may add to the Medication Administration Record")
+        if self.dicom.tls is not None:
+            lines.append(f"dicom.tls: this version serves plain DICOM only; port {self.dicom.tls.port} is not opened")
+        if self.dicom.unknown_devices == "refuse" and not self.devices:
+            lines.append('devices: none, and dicom.unknown_devices is "refuse": every association will be rejected')
+        if self.dicom.unknown_devices == "accept" and self.dicom.host not in LOOPBACK:
+            lines.append('dicom.unknown_devices: "accept", and the listener is not on loopback: any machine may report')
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """What is in force as JSON-able data, secrets masked."""
+        shown: dict[str, Any] = _show.masked(self)
+        return shown
+
+    def as_toml(self) -> str:
+        """What is in force as TOML, secrets masked."""
+        return _show.as_toml(self.as_json())
+
+
+def _policy(matching: Matching, table: DeviceTable | None) -> Policy:
+    values: dict[str, Any] = {name: getattr(matching, name) for name in Matching.model_fields}
+    if table is not None:
+        for name in Overrides.model_fields:
+            # The device's issuer stands in Device, where it goes before the policy's.
+            if name != "patient_id_issuer" and getattr(table, name) is not None:
+                values[name] = getattr(table, name)
+    values["placeholder_patient_ids"] = frozenset(p.strip().upper() for p in values["placeholder_patient_ids"])
+    return Policy(**values)
+
+
+def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    tables = _load.read_file(path) if path is not None else {}
+    if path is not None:
+        _load.from_folder(tables, path.parent)
+    faults = _load.add_environment(tables, environ)
+    settings = None
+    try:
+        settings = Settings.model_validate(tables)
+    except ValidationError as error:
+        faults += _load.faults_of(error)
+    if settings is not None:
+        known = settings.locations
+        faults += [
+            f"{where}: no table [locations.{name}]{_load.nearest(name, known)}"
+            for where, name in settings.locations_meant()
+            if name not in known
+        ]
+    return settings, faults
+
+
+def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
+    """Every fault of the settings, a line each; empty where they can be used.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML.
+    """
+    settings, faults = _read(path, environ)
+    if settings is not None and not faults:
+        for read_secrets in (settings.token, settings.kafka_options):
+            try:
+                read_secrets()
+            except ConfigError as error:
+                faults.append(str(error))
+    return faults
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the TOML file, or None for defaults and environment alone.
+        environ: as `os.environ`.
+
+    Raises:
+        ConfigError: one line: the first fault with the setting's path, and how many more there are.
+    """
+    settings, faults = _read(path, environ)
+    if settings is None or faults:
+        more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
+        raise ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)
+    return settings
+
+
+def reference() -> str:
+    """The settings reference in Markdown, generated from the model: docs/settings.md."""
+    return _show.reference()
+
+
+def starter() -> str:
+    """The commented file that `plscp config init` writes."""
+    return resources.files("plscp.config").joinpath("starter.toml").read_text("utf-8")

@@ -1,0 +1,299 @@
+"""Every setting, in one Pydantic model: the names are a contract with operators, tests and the chart."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from plscp.config.values import (
+    AeTitle,
+    Bootstrap,
+    Count,
+    Duration,
+    Moment,
+    Names,
+    Port,
+    Size,
+    StoreUrl,
+    TopicPrefix,
+    Uid,
+    Whole,
+    Zone,
+    duration,
+)
+
+SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
+Mismatch = Literal["refuse", "log"]
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class Tls(Section):
+    """The TLS listener of DICOM; absent: plain only."""
+
+    port: Port = Field(2762, description="port of the TLS listener")
+    certificate: str = Field(description="file with the server's certificate chain, PEM")
+    private_key: str = Field(description="file with the private key, PEM")
+    client_ca: str | None = Field(
+        None, description="file with the CAs of the devices; given: client certificates are required"
+    )
+
+
+class Dicom(Section):
+    """The DICOM listener."""
+
+    ae_title: AeTitle = Field("PLSCP", description="called AE title, checked")
+    called_ae: Literal["check", "any"] = Field("check", description='"any" accepts every called AE title')
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: Port = Field(11112, description="port to listen on; 0: a free one, which the `listening` line names")
+    unknown_devices: Literal["refuse", "accept"] = Field(
+        "refuse", description="calling AE titles that [devices] does not name; refused with A-ASSOCIATE-RJ 1/1/3"
+    )
+    max_associations: Count = Field(1000, description="associations in all; beyond: A-ASSOCIATE-RJ 2/3/2")
+    max_associations_per_address: Count = Field(
+        50, description="associations per peer address; connections beyond twice that are closed at accept"
+    )
+    timezone: Zone = Field("UTC", description="the server's time zone: offset of times that state none")
+    max_pdu: Size = Field(16382, ge=128, le=131072, description="Maximum Length Received that is announced")
+    max_associate_request: Size = Field(65536, description="longest A-ASSOCIATE-RQ that is read")
+    max_presentation_contexts: Count = Field(128, le=128, description="presentation contexts per A-ASSOCIATE-RQ")
+    max_command_set: Size = Field(16384, description="longest command set that is read")
+    max_data_set: Size = Field(1048576, description="longest data set, before and after inflating; beyond: 0213H")
+    max_depth: Count = Field(32, le=100, description="deepest nesting of sequences in a data set")
+    max_elements: Count = Field(20000, description="data elements in a data set")
+    max_value: Size = Field(65536, description="longest single value in a data set")
+    max_waiting_requests: Count = Field(8, description="requests of one association that wait; beyond, reading stops")
+    first_pdu_deadline: Duration = Field(duration("PT10S"), description="from accept to a complete A-ASSOCIATE-RQ")
+    pdu_deadline: Duration = Field(duration("PT10S"), description="from a PDU's first byte to its last")
+    message_deadline: Duration = Field(duration("PT30S"), description="from a message's first fragment to its last")
+    answer_deadline: Duration = Field(
+        duration("PT10S"), description="from a request to its answer: a failure status when the store has not committed"
+    )
+    drain_grace: Duration = Field(
+        duration("PT30S"), description="after SIGTERM: finish what is in hand, then abort associations still open"
+    )
+    tls: Tls | None = Field(None, description="the TLS listener")
+
+
+class Store(Section):
+    """The event store."""
+
+    url: StoreUrl = Field(
+        "sqlite:///data/plscp.db", description="sqlite:///relative/path, sqlite:////absolute/path, or postgresql://..."
+    )
+    queue_requests: Count = Field(10000, description="requests that wait for the writer; beyond: 0213H")
+    queue_bytes: Size = Field(67108864, description="their size; beyond: 0213H")
+    disk_reserve: Size = Field(268435456, description="free disk that the quarantine never takes")
+    quarantine_bytes: Size = Field(
+        67108864, description="raw bytes kept in quarantine per device; beyond, the oldest go and their digests stay"
+    )
+
+
+class Kafka(Section):
+    """Kafka; absent: entries stay in the store until there is one. sasl_* and ssl_* as kafka-python names them."""
+
+    bootstrap_servers: Annotated[list[Bootstrap], Field(min_length=1)] = Field(
+        description="brokers to start from, host:port"
+    )
+    topic_prefix: TopicPrefix = Field("plscp", description="topics are PREFIX.procedure-log and so on")
+    client_id: str = Field("plscp", min_length=1, description="client id that the broker logs")
+    create_topics: bool = Field(True, description="make missing topics; otherwise they are named in an error line")
+    partitions: Count = Field(6, le=10000, description="partitions of topics that are made")
+    replication_factor: Annotated[Whole, Field(ge=-1, le=32767)] = Field(
+        -1, description="replicas of topics that are made; -1: the broker's default"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    sasl_mechanism: Literal["PLAIN", "GSSAPI", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism"
+    )
+    sasl_plain_username: str | None = Field(None, description="user name for PLAIN and SCRAM")
+    sasl_plain_password: SecretStr | None = Field(None, description="password for PLAIN and SCRAM")
+    sasl_plain_password_file: str | None = Field(None, description="file that holds the password instead")
+    sasl_kerberos_name: str | None = Field(None, description="name of the Kerberos credentials")
+    sasl_kerberos_service_name: str | None = Field(None, description="Kerberos service name")
+    sasl_kerberos_domain_name: str | None = Field(None, description="Kerberos domain name")
+    ssl_cafile: str | None = Field(None, description="file with the CAs of the brokers, PEM")
+    ssl_certfile: str | None = Field(None, description="file with the client's certificate, PEM")
+    ssl_keyfile: str | None = Field(None, description="file with the client's private key, PEM")
+    ssl_password: SecretStr | None = Field(None, description="password of the private key")
+    ssl_password_file: str | None = Field(None, description="file that holds the password instead")
+    ssl_crlfile: str | None = Field(None, description="file with certificate revocation lists, PEM")
+    ssl_ciphers: str | None = Field(None, description="ciphers, as OpenSSL names them")
+    ssl_check_hostname: bool = Field(True, description="whether the broker's certificate must name its host")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
+            raise ValueError("sasl_mechanism is missing: security_protocol says SASL")
+        for name in ("sasl_plain_password", "ssl_password"):
+            if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
+                raise ValueError(f"{name} is given beside {name}_file: keep one")
+        return self
+
+
+class Http(Section):
+    """The HTTP listener: API, health, metrics."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: Port = Field(8080, description="port to listen on; 0: a free one")
+    token_file: str | None = Field(
+        None, description="file with the token that /api asks for; required when host is not loopback"
+    )
+    max_body: Size = Field(1048576, description="longest request body")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.host not in LOOPBACK and self.token_file is None:
+            raise ValueError(f"token_file is missing: required when host is not loopback ({self.host})")
+        return self
+
+
+class RegistryFile(Section):
+    """Patients, admissions and studies from a file."""
+
+    file: str | None = Field(
+        None, description="read at start; later only differences to its previous content are changes"
+    )
+
+
+class Overrides(Section):
+    """What a device may override of [matching]; absent: as there."""
+
+    close_grace: Duration | None = Field(None, description="overrides [matching]")
+    clock_tolerance: Duration | None = Field(None, description="overrides [matching]")
+    room_turnover: Duration | None = Field(None, description="overrides [matching]")
+    place_match_max_age: Duration | None = Field(None, description="overrides [matching]")
+    synchronization_frame_of_reference_uid: Uid | None = Field(None, description="overrides [matching]")
+    patient_id_issuer: str | None = Field(None, description="overrides [matching]")
+    patient_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
+    study_id_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
+    location_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
+    name_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
+    placeholder_patient_ids: list[str] | None = Field(None, description="overrides [matching]")
+
+
+class Matching(Section):
+    """The rules' defaults; a device may override each."""
+
+    close_grace: Duration = Field(duration("PT30M"), description="a closed study still takes events for so long")
+    clock_tolerance: Duration = Field(duration("PT2M"), description="how far a device's clock may be off")
+    room_turnover: Duration = Field(
+        duration("PT15M"), description="a study without step, entry or message for so long closes when another arrives"
+    )
+    place_match_max_age: Duration = Field(
+        duration("PT12H"), description="rules 5 to 7 find no study without message or entry for so long"
+    )
+    synchronization_frame_of_reference_uid: Uid = Field(
+        "1.2.840.10008.15.1.1",
+        description="the server's own Synchronization Frame of Reference UID (UTC); another: B101",
+    )
+    patient_id_issuer: str = Field("", description="issuer of Patient IDs that come without one")
+    patient_mismatch: Mismatch = Field("refuse", description="another patient's ID: C104; log: B104")
+    study_id_mismatch: Mismatch = Field("log", description="another Study ID: B104; refuse: C104")
+    location_mismatch: Mismatch = Field("log", description="another location: B104; refuse: C104")
+    name_mismatch: Mismatch = Field(
+        "log", description="another family name of an administration: finding; refuse: C110"
+    )
+    placeholder_patient_ids: list[str] = Field(
+        ["UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"],
+        description="count as not given; compared without regard to case",
+    )
+
+
+class Location(Section):
+    """One lab: [locations.NAME]."""
+
+    names: Names = Field(
+        default_factory=list, description="names that devices, MPPS and HL7 use for it, beside the table's"
+    )
+
+
+class DeviceTable(Overrides):
+    """One device: [devices.AE]; the table's name is the calling AE title."""
+
+    location: Names = Field(
+        default_factory=list, description="name of its [locations] table, or a list; absent for a mobile device"
+    )
+    validation: Literal["lenient", "strict"] = Field("lenient", description="how its data sets are checked")
+    times: Literal["trusted", "untrusted"] = Field("trusted", description="untrusted: matched by arrival time")
+    sop_classes: Annotated[list[SopClassName], Field(min_length=1)] = Field(
+        ["procedural-event-logging", "substance-administration-logging"], description="what it may send; else 0124H"
+    )
+    timezone: Zone | None = Field(None, description="offset of its times that state none")
+    coerce_by_location: bool = Field(False, description="an unknown Study Instance UID alone: rules 5 to 7, B102")
+
+
+class AllowedOperator(Section):
+    """One operator who may add to the Medication Administration Record."""
+
+    value: str = Field(min_length=1, description="Code Value")
+    scheme: str = Field(min_length=1, description="Coding Scheme Designator")
+    locations: list[str] = Field(default_factory=list, description="[locations] where it is valid; absent: everywhere")
+    valid_from: Moment | None = Field(None, description="from when; without offset: UTC")
+    valid_until: Moment | None = Field(None, description="until when; without offset: UTC")
+
+
+class Operators(Section):
+    """Who may add to the Medication Administration Record; absent: anyone, with a warning at start."""
+
+    policy: Literal["any", "list"] = Field("any", description="list: only those in allowed; else C10E")
+    allowed: list[AllowedOperator] = Field(
+        default_factory=list, description="tables of value, scheme, locations, valid_from, valid_until"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if self.allowed and self.policy == "any":
+            raise ValueError('allowed is given but policy is not "list": nobody would be refused')
+        return self
+
+
+class Log(Section):
+    """Logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is written")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: console on a terminal, else JSON lines"
+    )
+
+
+class SettingsModel(Section):
+    """All settings as they stand in the file and the environment."""
+
+    secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password"})
+
+    dicom: Dicom = Field(default_factory=Dicom)
+    store: Store = Field(default_factory=Store)
+    kafka: Kafka | None = None
+    http: Http = Field(default_factory=Http)
+    registry: RegistryFile = Field(default_factory=RegistryFile)
+    matching: Matching = Field(default_factory=Matching)
+    locations: dict[str, Location] = Field(default_factory=dict)
+    devices: dict[AeTitle, DeviceTable] = Field(default_factory=dict)
+    operators: Operators | None = None
+    log: Log = Field(default_factory=Log)
+
+    @field_validator("locations")
+    @classmethod
+    def _one_lab_per_name(cls, value: dict[str, Location]) -> dict[str, Location]:
+        owner: dict[str, str] = {}
+        for table, location in value.items():
+            for name in {table.strip(), *(name.strip() for name in location.names)}:
+                if owner.setdefault(name, table) != table:
+                    raise ValueError(f'"{name}" names both {owner[name]} and {table}')
+        return value
+
+    def locations_meant(self) -> list[tuple[str, str]]:
+        """(path of the setting, name) of each place that refers to a [locations] table."""
+        meant: list[tuple[str, Any]] = [(f"devices.{ae}.location", d.location) for ae, d in self.devices.items()]
+        if self.operators is not None:
+            meant += [
+                (f"operators.allowed.{i}.locations", o.locations) for i, o in enumerate(self.operators.allowed, 1)
+            ]
+        return [(path, name) for path, names in meant for name in names]

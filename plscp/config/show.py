@@ -1,0 +1,165 @@
+"""Settings as people read them: the effective ones as TOML without secrets, the reference, the file to start from."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from plscp.config.model import AllowedOperator, DeviceTable, Location, Overrides, SettingsModel
+from plscp.config.values import iso_duration
+
+MASK: Final = "***"
+
+
+def masked(value: Any) -> Any:
+    """A setting's value as JSON-able data: durations as ISO 8601, secrets and passwords in URLs masked."""
+    if isinstance(value, BaseModel):
+        return {name: masked(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {name: masked(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(each) for each in value]
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, timedelta):
+        return iso_duration(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        return re.sub(r"(?i)(password=)[^&\s]*", rf"\1{MASK}", re.sub(r"(//[^/:@]*):[^@]*@", rf"\1:{MASK}@", value))
+    return value
+
+
+def toml_value(value: Any) -> str:
+    """One value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return str(value)
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml_value(v) for v in value) + "]"
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped) + '"'
+
+
+def toml_key(key: str) -> str:
+    """A key, quoted where it must be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
+
+
+def as_toml(tables: dict[str, Any]) -> str:
+    """Nested tables as TOML; members without a value are left out."""
+    return "\n".join(_table((), tables)).strip() + "\n"
+
+
+def _table(path: tuple[str, ...], table: dict[str, Any]) -> Iterator[str]:
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
+    if path and (plain or not table):
+        yield f"\n[{'.'.join(map(toml_key, path))}]"
+    for key, value in plain.items():
+        yield f"{toml_key(key)} = {toml_value(value)}"
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _table((*path, key), value)
+
+
+def reference() -> str:
+    """The settings reference in Markdown, out of the model."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from the model by `plscp config reference`; do not edit.",
+        "",
+        "One TOML file (`plscp serve --config plscp.toml`), and over it the environment: `PLSCP_SECTION__KEY`, for example",
+        "`PLSCP_DICOM__PORT=11112` or `PLSCP_DEVICES__HEMO1__LOCATION=LAB1`; lists in the environment as JSON or separated by",
+        "commas. Unknown keys are refused with the nearest known name. Durations are ISO 8601 (`PT30M`), sizes are bytes,",
+        "relative paths in the file count from its folder, those in the environment from the working folder.",
+        "`plscp config check` names every fault, `plscp config show` prints what is in force, without secrets.",
+    ]
+    for name, info in SettingsModel.model_fields.items():
+        model = _table_model(name, info)
+        lines += ["", *_section(_title(name), model)]
+        if name == "dicom":
+            tls = model.model_fields["tls"].annotation
+            lines += ["", *_section("[dicom.tls]", get_args(tls)[0])]
+        if name == "operators":
+            lines += ["", *_section("Each of `operators.allowed`", AllowedOperator)]
+    return "\n".join(lines) + "\n"
+
+
+def _table_model(name: str, info: FieldInfo) -> type[BaseModel]:
+    named: dict[str, type[BaseModel]] = {"locations": Location, "devices": DeviceTable}
+    if name in named:
+        return named[name]
+    annotation: Any = info.annotation
+    model = annotation if isinstance(annotation, type) else get_args(annotation)[0]
+    assert issubclass(model, BaseModel)
+    return model
+
+
+def _title(name: str) -> str:
+    return {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
+
+
+def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    yield (model.__doc__ or "").strip()
+    yield ""
+    yield "| setting | kind | default | what it does |"
+    yield "| --- | --- | --- | --- |"
+    own = [n for n in model.model_fields if n not in Overrides.model_fields or model is not DeviceTable]
+    for name in own:
+        info = model.model_fields[name]
+        if name != "tls":
+            yield f"| `{name}` | {_cell(_kind(info))} | {_cell(_default(info))} | {_cell(info.description or '')} |"
+    if model is DeviceTable:
+        yield f"| {', '.join(f'`{n}`' for n in Overrides.model_fields)} | | as in [matching] | override [matching] for this device |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _default(info: FieldInfo) -> str:
+    if info.default is PydanticUndefined and info.default_factory is None:
+        return "required"
+    value = masked(info.get_default(call_default_factory=True, validated_data={}))
+    return "" if value is None or value == [] else f"`{toml_value(value)}`"
+
+
+def _kind(info: FieldInfo) -> str:
+    choices = _choices(info.annotation)
+    if choices:
+        listed = " or ".join(f'`"{choice}"`' for choice in choices)
+        return f"list of {listed}" if "list" in str(info.annotation) else listed
+    extra: Any = info.json_schema_extra or {}
+    if "kind" in extra:
+        return str(extra["kind"])
+    text = str(info.annotation)
+    for mark, kind in (
+        ("AllowedOperator", "list of tables"),
+        ("list", "list of text"),
+        ("SecretStr", "secret"),
+        ("timedelta", "duration"),
+        ("datetime", "date and time"),
+        ("bool", "true or false"),
+        ("int", "whole number"),
+        ("zone", "time zone"),
+    ):
+        if mark in text:
+            return kind
+    return "text"
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Every Literal value in an annotation."""
+    if getattr(annotation, "__origin__", None) is not None and "Literal" in str(annotation.__origin__):
+        return [str(value) for value in get_args(annotation)]
+    return [choice for part in get_args(annotation) if not isinstance(part, str) for choice in _choices(part)]
