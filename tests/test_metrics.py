@@ -1,0 +1,135 @@
+"""Metrics: the names operators rely on, what counts where, bounded labels."""
+
+from collections.abc import Callable
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from plscp import metrics
+from plscp.findings import Finding
+from plscp.metrics import Metrics
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+
+if TYPE_CHECKING:
+    from plscp.service.reading import Counters
+
+
+def samples(of: Metrics) -> dict[tuple[str, ...], float]:
+    """Every sample by (name, label values...)."""
+    return {
+        (sample.name, *(value for name, value in sample.labels.items() if name != "le"), sample.labels.get("le", "")): sample.value
+        for family in text_string_to_metric_families(of.exposition().decode())
+        for sample in family.samples
+    }  # fmt: skip
+
+
+# (what a room calls, the sample it must change, the value)
+ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
+    (lambda m: m.association("rejected", "unknown-device"), ("plscp_associations_total", "rejected", "unknown-device"), 1),
+    (lambda m: m.open_associations(7), ("plscp_associations_open",), 7),
+    (lambda m: m.answered(PROCEDURAL_EVENT_LOGGING, 0xC103, 0.002), ("plscp_requests_total", "procedural-event-logging", "C103"), 1),
+    (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_requests_total", "other", "0000"), 1),
+    (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_request_duration_seconds_count", "total"), 1),
+    (lambda m: m.stage("decode")(0.002), ("plscp_request_duration_seconds_sum", "decode"), 0.002),
+    (lambda m: m.noticed(Finding("missing-row", "x", "3.2", "TID3108", "4", refuse=True)), ("plscp_validation_findings_total", "TID3108", "4", "refusal"), 1),
+    (lambda m: m.noticed(Finding("study-not-started", "x")), ("plscp_validation_findings_total", "study-not-started", "", "notice"), 1),
+    (lambda m: m.matched("2a", 0xB102), ("plscp_match_total", "2a", "B102"), 1),
+    (lambda m: m.matched("", 0xC103), ("plscp_match_total", "none", "C103"), 1),
+    (lambda m: m.committed(0.001, 12), ("plscp_store_commit_duration_seconds_count",), 1),
+    (lambda m: m.committed(0.001, 12), ("plscp_request_duration_seconds_count", "commit"), 1),
+    (lambda m: m.committed(0.001, 12), ("plscp_store_batch_size_sum",), 12),
+    (lambda m: m.watch_disk(lambda: 4096), ("plscp_store_disk_free_bytes",), 4096),
+    (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_pending",), 3),
+    (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_oldest_age_seconds",), 1.5),
+    (lambda m: m.relay({"published": {"plscp.study": 4}}), ("plscp_published_total", "plscp.study", "acknowledged"), 4),
+    (lambda m: m.relay({"published": {"plscp.study": {"reduced": 2}}}), ("plscp_published_total", "plscp.study", "reduced"), 2),
+    (lambda m: m.clock_skew("HEMO1", -2.5), ("plscp_sender_clock_skew_seconds", "HEMO1"), -2.5),
+    (lambda m: m.feed_message("file", "taken"), ("plscp_feed_messages_total", "file", "taken"), 1),
+    (lambda m: m.certificate("server.pem", 1e9), ("plscp_tls_certificate_expiry_timestamp_seconds", "server.pem"), 1e9),
+    (lambda m: None, ("plscp_build_info", "0.1.0"), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "value"), ROWS, ids=lambda value: value[0] if isinstance(value, tuple) else ""
+)
+def test_each_metric(call: Callable[[Metrics], None], name: tuple[str, ...], value: float) -> None:
+    """Each call of a room changes the sample that operators know by its name."""
+    of = Metrics()
+    call(of)
+    assert samples(of)[*name, ""] == pytest.approx(value)
+
+
+def test_every_metric_has_a_row() -> None:
+    """No metric is exposed that the table does not show to move."""
+    families = {family.name for family in text_string_to_metric_families(Metrics().exposition().decode())}
+    known = {row[1][0] for row in ROWS}
+    for family in families:
+        assert any(name.removesuffix("_total").startswith(family) for name in known), family
+
+
+def test_histograms_cumulate() -> None:
+    """A value on a bucket's bound counts in that bucket; buckets cumulate up to +Inf."""
+    of = Metrics()
+    for seconds in (0.00005, 0.001, 0.0011, 99):
+        of.stage("match")(seconds)
+    found = samples(of)
+    bucket = "plscp_request_duration_seconds_bucket"
+    got = [found[bucket, "match", bound] for bound in ("5e-05", "0.001", "0.0025", "10.0", "+Inf")]
+    assert got == [1, 2, 3, 3, 4]
+
+
+def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invented label values end in `other`, and gauges of more devices than the bound are not kept."""
+    monkeypatch.setattr(metrics, "MOST_CHILDREN", 3)
+    of = Metrics()
+    for number in range(10):
+        of.association("rejected", f"r{number}")
+        of.clock_skew(f"d{number}", number)
+    found = samples(of)
+    assert found["plscp_associations_total", "other", "other", ""] == 7
+    assert sum(1 for key in found if key[0] == "plscp_associations_total") == 4
+    assert sum(1 for key in found if key[0] == "plscp_sender_clock_skew_seconds") == 3
+
+
+def test_relay_started_again() -> None:
+    """The relay's counts are since its start: a restart counts on, nothing goes back."""
+    of = Metrics()
+    for count in (5, 9, 2):
+        of.relay({"published": {"t": count}})
+    assert samples(of)["plscp_published_total", "t", "acknowledged", ""] == 11
+
+
+def test_threads_lose_nothing() -> None:
+    """Counts from several threads add up: a stock AE calls its handlers on threads."""
+    of = Metrics()
+
+    def work() -> None:
+        for _ in range(2000):
+            of.answered("1", 0, 0.1)
+
+    threads = [Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = samples(of)
+    assert found["plscp_requests_total", "other", "0000", ""] == 8000
+    assert found["plscp_request_duration_seconds_count", "total", ""] == 8000
+
+
+def test_the_service_takes_it() -> None:
+    """Metrics are the counters that the service asks for."""
+    counters: Counters = Metrics()
+    counters.matched("1", 0)
+    counters.noticed(Finding("a", "b"))
+    counters.answered("1.2", 0, 0.1)
+
+
+def test_two_servers_do_not_share() -> None:
+    """Each server has a registry of its own."""
+    one, other = Metrics(), Metrics()
+    one.association("accepted")
+    assert not any(key[0] == "plscp_associations_total" for key in samples(other))
