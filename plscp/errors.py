@@ -16,6 +16,7 @@
     │   ├── StoreBroken              I/O error or failed fsync: failure statuses, then exit
     │   └── StoreNotOpened           at start: newer version, second server, read-only, not a store: one line, exit
     ├── Conflict                 a registry change that contradicts what is known (HTTP 409)
+    ├── InvalidBody              a body of HTTP or of the registry file that cannot be read: one line (HTTP 422)
     ├── ConfigError              settings that cannot be used: one line, exit status 2
     ├── RelayError               the relay cannot go on by itself: one line
     └── CommandError             a command that failed: one line, exit status 1 (or as given)
@@ -134,6 +135,12 @@ class Conflict(PlscpError):
     """A registry change contradicts what is known."""
 
     label = "conflict"
+
+
+class InvalidBody(PlscpError):
+    """A body of HTTP or of the registry file that is not what it should be."""
+
+    label = "invalid-body"
 
 
 class ConfigError(PlscpError):
