@@ -1,0 +1,94 @@
+"""The HTTP listener: uvicorn inside the server's own event loop, without its signal handlers."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from plscp.errors import CommandError
+
+STOP_SECONDS = 3
+MOST_CONNECTIONS = 200
+
+
+class _Quiet(uvicorn.Server):
+    """uvicorn, which leaves signals to plscp."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class HttpServer:
+    """Serves an ASGI application from `start` to `stop`.
+
+    Args:
+        host: address to listen on.
+        port: 0 for a free one.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._server = _Quiet(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                http="h11",
+                ws="none",
+                server_header=False,
+                limit_concurrency=MOST_CONNECTIONS,
+                timeout_keep_alive=15,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> tuple[str, int]:
+        """Listen; returns the address and the port.
+
+        Raises:
+            CommandError: the address cannot be listened on, with the reason in one line.
+        """
+        bound = listen(self._host, self._port)
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve([bound]))
+        while not self._server.started:
+            if self._serving.done():
+                self._serving.result()
+                raise CommandError("http: the listener ended while it started")
+            await asyncio.sleep(0.005)
+        host, port = bound.getsockname()[:2]
+        return host, port
+
+    async def stop(self) -> None:
+        """Finish the answers in hand, within a few seconds; safe to call twice, or without `start`."""
+        if self._serving is not None:
+            self._server.should_exit = True
+            serving, self._serving = self._serving, None
+            await serving
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        CommandError: with the setting and the reason.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise CommandError(f"http.host: {host}: {error.strerror or error}") from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(128)
+        bound.setblocking(False)
+    except OSError as error:
+        bound.close()
+        raise CommandError(f"http.port: cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return bound
