@@ -3,22 +3,20 @@
 import asyncio
 import contextlib
 import signal
-import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from plscp.config import Settings
-from plscp.errors import ConfigError, PlscpError, StoreBroken, StoreError
+from plscp.errors import StoreBroken, StoreError
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor
 from plscp.publish.process import RelayProcess
+from plscp.service.asking import ask
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.store import open_store
@@ -89,8 +87,6 @@ class Server:
         Args:
             query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
         """
-        from plscp.service.asking import ask  # noqa: PLC0415  # only this page needs it
-
         return ask(self.keeper, self.settings.profile, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
@@ -177,3 +173,35 @@ class Server:
 def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
     for done, result in batch:
         done(result)
+
+
+def _us(span: timedelta) -> int:
+    return int(span.total_seconds() * 1_000_000)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+
+
+async def serve(settings: Settings) -> int:
+    """Put a server together and run it; returns the exit status.
+
+    Raises:
+        PlscpError: it cannot be started; one line says why.
+    """
+    for line in settings.warnings():
+        log.warning("settings-warning", why=line)
+    server = Server(settings)
+    try:
+        return await server.run()
+    finally:
+        await asyncio.get_running_loop().run_in_executor(None, server.store.close)
+
+
+def run(settings: Settings) -> int:
+    """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415  # an extra
+
+        return int(uvloop.run(serve(settings)))
+    return asyncio.run(serve(settings))

@@ -1,0 +1,113 @@
+"""The two servers that are compared: plscp with everything on, and a stock pynetdicom SCP that only says Success."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
+STOCK = """
+import sys, time
+from pynetdicom import AE, evt
+ae = AE("PLSCP")
+ae.maximum_associations = 2000
+for uid in ("1.2.840.10008.1.40", "1.2.840.10008.1.42", "1.2.840.10008.1.1"):
+    ae.add_supported_context(uid)
+ae.start_server(("127.0.0.1", int(sys.argv[1])), evt_handlers=[(evt.EVT_N_ACTION, lambda event: (0x0000, None))])
+"""
+SETTINGS = """
+[dicom]
+port = {port}
+unknown_devices = "accept"
+max_associations = 5000
+max_associations_per_address = 5000
+[store]
+url = "sqlite:///{folder}/plscp.db"
+[http]
+port = {http}
+[registry]
+file = "{folder}/current.toml"
+[log]
+level = "warning"
+[operators]
+policy = "any"
+{kafka}
+"""
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int, seconds: float = 30.0) -> None:
+    """Until something listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+class Under:
+    """A server process under measurement."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, http: int = 0) -> None:
+        self.name, self.process, self.port, self.http = name, process, port, http
+        wait_for(port)
+
+    def cpu_seconds(self, *, children: bool = False) -> float:
+        """User and system time of the process so far; with its children, the relay."""
+        pids = [self.process.pid]
+        if children:
+            pids += [int(p) for p in Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()]
+        total = 0
+        for pid in pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def rss_mb(self) -> float:
+        """Resident memory in MB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def stock() -> Under:
+    """The stock SCP."""
+    port = free_port()
+    return Under("stock", subprocess.Popen([sys.executable, "-c", STOCK, str(port)]), port)
+
+
+def plscp(folder: Path, kafka: str = "") -> Under:
+    """plscp with validation, matching, a durable store and, where a broker is given, the relay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, http = free_port(), free_port()
+    table = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "b{port}"\n' if kafka else ""
+    text = SETTINGS.format(port=port, http=http, folder=folder, kafka=table)
+    (folder / "plscp.toml").write_text(text)
+    (folder / "current.toml").write_text(
+        f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
+    )
+    command = [sys.executable, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
+    return Under("plscp", subprocess.Popen(command, stdout=subprocess.DEVNULL), port, http)

@@ -1,0 +1,103 @@
+"""From the answer to the device until a consumer has the record: the relay's latency, under a steady load."""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from kafka import KafkaConsumer
+from plscp.local.kafka import LocalBroker
+
+from benchmarks import servers
+from benchmarks.requests import MARK, make
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.rawscu import SYNTAXES, RawScu
+
+
+class Seen(threading.Thread):
+    """Notes when a consumer has each record."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        super().__init__(daemon=True)
+        self.times: dict[str, float] = {}
+        self.ended = threading.Event()
+        self._consumer = KafkaConsumer(
+            topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=500, fetch_min_bytes=1
+        )
+
+    def run(self) -> None:
+        """Until ended."""
+        while not self.ended.is_set():
+            for records in self._consumer.poll(timeout_ms=100).values():
+                now = time.monotonic()
+                for record in records:
+                    words = json.loads(record.value).get("entry", {}).get("text", "") if record.value else ""
+                    if words:
+                        self.times.setdefault(words.rsplit(" ", 1)[1], now)
+        self._consumer.close()
+
+
+def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dict[str, float]:
+    """Send so many requests a second on four associations; latencies in milliseconds."""
+    server = servers.plscp(folder, bootstrap)
+    answered: dict[str, float] = {}
+    load = make("E1", 1)
+    stop = time.monotonic() + seconds + 2
+
+    def send(number: int) -> None:
+        context = [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[0])]
+        with RawScu("127.0.0.1", server.port, calling=f"DEV{number}", contexts=context) as scu:
+            due, count = time.monotonic() + number / rate, 0
+            while due < stop:
+                time.sleep(max(due - time.monotonic(), 0))
+                due += 4 / rate
+                count += 1
+                digits = f"{number}{count:09d}"
+                scu.request(PROCEDURAL_EVENT_LOGGING, load.data.replace(MARK.encode(), digits.encode()))
+                answered[digits] = time.monotonic()
+
+    try:
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(1, 5)]
+        for thread in threads:
+            thread.start()
+        seen = Seen(bootstrap, f"b{server.port}.procedure-log")
+        seen.start()
+        for thread in threads:
+            thread.join()
+        deadline = time.monotonic() + 20
+        while len(seen.times) < len(answered) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        seen.ended.set()
+        seen.join()
+    finally:
+        server.stop()
+    first = min(answered.values()) + 2  # the consumer's own start is not the relay's latency
+    delays = sorted(1000 * (seen.times[d] - at) for d, at in answered.items() if at > first and d in seen.times)
+    return {
+        "requests_per_second": round(len(answered) / (seconds + 2), 1),
+        "answered": len(answered),
+        "seen": len(seen.times),
+        "p50_ms": round(statistics.median(delays), 2),
+        "p99_ms": round(delays[len(delays) * 99 // 100], 2),
+    }
+
+
+def main() -> int:
+    """Print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=200.0)
+    parser.add_argument("--seconds", type=float, default=15.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="plscp-visible-") as name:
+        folder = Path(name)
+        with LocalBroker(folder / "kafka") as broker:
+            print(json.dumps(measure(broker.address, folder / "server", rate=args.rate, seconds=args.seconds)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
