@@ -39,6 +39,7 @@ class Policy:
     location_mismatch: Literal["refuse", "log"] = "log"
     name_mismatch: Literal["refuse", "log"] = "log"
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
+    publish_demographics: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,159 @@
+"""Bodies of the registry file and of HTTP (contracts section 6), as Pydantic models; one line says what is wrong with one."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from plscp.errors import InvalidBody
+
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+
+
+def _fits(length: int) -> AfterValidator:
+    def check(text: str) -> str:
+        if len(text) > length:
+            raise ValueError(f"at most {length} characters")
+        if _UNFIT.search(text):
+            raise ValueError("neither backslash nor control characters")
+        return text
+
+    return AfterValidator(check)
+
+
+def _text(given: object) -> object:
+    """None empties; spaces at the ends are padding."""
+    if given is None:
+        return ""
+    return given.strip(" ") if isinstance(given, str) else given
+
+
+def _uid(text: str) -> str:
+    if len(text) > 64 or not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", text, re.ASCII):
+        raise ValueError("not a UID (PS3.5 9.1)")
+    return text
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _some(text: str) -> str:
+    if not text:
+        raise ValueError("must have a value")
+    return text
+
+
+LO = Annotated[str, BeforeValidator(_text), _fits(64)]
+SH = Annotated[str, BeforeValidator(_text), _fits(16)]
+Uid = Annotated[str, BeforeValidator(_text), AfterValidator(_uid)]
+Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]
+
+
+class Body(BaseModel):
+    """What all bodies have in common: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ClassVar[str] = "body"
+
+    def said(self, name: str) -> bool:
+        """Whether the body says anything about a member: one that is absent leaves what is known as it is."""
+        return name in self.model_fields_set
+
+
+class PatientRef(Body):
+    """Which patient; without issuer it gets one by the chain of contracts section 3."""
+
+    kind = "patient"
+
+    id: LO = ""
+    issuer: LO = ""
+
+
+class NamedRef(PatientRef):
+    """Which patient, named for certain."""
+
+    id: Annotated[LO, AfterValidator(_some)]
+
+
+class PatientBody(Body):
+    """One of ``patients``."""
+
+    kind = "patient"
+
+    id: Annotated[LO, AfterValidator(_some)]
+    issuer: LO = ""
+    name: Annotated[str, BeforeValidator(_text), _fits(324)] = ""
+    birth_date: Annotated[
+        str, BeforeValidator(lambda given: _text(str(given) if given is not None else None)), _fits(10)
+    ] = ""
+    sex: SH = ""
+    other_ids: tuple[NamedRef, ...] = ()
+
+
+class AdmissionBody(Body):
+    """One of ``admissions``."""
+
+    kind = "admission"
+
+    id: Annotated[LO, AfterValidator(_some)]
+    issuer: LO = ""
+    patient: PatientRef | None = None
+    location: LO = ""
+    status: Literal["active", "discharged", "cancelled"] = "active"
+
+
+class StudyBody(Body):
+    """One of ``studies``."""
+
+    kind = "study"
+
+    study_instance_uid: Uid
+    study_id: LO = ""
+    accession_number: LO = ""
+    patient: PatientRef | None = None
+    location: LO = ""
+    status: Literal["scheduled", "open", "closed", "cancelled"] | None = None
+    opened: Moment = None
+    closed: Moment = None
+
+
+class MergeBody(Body):
+    """What POST .../merge says: the ID that is merged away."""
+
+    kind = "merge"
+
+    prior: NamedRef
+
+
+_B = TypeVar("_B", bound=Body)
+
+
+def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
+    """Check a body.
+
+    Raises:
+        InvalidBody: with one line: where, what is wrong, and for an unknown key the nearest known one.
+    """
+    try:
+        return model.model_validate(dict(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if first["type"] != "extra_forbidden":
+            more = f" (+{error.error_count() - 1})" if error.error_count() > 1 else ""
+            raise InvalidBody(f"{model.kind}: {where}: {first['msg'].removeprefix('Value error, ')}{more}") from None
+        known = _keys(model, first["loc"][:-1])
+        nearest = get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+        raise InvalidBody(f"{model.kind}: unknown key {where}: {hint}") from None
+
+
+def _keys(model: type[Body], path: tuple[int | str, ...]) -> list[str]:
+    if not path:
+        return list(model.model_fields)
+    return list(PatientRef.model_fields)  # the only bodies inside bodies

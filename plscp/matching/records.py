@@ -1,0 +1,194 @@
+"""What the registry holds: patients, admissions, studies. Immutable; their JSON forms are those of changes and of HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+GENERATED_ISSUER: Final = "plscp"
+"""Issuer of the Patient IDs that plscp gives to patients who came without a usable one."""
+GENERATED_PREFIX: Final = "PLSCP-"
+
+Json = dict[str, Any]
+
+
+def utc_text(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC with Z, or None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
+
+
+def utc_moment(text: str | None) -> datetime | None:
+    """The reverse of `utc_text`."""
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+class PatientId(NamedTuple):
+    """A Patient ID with its issuer; the issuer is empty where none is known."""
+
+    id: str
+    issuer: str
+
+    def as_json(self) -> Json:
+        """``{"id", "issuer"}``."""
+        return {"id": self.id, "issuer": self.issuer}
+
+
+def _patient_ids(members: Sequence[Mapping[str, str]]) -> tuple[PatientId, ...]:
+    return tuple(PatientId(member["id"], member.get("issuer", "")) for member in members)
+
+
+class Stay(NamedTuple):
+    """A study's time at a location: from `arrived` until just before `left`; None while it is there. Times in UTC."""
+
+    location: str
+    arrived: datetime
+    left: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One person, as far as the registry knows.
+
+    Attributes:
+        number: which person: identifiers come and go, this stays. Only within one registry.
+        current: the identifier that replies carry.
+        key: `issuer|patient id` as first seen: the partition key.
+        other_ids: listed as further identifiers of the same person.
+        former_ids: merged away or changed.
+        generated: the current identifier is plscp's own.
+        placeholder: what the feed sent in place of a Patient ID when `current` was generated, or empty.
+    """
+
+    number: int
+    current: PatientId
+    key: str
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    other_ids: tuple[PatientId, ...] = ()
+    former_ids: tuple[PatientId, ...] = ()
+    placeholder: str = ""
+
+    @property
+    def generated(self) -> bool:
+        """Whether plscp made the current identifier."""
+        return self.current.issuer == GENERATED_ISSUER
+
+    def identifiers(self) -> Json:
+        """The part that is published by default: no demographics."""
+        return {
+            **self.current.as_json(),
+            "key": self.key,
+            "other_ids": [other.as_json() for other in self.other_ids],
+            "former_ids": [former.as_json() for former in self.former_ids],
+            "placeholder": self.placeholder,
+        }
+
+    def demographics(self) -> Json:
+        """Name, birth date and sex."""
+        return {"name": self.name, "birth_date": self.birth_date, "sex": self.sex}
+
+    def as_json(self) -> Json:
+        """Everything that is known."""
+        return self.identifiers() | self.demographics()
+
+
+def patient_from(change: Mapping[str, Any], number: int, before: Patient | None) -> Patient:
+    """A patient out of a change; what the change does not say stays as it was `before`."""
+    return Patient(
+        number=number,
+        current=PatientId(change["id"], change["issuer"]),
+        key=change["key"],
+        name=change.get("name", before.name if before else ""),
+        birth_date=change.get("birth_date", before.birth_date if before else ""),
+        sex=change.get("sex", before.sex if before else ""),
+        other_ids=_patient_ids(change["other_ids"]),
+        former_ids=_patient_ids(change["former_ids"]),
+        placeholder=change["placeholder"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A visit: its ID names its patient. Its location is the patient's bed and moves no study."""
+
+    id: str
+    issuer: str
+    patient: int
+    patient_id: PatientId
+    location: str = ""
+    status: str = "active"
+
+    def as_json(self) -> Json:
+        """The shape of the HTTP body."""
+        return {
+            "id": self.id,
+            "issuer": self.issuer,
+            "patient": self.patient_id.as_json(),
+            "location": self.location,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study and where it was when.
+
+    Attributes:
+        patient: the patient's number; `patient_id` is that patient's current identifier.
+        location: where it is, or was last, or is planned.
+        status: ``scheduled``, ``open``, ``closed``, ``cancelled``.
+        opened: when it was first opened; closed: when it was closed or cancelled, None while neither.
+        stays: oldest first; scheduled studies have none.
+        steps: procedure steps in progress (their UIDs).
+    """
+
+    study_instance_uid: str
+    patient: int
+    patient_id: PatientId
+    study_id: str = ""
+    accession_number: str = ""
+    location: str = ""
+    status: str = "scheduled"
+    opened: datetime | None = None
+    closed: datetime | None = None
+    stays: tuple[Stay, ...] = ()
+    steps: tuple[str, ...] = ()
+
+    def as_json(self) -> Json:
+        """The shape of the HTTP body, with the location history and the steps in progress."""
+        return {
+            "study_instance_uid": self.study_instance_uid,
+            "study_id": self.study_id,
+            "accession_number": self.accession_number,
+            "patient": self.patient_id.as_json(),
+            "location": self.location,
+            "status": self.status,
+            "opened": utc_text(self.opened),
+            "closed": utc_text(self.closed),
+            "stays": [
+                {"location": stay.location, "arrived": utc_text(stay.arrived), "left": utc_text(stay.left)}
+                for stay in self.stays
+            ],
+            "steps": list(self.steps),
+        }
+
+
+def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
+    """A study out of a change."""
+    return Study(
+        study_instance_uid=change["study_instance_uid"],
+        patient=patient.number,
+        patient_id=patient.current,
+        study_id=change["study_id"],
+        accession_number=change["accession_number"],
+        location=change["location"],
+        status=change["status"],
+        opened=utc_moment(change["opened"]),
+        closed=utc_moment(change["closed"]),
+        stays=tuple(
+            Stay(stay["location"], datetime.fromisoformat(stay["arrived"]).astimezone(UTC), utc_moment(stay["left"]))
+            for stay in change["stays"]
+        ),
+        steps=tuple(change["steps"]),
+    )

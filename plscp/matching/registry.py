@@ -1,0 +1,345 @@
+"""The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from plscp.matching.owners import Owners
+from plscp.matching.places import Locations, Presence
+from plscp.matching.records import (
+    GENERATED_ISSUER,
+    GENERATED_PREFIX,
+    Admission,
+    Patient,
+    PatientId,
+    Study,
+    patient_from,
+    study_from,
+)
+
+__all__ = ["Locations", "Registry"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SAME_ACTIVITY: Final = 60_000_000
+"""Activity within a minute of the one before is not kept by itself (microseconds): a study then looks quieter, never livelier."""
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch of a UTC time."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+class Registry:
+    """What is known of patients, admissions and studies at one position of the event store.
+
+    Applying the same changes in the same order always makes the same registry. What it holds is immutable, so a reader may
+    keep what it was given.
+
+    Attributes:
+        position: R, the position of the last change applied; 0 before the first.
+        locations: the names of the labs.
+        file: content of the registry file as last read, JSON-able.
+        generated: the highest n of the `PLSCP-<n>` given so far.
+    """
+
+    def __init__(self, locations: Locations | None = None) -> None:
+        self.position = 0
+        self.locations = locations or Locations()
+        self.file: dict[str, Any] = {}
+        self.generated = 0
+        self.presence = Presence()
+        self._patients: dict[int, Patient] = {}
+        self._owners = Owners()
+        self._next_patient = 1
+        self._admissions: dict[tuple[str, str], Admission] = {}
+        self._admissions_by_id: dict[str, tuple[str, ...]] = {}
+        self._admissions_by_patient: dict[int, tuple[tuple[str, str], ...]] = {}
+        self._studies: dict[str, Study] = {}
+        self._studies_by_patient: dict[int, tuple[str, ...]] = {}
+        self._studies_by_accession: dict[str, tuple[str, ...]] = {}
+        self._activity: dict[str, tuple[int, ...]] = {}
+        self._entered: dict[str, int] = {}
+
+    def fork(self) -> "Registry":
+        """An independent copy: what a planner tries its changes on."""
+        twin = Registry(self.locations)
+        for name, value in vars(self).items():
+            if isinstance(value, dict):
+                setattr(twin, name, dict(value))
+            elif isinstance(value, Presence | Owners):
+                setattr(twin, name, value.copy())
+            else:
+                setattr(twin, name, value)
+        return twin
+
+    # --- looking up ----------------------------------------------------------------------------------------------------
+
+    def place(self, name: str) -> str:
+        """The lab that a name stands for; a name that no `[locations]` entry lists is a place of its own."""
+        return self.locations.resolve(name) or name.strip(" ")
+
+    def study(self, study_instance_uid: str) -> Study | None:
+        """A study by its Study Instance UID."""
+        return self._studies.get(study_instance_uid)
+
+    def studies(self, *, status: str = "", location: str = "") -> list[Study]:
+        """Studies in the order of their first mention, optionally of one status or last at one location."""
+        place = self.place(location)
+        return [
+            study
+            for study in self._studies.values()
+            if (not status or study.status == status) and (not place or study.location == place)
+        ]
+
+    def studies_of(self, patient: int) -> list[Study]:
+        """The studies of a patient."""
+        return [self._studies[uid] for uid in self._studies_by_patient.get(patient, ())]
+
+    def studies_by_accession(self, accession_number: str) -> list[Study]:
+        """The studies with an Accession Number."""
+        return [self._studies[uid] for uid in self._studies_by_accession.get(accession_number, ())]
+
+    def owner(self, patient_id: PatientId) -> Patient | None:
+        """The patient that exactly this identifier names now, be it current, former or another one."""
+        number = self._owners.of(patient_id)
+        return None if number is None else self._patients[number]
+
+    def named(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
+        """The patients that an identifier may mean: none, one, or several.
+
+        With an issuer: the one of that issuer, else the one whose ID has no issuer. Without: everyone who has that ID.
+        """
+        return tuple(self._patients[number] for number in self._owners.named(patient_id, issuer))
+
+    def patient(self, patient_id: str, issuer: str = "") -> Patient | None:
+        """The one patient that an identifier names; None for none and for several."""
+        found = self.named(patient_id, issuer)
+        return found[0] if len(found) == 1 else None
+
+    def patient_number(self, number: int) -> Patient:
+        """A patient by number."""
+        return self._patients[number]
+
+    def patients(self) -> list[Patient]:
+        """Every patient, in the order of first mention."""
+        return list(self._patients.values())
+
+    def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> tuple[str, str]:
+        """The current identifier of the patient that (ID, issuer) named.
+
+        Args:
+            position: of the event that carried it; an ID given anew since then still leads to its owner of that time.
+
+        Returns:
+            (Patient ID, issuer); as given where it is not known.
+        """
+        number = self._owners.of_then(PatientId(patient_id, issuer), position)
+        current = PatientId(patient_id, issuer) if number is None else self._patients[number].current
+        return current.id, current.issuer
+
+    def admissions_named(self, admission_id: str, issuer: str) -> list[Admission]:
+        """The admissions that an Admission ID may mean; without issuer, or where none is known: under any."""
+        issuers = self._admissions_by_id.get(admission_id, ())
+        if issuer:
+            issuers = (issuer,) if issuer in issuers else tuple(known for known in issuers if not known)
+        return [self._admissions[admission_id, known] for known in issuers]
+
+    def admission(self, admission_id: str, issuer: str = "") -> Admission | None:
+        """The one admission that an ID names; None for none and for several."""
+        found = self.admissions_named(admission_id, issuer)
+        return found[0] if len(found) == 1 else None
+
+    def admissions(self) -> list[Admission]:
+        """Every admission, in the order of first mention."""
+        return list(self._admissions.values())
+
+    # --- activity: entries and feed messages -----------------------------------------------------------------------------
+
+    def touch(self, study_instance_uid: str, time_us: int) -> None:
+        """Note that a study had an entry; `time_us` is its arrival in microseconds since the epoch."""
+        if study_instance_uid in self._studies:
+            self._active(study_instance_uid, time_us)
+            self._entered[study_instance_uid] = max(time_us, self._entered.get(study_instance_uid, 0))
+
+    def _active(self, study_instance_uid: str, time_us: int) -> None:
+        known = self._activity.get(study_instance_uid, ())
+        if not known or time_us > known[-1]:
+            if len(known) > 1 and known[-1] - known[-2] < _SAME_ACTIVITY:
+                known = known[:-1]
+            self._activity[study_instance_uid] = (*known, time_us)
+        elif time_us not in known:
+            times = list(known)
+            insort(times, time_us)
+            self._activity[study_instance_uid] = tuple(times)
+
+    def last_activity(self, study_instance_uid: str) -> int:
+        """Microseconds since the epoch of a study's last entry or feed message; 0 for none."""
+        return self._activity.get(study_instance_uid, (0,))[-1]
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether entries are known to stand under a study."""
+        return study_instance_uid in self._entered
+
+    def alive(self, study_instance_uid: str, moment: datetime, age: timedelta) -> bool:
+        """Whether a study had an entry or a feed message within `age` before `moment`."""
+        times = self._activity.get(study_instance_uid, ())
+        at = microseconds(moment)
+        before = bisect_right(times, at)
+        return before > 0 and times[before - 1] >= at - age // _MICROSECOND
+
+    # --- applying changes -------------------------------------------------------------------------------------------------
+
+    def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> None:
+        """Apply one registry change; one at or below `position` was applied already and does nothing.
+
+        Args:
+            position: the change's position in the event store.
+            time_us: when it was made, microseconds since the epoch.
+            change: as `plscp.matching.changes` planned it.
+
+        Raises:
+            ValueError: a change of a kind that this version does not know.
+        """
+        if position <= self.position:
+            return
+        what = change["what"]
+        kind = what.partition(".")[0]
+        if kind == "study":
+            self._apply_study(time_us, change)
+        elif what == "patient.changed":
+            self._apply_patient(position, change)
+        elif what == "patient.demographics":
+            self._apply_demographics(change)
+        elif what == "patient.merged":
+            self._apply_merge(position, change)
+        elif what == "admission.changed":
+            self._apply_admission(change)
+        elif what == "file.read":
+            self.file = dict(change["content"])
+        else:
+            raise ValueError(f"registry change {what!r} is not known to this version")
+        self.position = position
+
+    def _owner_of(self, change: Mapping[str, Any]) -> Patient:
+        owner = self.owner(PatientId(change["id"], change["issuer"]))
+        if owner is None:
+            raise ValueError("a registry change names a patient that no change before it made")
+        return owner
+
+    def _apply_study(self, time_us: int, change: Mapping[str, Any]) -> None:
+        study = study_from(change, self._owner_of(change["patient"]))
+        uid = study.study_instance_uid
+        before = self._studies.get(uid)
+        if before is None or before.patient != study.patient:
+            if before is not None:
+                _drop(self._studies_by_patient, before.patient, uid)
+            _add(self._studies_by_patient, study.patient, uid)
+        if before is None or before.accession_number != study.accession_number:
+            if before is not None:
+                _drop(self._studies_by_accession, before.accession_number, uid)
+            if study.accession_number:
+                _add(self._studies_by_accession, study.accession_number, uid)
+        self.presence.replace(uid, before.stays if before else (), study.stays)
+        self._studies[uid] = study
+        # A feed that reports when the study arrived has spoken for that moment too.
+        for stay in study.stays[len(before.stays) if before else 0 :]:
+            self._active(uid, microseconds(stay.arrived))
+        self._active(uid, time_us)
+
+    def _apply_patient(self, position: int, change: Mapping[str, Any]) -> None:
+        current = PatientId(change["id"], change["issuer"])
+        was = change.get("was")
+        before = self.owner(PatientId(was["id"], was["issuer"]) if was else current)
+        if before is not None and was is None and before.current != current:
+            before = None  # the ID was another's, and is given anew
+        if before is None:
+            number = self._next_patient
+            self._next_patient += 1
+        else:
+            number = before.number
+        self._store_patient(position, patient_from(change, number, before), before)
+        count = current.id.removeprefix(GENERATED_PREFIX)
+        if current.issuer == GENERATED_ISSUER and count.isdecimal():
+            self.generated = max(self.generated, int(count))
+
+    def _store_patient(self, position: int, patient: Patient, before: Patient | None) -> None:
+        known = {before.current, *before.other_ids, *before.former_ids} if before else set()
+        if patient.current not in known or self._owners.of(patient.current) != patient.number:
+            self._claim(position, patient.current, patient.number)
+        now = {patient.current, *patient.other_ids, *patient.former_ids}
+        for alias in (*patient.former_ids, *patient.other_ids):
+            if alias not in known:
+                self._claim(position, alias, patient.number)
+        for gone in known - now:
+            if self._owners.of(gone) == patient.number:
+                self._owners.release(position, gone)
+        self._patients[patient.number] = patient
+        if before is not None and before.current != patient.current:
+            self._point_to(patient, patient.number)
+
+    def _claim(self, position: int, patient_id: PatientId, number: int) -> None:
+        """From now on an identifier names this patient only."""
+        holder = self._owners.of(patient_id)
+        if holder is not None and holder != number and holder in self._patients:
+            other = self._patients[holder]
+            self._patients[holder] = replace(
+                other,
+                other_ids=tuple(known for known in other.other_ids if known != patient_id),
+                former_ids=tuple(known for known in other.former_ids if known != patient_id),
+            )
+        self._owners.claim(position, patient_id, number)
+
+    def _point_to(self, patient: Patient, number: int) -> None:
+        """Studies and admissions of patient `number` stand under `patient` from now on."""
+        for uid in self._studies_by_patient.pop(number, ()):
+            self._studies[uid] = replace(self._studies[uid], patient=patient.number, patient_id=patient.current)
+            _add(self._studies_by_patient, patient.number, uid)
+        for key in self._admissions_by_patient.pop(number, ()):
+            self._admissions[key] = replace(self._admissions[key], patient=patient.number, patient_id=patient.current)
+            _add(self._admissions_by_patient, patient.number, key)
+
+    def _apply_demographics(self, change: Mapping[str, Any]) -> None:
+        patient = self._owner_of(change)
+        self._patients[patient.number] = replace(
+            patient, name=change["name"], birth_date=change["birth_date"], sex=change["sex"]
+        )
+
+    def _apply_merge(self, position: int, change: Mapping[str, Any]) -> None:
+        survivor = self._owner_of(change)
+        prior = self.owner(PatientId(change["merged"]["id"], change["merged"]["issuer"]))
+        if prior is not None and prior.number != survivor.number:
+            self._owners.merge(position, prior.number, survivor.number)
+            del self._patients[prior.number]
+        self._store_patient(position, patient_from(change, survivor.number, survivor), survivor)
+        if prior is not None and prior.number != survivor.number:
+            self._point_to(self._patients[survivor.number], prior.number)
+
+    def _apply_admission(self, change: Mapping[str, Any]) -> None:
+        patient = self._owner_of(change["patient"])
+        admission = Admission(
+            change["id"], change["issuer"], patient.number, patient.current, change["location"], change["status"]
+        )
+        key = (admission.id, admission.issuer)
+        before = self._admissions.get(key)
+        if before is not None and before.patient != admission.patient:
+            _drop(self._admissions_by_patient, before.patient, key)
+        self._admissions[key] = admission
+        _add(self._admissions_by_id, admission.id, admission.issuer)
+        _add(self._admissions_by_patient, admission.patient, key)
+
+
+def _add(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> None:
+    known = index.get(key, ())
+    if member not in known:
+        index[key] = (*known, member)
+
+
+def _drop(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> None:
+    left = tuple(known for known in index.get(key, ()) if known != member)
+    if left:
+        index[key] = left
+    else:
+        index.pop(key, None)
