@@ -1,0 +1,110 @@
+"""Content items as a pydicom data set: for simulators, tests and the Procedure Log instance (PS3.3 C.17.3)."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
+
+TEXT_TAGS: Final = {
+    "TEXT": ("TextValue", "UT"),
+    "DATETIME": ("DateTime", "DT"),
+    "DATE": ("Date", "DA"),
+    "TIME": ("Time", "TM"),
+    "PNAME": ("PersonName", "PN"),
+    "UIDREF": ("UID", "UI"),
+    "CONTAINER": ("ContinuityOfContent", "CS"),
+}
+"""The attribute that holds the value of each value type that is a text."""
+
+
+def dataset(item: ContentItem) -> Dataset:
+    """A content item as a data set: the root's attributes, or an item of Content Sequence (0040,A730).
+
+    Raises:
+        ValueError: a value is not one that pydicom can hold, e.g. a decimal string that is no number.
+    """
+    made = Dataset()
+    if item.relationship:
+        made.RelationshipType = item.relationship
+    made.ValueType = item.value_type
+    if item.concept is not None:
+        made.ConceptNameCodeSequence = Items([code_item(item.concept)])
+    if item.observation_datetime:
+        made.ObservationDateTime = item.observation_datetime
+    if item.observation_uid:
+        made.ObservationUID = item.observation_uid
+    _value(made, item)
+    if item.template:
+        template = Dataset()
+        template.MappingResource = "DCMR"
+        template.TemplateIdentifier = item.template
+        made.ContentTemplateSequence = Items([template])
+    _others(made, item.other)
+    if item.children:
+        made.ContentSequence = Items([dataset(child) for child in item.children])
+    return made
+
+
+def code_item(code: Code) -> Dataset:
+    """An item of a Code Sequence; a value of more than 16 characters goes to Long Code Value, a URN to URN Code Value."""
+    made = Dataset()
+    if not code.scheme:
+        made.URNCodeValue = code.value
+    elif len(code.value) > 16:
+        made.LongCodeValue = code.value
+    else:
+        made.CodeValue = code.value
+    if code.scheme:
+        made.CodingSchemeDesignator = code.scheme
+    if code.version:
+        made.CodingSchemeVersion = code.version
+    made.CodeMeaning = code.meaning
+    _others(made, code.other)
+    return made
+
+
+def _value(made: Dataset, item: ContentItem) -> None:
+    value = item.value
+    if isinstance(value, Code):
+        made.ConceptCodeSequence = Items([code_item(value)])
+    elif isinstance(value, Numeric):
+        made.MeasuredValueSequence = Items([_measured(value)] if value.text is not None else [])
+        if value.qualifier is not None:
+            made.NumericValueQualifierCodeSequence = Items([code_item(value.qualifier)])
+    elif isinstance(value, Reference):
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = value.sop_class_uid
+        reference.ReferencedSOPInstanceUID = value.sop_instance_uid
+        _others(reference, value.other)
+        made.ReferencedSOPSequence = Items([reference])
+    elif value is not None:
+        keyword, vr = TEXT_TAGS[item.value_type]
+        # A new element with its VR: a text is not split at backslashes as an assignment would.
+        made[keyword] = DataElement(keyword, vr, value)
+
+
+def _measured(value: Numeric) -> Dataset:
+    made = Dataset()
+    made.NumericValue = value.text
+    if value.units is not None:
+        made.MeasurementUnitsCodeSequence = Items([code_item(value.units)])
+    _others(made, value.other)
+    return made
+
+
+def _others(made: Dataset, elements: Sequence[RawElement]) -> None:
+    for element in elements:
+        value: Any = element.value
+        if not isinstance(value, str | bytes):
+            value = Items([_item(one) for one in value])
+        made.add_new(element.tag, element.vr, value)
+
+
+def _item(elements: Sequence[RawElement]) -> Dataset:
+    made = Dataset()
+    _others(made, elements)
+    return made
