@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from plscp.config import Settings
 from plscp.errors import StoreBroken, StoreError
+from plscp.feeds import registry_file
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
@@ -48,6 +50,7 @@ class Server:
         self._turned = time.monotonic()
         self._fatal: asyncio.Future[StoreError] = self._loop.create_future()
         self._relay: RelayProcess | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.store = open_store(
             settings.store.url,
             deliver=self._deliver,
@@ -112,14 +115,19 @@ class Server:
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
         )
         self._load()
-        await read_registry_file(self)
+        await self._read_registry_file()
         self.acceptor = Acceptor(
-            settings.network(), self.handlers.begin, self.handlers.heard, counters=self.metrics, allowed=settings.allowed
+            settings.network(),
+            self.handlers.begin,
+            self.handlers.heard,
+            counters=self.metrics,
+            allowed=settings.allowed,
         )
         http = HttpServer(build(self), settings.http.host, settings.http.port)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reread)
         turning = self._loop.create_task(self._turn())
         try:
             host, port = await http.start()
@@ -138,6 +146,15 @@ class Server:
             if self._relay is not None:
                 await self._relay.stop()
             self.acceptor.close()
+
+    async def _read_registry_file(self) -> None:
+        if self.settings.registry.file is not None:
+            await registry_file.read(Path(self.settings.registry.file), self.keeper, self.settings.policy())
+
+    def _reread(self) -> None:
+        task = self._loop.create_task(self._read_registry_file())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()
