@@ -1,0 +1,147 @@
+"""One Procedural Event question made ready for the rules: what counts as given, and what was noted on the way."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from plscp.matching.identifiers import is_placeholder, issuer_of
+from plscp.matching.model import Candidate, Question
+from plscp.matching.records import Patient, Study
+from plscp.matching.registry import Registry
+
+U: Final = 1  # Study Instance UID
+P: Final = 2  # Patient ID, usable
+S: Final = 4  # Study ID
+L: Final = 8  # Performed Location
+A: Final = 16  # calling AE title with configured locations
+
+_FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+
+Span = tuple[datetime, datetime]
+
+
+class Refused(NamedTuple):
+    """A rule's answer that ends the search: a failure status and its comment."""
+
+    status: int
+    comment: str
+
+
+class Case:
+    """A question, digested once.
+
+    Attributes:
+        given: bits of the identifiers that count as given.
+        uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
+        issuer: P's issuer by the chain.
+        spans: (earliest, latest) of each different entry time.
+        named: the study that U names.
+        comment: why nothing was found so far.
+        candidates: what was considered and not taken.
+    """
+
+    __slots__ = (
+        "_patients",
+        "_places",
+        "arrival",
+        "candidates",
+        "comment",
+        "given",
+        "issuer",
+        "location",
+        "named",
+        "patient_id",
+        "policy",
+        "question",
+        "registry",
+        "spans",
+        "study_id",
+        "uid",
+    )
+
+    def __init__(self, question: Question, registry: Registry) -> None:
+        identifiers = question.given
+        self.question = question
+        self.registry = registry
+        self.policy = question.policy
+        self.arrival = question.arrival
+        self.uid = identifiers.study_instance_uid.strip(" ")
+        self.study_id = identifiers.study_id.strip(" ")
+        self.location = identifiers.performed_location.strip(" ")
+        patient_id = identifiers.patient_id.strip(" ")
+        self.issuer = ""
+        if patient_id and is_placeholder(patient_id, question.policy.placeholder_patient_ids):
+            patient_id = ""
+        if patient_id:
+            sent = identifiers.issuer_of_patient_id.strip(" ")
+            self.issuer = issuer_of(patient_id, sent, question.device, question.policy, registry)
+        self.patient_id = patient_id
+        self.given = (
+            (U if self.uid else 0)
+            | (P if patient_id else 0)
+            | (S if self.study_id else 0)
+            | (L if self.location else 0)
+            | (A if question.device.locations else 0)
+        )
+        self.named = registry.study(self.uid) if self.uid else None
+        spans = [(time.earliest, time.latest) for time in question.times]
+        if len(spans) > 1:
+            spans = list(dict.fromkeys(spans))
+        if any(earliest < _FIRST or latest > _LAST for earliest, latest in spans):
+            spans = [(max(earliest, _FIRST), max(min(latest, _LAST), _FIRST)) for earliest, latest in spans]
+        self.spans: list[Span] = spans
+        self.comment = ""
+        self.candidates: list[Candidate] = []
+        self._patients: tuple[Patient, ...] | None = None
+        self._places: tuple[str, ...] | None = None
+
+    def patients(self) -> tuple[Patient, ...]:
+        """Whom P names: none, one or several."""
+        if self._patients is None:
+            self._patients = self.registry.named(self.patient_id, self.issuer) if self.patient_id else ()
+        return self._patients
+
+    def places(self) -> tuple[str, ...]:
+        """Where: L's lab, nowhere for an L that no `[locations]` entry names; L empty: the device's locations."""
+        if self._places is None:
+            if self.location:
+                lab = self.registry.locations.resolve(self.location)
+                self._places = () if lab is None else (lab,)
+            else:
+                self._places = self.device_places()
+        return self._places
+
+    def device_places(self) -> tuple[str, ...]:
+        """The device's configured locations."""
+        return tuple(self.registry.place(name) for name in self.question.device.locations)
+
+    def takes_events(self, study: Study) -> bool:
+        """Open, or closed no longer than the grace ago at arrival."""
+        if study.status == "open":
+            return True
+        closed = study.closed
+        return study.status == "closed" and closed is not None and self.arrival - closed <= self.policy.close_grace
+
+    def trusted(self) -> bool:
+        """Whether the device's times may decide anything."""
+        return self.question.device.times == "trusted"
+
+    def in_the_future(self) -> bool:
+        """Whether an entry occurred after its arrival, beyond `clock_tolerance`."""
+        latest = self.arrival + self.policy.clock_tolerance
+        return any(earliest > latest for earliest, _ in self.spans)
+
+    def times(self) -> list[Span]:
+        """When the events occurred; at arrival for a device whose times are untrusted."""
+        return self.spans if self.trusted() else [(self.arrival, self.arrival)]
+
+    def note(self, study_instance_uid: str, why_not: str) -> None:
+        """Keep a candidate that was not taken; the first reason counts."""
+        if all(known.what != study_instance_uid for known in self.candidates):
+            self.candidates.append(Candidate(study_instance_uid, why_not))
+
+    def note_all(self, studies: Iterable[Study], why_not: str) -> None:
+        """Keep several."""
+        for study in studies:
+            self.note(study.study_instance_uid, why_not)

@@ -1,0 +1,312 @@
+"""The rules that find an event's study: `TABLE` is the table of contracts section 3, row by row (PS3.4 P.2.2.1.1, P.2.5.2)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from plscp.findings import Finding
+from plscp.matching import comments
+from plscp.matching.at_place import study_at
+from plscp.matching.case import A, Case, L, P, Refused, S, U
+from plscp.matching.comparing import BY_PLACE, contradictions, findings, time_findings
+from plscp.matching.model import Candidate, Decision, Question
+from plscp.matching.records import Study
+from plscp.matching.registry import Registry
+
+Answer = Study | Refused | None
+
+
+class Row(NamedTuple):
+    """A rule: what must be given, what must not, and what it finds."""
+
+    rule: str
+    given: int
+    without: int
+    find: Callable[[Case], Answer]
+
+
+def named_and_taking(case: Case) -> Answer:
+    """Study U that takes events."""
+    study = case.named
+    return study if study is not None and case.takes_events(study) else None
+
+
+def named_and_over(case: Case) -> Answer:
+    """Study U known, closed longer than the grace, or cancelled: C101."""
+    study = case.named
+    if study is None or study.status not in {"closed", "cancelled"}:
+        return None
+    comment = comments.CANCELLED if study.status == "cancelled" else comments.CLOSED
+    case.note(study.study_instance_uid, comment)
+    return Refused(0xC101, comment)
+
+
+def named_and_scheduled(case: Case) -> Answer:
+    """Study U scheduled: the only open study of the same patient at L or at the device's location; else U itself."""
+    study = case.named
+    if study is None:
+        return None
+    places = case.places()
+    others = [
+        other
+        for other in case.registry.studies_of(study.patient)
+        if other.status == "open" and other.location and other.location in places
+    ]
+    if len(others) == 1:
+        case.note(study.study_instance_uid, "scheduled, and another study of the patient is open at the location")
+        return others[0]
+    case.note_all(others, "one of several open studies of the patient at the location")
+    return study
+
+
+def patients_study_id(case: Case) -> Answer:
+    """The study of patient P with Study ID S that takes events."""
+    taking = [study for study in _taking(case) if study.study_id == case.study_id]
+    if len(taking) > 1:
+        case.note_all(taking, "one of several studies of the patient with that Study ID")
+        return Refused(0xC103, comments.SEVERAL_WITH_STUDY_ID)
+    return taking[0] if taking else None
+
+
+def patients_only(case: Case) -> Answer:
+    """The only study of patient P that takes events; one at L, or at the device's location, goes before one elsewhere."""
+    taking = _taking(case)
+    places = case.places()
+    if places:
+        there = [study for study in taking if _is_or_was_at(case, study, places)]
+        # One elsewhere only while open; where it is not known where a study is, it is not elsewhere.
+        elsewhere = [study for study in taking if study not in there and (study.status == "open" or not study.location)]
+        case.note_all(
+            [study for study in taking if study not in there and (there or study not in elsewhere)],
+            "elsewhere, and another is at the location" if there else "elsewhere, and closed",
+        )
+        taking = there or elsewhere
+    if len(taking) > 1:
+        decided = _by_times(case, taking)
+        if len(decided) != 1:
+            case.note_all(taking, "one of several studies of the patient that take events")
+            return Refused(0xC103, comments.SEVERAL_OF_PATIENT)
+        case.note_all([study for study in taking if study is not decided[0]], "not open at the entry times")
+        taking = decided
+    if taking:
+        return taking[0]
+    for patient in case.patients()[:1]:
+        for study in case.registry.studies_of(patient.number)[-10:]:
+            case.note(study.study_instance_uid, f"the patient's, but {study.status}")
+    case.comment = _why_no_study_of_patient(case)
+    return None
+
+
+def study_id_at_location(case: Case) -> Answer:
+    """The study with S that was at L when the events occurred."""
+    return study_at(case, case.places(), case.study_id)
+
+
+def at_location(case: Case) -> Answer:
+    """The study that was at L when the events occurred; A has configured locations and L is none of them: C103."""
+    places = case.places()
+    if not places:
+        case.comment = case.comment or comments.UNKNOWN_LOCATION
+    if case.given & A and not set(places) & set(case.device_places()):
+        return Refused(0xC103, comments.FOREIGN_LOCATION if places else comments.UNKNOWN_LOCATION)
+    return study_at(case, places) if places else None
+
+
+def at_device(case: Case) -> Answer:
+    """The study that was at A's location when the events occurred."""
+    return study_at(case, case.device_places())
+
+
+TABLE: Final = (
+    #   rule   given  without  finds
+    Row("1", U, 0, named_and_taking),
+    Row("2", U, 0, named_and_over),
+    Row("2a", U, 0, named_and_scheduled),
+    Row("3", P | S, 0, patients_study_id),
+    Row("4", P, 0, patients_only),
+    Row("5", S | L, U, study_id_at_location),
+    Row("6", L, U, at_location),
+    Row("7", A, U | L, at_device),
+)
+"""In this order; the first that answers decides. A is given where the device has configured locations."""
+
+
+def _taking(case: Case) -> list[Study]:
+    """The studies of patient P that take events; nothing where P does not name one patient."""
+    patients = case.patients()
+    if len(patients) != 1:
+        return []
+    return [study for study in case.registry.studies_of(patients[0].number) if case.takes_events(study)]
+
+
+def _is_or_was_at(case: Case, study: Study, places: Sequence[str]) -> bool:
+    """There now (or last), or when every event occurred."""
+    if study.location in places:
+        return True
+    return all(
+        any(
+            stay.location in places and stay.arrived <= latest and (stay.left is None or stay.left > earliest)
+            for stay in study.stays
+        )
+        for earliest, latest in case.times()
+    )
+
+
+def _by_times(case: Case, studies: Sequence[Study]) -> list[Study]:
+    """Those that were open during all entry times, if the device's times may decide."""
+    if not case.trusted() or case.in_the_future():
+        return []
+    return [
+        study
+        for study in studies
+        if all(
+            study.opened is not None
+            and study.opened <= earliest
+            and (study.status == "open" or (study.closed is not None and latest < study.closed))
+            for earliest, latest in case.spans
+        )
+    ]
+
+
+def _why_no_study_of_patient(case: Case) -> str:
+    if len(case.patients()) > 1:
+        return comments.AMBIGUOUS_PATIENT
+    if case.given & U:
+        return comments.UNKNOWN_STUDY_NO_CURRENT
+    return comments.NO_CURRENT_STUDY if case.patients() else comments.UNKNOWN_PATIENT
+
+
+def decide(question: Question, registry: Registry) -> Decision:
+    """Find the study that a request's events belong to, or say why not.
+
+    Deterministic in its arguments; valid only for the registry's position, which the decision carries.
+
+    Returns:
+        A decision with status 0000, B101, B102, B104, C101, C103 or C104; it names rule, identifiers and candidates.
+    """
+    case = Case(question, registry)
+    given = case.given
+    # An unknown U of a device that may be coerced by location is as good as none, once no patient is named.
+    ignored = U if question.device.coerce_by_location and not given & P else 0
+    for rule, needs, without, find in TABLE:
+        have = given & ~ignored if rule in BY_PLACE else given
+        if have & needs != needs or have & without:
+            continue
+        answer = find(case)
+        if answer is not None:
+            if isinstance(answer, Refused):
+                return _refusal(case, answer, rule)
+            return _match(case, rule, answer)
+    return _refusal(case, Refused(0xC103, case.comment or _why_nothing(case)), "")
+
+
+def _why_nothing(case: Case) -> str:
+    if case.given & U:
+        return comments.UNKNOWN_STUDY
+    if case.given & (P | S):
+        return comments.NO_PLACE
+    return comments.NOTHING_GIVEN
+
+
+def _match(case: Case, rule: str, study: Study) -> Decision:
+    """A study was found: compare all that was given, then say what stands."""
+    policy = case.policy
+    against = contradictions(case, rule, study) if case.given & (P | S | L) else []
+    for contradiction in against:
+        if contradiction.refuse:
+            case.note(study.study_instance_uid, contradiction.finding.reason)
+            refused = Refused(0xC104, contradiction.finding.reason)
+            return _refusal(case, refused, rule, [one.finding for one in against])
+    warnings: list[int] = []
+    comment = ""
+    if case.uid and case.uid != study.study_instance_uid:
+        warnings.append(0xB102)
+        comment = comments.COERCED
+    if against:
+        warnings.append(0xB104)
+        comment = comment or against[0].finding.reason
+    frame = case.question.given.synchronization_frame_of_reference_uid
+    if frame and frame.strip(" ") not in {"", policy.synchronization_frame_of_reference_uid}:
+        warnings.append(0xB101)
+        comment = comment or comments.SYNCHRONIZATION
+    patient = case.registry.patient_number(study.patient)
+    noticed: list[Finding] = [one.finding for one in against]
+    noticed += findings(case, rule, study)
+    return Decision(
+        status=warnings[0] if warnings else 0,
+        rule=rule,
+        warnings=tuple(warnings),
+        study_instance_uid=study.study_instance_uid,
+        study_id=study.study_id,
+        accession_number=study.accession_number,
+        location=study.location,
+        patient_id=patient.current.id,
+        issuer=patient.current.issuer,
+        patient_key=patient.key,
+        given=_given(case),
+        found=_found(study),
+        candidates=_candidates(case, study),
+        findings=noticed,
+        registry_position=case.registry.position,
+        comment=comment,
+    )
+
+
+def _refusal(case: Case, refused: Refused, rule: str, noticed: Sequence[Finding] = ()) -> Decision:
+    return Decision(
+        status=refused.status,
+        rule=rule,
+        given=_given(case),
+        candidates=case.candidates,
+        findings=[*noticed, *time_findings(case, case.named)],
+        registry_position=case.registry.position,
+        comment=refused.comment,
+    )
+
+
+def _given(case: Case) -> Mapping[str, str]:
+    """The identifiers as given, those with a value; a placeholder is shown, though it counts as not given."""
+    identifiers = case.question.given
+    given = {"calling_ae": case.question.device.ae_title}
+    if case.uid:
+        given["study_instance_uid"] = case.uid
+    if patient_id := identifiers.patient_id.strip(" "):
+        given["patient_id"] = patient_id
+        if case.issuer:
+            given["issuer"] = case.issuer
+    if case.study_id:
+        given["study_id"] = case.study_id
+    if case.location:
+        given["performed_location"] = case.location
+    if frame := identifiers.synchronization_frame_of_reference_uid.strip(" "):
+        given["synchronization_frame_of_reference_uid"] = frame
+    return given
+
+
+def _found(study: Study) -> Mapping[str, str]:
+    found = {"study_instance_uid": study.study_instance_uid, "patient_id": study.patient_id.id}
+    if study.patient_id.issuer:
+        found["issuer"] = study.patient_id.issuer
+    if study.study_id:
+        found["study_id"] = study.study_id
+    if study.accession_number:
+        found["accession_number"] = study.accession_number
+    if study.location:
+        found["location"] = study.location
+    return found
+
+
+def _candidates(case: Case, study: Study) -> Sequence[Candidate]:
+    """The study taken, then every other one that the rule, the patient or the place could have meant."""
+    registry = case.registry
+    uid = study.study_instance_uid
+    for other in registry.studies_of(study.patient):
+        if other is not study and case.takes_events(other):
+            case.note(
+                other.study_instance_uid, "the same patient's, but another identifier or the time names the one taken"
+            )
+    for place in case.places():
+        for there in registry.presence.now(place):
+            if there != uid:
+                case.note(there, "at the location, but another identifier or the time names the one taken")
+    taken = Candidate(uid, "")
+    return [taken, *(known for known in case.candidates if known.what != uid)] if case.candidates else [taken]

@@ -1,0 +1,155 @@
+"""The patient of a Substance Administration, and whether the operator may add to the record (PS3.4 P.3.2.3, P.3.2.4)."""
+
+from typing import Final, NamedTuple
+
+from plscp.findings import Finding
+from plscp.matching import comments
+from plscp.matching.comparing import SUPERSEDED
+from plscp.matching.identifiers import agrees, is_placeholder, issuer_of
+from plscp.matching.model import Candidate, Decision, SubstanceQuestion
+from plscp.matching.operators import allowed
+from plscp.matching.records import Patient
+from plscp.matching.registry import Registry
+
+_ADMISSION_UNKNOWN: Final = Finding(
+    "admission-unknown", "Admission ID is not known; the patient is named by Patient ID"
+)
+_ADMISSION_CANCELLED: Final = Finding("admission-cancelled", "Admission ID is that of a cancelled admission")
+_ADMISSION_DISCHARGED: Final = Finding("admission-discharged", "Admission ID is that of a patient discharged from it")
+_NAME_DIFFERS: Final = Finding("patient-name-differs", comments.NAME_DIFFERS)
+_FUTURE: Final = Finding("in-the-future", "later than its arrival: entry 1")
+
+
+class _Admitted(NamedTuple):
+    """What an Admission ID names: patients by number, through an admission or a study's Accession Number."""
+
+    patients: tuple[int, ...]
+    rule: str
+    findings: tuple[Finding, ...]
+
+
+def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
+    """Find the patient whose record an administration belongs to; then ask whether an operator may add to it.
+
+    Returns:
+        A decision with status 0000, C110 or C10E; P.3 has no warnings.
+    """
+    answer = _find(question, registry)
+    if isinstance(answer, Decision):
+        return answer
+    patient, rule, findings = answer
+    moment = question.arrival if question.device.times == "untrusted" else question.time.earliest
+    decision = Decision(
+        status=0,
+        rule=rule,
+        patient_id=patient.current.id,
+        issuer=patient.current.issuer,
+        patient_key=patient.key,
+        given=_given(question, registry),
+        found=patient.current.as_json() if patient.current.issuer else {"id": patient.current.id},
+        findings=findings,
+        registry_position=registry.position,
+    )
+    if not allowed(question.operators, question.allowed, question.device.locations, moment, registry):
+        decision.status, decision.comment = 0xC10E, comments.OPERATOR_NOT_ALLOWED
+    return decision
+
+
+def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str, list[Finding]] | Decision:
+    """The patient, how it was found and what is worth noting; or C110."""
+    patient_id = question.patient_id.strip(" ")
+    if patient_id and is_placeholder(patient_id, question.policy.placeholder_patient_ids):
+        patient_id = ""
+    admission_id = question.admission_id.strip(" ")
+    admitted = _admitted(question, registry, admission_id)
+    findings = list(admitted.findings)
+    if patient_id:
+        issuer = _issuer(question, registry)
+        patients = registry.named(patient_id, issuer)
+        if len(patients) != 1:
+            comment = comments.PATIENT_AMBIGUOUS if patients else comments.PATIENT_NOT_KNOWN
+            return _refused(question, registry, comment, patients)
+        patient, rule = patients[0], "patient"
+        if admitted.patients and admitted.patients != (patient.number,):
+            one_of = patient.number in admitted.patients
+            comment = comments.ADMISSION_AMBIGUOUS if one_of else comments.ADMISSION_DIFFERS
+            return _refused(question, registry, comment, (patient, *_all(registry, admitted.patients)))
+        if admission_id and not admitted.patients and not findings:
+            findings.append(_ADMISSION_UNKNOWN)
+        if agrees(registry, patient, patient_id, issuer) == "superseded":
+            findings.append(SUPERSEDED)
+    elif not admission_id:
+        return _refused(question, registry, comments.NO_PATIENT_GIVEN)
+    elif len(admitted.patients) != 1:
+        comment = comments.ADMISSION_AMBIGUOUS if admitted.patients else comments.ADMISSION_NOT_KNOWN
+        return _refused(question, registry, comment, _all(registry, admitted.patients))
+    else:
+        patient, rule = registry.patient_number(admitted.patients[0]), admitted.rule
+    if _family_names_differ(question.patient_name, patient.name):
+        if question.policy.name_mismatch == "refuse":
+            return _refused(question, registry, comments.NAME_DIFFERS, (patient,))
+        findings.append(_NAME_DIFFERS)
+    if question.time.earliest > question.arrival + question.policy.clock_tolerance:
+        findings.append(_FUTURE)
+    return patient, rule, findings
+
+
+def _issuer(question: SubstanceQuestion, registry: Registry) -> str:
+    sent = question.issuer_of_patient_id.strip(" ")
+    return issuer_of(question.patient_id.strip(" "), sent, question.device, question.policy, registry)
+
+
+def _all(registry: Registry, numbers: tuple[int, ...]) -> tuple[Patient, ...]:
+    return tuple(registry.patient_number(number) for number in numbers)
+
+
+def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str) -> _Admitted:
+    """Whom an Admission ID names: a discharged admission still does, a cancelled one does not; Accession Numbers count too."""
+    if not admission_id:
+        return _Admitted((), "", ())
+    named = registry.admissions_named(admission_id, question.issuer_of_admission_id.strip(" "))
+    admissions = [admission for admission in named if admission.status != "cancelled"]
+    studies = [study for study in registry.studies_by_accession(admission_id) if study.status != "cancelled"]
+    patients = tuple(dict.fromkeys([a.patient for a in admissions] + [s.patient for s in studies]))
+    findings: tuple[Finding, ...] = ()
+    if admissions and all(admission.status == "discharged" for admission in admissions) and not studies:
+        findings = (_ADMISSION_DISCHARGED,)
+    elif named and not patients:
+        findings = (_ADMISSION_CANCELLED,)
+    return _Admitted(patients, "admission" if admissions else "accession", findings)
+
+
+def _family_names_differ(given: str, known: str) -> bool:
+    """Whether no way of writing that both have (alphabetic, ideographic, phonetic: PS3.5 6.2 PN) has the same family name.
+
+    Names are no identifiers: case does not count, and a name that one side does not have says nothing.
+    """
+    pairs = [
+        (one.split("^")[0].strip(" ").casefold(), other.split("^")[0].strip(" ").casefold())
+        for one, other in zip(given.split("="), known.split("="), strict=False)
+    ]
+    pairs = [(one, other) for one, other in pairs if one and other]
+    return bool(pairs) and all(one != other for one, other in pairs)
+
+
+def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
+    given = {
+        "calling_ae": question.device.ae_title,
+        "patient_id": question.patient_id.strip(" "),
+        "issuer": _issuer(question, registry) if question.patient_id.strip(" ") else "",
+        "admission_id": question.admission_id.strip(" "),
+        "issuer_of_admission_id": question.issuer_of_admission_id.strip(" "),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _refused(
+    question: SubstanceQuestion, registry: Registry, comment: str, candidates: tuple[Patient, ...] = ()
+) -> Decision:
+    return Decision(
+        status=0xC110,
+        given=_given(question, registry),
+        candidates=[Candidate(f"{one.current.issuer}|{one.current.id}", comment) for one in candidates],
+        registry_position=registry.position,
+        comment=comment,
+    )
