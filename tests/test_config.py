@@ -139,6 +139,7 @@ KEYS = [
     ("http", "max_body", ["1"], "0", "must be at least 1"),
     ("http", "token_file", ['"api-token"'], "1", "must be text"),
     ("registry", "file", ['"current.toml"'], "1", "must be text"),
+    ("registry", "publish_demographics", ["true"], '"perhaps"', BOOL),
     ("matching", "close_grace", ['"PT30M"'], '"30 min"', DURATION),
     ("matching", "clock_tolerance", ['"PT2M"'], '"-PT2M"', DURATION),
     ("matching", "room_turnover", ['"PT15M"'], "900", DURATION),
@@ -252,6 +253,7 @@ UNKNOWN = [
     ("[kafka]\nbootstrap_servers=['k:1']\nssl_password='a'\nssl_password_file='b'\n", "kafka.ssl_password: is given beside ssl_password_file"),
     ("[devices.THIS-IS-LONGER-THAN-16]\n", "devices.THIS-IS-LONGER-THAN-16: must be 1 to 16"),
     ("[locations.A]\nnames=['x']\n[locations.B]\nnames=['x ']\n", 'locations: "x" names both A and B'),
+    ("[locations.A]\nnames=[' ']\n", "locations: A has an empty name"),
     ("[operators]\nallowed=[{value='1',scheme='L'}]\n", 'operators.allowed: is given but policy is not "list"'),
     ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',locations=['Q']}]\n", "operators.allowed.1.locations: no table [locations.Q]"),
 ]  # fmt: skip

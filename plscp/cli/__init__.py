@@ -1,0 +1,95 @@
+"""The `plscp` command. Every failure is one line on standard error and an exit status; a traceback only on request.
+
+Exit statuses: 0 done, 1 the operation failed, 2 wrong usage or settings, 3 a server, store or broker cannot be reached,
+70 a defect of plscp, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+
+from plscp.errors import PlscpError
+
+DEFECT = 70
+INTERRUPTED = 130
+
+SCU_COMMANDS = frozenset({"send", "simulate", "echo"})
+SCU_SPELLINGS = frozenset({"-aet", "-aec", "-ta", "-td", "-to", "-pdu"})
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: without the program's name; the process's own by default.
+        environ: as `os.environ`, which is the default.
+
+    Returns:
+        The exit status.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    variables = os.environ if environ is None else environ
+    try:
+        status = _run(_rewritten(arguments), "_PLSCP_COMPLETE" in variables)
+        sys.stdout.flush()
+        return status
+    except PlscpError as error:
+        say(str(error))
+        return error.exit_status
+    except BrokenPipeError:
+        # Whoever read the output has read enough; the interpreter's own flush at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if variables.get("PLSCP_DEBUG"):
+            traceback.print_exc()
+        say(f"defect: {type(error).__name__}: {error}; PLSCP_DEBUG=1 shows where")
+        return DEFECT
+
+
+def say(line: str) -> None:
+    """One line on standard error, whatever the text holds."""
+    text = "".join(c if c.isprintable() else " " for c in " ".join(line.split()))
+    print(f"plscp: {text}", file=sys.stderr)
+
+
+def _rewritten(arguments: list[str]) -> list[str]:
+    """`-aet` and the like, as DCMTK and pynetdicom users type them, become the `--aet` that the parser knows."""
+    if not arguments or arguments[0] not in SCU_COMMANDS:
+        return arguments
+    rest = arguments[1:]
+    end = rest.index("--") if "--" in rest else len(rest)
+    known = [f"-{a}" if a.partition("=")[0] in SCU_SPELLINGS else a for a in rest[:end]]
+    return [arguments[0], *known, *rest[end:]]
+
+
+def _run(arguments: list[str], completing: bool) -> int:
+    from typer.exceptions import Abort, TyperException  # noqa: PLC0415  # only once the arguments are about to be read
+
+    from plscp.cli.commands import build  # noqa: PLC0415
+
+    command = build(arguments, everything=completing)
+    try:
+        result = command.main(arguments, prog_name="plscp", standalone_mode=False)
+    except Abort:
+        return INTERRUPTED
+    except TyperException as error:
+        return _usage(error)
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: Exception) -> int:
+    """A wrong usage as one line; a group without a command shows its help instead."""
+    message = str(getattr(error, "format_message", lambda: error)())
+    context = getattr(error, "ctx", None)
+    if message.lstrip().startswith("Usage:") or type(error).__name__ == "NoArgsIsHelpError":
+        print(message)
+        return 2
+    path = context.command_path if context is not None else "plscp"
+    hint = "" if "Did you mean" in message else f" (see {path} --help)"
+    place = path.removeprefix("plscp").strip()
+    say((f"{place}: " if place else "") + message.rstrip(".") + hint)
+    return int(getattr(error, "exit_code", 2))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import PrivateAttr, SecretStr, ValidationError
 
@@ -12,12 +12,10 @@ from plscp.config import show as _show
 from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
+from plscp.matching.registry import Locations
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.request import Bounds
-
-if TYPE_CHECKING:
-    from plscp.matching.registry import Locations
 
 __all__ = ["Settings", "load", "problems", "reference", "starter"]
 
@@ -60,7 +58,7 @@ class Settings(SettingsModel):
         )
         return Profile(
             device=device,
-            policy=_policy(self.matching, table),
+            policy=_policy(self, table),
             strict=table.validation == "strict",
             sop_classes=frozenset(_SOP_CLASSES[name] for name in table.sop_classes),
             zone=table.timezone,
@@ -70,12 +68,10 @@ class Settings(SettingsModel):
 
     def policy(self) -> Policy:
         """`[matching]` as the rules take it."""
-        return _policy(self.matching, None)
+        return _policy(self, None)
 
-    def matching_locations(self) -> "Locations":
+    def matching_locations(self) -> Locations:
         """`[locations]` as the registry takes them."""
-        from plscp.matching.registry import Locations  # noqa: PLC0415
-
         return Locations({table: list(location.names) for table, location in self.locations.items()})
 
     def allowed_operators(self) -> list[Operator] | None:
@@ -153,8 +149,9 @@ class Settings(SettingsModel):
         return _show.as_toml(self.as_json())
 
 
-def _policy(matching: Matching, table: DeviceTable | None) -> Policy:
-    values: dict[str, Any] = {name: getattr(matching, name) for name in Matching.model_fields}
+def _policy(settings: SettingsModel, table: DeviceTable | None) -> Policy:
+    values: dict[str, Any] = {name: getattr(settings.matching, name) for name in Matching.model_fields}
+    values["publish_demographics"] = settings.registry.publish_demographics
     if table is not None:
         for name in Overrides.model_fields:
             # The device's issuer stands in Device, where it goes before the policy's.

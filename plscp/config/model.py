@@ -160,6 +160,9 @@ class RegistryFile(Section):
     file: str | None = Field(
         None, description="read at start; later only differences to its previous content are changes"
     )
+    publish_demographics: bool = Field(
+        False, description="whether patient records carry name, birth date and sex beside the identifiers"
+    )
 
 
 class Overrides(Section):
@@ -285,6 +288,8 @@ class SettingsModel(Section):
         owner: dict[str, str] = {}
         for table, location in value.items():
             for name in {table.strip(), *(name.strip() for name in location.names)}:
+                if not name:
+                    raise ValueError(f"{table} has an empty name")
                 if owner.setdefault(name, table) != table:
                     raise ValueError(f'"{name}" names both {owner[name]} and {table}')
         return value

@@ -1,0 +1,166 @@
+"""The HTTP API of a running server, as commands use it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import typer
+
+from plscp.config import Settings, load
+from plscp.config.model import LOOPBACK
+from plscp.errors import CommandError
+
+UNREACHABLE = 3
+SECONDS = 15.0
+
+Url = Annotated[str | None, typer.Option("--url", help="Address of the server's HTTP API.", envvar="PLSCP_URL")]
+TokenFile = Annotated[
+    Path | None, typer.Option("--token-file", help="File with the API's token.", envvar="PLSCP_TOKEN_FILE")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """The settings file to read: the one that is named, else ./plscp.toml where there is one."""
+    default = Path("plscp.toml")
+    return config if config is not None else default if default.is_file() else None
+
+
+def settings(config: Path | None) -> Settings:
+    """The settings that a command works with.
+
+    Raises:
+        ConfigError: one line.
+    """
+    return load(settings_file(config), os.environ)
+
+
+class Api:
+    """A client of one server.
+
+    Args:
+        url: such as http://127.0.0.1:8080.
+        token: for Authorization: Bearer.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise CommandError(f"{url}: must be an address such as http://127.0.0.1:8080", 2)
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A proxy of the environment is never meant for this machine.
+        self._client = httpx.Client(
+            base_url=self.url, headers=headers, timeout=SECONDS, trust_env=parts.hostname not in LOOPBACK
+        )
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """GET a JSON answer.
+
+        Args:
+            query: parameters; those that are None are left out.
+        """
+        return self._call("GET", path, params=_given(query))
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """PUT a JSON body."""
+        return self._call("PUT", path, json=dict(body))
+
+    def post(self, path: str) -> Any:
+        """POST without a body."""
+        return self._call("POST", path)
+
+    def _call(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = self._client.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
+        _check(answer, self.url)
+        try:
+            return answer.json()
+        except ValueError:
+            raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not JSON") from None
+
+    def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The values of an answer that is kept open, as they come."""
+        accept = {"Accept": "application/x-ndjson"}
+        timeout = httpx.Timeout(SECONDS, read=None)
+        try:
+            with self._client.stream("GET", path, params=_given(query), headers=accept, timeout=timeout) as answer:
+                if answer.is_error:
+                    answer.read()
+                _check(answer, self.url)
+                for line in answer.iter_lines():
+                    if line:
+                        yield json.loads(line)
+        except httpx.HTTPError as error:
+            raise self._away(error) from None
+        except ValueError:
+            raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not ND-JSON") from None
+
+    def _away(self, error: httpx.HTTPError) -> CommandError:
+        if isinstance(error, httpx.TimeoutException):
+            return CommandError(f"{self.url} has not answered within {SECONDS:g} s", UNREACHABLE)
+        if isinstance(error, httpx.ConnectError):
+            return CommandError(
+                f"no server answers at {self.url}: is `plscp serve` running there? See --url", UNREACHABLE
+            )
+        return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
+
+
+def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _check(answer: httpx.Response, url: str) -> None:
+    """Raises CommandError with the problem's own words."""
+    if answer.is_success:
+        return
+    try:
+        problem = answer.json()
+        detail = str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        raise CommandError(f"{url} is not the HTTP API of plscp: it answered {answer.status_code}") from None
+    if answer.status_code == httpx.codes.UNAUTHORIZED:
+        detail = "the server asks for its token: --token-file FILE"
+    raise CommandError(detail, UNREACHABLE if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else 1)
+
+
+def api(url: str | None, token_file: Path | None, config: Path | None) -> Api:
+    """The API that the options name; what they leave open comes from the settings.
+
+    Raises:
+        ConfigError: the settings or the token file cannot be read.
+        CommandError: the address is none.
+    """
+    token = _token(token_file) if token_file is not None else None
+    if url is None or (token is None and config is not None):
+        found = settings(config)
+        if token is None and found.http.token_file is not None:
+            token = found.token()
+        if url is None:
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
+            url = f"http://{f'[{host}]' if ':' in host else host}:{found.http.port}"
+    return Api(url, token)
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: {getattr(error, 'strerror', None) or 'is not text'}", 2) from None
+    if not token or not token.isascii() or not token.isprintable():
+        raise CommandError(f"{path}: must hold one line of ASCII text", 2)
+    return token
+
+
+def segment(text: str) -> str:
+    """A value as one segment of a path."""
+    return quote(text, safe="")

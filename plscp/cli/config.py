@@ -1,0 +1,61 @@
+"""`plscp config`: write, check and show settings. Works on files, needs no server."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plscp import config as settings_room
+from plscp.cli import output
+from plscp.cli.client import Config, Json, settings_file
+from plscp.errors import CommandError
+
+app = typer.Typer(help="Settings: write, check, show.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("init")
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("plscp.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a commented settings file to start from."""
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(settings_room.starter())
+    except FileExistsError:
+        raise CommandError(f"{path} is there already: --force overwrites it") from None
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror or error}") from None
+    print(f"{path} written: look at [locations] and [devices], then plscp serve --config {path}")
+
+
+@app.command("check")
+def check(config: Config = None) -> int:
+    """Check the settings, file and environment together: every fault on a line, exit status 2 where there is one."""
+    path = settings_file(config)
+    faults = settings_room.problems(path, os.environ)
+    for fault in faults:
+        typer.echo(f"plscp: {f'{path}: ' if path else ''}{fault}", err=True)
+    if faults:
+        return 2
+    for warning in settings_room.load(path, os.environ).warnings():
+        typer.echo(f"warning: {warning}", err=True)
+    print(f"{path or 'the defaults'}: no fault")
+    return 0
+
+
+@app.command("show")
+def show(json: Json = False, config: Config = None) -> None:
+    """Show the settings in force, as TOML; secrets are masked."""
+    found = settings_room.load(settings_file(config), os.environ)
+    if json:
+        output.print_json(found.as_json())
+    else:
+        print(found.as_toml(), end="")
+
+
+@app.command("reference")
+def reference() -> None:
+    """Print the reference of all settings, in Markdown."""
+    print(settings_room.reference(), end="")

@@ -1,0 +1,47 @@
+"""`plscp match`: where a request with these identifiers would go now, and why."""
+
+from typing import Annotated
+
+import typer
+
+from plscp.cli import output
+from plscp.cli.client import Config, Json, TokenFile, Url, api
+
+
+def match(
+    *,
+    study: Annotated[str | None, typer.Option("--study", help="Study Instance UID.")] = None,
+    patient: Annotated[str | None, typer.Option("--patient", help="Patient ID.")] = None,
+    issuer: Annotated[str | None, typer.Option("--issuer", help="Issuer of the Patient ID.")] = None,
+    study_id: Annotated[str | None, typer.Option("--study-id", help="Study ID.")] = None,
+    location: Annotated[str | None, typer.Option("--location", help="Performed Location.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Calling AE title of the device.")] = None,
+    json: Json = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+    config: Config = None,
+) -> int:
+    """Ask where an entry of now with these identifiers would go; exit status 1 where it would be refused."""
+    query = {
+        "study_instance_uid": study,
+        "patient_id": patient,
+        "issuer": issuer,
+        "study_id": study_id,
+        "location": location,
+        "ae_title": device,
+    }
+    found = api(url, token_file, config).get("/api/v1/match", query)
+    status = str(found["status"])
+    if json:
+        output.print_json(found)
+    else:
+        lines = [(0, status, found.get("comment") or found.get("status_name", ""), output.status_style(status))]
+        rest = {
+            name: value
+            for name, value in found.items()
+            if name not in {"status", "status_name", "comment", "candidates"}
+        }
+        lines += list(output.described(rest, depth=1))
+        lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
+        output.page(lines)
+    return 0 if status == "0000" or status.startswith("B") else 1

@@ -1,0 +1,133 @@
+"""What commands print: tables and key-value pages for people, JSON for machines. Text of devices is never a control sequence."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDE = 200
+"""Columns where the output is no terminal: nothing is cut."""
+
+Cell = tuple[str, str]
+"""Text and rich style."""
+
+
+def console() -> Console:
+    """Standard output; colours only on a terminal that wants them."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=False)
+
+
+def clean(value: object) -> str:
+    """Any value as printable text."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document."""
+    print(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
+
+
+def print_line(value: Any) -> None:
+    """One JSON document on one line, at once."""
+    print(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+    """A table, or a line that says that there is nothing.
+
+    Args:
+        rows: cells; a (text, style) pair has a colour.
+    """
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in headings:
+        made.add_column(heading, overflow="fold", no_wrap=heading in {"position", "id"})
+    count = 0
+    for row in rows:
+        made.add_row(*(_cell(value) for value in row))
+        count += 1
+    console().print(made if count else Text(empty, style="dim"))
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, tuple) and len(value) == 2:
+        return Text(clean(value[0]), style=str(value[1]))
+    return Text("" if value is None else clean(value))
+
+
+def page(lines: Iterable[tuple[int, str, object, str]]) -> None:
+    """Indented `name: value` lines: (depth, name, value, style)."""
+    out = console()
+    for depth, name, value, style in lines:
+        text = Text("  " * depth)
+        if name:
+            text.append(clean(name) + ("" if value == "" else ": "), style="bold")
+        text.append(clean(value), style=style)
+        out.print(text)
+
+
+def status_style(status: str) -> str:
+    """Green for Success, yellow for Warning, red for Failure."""
+    return "green" if status == "0000" else "yellow" if status.startswith("B") else "red"
+
+
+def study_style(status: str) -> str:
+    """Open studies stand out."""
+    return {"open": "green", "scheduled": "cyan", "cancelled": "red"}.get(status, "dim")
+
+
+def local(text: object) -> str:
+    """An ISO 8601 time in this machine's time zone, to the second; other text as it is."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return str(text or "")
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def described(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[int, str, object, str]]:
+    """A published value as lines: codes by their meaning, amounts with their unit, nothing that is empty."""
+    brief = in_brief(value)
+    if brief is not None:
+        if brief:
+            yield depth, name.replace("_", " "), brief, ""
+        return
+    if name:
+        yield depth, name.replace("_", " "), "", ""
+    below = depth + 1 if name else depth
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from described(each, key, below)
+        return
+    for number, each in enumerate(value, 1):
+        yield from described(each, str(number), below)
+
+
+def in_brief(value: Any) -> str | None:
+    """A value on one line, or None where it takes several."""
+    if value is None or value in ({}, [], ""):
+        return ""
+    if isinstance(value, Mapping):
+        return _mapping_in_brief(value)
+    if isinstance(value, list):
+        parts = [in_brief(each) for each in value]
+        joined = ", ".join(part for part in parts if part)
+        return joined if None not in parts and len(joined) <= 100 else None
+    return str(value)
+
+
+def _mapping_in_brief(value: Mapping[str, Any]) -> str | None:
+    if "scheme" in value and "meaning" in value:
+        return f"{value['meaning']} ({value.get('value', '')}, {value['scheme']})"
+    unit = value.get("unit")
+    if isinstance(unit, Mapping) and "value" in value:
+        return f"{value.get('text', value['value'])} {unit.get('value', '')}".strip()
+    if set(value) <= {"id", "issuer"} and value.get("id"):
+        return f"{value['id']} ({value['issuer']})" if value.get("issuer") else str(value["id"])
+    if "text" in value and "time" in value:
+        return f"{local(value['time'])} ({value['text']})"
+    return None

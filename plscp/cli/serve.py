@@ -1,0 +1,13 @@
+"""`plscp serve`: the server."""
+
+from plscp import logs
+from plscp.cli.client import Config, settings
+
+
+def serve(config: Config = None) -> int:
+    """Run the server until SIGTERM; prints one line, `listening AE HOST:PORT`, when it accepts associations."""
+    found = settings(config)
+    logs.configure(level=found.log.level, json={"auto": None, "json": True, "console": False}[found.log.format])
+    from plscp.app import run  # noqa: PLC0415  # wrong settings are said before the whole program is loaded
+
+    return run(found)

@@ -1,0 +1,23 @@
+"""`plscp status`: what a running server is doing."""
+
+from plscp.cli import output
+from plscp.cli.client import Config, Json, TokenFile, Url, api
+
+
+def status(json: Json = False, url: Url = None, token_file: TokenFile = None, config: Config = None) -> None:
+    """Show what a running server is doing."""
+    found = api(url, token_file, config).get("/api/v1/status")
+    if json:
+        output.print_json(found)
+        return
+    associations = found.pop("associations")
+    output.page(output.described(found))
+    print()
+    output.table(
+        ["device", "address", "since", "requests"],
+        [
+            (a.get("calling_ae"), a.get("address"), output.local(a.get("since")), a.get("requests"))
+            for a in associations
+        ],
+        "no association is open",
+    )
