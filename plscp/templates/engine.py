@@ -207,6 +207,11 @@ def _named(slot: Slot) -> str:
     return slot.canonical.value if slot.canonical else str(slot.row.concept or slot.row.value_type)
 
 
+def _decides(slot: Slot) -> bool:
+    """Whether a row that is missing, or there against its condition, may refuse."""
+    return slot.refuses("concept", "req") and not (slot.row.when and slot.row.when.inferred)
+
+
 def _row_order(plan: Plan, placed: Sequence[tuple[int, Placed]], base: str, report: Report) -> None:
     before: tuple[int, ...] = ()
     for index, (position, _) in placed:
@@ -263,7 +268,7 @@ def _missing(plan: Plan, index: int, placed: Sequence[tuple[int, Placed]], base:
     before = [position for where, (position, _) in placed if where < index]
     start = min((position for _, (position, _) in placed), default=1)
     report.add(
-        Problem("missing-row", f"missing {_named(slot)}", slot.refuses("concept", "req")),
+        Problem("missing-row", f"missing {_named(slot)}", _decides(slot)),
         f"{base}{max(before) + 1 if before else start}",
         slot,
     )
@@ -274,7 +279,7 @@ def _unexpected(plan: Plan, which: range, placed: Sequence[tuple[int, Placed]], 
         if index in which:
             slot = plan.slots[index]
             report.add(
-                Problem("unexpected-row", f"{_named(slot)} against its condition", slot.refuses("concept", "req")),
+                Problem("unexpected-row", f"{_named(slot)} against its condition", _decides(slot)),
                 f"{base}{position}",
                 slot,
             )

@@ -8,13 +8,17 @@ from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 from plscp.templates import rows
 from plscp.templates.codes import Key, known
 from plscp.templates.content import Code
-from plscp.templates.fragments import MEMO, code_members, small
+from plscp.templates.fragments import code_members, small
 from plscp.templates.rows import HAS_CONCEPT_MOD, Row, Template
 
 SHAPES: Final = {
     "TEXT": "text", "UIDREF": "text", "PNAME": "text", "DATETIME": "text", "DATE": "text", "TIME": "text",
     "CODE": "code", "NUM": "quantity", "IMAGE": "reference", "WAVEFORM": "reference", "COMPOSITE": "reference",
 }  # fmt: skip
+
+
+ROW_MEMO: Final = 256
+"""Codes remembered per row: there are a few hundred rows, and a flood of made-up codes must stay small in all of them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +62,7 @@ class Slot:
                 return hit
         found = (code_members(code), judge_code(code, self.row, self.allowed, refuses=self.refuses("value", "units")))
         if small(code):
-            if len(self.memo) >= MEMO:
+            if len(self.memo) >= ROW_MEMO:
                 self.memo.clear()
             self.memo[code] = found
         return found
@@ -128,7 +132,7 @@ class Plan:
         self.nodes: list[Node] = []
         self.exact: dict[tuple[str, str, Key], tuple[int, ...]] = {}
         self.open: dict[tuple[str, str], tuple[int, ...]] = {}
-        self.concepts: dict[Key, tuple[int, ...]] = {}
+        self.concepts: dict[Key, tuple[Slot, ...]] = {}
         self.hits: dict[tuple[Code | None, str, str], Hit] = {}
 
     def find(self, concept: Code | None, relationship: str, value_type: str) -> Hit:
@@ -141,7 +145,7 @@ class Plan:
                 return hit
         hit = self._find(concept, relationship, value_type)
         if cacheable:
-            if len(self.hits) >= MEMO:
+            if len(self.hits) >= ROW_MEMO:
                 self.hits.clear()
             self.hits[place] = hit
         return hit
@@ -162,7 +166,7 @@ class Plan:
     def _stranger(self, key: Key | None, relationship: str, value_type: str) -> Iterator[Problem]:
         if relationship == HAS_CONCEPT_MOD:
             return  # post-coordination is always allowed (PS3.16 6.2.4)
-        alike = [self.slots[i] for i in self.concepts.get(key, ())] if key else []
+        alike = self.concepts.get(key, ()) if key else ()
         if not alike:
             if not self.head.extensible:
                 reason = "item not in a non-extensible template"
@@ -170,16 +174,17 @@ class Plan:
             return
         # An extensible template may not encode a concept of its own rows in another way (PS3.16 6.2.5).
         assert key
-        slot = next((s for s in alike if s.row.value_type != value_type), alike[0])
-        if any(s.row.value_type == value_type for s in alike):
-            slot = next(s for s in alike if s.row.value_type == value_type)
+        slot = next((s for s in alike if s.row.relationship == relationship), None)
+        if slot is None:
+            slot = next((s for s in alike if s.row.value_type == value_type), alike[0])
+        if slot.row.value_type != value_type:
+            refuse = slot.refuses("concept", "value type")
+            yield Problem("wrong-value-type", f"{key[0]} must be {slot.row.value_type}", refuse, slot.head, slot.row)
+        else:
             refuse = slot.refuses("concept", "relationship") and not slot.row.conflicts
             yield Problem(
                 "wrong-relationship", f"{key[0]} must be {slot.row.relationship}", refuse, slot.head, slot.row
             )
-        else:
-            refuse = slot.refuses("concept", "value type")
-            yield Problem("wrong-value-type", f"{key[0]} must be {slot.row.value_type}", refuse, slot.head, slot.row)
 
 
 def judge_code(code: Code, row: Row, allowed: frozenset[Key] | None, *, refuses: bool) -> Problem | None:
@@ -199,10 +204,12 @@ def judge_code(code: Code, row: Row, allowed: frozenset[Key] | None, *, refuses:
 
 
 def allowed_codes(row: Row) -> frozenset[Key] | None:
-    """The codes of a row's value or unit cell together, or None where it is not constrained."""
-    if row.units is not None:
-        return row.units.keys
-    return frozenset().union(*(one.keys for one in row.value)) if row.value else None
+    """The codes of a row's value or unit cell together, or None where it is not constrained.
+
+    Of some groups pydicom has the name only (CID 3418, Lesion Risk): no code can be told to be outside of them.
+    """
+    sets = [one.keys for one in row.value] if row.units is None else [row.units.keys]
+    return frozenset().union(*sets) if sets and all(sets) else None
 
 
 def declared(model: type[Any]) -> Iterator[tuple[str, Row, type[Any]]]:
@@ -223,27 +230,36 @@ def plan(model: type[Any], head: Template, *, soft: bool = False) -> Plan:
     made = Plan(head, soft=soft)
     made.nodes = _add(made, model, head, None, soft=soft, before=())
     for index, slot in enumerate(made.slots):
-        for key, where in _keys(slot):
+        for where in _places(slot):
             table: dict[Any, tuple[int, ...]] = made.exact if len(where) == 3 else made.open
             table[where] = (*table.get(where, ()), index)
-            if key:
-                made.concepts[key] = (*made.concepts.get(key, ()), index)
+    for slot in _leaves(made):
+        for key in slot.row.concept.keys if slot.row.concept else ():
+            made.concepts[key] = (*made.concepts.get(key, ()), slot)
     return made
 
 
-def _keys(slot: Slot) -> "Iterator[tuple[Key | None, tuple[Any, ...]]]":
+def _leaves(made: Plan) -> Iterator[Slot]:
+    for slot in made.slots:
+        if slot.shape == "group":
+            yield from _leaves(slot.child)
+        else:
+            yield slot
+
+
+def _places(slot: Slot) -> Iterator[tuple[Any, ...]]:
     if slot.shape == "group":
         for inner in slot.child.slots:
-            yield from _keys(inner)
+            yield from _places(inner)
         return
     at = (slot.row.relationship, slot.row.value_type)
     if slot.row.concept is None:
-        yield None, at
+        yield at
         return
     for key in slot.row.concept.keys:
-        yield key, (*at, key)
+        yield (*at, key)
     if isinstance(slot.row.concept, rows.Group) and slot.row.concept.binding == "BCID":
-        yield None, at
+        yield at
 
 
 def _add(

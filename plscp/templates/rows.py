@@ -134,11 +134,13 @@ class Condition:
         kind: IF, shall be there where true; IFF, and shall not otherwise.
         text: the condition in words.
         judge: from the parent item and its children of this template to True, False, or None where it cannot be told.
+        inferred: the judgement rests on inference: it refuses nothing.
     """
 
     kind: Literal["IF", "IFF"]
     text: str
     judge: "Callable[[ContentItem | None, Sequence[ContentItem]], bool | None] | None" = None
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,9 @@ def _conveyed_by_step(_parent: ContentItem | None, siblings: Sequence[ContentIte
     return any(item.concept and item.concept.value in of_step for item in siblings) or None
 
 
-STEP = Condition("IFF", "a Performed Procedure Step SOP Class conveys the status of the step", _conveyed_by_step)
+STEP = Condition(
+    "IFF", "a Performed Procedure Step SOP Class conveys the status of the step", _conveyed_by_step, inferred=True
+)
 
 
 class ProcedureAction(Entry):

@@ -1,0 +1,259 @@
+"""The tables of PS3.16 that the Procedure Log needs, row by row, independent of the declarations in `plscp.templates`.
+
+Columns: row | nesting | relationship | value type | concept | VM | requirement | value or units | remarks.
+Remarks: `?` a reconstructed row; `?concept` and the like: that cell is inference; `IFF`, `IF`: conditional;
+`conflict`: PS3.3 Table A.35.7-2 forbids the row as it stands; INCLUDE rows name the template in the concept column.
+"""
+
+from typing import NamedTuple
+
+TABLES = """
+TID 1002 non-extensible ordered
+1  |  | HAS OBS CONTEXT | CODE | EV 121005 DCM | 1 | U | DCID 270 |
+2  |  |  | INCLUDE | 1003 | 1 | MC | | IFF
+3  |  |  | INCLUDE | 1004 | 1 | MC | | IFF
+
+TID 1003 non-extensible ordered
+1  |  | HAS OBS CONTEXT | PNAME | EV 121008 DCM | 1 | M | |
+1a |  | HAS OBS CONTEXT | TEXT | EV 128774 DCM | 1 | U | |
+2  |  | HAS OBS CONTEXT | TEXT | EV 121009 DCM | 1 | U | |
+3  |  | HAS OBS CONTEXT | CODE | EV 121010 DCM | 1 | U | BCID 7452 |
+4  |  | HAS OBS CONTEXT | CODE | EV 121011 DCM | 1 | U | BCID 7453 |
+5  | > | HAS OBS CONTEXT | TEXT | EV 128775 DCM | 1 | U | |
+
+TID 1004 non-extensible ordered
+1  |  | HAS OBS CONTEXT | UIDREF | EV 121012 DCM | 1 | M | |
+2  |  | HAS OBS CONTEXT | TEXT | EV 121013 DCM | 1 | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121014 DCM | 1 | U | |
+4  |  | HAS OBS CONTEXT | TEXT | EV 121015 DCM | 1 | U | |
+5  |  | HAS OBS CONTEXT | TEXT | EV 121016 DCM | 1 | U | |
+6  |  | HAS OBS CONTEXT | TEXT | EV 121017 DCM | 1 | U | |
+7  |  | HAS OBS CONTEXT | CODE | EV 113876 DCM | 1-n | U | DCID 7445 |
+
+TID 1007 non-extensible ordered
+1  |  | HAS OBS CONTEXT | UIDREF | EV 121028 DCM | 1 | U | |
+2  |  | HAS OBS CONTEXT | PNAME | EV 121029 DCM | 1 | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121030 DCM | 1 | U | | ?value type
+4  |  | HAS OBS CONTEXT | DATE | EV 121031 DCM | 1 | U | | conflict
+5  |  | HAS OBS CONTEXT | CODE | EV 121032 DCM | 1 | U | DCID 7455 |
+6  |  | HAS OBS CONTEXT | NUM | EV 121033 DCM | 1 | U | UNITS DCID 7456 |
+7  |  | HAS OBS CONTEXT | CODE | EV 121034 DCM | 1 | U | DCID 7454 |
+8  |  | HAS OBS CONTEXT | CODE | EV 121035 DCM | 1 | U | DCID 7480 |
+9  |  | HAS OBS CONTEXT | CODE | EV 415229000 SCT | 1 | U | DCID 6099 |
+
+TID 1009 non-extensible ordered
+1  |  | HAS OBS CONTEXT | UIDREF | EV 121039 DCM | 1 | U | |
+2  |  |  | INCLUDE | 1007 | 1 | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121041 DCM | 1 | U | |
+4  |  | HAS OBS CONTEXT | TEXT | EV 111724 DCM | 1 | U | |
+5  |  | HAS OBS CONTEXT | CODE | EV 371439000 SCT | 1 | U | DCID 8103 | conflict
+6  |  | HAS OBS CONTEXT | TEXT | EV 111700 DCM | 1 | U | |
+
+TID 3001 extensible unordered
+2  | > |  | INCLUDE | 1002 | 1-n | M | |
+3  | > |  | INCLUDE | 3601 | 1 | M | |
+4  | > | HAS ACQ CONTEXT | TEXT | EV 121121 DCM | 1 | U | |
+5  | > | HAS ACQ CONTEXT | TEXT | EV 121122 DCM | 1-n | U | |
+6  | > | CONTAINS | TEXT | DCID 3401 | 1-n | U | | note
+7  | >> |  | INCLUDE | 3010 | 1 | U | | note
+8  | > | CONTAINS | CODE | EV 121123 DCM | 1-n | U | DCID 3402 | patient_event
+9  | >> |  | INCLUDE | 3010 | 1 | U | | patient_event
+10 | > | CONTAINS | PNAME | DCID 3404 | 1-n | U | | staff_action
+11 | >> |  | INCLUDE | 3010 | 1 | U | | staff_action
+12 | > | CONTAINS | TEXT | DCID 3427 | 1-n | U | | equipment_event
+13 | >> |  | INCLUDE | 3010 | 1 | U | | equipment_event
+23 | > | CONTAINS | CODE | EV 116224001 SCT | 1-n | U | DCID 3413 | complication ?value
+24 | >> |  | INCLUDE | 3010 | 1 | U | | complication ?
+
+TID 3010 extensible unordered
+1  |  |  | INCLUDE | 1002 | 1-n | U | | ?
+2  |  | HAS PROPERTIES | TEXT | EV 121106 DCM | 1 | U | | ?
+3  |  | HAS PROPERTIES | TEXT | EV 121124 DCM | 1-n | U | | ?
+4  |  | HAS PROPERTIES | TEXT | EV 121151 DCM | 1 | U | | ?relationship ?vm
+5  |  | HAS OBS CONTEXT | DATETIME | EV 121125 DCM | 1 | U | | ?
+6  |  | HAS CONCEPT MOD | CODE | EV 121135 DCM | 1 | U | DCID 3430 | ?
+
+TID 3100 extensible ordered procedure_action
+1  |  |  | CODE | DCID 3421 | 1 | M | BCID 3405 | ?concept ?value
+2  | > | HAS PROPERTIES | TEXT | EV 121124 DCM | 1 | M | | ?concept
+3  | > | HAS PROPERTIES | PNAME | DCID 7453 | 1-n | U | | ?concept
+4  | > | HAS PROPERTIES | NUM | EV 121128 DCM | 1 | U | | ?concept
+5  | > |  | INCLUDE | 3010 | 1 | U | |
+6  | > | HAS PROPERTIES | UIDREF | EV 121126 DCM | 1 | MC | | IFF
+7  | > | HAS PROPERTIES | UIDREF | EV 121127 DCM | 1 | MC | | IFF ?concept
+
+TID 3101 extensible ordered image_acquired
+1  |  |  | IMAGE | EV 121138 DCM | 1 | M | |
+2  | > | HAS ACQ CONTEXT | UIDREF | EV 112002 DCM | 1 | M | |
+3  | > | HAS ACQ CONTEXT | CODE | EV 121139 DCM | 1 | M | DCID 29 |
+4  | > | HAS PROPERTIES | NUM | EV 121140 DCM | 1 | U | |
+5  | > | HAS PROPERTIES | TEXT | EV 121141 DCM | 1 | U | |
+6  | > | HAS ACQ CONTEXT | NUM | EV 112011 DCM | 1 | U | UNITS EV deg UCUM |
+7  | > | HAS ACQ CONTEXT | NUM | EV 112012 DCM | 1 | U | UNITS EV deg UCUM |
+8  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3102 extensible ordered waveform_acquired
+1  |  |  | WAVEFORM | EV 121143 DCM | 1 | M | |
+2  | > | HAS ACQ CONTEXT | CODE | EV 121139 DCM | 1 | M | DCID 29 |
+3  | > | HAS ACQ CONTEXT | NUM | EV 121142 DCM | 1 | U | |
+4  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3103 extensible ordered object_referenced
+1  |  |  | COMPOSITE | BCID 3407 | 1 | M | |
+2  | > | HAS PROPERTIES | CODE | EV 121144 DCM | 1 | MC | | IFF
+3  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3104 extensible ordered consumable
+1  |  |  | CODE | DCID 3408 | 1 | M | |
+2  | > | HAS PROPERTIES | TEXT | DCID 3426 | 1-n | U | |
+3  | > | HAS PROPERTIES | NUM | EV 121146 DCM | 1 | U | |
+4  | > | HAS PROPERTIES | CODE | EV 121147 DCM | 1 | U | |
+5  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3105 extensible ordered lesion_identified
+1  |  |  | TEXT | EV 121151 DCM | 1 | M | |
+2  | > | HAS PROPERTIES | CODE | EV 363698007 SCT | 1 | M | DCID 3604 |
+3  | >> | HAS CONCEPT MOD | CODE | EV 106233006 SCT | 1 | U | DCID 3019 |
+4  | > | HAS PROPERTIES | CODE | EV 121153 DCM | 1 | U | DCID 3418 |
+5  | > | HAS PROPERTIES | NUM | EV 408715008 SCT | 1 | U | UNITS EV % UCUM |
+6  | >> | HAS CONCEPT MOD | CODE | EV 129085009 SCT | 1 | M | EV 128955008 SCT |
+7  | >> | HAS CONCEPT MOD | CODE | EV 121401 DCM | 1 | U | DCID 3745 |
+8  | > | HAS PROPERTIES | CODE | EV 122109 DCM | 1 | UC | DCID 3713 | IFF
+9  | > | HAS PROPERTIES | CODE | EV 122131 DCM | 1 | U | DCID 3714 |
+10 | > | HAS PROPERTIES | CODE | EV 129737002 SCT | 1 | U | DCID 3715 |
+11 | > | HAS PROPERTIES | CODE | EV 122134 DCM | 1-n | U | DCID 3712 |
+12 | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3106 extensible ordered drug_administered
+1  |  |  | CODE | DCID 3409 | 1 | M | BCID 10 BCID 12 |
+2  | > | HAS PROPERTIES | TEXT | EV 121145 DCM | 1 | U | |
+3  | > | HAS PROPERTIES | CODE | EV 410675002 SCT | 1 | U | BCID 11 |
+4  | > | HAS PROPERTIES | NUM | DCID 3410 | 1-n | U | |
+5  | > | HAS PROPERTIES | PNAME | EV 121152 DCM | 1 | U | |
+6  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3107 extensible ordered device_used
+1  |  |  | CODE | DCID 3422 | 1 | M | BCID 3429 |
+2  | > | HAS PROPERTIES | CODE | EV 121150 DCM | 1-n | U | |
+3  | > | HAS PROPERTIES | TEXT | EV 121145 DCM | 1 | U | |
+4  | > | HAS PROPERTIES | NUM | DCID 3423 | 1-n | U | |
+5  | > | HAS PROPERTIES | CODE | EV 363704007 SCT | 1 | U | BCID 3630 |
+6  | > | HAS CONCEPT MOD | CODE | EV 363703001 SCT | 1 | U | DT 121155 DCM |
+7  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3108 extensible ordered intervention
+1  |  |  | CODE | EV 122090 DCM | 1 | M | DCID 3412 |
+2  | > | HAS PROPERTIES | CODE | EV 363704007 SCT | 1 | M | DCID 3604 |
+3  | >> | HAS CONCEPT MOD | CODE | EV 106233006 SCT | 1 | U | DCID 3019 |
+4  | > | HAS PROPERTIES | TEXT | EV 121154 DCM | 1 | M | |
+5  | > | HAS PROPERTIES | CODE | EV 116682006 SCT | 1-n | U | BCID 3411 |
+6  | >> | HAS CONCEPT MOD | CODE | EV 122111 DCM | 1 | MC | DCID 230 | IF
+7  | > | HAS PROPERTIES | NUM | DCID 3425 | 1-n | U | |
+8  | > | HAS PROPERTIES | IMAGE | BCID 7003 | 1 | U | | conflict
+9  | > |  | INCLUDE | 3010 | 1 | U | |
+
+TID 3109 extensible ordered measurement
+1  |  |  | NUM | ANY | 1 | M | | ?
+3  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3110 extensible ordered impression
+1  |  |  | TEXT | DCID 3419 | 1 | M | | ?
+2  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3111 extensible ordered percutaneous_entry
+1  |  |  | CODE | EV 121156 DCM | 1 | M | DCID 3403 | ?
+2  | > | HAS PROPERTIES | CODE | EV 363704007 SCT | 1 | U | DCID 3746 | ?
+3  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3112 extensible ordered specimen_obtained
+1  |  |  | CODE | EV 121123 DCM | 1 | M | DCID 3515 |
+2  | > | HAS ACQ CONTEXT | CODE | EV 371439000 SCT | 1 | UC | DCID 3520 | IFF conflict
+3  | > | HAS ACQ CONTEXT | CODE | EV 363704007 SCT | 1 | U | BCID 3630 | conflict
+4  | > |  | INCLUDE | 1009 | 1 | U | |
+
+TID 3113 extensible ordered patient_support
+1  |  |  | CODE | DCID 3530, 3550, 3551, 3552 | 1 | M | DCID 3531 DCID 3553 DCID 3554 DCID 3555 | ?
+2  | > | HAS PROPERTIES | NUM | EV 121160 DCM | 1 | U | | ?
+3  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3114 extensible ordered patient_assessment
+1  |  |  | CODE | EV 121165 DCM | 1 | M | DCID 3441 | ?
+2  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
+TID 3601 extensible ordered
+1  |  | HAS ACQ CONTEXT | TEXT | EV 121065 DCM | 1 | U | |
+2  |  | HAS ACQ CONTEXT | CODE | EV 363703001 SCT | 1 | U | BCID 3629 |
+3  |  | HAS ACQ CONTEXT | CODE | EV 260870009 SCT | 1 | U | BCID 3414 |
+4  |  | HAS OBS CONTEXT | CODE | EV 121023 DCM | 1-n | U | |
+"""
+
+
+class Line(NamedTuple):
+    """One row of a table; `parent` is the row above it in the tree, or empty."""
+
+    tid: str
+    row: str
+    nesting: str
+    relationship: str
+    value_type: str
+    concept: str
+    vm: str
+    req: str
+    value: str
+    remarks: frozenset[str]
+    kind: str
+    parent: str
+
+    def __str__(self) -> str:
+        return f"TID{self.tid} r{self.row}{f' {self.kind}' if self.tid == '3001' else ''}"
+
+    @property
+    def firm(self) -> bool:
+        """Every cell was read in the standard."""
+        return not any(remark.startswith("?") for remark in self.remarks)
+
+    def doubtful(self, *cells: str) -> bool:
+        """The row, or one of these cells, is inference."""
+        return "?" in self.remarks or any(f"?{cell}" in self.remarks for cell in cells)
+
+
+class Head(NamedTuple):
+    """The head of a table."""
+
+    tid: str
+    extensible: bool
+    ordered: bool
+
+
+def _remarks(text: str) -> frozenset[str]:
+    return frozenset(text.replace("?value type", "?value_type").split())
+
+
+def _read() -> tuple[list[Head], list[Line]]:
+    heads, lines = [], []
+    kind, above = "", dict[int, str]()
+    for text in TABLES.strip().splitlines():
+        if text.startswith("TID"):
+            _, tid, extensible, ordered, *of = text.split()
+            heads.append(Head(tid, extensible == "extensible", ordered == "ordered"))
+            kind, above = of[0] if of else "", {}
+        elif text:
+            row, nesting, relationship, value_type, concept, vm, req, value, remarks = (
+                cell.strip() for cell in text.split("|")
+            )
+            said = _remarks(remarks)
+            own = kind
+            if heads[-1].tid == "3001":
+                own = next((word for word in said if word[0] != "?" and word.islower()), "")
+            level = len(nesting)
+            lines.append(
+                Line(
+                    heads[-1].tid, row, nesting, relationship, value_type, concept, vm, req, value, said, own,
+                    above.get(level - 1, ""),
+                )
+            )  # fmt: skip
+            above[level] = row
+    return heads, lines
+
+
+HEADS, LINES = _read()

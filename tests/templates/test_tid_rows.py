@@ -1,0 +1,323 @@
+"""Every row of the tables, against its declaration and against items that fill it rightly and wrongly (PS3.16)."""
+
+import json
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from plscp.findings import Finding
+from plscp.templates.content import Code, ContentItem, Numeric
+from plscp.templates.entries import PLANS
+from plscp.templates.plans import declared
+from plscp.templates.procedure_log import type_entries
+from plscp.templates.request import TypedEntry
+from plscp.templates.rows import Row
+from plscp.templates.tid1002 import DeviceObserver, Observer, PersonObserver
+from plscp.templates.tid3001 import PROCEDURE_LOG, LogContext
+from plscp.templates.tid3010 import Qualifiers
+from plscp.templates.tid3112 import Specimen, SubjectPatient
+from plscp.templates.tid3601 import ProcedureContext
+from tests.templates.tables import HEADS, LINES, Line
+from tests.templates.trees import LINE, device, entry, item_for, person, root
+from tests.templates.trees import named as standing
+
+INCLUDED: dict[str, type[Any]] = {
+    "1002": Observer, "1003": PersonObserver, "1004": DeviceObserver, "1007": SubjectPatient, "1009": Specimen,
+    "3010": Qualifiers, "3601": ProcedureContext,
+}  # fmt: skip
+OWN = [line for line in LINES if line.kind and not line.parent and line.value_type != "INCLUDE"]
+ITEMS = [line for line in LINES if line.value_type != "INCLUDE" and line not in OWN]
+INCLUDES = [line for line in LINES if line.value_type == "INCLUDE"]
+
+
+def cells(found: Row) -> tuple[str, ...]:
+    """A declared row as the table has it."""
+
+    def shown(cell: Any) -> str:
+        return f"{cell.binding} {cell.value} {cell.scheme}" if hasattr(cell, "scheme") else str(cell)
+
+    value = " ".join(map(shown, found.value))
+    return (
+        found.number, found.relationship, found.value_type, shown(found.concept) if found.concept else "", found.vm,
+        found.req, f"UNITS {shown(found.units)}" if found.units else value,
+    )  # fmt: skip
+
+
+def rows_of(model: type[Any]) -> list[Row]:
+    """All rows that a class declares, nested ones included."""
+    found = []
+    for _, declaration, item in declared(model):
+        found.append(declaration)
+        if not declaration.include and hasattr(item, "model_fields"):
+            found += [nested for nested in rows_of(item) if nested.role == "item"]
+    return found
+
+
+def model_of(line: Line) -> type[Any]:
+    """The class that declares a row."""
+    if line.kind:
+        return PLANS[line.kind].model
+    return LogContext if line.tid == "3001" else INCLUDED[line.tid]
+
+
+def host(line: Line) -> tuple[ContentItem, ContentItem, str]:
+    """A valid log, the item in it that is the row's parent, and the parent's path with a full stop."""
+    if line.kind:
+        log, kind = root(entry(line.kind)), line.kind
+        parent, path = log.children[2], "3."
+        if line.tid == "3100" and line.row in {"6", "7"}:
+            parent.children.append(item_for(LINE["3100", "7" if line.row == "6" else "6"]))
+        if line.parent and LINE[line.tid, line.parent].nesting:
+            above = next((c for c in parent.children if is_row(c, LINE[line.tid, line.parent])), None)
+            if above is None:
+                above = item_for(LINE[line.tid, line.parent])
+                parent.children.append(above)
+                parent.children.sort(key=lambda c: place(c, kind))
+            return log, above, f"{path}{position(parent, above)}."
+        return log, parent, path
+    if line.tid == "3010":
+        log = root(entry("note"))
+        return log, log.children[2], "3."
+    if line.tid in {"1007", "1009"}:
+        log = root(entry("specimen_obtained"))
+        return log, log.children[2], "3."
+    if line.tid == "1003" and line.row == "5":
+        log = root(observers=[*person(), item_for(LINE["1003", "4"])])
+        return log, log.children[2], "3."
+    return root(observers=person() if line.tid in {"1002", "1003"} else device()), root(), ""
+
+
+def place(item: ContentItem, kind: str) -> int:
+    """Where an item of an entry stands in its table."""
+    lines = [line for line in LINES if line.kind == kind]
+    return next((i for i, line in enumerate(lines) if line.nesting == ">" and is_row(item, line)), len(lines))
+
+
+def position(parent: ContentItem, item: ContentItem) -> int:
+    """1-based position, by identity."""
+    return next(i for i, child in enumerate(parent.children, 1) if child is item)
+
+
+def is_row(item: ContentItem, line: Line) -> bool:
+    """Whether an item was made for a row."""
+    made = item_for(line)
+    return (item.concept, item.value_type, item.relationship) == (made.concept, made.value_type, made.relationship)
+
+
+def put(line: Line, *items: ContentItem) -> tuple[ContentItem, str]:
+    """A valid log with the row's items replaced by these; the path of the last of them."""
+    log, parent, path = host(line)
+    target = log if not path else parent
+    target.children[:] = [c for c in target.children if not is_row(c, line)]
+    if line.kind:
+        before = [c for c in target.children if place(c, line.kind) < place(item_for(line), line.kind)]
+        at = len(before) if not line.nesting.startswith(">>") else len(target.children)
+    else:
+        numbers = [other.row for other in LINES if other.tid == line.tid]
+        earlier = numbers[: numbers.index(line.row)]
+        at = max(
+            (i for i, c in enumerate(target.children, 1) if any(is_row(c, LINE[line.tid, r]) for r in earlier
+             if LINE[line.tid, r].value_type != "INCLUDE")), default=0,
+        )  # fmt: skip
+        if line.tid in {"1003", "1004", "3601"} or (line.tid, line.row) in {("3001", "4"), ("3001", "5")}:
+            at = max(at, 1)
+        if (line.tid, line.row) in {("1002", "1"), ("1003", "5")}:
+            at = 0
+    target.children[at:at] = items
+    return log, f"{path}{at + len(items)}"
+
+
+def checked(log: ContentItem, *, strict: bool = True) -> tuple[list[TypedEntry], dict[str, Any], list[Finding]]:
+    """Entries, context and all findings of a log, under a strict profile unless said otherwise."""
+    findings: list[Finding] = []
+    entries, context = type_entries(log, strict=strict, findings=findings)
+    everything = findings + [f for e in entries for f in e.findings if f not in findings]
+    return entries, json.loads(b"{" + context + b"}")["context"], everything
+
+
+def named(findings: list[Finding], line: Line) -> list[Finding]:
+    """Those that name the row."""
+    return [f for f in findings if (f.template, f.row) == (f"TID{line.tid}", line.row)]
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_declared_as_the_table_has_it(line: Line) -> None:
+    """The class beside the table says the same in every cell."""
+    concept = "" if line.concept == "ANY" or line.value_type == "INCLUDE" else line.concept
+    relationship = line.relationship or ("CONTAINS" if line in OWN else "")
+    wanted = (line.row, relationship, line.value_type, concept, line.vm, line.req, line.value)
+    if line in OWN:
+        kind = PLANS[line.kind]
+        value = cells(kind.value_row)[-1]
+        found = [(*cells(kind.row)[:4], line.vm, line.req, value)]
+    else:
+        found = [cells(row) for row in rows_of(model_of(line)) if row.role == "item"]
+    assert wanted in found
+
+
+@pytest.mark.parametrize("line", INCLUDES, ids=str)
+def test_inclusions_name_their_template(line: Line) -> None:
+    """An INCLUDE row includes the class of the template that the table names."""
+    declaration = next(row for row in rows_of(model_of(line)) if row.number == line.row)
+    assert declaration.include is INCLUDED[line.concept]
+    assert declaration.verified == line.firm
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.tid)
+def test_heads_of_tables(head: Any) -> None:
+    """Extensible and ordered are as the table's head says."""
+    found = {plan.head for plan in PLANS.values()} | {model.head for model in INCLUDED.values()} | {PROCEDURE_LOG}
+    assert {(h.extensible, h.ordered) for h in found if h.identifier == head.tid} == {(head.extensible, head.ordered)}
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_what_is_inference_refuses_nothing(line: Line) -> None:
+    """A declaration is marked as inferred in just the cells that were not read."""
+    rows = [PLANS[line.kind].row] if line in OWN else [r for r in rows_of(model_of(line)) if r.number == line.row]
+    for declaration in rows:
+        assert declaration.verified == ("?" not in line.remarks)
+        for cell in ("concept", "value", "vm", "relationship"):
+            assert declaration.rests_on(cell) != line.doubtful(cell)
+
+
+@pytest.mark.parametrize("line", ITEMS, ids=str)
+def test_filled_rightly(line: Line) -> None:
+    """An item that fills the row is accepted under a strict profile, and typed: nothing is left over."""
+    log, _ = put(line, item_for(line))
+    entries, context, findings = checked(log)
+    assert findings == []
+    assert context["other"] == []
+    assert all(e.kind != "untyped" and b'"other"' not in e.json for e in entries)
+
+
+@pytest.mark.parametrize("line", OWN, ids=str)
+def test_entries_filled_rightly(line: Line) -> None:
+    """The smallest valid entry is of the row's kind and template, and nothing is noted."""
+    entries, _, findings = checked(root(entry(line.kind)))
+    assert (entries[0].kind, entries[0].template) == (line.kind, line.tid)
+    assert findings == []
+
+
+@pytest.mark.parametrize("line", ITEMS, ids=str)
+def test_wrong_value_type(line: Line) -> None:
+    """Another value type for the row's concept is refused, naming the row; only noted where the row is inference."""
+    if "BCID" in line.concept or line.relationship == "HAS CONCEPT MOD":
+        pytest.skip("any concept, or post-coordination, which is always allowed")
+    wrong = item_for(line)
+    wrong.value_type, wrong.value = ("TEXT", "x") if line.value_type != "TEXT" else ("CODE", Code("X1", "99TEST", "x"))
+    wrong.children = []
+    log, path = put(line, wrong)
+    _, _, findings = checked(log, strict=False)
+    found = [f for f in named(findings, line) if f.code == "wrong-value-type"]
+    assert [f.path for f in found] == [path]
+    assert found[0].refuse != line.doubtful("concept", "value_type")
+
+
+@pytest.mark.parametrize("line", [own for own in OWN if own.concept != "ANY" and "BCID" not in own.concept], ids=str)
+def test_wrong_value_type_of_entries(line: Line) -> None:
+    """So with the entry's own row."""
+    wrong = entry(line.kind)
+    wrong.value_type, wrong.value, wrong.children = "WAVEFORM", item_for(LINE["3102", "1"]).value, []
+    if line.value_type == "WAVEFORM":
+        wrong.value_type = "IMAGE"
+    _, _, findings = checked(root(wrong), strict=False)
+    found = [f for f in findings if f.code == "wrong-value-type"]
+    assert [(f.path, f.refuse) for f in found] == [("3", not line.doubtful("concept"))]
+    assert found[0].template in {f"TID{line.tid}", "TID3001", "TID3112"}  # 121123 is in several tables
+
+
+@pytest.mark.parametrize("line", [item for item in ITEMS if item.req == "M"], ids=str)
+def test_missing_mandatory(line: Line) -> None:
+    """A missing M row is refused with the place where it should stand; only noted where its concept is inference."""
+    if line.tid == "1004":
+        log, _ = root(), device()
+        del log.children[1]
+        path = "2"
+    elif line.tid == "1003":
+        log, path = root(observers=person()[:1]), "2"
+    else:
+        log, path = put(line)
+    _, _, findings = checked(log, strict=False)
+    found = [f for f in named(findings, line) if f.code == "missing-row"]
+    assert len(found) == 1
+    assert found[0].refuse != line.doubtful("concept")
+    assert found[0].reason == f"missing {line.concept.split()[1]}"
+    if line.kind and line.nesting == ">":
+        host_path, _, at = path.rpartition(".")
+        assert found[0].path == f"{host_path}.{int(at) + 1}"
+
+
+@pytest.mark.parametrize("line", ITEMS, ids=str)
+def test_multiplicity(line: Line) -> None:
+    """A second item is typed where the row is 1-n, else refused or, for inference, noted and kept."""
+    if line.tid in {"1002", "1003", "1004"} or (line.tid, line.row) == ("3100", "2"):
+        pytest.skip("a second item begins another observer, or is the qualifier of the same concept")
+    first, second = item_for(line), item_for(line)
+    log, path = put(line, first, second)
+    _, _, findings = checked(log, strict=False)
+    found = [f for f in findings if f.code == "too-many"]
+    if line.vm == "1-n":
+        assert found == []
+    else:
+        assert [(f.path, f.template, f.row) for f in found] == [(path, f"TID{line.tid}", line.row)]
+        assert found[0].refuse != line.doubtful("concept", "vm")
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in ITEMS + OWN if line.value_type == "CODE" and standing(line.value)], ids=str
+)
+def test_codes_outside_the_value_cell(line: Line) -> None:
+    """Another code is noted for context groups and DT, refused for EV."""
+    wrong = Code("X1", "99TEST", "ours")
+    if line in OWN:
+        changed = entry(line.kind)
+        changed.value = wrong
+        log, path = root(changed), "3"
+        if line.tid == "3112":
+            pytest.skip("another value makes it a patient event")
+    else:
+        changed = item_for(line)
+        changed.value = wrong
+        log, path = put(line, changed)
+    _, _, findings = checked(log, strict=True)
+    found = [f for f in named(findings, line) if f.path == path and f.code in {"outside-context-group", "wrong-value"}]
+    assert [f.refuse for f in found] == [line.value.startswith("EV")]
+
+
+@pytest.mark.parametrize("line", [item for item in ITEMS if item.value.startswith("UNITS")], ids=str)
+def test_wrong_units(line: Line) -> None:
+    """Another unit than the row's is refused, outside a context group noted; a number without value has no unit."""
+    wrong = item_for(line)
+    wrong.value = Numeric("1", Code("[ft_i]", "UCUM", "foot"))
+    log, path = put(line, wrong)
+    _, _, findings = checked(log, strict=False)
+    assert [(f.path, f.refuse) for f in named(findings, line)] == [(path, "EV" in line.value)]
+    wrong.value = Numeric(None)
+    _, _, findings = checked(put(line, wrong)[0])
+    assert findings == []
+
+
+@pytest.mark.parametrize(
+    "line", [item for item in ITEMS if item.kind and item.relationship != "HAS CONCEPT MOD"], ids=str
+)
+def test_wrong_relationship(line: Line) -> None:
+    """The row's concept under another relationship is refused, as a second way to encode what the template encodes."""
+    if "BCID" in line.concept or (line.tid, line.row) in {("3100", "2"), ("3112", "2")}:
+        pytest.skip("any concept; or another row has the concept in this way")
+    wrong = item_for(line)
+    wrong.relationship = "HAS OBS CONTEXT"
+    log, path = put(line, wrong)
+    _, _, findings = checked(log, strict=False)
+    found = [f for f in named(findings, line) if f.code == "wrong-relationship"]
+    assert [f.path for f in found] == [path]
+    assert found[0].refuse == (not line.doubtful("concept") and "conflict" not in line.remarks)
+
+
+@pytest.mark.parametrize("line", ITEMS, ids=str)
+def test_further_modifiers_are_always_allowed(line: Line) -> None:
+    """Any item may carry more HAS CONCEPT MOD children, in non-extensible templates too (PS3.16 6.2.4)."""
+    modified = deepcopy(item_for(line))
+    modified.children.append(ContentItem("HAS CONCEPT MOD", "CODE", Code("X9", "99TEST", "so"), Code("X1", "99TEST")))
+    _, _, findings = checked(put(line, modified)[0])
+    assert findings == []
