@@ -1,0 +1,72 @@
+"""Reading Action Information from files: DICOM (PS3.10, or a bare data set) and the DICOM JSON Model (PS3.18 Annex F)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from plscp.errors import CommandError
+
+_NOT_IN_ACTION_INFORMATION = ("SOPClassUID", "SOPInstanceUID")
+
+
+def read(path: Path) -> Dataset:
+    """The data set of a file, ready to be sent.
+
+    Args:
+        path: a DICOM file with or without preamble, or JSON; of a JSON array, its one object.
+
+    Returns:
+        The data set without file meta information, group lengths, SOP Class UID and SOP Instance UID, which Action
+        Information shall not hold (PS3.4 5.4.2.3). Raises CommandError, one line, when the file cannot be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", 2) from error
+    made = _json(path, raw) if raw.lstrip()[:1] in {b"{", b"["} else _dicom(path)
+    for name in _NOT_IN_ACTION_INFORMATION:
+        if name in made:
+            delattr(made, name)
+    if "ContentSequence" not in made and "SubstanceAdministrationDateTime" not in made:
+        raise CommandError(f"{path}: neither a log (Content Sequence) nor an administration (its DateTime) is in it", 2)
+    return made
+
+
+def _json(path: Path, raw: bytes) -> Dataset:
+    try:
+        found: Any = json.loads(raw)
+        if isinstance(found, list):
+            if len(found) != 1:
+                raise CommandError(f"{path}: {len(found)} data sets, where one request holds one", 2)
+            found = found[0]
+        made: Dataset = Dataset.from_json(found)
+    except CommandError:
+        raise
+    except Exception as error:  # pydicom raises whatever the wrong place leads to
+        raise CommandError(f"{path}: not in the DICOM JSON Model: {_line(error)}", 2) from error
+    return made
+
+
+def _dicom(path: Path) -> Dataset:
+    try:
+        found = dcmread(path, force=True)
+        made = Dataset(found)
+        _all(made)
+    except Exception as error:  # pydicom raises whatever the wrong byte leads to
+        raise CommandError(f"{path}: not a DICOM data set: {_line(error)}", 2) from error
+    return made
+
+
+def _all(dataset: Dataset) -> None:
+    """Read every element now, so that a broken one is an error of the file and not of the sending."""
+    for element in dataset:
+        if element.VR == "SQ":
+            for part in element.value:
+                _all(part)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

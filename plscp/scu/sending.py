@@ -1,0 +1,224 @@
+"""Sending: one association to any SCP of Annex P, with pynetdicom as the SCU."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+
+from plscp.errors import CommandError
+from plscp.statuses import (
+    PROCEDURAL_EVENT_LOGGING,
+    PROCEDURAL_EVENT_LOGGING_INSTANCE,
+    STATUSES,
+    SUBSTANCE_ADMINISTRATION_LOGGING,
+    SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
+)
+
+VERIFICATION = "1.2.840.10008.1.1"
+INSTANCES = {
+    PROCEDURAL_EVENT_LOGGING: PROCEDURAL_EVENT_LOGGING_INSTANCE,
+    SUBSTANCE_ADMINISTRATION_LOGGING: SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
+}
+SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+_REJECTED = {1: "rejected for good", 2: "rejected for now"}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Whom to call, as whom, and how long to wait.
+
+    Attributes:
+        called: called AE title.
+        calling: calling AE title.
+        acse: seconds for an association to be answered.
+        dimse: seconds for a request to be answered.
+        network: seconds for the connection, and without a sign of life.
+        pdu: Maximum Length Received that is announced; 0 is no limit.
+    """
+
+    host: str
+    port: int
+    called: str = "PLSCP"
+    calling: str = "PLSCP_SCU"
+    acse: float = 30.0
+    dimse: float = 30.0
+    network: float = 60.0
+    pdu: int = 16382
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the SCP answered to one request.
+
+    Attributes:
+        status: value of Status (0000,0900), or None when no answer came.
+        comment: Error Comment (0000,0902), or empty.
+        study_instance_uid, patient_id: the Action Reply, or empty.
+        milliseconds: from sending to answer.
+    """
+
+    status: int | None
+    comment: str = ""
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    milliseconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The standard's name of the status, in kebab-case."""
+        if self.status is None:
+            return "no-answer"
+        return STATUSES[self.status].name if self.status in STATUSES else "unknown-status"
+
+    @property
+    def code(self) -> str:
+        """The status as four hexadecimal digits."""
+        return "----" if self.status is None else f"{self.status:04X}"
+
+    @property
+    def performed(self) -> bool:
+        """Whether the request is logged: Success or Warning."""
+        return self.status is not None and (self.status == 0 or self.status >> 12 == 0xB)
+
+    def as_json(self) -> dict[str, Any]:
+        """The answer as the commands print it with --json."""
+        return {
+            "status": self.code,
+            "name": self.name,
+            "comment": self.comment,
+            "study_instance_uid": self.study_instance_uid,
+            "patient_id": self.patient_id,
+            "milliseconds": round(self.milliseconds, 1),
+        }
+
+
+def sop_class_of(dataset: Dataset) -> str:
+    """The SOP Class that Action Information is meant for, told by its content."""
+    if "ValueType" in dataset or "ContentSequence" in dataset:
+        return PROCEDURAL_EVENT_LOGGING
+    return SUBSTANCE_ADMINISTRATION_LOGGING
+
+
+class Association:
+    """An open association; a context manager that releases at its end.
+
+    Args:
+        peer: whom to call.
+        sop_classes: what to negotiate.
+        syntaxes: transfer syntaxes to propose, best first.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        sop_classes: Sequence[str] = (PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING),
+        syntaxes: Sequence[str] = SYNTAXES,
+    ) -> None:
+        self.peer = peer
+        self._ae = AE(ae_title=peer.calling)
+        self._ae.acse_timeout = peer.acse
+        self._ae.dimse_timeout = peer.dimse
+        self._ae.network_timeout = self._ae.connection_timeout = peer.network
+        self._ae.maximum_pdu_size = peer.pdu
+        for sop_class in sop_classes:
+            self._ae.add_requested_context(sop_class, list(syntaxes))
+        self._association: Any = None
+        self._message = 0
+
+    def open(self) -> Self:
+        """Connect and negotiate; raises CommandError, one line, when there is no association."""
+        where = f"{self.peer.host}:{self.peer.port}"
+        association = self._ae.associate(
+            self.peer.host, self.peer.port, ae_title=self.peer.called, max_pdu=self.peer.pdu
+        )
+        if association.is_established:
+            self._association = association
+            return self
+        primitive = association.acceptor.primitive
+        if association.is_rejected and primitive is not None:
+            result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic
+            raise CommandError(
+                f"{where} {_REJECTED.get(result, 'rejected')} the association of {self.peer.calling} with {self.peer.called} "
+                f"({result}/{source}/{reason}: {_why(source, reason)})"
+            )
+        if association.is_aborted and association.acceptor.primitive is None:
+            raise CommandError(f"no association with {where}: nothing answers there, or it closed the connection")
+        raise CommandError(f"no association with {where}: it was aborted")
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release, where there still is something to release."""
+        if self._association is not None and self._association.is_established:
+            self._association.release()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether further requests can be sent."""
+        return self._association is not None and bool(self._association.is_established)
+
+    def _next(self) -> int:
+        self._message = self._message % 65535 + 1
+        return self._message
+
+    def send(self, dataset: Dataset, sop_class: str) -> Answer:
+        """Send one N-ACTION request of Action Type 1 and wait for its answer.
+
+        Args:
+            dataset: Action Information.
+            sop_class: one of those negotiated; raises CommandError where the SCP did not accept it.
+        """
+        if not self.is_open:
+            return Answer(None, "the association is no longer open")
+        started = time.perf_counter()
+        try:
+            status, reply = self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], self._next())
+        except ValueError as error:
+            raise CommandError(f"{self.peer.called} does not take {_SHORT[sop_class]}: {_first_line(error)}") from error
+        took = (time.perf_counter() - started) * 1000
+        if "Status" not in status:
+            return Answer(None, "no answer came in time, or the association was aborted", milliseconds=took)
+        return Answer(
+            int(status.Status),
+            str(status.get("ErrorComment", "") or ""),
+            str(reply.get("StudyInstanceUID", "") or "") if reply else "",
+            str(reply.get("PatientID", "") or "") if reply else "",
+            took,
+        )
+
+    def echo(self) -> Answer:
+        """Send one C-ECHO; the association must have been opened for Verification."""
+        started = time.perf_counter()
+        status = self._association.send_c_echo(self._next())
+        took = (time.perf_counter() - started) * 1000
+        return Answer(int(status.Status) if "Status" in status else None, milliseconds=took)
+
+
+_SHORT = {
+    PROCEDURAL_EVENT_LOGGING: "Procedural Event Logging",
+    SUBSTANCE_ADMINISTRATION_LOGGING: "Substance Administration Logging",
+}
+_REASONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+
+
+def _why(source: int, reason: int) -> str:
+    """The reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+    return _REASONS.get((source, reason), "reason not in the standard")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
