@@ -1,12 +1,17 @@
 """Rules 5 to 7: the study that was at a location when the events occurred. In doubt it is none."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from plscp.matching import comments
 from plscp.matching.case import Case, Refused, Span
 from plscp.matching.places import Visit
 from plscp.matching.records import Study
+
+
+_JUST: Final = timedelta(microseconds=1)
+"""A stay ends just before its study left: so one that left exactly the tolerance ago is still looked at."""
 
 
 def study_at(case: Case, places: Sequence[str], study_id: str = "") -> Study | Refused | None:
@@ -64,7 +69,7 @@ def _at(case: Case, places: Sequence[str], span: Span, study_id: str) -> Study |
     """The study whose time at the places has all of one entry's time in it."""
     earliest, latest = span
     tolerance = case.policy.clock_tolerance
-    near = _visits(case, places, earliest - tolerance, latest + tolerance)
+    near = _visits(case, places, earliest - tolerance - _JUST, latest + tolerance)
     there = {visit.study_instance_uid for visit in near if visit.overlaps(earliest, latest)}
     found: set[str] = set()
     for visit in near:

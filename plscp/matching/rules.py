@@ -214,8 +214,7 @@ def _match(case: Case, rule: str, study: Study) -> Decision:
     for contradiction in against:
         if contradiction.refuse:
             case.note(study.study_instance_uid, contradiction.finding.reason)
-            refused = Refused(0xC104, contradiction.finding.reason)
-            return _refusal(case, refused, rule, [one.finding for one in against])
+            return _refusal(case, Refused(0xC104, contradiction.finding.reason), rule)
     warnings: list[int] = []
     comment = ""
     if case.uid and case.uid != study.study_instance_uid:
@@ -251,13 +250,18 @@ def _match(case: Case, rule: str, study: Study) -> Decision:
     )
 
 
-def _refusal(case: Case, refused: Refused, rule: str, noticed: Sequence[Finding] = ()) -> Decision:
+_REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC104: "identifiers-contradict"}
+
+
+def _refusal(case: Case, refused: Refused, rule: str) -> Decision:
+    """No study, or one that may not be used: the reason is the first finding."""
+    reason = Finding(_REASONS[refused.status], refused.comment, refuse=True)
     return Decision(
         status=refused.status,
         rule=rule,
         given=_given(case),
         candidates=case.candidates,
-        findings=[*noticed, *time_findings(case, case.named)],
+        findings=[reason, *time_findings(case, case.named)],
         registry_position=case.registry.position,
         comment=refused.comment,
     )

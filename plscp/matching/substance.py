@@ -52,6 +52,7 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
     )
     if not allowed(question.operators, question.allowed, question.device.locations, moment, registry):
         decision.status, decision.comment = 0xC10E, comments.OPERATOR_NOT_ALLOWED
+        decision.findings = [Finding("operator-not-authorized", decision.comment, refuse=True), *findings]
     return decision
 
 
@@ -150,6 +151,7 @@ def _refused(
         status=0xC110,
         given=_given(question, registry),
         candidates=[Candidate(f"{one.current.issuer}|{one.current.id}", comment) for one in candidates],
+        findings=[Finding("patient-not-identified", comment, refuse=True)],
         registry_position=registry.position,
         comment=comment,
     )

@@ -1,0 +1,506 @@
+"""The sentences of contracts section 3 about identifiers, times and contradictions; each test is named by its sentence."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from plscp.matching import comments
+from plscp.matching.model import Device
+from tests.matching.world import POLICY, World, at, codes, minutes, outcome
+
+AT_LAB1 = Device("HEMO1", ("LAB1",))
+MOBILE = Device("MOBILE")
+OWN_FRAME = "1.2.840.10008.15.1.1"
+
+
+# --- identifiers ---------------------------------------------------------------------------------------------------------
+
+COMPARED = [("P1", "0000"), (" P1 ", "0000"), ("p1", "C104"), ("0P1", "C104"), ("P01", "C104"), ("P1 x", "C104")]
+
+
+@pytest.mark.parametrize(("patient_id", "status"), COMPARED)
+def test_compared_exactly_after_removing_spaces_at_the_ends(world: World, patient_id: str, status: str) -> None:
+    """No folding of case or zeros."""
+    world.open("1.1", "10:00", "P1")
+    assert f"{world.ask(arrival='10:05', U='1.1', P=patient_id).status:04X}" == status
+
+
+def test_all_space_is_empty(world: World) -> None:
+    """An identifier of spaces was not given."""
+    world.open("1.1", "10:00", "P1", study_id="S1")
+    decision = world.ask(arrival="10:05", device=AT_LAB1, U="  ", P="   ", S=" ", L="  ", F="  ")
+    assert outcome(decision) == "0000 7 1.1"
+    assert dict(decision.given) == {"calling_ae": "HEMO1"}
+
+
+ISSUERS = [
+    # sent, device's, policy's, expected
+    ("HOSP", "OTHER", "OTHER", "0000"),
+    ("", "HOSP", "OTHER", "0000"),
+    ("", "", "HOSP", "0000"),
+    ("", "", "", "0000"),  # to compare: under any when none is known
+    ("OTHER", "HOSP", "HOSP", "C104"),
+    ("", "OTHER", "HOSP", "C104"),
+    ("", "", "OTHER", "C104"),
+]
+
+
+@pytest.mark.parametrize(("sent", "of_device", "of_policy", "status"), ISSUERS)
+def test_issuer_as_sent_else_the_devices_else_the_policys_else_none(
+    world: World, sent: str, of_device: str, of_policy: str, status: str
+) -> None:
+    """P agrees when the patient found has that ID under the issuer, or under any when none is known."""
+    world.open("1.1", "10:00", "P1")
+    device = Device("HEMO1", (), patient_id_issuer=of_device)
+    policy = replace(POLICY, patient_id_issuer=of_policy)
+    assert f"{world.ask(arrival='10:05', device=device, policy=policy, U='1.1', P='P1', I=sent).status:04X}" == status
+
+
+def test_to_find_p_without_issuer_must_name_one_patient_among_all_known(world: World) -> None:
+    """The same ID of two issuers finds nobody; compared with a study found otherwise it agrees."""
+    world.open("1.1", "10:00", ("7", "WEST"))
+    world.open("1.2", "10:00", ("7", "EAST"), location="LAB2")
+    none = replace(POLICY, patient_id_issuer="")
+    decision = world.ask(arrival="10:05", policy=none, P="7")
+    assert (decision.status, decision.comment) == (0xC103, comments.AMBIGUOUS_PATIENT)
+    assert outcome(world.ask(policy=none, P="7", I="EAST")) == "0000 4 1.2"
+    assert outcome(world.ask(policy=none, P="7", device=AT_LAB1)) == "0000 7 1.1"
+    assert outcome(world.ask(policy=none, U="1.2", P="7")) == "0000 1 1.2"
+
+
+def test_an_id_whose_issuer_is_still_none_agrees_under_any_issuer() -> None:
+    """A patient named by a feed without issuer, while none is configured."""
+    world = World(replace(POLICY, patient_id_issuer=""))
+    world.open("1.1", "10:00", "P1")
+    assert world.known("1.1").patient_id == ("P1", "")
+    decision = world.ask(arrival="10:05", P="P1", I="ANY")
+    assert outcome(decision) == "0000 4 1.1"
+    assert codes(decision) == set()
+
+
+def test_ids_merged_away_name_the_surviving_patient(world: World) -> None:
+    """They agree, with a finding; the reply carries the current ID, the key stays that of the survivor."""
+    world.open("1.1", "10:00", "P1")
+    world.merge("P2", "P1", "10:01")
+    for given in ({"U": "1.1", "P": "P1"}, {"P": "P1"}):
+        decision = world.ask(arrival="10:05", **given)
+        assert (decision.status, decision.patient_id, decision.patient_key) == (0, "P2", "HOSP|P2")
+        assert codes(decision) == {"superseded-id"}
+    assert codes(world.ask(U="1.1", P="P2")) == set()
+
+
+def test_ids_listed_as_other_ids_name_the_patient(world: World) -> None:
+    """They agree, with a finding."""
+    world.patient("P1", other_ids=[{"id": "X9", "issuer": "LABSYS"}])
+    world.open("1.1", "10:00", "P1")
+    assert codes(world.ask(arrival="10:05", P="X9", I="LABSYS")) == {"superseded-id"}
+    assert world.ask(U="1.1", P="X9").status == 0xC104  # under the policy's issuer it is not known
+
+
+def test_an_id_given_anew_names_the_new_patient_only(world: World) -> None:
+    """After P1 was merged into P2 and given anew, P1 is never P2 again."""
+    world.open("1.1", "10:00", "P1")
+    world.merge("P2", "P1", "10:01")
+    world.patient("P1", name="New^Person")
+    assert world.ask(arrival="10:05", U="1.1", P="P1").status == 0xC104
+    assert outcome(world.ask(P="P1", device=AT_LAB1)) == "C104"
+    world.open("1.2", "10:06", "P1", location="LAB2")
+    assert outcome(world.ask(P="P1")) == "0000 4 1.2"
+    assert outcome(world.ask(P="P2")) == "0000 4 1.1"
+
+
+PLACEHOLDERS = ["UNKNOWN", "unknown", " Unk ", "TEMP", "n/a", "0", "None"]
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_placeholder_patient_ids_count_as_not_given(world: World, placeholder: str) -> None:
+    """Compared without regard to case, in requests as in feeds."""
+    world.open("1.1", "10:00", "P1")
+    assert outcome(world.ask(arrival="10:05", U="1.1", P=placeholder)) == "0000 1 1.1"
+    assert outcome(world.ask(P=placeholder)) == "C103"
+    world.open("1.2", "10:06", placeholder, location="LAB2")
+    assert world.known("1.2").patient_id == ("PLSCP-1", "plscp")
+
+
+def test_a_study_without_a_usable_patient_id_gets_one_of_its_own(world: World) -> None:
+    """So the reply always has a value; the ID that a reply gave out agrees when it comes back without its issuer."""
+    world.open("1.1", "10:00")
+    world.open("1.2", "10:00", "", location="LAB2")
+    first, second = world.ask(arrival="10:05", U="1.1"), world.ask(U="1.2")
+    assert (first.patient_id, first.issuer, first.patient_key) == ("PLSCP-1", "plscp", "plscp|PLSCP-1")
+    assert second.patient_id == "PLSCP-2"
+    assert outcome(world.ask(U="1.1", P="PLSCP-1")) == "0000 1 1.1"
+    assert outcome(world.ask(P="PLSCP-2")) == "0000 4 1.2"
+    assert world.ask(U="1.1", P="PLSCP-2").status == 0xC104
+
+
+def test_a_location_that_no_entry_names_is_a_finding(world: World) -> None:
+    """With U or P it does not contradict."""
+    world.open("1.1", "10:00", "P1")
+    for given in ({"U": "1.1"}, {"P": "P1"}):
+        decision = world.ask(arrival="10:05", L="Lab 99", **given)
+        assert (decision.status, codes(decision)) == (0, {"location-unknown"})
+
+
+# --- a study takes events ------------------------------------------------------------------------------------------------
+
+GRACE = [("11:00:00", "0000 1 1.1"), ("11:30:00", "0000 1 1.1"), ("11:30:01", "C101")]
+
+
+@pytest.mark.parametrize(("arrival", "expected"), GRACE)
+def test_a_study_takes_events_while_open_and_for_close_grace_after(world: World, arrival: str, expected: str) -> None:
+    """By arrival: the grace ends half an hour after the closing."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    assert outcome(world.ask("10:59:00", arrival=arrival, U="1.1")) == expected
+
+
+def test_a_study_closes_when_its_last_step_ends_and_a_new_step_opens_it_again(world: World) -> None:
+    """Two steps, then none, then another."""
+    world.study("1.1", "09:00", patient="P1", location="LAB1", status="scheduled")
+    world.step("1.1", "10:00", "s1", "s2")
+    world.step("1.1", "10:30", "s2")
+    assert world.known("1.1").status == "open"
+    world.step("1.1", "11:00")
+    assert world.known("1.1").status == "closed"
+    assert outcome(world.ask("10:59:00", arrival="12:00", U="1.1")) == "C101"
+    world.step("1.1", "12:01", "s3")
+    assert outcome(world.ask("12:02:00", arrival="12:03", device=AT_LAB1)) == "0000 7 1.1"
+    assert world.known("1.1").opened == at("10:00")
+
+
+# --- several, and when the events occurred ----------------------------------------------------------------------------------
+
+
+def test_rule_3_several_with_the_study_id(world: World) -> None:
+    """Two studies of one patient under one Study ID cannot be told apart."""
+    world.open("1.1", "10:00", "P1", study_id="S1")
+    world.open("1.2", "10:10", "P1", study_id="S1", location="LAB2")
+    assert world.ask(arrival="10:15", P="P1", S="S1").comment == comments.SEVERAL_WITH_STUDY_ID
+
+
+def test_rule_4_a_study_at_l_goes_before_one_elsewhere(world: World) -> None:
+    """L, or the device's location, decides between two open studies of a patient."""
+    world.open("1.1", "10:00", "P1")
+    world.open("1.2", "10:10", "P1", location="LAB2")
+    assert outcome(world.ask(arrival="10:15", P="P1", L="Lab 2")) == "0000 4 1.2"
+    assert outcome(world.ask(P="P1", device=AT_LAB1)) == "0000 4 1.1"
+    assert outcome(world.ask(P="P1")) == "C103"
+
+
+def test_rule_4_several_unless_the_entry_times_decide(world: World) -> None:
+    """The one in its grace was over, or the next not begun, when the events occurred."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    world.open("1.2", "11:10", "P1")
+    assert outcome(world.ask("10:59:00", arrival="11:15", P="P1")) == "0000 4 1.1"
+    assert outcome(world.ask("11:12:00", P="P1")) == "0000 4 1.2"
+    assert outcome(world.ask("10:59:00", "11:12:00", P="P1")) == "C103"
+    assert outcome(world.ask("11:05:00", P="P1")) == "C103"
+    untrusted = Device("OLD", (), times="untrusted")
+    assert outcome(world.ask("11:12:00", P="P1", device=untrusted)) == "C103"
+
+
+TOLERANCE = [
+    ("09:57:59", "C103"),
+    ("09:58:00", "0000 6 1.1"),
+    ("10:59:59", "0000 6 1.1"),
+    ("11:02:00", "0000 6 1.1"),
+    ("11:02:01", "C103"),
+]
+
+
+@pytest.mark.parametrize(("time", "expected"), TOLERANCE)
+def test_widened_by_clock_tolerance_where_no_other_study_was(world: World, time: str, expected: str) -> None:
+    """Between arrival and closing, two minutes more at both ends of an otherwise empty room."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    assert outcome(world.ask(time, arrival="11:05", L="LAB1", clock_difference=timedelta(0))) == expected
+
+
+BACK_TO_BACK = [
+    ("10:59:30", "0000 6 1.1"),
+    ("11:00:00", "C103"),  # within two minutes of both, and nobody was there
+    ("11:00:59", "C103"),
+    ("11:01:00", "0000 6 1.2"),
+    ("11:01:30", "0000 6 1.2"),  # within two minutes of 1.1, but another was there
+]
+
+
+@pytest.mark.parametrize(("time", "expected"), BACK_TO_BACK)
+def test_widened_only_where_no_other_study_was_there(world: World, time: str, expected: str) -> None:
+    """The tolerance never reaches into another study's time."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    world.open("1.2", "11:01", "P2")
+    assert outcome(world.ask(time, arrival="11:05", L="LAB1", clock_difference=timedelta(0))) == expected
+
+
+WHOLE_MINUTES = [
+    ("10:58", "0000 6 1.1"),
+    ("10:59", "C103"),  # 1.1 left at 10:59:30, 1.2 came at 10:59:40
+    ("11:00", "0000 6 1.2"),
+]
+
+
+@pytest.mark.parametrize(("minute", "expected"), WHOLE_MINUTES)
+def test_a_datetime_without_seconds_is_its_whole_minute(world: World, minute: str, expected: str) -> None:
+    """All of it must lie in the one study's time."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "10:59:30")
+    world.open("1.2", "10:59:40", "P2")
+    known = timedelta(0)
+    decision = world.ask(minute, arrival="11:05", L="LAB1", clock_difference=known, whole_minutes=True)
+    assert outcome(decision) == expected
+
+
+def test_a_whole_minute_may_end_in_the_tolerance(world: World) -> None:
+    """Nobody else was there: the rest of the minute is widened time."""
+    world.open("1.1", "10:00:30", "P1")
+    assert outcome(world.ask("10:00", arrival="10:05", L="LAB1", whole_minutes=True)) == "0000 6 1.1"
+
+
+CLOCKS = [
+    # the request's frame, the device's clock difference, expected for events of the study before
+    (OWN_FRAME, None, "0000 6 1.1"),
+    ("", timedelta(seconds=100), "0000 6 1.1"),
+    ("", timedelta(seconds=-100), "0000 6 1.1"),
+    ("", timedelta(seconds=121), "C103"),
+    ("", timedelta(seconds=-121), "C103"),
+    ("", None, "C103"),
+    ("1.2.3.4", None, "C103"),
+]
+
+
+@pytest.mark.parametrize(("frame", "difference", "expected"), CLOCKS)
+def test_times_that_name_another_study_than_the_one_there_at_arrival(
+    world: World, frame: str, difference: timedelta | None, expected: str
+) -> None:
+    """They decide only with the SCP's own Synchronization FoR or a known clock difference within the tolerance."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    world.open("1.2", "11:10", "P2")
+    decision = world.ask("10:50:00", arrival="11:20", L="LAB1", F=frame, clock_difference=difference)
+    assert outcome(decision) == expected
+    if expected == "C103":
+        assert decision.comment == comments.TIMES_NAME_ANOTHER
+        assert {candidate.what for candidate in decision.candidates} == {"1.1", "1.2"}
+
+
+def test_with_nobody_there_at_arrival_the_last_one_within_its_grace_is_meant(world: World) -> None:
+    """After the grace it needs a known clock: the room may hold someone whom nobody registered."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    assert outcome(world.ask("10:50:00", arrival="11:29", L="LAB1")) == "0000 6 1.1"
+    assert outcome(world.ask("10:50:00", arrival="11:31", L="LAB1")) == "C103"
+    assert outcome(world.ask("10:50:00", L="LAB1", clock_difference=timedelta(0))) == "0000 6 1.1"
+
+
+def test_untrusted_times_are_matched_by_arrival_while_no_other_study_was_there_lately(world: World) -> None:
+    """Whatever the device's clock says; and not within close_grace of another study."""
+    old = Device("OLD", ("LAB1",), times="untrusted")
+    world.open("1.1", "10:00", "P1")
+    for clock in ("03:00:00", "10:04:00", "23:00:00"):
+        assert outcome(world.ask(clock, arrival="10:05", device=old)) == "0000 7 1.1"
+    world.close("1.1", "11:00")
+    world.open("1.2", "11:10", "P2")
+    decision = world.ask("11:29:00", arrival="11:29", device=old)
+    assert (decision.status, decision.comment) == (0xC103, comments.UNTRUSTED_SEVERAL)
+    assert outcome(world.ask("03:00:00", arrival="11:31", device=old)) == "0000 7 1.2"
+
+
+LIKELY = [
+    # a study since 11:00; times, clock difference known, comment
+    ("10:30:00", None, comments.NONE_THEN_ONE_NOW),
+    ("10:30:00", minutes(30), comments.CLOCK_DIFFERS),
+    ("10:30:00", minutes(0), comments.NONE_AT_LOCATION),
+    ("11:45:00", None, comments.IN_THE_FUTURE),
+]
+
+
+@pytest.mark.parametrize(("time", "difference", "comment"), LIKELY)
+def test_the_comment_tells_when_a_clock_difference_is_the_likely_cause(
+    world: World, time: str, difference: timedelta | None, comment: str
+) -> None:
+    """None by time, but one at arrival; or a difference that is known."""
+    world.open("1.1", "11:00", "P1")
+    decision = world.ask(time, arrival="11:05", device=AT_LAB1, clock_difference=difference)
+    assert (decision.status, decision.comment) == (0xC103, comment)
+
+
+def test_rules_5_to_7_never_find_a_cancelled_study(world: World) -> None:
+    """Not even for the time when it was open."""
+    world.open("1.1", "10:00", "P1", study_id="S1")
+    world.study("1.1", "10:10", status="cancelled")
+    for given in ({"L": "LAB1", "S": "S1"}, {"L": "LAB1"}, {}):
+        assert world.ask("10:05:00", arrival="10:15", device=AT_LAB1, **given).status == 0xC103
+
+
+def test_rules_5_to_7_never_find_a_study_without_feed_message_or_event_for_place_match_max_age(world: World) -> None:
+    """An entry keeps it findable; U still finds it when it is not."""
+    world.open("1.1", "00:10", "P1")
+    assert outcome(world.ask(arrival="12:09", device=AT_LAB1)) == "0000 7 1.1"
+    assert outcome(world.ask(arrival="12:13", device=AT_LAB1)) == "C103"
+    assert outcome(world.ask(U="1.1")) == "0000 1 1.1"
+    world.registry.touch("1.1", int(at("06:00").timestamp() * 1e6))
+    assert outcome(world.ask(device=AT_LAB1)) == "0000 7 1.1"
+
+
+def test_a_scheduled_study_never_arrives(world: World) -> None:
+    """Rules 5 to 7 find it from its opening on."""
+    world.study("1.1", "09:00", patient="P1", study_id="S1", location="LAB1", status="scheduled")
+    assert outcome(world.ask(arrival="09:05", device=AT_LAB1)) == "C103"
+    assert outcome(world.ask(L="LAB1", S="S1")) == "C103"
+    world.study("1.1", "09:10", status="open")
+    assert outcome(world.ask(arrival="09:15", device=AT_LAB1)) == "0000 7 1.1"
+
+
+def test_one_with_a_step_in_progress_stays_and_then_rules_5_to_7_find_several(world: World) -> None:
+    """Until one of them ends: nobody can know whose the events are."""
+    world.study("1.1", "09:00", patient="P1", location="LAB1", status="scheduled")
+    world.step("1.1", "09:10", "s1")
+    world.open("1.2", "10:00", "P2")
+    assert world.known("1.1").status == "open"
+    assert world.ask(arrival="10:05", device=AT_LAB1).comment == comments.SEVERAL_AT_LOCATION
+    world.step("1.1", "10:10")
+    assert outcome(world.ask(arrival="10:15", device=AT_LAB1)) == "0000 7 1.2"
+
+
+# --- contradictions ----------------------------------------------------------------------------------------------------------
+
+CONTRADICTIONS = [
+    # rule, given, setting, expected by default, expected with the setting turned
+    ("1", {"U": "1.1", "P": "P2"}, "patient_mismatch", "C104", "B104 1 1.1"),
+    ("3", {"P": "P1", "S": "S1", "L": "LAB2"}, "location_mismatch", "B104 3 1.1", "C104"),
+    ("4", {"P": "P1", "S": "S2"}, "study_id_mismatch", "B104 4 1.1", "C104"),
+    ("4", {"P": "P1", "L": "LAB2"}, "location_mismatch", "B104 4 1.1", "C104"),
+    ("1", {"U": "1.1", "S": "S2"}, "study_id_mismatch", "B104 1 1.1", "C104"),
+    ("1", {"U": "1.1", "L": "LAB2"}, "location_mismatch", "B104 1 1.1", "C104"),
+    ("5", {"L": "LAB1", "S": "S1", "P": "P9"}, "patient_mismatch", "C104", "B104 5 1.1"),
+    ("6", {"L": "LAB1", "S": "S2"}, "study_id_mismatch", "C104", "C104"),
+    ("6", {"L": "LAB1", "P": "P9"}, "patient_mismatch", "C104", "B104 6 1.1"),
+    ("7", {"S": "S2"}, "study_id_mismatch", "C104", "C104"),
+    ("7", {"P": "P9"}, "patient_mismatch", "C104", "B104 7 1.1"),
+]
+
+
+@pytest.mark.parametrize(("rule", "given", "setting", "by_default", "turned"), CONTRADICTIONS)
+def test_every_identifier_that_was_given_is_compared_with_the_study_found(
+    world: World, rule: str, given: dict[str, str], setting: str, by_default: str, turned: str
+) -> None:
+    """P: C104; S and L with rules 1 to 4: B104; S with rules 5 to 7: C104; the settings turn all but the last."""
+    world.open("1.1", "10:00", "P1", study_id="S1")
+    decision = world.ask(arrival="10:05", device=AT_LAB1, **given)
+    assert (outcome(decision), decision.rule) == (by_default, rule)
+    other = "log" if setting == "patient_mismatch" else "refuse"
+    policy = replace(POLICY, **{setting: other})  # type: ignore[arg-type]  # names of settings
+    assert outcome(world.ask(device=AT_LAB1, policy=policy, **given)) == turned
+
+
+def test_s_and_l_contradict_only_where_the_registry_has_a_value(world: World) -> None:
+    """A study without Study ID or location says nothing against either."""
+    world.open("1.1", "10:00", "P1", location="")
+    assert outcome(world.ask(arrival="10:05", U="1.1", S="S9", L="LAB2")) == "0000 1 1.1"
+    world.study("1.1", "10:06", location="LAB1")
+    assert outcome(world.ask(arrival="10:07", L="LAB1", S="S9")) == "0000 6 1.1"
+
+
+def test_l_contradicts_when_the_study_was_not_there_at_the_entrys_time(world: World) -> None:
+    """Moved at 11:00: each lab is right in its time."""
+    world.open("1.1", "10:00", "P1")
+    world.study("1.1", "11:00", location="LAB2")
+    rows = [
+        ("10:30:00", "LAB1", 0),
+        ("10:30:00", "LAB2", 0xB104),
+        ("11:10:00", "LAB2", 0),
+        ("11:10:00", "LAB1", 0xB104),
+    ]
+    for time, lab, status in rows:
+        assert world.ask(time, arrival="11:15", U="1.1", L=lab).status == status, (time, lab)
+    assert world.ask("09:50:00", U="1.1", L="LAB1").status == 0  # before it arrived it was nowhere else
+
+
+def test_the_devices_own_location_differing_l_empty_is_a_finding(world: World) -> None:
+    """No contradiction: devices are moved."""
+    world.open("1.1", "10:00", "P1", location="LAB2")
+    decision = world.ask(arrival="10:05", device=AT_LAB1, U="1.1")
+    assert (decision.status, codes(decision)) == (0, {"device-location-differs"})
+
+
+FRAMES = [("", 0), (OWN_FRAME, 0), (" ", 0), ("1.2.3", 0xB101)]
+
+
+@pytest.mark.parametrize(("frame", "status"), FRAMES)
+def test_synchronization_frame_given_not_empty_and_different_is_b101(world: World, frame: str, status: int) -> None:
+    """Compared with the SCP's own."""
+    world.open("1.1", "10:00", "P1")
+    assert world.ask(arrival="10:05", U="1.1", F=frame).status == status
+
+
+WARNINGS = [
+    ({"U": "1.9", "P": "P1", "S": "S9", "F": "1.2.3"}, (0xB102, 0xB104, 0xB101), comments.COERCED),
+    ({"U": "1.1", "S": "S9", "F": "1.2.3"}, (0xB104, 0xB101), comments.STUDY_ID_CONTRADICTS),
+    ({"U": "1.9", "P": "P1", "F": "1.2.3"}, (0xB102, 0xB101), comments.COERCED),
+    ({"U": "1.1", "F": "1.2.3"}, (0xB101,), comments.SYNCHRONIZATION),
+]
+
+
+@pytest.mark.parametrize(("given", "warnings", "comment"), WARNINGS)
+def test_the_response_carries_b102_before_b104_before_b101_and_the_event_all(
+    world: World, given: dict[str, str], warnings: tuple[int, ...], comment: str
+) -> None:
+    """Several warnings at once."""
+    world.open("1.1", "10:00", "P1", study_id="S1")
+    decision = world.ask(arrival="10:05", **given)
+    assert (decision.status, decision.warnings, decision.comment) == (warnings[0], warnings, comment)
+
+
+def test_events_before_the_study_opened_are_accepted_with_a_finding(world: World) -> None:
+    """Patient or study named."""
+    world.open("1.1", "10:00", "P1")
+    for given in ({"U": "1.1"}, {"P": "P1"}):
+        decision = world.ask("09:30:00", "10:01:00", arrival="10:05", **given)
+        assert (decision.status, codes(decision)) == (0, {"before-opening"})
+        assert decision.findings[0].reason.endswith("entry 1")
+
+
+def test_events_in_the_future_beyond_clock_tolerance_are_a_finding_and_no_place_rule(world: World) -> None:
+    """With U or P they are taken."""
+    world.open("1.1", "10:00", "P1")
+    assert codes(world.ask("10:07:00", arrival="10:05", device=AT_LAB1)) == set()
+    assert world.ask("10:07:01", arrival="10:05", device=AT_LAB1).comment == comments.IN_THE_FUTURE
+    assert codes(world.ask("10:07:01", arrival="10:05", U="1.1")) == {"in-the-future"}
+    assert codes(world.ask("10:07:01", arrival="10:05", P="P1")) == {"in-the-future"}
+
+
+def test_times_of_other_ages_do_no_harm(world: World) -> None:
+    """A device at the beginning or the end of the calendar gets an answer."""
+    world.open("1.1", "10:00", "P1")
+    world.now = at("10:05")
+    for year in (1, 9999):
+        decision = _ask_in_year(world, year)
+        assert decision == "C103"
+
+
+def _ask_in_year(world: World, year: int) -> str:
+    from plscp.matching import rules
+    from plscp.matching.model import Question
+    from plscp.templates.request import Identifiers
+    from tests.matching.world import moment
+
+    time = moment(world.now.replace(year=year, month=1 if year == 1 else 12, day=1 if year == 1 else 31))
+    question = Question(Identifiers(), AT_LAB1, POLICY, [time], world.now)
+    assert (
+        outcome(rules.decide(replace(question, given=Identifiers(study_instance_uid="1.1")), world.registry))
+        == "0000 1 1.1"
+    )
+    return outcome(rules.decide(question, world.registry))
+
+
+def test_a_decision_carries_the_position_it_was_made_on(world: World) -> None:
+    """R is the registry's position, for success and failure."""
+    world.open("1.1", "10:00", "P1")
+    first = world.ask(arrival="10:05", U="1.1").registry_position
+    world.open("1.2", "10:06", "P2")
+    assert world.ask(U="1.9").registry_position == world.registry.position > first > 0
