@@ -331,8 +331,3 @@ def _repetitions(plan: Plan, items: Sequence[Placed]) -> list[list[Placed]]:
         found[-1].append(pair)
         filled.update(free[:1])
     return found
-
-
-def describes(plan: Plan, item: ContentItem) -> bool:
-    """Whether a row of the template describes the item."""
-    return bool(plan.find(item.concept, item.relationship, item.value_type).slots)

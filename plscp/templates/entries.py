@@ -5,7 +5,6 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from plscp.findings import Finding
-from plscp.templates import rows
 from plscp.templates.codes import Key, known
 from plscp.templates.content import Code, ContentItem, Numeric, Reference
 from plscp.templates.engine import Report, children
@@ -224,6 +223,3 @@ def likeness(item: ContentItem) -> bytes:
         value = value[:2]
     concept = item.concept[:2] if item.concept else None
     return sha256(repr((item.observation_datetime, concept, value)).encode()).digest()
-
-
-__all__ = ["PLANS", "TYPED", "EntryPlan", "First", "first", "likeness", "rows", "typed_entry"]
