@@ -1,6 +1,7 @@
 """Reading the event store over HTTP: events by position, one study's timeline."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -102,26 +103,21 @@ class Events:
         text = request.path_params["position"]
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
             raise Problem(404, "a position is a number from 1 on")
-        position = int(text)
-        found = await asyncio.to_thread(self._server.store.read, Filter(after=position - 1, limit=1))
-        if not found or found[0].position != position:
-            raise Problem(404, f"nothing at position {position}")
-        return _json(found[0].payload)
+        found = await asyncio.to_thread(self._server.store.event, int(text))
+        if found is None:
+            raise Problem(404, f"nothing at position {int(text)}")
+        return _json(found.payload)
 
     async def timeline(self, request: Request) -> Response:
         """One study's entries by when they occurred."""
         known_only(request)
         uid = request.path_params["study_instance_uid"]
-        found = await self._read(Filter(study_instance_uid=uid, kinds=("entry",)), MOST)
+        found = await asyncio.to_thread(self._server.store.timeline, uid)
         with self._server.keeper.lock:
             study = self._server.keeper.registry.study(uid)
         if study is None and not found:
             raise Problem(404, "no such study")
-        found.sort(key=lambda event: (event.occurred, event.position))
-        return _json(
-            b'{"study_instance_uid":"%b","entries":[%b],"complete":%b}'
-            % (uid.encode(), _joined(found), b"true" if len(found) < MOST else b"false")
-        )
+        return _json(b'{"study_instance_uid":%b,"entries":[%b]}' % (json.dumps(uid).encode(), _joined(found)))
 
     def operations(self) -> list[Operation]:
         """The rows of the API."""

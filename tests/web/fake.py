@@ -1,0 +1,253 @@
+"""A server without DICOM, disk or Kafka: real settings, registry, keeper and metrics on a store that is a list."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from plscp.config import Settings, load
+from plscp.errors import StoreError, StoreUnavailable
+from plscp.matching.registry import Registry
+from plscp.metrics import Metrics
+from plscp.service.keeper import RegistryKeeper
+from plscp.store.port import Draft, Failed, Filter, QuarantineItem, RegistryDraft, Stored, StoredEvent
+from plscp.web.app import build
+from plscp.web.serve import HttpServer
+
+NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds
+
+
+class FakeStore:
+    """The port's reading side on a list; of the drafts it takes registry changes."""
+
+    store_id = "5f0c4f3e-0000-4000-8000-000000000001"
+
+    def __init__(self) -> None:
+        self.events: list[StoredEvent] = []
+        self.items: list[QuarantineItem] = []
+        self.failure: StoreError | None = None
+        self.is_alive = True
+        self._changes: list[tuple[int, int, dict[str, Any]]] = []
+
+    def add(
+        self, kind: str, payload: Mapping[str, Any], *, key: str = "", occurred: str = "2026-01-01T00:00:00.000Z"
+    ) -> int:
+        """One more event; its payload gets the position."""
+        position = len(self.events) + 1
+        body = json.dumps({"position": position, **payload}).encode()
+        event_id = f"r{position}-0"
+        self.events.append(
+            StoredEvent(position, kind, event_id, f"r{position}", None, key, "t", key, occurred, occurred, body, None)
+        )
+        return position
+
+    def submit(self, draft: Draft) -> None:
+        assert isinstance(draft, RegistryDraft)
+        if self.failure is not None:
+            draft.done(Failed(self.failure))
+            return
+        for record in draft.records:
+            position = self.add("registry", {"change": record.change, "source": draft.source}, key=record.key)
+            self._changes.append((position, draft.time, record.change))
+        draft.done(Stored("changed", "", 0, "", "", "", "", len(self.events), len(draft.records)))
+
+    def head(self) -> tuple[int, int]:
+        return len(self.events), self._changes[-1][0] if self._changes else 0
+
+    def read(self, which: Filter) -> list[StoredEvent]:
+        self.probe()
+        fits = (
+            event
+            for event in self.events[which.after :]
+            if (not which.kinds or event.kind in which.kinds)
+            and (not which.study_instance_uid or event.key == which.study_instance_uid)
+        )
+        return [event for event, _ in zip(fits, range(which.limit), strict=False)]
+
+    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        yield from [change for change in self._changes if change[0] > after][:limit]
+
+    def activity(self, since: int) -> Iterator[tuple[str, int]]:
+        yield from ()
+
+    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
+        yield from ()
+
+    def event(self, position: int) -> StoredEvent | None:
+        self.probe()
+        return self.events[position - 1] if 1 <= position <= len(self.events) else None
+
+    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+        self.probe()
+        found = [event for event in self.events if event.kind == "entry" and event.key == study_instance_uid]
+        return sorted(found, key=lambda event: (event.occurred, event.position))
+
+    def first_broken_position(self) -> int | None:
+        return None
+
+    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+        return [
+            item
+            for item in reversed(self.items)
+            if (not calling_ae or item.calling_ae == calling_ae) and not (open_only and item.closed_position)
+        ][:limit]
+
+    def quarantine_item(self, item_id: str) -> QuarantineItem | None:
+        found = [item for item in self.items if item.identity.hex().startswith(item_id)]
+        return found[0] if len(found) == 1 else None
+
+    def probe(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def disk_free(self) -> int | None:
+        return 4096
+
+    def close(self) -> None:
+        pass
+
+
+class FakeAcceptor:
+    """A DICOM listener with one association."""
+
+    associations = ({"calling_ae": "HEMO1", "address": "127.0.0.1", "since": "2026-01-01T00:00:00Z", "requests": 3},)
+
+
+@dataclass
+class FakeServer:
+    """What the web room sees of `plscp.app.Server`."""
+
+    settings: Settings = field(default_factory=lambda: load(None, {}))
+    store: FakeStore = field(default_factory=FakeStore)
+    metrics: Metrics = field(default_factory=Metrics)
+    acceptor: FakeAcceptor = field(default_factory=FakeAcceptor)
+    relay_status: dict[str, Any] = field(default_factory=dict)
+    draining: bool = False
+    turning: bool = True
+
+    def __post_init__(self) -> None:
+        self.keeper = RegistryKeeper(self.store, Registry(self.settings.matching_locations()))
+
+    def loop_alive(self) -> bool:
+        return self.turning
+
+    def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
+        status = "0000" if query.get("patient_id") == "P1" else "C103"
+        return {
+            "rule": "4" if status == "0000" else "",
+            "status": status,
+            "status_name": "success" if status == "0000" else "cannot-match-to-current-study",
+            "comment": "" if status == "0000" else "no study at the location then",
+            "given": dict(query),
+            "found": {},
+            "candidates": [{"what": "1.2.3", "why_not": ""}],
+            "registry_position": self.keeper.registry.position,
+        }
+
+
+def entry(study: str = "1.2.3", **more: Any) -> dict[str, Any]:
+    """A published entry."""
+    return {
+        "event_id": "r1-0",
+        "recorded": "2026-01-01T00:00:01.000Z",
+        "same_content_as": None,
+        "findings": [{"code": "study-not-started", "reason": "the study is scheduled", "path": "3.2", "template": "TID3106", "row": "4"}],
+        "study": {"study_instance_uid": study, "study_id": "S1", "accession_number": "", "location": "LAB1"},
+        "patient": {"id": "P1", "issuer": "HOSP"},
+        "match": {
+            "rule": "1",
+            "status": "0000",
+            "warnings": [],
+            "given": {"study_instance_uid": study},
+            "found": {"study_instance_uid": study},
+            "candidates": [{"what": study, "why_not": ""}, {"what": "9.9", "why_not": "closed longer than the grace"}],
+            "registry_position": 1,
+        },
+        "sender": {"ae_title": "HEMO1", "location": "LAB1", "address": "127.0.0.1"},
+        "occurred": {"time": "2026-01-01T00:00:00.000Z", "text": "20260101000000", "basis": "server", "synchronized": True},
+        "entry": {
+            "kind": "drug_administered",
+            "template": "3106",
+            "drug": {"value": "387467008", "scheme": "SCT", "meaning": "Heparin"},
+            "dose": {"value": 5000, "text": "5000", "unit": {"value": "[iU]", "scheme": "UCUM", "meaning": "IU"}},
+        },
+        **more,
+    }  # fmt: skip
+
+
+def item(number: int = 1, **more: Any) -> QuarantineItem:
+    """A quarantine item."""
+    identity = bytes([number]) * 32
+    values: dict[str, Any] = {
+        "id": identity.hex()[:16],
+        "identity": identity,
+        "calling_ae": "HEMO1",
+        "address": "127.0.0.1",
+        "sop_class": "1.2.840.10008.1.40",
+        "transfer_syntax": "1.2.840.10008.1.2",
+        "first_time": NOW,
+        "last_time": NOW + 1_500_000,
+        "times": 2,
+        "raw": b"\x08\x00abc",
+        "raw_length": 5,
+        "outcomes": (
+            {
+                "status": 0xC102,
+                "comment": "TID3106 r4 missing 121154 at 3.2 (+1)",
+                "first_time": NOW,
+                "position": 7,
+                "data": {
+                    "status": "C102",
+                    "findings": [
+                        {"code": "missing-row", "reason": "missing 121154", "path": "3.2", "template": "TID3106", "row": "4", "refuse": True},
+                        {"code": "bad-value-type", "reason": "NUM is wanted", "path": "3.3", "template": "TID3106", "row": "6", "refuse": True},
+                    ],
+                    "match": None,
+                },
+            },
+        ),
+        "closed_position": None,
+    }  # fmt: skip
+    return QuarantineItem(**(values | more))
+
+
+class Running:
+    """The application of a fake server on a port of loopback, in a thread of its own."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.server = server
+        self.url = ""
+        self._loop = asyncio.new_event_loop()
+        self._http = HttpServer(build(server), "127.0.0.1", 0)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        host, port = asyncio.run_coroutine_threadsafe(self._http.start(), self._loop).result(10)
+        self.url = f"http://{host}:{port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.draining = True
+        with contextlib.suppress(RuntimeError):
+            asyncio.run_coroutine_threadsafe(self._http.stop(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+def settings_of(folder: Path, text: str) -> Settings:
+    """Settings out of a text."""
+    path = folder / "plscp.toml"
+    path.write_text(text, "utf-8")
+    return load(path, {})
+
+
+AWAY = StoreUnavailable("the store does not answer now")

@@ -1,0 +1,273 @@
+"""Every row of the HTTP table: what it answers, and how it fails."""
+
+import base64
+import io
+import json
+from typing import Any
+
+import pytest
+
+from plscp import logs
+from plscp.errors import StoreUnavailable
+from tests.web.conftest import Ask
+from tests.web.fake import AWAY, FakeServer, entry, item, settings_of
+
+UID = "1.2.3"
+STUDY = f"/api/v1/studies/{UID}"
+PATIENT = "/api/v1/patients/P1?issuer=HOSP"
+OPEN: dict[str, Any] = {
+    "status": "open",
+    "patient": {"id": "P1", "issuer": "HOSP"},
+    "location": "LAB1",
+    "study_id": "S1",
+}
+
+
+@pytest.fixture
+def filled(server: FakeServer, ask: Ask) -> FakeServer:
+    """A server that knows two patients, an admission, a study, three entries and two quarantine items."""
+    for method, path, body in (
+        ("PUT", PATIENT, {"name": "DOE^JANE"}),
+        ("PUT", "/api/v1/patients/P1?issuer=OTHER", {}),
+        ("PUT", "/api/v1/admissions/A1?issuer=HOSP", {"patient": {"id": "P1", "issuer": "HOSP"}}),
+        ("PUT", STUDY, OPEN),
+    ):
+        assert ask(server, method, path, json=body).status_code == 201
+    server.store.add("entry", entry(UID), key=UID, occurred="2026-01-01T00:00:05.000Z")
+    server.store.add("entry", entry(UID), key=UID, occurred="2026-01-01T00:00:02.000Z")
+    server.store.add("entry", entry("9.9"), key="9.9")
+    server.store.add("refusal", {"status": "C102"}, key="HEMO1")
+    server.store.items += [item(1), item(2, calling_ae="XRAY1", closed_position=9)]
+    return server
+
+
+# (method, path, body, status, a condition on the answer)
+ROWS: list[tuple[str, str, Any, int, Any]] = [
+    # studies
+    ("GET", "/api/v1/studies", None, 200, lambda a: [s["study_instance_uid"] for s in a["studies"]] == [UID]),
+    ("GET", "/api/v1/studies?status=open&location=LAB1", None, 200, lambda a: len(a["studies"]) == 1),
+    ("GET", "/api/v1/studies?status=closed", None, 200, lambda a: a["studies"] == []),
+    ("GET", "/api/v1/studies?location=LAB2", None, 200, lambda a: a["studies"] == []),
+    ("GET", "/api/v1/studies?status=ajar", None, 422, lambda a: "scheduled, open, closed, cancelled" in a["detail"]),
+    ("GET", "/api/v1/studies?state=open", None, 422, lambda a: "state is no parameter" in a["detail"]),
+    ("GET", STUDY, None, 200, lambda a: a["status"] == "open" and a["patient"] == {"id": "P1", "issuer": "HOSP"}),
+    ("GET", "/api/v1/studies/1.2.4", None, 404, None),
+    ("PUT", "/api/v1/studies/1.2.4", {"status": "scheduled", "patient": {"id": "P9", "issuer": "HOSP"}}, 201, lambda a: a["status"] == "scheduled"),
+    ("PUT", "/api/v1/studies/1.2.4", {"status": "open"}, 201, lambda a: a["patient"]["id"].startswith("PLSCP-")),
+    ("PUT", STUDY, OPEN | {"study_id": "S2"}, 200, lambda a: a["study_id"] == "S2"),
+    ("PUT", STUDY, OPEN, 200, lambda a: a["study_id"] == "S1"),
+    ("PUT", STUDY, OPEN | {"study_instance_uid": UID}, 200, None),
+    ("PUT", STUDY, OPEN | {"study_instance_uid": "1.2.4"}, 422, lambda a: "differs from the one in the path" in a["detail"]),
+    ("PUT", STUDY, OPEN | {"patient": {"id": "P2", "issuer": "HOSP"}}, 409, None),
+    ("PUT", STUDY, {"statsu": "open"}, 422, lambda a: "status" in a["detail"]),
+    ("PUT", STUDY, {"status": "ajar"}, 422, None),
+    ("PUT", "/api/v1/studies/not-a-uid", OPEN, 422, lambda a: "UID" in a["detail"]),
+    ("POST", STUDY + "/close", None, 200, lambda a: a["status"] == "closed" and a["closed"]),
+    ("POST", STUDY + "/close", {}, 200, lambda a: a["status"] == "closed"),
+    ("POST", STUDY + "/close", {"closed": "2026-01-01"}, 422, None),
+    ("POST", STUDY + "/cancel", None, 200, lambda a: a["status"] == "cancelled"),
+    ("POST", "/api/v1/studies/1.2.4/close", None, 404, None),
+    ("POST", "/api/v1/studies/1.2.4/cancel", None, 404, None),
+    # patients
+    ("GET", "/api/v1/patients", None, 200, lambda a: len(a["patients"]) == 2),
+    ("GET", PATIENT, None, 200, lambda a: a["name"] == "DOE^JANE"),
+    ("GET", "/api/v1/patients/P1", None, 409, lambda a: "name the issuer" in a["detail"]),
+    ("GET", "/api/v1/patients/P2?issuer=HOSP", None, 404, None),
+    ("PUT", "/api/v1/patients/12%2F34?issuer=HOSP", {"name": "A"}, 201, lambda a: a["id"] == "12/34"),
+    ("PUT", PATIENT, {"name": "DOE^JANET"}, 200, lambda a: a["name"] == "DOE^JANET"),
+    ("PUT", PATIENT, {"id": "P7"}, 422, None),
+    ("PUT", "/api/v1/patients/UNKNOWN", {}, 422, lambda a: "placeholder" in a["detail"]),
+    ("PUT", "/api/v1/patients/", {}, 404, None),
+    ("POST", "/api/v1/patients/P1/merge?issuer=HOSP", {"prior": {"id": "P1", "issuer": "OTHER"}}, 200, lambda a: a["former_ids"] == [{"id": "P1", "issuer": "OTHER"}]),
+    ("POST", "/api/v1/patients/P5/merge?issuer=HOSP", {"prior": {"id": "P1", "issuer": "OTHER"}}, 201, lambda a: a["id"] == "P5"),
+    ("POST", "/api/v1/patients/P1/merge?issuer=HOSP", {}, 422, lambda a: "prior" in a["detail"]),
+    ("POST", "/api/v1/patients/P1/merge?issuer=HOSP", {"prior": {"id": "UNKNOWN"}}, 409, None),
+    # admissions
+    ("GET", "/api/v1/admissions", None, 200, lambda a: a["admissions"][0]["id"] == "A1"),
+    ("GET", "/api/v1/admissions/A1?issuer=HOSP", None, 200, lambda a: a["patient"]["id"] == "P1"),
+    ("GET", "/api/v1/admissions/A1", None, 200, lambda a: a["status"] == "active"),
+    ("GET", "/api/v1/admissions/A2", None, 404, None),
+    ("PUT", "/api/v1/admissions/A1?issuer=HOSP", {"status": "discharged"}, 200, lambda a: a["status"] == "discharged"),
+    ("PUT", "/api/v1/admissions/A2", {"patient": {"id": "P1", "issuer": "HOSP"}}, 201, lambda a: a["id"] == "A2"),
+    ("PUT", "/api/v1/admissions/A2", {}, 422, lambda a: "patient" in a["detail"]),
+    ("PUT", "/api/v1/admissions/A1?issuer=HOSP", {"patient": {"id": "P8", "issuer": "HOSP"}}, 409, None),
+    # events
+    ("GET", "/api/v1/events", None, 200, lambda a: len(a["events"]) == 3 and all("entry" in e for e in a["events"])),
+    ("GET", "/api/v1/events?kind=all&limit=2", None, 200, lambda a: [e["position"] for e in a["events"]] == [1, 2] and a["next"] == 2),
+    ("GET", "/api/v1/events?kind=refusal", None, 200, lambda a: a["events"][0]["status"] == "C102"),
+    ("GET", "/api/v1/events?kind=registry", None, 200, lambda a: {"change", "source", "position"} <= set(a["events"][0])),
+    ("GET", "/api/v1/events?study=9.9", None, 200, lambda a: len(a["events"]) == 1),
+    ("GET", "/api/v1/events?after=1000", None, 200, lambda a: a == {"events": [], "next": 1000}),
+    ("GET", "/api/v1/events?after=-1", None, 422, lambda a: "whole number" in a["detail"]),
+    ("GET", "/api/v1/events?limit=0", None, 422, None),
+    ("GET", "/api/v1/events?limit=10001", None, 422, None),
+    ("GET", "/api/v1/events?follow=perhaps", None, 422, None),
+    ("GET", "/api/v1/events?kind=thing", None, 422, None),
+    ("GET", "/api/v1/events/1", None, 200, lambda a: a["position"] == 1),
+    ("GET", "/api/v1/events/0", None, 404, None),
+    ("GET", "/api/v1/events/999", None, 404, lambda a: "nothing at position 999" in a["detail"]),
+    ("GET", "/api/v1/events/one", None, 404, None),
+    # quarantine
+    ("GET", "/api/v1/quarantine", None, 200, lambda a: [i["calling_ae"] for i in a["items"]] == ["XRAY1", "HEMO1"]),
+    ("GET", "/api/v1/quarantine?open=true", None, 200, lambda a: [i["calling_ae"] for i in a["items"]] == ["HEMO1"]),
+    ("GET", "/api/v1/quarantine?calling_ae=XRAY1&limit=1", None, 200, lambda a: a["items"][0]["closed_position"] == 9),
+    ("GET", "/api/v1/quarantine?limit=x", None, 422, None),
+    ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["outcomes"][0]["status"] == "C102" and base64.b64decode(a["raw"]) == b"\x08\x00abc"),
+    ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["first_time"] == "2026-01-01T00:00:00.000Z" and a["last_time"] == "2026-01-01T00:00:01.500Z"),
+    ("GET", "/api/v1/quarantine/ff", None, 404, None),
+    # timeline and match
+    ("GET", f"/api/v1/timeline/{UID}", None, 200, lambda a: [e["position"] for e in a["entries"]] == sorted((e["position"] for e in a["entries"]), reverse=True)),
+    ("GET", "/api/v1/timeline/7.7", None, 404, None),
+    ("GET", "/api/v1/match?patient_id=P1&location=LAB1", None, 200, lambda a: a["status"] == "0000" and a["given"] == {"patient_id": "P1", "location": "LAB1"}),
+    ("GET", "/api/v1/match?patient=P1", None, 422, lambda a: "patient is no parameter" in a["detail"]),
+    # health
+    ("GET", "/livez", None, 200, lambda a: a == {"status": "live"}),
+    ("GET", "/readyz", None, 200, lambda a: a == {"status": "ready"}),
+    ("GET", "/api/v1/status", None, 200, lambda a: a["registry"]["open_studies"] == 1 and a["associations"][0]["calling_ae"] == "HEMO1" and a["quarantine_open"] == 1),
+    ("HEAD", "/livez", None, 200, None),
+    # what is not there
+    ("GET", "/", None, 404, None),
+    ("GET", "/api/v1/studies/", None, 404, None),
+    ("GET", "/api/v2/studies", None, 404, None),
+    ("DELETE", STUDY, None, 405, None),
+    ("POST", "/api/v1/studies", {}, 405, None),
+    ("GET", STUDY + "/close", None, 405, None),
+    ("POST", "/livez", None, 405, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]} {row[1]} {row[3]}")
+def test_each_row(filled: FakeServer, ask: Ask, row: tuple[str, str, Any, int, Any]) -> None:
+    """Each operation answers as the table says; each failure is problem+json that repeats its status."""
+    method, path, body, status, holds = row
+    answer = ask(filled, method, path, **({} if body is None else {"json": body}))
+    assert answer.status_code == status, answer.text
+    if status >= 400:
+        problem = answer.json()
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert problem["status"] == status
+        assert problem["title"]
+        assert problem["detail"]
+        assert "\n" not in problem["detail"]
+    if status == 405:
+        assert answer.headers["allow"]
+    if holds is not None:
+        assert holds(answer.json()), answer.text
+
+
+def test_changes_are_events(server: FakeServer, ask: Ask) -> None:
+    """A change over HTTP is an event of the store with source http; saying the same again adds none."""
+    ask(server, "PUT", STUDY, json=OPEN)
+    position = server.store.head()[0]
+    assert json.loads(server.store.events[-1].payload)["source"] == "http"
+    assert ask(server, "PUT", STUDY, json=OPEN).status_code == 200
+    assert server.store.head()[0] == position
+    assert server.keeper.registry.position == position
+
+
+def test_lines(filled: FakeServer, ask: Ask) -> None:
+    """With Accept: application/x-ndjson each event is one line, exactly as it is published."""
+    answer = ask(filled, "GET", "/api/v1/events", headers={"Accept": "application/x-ndjson"})
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    assert answer.content == b"".join(e.payload + b"\n" for e in filled.store.events if e.kind == "entry")
+
+
+def test_pages_join(server: FakeServer, ask: Ask) -> None:
+    """A limit beyond one page of the store is filled from several."""
+    for _ in range(1203):
+        server.store.add("entry", entry(), key=UID)
+    answer = ask(server, "GET", "/api/v1/events?limit=1200").json()
+    assert [event["position"] for event in answer["events"]] == list(range(1, 1201))
+    assert answer["next"] == 1200
+
+
+BODIES = [
+    (b"{", {"Content-Type": "application/json"}, 400),
+    (b"\xff", {"Content-Type": "application/json"}, 400),
+    (b'{"study_id": NaN}', {"Content-Type": "application/json"}, 400),
+    (b"[" * 100_000, {"Content-Type": "application/json"}, 400),
+    (b"[]", {"Content-Type": "application/json"}, 422),
+    (b"3", {"Content-Type": "application/json; charset=utf-8"}, 422),
+    (b"{}", {"Content-Type": "text/plain"}, 415),
+    (b"{}", {}, 415),
+    (b" " * (1 << 20) + b"{}", {"Content-Type": "application/json"}, 413),
+]
+
+
+@pytest.mark.parametrize(("body", "headers", "status"), BODIES)
+def test_bodies(server: FakeServer, ask: Ask, body: bytes, headers: dict[str, str], status: int) -> None:
+    """A body that is not JSON, not an object, not announced as JSON or too long is refused, and nothing is stored."""
+    answer = ask(server, "PUT", STUDY, content=body, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+    assert server.store.head() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PUT", STUDY), ("GET", "/api/v1/events"), ("GET", "/api/v1/events/1"), ("GET", f"/api/v1/timeline/{UID}"), ("GET", "/readyz")],
+)  # fmt: skip
+def test_store_away(server: FakeServer, ask: Ask, method: str, path: str) -> None:
+    """A store that does not answer is 503, never 500; liveness stays."""
+    server.store.failure = AWAY
+    answer = ask(server, method, path, **({"json": OPEN} if method == "PUT" else {}))
+    assert answer.status_code == 503
+    assert str(AWAY) in answer.json()["detail"]
+    assert ask(server, "GET", "/livez").status_code == 200
+
+
+def test_liveness(server: FakeServer, ask: Ask) -> None:
+    """Not live: the loop does not turn, or the writer is dead; the answer names which."""
+    server.turning = False
+    assert "event_loop" in ask(server, "GET", "/livez").json()["detail"]
+    server.turning, server.store.is_alive = True, False
+    assert ask(server, "GET", "/livez").json()["detail"] == "not alive: writer"
+
+
+def test_draining(server: FakeServer, ask: Ask) -> None:
+    """While draining the server is live, not ready, readable and takes no changes."""
+    server.draining = True
+    assert ask(server, "GET", "/livez").status_code == 200
+    assert ask(server, "GET", "/readyz").status_code == 503
+    assert ask(server, "GET", "/api/v1/studies").status_code == 200
+    assert ask(server, "PUT", STUDY, json=OPEN).status_code == 503
+    assert server.store.head() == (0, 0)
+
+
+def test_defect(server: FakeServer, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect is 500 as problem+json, without its insides, and an internal-error line in the log."""
+    said = io.StringIO()
+    logs.configure(stream=said)
+
+    def explain(_query: object) -> dict[str, Any]:
+        raise KeyError("inside")
+
+    monkeypatch.setattr(server, "explain_match", explain)
+    answer = ask(server, "GET", "/api/v1/match")
+    assert answer.status_code == 500
+    assert "inside" not in answer.text
+    assert json.loads(said.getvalue())["event"] == "internal-error"
+    assert "KeyError" in said.getvalue()
+
+
+def test_metrics(server: FakeServer, ask: Ask) -> None:
+    """/metrics is Prometheus' text of the server's own metrics."""
+    server.metrics.association("accepted")
+    answer = ask(server, "GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'plscp_associations_total{outcome="accepted",reason=""} 1.0' in answer.text
+
+
+def test_kafka_in_status(server: FakeServer, ask: Ask, tmp_path: Any) -> None:
+    """The status names Kafka absent, starting, or what the relay last said."""
+    assert ask(server, "GET", "/api/v1/status").json()["kafka"] == "absent"
+    with_kafka = FakeServer(settings_of(tmp_path, '[kafka]\nbootstrap_servers = ["k:1"]\n'))
+    assert ask(with_kafka, "GET", "/api/v1/status").json()["kafka"] == "starting"
+    with_kafka.relay_status["pending"] = 3
+    assert ask(with_kafka, "GET", "/api/v1/status").json()["kafka"] == {"pending": 3}
+
+
+def test_store_error_names(server: FakeServer, ask: Ask) -> None:
+    """A probe that fails says why in /readyz."""
+    server.store.failure = StoreUnavailable("disk full")
+    assert "disk full" in ask(server, "GET", "/readyz").json()["detail"]
