@@ -55,11 +55,12 @@ class Api:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise CommandError(f"{url}: must be an address such as http://127.0.0.1:8080", 2)
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._here = parts.hostname in LOOPBACK
+
+    def _client(self) -> httpx.Client:
         # A proxy of the environment is never meant for this machine.
-        self._client = httpx.Client(
-            base_url=self.url, headers=headers, timeout=SECONDS, trust_env=parts.hostname not in LOOPBACK
-        )
+        return httpx.Client(base_url=self.url, headers=self._headers, timeout=SECONDS, trust_env=not self._here)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """GET a JSON answer.
@@ -79,7 +80,8 @@ class Api:
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = self._client.request(method, path, **more)
+            with self._client() as client:
+                answer = client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise self._away(error) from None
         _check(answer, self.url)
@@ -93,7 +95,10 @@ class Api:
         accept = {"Accept": "application/x-ndjson"}
         timeout = httpx.Timeout(SECONDS, read=None)
         try:
-            with self._client.stream("GET", path, params=_given(query), headers=accept, timeout=timeout) as answer:
+            with (
+                self._client() as client,
+                client.stream("GET", path, params=_given(query), headers=accept, timeout=timeout) as answer,
+            ):
                 if answer.is_error:
                     answer.read()
                 _check(answer, self.url)

@@ -1,0 +1,215 @@
+"""Commands over the HTTP API of a running server."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.web.fake import AWAY, FakeServer, Running, entry, settings_of
+
+UID = "1.2.840.1"
+
+# (arguments, exit status, what standard output must hold)
+ROWS = [
+    (["study", "list"], 0, ["no study"]),
+    (["study", "list", "--json"], 0, ['"studies": []']),
+    (["event", "list"], 0, ["position", "drug administered: Heparin, 5000 [iU]", "HEMO1", "0000"]),
+    (["event", "list", "--limit", "1"], 0, ["9.9"]),
+    (["event", "list", "--kind", "refusal", "--after", "0"], 0, ["refused: TID3106 r4 missing 121154", "C102", "XRAY1"]),
+    (["event", "list", "--study", "9.9", "--json"], 0, ['"next": 3']),
+    (["event", "list", "--study", "7.7"], 0, ["no event"]),
+    (["event", "show", "1"], 0, ["Heparin (387467008, SCT)", "dose: 5000 [iU]", "rule 1, 0000", "9.9: closed longer than the grace"]),
+    (["event", "show", "1"], 0, ["study-not-started: the study is scheduled; TID3106 row 4; at 3.2"]),
+    (["event", "show", "1", "--json"], 0, ['"position": 1']),
+    (["quarantine", "list"], 0, ["0101010101010101", "HEMO1", "C102", "TID3106 r4 missing 121154 at 3.2 (+1)"]),
+    (["quarantine", "list", "--open", "--device", "XRAY1"], 0, ["nothing in quarantine"]),
+    (["quarantine", "show", "0101"], 0, ["HEMO1 from 127.0.0.1, 2 times", "5 bytes, whole", "findings: 2"]),
+    (["quarantine", "show", "0101"], 0, ["missing-row: missing 121154; TID3106 row 4; at 3.2", "bad-value-type: NUM is wanted; TID3106 row 6; at 3.3"]),
+    (["quarantine", "show", "0101", "--json"], 0, ['"raw": "CABhYmM="']),
+    (["match", "--patient", "P1"], 0, ["0000", "1.2.3: taken"]),
+    (["match", "--location", "LAB1"], 1, ["C103: no study at the location then"]),
+    (["match", "--location", "LAB1", "--json"], 1, ['"status": "C103"']),
+    (["status"], 0, ["version: 0.1.0", "HEMO1", "kafka: absent"]),
+    (["status", "--json"], 0, ['"quarantine_open": 1']),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row[0]))
+def test_each_command(call: Run, row: tuple[list[str], int, list[str]]) -> None:
+    """Each command ends with its status and shows what it is for; nothing goes to standard error."""
+    arguments, status, shown = row
+    ran = call(*arguments)
+    assert ran.err == ""
+    assert ran.status == status
+    for text in shown:
+        assert text in ran.out
+    if "--json" in arguments:
+        json.loads(ran.out)
+
+
+def test_a_study_from_open_to_close(call: Run) -> None:
+    """A study is opened with what is given, listed, and closed; --json gives what the API gives."""
+    given = [
+        "--patient",
+        "P1",
+        "--issuer",
+        "HOSP",
+        "--location",
+        "LAB1",
+        "--study-id",
+        "S1",
+        "--accession-number",
+        "AC1",
+    ]
+    opened = json.loads(call("study", "open", UID, *given, "--json").out)
+    assert (opened["status"], opened["patient"]["id"], opened["study_id"]) == ("open", "P1", "S1")
+    assert UID in call("study", "list", "--status", "open", "--location", "LAB1").out
+    closed = call("study", "close", UID)
+    assert closed.status == 0
+    assert "status: closed" in closed.out
+    assert "no study" in call("study", "list", "--status", "open").out
+
+
+def test_a_study_without_patient(call: Run) -> None:
+    """A study that is opened without a Patient ID gets one of its own."""
+    assert "PLSCP-1 (plscp)" in call("study", "open", UID).out
+
+
+FAILURES = [
+    (["study", "close", UID], 1, "not known"),
+    (["study", "open", "x"], 1, "not a UID"),
+    (["study", "list", "--status", "ajar"], 1, "status must be one of"),
+    (["event", "show", "99"], 1, "nothing at position 99"),
+    (["quarantine", "show", "ff/../x"], 1, ""),
+    (["event", "show", "0"], 2, "position"),
+    (["event", "list", "--limit", "0"], 2, "limit"),
+    (["event", "show"], 2, "Missing argument"),
+    (["event", "shw", "1"], 2, "Did you mean 'show'?"),
+    (["study", "list", "--loction", "x"], 2, "--location"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), FAILURES)
+def test_failures(call: Run, arguments: list[str], status: int, said: str) -> None:
+    """What the server or the parser refuses is one line on standard error and an exit status."""
+    ran = call(*arguments)
+    assert ran.status == status
+    assert ran.out == ""
+    assert ran.err.startswith("plscp: ")
+    assert ran.err.count("\n") == 1
+    assert said in ran.err
+
+
+def test_conflict(call: Run) -> None:
+    """What contradicts the registry is said in the server's words."""
+    call("study", "open", UID, "--patient", "P1")
+    ran = call("study", "open", UID, "--patient", "P2")
+    assert ran.status == 1
+    assert ran.err.count("\n") == 1
+
+
+def test_store_away(call: Run, server: Running) -> None:
+    """A server whose store does not answer: exit status 3, its words."""
+    server.server.store.failure = AWAY
+    ran = call("event", "list", "--after", "0")
+    assert (ran.status, ran.err) == (3, f"plscp: {AWAY}\n")
+
+
+def test_no_server(run: Run) -> None:
+    """Where nothing listens: exit status 3, one line that says what to do."""
+    ran = run("study", "list", "--url", "http://127.0.0.1:9")
+    assert ran.status == 3
+    assert ran.err == "plscp: no server answers at http://127.0.0.1:9: is `plscp serve` running there? See --url\n"
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8080", "http://"])
+def test_bad_url(run: Run, url: str) -> None:
+    """An address that is none is wrong usage."""
+    ran = run("status", "--url", url)
+    assert ran.status == 2
+    assert "must be an address such as" in ran.err
+
+
+def test_address_from_settings(run: Run, server: Running, tmp_path: Path) -> None:
+    """Without --url the settings file names the server, and the environment goes over it."""
+    host, port = server.url.removeprefix("http://").split(":")
+    (tmp_path / "plscp.toml").write_text(f'[http]\nhost = "{host}"\nport = {port}\n')
+    assert run("status").status == 0
+    (tmp_path / "other.toml").write_text(f"[http]\nport = {port}\n")
+    assert run("status", "--config", "other.toml").status == 0
+
+
+def test_token(run: Run, tmp_path: Path) -> None:
+    """A server with a token wants it: from --token-file, or from the settings; without it, a line that says so."""
+    (tmp_path / "token").write_text("open-sesame\n")
+    (tmp_path / "empty").write_text("")
+    with Running(FakeServer(settings_of(tmp_path, '[http]\ntoken_file = "token"\n'))) as running:
+        assert run("status", "--url", running.url, "--token-file", "token").status == 0
+        refused = run("status", "--url", running.url)
+        assert (refused.status, refused.err) == (1, "plscp: the server asks for its token: --token-file FILE\n")
+        assert run("status", "--url", running.url, "--config", "plscp.toml").status == 0
+        assert run("status", "--url", running.url, "--token-file", "nowhere").status == 2
+        assert run("status", "--url", running.url, "--token-file", "empty").status == 2
+
+
+def test_not_a_plscp_server(run: Run, tmp_path: Path) -> None:
+    """Another program's answers are named as such."""
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        port = other.stdout.readline().split(" port ")[1].split()[0]
+        ran = run("study", "list", "--url", f"http://127.0.0.1:{port}")
+        other.terminate()
+    assert ran.status == 1
+    assert "is not the HTTP API of plscp: it answered 404" in ran.err
+
+
+def test_device_text_is_no_control_sequence(call: Run, server: Running) -> None:
+    """Text that a device sent cannot move the cursor, ring or colour."""
+    server.server.store.add("entry", entry(entry={"kind": "note", "text": "\x1b[31mred\x07 [bold]loud[/bold]\r\nx"}))
+    for command in (["event", "list"], ["event", "show", "4"]):
+        ran = call(*command)
+        assert "\x1b" not in ran.out
+        assert "\x07" not in ran.out
+        assert "[bold]loud[/bold]" in ran.out
+
+
+def test_tail(call: Run, server: Running) -> None:
+    """`event tail` shows what is there after a position, then ends at its limit; with --json a line each."""
+    ran = call("event", "tail", "--after", "0", "--limit", "2", "--json")
+    assert [json.loads(line)["position"] for line in ran.out.splitlines()] == [1, 3]
+    assert "drug administered: Heparin" in call("event", "tail", "--after", "0", "--limit", "1").out
+    assert server.server.store.head()[0] == 3
+
+
+def test_tail_until_interrupted(server: Running, tmp_path: Path) -> None:
+    """`event tail` shows events as they come and ends by Ctrl-C with 130, without a traceback."""
+    command = [sys.executable, "-m", "plscp", "event", "tail", "--url", server.url, "--after", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert "Heparin" in process.stdout.readline()
+        assert "Heparin" in process.stdout.readline()
+        server.server.store.add("entry", entry(entry={"kind": "late_one"}))
+        assert "late one" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == ""
+
+
+def test_reader_that_leaves(server: Running, tmp_path: Path) -> None:
+    """`plscp event list | head -1` ends without a complaint."""
+    for _ in range(3000):
+        server.server.store.add("entry", entry())
+    command = f"{sys.executable} -m plscp event list --after 0 --limit 3000 --url {server.url} | head -1"
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    assert ran.stdout.count("\n") == 1
+    assert ran.stderr == ""
