@@ -30,6 +30,7 @@ async def json_body(request: Request, most: int, *, required: bool = True) -> di
         raise Problem(415, "send the body as application/json", {"Accept": "application/json"})
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+        json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
     except (ValueError, RecursionError):
         raise Problem(400, "the body is not JSON in UTF-8") from None
     if not isinstance(body, dict):

@@ -185,6 +185,7 @@ BODIES = [
     (b"{", {"Content-Type": "application/json"}, 400),
     (b"\xff", {"Content-Type": "application/json"}, 400),
     (b'{"study_id": NaN}', {"Content-Type": "application/json"}, 400),
+    (b'{"study_id": "\\ud800"}', {"Content-Type": "application/json"}, 400),
     (b"[" * 100_000, {"Content-Type": "application/json"}, 400),
     (b"[]", {"Content-Type": "application/json"}, 422),
     (b"3", {"Content-Type": "application/json; charset=utf-8"}, 422),
