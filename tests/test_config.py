@@ -19,6 +19,7 @@ from plscp.config.values import duration, iso_duration
 from plscp.errors import ConfigError
 from plscp.matching.model import Policy
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.store.port import StoreLimits
 from plscp.templates.request import Bounds
 
 CONTRACT = """
@@ -385,6 +386,15 @@ def test_token_file(tmp_path: Path, content: str | None, said: str) -> None:
     (tmp_path / "token").write_text("abc\n")
     assert load(path, {}).token() == "abc"
     assert problems(path, {}) == []
+
+
+def test_store_options(tmp_path: Path) -> None:
+    """The store gets its bounds; the defaults are the store's own."""
+    assert load(None, {}).store_options() == {"limits": StoreLimits()}
+    text = "[store]\nqueue_requests=1\nqueue_bytes=2\ndisk_reserve=3\nquarantine_bytes=4\n"
+    limits = load(written(tmp_path, text), {}).store_options()["limits"]
+    assert (limits.queued_drafts, limits.queued_bytes) == (1, 2)
+    assert (limits.disk_reserve, limits.quarantine_bytes_per_device) == (3, 4)
 
 
 def test_profiles(tmp_path: Path) -> None:

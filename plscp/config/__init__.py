@@ -15,6 +15,7 @@ from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Locations
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.store.port import StoreLimits
 from plscp.templates.request import Bounds
 
 __all__ = ["Settings", "load", "problems", "reference", "starter"]
@@ -88,6 +89,17 @@ class Settings(SettingsModel):
         """The bounds of a data set (contracts section 2, step 5)."""
         d = self.dicom
         return Bounds(data_set=d.max_data_set, depth=d.max_depth, elements=d.max_elements, value=d.max_value)
+
+    def store_options(self) -> dict[str, Any]:
+        """What `plscp.store.open_store` takes beside the URL."""
+        s = self.store
+        limits = StoreLimits(
+            queued_drafts=s.queue_requests,
+            queued_bytes=s.queue_bytes,
+            quarantine_bytes_per_device=s.quarantine_bytes,
+            disk_reserve=s.disk_reserve,
+        )
+        return {"limits": limits}
 
     def token(self) -> str | None:
         """The token that /api asks for, or None where there is none.
