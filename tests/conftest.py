@@ -1,0 +1,57 @@
+"""What every room's tests may use: a real Kafka broker."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from plscp.local.kafka import LocalBroker
+
+
+class Broker(Protocol):
+    """What a test needs of the shared broker."""
+
+    @property
+    def address(self) -> str:
+        """host:port to start from."""
+        ...
+
+
+class GivenBroker:
+    """A broker that somebody else runs, named by PLSCP_TEST_KAFKA."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
+@pytest.fixture(scope="session")
+def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A real broker for the session (one per worker); tests use topic prefixes of their own and never stop it."""
+    if given := os.environ.get("PLSCP_TEST_KAFKA"):
+        yield GivenBroker(given)
+        return
+    with LocalBroker(tmp_path_factory.mktemp("kafka"), properties=AUTHORIZER) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], LocalBroker]]:
+    """Makes brokers that a test may stop, kill and freeze; they end with the test."""
+    made: list[LocalBroker] = []
+
+    def make() -> LocalBroker:
+        made.append(LocalBroker(tmp_path_factory.mktemp("kafka")))
+        return made[-1].start()
+
+    yield make
+    for broker in made:
+        broker.thaw()
+        broker.kill()
+
+
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "true",
+}
+"""Everything is allowed until a test forbids a topic."""
