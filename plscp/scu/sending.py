@@ -35,7 +35,7 @@ class Peer:
         calling: calling AE title.
         acse: seconds for an association to be answered.
         dimse: seconds for a request to be answered.
-        network: seconds for the connection, and without a sign of life.
+        connection: seconds for the connection. An association may be silent for as long as it likes.
         pdu: Maximum Length Received that is announced; 0 is no limit.
     """
 
@@ -45,7 +45,7 @@ class Peer:
     calling: str = "PLSCP_SCU"
     acse: float = 30.0
     dimse: float = 30.0
-    network: float = 60.0
+    connection: float = 10.0
     pdu: int = 16382
 
 
@@ -121,7 +121,8 @@ class Association:
         self._ae = AE(ae_title=peer.calling)
         self._ae.acse_timeout = peer.acse
         self._ae.dimse_timeout = peer.dimse
-        self._ae.network_timeout = self._ae.connection_timeout = peer.network
+        self._ae.network_timeout = None  # devices are silent for hours
+        self._ae.connection_timeout = peer.connection
         self._ae.maximum_pdu_size = peer.pdu
         for sop_class in sop_classes:
             self._ae.add_requested_context(sop_class, list(syntaxes))
@@ -137,6 +138,9 @@ class Association:
         if association.is_established:
             self._association = association
             return self
+        transport = association.dul.socket
+        if transport is not None and transport.socket is not None:
+            transport.socket.close()  # pynetdicom leaves it open when the connection was refused
         primitive = association.acceptor.primitive
         if association.is_rejected and primitive is not None:
             result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic
