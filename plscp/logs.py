@@ -16,6 +16,7 @@ EVENTS: Final[dict[str, str]] = {
     "association-accepted": "an association was accepted",
     "association-rejected": "an association was rejected, with result, source and reason",
     "association-ended": "an association was released, aborted or lost",
+    "association-aborted": "an association or connection was aborted by the server, with what was wrong",
     "connection-closed": "a connection was closed before an association was made",
     "request-answered": "an N-ACTION was answered with Success or Warning",
     "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",

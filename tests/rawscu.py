@@ -97,8 +97,6 @@ def associate_rq(calling: str, called: str, contexts: Sequence[tuple[str, str]],
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
     primitive.calling_ae_title = calling
     primitive.called_ae_title = called
-    primitive.calling_presentation_address = ("127.0.0.1", 1)
-    primitive.called_presentation_address = ("127.0.0.1", 1)
     items = []
     for number, (abstract, transfer) in enumerate(contexts):
         context = build_context(abstract, transfer)

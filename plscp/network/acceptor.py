@@ -1,0 +1,244 @@
+"""The listener: accepts connections, keeps the caps and deadlines of all associations, drains them at the end."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from plscp.errors import CommandError
+from plscp.logs import log
+from plscp.network.association import NEVER, Association
+from plscp.network.negotiation import Context
+from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
+
+__all__ = ["Acceptor", "NetworkSettings"]
+
+SWEEP: Final = 0.25
+"""Seconds between two looks at the deadlines."""
+BACKLOG: Final = 512
+MOST_NOTED: Final = 1000
+
+
+class Acceptor:
+    """Accepts associations and hands their N-ACTION requests to a handler, in the running event loop.
+
+    Args:
+        handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a future of it.
+        heard: told the receipts of answers that are known to have arrived.
+        allowed: whether a calling AE title may associate.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        handler: Callable[[Any], Any],
+        heard: Callable[[list[object]], None] = lambda _: None,
+        *,
+        counters: NetworkCounters | None = None,
+        allowed: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self.settings = settings
+        self.handler = handler
+        self.heard = heard
+        self.allowed = allowed
+        self._counters = counters or NoNetworkCounters()
+        self._servers: list[asyncio.Server] = []
+        self._open: dict[Association, None] = {}
+        self._unassociated: OrderedDict[Association, None] = OrderedDict()
+        self._connections: Counter[str] = Counter()
+        self._associations: Counter[str] = Counter()
+        self._associated = 0
+        self._watched: dict[Association, None] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._noted: Counter[tuple[str, str]] = Counter()
+
+    async def start(self) -> list[tuple[str, int]]:
+        """Listen; returns each bound address and port.
+
+        Raises:
+            CommandError: the address cannot be listened on; one line says why.
+        """
+        loop = asyncio.get_running_loop()
+        host, port = self.settings.host, self.settings.port
+        try:
+            server = await loop.create_server(lambda: Association(self), host, port, backlog=BACKLOG)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
+        self._servers.append(server)
+        self._sweeper = loop.create_task(self._sweep())
+        return [sock.getsockname()[:2] for sock in server.sockets]
+
+    @property
+    def associations(self) -> Sequence[Mapping[str, Any]]:
+        """The associations that are open."""
+        return [
+            {
+                "id": one.id,
+                "calling_ae": one.requestor.ae_title,
+                "address": one.requestor.address,
+                "since": one.established.isoformat(timespec="seconds"),
+                "requests": one.requests,
+            }
+            for one in self._open
+            if one.established is not None
+        ]
+
+    @property
+    def associated(self) -> int:
+        """How many associations are open."""
+        return self._associated
+
+    # --- from the associations -----------------------------------------------------------------------------------------
+
+    def connected(self, one: Association) -> None:
+        """A connection was made: take it, close it, or close an older one that has no association yet."""
+        address = one.requestor.address
+        self._open[one] = None
+        self._unassociated[one] = None
+        self._connections[address] += 1
+        if self._connections[address] > 2 * self.settings.max_associations_per_address:
+            self._note("closed", "connections-per-address", one)
+            one.close()
+        elif len(self._open) > 2 * self.settings.max_associations:
+            oldest = next(iter(self._unassociated))  # one address must not lock out the others
+            self._note("closed", "connections", oldest)
+            oldest.close()
+        else:
+            one.deadline = one.opened + self.settings.first_pdu_deadline
+            self.watch(one)
+
+    def disconnected(self, one: Association, outcome: str, reason: str) -> None:
+        """A connection is gone."""
+        self._open.pop(one, None)
+        self._unassociated.pop(one, None)
+        self._watched.pop(one, None)
+        address = one.requestor.address
+        _less(self._connections, address)
+        if one.established is not None:
+            self._associated -= 1
+            _less(self._associations, address)
+            log.info(
+                "association-ended",
+                association=one.id,
+                calling_ae=one.requestor.ae_title,
+                outcome=outcome,
+                reason=reason,
+                requests=one.requests,
+            )
+        if outcome == "rejected":
+            self._note(outcome, reason, one)
+        elif one.established is None:
+            self._note("closed", reason, one)
+        else:
+            self._counters.association(outcome, reason)
+        self._changed.set()
+
+    def room_for(self, one: Association) -> bool:
+        """Whether a further association is within the caps."""
+        settings = self.settings
+        here = self._associations[one.requestor.address]
+        return self._associated < settings.max_associations and here < settings.max_associations_per_address
+
+    def accepted(self, one: Association, contexts: Mapping[int, Context]) -> None:
+        """An association was accepted."""
+        self._associated += 1
+        self._associations[one.requestor.address] += 1
+        self._unassociated.pop(one, None)
+        log.info(
+            "association-accepted",
+            association=one.id,
+            calling_ae=one.requestor.ae_title,
+            address=one.requestor.address,
+            contexts=len(contexts),
+        )
+
+    def aborted(self, one: Association, what: str, source: int, reason: int) -> None:
+        """An association or connection was aborted by us."""
+        if self._first_time("aborted", what, one):
+            log.warning(
+                "association-aborted",
+                association=one.id,
+                calling_ae=one.requestor.ae_title,
+                address=one.requestor.address,
+                why=what,
+                source=source,
+                reason=reason,
+            )
+
+    def watch(self, one: Association) -> None:
+        """Look at this association's deadline from now on, or no longer."""
+        if one.deadline == NEVER:
+            self._watched.pop(one, None)
+        else:
+            self._watched[one] = None
+
+    def _note(self, outcome: str, reason: str, one: Association) -> None:
+        self._counters.association(outcome, reason)
+        if self._first_time(outcome, reason, one):
+            name = "association-rejected" if outcome == "rejected" else "connection-closed"
+            log.info(name, calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)
+
+    def _first_time(self, outcome: str, reason: str, one: Association) -> bool:
+        """Whether this cause is new for this peer: it is logged once, and counted each time."""
+        if len(self._noted) > MOST_NOTED:
+            self._noted.clear()
+        key = (f"{outcome} {reason}", f"{one.requestor.ae_title}@{one.requestor.address}")
+        self._noted[key] += 1
+        return self._noted[key] == 1
+
+    async def _sweep(self) -> None:
+        """End what is overdue."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            now = time.monotonic()
+            for one in [one for one in self._watched if one.deadline <= now]:
+                one.overdue()
+
+    # --- the end -------------------------------------------------------------------------------------------------------
+
+    def stop_listening(self) -> None:
+        """Accept no further connections."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, grace: float) -> None:
+        """Stop listening, go on answering, and abort what is still open when the grace time is nearly over.
+
+        Args:
+            grace: seconds.
+        """
+        self.stop_listening()
+        for one in list(self._unassociated):
+            one.close()
+        deadline = time.monotonic() + 0.9 * grace
+        while self._associated and (left := deadline - time.monotonic()) > 0:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                break
+        for one in list(self._open):
+            if one.established is not None:
+                log.warning(
+                    "association-aborted", association=one.id, calling_ae=one.requestor.ae_title, why="shutdown"
+                )
+            one.end()
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Stop listening and close everything at once."""
+        self.stop_listening()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for one in list(self._open):
+            one.close()
+
+
+def _less(counter: "Counter[str]", key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

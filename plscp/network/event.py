@@ -1,0 +1,96 @@
+"""What a handler gets: the event as pynetdicom's handlers know it, made from plain values and decoded only when asked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from plscp.network.negotiation import Context
+
+
+@dataclass(slots=True)
+class Peer:
+    """One side of an association: AE title, address and port."""
+
+    ae_title: str
+    address: str = ""
+    port: int = 0
+
+
+class ActionRequest:
+    """An N-ACTION-RQ with the attribute names of pynetdicom's N_ACTION primitive.
+
+    Attributes:
+        raw: the encoded data set, at most the bound's first 64 KiB where it was too long.
+        truncated_length: length of the whole where it was too long, else 0.
+        truncated_digest: SHA-256 of the whole where it was too long, else empty.
+    """
+
+    __slots__ = (
+        "ActionTypeID",
+        "MessageID",
+        "RequestedSOPClassUID",
+        "RequestedSOPInstanceUID",
+        "raw",
+        "truncated_digest",
+        "truncated_length",
+    )
+
+    def __init__(
+        self, message_id: int, sop_class: str, instance: str | None, action_type: int | None, raw: bytes
+    ) -> None:
+        self.MessageID = message_id
+        self.RequestedSOPClassUID = sop_class
+        self.RequestedSOPInstanceUID = instance
+        self.ActionTypeID = action_type
+        self.raw = raw
+        self.truncated_length = 0
+        self.truncated_digest = b""
+
+    @property
+    def ActionInformation(self) -> BytesIO:  # noqa: N802  # pynetdicom's name
+        """The encoded data set as a stream."""
+        return BytesIO(self.raw)
+
+
+class ActionEvent:
+    """One N-ACTION request, as pynetdicom's `evt.Event` for `evt.EVT_N_ACTION`.
+
+    Attributes:
+        assoc: the association: `id`, `requestor`, `acceptor`.
+        timestamp: UTC, when the last byte of the request was read.
+    """
+
+    __slots__ = ("assoc", "context", "request", "timestamp")
+
+    def __init__(self, assoc: Any, context: Context, request: ActionRequest, timestamp: datetime) -> None:
+        self.assoc = assoc
+        self.context = context
+        self.request = request
+        self.timestamp = timestamp
+
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110)."""
+        return self.request.MessageID
+
+    @property
+    def action_type(self) -> int | None:
+        """Action Type ID (0000,1008)."""
+        return self.request.ActionTypeID
+
+    @property
+    def action_information(self) -> Dataset:
+        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead."""
+        from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
+
+        syntax = self.context.transfer_syntax
+        dataset: Dataset = decode(
+            BytesIO(self.request.raw),
+            syntax == "1.2.840.10008.1.2",
+            syntax != "1.2.840.10008.1.2.2",
+            deflated=syntax == "1.2.840.10008.1.2.1.99",
+        )
+        return dataset

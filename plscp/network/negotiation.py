@@ -1,0 +1,183 @@
+"""A-ASSOCIATE: the request read and the answer written with pynetdicom's codecs, negotiation by its rules (PS3.8 7.1, PS3.7 D)."""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
+from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    ImplementationVersionNameNotification,
+    MaximumLengthNotification,
+    SCP_SCU_RoleSelectionNegotiation,
+)
+from pynetdicom.presentation import build_context, negotiate_as_acceptor
+
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+
+VERIFICATION: Final = "1.2.840.10008.1.1"
+APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+TRANSFER_SYNTAXES: Final = (
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+)
+"""What we take, in the order of our preference."""
+_SUPPORTED: Final = [
+    build_context(sop_class, list(TRANSFER_SYNTAXES))
+    for sop_class in (VERIFICATION, PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING)
+]
+for _context in _SUPPORTED:  # the requestor is SCU only (PS3.7 D.3.3.4)
+    _context.scu_role, _context.scp_role = True, False
+
+_LEAST: Final = 68
+"""Shortest body of an A-ASSOCIATE-RQ: its fixed fields (PS3.8 Table 9-11)."""
+
+
+class Unreadable(Exception):  # a condition of the wire
+    """An A-ASSOCIATE-RQ that is no such thing: A-ABORT, invalid PDU parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context, named as pynetdicom's handlers know it."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21), and its label in logs and metrics."""
+
+    result: int
+    source: int
+    reason: int
+    label: str
+
+
+PROTOCOL_VERSION: Final = Rejection(1, 2, 2, "protocol-version")
+APPLICATION_CONTEXT_NAME: Final = Rejection(1, 1, 2, "application-context")
+CALLING_AE: Final = Rejection(1, 1, 3, "calling-ae-title")
+CALLED_AE: Final = Rejection(1, 1, 7, "called-ae-title")
+LOCAL_LIMIT: Final = Rejection(2, 3, 2, "local-limit")
+
+
+@dataclass(slots=True)
+class Proposal:
+    """A readable A-ASSOCIATE-RQ.
+
+    Attributes:
+        max_length: the requestor's Maximum Length Received in bytes; 0: no limit.
+        primitive: pynetdicom's, for what else is asked.
+    """
+
+    calling_ae: str
+    called_ae: str
+    max_length: int
+    primitive: Any
+
+
+def _title(raw: bytes) -> str:
+    """An AE title; empty where it is none (PS3.5 AE: printable ASCII without backslash)."""
+    text = raw.decode("latin-1").strip(" ")
+    return text if text.isascii() and text.isprintable() and "\\" not in text else ""
+
+
+def read(body: bytes, max_contexts: int) -> Proposal | Rejection:
+    """Read an A-ASSOCIATE-RQ.
+
+    Args:
+        body: the PDU without its six bytes of type and length.
+
+    Returns:
+        The proposal, or why it is rejected before anything else is looked at.
+
+    Raises:
+        Unreadable: it breaks PS3.8 9.3.2.
+    """
+    if len(body) < _LEAST:
+        raise Unreadable
+    if not struct.unpack_from(">H", body)[0] & 1:
+        return PROTOCOL_VERSION
+    called, calling = _title(body[4:20]), _title(body[20:36])
+    if not calling:
+        return CALLING_AE
+    if not called:
+        return CALLED_AE
+    # Titles are checked above; pynetdicom gets clean ones, since it raises on others.
+    clean = body[:4] + called.encode().ljust(16) + calling.encode().ljust(16) + body[36:]
+    try:
+        pdu = A_ASSOCIATE_RQ()
+        pdu.decode(struct.pack(">BxL", 1, len(clean)) + clean)
+        primitive = pdu.to_primitive()
+        contexts = primitive.presentation_context_definition_list
+        numbers = [context.context_id for context in contexts]
+        name = str(primitive.application_context_name)
+        length = primitive.maximum_length_received
+    except Exception as error:  # its codecs raise whatever the bytes make them raise
+        raise Unreadable from error
+    if not numbers or len(numbers) > max_contexts or len(set(numbers)) != len(numbers):
+        raise Unreadable
+    if any(not context.abstract_syntax or not context.transfer_syntax for context in contexts):
+        raise Unreadable
+    if name != APPLICATION_CONTEXT:
+        return APPLICATION_CONTEXT_NAME
+    return Proposal(calling, called, length or 0, primitive)
+
+
+def check_titles(proposal: Proposal, ae_title: str | None, allowed: Callable[[str], bool]) -> Rejection | None:
+    """Whether the titles are wanted; `ae_title` None: any called AE title."""
+    if ae_title is not None and proposal.called_ae != ae_title:
+        return CALLED_AE
+    return None if allowed(proposal.calling_ae) else CALLING_AE
+
+
+def accept(proposal: Proposal, max_length: int) -> tuple[bytes, dict[int, Context]]:
+    """Negotiate.
+
+    Args:
+        max_length: our own Maximum Length Received in bytes.
+
+    Returns:
+        The A-ASSOCIATE-AC, and the accepted contexts by their ID.
+
+    Raises:
+        Unreadable: something that pynetdicom cannot answer.
+    """
+    request = proposal.primitive
+    try:
+        asked = {
+            item.sop_class_uid: (item.scu_role, item.scp_role)
+            for item in request.user_information
+            if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
+        }
+        results, roles = negotiate_as_acceptor(request.presentation_context_definition_list, _SUPPORTED, asked or None)
+        answer = A_ASSOCIATE()
+        answer.application_context_name = APPLICATION_CONTEXT
+        answer.calling_ae_title, answer.called_ae_title = proposal.calling_ae, proposal.called_ae
+        answer.result, answer.result_source = 0x00, 0x01
+        answer.presentation_context_definition_results_list = results
+        length = MaximumLengthNotification()
+        length.maximum_length_received = max_length
+        implementation = ImplementationClassUIDNotification()
+        implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+        version = ImplementationVersionNameNotification()
+        version.implementation_version_name = "PLSCP"
+        answer.user_information = [length, implementation, version, *roles]
+        pdu = A_ASSOCIATE_AC()
+        pdu.from_primitive(answer)
+        encoded: bytes = pdu.encode()
+    except Exception as error:
+        raise Unreadable from error
+    accepted = {
+        result.context_id: Context(result.context_id, str(result.abstract_syntax), str(result.transfer_syntax[0]))
+        for result in results
+        if result.result == 0x00
+    }
+    return encoded, accepted

@@ -1,0 +1,47 @@
+"""The acceptor's settings and what it counts: value classes and a port."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Where to listen and how much to take (bounds in bytes, deadlines in seconds).
+
+    Attributes:
+        ae_title: called AE title that is checked, or None for any.
+        max_pdu: Maximum Length Received that is announced.
+        data_set: longest data set; a longer one reaches the handler cut and marked.
+        waiting: requests of one association that wait; beyond, reading stops.
+        artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    ae_title: str | None = "PLSCP"
+    max_associations: int = 1000
+    max_associations_per_address: int = 50
+    max_pdu: int = 16382
+    associate_request: int = 64 * 1024
+    contexts: int = 128
+    command_set: int = 16 * 1024
+    data_set: int = 1 << 20
+    waiting: int = 8
+    first_pdu_deadline: float = 10.0
+    pdu_deadline: float = 10.0
+    message_deadline: float = 30.0
+    artim: float = 10.0
+
+
+class NetworkCounters(Protocol):
+    """What the acceptor counts; every method must be cheap."""
+
+    def association(self, outcome: str, reason: str) -> None:
+        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`."""
+
+
+class NoNetworkCounters:
+    """Counts nothing."""
+
+    def association(self, outcome: str, reason: str) -> None:
+        """Nothing."""
