@@ -9,7 +9,6 @@ from plscp.matching.case import Case, Refused, Span
 from plscp.matching.places import Visit
 from plscp.matching.records import Study
 
-
 _JUST: Final = timedelta(microseconds=1)
 """A stay ends just before its study left: so one that left exactly the tolerance ago is still looked at."""
 

@@ -113,7 +113,7 @@ class StudyBody(Body):
     kind = "study"
 
     study_instance_uid: Uid
-    study_id: LO = ""
+    study_id: SH = ""
     accession_number: LO = ""
     patient: PatientRef | None = None
     location: LO = ""
@@ -142,7 +142,8 @@ def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
     try:
         return model.model_validate(dict(body))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # An unknown key first: it is why another one is missing.
+        first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] != "extra_forbidden":
             more = f" (+{error.error_count() - 1})" if error.error_count() > 1 else ""

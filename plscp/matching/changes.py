@@ -68,7 +68,7 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
         anew: whether a superseded ID may be given anew; where only a changed line of the file names it, it may not.
     """
     plan.require_usable(body.id)
-    current = PatientId(body.id, plan.issuer(body.issuer))
+    current = plan.identifier(body.id, body.issuer)
     before = plan.known(body.id, body.issuer)
     was: PatientId | None = None
     if before is not None and before.current != current:
@@ -81,7 +81,7 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
         else:
             raise Conflict("the Patient ID names another patient by now")
     patient = before or Patient(0, current, key_of(current))
-    others = tuple(dict.fromkeys(PatientId(other.id, plan.issuer(other.issuer)) for other in body.other_ids))
+    others = tuple(dict.fromkeys(plan.identifier(other.id, other.issuer) for other in body.other_ids))
     for other in others:
         _free_for(plan, other, before)
     said = {name: getattr(body, name) for name in ("name", "birth_date", "sex") if body.said(name) or before is None}
@@ -111,7 +111,7 @@ def change_patient_id(
     plan = Plan(registry, policy, now)
     plan.require_usable(new.id)
     patient = plan.known(*old)
-    current = PatientId(new.id, plan.issuer(new.issuer))
+    current = plan.identifier(*new)
     if patient is None:
         raise Conflict("the Patient ID is not known")
     if patient.current == current:
@@ -140,7 +140,7 @@ def merge_patient(
     plan = Plan(registry, policy, now)
     merge = parse(MergeBody, body)
     plan.require_usable(survivor_id.id)
-    prior_id = PatientId(merge.prior.id, plan.issuer(merge.prior.issuer))
+    prior_id = plan.identifier(merge.prior.id, merge.prior.issuer)
     if plan.usable(prior_id.id):
         prior = plan.known(merge.prior.id, merge.prior.issuer)
         if prior is not None and prior.current not in {prior_id, PatientId(prior_id.id, "")} and prior_id.issuer:

@@ -19,15 +19,17 @@ def is_placeholder(patient_id: str, placeholders: frozenset[str]) -> bool:
 
 
 def issuer_of(patient_id: str, given: str, device: Device, policy: Policy, registry: Registry) -> str:
-    """P's issuer: as sent, else the device's, else the policy's, else none.
+    """P's issuer: as sent, else the device's, else the policy's, else none."""
+    return given or own_issuer(patient_id, registry) or device.patient_id_issuer or policy.patient_id_issuer
 
-    A `PLSCP-<n>` that an Action Reply gave out came without its issuer (Table P.2-4), so it comes back without: it is plscp's.
+
+def own_issuer(patient_id: str, registry: Registry) -> str:
+    """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty.
+
+    An Action Reply has no issuer (Table P.2-4), so such an ID comes back without.
     """
-    if given:
-        return given
-    if patient_id.startswith(GENERATED_PREFIX) and registry.owner(PatientId(patient_id, GENERATED_ISSUER)):
-        return GENERATED_ISSUER
-    return device.patient_id_issuer or policy.patient_id_issuer
+    given = patient_id.startswith(GENERATED_PREFIX) and registry.owner(PatientId(patient_id, GENERATED_ISSUER))
+    return GENERATED_ISSUER if given else ""
 
 
 def agrees(registry: Registry, patient: Patient, patient_id: str, issuer: str) -> Literal["", "current", "superseded"]:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from plscp.errors import Conflict, InvalidBody
-from plscp.matching.identifiers import is_placeholder
+from plscp.matching.identifiers import is_placeholder, own_issuer
 from plscp.matching.model import Policy
 from plscp.matching.records import (
     GENERATED_ISSUER,
@@ -95,9 +95,9 @@ class Plan:
 
     # --- whom a feed means ---------------------------------------------------------------------------------------------
 
-    def issuer(self, given: str) -> str:
-        """The issuer of a patient whom a feed, file or body names: its own, else the policy's."""
-        return given or self.policy.patient_id_issuer
+    def identifier(self, patient_id: str, issuer: str) -> PatientId:
+        """A patient's identifier as a feed, file or body gives it; without issuer it gets the policy's, or plscp's own."""
+        return PatientId(patient_id, issuer or own_issuer(patient_id, self.view) or self.policy.patient_id_issuer)
 
     def known(self, patient_id: str, issuer: str) -> Patient | None:
         """The patient whom a feed names, or None for one not known.
@@ -105,7 +105,7 @@ class Plan:
         Raises:
             Conflict: it may be several.
         """
-        found = self.view.named(patient_id, self.issuer(issuer))
+        found = self.view.named(*self.identifier(patient_id, issuer))
         if len(found) > 1:
             raise Conflict("the Patient ID without issuer names several patients: give the issuer")
         return found[0] if found else None
@@ -121,7 +121,7 @@ class Plan:
 
     def make_patient(self, patient_id: str, issuer: str) -> Patient:
         """Plan a new patient; returns it."""
-        current = PatientId(patient_id, self.issuer(issuer))
+        current = self.identifier(patient_id, issuer)
         self.patient(Patient(0, current, key_of(current)))
         return self._made(current)
 

@@ -119,7 +119,7 @@ ROWS = [
 def test_row(row: Row) -> None:
     """What each row of the table says."""
     world = room_of_many()
-    decision = world.ask(*row.times, arrival="12:00", device=row.device, clock_difference=row.clock, **row.given)
+    decision = world.ask(*row.times, arrival="12:00", device=row.device, clock_difference=row.clock, given=row.given)
     assert outcome(decision) == row.expected
     if row.comment:
         assert decision.comment == row.comment
@@ -172,7 +172,7 @@ EXPLAINED = [
 @pytest.mark.parametrize(("given", "others"), EXPLAINED)
 def test_each_other_candidate_has_its_reason(given: dict[str, str], others: set[str]) -> None:
     """The explanation names the study taken, and each other one with why it was not."""
-    decision = room_of_many().ask("11:59:30", arrival="12:00", **given)
+    decision = room_of_many().ask("11:59:30", arrival="12:00", given=given)
     not_taken = {candidate.what for candidate in decision.candidates if candidate.why_not}
     assert others <= not_taken
     taken = [candidate.what for candidate in decision.candidates if not candidate.why_not]

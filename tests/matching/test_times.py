@@ -28,11 +28,10 @@ OFFSETS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "request_offset", "device", "server", "expected", "basis"), OFFSETS)
-def test_offset_chain(
-    text: str, request_offset: str, device: str | None, server: str, expected: str, basis: str
-) -> None:
+@pytest.mark.parametrize("row", OFFSETS)
+def test_offset_chain(row: tuple[str, str, str | None, str, str, str]) -> None:
     """Offset: its own, else the request's, else the device's zone, else the server's; and which one is said."""
+    text, request_offset, device, server, expected, basis = row
     found = instant(text, request_offset=request_offset, device_zone=device, server_zone=server, arrival=SUMMER)
     assert (found.text, found.earliest, found.basis) == (text, utc(expected), basis)
     assert found.latest == found.earliest

@@ -1,6 +1,6 @@
 """A small world for matching tests: a registry, a clock, and short ways to say what feeds and devices say."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,7 +74,9 @@ class World:
             said["patient"] = {"id": patient if isinstance(patient, str) else patient[0], **issuer}
         return self.plan(changes.put_study, {"study_instance_uid": uid, **said})
 
-    def open(self, uid: str, when: str, patient: str | None = None, location: str = "LAB1", **said: Any) -> None:
+    def open(
+        self, uid: str, when: str, patient: str | tuple[str, str] | None = None, location: str = "LAB1", **said: Any
+    ) -> None:
         """A study is opened, by the API."""
         if patient is not None:
             said["patient"] = patient
@@ -125,7 +127,8 @@ class World:
         whole_minutes: bool = False,
         clock_difference: timedelta | None = None,
         policy: Policy | None = None,
-        **given: str,
+        given: Mapping[str, str] | None = None,
+        **letters: str,
     ) -> Decision:
         """A request: its entries' times (none: one at arrival), when it arrives, and its identifiers U, P, I, S, L, F."""
         if arrival:
@@ -139,7 +142,7 @@ class World:
             "L": "performed_location",
             "F": "synchronization_frame_of_reference_uid",
         }
-        identifiers = Identifiers(**{names[letter]: value for letter, value in given.items()})
+        identifiers = Identifiers(**{names[letter]: value for letter, value in {**(given or {}), **letters}.items()})
         question = Question(
             identifiers,
             device or Device("MOBILE"),
