@@ -132,15 +132,15 @@ class Association:
     def open(self) -> Self:
         """Connect and negotiate; raises CommandError, one line, when there is no association."""
         where = f"{self.peer.host}:{self.peer.port}"
-        association = self._ae.associate(
-            self.peer.host, self.peer.port, ae_title=self.peer.called, max_pdu=self.peer.pdu
-        )
+        try:
+            association = self._ae.associate(
+                self.peer.host, self.peer.port, ae_title=self.peer.called, max_pdu=self.peer.pdu
+            )
+        except OSError as error:
+            raise CommandError(f"no association with {where}: {error.strerror}") from error
         if association.is_established:
             self._association = association
             return self
-        transport = association.dul.socket
-        if transport is not None and transport.socket is not None:
-            transport.socket.close()  # pynetdicom leaves it open when the connection was refused
         primitive = association.acceptor.primitive
         if association.is_rejected and primitive is not None:
             result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic

@@ -112,12 +112,21 @@ def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Calla
         Association(scp.peer(calling="NOBODY")).open()
 
 
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # pynetdicom leaves its socket to the collector
 def test_a_port_that_nobody_listens_on_is_one_line() -> None:
     """No traceback, no waiting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
         Association(Peer("127.0.0.1", port, connection=5)).open()
+
+
+def test_a_host_that_nobody_knows_is_one_line() -> None:
+    """The resolver's own words; .invalid never resolves (RFC 2606)."""
+    with pytest.raises(CommandError, match=r"no association with nosuch\.invalid:104: \w+"):
+        Association(Peer("nosuch.invalid", 104)).open()
 
 
 def test_a_sop_class_that_the_scp_does_not_take_is_one_line(make_scp: Callable[..., StockScp]) -> None:
