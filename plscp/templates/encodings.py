@@ -4,7 +4,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from plscp.findings import Finding
-from plscp.templates.charset import DEFAULT, CharacterSet
+from plscp.templates.charset import CharacterSet
 from plscp.templates.elements import CONTENT_SEQUENCE, tag_text
 
 _MEMORY: Final = 2 << 20
@@ -65,17 +65,12 @@ class Where(NamedTuple):
     Attributes:
         form: the encoding.
         charset: that of the item around, which holds unless an item has its own (PS3.3 C.12.1.1.2).
-        key: what the memory's keys start with.
+        key: what the memory's keys start with; empty where nothing is remembered.
     """
 
     form: Form
     charset: CharacterSet
     key: bytes
-
-    @classmethod
-    def of(cls, form: Form, charset: CharacterSet = DEFAULT) -> "Where":
-        """The same for all places with this encoding and character set."""
-        return cls(form, charset, form.name + charset.key)
 
 
 class Fault(Exception):

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from plscp.templates.charset import DEFAULT, ESC, character_set
+from plscp.templates.charset import DEFAULT, ESC, CharacterSet, character_set
 from plscp.templates.elements import (
     ASCII,
     CONTENT_SEQUENCE,
@@ -20,7 +20,7 @@ from plscp.templates.elements import (
     Undecoded,
     implicit,
 )
-from plscp.templates.encodings import IMPLICIT, Fault, Note, Where, memory
+from plscp.templates.encodings import IMPLICIT, Fault, Form, Note, Where, memory
 from plscp.templates.identity import UNDECODED
 from plscp.templates.identity import head as canonical_head
 from plscp.templates.identity import sequence as canonical_sequence
@@ -35,7 +35,10 @@ CODED: Final = frozenset(
 """Sequences of codes: a device sends the same bytes again and again."""
 _RELATIONSHIP: Final = b"\x40\x00\x10\xa0"
 """Relationship Type (0040,A010) in little endian: as a rule the first element of a content item."""
+_CONTENT: Final = b"\x40\x00\x30\xa7"
+"""Content Sequence (0040,A730) in little endian."""
 _LONGEST: Final = 1024
+_DELIMITERS: Final = 0xFFFE
 
 
 class Reader:
@@ -51,9 +54,26 @@ class Reader:
         self.left = bounds.elements
         self.deepest = min(bounds.depth, DEEPEST)
         self.longest = bounds.value
-        self.remembers = bounds.value >= _LONGEST
+        self._remembers = bounds.value >= _LONGEST
         self.notes: list[Note] = []
         self.outermost = DEFAULT
+        self._content_at = -1
+
+    def data_set(self, form: Form) -> Item:
+        """Reads everything.
+
+        What stands before Content Sequence is as a rule the same in all requests of a device: it is remembered whole.
+
+        Raises:
+            Fault: it cannot be read, or is past a bound.
+        """
+        where = self._where(form, DEFAULT)
+        if where.key and not form.big:
+            self._content_at = self.raw.find(_CONTENT, 0, 2 * _LONGEST)
+        return self.item(0, len(self.raw), where, 0, delimited=False)[0]
+
+    def _where(self, form: Form, charset: CharacterSet) -> Where:
+        return Where(form, charset, form.name + charset.key if self._remembers and charset.known else b"")
 
     def item(self, pos: int, end: int, where: Where, depth: int, *, delimited: bool) -> tuple[Item, int]:
         """Reads elements up to `end`, or up to an Item Delimitation Item.
@@ -76,6 +96,15 @@ class Reader:
         before = self.left
         last = -1
         ordered, ended = True, not delimited
+        if depth == 0 and self._content_at > 0:
+            start = memory.table.get(b"start" + form.name + raw[: self._content_at])
+            if start is not None and start[-1] < self.left:
+                known, part, where, last, made.height, count = start
+                elements.update(known)
+                canonical.append(part)
+                self.outermost = where.charset
+                self.left -= count
+                pos, self._content_at = self._content_at, -1
         while pos < end:
             # --- head ---
             if end - pos < 8:
@@ -103,26 +132,54 @@ class Reader:
                 group, element, length = head(raw, pos)
                 pos += 8
                 tag = group << 16 | element
-                if tag == ITEM_DELIMITATION and delimited:
-                    ended = True
-                    break
+                if group == _DELIMITERS:
+                    if tag == ITEM_DELIMITATION and delimited:
+                        ended = True
+                        break
+                    raise Fault("no-element", "an item's tag where an element should stand", tag)
                 vr, kind = ("SQ", SEQUENCE) if length == UNDEFINED else implicit(tag)
             if tag <= last:
                 self._disorder(tag, last, elements, noted=not ordered)
                 ordered = False
-            last = tag
+            before_last, last = last, tag
             self.left -= 1
             if self.left < 0:
                 raise Fault("too-many-elements", "more elements than this server takes", tag, bound=True)
             # --- value ---
             if kind == SEQUENCE:
-                inner = Where.of(IMPLICIT, where.charset) if sent == b"UN" else where
+                key = b""
+                begin = pos - (12 if explicit else 8)
+                if tag in CODED and length <= _LONGEST and where.key and pos + length <= end:
+                    key = where.key + raw[begin : pos + length]
+                    found = memory.table.get(key)
+                    if found is not None and found[2] <= self.left and depth + found[3] <= self.deepest:
+                        elements[tag], part, count, height = found
+                        self.left -= count
+                        pos += length
+                        canonical.append(part)
+                        made.height = max(made.height, height)
+                        continue
+                elif begin == self._content_at and depth == 0 and not (made.faulty or self.notes or not where.key):
+                    start = (
+                        dict(elements),
+                        b"".join(canonical),
+                        where,
+                        before_last,
+                        made.height,
+                        before - self.left - 1,
+                    )
+                    memory.keep(b"start" + form.name + raw[:begin], start)
+                left, notes = self.left, len(self.notes)
+                inner = self._where(IMPLICIT, where.charset) if sent == b"UN" else where
                 items, part, height, faulty, pos = self._sequence(tag, pos, length, end, inner, depth + 1)
                 elements[tag] = (vr, items)
                 canonical.append(part)
                 if height >= made.height:
                     made.height = height + 1
-                made.faulty = made.faulty or faulty
+                if faulty:
+                    made.faulty = True
+                elif key and len(self.notes) == notes:
+                    memory.keep(key, (elements[tag], part, left - self.left, height + 1))
                 continue
             stop = pos + length
             if stop > end:
@@ -143,7 +200,7 @@ class Reader:
             elif kind == ASCII:
                 if value.isascii():
                     if tag == SPECIFIC_CHARACTER_SET:
-                        where = Where.of(form, character_set(value))
+                        where = self._where(form, character_set(value))
                         if depth == 0:
                             self.outermost = where.charset
                         continue
@@ -203,20 +260,7 @@ class Reader:
         stop = pos + length
         if stop > end:
             raise Fault("truncated", "a sequence runs past the end", tag)
-        if tag not in CODED or length > _LONGEST or not where.charset.known:
-            return self._items(tag, pos, stop, where, depth, delimited=False)
-        key = b"%b%b%b" % (where.key, tag.to_bytes(4, "big"), self.raw[pos:stop])
-        found = memory.table.get(key) if self.remembers else None
-        if found is not None:
-            items, part, count, height = found
-            if count <= self.left and depth + height <= self.deepest:
-                self.left -= count
-                return items, part, height, False, stop
-        before, notes = self.left, len(self.notes)
-        items, part, height, faulty, pos = self._items(tag, pos, stop, where, depth, delimited=False)
-        if self.remembers and not faulty and len(self.notes) == notes:
-            memory.keep(key, (items, part, before - self.left, height))
-        return items, part, height, faulty, pos
+        return self._items(tag, pos, stop, where, depth, delimited=False)
 
     def _items(
         self, tag: int, pos: int, end: int, where: Where, depth: int, *, delimited: bool
@@ -244,9 +288,17 @@ class Reader:
                     made, pos = self.item(pos, end, where, depth, delimited=True)
                 elif pos + length > end:
                     raise Fault("truncated", "an item runs past the end", tag)
-                else:
-                    made = self._recalled(tag, pos, pos + length, where, depth)
+                elif (
+                    tag == CONTENT_SEQUENCE
+                    and length <= _LONGEST
+                    and raw.startswith(_RELATIONSHIP, pos)
+                    and not raw.startswith(b"CON", pos + 8)
+                    and where.key
+                ):
+                    made = self._recalled(pos, pos + length, where, depth)
                     pos += length
+                else:
+                    made, pos = self.item(pos, pos + length, where, depth, delimited=False)
             except Fault as fault:
                 fault.note.steps.append((tag, len(items) + 1))
                 raise
@@ -259,20 +311,9 @@ class Reader:
             raise Fault("truncated", "a sequence has no end", tag)
         return items, canonical_sequence(tag, [item.canonical for item in items]), height, faulty, pos
 
-    def _recalled(self, tag: int, pos: int, end: int, where: Where, depth: int) -> Item:
-        """Reads an item of definite length; a content item that is not a log entry is as a rule one that came before."""
-        raw = self.raw
-        remembers = (
-            tag == CONTENT_SEQUENCE
-            and end - pos <= _LONGEST
-            and raw[pos : pos + 4] == _RELATIONSHIP
-            and raw[pos + 8 : pos + 11] != b"CON"
-            and self.remembers
-            and where.charset.known
-        )
-        if not remembers:
-            return self.item(pos, end, where, depth, delimited=False)[0]
-        key = b"%bitem%b" % (where.key, raw[pos:end])
+    def _recalled(self, pos: int, end: int, where: Where, depth: int) -> Item:
+        """A content item that is no log entry is as a rule one that came before."""
+        key = where.key + self.raw[pos - 8 : end]
         found: Item | None = memory.table.get(key)
         if found is not None and found.count - 1 <= self.left and depth + found.height <= self.deepest:
             self.left -= found.count - 1

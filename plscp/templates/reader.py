@@ -11,7 +11,7 @@ from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarg
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.elements import DataSet
-from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault, Where
+from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault
 from plscp.templates.identity import identity
 from plscp.templates.parsing import Reader
 from plscp.templates.request import Bounds, Decoded
@@ -49,7 +49,7 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raw = _inflate(raw, bounds.data_set)
     reader = Reader(bytes(raw), bounds)
     try:
-        root, _ = reader.item(0, len(raw), Where.of(form), 0, delimited=False)
+        root = reader.data_set(form)
     except Fault as fault:
         raise _refusal(fault, sop_class) from None
     notes = tuple(note.finding(refuse=False) for note in reader.notes[:_NOTES])

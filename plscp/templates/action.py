@@ -1,0 +1,77 @@
+"""Action Information of both SOP Classes: steps 6 and 7 of contracts section 2, from decoded data set to typed request."""
+
+from plscp.errors import DoesNotMatchTemplate
+from plscp.findings import Finding
+from plscp.templates.attributes import Step6, identifiers
+from plscp.templates.elements import DataSet
+from plscp.templates.items import content_tree
+from plscp.templates.procedure_log import type_entries
+from plscp.templates.request import Decoded, ProcedureLogRequest, SubstanceAdministration, TypedEntry
+from plscp.templates.rows import CONTAINS
+from plscp.templates.substance import read_administration
+
+
+def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLogRequest:
+    """Checks and types a Procedural Event (PS3.4 Table P.2-2, PS3.3 C.17.3 and A.35.7.3, PS3.16 TID 3001).
+
+    Args:
+        decoded: what passed step 5.
+        strict: the device's profile; else lenient.
+
+    Raises:
+        MissingAttribute: a named attribute is absent and the profile is strict (0120H).
+        InvalidArgument: a named attribute's value is not valid (0115H).
+        DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
+    """
+    dataset: DataSet = decoded.dataset
+    step = Step6(strict=strict)
+    offset = step.common(dataset)
+    given = identifiers(dataset, step)
+    step.end()
+    about_tree: list[Finding] = []
+    root = content_tree(dataset, about_tree, strict=strict)
+    about_log: list[Finding] = []
+    entries, context = type_entries(root, strict=strict, findings=about_log)
+    places = [place for place, child in enumerate(root.children, 1) if child.relationship == CONTAINS]
+    if not places:
+        about_tree.append(Finding("no-entry", "a log without an entry", "", "A.35.7.3", refuse=True))
+    if not dataset.character_set.known and strict:
+        about_tree.append(
+            Finding("character-set-unknown", "unknown or contradicting terms", "(0008,0005)", refuse=True)
+        )
+    if any(f.refuse for f in about_tree) or any(f.refuse for f in about_log):
+        noticed = [f for entry in entries for f in entry.findings if not f.refuse]
+        everything = [*about_tree, *about_log, *step.findings, *noticed]
+        raise DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
+    if about_tree:
+        about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
+    return ProcedureLogRequest(
+        given, offset, dataset.character_set.text, entries, context, [*step.findings, *about_tree, *about_log]
+    )
+
+
+def _refusing_first(finding: Finding) -> bool:
+    return not finding.refuse
+
+
+def _hand_out(findings: list[Finding], entries: dict[str, TypedEntry]) -> list[Finding]:
+    """Gives each entry the findings about it; returns the others."""
+    others = []
+    for finding in findings:
+        entry = entries.get(finding.path.partition(".")[0])
+        if entry is None:
+            others.append(finding)
+        else:
+            entry.findings = [*entry.findings, finding]
+    return others
+
+
+def substance(decoded: Decoded, *, strict: bool) -> SubstanceAdministration:
+    """Checks and types a Substance Administration (PS3.4 Table P.3-2, PS3.3 C.26.4).
+
+    Raises:
+        MissingAttribute: a mandatory attribute, or both of a 1C pair, are absent (0120H).
+        MissingAttributeValue: a Type 1 attribute, or both of a 1C pair, have no value (0121H).
+        InvalidArgument: a value breaks its VR, VM or characters (0115H).
+    """
+    return read_administration(decoded.dataset, strict=strict)

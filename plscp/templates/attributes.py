@@ -1,0 +1,197 @@
+"""Step 6 of contracts section 2: attributes of Tables P.2-2 and P.3-2 are present, valued and valid (PS3.4 5.4.2.1)."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue
+from plscp.findings import Finding
+from plscp.templates.elements import DataSet, Element, Item, Undecoded, tag_text
+from plscp.templates.items import TIMEZONE_OFFSET
+from plscp.templates.request import Identifiers
+from plscp.templates.syntax import is_dt, is_line, is_offset, is_pn, is_ui
+
+PATIENT_ID, STUDY_INSTANCE_UID, STUDY_ID = 0x00100020, 0x0020000D, 0x00200010
+SYNCHRONIZATION_FRAME_OF_REFERENCE_UID, PERFORMED_LOCATION = 0x00200200, 0x00400243
+INSTANCE: Final = (0x00080016, 0x00080018)
+"""SOP Class UID and SOP Instance UID: not to be sent (PS3.4 5.4.2.3)."""
+
+
+class Attribute(NamedTuple):
+    """A text attribute of a table of Annex P.
+
+    Attributes:
+        tag, vr: of the attribute.
+        valid: what one value must look like.
+        identifier: it names a patient, study, admission, place or operator: what does not decode is refused.
+    """
+
+    tag: int
+    vr: str
+    valid: Callable[[str], bool]
+    identifier: bool = True
+
+
+def is_sh(text: str) -> bool:
+    """Whether it is one SH."""
+    return is_line(text, 16)
+
+
+def is_lo(text: str) -> bool:
+    """Whether it is one LO."""
+    return is_line(text, 64)
+
+
+def _is_long(most: int) -> Callable[[str], bool]:
+    def valid(text: str) -> bool:
+        return len(text) <= most and all(c.isprintable() or c in "\r\n\f\t\\" for c in text)
+
+    return valid
+
+
+PROCEDURAL: Final = (
+    Attribute(PATIENT_ID, "LO", is_lo),
+    Attribute(STUDY_INSTANCE_UID, "UI", is_ui),
+    Attribute(STUDY_ID, "SH", is_sh),
+    Attribute(SYNCHRONIZATION_FRAME_OF_REFERENCE_UID, "UI", is_ui),
+    Attribute(PERFORMED_LOCATION, "SH", is_sh),
+)
+"""The named attributes of Table P.2-2, all of Type 2."""
+
+PATIENT_NAME, ISSUER_OF_PATIENT_ID = 0x00100010, 0x00100021
+ADMISSION_ID, ISSUER_OF_ADMISSION_ID = 0x00380010, 0x00380011
+PACKAGE_IDENTIFIER, PRODUCT_NAME, PRODUCT_DESCRIPTION = 0x00440001, 0x00440008, 0x00440009
+ADMINISTRATION_DATETIME, ADMINISTRATION_NOTES, ADMINISTRATION_DEVICE_ID = 0x00440010, 0x00440011, 0x00440012
+
+SUBSTANCE: Final = (
+    Attribute(PATIENT_ID, "LO", is_lo),
+    Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo),
+    Attribute(PATIENT_NAME, "PN", is_pn, identifier=False),
+    Attribute(ADMISSION_ID, "LO", is_lo),
+    Attribute(ISSUER_OF_ADMISSION_ID, "LO", is_lo),
+    Attribute(PACKAGE_IDENTIFIER, "ST", _is_long(1024), identifier=False),
+    Attribute(PRODUCT_NAME, "LO", lambda text: all(map(is_lo, text.split("\\"))), identifier=False),
+    Attribute(PRODUCT_DESCRIPTION, "LT", _is_long(10240), identifier=False),
+    Attribute(ADMINISTRATION_DATETIME, "DT", is_dt),
+    Attribute(ADMINISTRATION_NOTES, "LO", is_lo, identifier=False),
+    Attribute(ADMINISTRATION_DEVICE_ID, "LO", is_lo, identifier=False),
+)
+"""The text attributes of Table P.3-2."""
+
+
+class Step6:
+    """What is wrong with the attributes of one request; the worst decides the status, all of it is told.
+
+    Attributes:
+        findings: what does not refuse.
+    """
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+        self.findings: list[Finding] = []
+        self._absent: list[tuple[int, Finding]] = []
+        self._empty: list[tuple[int, Finding]] = []
+        self._invalid: list[Finding] = []
+
+    def absent(self, *tags: int) -> None:
+        """Mandatory attributes that are not there (0120H)."""
+        for tag in tags:
+            self._absent.append((tag, Finding("attribute-absent", "attribute is absent", tag_text(tag), refuse=True)))
+
+    def empty(self, *tags: int) -> None:
+        """Attributes that must have a value and have none (0121H)."""
+        for tag in tags:
+            self._empty.append((tag, Finding("attribute-empty", "attribute has no value", tag_text(tag), refuse=True)))
+
+    def invalid(self, code: str, reason: str, tag: int) -> None:
+        """A value that breaks VR, VM or characters (0115H)."""
+        self._invalid.append(Finding(code, reason, tag_text(tag), refuse=True))
+
+    def type_2(self, present: bool, tag: int) -> None:
+        """A Type 2 attribute: it may be empty; absent, only a lenient profile lets it pass."""
+        if present:
+            return
+        if self.strict:
+            self.absent(tag)
+        else:
+            self.findings.append(Finding("attribute-absent", "Type 2 attribute is absent", tag_text(tag)))
+
+    def note(self, code: str, reason: str, tag: int) -> None:
+        """What is never refused."""
+        self.findings.append(Finding(code, reason, tag_text(tag)))
+
+    def end(self) -> None:
+        """Refuses the request where it must be.
+
+        Raises:
+            MissingAttribute, MissingAttributeValue, InvalidArgument: in this order.
+        """
+        if not (self._absent or self._empty or self._invalid):
+            return
+        absent, empty = [f for _, f in self._absent], [f for _, f in self._empty]
+        if absent:
+            raise MissingAttribute([tag for tag, _ in self._absent], absent + empty + self._invalid + self.findings)
+        if empty:
+            raise MissingAttributeValue([tag for tag, _ in self._empty], empty + self._invalid + self.findings)
+        raise InvalidArgument(self._invalid + self.findings)
+
+    def text(self, dataset: DataSet, attribute: Attribute) -> str:
+        """A text attribute without padding, empty where it is absent, empty or not valid."""
+        element = dataset.root.elements.get(attribute.tag)
+        if element is None:
+            return ""
+        vr, value = element
+        if vr != attribute.vr or not isinstance(value, str):
+            self.invalid("wrong-vr", f"VR must be {attribute.vr}", attribute.tag)
+            return ""
+        text = str(value).strip(" ")
+        undecodable = isinstance(value, Undecoded) or (
+            attribute.identifier
+            and attribute.vr in {"LO", "SH", "UT"}
+            and bool(text)
+            and not dataset.character_set.known
+        )
+        if undecodable:
+            if attribute.identifier:
+                self.invalid("identifier-undecodable", "does not decode by its character set", attribute.tag)
+                return ""
+            if self.strict:
+                self.invalid("text-undecodable", "does not decode by its character set", attribute.tag)
+            else:
+                self.note("text-undecodable", "does not decode by its character set", attribute.tag)
+            return text
+        if text and not attribute.valid(text):
+            self.invalid("invalid-value", f"not one valid value of {attribute.vr}", attribute.tag)
+        return text
+
+    def common(self, dataset: DataSet) -> str:
+        """What holds for both SOP Classes: the encoding's oddities, the character set, the offset from UTC.
+
+        Returns:
+            Timezone Offset From UTC (0008,0201), or empty.
+        """
+        for note in dataset.notes:
+            (self._invalid if self.strict else self.findings).append(note._replace(refuse=self.strict))
+        if not dataset.character_set.known:
+            self.note("character-set-unknown", "unknown or contradicting terms", 0x00080005)
+        for tag in INSTANCE:
+            if tag in dataset.root.elements:
+                self.note("unexpected-attribute", "not to be sent in Action Information", tag)
+        element = dataset.root.elements.get(TIMEZONE_OFFSET)
+        text = element[1].strip(" ") if element is not None and isinstance(element[1], str) else ""
+        if text and not is_offset(text):
+            self.invalid("invalid-value", "not an offset +HHMM or -HHMM", TIMEZONE_OFFSET)
+        return text
+
+
+def identifiers(dataset: DataSet, step: Step6) -> Identifiers:
+    """The five named attributes of Table P.2-2; what is wrong with them goes to `step`."""
+    elements = dataset.root.elements
+    for attribute in PROCEDURAL:
+        step.type_2(attribute.tag in elements, attribute.tag)
+    patient, study, number, frame, location = (step.text(dataset, attribute) for attribute in PROCEDURAL)
+    return Identifiers(study, patient, "", number, location, frame)
+
+
+def items_of(element: Element | None) -> Sequence[Item]:
+    """The items of a sequence; none where it is absent or no sequence."""
+    return element[1] if element is not None and type(element[1]) is list else ()

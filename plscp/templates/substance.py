@@ -1,0 +1,260 @@
+"""The Substance Administration Log: one administration of a drug, contrast agent or device (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
+
+from hashlib import sha256
+from typing import Final, Literal, NamedTuple
+
+from pydantic import Field
+
+from plscp.findings import Finding
+from plscp.templates import attributes as table
+from plscp.templates.attributes import Step6, items_of
+from plscp.templates.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
+from plscp.templates.codes import group, known
+from plscp.templates.content import Code, ContentItem
+from plscp.templates.elements import DataSet, Element, Item, Undecoded, raw
+from plscp.templates.fragments import amount_members, code_members, encoded, moment, quoted, raw_elements, whole
+from plscp.templates.parameters import PARAMETERS, parameters
+from plscp.templates.report import Report
+from plscp.templates.request import SubstanceAdministration, TypedEntry
+from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw
+from plscp.templates.values import Item as AnyItem
+
+OPERATORS, PERSON_CODE, ROUTE, PARAMETER_SEQUENCE = 0x00081072, 0x00401101, 0x00540302, 0x00440019
+ISSUER_OF_ADMISSION_ID_SEQUENCE, LOCAL_NAMESPACE, UNIVERSAL_ID, UNIVERSAL_ID_TYPE = (
+    0x00380014,
+    0x00400031,
+    0x00400032,
+    0x00400033,
+)
+_PLACED: Final = frozenset(
+    {*(attribute.tag for attribute in table.SUBSTANCE), OPERATORS, ROUTE, PARAMETER_SEQUENCE, 0x00080201}
+)
+_PAIRS: Final = (
+    (table.PATIENT_ID, table.ADMISSION_ID),
+    (table.PACKAGE_IDENTIFIER, table.PRODUCT_NAME),
+)
+"""Either or both of each shall be supplied (Type 1C)."""
+
+
+class SubstanceAdministered(Model):
+    """An administration; the numeric parameters of CID 3410 have the names that they have in a log's drug entries."""
+
+    kind: Literal["substance_administered"] = "substance_administered"
+    template: Literal[""] = ""
+    administered: Moment = Field(description="Substance Administration DateTime (0044,0010).")
+    product_names: list[str] = Field(default=[], description="Product Name (0044,0008): trade or generic names.")
+    package_identifier: str | None = Field(default=None, description="Product Package Identifier (0044,0001).")
+    product_description: str | None = None
+    route: CodeValue | None = Field(default=None, description="As a rule of CID 11 Administration Route.")
+    dose: Amount | None = Field(default=None, description="Undiluted dose administered.")
+    volume: Amount | None = None
+    concentration: Amount | None = None
+    rate: Amount | None = None
+    duration: Amount | None = None
+    volume_discarded: Amount | None = None
+    quantity: Amount | None = None
+    mass: Amount | None = None
+    parameters: list[AnyItem] = Field(default=[], description="Every other parameter, and repeated ones.")
+    operators: list[CodeValue] = Field(description="Who administered, or is legally responsible.")
+    notes: str | None = None
+    device_id: str | None = Field(default=None, description="Substance Administration Device ID: injector, pump.")
+    patient_name: str | None = None
+    admission_id: str | None = None
+    issuer_of_admission_id: str | None = None
+    elements: list[Raw] = Field(default=[], description="Elements without a member of their own, whole.")
+
+
+class _Given(NamedTuple):
+    """The checked values of Table P.3-2."""
+
+    text: dict[int, str]
+    names: list[str]
+    route: Code | None
+    parameters: list[ContentItem]
+    operators: list[Code]
+    issuer_of_admission_id: str
+
+
+def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministration:
+    """Checks Table P.3-2 and types the administration.
+
+    Raises:
+        MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
+    """
+    elements = dataset.root.elements
+    step = Step6(strict=strict)
+    offset = step.common(dataset)
+    text = {attribute.tag: step.text(dataset, attribute) for attribute in table.SUBSTANCE}
+    for pair in _PAIRS:
+        present = [tag for tag in pair if tag in elements]
+        if not present:
+            step.absent(*pair)
+        elif not any(_has_value(dataset.root, tag) for tag in present):
+            step.empty(*present)
+    for tag in (table.PATIENT_NAME, ROUTE):
+        step.type_2(tag in elements, tag)
+    for tag in (table.ADMINISTRATION_DATETIME, OPERATORS):
+        if tag not in elements:
+            step.absent(tag)
+        elif not _has_value(dataset.root, tag):
+            step.empty(tag)
+    for tag in (ROUTE, OPERATORS, PARAMETER_SEQUENCE, ISSUER_OF_ADMISSION_ID_SEQUENCE):
+        if tag in elements and type(elements[tag][1]) is not list:
+            step.invalid("wrong-vr", "VR must be SQ", tag)
+    issuer = _issuer_of_admission(dataset, text[table.ISSUER_OF_ADMISSION_ID], step)
+    operators = [
+        code
+        for item in items_of(elements.get(OPERATORS))
+        if (code := _required_code(item, PERSON_CODE, step, dataset, identifier=True))
+    ]
+    route = _route(dataset, step)
+    step.end()
+    report = Report(step.findings, strict=False, template="C.26.4")
+    given = parameters(items_of(elements.get(PARAMETER_SEQUENCE)), report)
+    if any(isinstance(value, Undecoded) for tag, (_, value) in elements.items() if tag not in _PLACED):
+        step.note("text-undecodable", "text does not decode by its character set", 0x00080005)
+    names = [name.strip(" ") for name in text[table.PRODUCT_NAME].split("\\") if name.strip(" ")]
+    members = _json(dataset, _Given(text, names, route, given, operators, issuer))
+    entry = TypedEntry(
+        0,
+        "substance_administered",
+        "",
+        text[table.ADMINISTRATION_DATETIME],
+        "",
+        sha256(dataset.root.canonical).digest(),
+        _likeness(text, names, given),
+        encoded(f"{{{members}}}"),
+    )
+    return SubstanceAdministration(
+        text[table.PATIENT_ID],
+        text[table.ISSUER_OF_PATIENT_ID],
+        text[table.PATIENT_NAME],
+        text[table.ADMISSION_ID],
+        issuer,
+        [(code.value, code.scheme) for code in operators],
+        offset,
+        dataset.character_set.text,
+        entry,
+        step.findings,
+    )
+
+
+def _has_value(item: Item, tag: int) -> bool:
+    value = item.elements[tag][1]
+    return bool(value.strip(" ")) if isinstance(value, str) else bool(value)
+
+
+def _route(dataset: DataSet, step: Step6) -> Code | None:
+    """Zero or one item; a code outside CID 11 is noted (BCID)."""
+    if not items_of(dataset.root.elements.get(ROUTE)):
+        return None
+    code = _required_code(dataset.root, ROUTE, step, dataset, identifier=False)
+    if code is not None and known(code).key not in group(11):
+        step.note("outside-context-group", "route outside CID 11", ROUTE)
+    return code
+
+
+def _required_code(item: Item, tag: int, step: Step6, dataset: DataSet, *, identifier: bool) -> Code | None:
+    """The code of a sequence with one item whose code value, scheme and meaning are of Type 1."""
+    if tag not in item.elements:
+        step.absent(tag)
+        return None
+    items = items_of(item.elements[tag])
+    if not items:
+        step.empty(tag)
+        return None
+    if len(items) > 1:
+        step.invalid("code-items", "more than one item", tag)
+        return None
+    elements = items[0].elements
+    value = next((one for one in (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE) if one in elements), CODE_VALUE)
+    needed = (value, MEANING) if value == URN_CODE_VALUE else (value, SCHEME, MEANING)
+    missing = [one for one in needed if one not in elements or not _has_value(items[0], one)]
+    for one in missing:
+        (step.empty if one in elements else step.absent)(one)
+    if missing:
+        return None
+    undecoded = not dataset.character_set.known or any(isinstance(elements[one][1], Undecoded) for one in needed[:-1])
+    if identifier and undecoded:
+        step.invalid("identifier-undecodable", "does not decode by its character set", value)
+    elif items[0].faulty:
+        (step.invalid if step.strict else step.note)("text-undecodable", "does not decode by its character set", tag)
+    found: list[Finding] = []
+    code = one_code(item.elements[tag], tag, "", Report(found, strict=step.strict))
+    for finding in found:
+        step.invalid(finding.code, finding.reason, tag)
+    return code
+
+
+def _issuer_of_admission(dataset: DataSet, plain: str, step: Step6) -> str:
+    """Issuer of Admission ID (0038,0011), retired, or the Local Namespace or Universal Entity ID of (0038,0014)."""
+    items = items_of(dataset.root.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
+    if len(items) > 1:
+        step.invalid("issuer-items", "more than one item", ISSUER_OF_ADMISSION_ID_SEQUENCE)
+    if not items:
+        return plain
+    inner = DataSet(items[0], dataset.character_set, (), dataset.sop_class)
+    local, universal = (
+        step.text(inner, table.Attribute(tag, "UT", table.is_lo)) for tag in (LOCAL_NAMESPACE, UNIVERSAL_ID)
+    )
+    sent = local or universal
+    if plain and sent and plain not in {local, universal}:
+        step.note("issuers-differ", "differs from Issuer of Admission ID (0038,0011)", ISSUER_OF_ADMISSION_ID_SEQUENCE)
+    return plain or sent
+
+
+def _json(dataset: DataSet, given: _Given) -> str:
+    """The members of a `SubstanceAdministered`."""
+    text, names, route, items, operators, issuer = given
+    members = [
+        '"kind":"substance_administered","template":""',
+        f'"administered":{moment(text[table.ADMINISTRATION_DATETIME])}',
+    ]
+    if names:
+        members.append(f'"product_names":[{",".join(map(quoted, names))}]')
+    if route is not None:
+        members.append(f'"route":{{{code_members(route)}}}')
+    other = []
+    named: set[str] = set()
+    for item in items:
+        name = PARAMETERS.get(known(item.concept).key) if item.concept else None
+        plain = not (item.other or item.observation_datetime or item.children)
+        if name and name not in named and plain and item.value_type == "NUMERIC" and item.value is not None:
+            named.add(name)
+            members.append(f'"{name}":{{{amount_members(item.value)}}}')  # type: ignore[arg-type]  # NUMERIC
+        else:
+            other.append(whole(item))
+    if other:
+        members.append(f'"parameters":[{",".join(other)}]')
+    members.append(f'"operators":[{",".join(f"{{{code_members(code)}}}" for code in operators)}]')
+    for name, value in (
+        ("package_identifier", text[table.PACKAGE_IDENTIFIER]),
+        ("product_description", text[table.PRODUCT_DESCRIPTION]),
+        ("notes", text[table.ADMINISTRATION_NOTES]),
+        ("device_id", text[table.ADMINISTRATION_DEVICE_ID]),
+        ("patient_name", text[table.PATIENT_NAME]),
+        ("admission_id", text[table.ADMISSION_ID]),
+        ("issuer_of_admission_id", issuer),
+    ):
+        if value:
+            members.append(f'"{name}":{quoted(value)}')
+    rest = [
+        raw(tag, element)
+        for tag, element in sorted(dataset.root.elements.items())
+        if tag not in _PLACED or isinstance(element[1], Undecoded) or (tag == OPERATORS and _more(element))
+    ]
+    if rest:
+        members.append(f'"elements":{raw_elements(rest)}')
+    return ",".join(members)
+
+
+def _more(element: Element) -> bool:
+    """Whether items of Operator Identification Sequence hold more than a code."""
+    return any(item.elements.keys() != {PERSON_CODE} for item in items_of(element))
+
+
+def _likeness(text: dict[int, str], names: list[str], given: list[ContentItem]) -> bytes:
+    """SHA-256 over DateTime as sent, product and what was given of it."""
+    values = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in given]
+    parts = (text[table.ADMINISTRATION_DATETIME], text[table.PACKAGE_IDENTIFIER], names, values)
+    return sha256(repr(parts).encode()).digest()
