@@ -18,8 +18,10 @@ from plscp.config.show import as_toml
 from plscp.config.values import duration, iso_duration
 from plscp.errors import ConfigError
 from plscp.matching.model import Policy
+from plscp.network.settings import NetworkSettings
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import StoreLimits
+from plscp.store.urls import sqlite_path
 from plscp.templates.request import Bounds
 
 CONTRACT = """
@@ -386,6 +388,47 @@ def test_token_file(tmp_path: Path, content: str | None, said: str) -> None:
     (tmp_path / "token").write_text("abc\n")
     assert load(path, {}).token() == "abc"
     assert problems(path, {}) == []
+
+
+def test_network(tmp_path: Path) -> None:
+    """The listener gets its bounds and deadlines; the defaults are its own."""
+    assert load(None, {}).network() == NetworkSettings()
+    text = (
+        "[dicom]\nae_title='A'\nhost='0.0.0.0'\nport=1\nmax_associations=2\nmax_associations_per_address=3\nmax_pdu=128\n"
+        "max_associate_request=4\nmax_presentation_contexts=5\nmax_command_set=6\nmax_data_set=7\nmax_waiting_requests=8\n"
+        "first_pdu_deadline='PT9S'\npdu_deadline='PT10.5S'\nmessage_deadline='PT11S'\n"
+    )
+    path = written(tmp_path, text)
+    expected = NetworkSettings("0.0.0.0", 1, "A", 2, 3, 128, 4, 5, 6, 7, 8, 9.0, 10.5, 11.0)
+    assert load(path, {}).network() == expected
+    assert load(path, {"PLSCP_DICOM__CALLED_AE": "any"}).network().ae_title is None
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of kafka-python's own imports
+def test_relay(tmp_path: Path) -> None:
+    """The relay gets the store, a cursor beside it and Kafka's settings under kafka-python's names; without [kafka] nothing."""
+    assert load(None, {}).relay() is None
+    folder = tmp_path / "a b%25"
+    folder.mkdir()
+    text = (
+        "[kafka]\nbootstrap_servers=['k:1','k:2']\ntopic_prefix='lab'\npartitions=3\nreplication_factor=2\n"
+        "create_topics=false\nsecurity_protocol='SSL'\nssl_cafile='ca.pem'\nssl_password='p'\n"
+    )
+    relay = load(written(folder, text), {}).relay()
+    assert relay is not None
+    assert relay.cursor == folder / "data" / "plscp-relay.db"
+    assert sqlite_path(relay.store_url) == folder / "data" / "plscp.db"
+    assert relay.kafka.bootstrap_servers == ("k:1", "k:2")
+    assert (relay.kafka.topic_prefix, relay.kafka.partitions, relay.kafka.replication_factor) == ("lab", 3, 2)
+    assert relay.kafka.create_topics is False
+    assert relay.kafka.extra == {
+        "security_protocol": "SSL",
+        "ssl_cafile": str(folder / "ca.pem"),
+        "ssl_password": "p",
+        "ssl_check_hostname": True,
+    }
+    with pytest.raises(ConfigError, match="a store in memory cannot be published"):
+        load(None, {"PLSCP_KAFKA__BOOTSTRAP_SERVERS": "k:1", "PLSCP_STORE__URL": "memory://"}).relay()
 
 
 def test_store_options(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import PrivateAttr, SecretStr, ValidationError
 
@@ -13,10 +13,13 @@ from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, Setti
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Locations
+from plscp.network.settings import NetworkSettings
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.port import StoreLimits
 from plscp.templates.request import Bounds
+
+if TYPE_CHECKING:
+    from plscp.publish.settings import RelaySettings
 
 __all__ = ["Settings", "load", "problems", "reference", "starter"]
 
@@ -90,8 +93,56 @@ class Settings(SettingsModel):
         d = self.dicom
         return Bounds(data_set=d.max_data_set, depth=d.max_depth, elements=d.max_elements, value=d.max_value)
 
+    def network(self) -> NetworkSettings:
+        """What the DICOM listener is told."""
+        d = self.dicom
+        return NetworkSettings(
+            host=d.host,
+            port=d.port,
+            ae_title=d.ae_title if d.called_ae == "check" else None,
+            max_associations=d.max_associations,
+            max_associations_per_address=d.max_associations_per_address,
+            max_pdu=d.max_pdu,
+            associate_request=d.max_associate_request,
+            contexts=d.max_presentation_contexts,
+            command_set=d.max_command_set,
+            data_set=d.max_data_set,
+            waiting=d.max_waiting_requests,
+            first_pdu_deadline=d.first_pdu_deadline.total_seconds(),
+            pdu_deadline=d.pdu_deadline.total_seconds(),
+            message_deadline=d.message_deadline.total_seconds(),
+        )
+
+    def relay(self) -> "RelaySettings | None":
+        """What the relay process is told; None without [kafka].
+
+        Raises:
+            ConfigError: a password file cannot be read, or the store is one that no other process can read.
+        """
+        from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
+        from plscp.store.urls import sqlite_path  # noqa: PLC0415
+
+        kafka = self.kafka
+        if kafka is None:
+            return None
+        path = sqlite_path(self.store.url)
+        if path is None:
+            raise ConfigError("kafka: a store in memory cannot be published: store.url must name a file")
+        reached = KafkaSettings(
+            bootstrap_servers=tuple(kafka.bootstrap_servers),
+            topic_prefix=kafka.topic_prefix,
+            client_id=kafka.client_id,
+            create_topics=kafka.create_topics,
+            partitions=kafka.partitions,
+            replication_factor=kafka.replication_factor,
+            extra=self.kafka_options(),
+        )
+        return RelaySettings(store_url=self.store.url, cursor=cursor_beside(path), kafka=reached.checked())
+
     def store_options(self) -> dict[str, Any]:
         """What `plscp.store.open_store` takes beside the URL."""
+        from plscp.store.port import StoreLimits  # noqa: PLC0415  # brings SQLite
+
         s = self.store
         limits = StoreLimits(
             queued_drafts=s.queue_requests,

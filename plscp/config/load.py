@@ -7,6 +7,7 @@ import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
+from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
@@ -79,8 +80,10 @@ def from_folder(tables: dict[str, Any], folder: Path) -> None:
                 table[name] = str(folder / table[name])
     store = tables.get("store")
     url = store.get("url", Store().url) if isinstance(store, dict) else Store().url if store is None else None
-    if isinstance(url, str) and url.startswith("sqlite:///") and url != "sqlite:///":
-        tables["store"] = (store or {}) | {"url": f"sqlite:///{folder / url.removeprefix('sqlite:///')}"}
+    if isinstance(url, str) and folder != Path():
+        rest = url.removeprefix("sqlite:///")
+        if rest != url and rest and not rest.startswith("/"):
+            tables["store"] = (store or {}) | {"url": f"sqlite:///{quote(str(folder))}/{rest}"}
 
 
 def add_environment(tables: dict[str, Any], environ: Mapping[str, str]) -> list[str]:

@@ -88,9 +88,9 @@ def _topic_prefix(value: str) -> str:
 def _store_url(value: str) -> str:
     scheme, separator, rest = value.partition(":")
     fits = (
-        (scheme == "sqlite" and rest.startswith("///") and len(rest) > 3)
+        (scheme == "sqlite" and rest.startswith("///") and len(rest) > 3 and not rest.endswith("/"))
         or (scheme in {"postgresql", "postgres"} and rest.startswith("//"))
-        or value == "memory:"
+        or value == "memory://"
     )
     if not separator or not fits:
         raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path) or postgresql://...")
