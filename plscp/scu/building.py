@@ -93,6 +93,11 @@ def moment(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y%m%d%H%M%S.%f+0000")
 
 
+def apart(last: datetime, count: int) -> list[datetime]:
+    """The times of a request's entries: a millisecond apart, up to the last one's."""
+    return [last - APART * (count - 1 - place) for place in range(count)]
+
+
 def code_item(concept: Concept) -> Dataset:
     """One item of a code sequence (PS3.3 Table 8.8-1)."""
     value, scheme, meaning = concept[:3]
@@ -201,5 +206,5 @@ def stamp(dataset: Dataset, when: datetime) -> None:
         dataset.SubstanceAdministrationDateTime = moment(when)
         return
     entries = [child for child in dataset.ContentSequence if child.RelationshipType == CONTAINS]
-    for place, entry in enumerate(entries):
-        entry.ObservationDateTime = moment(when - APART * (len(entries) - 1 - place))
+    for entry, its in zip(entries, apart(when, len(entries)), strict=True):
+        entry.ObservationDateTime = moment(its)

@@ -122,11 +122,10 @@ def device(  # noqa: PLR0917  # one argument per row of the template
     *,
     deployed: bool = False,
 ) -> ContentItem:
-    """TID 3107: device used; `happened` of CID 3422, `what` of CID 3429, `site` of CID 3630 or 3604, sizes in mm."""
-    group = 3604 if site.endswith("CoronaryArtery") else 3630
+    """TID 3107: device used; `happened` of CID 3422, `what` of CID 3429, `site` of CID 3630, sizes in mm."""
     children = [text(dcm("121145", "Description of Material"), words)]
     children += [number(concept(3423, name), value, "mm") for name, value in sizes]
-    children.append(coded(SITE, concept(group, site)))
+    children.append(coded(SITE, concept(3630, site)))
     if deployed:
         children.append(coded(("363703001", "SCT", "Has Intent"), dcm("121155", "Deployment"), rel=MODIFIER))
     if item_id:

@@ -14,6 +14,7 @@ HEPARIN, LIDOCAINE, NITROGLYCERIN, VERAPAMIL = (
     say.concept(10, name) for name in ("Heparin", "LidocaineContainingProduct", "Nitroglycerin", "Verapamil")
 )
 IOHEXOL: Final = say.concept(12, "Iohexol")
+CORONARY: Final = "CoronaryArtery"
 LAD: Final = "ProximalLeftAnteriorDescendingCoronaryArtery"
 NURSE, CARDIOLOGIST = "Okafor^Ngozi", "Reyes^Ana"
 MAY: Final = ("N1001", "L", NURSE)
@@ -51,14 +52,14 @@ RECORDER: Final[Log] = (
            say.device("DeviceAppliedToPatient", "Sheath", "RadialArtery", SHEATH[1], (("Length", "110"),), 1)]),
     (210, [say.note("TechNote", "Right radial access at first puncture")]),
     (270, [say.consumable("ConsumableTakenFromInventory", CATHETER, "L-2202"),
-           say.device("DeviceAtSiteOfInterest", "GuidingCatheter", "LeftMainCoronaryArtery", CATHETER[1], item_id=1)]),
+           say.device("DeviceAtSiteOfInterest", "GuidingCatheter", CORONARY, CATHETER[1], item_id=1)]),
     (285, [say.action("StartProcedureAction", "CoronaryArteriography", 2)]),
     (460, [say.action("EndProcedureAction", "CoronaryArteriography", 2)]),
     (470, [say.note("PhysicianNote", "Proximal LAD 85 percent stenosis, TIMI 2 flow; PCI ad hoc")]),
     (480, [say.action("StartProcedureAction", "PercutaneousTransluminalBalloonAngioplasty", 3, CARDIOLOGIST)]),
     (510, [say.consumable("ConsumableTakenFromInventory", WIRE, "L-3303"),
-           say.device("DeviceInsertedIntoSheath", "GuideWire", LAD, WIRE[1], (("Length", "1900"),), 3)]),
-    (550, [say.device("DeviceCrossedLesion", "GuideWire", LAD, WIRE[1], item_id=3),
+           say.device("DeviceInsertedIntoSheath", "GuideWire", CORONARY, WIRE[1], (("Length", "1900"),), 3)]),
+    (550, [say.device("DeviceCrossedLesion", "GuideWire", CORONARY, WIRE[1], item_id=3),
            say.intervention("GuidewireCrossingLesionSuccessful", LAD, 1, "GuideWire")]),
     (590, [say.consumable("ConsumableTakenFromInventory", BALLOON, "L-4404")]),
     (610, [_inflated(1, "10", "20")]),
@@ -69,7 +70,7 @@ RECORDER: Final[Log] = (
            say.action("StartProcedureAction", "StentPlacement", 4, CARDIOLOGIST)]),
     (710, [say.consumable("ConsumableTakenFromInventory", STENT, "L-5505")]),
     (760, [say.intervention("DeviceDeployed", LAD, 2, "Stent", ("AngioplastyInflationPressure", "14", "atm")),
-           say.device("DeviceUsed", "Stent", LAD, STENT[1], (("Diameter", "3.0"), ("Length", "18")), 4, deployed=True)]),
+           say.device("DeviceUsed", "Stent", CORONARY, STENT[1], (("Diameter", "3.0"), ("Length", "18")), 4, deployed=True)]),
     (850, [say.action("EndProcedureAction", "StentPlacement", 4)]),
     (870, [say.note("PhysicianNote", "No residual stenosis, TIMI 3 flow")]),
     (960, [say.device("DeviceWithdrawnRemoved", "Sheath", "RadialArtery", SHEATH[1], item_id=1), say.status("HemostasisAchieved")]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from plscp.errors import CommandError
+from plscp.scu.building import apart, moment
 from plscp.scu.pci_case import Request, by_device
 from plscp.scu.sending import Answer, Association
 
@@ -23,6 +24,11 @@ class Played:
     request: Request
     answer: Answer
     sent: datetime
+
+    @property
+    def times(self) -> list[str]:
+        """The DateTime of each entry, as sent."""
+        return [moment(when) for when in apart(self.sent, self.request.count)]
 
     @property
     def as_expected(self) -> bool:

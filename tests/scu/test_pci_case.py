@@ -9,9 +9,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr._concepts_dict import concepts
 from pynetdicom.dsutils import decode, encode
 
+from plscp.errors import DoesNotMatchTemplate
 from plscp.scu.pci_case import DEVICES, DURATION, Request, Subject, by_device, pci_case, registry_file
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.templates.action import procedural, substance
+from plscp.templates.reader import decode as read
+from plscp.templates.request import Bounds
 
+EXPLICIT = "1.2.840.10008.1.2.1"
 WHEN = datetime(2026, 3, 1, 9, 30, 15, 250000, tzinfo=UTC)
 CASE = pci_case()
 PROCEDURAL = [request for request in CASE if request.sop_class == PROCEDURAL_EVENT_LOGGING]
@@ -127,6 +132,24 @@ def test_an_administration_has_table_p_3_2_with_the_time_of_sending(request_: Re
     assert all(name in dataset for name in TABLE_P_3_2)
     assert dataset.get("PatientID") or dataset.get("AdmissionID")
     assert dataset.get("ProductName") or dataset.get("ProductPackageIdentifier")
+
+
+@pytest.mark.parametrize("request_", CASE, ids=lambda request: f"{request.device}-{request.at:g}-{request.expect:04X}")
+def test_strict_validation_finds_nothing_but_what_is_wrong_on_purpose(request_: Request) -> None:
+    """TID 3001 and its templates, C.17.3 and Tables P.2-2 and P.3-2: not even a finding; one request gets C102."""
+    raw = encode(request_.dataset(WHEN), False, True)
+    assert raw is not None
+    decoded = read(raw, EXPLICIT, calling_ae=request_.device, sop_class=request_.sop_class, bounds=Bounds())
+    if request_.expect == 0xC102:
+        with pytest.raises(DoesNotMatchTemplate, match="TID3108 r4 missing 121154"):
+            procedural(decoded, strict=True)
+    elif request_ in SUBSTANCE:
+        typed = substance(decoded, strict=True)
+        assert not [*typed.findings, *typed.entry.findings]
+    else:
+        log = procedural(decoded, strict=True)
+        assert not [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
+        assert "untyped" not in {entry.kind for entry in log.entries}
 
 
 def test_every_code_of_dicom_and_snomed_is_one_that_pydicom_knows() -> None:
