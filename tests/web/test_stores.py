@@ -1,0 +1,105 @@
+"""The HTTP side on the real stores: what the fake of the other tests stands for."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plscp.matching.registry import Registry
+from plscp.service.keeper import RegistryKeeper
+from plscp.store import EventStore, open_store
+from plscp.store.port import Accepted, EntryDraft, Rejected, RequestDraft, Result
+from tests.web.conftest import Ask
+from tests.web.fake import NOW, FakeServer
+
+UID = "1.2.3"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
+    """Each adapter."""
+    opened = open_store("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def real(store: EventStore) -> FakeServer:
+    """A server on a real store."""
+    server = FakeServer()
+    server.store = store  # type: ignore[assignment]  # the port, of which the fake is another adapter
+    server.keeper = RegistryKeeper(store, Registry())
+    return server
+
+
+def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, entries: list[EntryDraft]) -> None:
+    done = threading.Event()
+
+    def result(_: Result) -> None:
+        done.set()
+
+    store.submit(
+        RequestDraft(
+            request_id=request_id,
+            identity=request_id.encode().ljust(32, b"x"),
+            sop_class="1.2.840.10008.1.40",
+            calling_ae="HEMO1",
+            address="127.0.0.1",
+            association="1",
+            message_id=1,
+            transfer_syntax="1.2.840.10008.1.2",
+            arrival=NOW,
+            raw=b"raw",
+            entries=entries,
+            decision=decision,
+            registry_position=1 << 62,
+            done=result,
+        )
+    )
+    assert done.wait(10)
+
+
+def drafted(index: int, occurred: str) -> EntryDraft:
+    data = f'"occurred":{{"time":"{occurred}"}},"entry":{{"kind":"note","n":{index}}}'.encode()
+    digest = bytes([index]) * 32
+    return EntryDraft(index, "org.plscp.procedure-log.entry.v1", occurred, "", digest, digest, data)
+
+
+def test_what_is_stored_is_shown(real: FakeServer, store: EventStore, ask: Ask) -> None:
+    """Registry changes, entries and refusals of a real store come out of the API as they were published."""
+    assert (
+        ask(real, "PUT", f"/api/v1/studies/{UID}", json={"status": "open", "patient": {"id": "P1"}}).status_code == 201
+    )
+    accepted = Accepted(0, "procedure-log", UID, UID, "P1", "", b'"patient":{"id":"P1","issuer":""}')
+    entries = [drafted(0, "2026-01-01T00:00:05.000Z"), drafted(1, "2026-01-01T00:00:02.000Z")]
+    submit(store, "a" * 32, accepted, entries)
+    refusal = b'"status":"C102","comment":"c","findings":[{"code":"missing-row","reason":"r"}]'
+    submit(store, "b" * 32, Rejected(0xC102, "C102 c", refusal, "c", content_refused=True), [])
+
+    head = ask(real, "GET", "/api/v1/status").json()["store"]
+    listed = ask(real, "GET", "/api/v1/events?kind=all").json()
+    assert listed["next"] == head["position"] == len(listed["events"])
+    assert [event["position"] for event in listed["events"]] == list(range(1, head["position"] + 1))
+    assert ask(real, "GET", f"/api/v1/events/{head['position']}").json() == listed["events"][-1]
+    assert ask(real, "GET", f"/api/v1/events/{head['position'] + 1}").status_code == 404
+
+    timeline = ask(real, "GET", f"/api/v1/timeline/{UID}").json()["entries"]
+    assert [event["entry"]["n"] for event in timeline] == [1, 0]
+    assert len(ask(real, "GET", f"/api/v1/events?study={UID}").json()["events"]) == 2
+
+    (waiting,) = ask(real, "GET", "/api/v1/quarantine").json()["items"]
+    assert (waiting["status"], waiting["comment"], waiting["calling_ae"], waiting["times"]) == ("C102", "c", "HEMO1", 1)
+    item = ask(real, "GET", f"/api/v1/quarantine/{waiting['id']}").json()
+    assert item["outcomes"][0]["data"]["findings"] == [{"code": "missing-row", "reason": "r"}]
+    assert item["raw"] == "cmF3"
+    assert listed["events"][-1]["dataref"] == f"/api/v1/quarantine/{waiting['id']}"
+    assert ask(real, "GET", "/readyz").status_code == 200
+    assert ask(real, "GET", "/livez").status_code == 200
+
+
+def test_a_closed_store_is_not_ready(real: FakeServer, store: EventStore, ask: Ask) -> None:
+    """A store that was closed is neither ready nor takes changes: 503, never a defect."""
+    store.close()
+    assert ask(real, "GET", "/readyz").status_code == 503
+    assert ask(real, "PUT", f"/api/v1/studies/{UID}", json={"status": "open"}).status_code == 503
