@@ -2,26 +2,26 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from plscp.matching.registry import Locations, Registry
-from plscp.network.acceptor import Acceptor, NetworkSettings
-from plscp.store.memory import MemoryStore
 from pynetdicom import AE
 
 from plscp.errors import StoreUnavailable
 from plscp.matching import changes
 from plscp.matching.model import Device, Operator, Policy
+from plscp.matching.registry import Locations, Registry
+from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.service.stock import StockHandlers
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.port import Draft, Failed, RegistryRecord, RequestDraft, Result
+from plscp.store.memory import MemoryStore
+from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestDraft, Result, deliver_directly
 from plscp.templates.request import Bounds
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu
 
@@ -62,13 +62,17 @@ class Running:
 
     def __init__(self, way: str) -> None:
         self.way = way
-        self.store = Interrupted()
+        self.deliver: Deliver = deliver_directly
+        self.store = Interrupted.open(deliver=self._deliver)
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LOCATIONS)))
         self.handlers = Handlers(
             self.store, self.keeper, lambda ae: PROFILES.get(ae, Profile(Device(ae), POLICY)), bounds=BOUNDS
         )
         self.port = 0
         self._stop: Callable[[], None] = lambda: None
+
+    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+        self.deliver(batch)
 
     def start(self) -> None:
         """Listen on a free port of the loopback."""
@@ -91,12 +95,19 @@ class Running:
 
         async def listen() -> None:
             # Results are delivered in the loop, as the server does it.
-            self.store.deliver = lambda batch: loop.call_soon_threadsafe(_all, list(batch))
+            def deliver(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+                loop.call_soon_threadsafe(_all, list(batch))
+
+            self.deliver = deliver
             settings = NetworkSettings(host="127.0.0.1", port=0, ae_title="PLSCP", data_set=BOUNDS.data_set)
             acceptor = Acceptor(settings, self.handlers.begin, self.handlers.heard)
             [(_, self.port)] = await acceptor.start()
             ending = asyncio.Event()
-            self._stop = lambda: loop.call_soon_threadsafe(ending.set) and None
+
+            def stop() -> None:
+                loop.call_soon_threadsafe(ending.set)
+
+            self._stop = stop
             ready.set()
             await ending.wait()
             acceptor.close()
