@@ -2,8 +2,8 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
-from typing import Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -33,6 +33,12 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+DONE = ("event", "action", "type")
+WITH = ("product_names", "drug", "device", "material", "procedure", "equipment", "text", "person")
+AMOUNTS = ("dose", "mass", "volume", "rate", "inflation_pressure", "diameter", "length", "number_of_frames")
+"""Fields that say most of a typed entry: what was done, with what, how much."""
+
+
 def answer_line(one: Played) -> Text:
     """Time in the case, device, status, and what happened; for anything but Success its name and Error Comment."""
     answer = one.answer
@@ -50,7 +56,27 @@ def event_line(one: Received) -> Text:
     sender = one.value.get("sender") or {}
     text.append(f"{sender.get('ae_title', ''):<7} ", style="not dim")
     style = "not dim" if "entry" in one.value else "not dim red"
-    return text.append(output.clean(what(one.value)), style=style)
+    entry = one.value.get("entry")
+    return text.append(output.clean(said(entry) if isinstance(entry, Mapping) else what(one.value)), style=style)
+
+
+def said(entry: Mapping[str, Any]) -> str:
+    """A typed entry in a few words; by its kind where no field says what was done."""
+    kind = str(entry.get("kind", "")).replace("_", " ").capitalize()
+    done = [_word(entry[name]) for name in DONE if name in entry]
+    more = [_word(entry[name]) for name in (*WITH, *AMOUNTS, "site") if name in entry]
+    return ", ".join([*(done or [kind]), *[word for word in more if word][:3]])
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if not isinstance(value, Mapping):
+        return str(value)
+    unit = value.get("unit")
+    if isinstance(unit, Mapping):
+        return f"{value.get('text', '')} {'' if unit.get('value') == '1' else str(unit.get('value', '')).strip('[]{}')}".strip()
+    return str(value.get("meaning") or value.get("text") or "")
 
 
 def clock(seconds: float) -> str:

@@ -17,7 +17,7 @@ from plscp.scu import entries as say
 from plscp.scu import pci_story as story
 from plscp.scu.building import Administration, Given, procedural, substance
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.content import ContentItem
+from plscp.templates.content import Code, ContentItem, Numeric
 
 HEMO, XRAY, INJECTOR, TABLET = "HEMO1", "XRAY1", "INJECT1", "TABLET1"
 DEVICES: Final = {
@@ -91,14 +91,20 @@ class Request:
 
 
 def _label(entry: ContentItem) -> str:
-    value = entry.value
-    concept = entry.concept.meaning if entry.concept else entry.value_type
+    value, concept = entry.value, entry.concept.meaning if entry.concept else entry.value_type
     if isinstance(value, str):
         return f"{concept}: {value}"
-    meaning = getattr(value, "meaning", "")
+    meaning = value.meaning if isinstance(value, Code) else ""
+    named = f"{concept}: {meaning}" if meaning else concept
     if concept in {"Patient Status or Event", "Intervention Action"}:
-        return str(meaning)
-    return f"{concept}: {meaning}" if meaning else concept
+        named = meaning
+    amounts = [child.value for child in entry.children if isinstance(child.value, Numeric)]
+    return f"{named} {_amount(amounts[0])}".rstrip() if amounts else named
+
+
+def _amount(value: Numeric) -> str:
+    units = value.units.value.strip("[]{}") if value.units is not None and value.units.value != "1" else ""
+    return f"{value.text} {units}" if units else ""
 
 
 def pci_case(subject: Subject | None = None) -> list[Request]:
