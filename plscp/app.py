@@ -137,7 +137,8 @@ class Server:
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
             stopped = self._loop.create_task(stop.wait())
-            await asyncio.wait({stopped, self._fatal}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {stopped, self._fatal}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
             return await self._end()
         finally:
@@ -218,7 +219,7 @@ async def serve(settings: Settings) -> int:
 def run(settings: Settings) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
     with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415  # an extra
+        import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
 
         return int(uvloop.run(serve(settings)))
     return asyncio.run(serve(settings))
