@@ -1,0 +1,25 @@
+"""The event store: append-only, numbered without gaps, chained, and synced to disk before anyone hears of it."""
+
+from typing import Any
+
+from plscp.store.memory import MemoryStore
+from plscp.store.port import EventStore
+from plscp.store.sqlite import SqliteStore
+from plscp.store.urls import sqlite_path
+
+__all__ = ["EventStore", "MemoryStore", "SqliteStore", "open_store"]
+
+
+def open_store(url: str, **options: Any) -> EventStore:
+    """Open the store that a URL names for writing.
+
+    Args:
+        url: ``sqlite:///relative``, ``sqlite:////absolute`` or ``memory://``.
+        options: as `SqliteStore.open` takes them.
+
+    Raises:
+        ConfigError: the URL names no store.
+        StoreNotOpened: it cannot be opened for writing.
+    """
+    path = sqlite_path(url)
+    return MemoryStore.open(**options) if path is None else SqliteStore.open(path, **options)

@@ -160,7 +160,8 @@ class Stored(NamedTuple):
     Attributes:
         outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already);
             ``refused`` (in quarantine); ``changed`` (registry).
-        request_id: of the request under which it stands: for a retry the stored one.
+        request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
+            stored request's, else the draft's own.
         status, comment: the answer to send. For ``known``: 0000.
         study_instance_uid, patient_id, issuer: for the Action Reply; as stored, not yet followed through merges.
         position: of the last event appended, or of the stored request; 0 where nothing has one.
@@ -215,6 +216,32 @@ class StoredEvent(NamedTuple):
     recorded: str
     payload: bytes
     change: str | None
+
+
+class StoreLimits(NamedTuple):
+    """Bounds of a store; every adapter takes them.
+
+    Attributes:
+        queued_drafts, queued_bytes: what may wait for the writer; beyond it a draft fails with StoreBusy.
+        batch_drafts, batch_bytes: what one transaction takes at most.
+        quarantine_bytes_per_device: raw bytes kept in quarantine for one calling AE title; the oldest go first.
+        disk_reserve: bytes of free disk that the quarantine never takes.
+        idle_seconds: how long known deliveries may wait for a commit of someone else.
+        probe_seconds: how often a store that refused (full, unavailable) is tried again.
+        checkpoint_pages: pages in the write-ahead log at which it is copied back.
+        stall_seconds: a writer that has been busy for longer does not count as alive.
+    """
+
+    queued_drafts: int = 10_000
+    queued_bytes: int = 64 << 20
+    batch_drafts: int = 256
+    batch_bytes: int = 4 << 20
+    quarantine_bytes_per_device: int = 64 << 20
+    disk_reserve: int = 256 << 20
+    idle_seconds: float = 1.0
+    probe_seconds: float = 1.0
+    checkpoint_pages: int = 1000
+    stall_seconds: float = 60.0
 
 
 class QuarantineItem(NamedTuple):
@@ -280,12 +307,24 @@ class EventStore(Protocol):
         """(calling AE title, arrival, latest occurred) in microseconds of accepted requests since then: clock differences."""
         ...
 
+    def event(self, position: int) -> StoredEvent | None:
+        """The event at a position, or None."""
+        ...
+
+    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+        """One study's entries by when they occurred, then by position."""
+        ...
+
     def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
         """Quarantine items, newest first."""
         ...
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by its id or a unique prefix of its identity in hex."""
+        ...
+
+    def first_broken_position(self) -> int | None:
+        """Walk the whole chain of digests; the first position that does not fit (head + 1: the head row), or None."""
         ...
 
     def probe(self) -> None:
@@ -310,6 +349,12 @@ Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]
 
 
 def deliver_directly(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-    """Call each `done` on the writer's thread."""
+    """Call each `done` on the writer's thread; one that raises does not keep the others from theirs."""
+    failures = []
     for done, result in batch:
-        done(result)
+        try:
+            done(result)
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]

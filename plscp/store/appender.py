@@ -1,0 +1,91 @@
+"""Numbers events without gaps and chains them; collects the rows of one transaction."""
+
+from plscp.store.chain import NO_RAW, link, sha256
+from plscp.store.port import Accepted, Rejected, RequestDraft
+from plscp.store.rows import EventRow, Head, RequestRow
+
+
+def raw_length(draft: RequestDraft) -> int:
+    """Bytes of the whole request, also where `raw` was cut."""
+    return draft.raw_length if draft.raw_length >= 0 else len(draft.raw)
+
+
+def raw_digest(draft: RequestDraft) -> bytes:
+    """SHA-256 of the whole request, also where `raw` was cut."""
+    return draft.raw_digest or sha256(draft.raw).digest()
+
+
+class Appender:
+    """The head as it moves.
+
+    Attributes:
+        requests, events: rows to add, in order.
+        topics: topic -> (first, last position added).
+        recorded: the time that all events of this transaction carry.
+    """
+
+    def __init__(self, head: Head, recorded: str) -> None:
+        self.position, self.digest, self.registry_position, self.request_count = head
+        self.recorded = recorded
+        self.requests: list[RequestRow] = []
+        self.events: list[EventRow] = []
+        self.topics: dict[str, tuple[int, int]] = {}
+
+    @property
+    def head(self) -> Head:
+        """The head after what was appended."""
+        return Head(self.position, self.digest, self.registry_position, self.request_count)
+
+    def request_row(
+        self, draft: RequestDraft, answer: Accepted | Rejected, positions: tuple[int, int], latest: str = ""
+    ) -> RequestRow:
+        """Number and collect the next request.
+
+        Args:
+            positions: of its first and last event; 0, 0 where it adds none.
+            latest: when its latest entry occurred, ISO 8601 UTC.
+        """
+        accepted = answer if isinstance(answer, Accepted) else None
+        self.request_count += 1
+        row = RequestRow(
+            self.request_count,
+            draft.request_id,
+            draft.identity,
+            draft.sop_class,
+            draft.calling_ae,
+            draft.address,
+            draft.association,
+            draft.message_id,
+            draft.transfer_syntax,
+            draft.arrival,
+            answer.status,
+            answer.comment,
+            accepted.study_instance_uid if accepted else "",
+            accepted.patient_id if accepted else "",
+            accepted.issuer if accepted else "",
+            min(draft.registry_position, self.registry_position),
+            len(draft.entries),
+            *positions,
+            latest,
+            raw_length(draft),
+            raw_digest(draft),
+            accepted.context if accepted else b"",
+            draft.raw if accepted else None,
+        )
+        self.requests.append(row)
+        return row
+
+    def append(self, event: EventRow, request: RequestRow | None, about: str) -> None:
+        """Chain and collect the next event; its position must be the next one.
+
+        Args:
+            request: whose event it is, or None for registry changes.
+            about: `about_request` of that request, or empty.
+        """
+        assert event.position == self.position + 1
+        context, digest = (request.context, request.raw_digest) if request else (b"", NO_RAW)
+        self.digest = link(self.digest, event, about, context, digest)
+        self.events.append(EventRow(*event[:-1], self.digest))
+        self.position = event.position
+        if event.topic is not None:
+            self.topics[event.topic] = (self.topics.get(event.topic, (event.position,))[0], event.position)

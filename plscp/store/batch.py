@@ -1,0 +1,347 @@
+"""The rules of one append transaction: what becomes of each draft, which position it gets, and what is to be written.
+
+Pure: an adapter looks up what is `Known`, hands the drafts over one by one and writes what the batch has collected. The order
+of the questions is that of contracts section 1 and steps 5a to 10 of section 2.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+
+from plscp.errors import StoreFull
+from plscp.store.appender import Appender, raw_digest, raw_length
+from plscp.store.chain import about_request, iso
+from plscp.store.known import EntryKeys, Known, StoredUnder
+from plscp.store.port import (
+    Accepted,
+    Delivered,
+    Draft,
+    EntryDraft,
+    Failed,
+    RegistryDraft,
+    Rejected,
+    RequestDraft,
+    Result,
+    Stale,
+    Stored,
+)
+from plscp.store.rows import CHANGE, Answered, EventRow, Head, Item, Outcome, Retry, Seen
+
+REFUSED_TYPE = "org.plscp.request.refused.v1"
+Planned = tuple[EntryDraft, bytes]
+"""An entry to add, and the writer's own finding or nothing."""
+
+_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def _seen_before(first: int, own: int) -> bytes:
+    return (
+        b'{"code":"observation-seen-before","reason":"Observation UID was sent before with different content",'
+        b'"positions":[%d,%d]}' % (first, own)
+    )
+
+
+def _probable_repeat(other: int) -> bytes:
+    return (
+        b'{"code":"probable-repeat","reason":"equal to an earlier entry of this device in DateTime, concept and value",'
+        b'"positions":[%d]}' % other
+    )
+
+
+class Batch(Appender):
+    """One transaction's worth of decisions.
+
+    Attributes:
+        retries, delivered: rows to add.
+        answered, seen, items, studies: rows to add or replace, by their keys; studies: last arrival in microseconds.
+    """
+
+    def __init__(self, head: Head, known: Known, now: int) -> None:
+        super().__init__(head, iso(now))
+        self._known = known
+        self.retries: list[Retry] = []
+        self.delivered: dict[str, None] = {}
+        self.seen: dict[bytes, Seen] = {}
+        self.answered: dict[bytes, Answered] = {}
+        self.items: dict[bytes, Item] = {}
+        self.studies: dict[str, int] = {}
+        self._first = head.position + 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (self.requests or self.events or self.retries or self.delivered or self.items)
+
+    def take(self, draft: Draft, keys: Sequence[EntryKeys]) -> Result | None:
+        """Decide on one draft; `keys` are its entries'. None for what has no result."""
+        if isinstance(draft, RequestDraft):
+            return self._request(draft, keys)
+        if isinstance(draft, RegistryDraft):
+            return self._registry(draft)
+        assert isinstance(draft, Delivered)
+        self.delivered.update(dict.fromkeys(draft.request_ids))
+        return None
+
+    def _request(self, draft: RequestDraft, keys: Sequence[EntryKeys]) -> Result:
+        before = self.answered.get(draft.identity) or self._known.answered.get(draft.identity)
+        if before is not None and not (before.delivered or before.request_id in self.delivered):
+            return self._retry(draft, before)
+        decision = draft.decision
+        if isinstance(decision, Rejected) and decision.content_refused:
+            return self._refuse(draft, decision)
+        plan, fresh, known = self._plan(draft, keys)
+        if known and not plan:
+            return self._all_known(draft, known[0])
+        if draft.registry_position < self.registry_position:
+            return Stale(self.registry_position)
+        if isinstance(decision, Rejected):
+            return self._refuse(draft, decision)
+        return self._accept(draft, decision, plan, fresh, before)
+
+    # --- contracts section 1 ---
+
+    def _retry(self, draft: RequestDraft, before: Answered) -> Stored:
+        self.retries.append(
+            Retry(
+                before.n,
+                draft.arrival,
+                draft.calling_ae,
+                draft.address,
+                draft.association,
+                draft.message_id,
+                draft.transfer_syntax,
+            )
+        )
+        return Stored(
+            "retry",
+            before.request_id,
+            before.status,
+            before.comment,
+            before.study_instance_uid,
+            before.patient_id,
+            before.issuer,
+            before.position,
+            0,
+        )
+
+    def _plan(
+        self, draft: RequestDraft, keys: Sequence[EntryKeys]
+    ) -> tuple[list[Planned], dict[bytes, Seen], list[int]]:
+        """Which entries to add with which finding, what will then have been seen, and positions of the known ones."""
+        plan: list[Planned] = []
+        fresh: dict[bytes, Seen] = {}
+        known: list[int] = []
+        own: dict[bytes, int] = {}
+        mark = draft.identity[:16]
+        for entry, key in zip(draft.entries, keys, strict=True):
+            position = self.position + 1 + len(plan)
+            finding = b""
+            like = self._seen(key.likeness)
+            if key.exact:
+                exact = fresh.get(key.exact) or self._seen(key.exact)
+                if exact is not None:
+                    known.append(exact.position)
+                    continue
+                same_uid = fresh.get(key.observation) or self._seen(key.observation)
+                if same_uid is not None:
+                    finding = _seen_before(same_uid.position, position)
+                else:
+                    fresh[key.observation] = Seen(position)
+                fresh[key.exact] = Seen(position)
+            else:
+                stored = 0 if like is None else like.position if like.mark != mark else like.other
+                other = stored or own.get(key.likeness, 0)
+                if other:
+                    finding = _probable_repeat(other)
+            own.setdefault(key.likeness, position)
+            if like is None:
+                fresh.setdefault(key.likeness, Seen(position, mark))
+            elif not like.other and like.mark != mark:
+                fresh.setdefault(key.likeness, like._replace(other=position))
+            plan.append((entry, finding))
+        return plan, fresh, known
+
+    def _seen(self, key: bytes) -> Seen | None:
+        return self.seen.get(key) or self._known.seen.get(key)
+
+    def _all_known(self, draft: RequestDraft, position: int) -> Stored:
+        under = self._under(position)
+        item = self._item(draft.identity)
+        if item is not None and item.closed_position is None:
+            self._close(item, position)
+        # Not the other request's id: an answer to this one proves nothing about the answer to that one.
+        return Stored(
+            "known", draft.request_id, 0x0000, "", under.study_instance_uid, under.patient_id, under.issuer, position, 0
+        )
+
+    def _under(self, position: int) -> StoredUnder:
+        if position < self._first:
+            return self._known.stored_under(position)
+        row = next(r for r in self.requests if r.first_position <= position <= r.last_position)
+        return StoredUnder(row.study_instance_uid, row.patient_id, row.issuer)
+
+    # --- appending ---
+
+    def _accept(
+        self,
+        draft: RequestDraft,
+        decision: Accepted,
+        plan: list[Planned],
+        fresh: dict[bytes, Seen],
+        before: Answered | None,
+    ) -> Stored:
+        positions = (self.position + 1, self.position + len(plan)) if plan else (0, 0)
+        row = self.request_row(draft, decision, positions, max((entry.occurred for entry in draft.entries), default=""))
+        about = about_request(row)
+        subject = decision.study_instance_uid or decision.key
+        stem = draft.request_id
+        shared = f'"request_id":"{stem}","entry_index":%d,"entry_count":{len(draft.entries)},"position":%d,'
+        shared += f'"recorded":"{self.recorded}","same_content_as":%s,"findings":['
+        for entry, finding in plan:
+            event_id = f"{stem}-{entry.index}"
+            same = f'"{before.first_id}-{entry.index}"' if before else "null"
+            lead = f'{{"event_id":"{event_id}",' + shared % (entry.index, self.position + 1, same)
+            findings = entry.findings + b"," + finding if entry.findings and finding else entry.findings or finding
+            event = EventRow(
+                self.position + 1,
+                "entry",
+                row.n,
+                event_id,
+                decision.topic,
+                decision.key,
+                entry.type,
+                subject,
+                entry.occurred,
+                self.recorded,
+                0,
+                lead.encode() + findings + b"]",
+                entry.data,
+            )
+            self.append(event, row, about)
+        self.seen.update(fresh)
+        self.answered[draft.identity] = Answered(
+            stem,
+            decision.status,
+            decision.comment,
+            decision.study_instance_uid,
+            decision.patient_id,
+            decision.issuer,
+            row.last_position,
+            row.n,
+            before.first_id if before else stem,
+            before.first_n if before else row.n,
+            delivered=0,
+        )
+        if plan and (study := decision.study_instance_uid):
+            self.studies[study] = max(self.studies.get(study, 0), draft.arrival)
+        item = self._item(draft.identity)
+        if item is not None and item.closed_position is None:
+            self._close(item, row.last_position)
+        return Stored(
+            "added",
+            stem,
+            decision.status,
+            decision.comment,
+            decision.study_instance_uid,
+            decision.patient_id,
+            decision.issuer,
+            row.last_position,
+            len(plan),
+        )
+
+    def _registry(self, draft: RegistryDraft) -> Result:
+        if draft.registry_position < self.registry_position:
+            return Stale(self.registry_position)
+        change_id = secrets.token_hex(16)
+        occurred = iso(draft.time)
+        for index, record in enumerate(draft.records):
+            event_id = f"{change_id}-{index}"
+            lead = _json({"event_id": event_id, "position": self.position + 1, "recorded": self.recorded})
+            event = EventRow(
+                self.position + 1,
+                "registry",
+                None,
+                event_id,
+                record.topic,
+                record.key,
+                record.type,
+                record.subject,
+                occurred,
+                self.recorded,
+                draft.time,
+                f'{lead[:-1]},"source":{_json(draft.source)}'.encode(),
+                CHANGE + _json(record.change).encode(),
+            )
+            self.append(event, None, "")
+            self.registry_position = self.position
+        return Stored("changed", change_id, 0x0000, "", "", "", "", self.registry_position, 0)
+
+    # --- quarantine ---
+
+    def _item(self, identity: bytes) -> Item | None:
+        return self.items.get(identity) or self._known.items.get(identity)
+
+    def _close(self, item: Item, position: int) -> None:
+        item.closed_position = position
+        self.items[item.identity] = item
+
+    def _refuse(self, draft: RequestDraft, decision: Rejected) -> Result:
+        if not self._known.room_for_refusals():
+            return Failed(StoreFull("the disk is down to its reserve: nothing more is kept in quarantine"))
+        item = self._item(draft.identity)
+        if item is None:
+            item = Item(
+                draft.identity,
+                draft.calling_ae,
+                draft.address,
+                draft.sop_class,
+                draft.transfer_syntax,
+                draft.arrival,
+                draft.arrival,
+                0,
+                raw_length(draft),
+                raw_digest(draft),
+            )
+        self.items[draft.identity] = item
+        item.times += 1
+        item.last_time = draft.arrival
+        item.closed_position = None
+        if not item.has_raw:
+            item.has_raw, item.raw = True, draft.raw
+            item.transfer_syntax = draft.transfer_syntax
+        outcome = item.outcomes.get(decision.outcome)
+        if outcome is None:
+            position = self._publish_refusal(draft, decision, item)
+            item.outcomes[decision.outcome] = outcome = Outcome(
+                decision.outcome, decision.status, decision.comment, position, draft.arrival, draft.arrival, 0
+            )
+        outcome.times += 1
+        outcome.last_time = draft.arrival
+        return Stored("refused", draft.request_id, decision.status, decision.comment, "", "", "", outcome.position, 0)
+
+    def _publish_refusal(self, draft: RequestDraft, decision: Rejected, item: Item) -> int:
+        position = self.position + 1
+        row = self.request_row(draft, decision, (position, position))
+        item_id = item.identity.hex()[:16]
+        event_id = f"{draft.request_id}-r"
+        lead = (
+            f'{{"event_id":"{event_id}","request_id":"{draft.request_id}","position":{position},'
+            f'"recorded":"{self.recorded}","dataref":"/api/v1/quarantine/{item_id}"'
+        )
+        event = EventRow(
+            position,
+            "refusal",
+            row.n,
+            event_id,
+            "quarantine",
+            draft.calling_ae,
+            REFUSED_TYPE,
+            item_id,
+            iso(draft.arrival),
+            self.recorded,
+            draft.arrival,
+            lead.encode(),
+            decision.data,
+        )
+        self.append(event, row, about_request(row))
+        return position

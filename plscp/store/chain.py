@@ -1,0 +1,87 @@
+"""The chain of digests: each event's digest covers its own content and the digest of the event before it.
+
+``digest = SHA-256(previous digest, canonical envelope, SHA-256(payload), SHA-256(raw))`` (raw: the request's bytes as
+received; of a registry change: none). The envelope is UTF-8 text: fields that cannot hold a line feed, one per line, then
+free text with its length before it, so that no two events have the same envelope.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from plscp.store.rows import EventRow, Head, RequestRow, payload
+
+sha256 = hashlib.sha256
+NO_RAW = sha256(b"").digest()
+
+
+def iso(microseconds: int) -> str:
+    """ISO 8601 UTC with milliseconds and Z, from microseconds since the epoch."""
+    return datetime.fromtimestamp(microseconds // 1000 / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def microseconds(text: str) -> int:
+    """Microseconds since the epoch, from ISO 8601."""
+    return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
+
+
+def about_request(r: RequestRow) -> str:
+    """The part of the envelope that the events of one request share."""
+    return (
+        f"\n{r.request_id}\n{r.identity.hex()}\n{r.sop_class}\n{r.transfer_syntax}\n{r.message_id}\n{r.arrival}\n{r.status}\n"
+        f"{r.registry_position}\n{r.entry_count}\n{r.raw_length}\n{r.study_instance_uid}\n{len(r.calling_ae)}:{r.calling_ae}"
+        f"{len(r.address)}:{r.address}{len(r.association)}:{r.association}{len(r.comment)}:{r.comment}"
+        f"{len(r.patient_id)}:{r.patient_id}{len(r.issuer)}:{r.issuer}"
+    )
+
+
+def link(previous: bytes, event: EventRow, about: str, context: bytes, raw_digest: bytes) -> bytes:
+    """The digest of one event (32 bytes); `about` is `about_request` of its request, or empty."""
+    e = event
+    envelope = (
+        f"{e.position}\n{e.kind}\n{e.event_id}\n{e.topic or ''}\n{e.type}\n{e.occurred}\n{e.recorded}\n{e.time}\n"
+        f"{len(e.key)}:{e.key}{len(e.subject)}:{e.subject}{about}"
+    )
+    value = sha256(payload(e.lead, context, e.data)).digest()
+    return sha256(previous + envelope.encode() + value + raw_digest).digest()
+
+
+class Verifier:
+    """Follows a chain from its beginning; `broken` is the first position that does not fit."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.digest = bytes(32)
+        self.registry_position = 0
+        self.broken: int | None = None
+
+    def feed(self, events: Iterable[tuple[EventRow, RequestRow | None]]) -> bool:
+        """Take the next events in order of position, each with its request; False once something is broken."""
+        for event, request in events:
+            if self.broken is not None:
+                break
+            expected = self.position + 1
+            if not self._fits(event, request):
+                self.broken = expected
+                break
+            self.position, self.digest = expected, event.digest
+            if event.kind == "registry":
+                self.registry_position = expected
+        return self.broken is None
+
+    def _fits(self, event: EventRow, request: RequestRow | None) -> bool:
+        if event.position != self.position + 1 or (request is None) != (event.kind == "registry"):
+            return False
+        raw_digest, about, context = NO_RAW, "", b""
+        if request is not None:
+            raw_digest, about, context = request.raw_digest, about_request(request), request.context
+            whole = request.raw is not None and len(request.raw) == request.raw_length
+            if whole and sha256(request.raw or b"").digest() != raw_digest:
+                return False
+        return event.digest == link(self.digest, event, about, context, raw_digest)
+
+    def finish(self, head: Head) -> int | None:
+        """The first position that does not fit, or None; a head row that says something else counts as the next position."""
+        if self.broken is None and (self.position, self.digest, self.registry_position) != head[:3]:
+            self.broken = self.position + 1
+        return self.broken

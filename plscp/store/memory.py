@@ -1,0 +1,261 @@
+"""The event store in memory: the same rules, writer and results as on disk, and nothing left when the process ends."""
+
+import copy
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+from plscp.errors import StoreError, StoreUnavailable
+from plscp.store.batch import Batch
+from plscp.store.chain import Verifier, microseconds
+from plscp.store.known import Known, StoredUnder, Wanted
+from plscp.store.port import (
+    Deliver,
+    Draft,
+    Filter,
+    QuarantineItem,
+    Result,
+    StoredEvent,
+    StoreLimits,
+    deliver_directly,
+)
+from plscp.store.rows import CHANGE, EMPTY_HEAD, Answered, EventRow, Item, RequestRow, Retry, Seen, stored_event
+from plscp.store.writer import Writer
+
+
+class MemoryLedger:
+    """Dictionaries in place of tables; `lock` guards them against readers."""
+
+    def __init__(self, quarantine_bytes: int) -> None:
+        self.lock = threading.Lock()
+        self.head = EMPTY_HEAD
+        self.requests: list[RequestRow] = []
+        self.events: list[EventRow] = []
+        self.retries: list[Retry] = []
+        self.delivered: set[str] = set()
+        self.answered: dict[bytes, Answered] = {}
+        self.seen: dict[bytes, Seen] = {}
+        self.items: dict[bytes, Item] = {}
+        self.raw: dict[bytes, bytes] = {}
+        self.activity: dict[str, int] = {}
+        self._quarantine_bytes = quarantine_bytes
+
+    def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
+        """All drafts, or nothing where one of them cannot be stored."""
+        wanted = Wanted.by(drafts)
+        answered = {
+            identity: found._replace(delivered=int(found.request_id in self.delivered))
+            for identity in wanted.identities
+            if (found := self.answered.get(identity))
+        }
+        seen = {key: self.seen[key] for key in wanted.entry_keys if key in self.seen}
+        items = {key: copy.deepcopy(self.items[key]) for key in wanted.identities if key in self.items}
+        known = Known(answered, seen, items, self._stored_under, lambda: True)
+        batch = Batch(self.head, known, time.time_ns() // 1000)
+        results = [batch.take(draft, keys) for draft, keys in zip(drafts, wanted.keys, strict=True)]
+        with self.lock:
+            self._save(batch)
+        return results
+
+    def _stored_under(self, position: int) -> StoredUnder:
+        row = self.request_of(self.events[position - 1])
+        assert row is not None
+        return StoredUnder(row.study_instance_uid, row.patient_id, row.issuer)
+
+    def request_of(self, event: EventRow) -> RequestRow | None:
+        """The request that an event belongs to."""
+        return None if event.request is None else self.requests[event.request - 1]
+
+    def _save(self, batch: Batch) -> None:
+        self.requests += batch.requests
+        self.events += batch.events
+        self.retries += batch.retries
+        self.delivered.update(batch.delivered)
+        self.answered.update(batch.answered)
+        self.seen.update(batch.seen)
+        for study, arrival in batch.studies.items():
+            self.activity[study] = max(arrival, self.activity.get(study, 0))
+        for identity, item in batch.items.items():
+            if item.raw is not None:
+                self.raw[identity], item.raw = bytes(item.raw), None
+            self.items[identity] = item
+            self._keep_under_cap(item.calling_ae)
+        self.head = batch.head
+
+    def _keep_under_cap(self, calling_ae: str) -> None:
+        kept = [item for item in self.items.values() if item.has_raw and item.calling_ae == calling_ae]
+        kept.sort(key=lambda item: (item.closed_position is None, item.last_time))
+        used = sum(len(self.raw[item.identity]) for item in kept)
+        for item in kept:
+            if used <= self._quarantine_bytes:
+                return
+            used -= len(self.raw.pop(item.identity))
+            item.has_raw = False
+
+    def tidy(self) -> None:
+        """Nothing to do."""
+
+    def probe(self) -> None:
+        """Memory always answers."""
+
+    def close(self, *, broken: bool) -> None:
+        """Nothing to let go of."""
+
+
+class MemoryStore:
+    """An `EventStore` for tests and for programs that embed plscp; see `SqliteStore` for the members."""
+
+    def __init__(
+        self,
+        *,
+        deliver: Deliver,
+        on_fatal: Callable[[StoreError], None],
+        after_commit: Callable[[int], None],
+        limits: StoreLimits,
+    ) -> None:
+        self.store_id = str(uuid.uuid4())
+        self._ledger = MemoryLedger(limits.quarantine_bytes_per_device)
+        self._writer = Writer(
+            self._ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits
+        )
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        deliver: Deliver = deliver_directly,
+        on_fatal: Callable[[StoreError], None] = lambda _: None,
+        after_commit: Callable[[int], None] = lambda _: None,
+        limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
+    ) -> Self:
+        """A new, empty store; the arguments are those of `SqliteStore.open`."""
+        return cls(deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits)
+
+    def submit(self, draft: Draft) -> None:
+        """Queue a draft; see `EventStore.submit`."""
+        self._writer.submit(draft)
+
+    def head(self) -> tuple[int, int]:
+        """(position of the last event, position of the last registry change)."""
+        head = self._writer.head
+        return head.position, head.registry_position
+
+    def _stored(self, rows: Sequence[EventRow]) -> list[StoredEvent]:
+        found = []
+        for row in rows:
+            request = self._ledger.request_of(row)
+            found.append(stored_event(row, request.context if request else None))
+        return found
+
+    def read(self, which: Filter) -> list[StoredEvent]:
+        """Events in order of position."""
+        with self._ledger.lock:
+            rows = self._ledger.events[which.after :]
+        if which.kinds:
+            rows = [row for row in rows if row.kind in which.kinds]
+        if study := which.study_instance_uid:
+            rows = [row for row in rows if self._is_of(row, study)]
+        return self._stored(rows[: which.limit] if which.limit >= 0 else rows)
+
+    def _is_of(self, row: EventRow, study: str) -> bool:
+        request = self._ledger.request_of(row)
+        if request is None:
+            return row.topic == "study" and row.key == study
+        return request.study_instance_uid == study
+
+    def event(self, position: int) -> StoredEvent | None:
+        """The event at a position."""
+        found = self.read(Filter(after=position - 1, limit=1)) if position > 0 else []
+        return found[0] if found else None
+
+    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+        """A study's entries by when they occurred."""
+        if not study_instance_uid:
+            return []
+        found = self.read(Filter(study_instance_uid=study_instance_uid, limit=-1, kinds=("entry",)))
+        return sorted(found, key=lambda e: (e.occurred, e.position))
+
+    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Registry changes after a position."""
+        with self._ledger.lock:
+            rows = [row for row in self._ledger.events[after:] if row.kind == "registry"][:limit]
+        return iter([(row.position, row.time, json.loads(row.data[len(CHANGE) :])) for row in rows])
+
+    def activity(self, since: int) -> Iterator[tuple[str, int]]:
+        """Studies with entries since then."""
+        with self._ledger.lock:
+            found = [(study, arrival) for study, arrival in self._ledger.activity.items() if arrival >= since]
+        return iter(sorted(found, key=lambda pair: pair[1]))
+
+    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
+        """Arrival beside latest DateTime of accepted requests since then."""
+        with self._ledger.lock:
+            rows = [row for row in self._ledger.requests if row.latest and row.arrival >= since]
+        return iter([(row.calling_ae, row.arrival, microseconds(row.latest)) for row in rows])
+
+    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+        """Quarantine items, newest first."""
+        with self._ledger.lock:
+            items = [
+                item
+                for item in reversed(self._ledger.items.values())
+                if calling_ae in {"", item.calling_ae} and not (open_only and item.closed_position is not None)
+            ]
+            items.sort(key=lambda item: -item.last_time)
+            return [self._item(item) for item in items[:limit]]
+
+    def quarantine_item(self, item_id: str) -> QuarantineItem | None:
+        """One item by a unique prefix of its identity in hex."""
+        with self._ledger.lock:
+            found = [i for i in self._ledger.items.values() if item_id and i.identity.hex().startswith(item_id.lower())]
+            return self._item(found[0]) if len(found) == 1 else None
+
+    def _item(self, item: Item) -> QuarantineItem:
+        outcomes = []
+        for outcome in sorted(item.outcomes.values(), key=lambda o: o.position):
+            names = ("outcome", "status", "comment", "position", "first_time", "last_time", "times")
+            data = json.loads(b"{" + self._ledger.events[outcome.position - 1].data + b"}")
+            outcomes.append({**{name: getattr(outcome, name) for name in names}, "data": data})
+        return QuarantineItem(
+            item.identity.hex()[:16],
+            item.identity,
+            item.calling_ae,
+            item.address,
+            item.sop_class,
+            item.transfer_syntax,
+            item.first_time,
+            item.last_time,
+            item.times,
+            self._ledger.raw.get(item.identity, b""),
+            item.raw_length,
+            outcomes,
+            item.closed_position,
+        )
+
+    def first_broken_position(self) -> int | None:
+        """Walk the whole chain; the first position that does not fit, or None."""
+        with self._ledger.lock:
+            rows, head = list(self._ledger.events), self._ledger.head
+        verifier = Verifier()
+        verifier.feed((row, self._ledger.request_of(row)) for row in rows)
+        return verifier.finish(head)
+
+    def probe(self) -> None:
+        """Raises StoreError when the store is closed."""
+        if not self._writer.alive():
+            raise StoreUnavailable("the store is closed")
+
+    def alive(self) -> bool:
+        """Whether the writer turns."""
+        return self._writer.alive()
+
+    def disk_free(self) -> int | None:
+        """Memory has no disk."""
+        return None
+
+    def close(self) -> None:
+        """Write what is queued, deliver it, end. Safe to call twice."""
+        self._writer.close()

@@ -1,0 +1,136 @@
+"""What is read from an SQLite store; each function takes a connection and returns plain values."""
+
+import json
+from typing import Any, Final
+
+from plscp.store.chain import Verifier, microseconds
+from plscp.store.port import Filter, QuarantineItem, StoredEvent
+from plscp.store.rows import CHANGE, EMPTY_HEAD, EventRow, Head, RequestRow, stored_event
+
+_EVENT: Final = ", ".join(f"e.{name}" for name in EventRow._fields)
+_REQUEST: Final = ", ".join(f"r.{name}" for name in RequestRow._fields)
+_EVENTS: Final = f"SELECT {_EVENT}, r.context FROM events e LEFT JOIN requests r ON r.n = e.request"  # noqa: S608 -- our names
+_WITH_REQUEST: Final = f"SELECT {_EVENT}, {_REQUEST} FROM events e LEFT JOIN requests r ON r.n = e.request"  # noqa: S608
+_OF_STUDY: Final = """e.position IN (
+    SELECT x.position FROM requests s JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
+    WHERE s.study_instance_uid = ?1 AND s.study_instance_uid <> '' AND s.last_position > ?2
+    UNION SELECT position FROM events WHERE kind = 'registry' AND key = ?1 AND topic = 'study' AND position > ?2)"""
+_LATE_US: Final = 60_000_000
+"""How far arrivals may be out of the order in which requests are numbered: more than the answer deadline."""
+
+
+def _event(row: tuple[Any, ...]) -> StoredEvent:
+    return stored_event(EventRow(*row[:-1]), row[-1])
+
+
+def events(connection: Any, which: Filter) -> list[StoredEvent]:
+    """Events in order of position."""
+    wanted = "e.position > ?2 AND ?1 = ''"
+    if which.study_instance_uid:
+        wanted = _OF_STUDY
+    bindings: list[Any] = [which.study_instance_uid, which.after, which.limit]
+    if which.kinds:
+        wanted += " AND e.kind IN (SELECT value FROM json_each(?4))"
+        bindings.append(json.dumps(list(which.kinds)))
+    rows = connection.execute(f"{_EVENTS} WHERE {wanted} ORDER BY e.position LIMIT ?3", bindings)
+    return [_event(row) for row in rows]
+
+
+def event(connection: Any, position: int) -> StoredEvent | None:
+    """The event at a position."""
+    row = connection.execute(f"{_EVENTS} WHERE e.position = ?", (position,)).fetchone()
+    return _event(row) if row else None
+
+
+def timeline(connection: Any, study_instance_uid: str) -> list[StoredEvent]:
+    """A study's entries by when they occurred."""
+    everything = Filter(study_instance_uid=study_instance_uid, limit=-1, kinds=("entry",))
+    if not study_instance_uid:
+        return []
+    return sorted(events(connection, everything), key=lambda e: (e.occurred, e.position))
+
+
+def changes(connection: Any, after: int, limit: int) -> list[tuple[int, int, dict[str, Any]]]:
+    """Registry changes after a position."""
+    rows = connection.execute(
+        "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?",
+        (after, limit),
+    )
+    return [(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows]
+
+
+def activity(connection: Any, since: int) -> list[tuple[str, int]]:
+    """Studies with entries since then, with their last one's arrival."""
+    rows: list[tuple[str, int]] = connection.execute(
+        "SELECT study_instance_uid, arrival FROM activity WHERE arrival >= ? ORDER BY arrival", (since,)
+    ).fetchall()
+    return rows
+
+
+def clocks(connection: Any, since: int) -> list[tuple[str, int, int]]:
+    """Arrival beside latest DateTime of accepted requests since then, oldest first."""
+    found = []
+    cursor = connection.execute("SELECT calling_ae, arrival, latest FROM requests ORDER BY n DESC")
+    for calling_ae, arrival, latest in cursor:
+        if arrival < since - _LATE_US:
+            break
+        if latest and arrival >= since:
+            found.append((calling_ae, arrival, microseconds(latest)))
+    cursor.close()
+    return found[::-1]
+
+
+_ITEMS: Final = """
+SELECT identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times, coalesce(raw, x''),
+    raw_length, closed_position FROM quarantine
+"""
+_OUTCOMES: Final = """
+SELECT f.outcome, f.status, f.comment, f.position, f.first_time, f.last_time, f.times, e.data
+FROM refusals f JOIN events e USING (position) WHERE f.identity = ? ORDER BY f.position
+"""
+
+
+def _item(connection: Any, row: tuple[Any, ...]) -> QuarantineItem:
+    identity, *about, closed_position = row
+    names = ("outcome", "status", "comment", "position", "first_time", "last_time", "times")
+    outcomes = [
+        {**dict(zip(names, found[:-1], strict=True)), "data": json.loads(b"{" + found[-1] + b"}")}
+        for found in connection.execute(_OUTCOMES, (identity,)).fetchall()
+    ]
+    return QuarantineItem._make((identity.hex()[:16], identity, *about, outcomes, closed_position))
+
+
+def quarantine(connection: Any, calling_ae: str, limit: int, *, open_only: bool) -> list[QuarantineItem]:
+    """Items, newest first."""
+    rows = connection.execute(
+        _ITEMS + " WHERE (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL)"
+        " ORDER BY last_time DESC, n DESC LIMIT ?3",
+        (calling_ae, open_only, limit),
+    ).fetchall()
+    return [_item(connection, row) for row in rows]
+
+
+def quarantine_item(connection: Any, item_id: str) -> QuarantineItem | None:
+    """The only item whose identity begins with these hex digits."""
+    try:
+        lowest, highest = (bytes.fromhex(item_id.ljust(64, end)) for end in "0f")
+    except ValueError:
+        return None
+    rows = connection.execute(_ITEMS + " WHERE identity BETWEEN ? AND ? LIMIT 2", (lowest, highest)).fetchall()
+    return _item(connection, rows[0]) if len(rows) == 1 and item_id else None
+
+
+def first_broken_position(connection: Any, *, page: int = 1000) -> int | None:
+    """Walk the chain up to the head as it is at the beginning, a page at a time."""
+    width = len(EventRow._fields)
+    row = connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchone()
+    head = Head(*row) if row else EMPTY_HEAD
+    verifier = Verifier()
+    while True:
+        rows = connection.execute(
+            f"{_WITH_REQUEST} WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
+            (verifier.position, head.position, page),
+        ).fetchall()
+        pairs = ((EventRow(*r[:width]), RequestRow(*r[width:]) if r[width] is not None else None) for r in rows)
+        if not rows or not verifier.feed(pairs):
+            return verifier.finish(head)

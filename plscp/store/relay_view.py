@@ -1,0 +1,158 @@
+"""What the relay sees of a store: read-only, in order, and never in the writer's way."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, Self
+
+import apsw
+
+from plscp.errors import ConfigError, StoreError, StoreNotOpened, StoreUnavailable
+from plscp.store import schema
+from plscp.store.failures import translate
+from plscp.store.readers import open_read_only
+from plscp.store.urls import sqlite_path
+
+
+class Record(NamedTuple):
+    """One published position.
+
+    Attributes:
+        value: the complete JSON value.
+        occurred: ISO 8601 UTC: CloudEvents time.
+    """
+
+    position: int
+    topic: str
+    key: str
+    type: str
+    event_id: str
+    subject: str
+    occurred: str
+    value: bytes
+
+
+class RecordSource(Protocol):
+    """The port; PostgreSQL can follow. One thread at a time.
+
+    Attributes:
+        store_id: empty as long as there is no store.
+    """
+
+    @property
+    def store_id(self) -> str: ...  # noqa: D102
+
+    def head(self) -> int:
+        """Position of the last event; 0 as long as there is no store."""
+        ...
+
+    def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
+        """The next records after a position, in order; of all topics, or of these."""
+        ...
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Topic -> (lowest, highest position); only topics that have records."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+RECORDS: Final = """
+SELECT e.position, e.topic, e.key, e.type, e.event_id, e.subject, e.occurred, e.lead, r.context, e.data
+FROM events e LEFT JOIN requests r ON r.n = e.request
+WHERE e.position > ? AND e.topic IS NOT NULL {}ORDER BY e.position LIMIT ?
+"""
+
+
+class RelayView:
+    """An SQLite store seen by the relay's process.
+
+    A store that does not exist yet looks like an empty one; it is looked for again at each call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: Any = None
+        self._store_id = ""
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """The view of the store with this URL; the store may be missing.
+
+        Raises:
+            ConfigError: no such kind of store, or one that only its own process can read.
+        """
+        path = sqlite_path(url)
+        if path is None:
+            raise ConfigError("a store in memory cannot be read by the relay: use [store] url = 'sqlite:///...'")
+        return cls(path)
+
+    @property
+    def store_id(self) -> str:
+        """UUID of the store, or empty as long as there is none. Raises StoreError."""
+        with self._reading() as connection:
+            if connection is not None and not self._store_id:
+                self._store_id = connection.execute("SELECT store_id FROM head").get
+        return self._store_id
+
+    def head(self) -> int:
+        """Position of the last event. Raises StoreError."""
+        with self._reading() as connection:
+            return 0 if connection is None else int(connection.execute("SELECT position FROM head").get)
+
+    def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
+        """The next records after a position. Raises StoreError."""
+        only = f"AND e.topic IN ({','.join('?' * len(topics))}) " if topics is not None else ""
+        with self._reading() as connection:
+            if connection is None:
+                return []
+            rows = connection.execute(RECORDS.format(only), (after, *(topics or ()), limit)).fetchall()
+        # Built in place: this runs for every record, and `payload` costs as much as all the rest.
+        return [
+            Record._make((*about, lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"))
+            for *about, lead, context, data in rows
+        ]
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Topic -> (lowest, highest position). Raises StoreError."""
+        with self._reading() as connection:
+            if connection is None:
+                return {}
+            return {topic: (low, high) for topic, low, high in connection.execute("SELECT * FROM topics").fetchall()}
+
+    def close(self) -> None:
+        """Close the connection; safe to call twice."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        try:
+            yield self._connect()
+        except StoreError:
+            raise
+        except (apsw.Error, OSError) as error:
+            self.close()
+            raise (translate(error) or StoreUnavailable(f"the store cannot be read: {error}")) from error
+
+    def _connect(self) -> Any:
+        """The connection, or None as long as there is no store with a layout."""
+        if self._connection is None:
+            if not self._path.exists():
+                return None
+            connection = open_read_only(self._path)
+            try:
+                version = connection.execute("PRAGMA user_version").get
+                if version > schema.VERSION:
+                    raise StoreNotOpened(f"{self._path} has layout {version}: use the newer plscp that wrote it")
+                if version == 0:  # just being made
+                    connection.close()
+                    return None
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection

@@ -1,0 +1,201 @@
+"""What the store keeps, row by row, and what it looks up before it decides; no adapter's types."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from plscp.store.port import StoredEvent
+
+
+class Head(NamedTuple):
+    """The one head row: everything an append builds on.
+
+    Attributes:
+        position: of the last event; 0 in an empty store.
+        digest: of the last event; 32 zero bytes in an empty store.
+        registry_position: position of the last registry change, or 0.
+        requests: number of the last request row.
+    """
+
+    position: int
+    digest: bytes
+    registry_position: int
+    requests: int
+
+
+EMPTY_HEAD = Head(0, bytes(32), 0, 0)
+
+
+class RequestRow(NamedTuple):
+    """One request that has positions: accepted, or the first of its identity with a given refusal.
+
+    Attributes:
+        n: running number, from 1.
+        status: the answer.
+        first_position, last_position: of its events; both 0 when it added none.
+        latest: when its latest entry occurred (ISO 8601 UTC), empty for a refusal.
+        context: JSON members that its entries share.
+        raw: None where it is not kept here: refusals keep it in quarantine, retention deletes it.
+    """
+
+    n: int
+    request_id: str
+    identity: bytes
+    sop_class: str
+    calling_ae: str
+    address: str
+    association: str
+    message_id: int
+    transfer_syntax: str
+    arrival: int
+    status: int
+    comment: str
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    registry_position: int
+    entry_count: int
+    first_position: int
+    last_position: int
+    latest: str
+    raw_length: int
+    raw_digest: bytes
+    context: bytes
+    raw: bytes | None
+
+
+class EventRow(NamedTuple):
+    """One position.
+
+    Attributes:
+        request: number of its request row, or None for registry changes.
+        time: microseconds since the epoch of a registry change or refusal, else 0.
+        lead: the JSON value's first members as the writer made them, opening brace included.
+        data: its last members, as they were handed in.
+        digest: of the chain, up to and including this event.
+    """
+
+    position: int
+    kind: str
+    request: int | None
+    event_id: str
+    topic: str | None
+    key: str
+    type: str
+    subject: str
+    occurred: str
+    recorded: str
+    time: int
+    lead: bytes
+    data: bytes
+    digest: bytes = b""
+
+
+CHANGE = b'"change":'
+
+
+def payload(lead: bytes, context: bytes | None, data: bytes) -> bytes:
+    """The complete JSON value from its stored parts."""
+    parts = [lead]
+    if context:
+        parts.append(context)
+    if data:
+        parts.append(data)
+    return b",".join(parts) + b"}"
+
+
+def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:
+    """An event as the port shows it; `context` is its request's."""
+    return StoredEvent(
+        row.position,
+        row.kind,
+        row.event_id,
+        row.event_id.rpartition("-")[0],
+        row.topic,
+        row.key,
+        row.type,
+        row.subject,
+        row.occurred,
+        row.recorded,
+        payload(row.lead, context, row.data),
+        row.data[len(CHANGE) :].decode() if row.kind == "registry" else None,
+    )
+
+
+class Answered(NamedTuple):
+    """The latest accepted request of an identity, and what a retry of it is told.
+
+    Attributes:
+        first_id: request id of the first accepted request of this identity.
+        delivered: 1 when a Success or Warning answer to it is known to have arrived, else 0.
+    """
+
+    request_id: str
+    status: int
+    comment: str
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    position: int
+    n: int
+    first_id: str
+    first_n: int
+    delivered: int
+
+
+class Seen(NamedTuple):
+    """The first entry with some property.
+
+    Attributes:
+        position: of that entry.
+        mark: for likenesses: the first 16 bytes of its request's identity.
+        other: for likenesses: the first position from a request of another identity, or 0.
+    """
+
+    position: int
+    mark: bytes = b""
+    other: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One way in which an identity was refused."""
+
+    outcome: str
+    status: int
+    comment: str
+    position: int
+    first_time: int
+    last_time: int
+    times: int
+
+
+@dataclass(slots=True)
+class Item:
+    """One quarantined identity. `raw` is what is to be written now, None where it stays as it is (`has_raw`)."""
+
+    identity: bytes
+    calling_ae: str
+    address: str
+    sop_class: str
+    transfer_syntax: str
+    first_time: int
+    last_time: int
+    times: int
+    raw_length: int
+    raw_digest: bytes
+    closed_position: int | None = None
+    has_raw: bool = False
+    raw: bytes | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+class Retry(NamedTuple):
+    """A repeat that was answered with the stored answer: when, and from where."""
+
+    request: int
+    arrival: int
+    calling_ae: str
+    address: str
+    association: str
+    message_id: int
+    transfer_syntax: str

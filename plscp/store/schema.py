@@ -1,0 +1,103 @@
+"""The layout of the SQLite store, its version, and how an older one is brought up to date."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from plscp.errors import StoreNotOpened
+
+APPLICATION_ID: Final = 0x706C7363
+"""``plsc``: what makes an SQLite database one of ours."""
+
+VERSION: Final = 1
+
+LAYOUT: Final = """
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    position INTEGER NOT NULL, digest BLOB NOT NULL, registry_position INTEGER NOT NULL, requests INTEGER NOT NULL,
+    store_id TEXT NOT NULL, probe INTEGER NOT NULL
+);
+CREATE TABLE requests (
+    n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, identity BLOB NOT NULL, sop_class TEXT NOT NULL,
+    calling_ae TEXT NOT NULL, address TEXT NOT NULL, association TEXT NOT NULL, message_id INTEGER NOT NULL,
+    transfer_syntax TEXT NOT NULL, arrival INTEGER NOT NULL, status INTEGER NOT NULL, comment TEXT NOT NULL,
+    study_instance_uid TEXT NOT NULL, patient_id TEXT NOT NULL, issuer TEXT NOT NULL,
+    registry_position INTEGER NOT NULL, entry_count INTEGER NOT NULL, first_position INTEGER NOT NULL,
+    last_position INTEGER NOT NULL, latest TEXT NOT NULL, raw_length INTEGER NOT NULL, raw_digest BLOB NOT NULL,
+    context BLOB NOT NULL, raw BLOB
+);
+CREATE INDEX requests_of_study ON requests (study_instance_uid) WHERE study_instance_uid <> '';
+CREATE TABLE events (
+    position INTEGER PRIMARY KEY, kind TEXT NOT NULL, request INTEGER, event_id TEXT NOT NULL, topic TEXT,
+    key TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL, occurred TEXT NOT NULL, recorded TEXT NOT NULL,
+    time INTEGER NOT NULL, lead BLOB NOT NULL, data BLOB NOT NULL, digest BLOB NOT NULL
+);
+CREATE INDEX registry_changes ON events (position) WHERE kind = 'registry';
+CREATE INDEX registry_changes_by_key ON events (key, position) WHERE kind = 'registry';
+CREATE TABLE topics (topic TEXT PRIMARY KEY, lowest INTEGER NOT NULL, highest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities (identity BLOB PRIMARY KEY, first INTEGER NOT NULL, latest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE seen (
+    key BLOB PRIMARY KEY, position INTEGER NOT NULL, mark BLOB NOT NULL, other INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE delivered (request_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE retries (
+    request INTEGER NOT NULL, arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
+    association TEXT NOT NULL, message_id INTEGER NOT NULL, transfer_syntax TEXT NOT NULL
+);
+CREATE TABLE activity (study_instance_uid TEXT PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE quarantine (
+    n INTEGER PRIMARY KEY, identity BLOB NOT NULL UNIQUE, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
+    sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL,
+    times INTEGER NOT NULL, raw_length INTEGER NOT NULL, raw_digest BLOB NOT NULL, closed_position INTEGER, raw BLOB
+);
+CREATE INDEX quarantine_raw ON quarantine (calling_ae, closed_position IS NULL, last_time) WHERE raw IS NOT NULL;
+CREATE TABLE quarantine_use (calling_ae TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE refusals (
+    identity BLOB NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, comment TEXT NOT NULL,
+    position INTEGER NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL, times INTEGER NOT NULL,
+    PRIMARY KEY (identity, outcome)
+) WITHOUT ROWID;
+"""
+
+Migration = Callable[[Any], None]
+MIGRATIONS: Final[dict[int, Migration]] = {}
+"""From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
+
+
+def create(connection: Any) -> None:
+    """Lay out an empty store with a new store id; in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(LAYOUT)
+    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0)", (bytes(32), str(uuid.uuid4())))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
+    """Create, check or migrate the layout.
+
+    Raises:
+        StoreNotOpened: the database is somebody else's, or of a newer plscp.
+    """
+    application = connection.execute("PRAGMA application_id").get
+    version = connection.execute("PRAGMA user_version").get
+    if application == 0 and version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
+        create(connection)
+        return
+    if application != APPLICATION_ID:
+        raise StoreNotOpened(f"{path} is a database, but not a plscp store")
+    newest = max([VERSION, *(n + 1 for n in migrations)])
+    if version > newest:
+        raise StoreNotOpened(
+            f"{path} has layout {version}, this plscp knows layouts up to {newest}: use the newer plscp that wrote it"
+        )
+    if version < newest:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for n in range(version, newest):
+                migrations[n](connection)
+            connection.execute(f"PRAGMA user_version = {newest}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")

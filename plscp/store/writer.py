@@ -1,0 +1,306 @@
+"""The one writer: a thread that takes what has queued up, makes it one transaction, and only then delivers the results.
+
+No time window: while a commit is being synced the next batch queues up by itself, and a request that comes alone is
+committed at once.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreUnavailable
+from plscp.logs import log
+from plscp.store.port import (
+    Deliver,
+    Delivered,
+    Draft,
+    Failed,
+    RequestDraft,
+    Result,
+    StoreLimits,
+)
+from plscp.store.rows import Head
+
+
+class Ledger(Protocol):
+    """What a writer needs of an adapter; used on the writer's thread only.
+
+    Attributes:
+        head: as committed.
+    """
+
+    head: Head
+
+    def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
+        """All drafts in one durable transaction, or nothing. StoreError: of the store; anything else: of a draft."""
+        ...
+
+    def tidy(self) -> None:
+        """Housekeeping between transactions; raises StoreError."""
+        ...
+
+    def probe(self) -> None:
+        """Write something that changes nothing; raises StoreError."""
+        ...
+
+    def close(self, *, broken: bool) -> None:
+        """Let go of everything; raises StoreError."""
+        ...
+
+
+def _size(draft: Draft) -> int:
+    if isinstance(draft, RequestDraft):
+        return len(draft.raw) + sum(len(entry.data) for entry in draft.entries) + 1000
+    return 1000
+
+
+class Writer:
+    """Queues drafts, commits them in batches and delivers the results.
+
+    Args:
+        deliver: called once per batch, on the writer's thread, after the commit or failure.
+        on_fatal: called once, on the writer's thread, when the store cannot be trusted any more: the process must end.
+        after_commit: called with the position of the last event, after results were delivered, when it has moved.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        deliver: Deliver,
+        on_fatal: Callable[[StoreError], None],
+        after_commit: Callable[[int], None],
+        limits: StoreLimits,
+    ) -> None:
+        self._ledger = ledger
+        self._deliver_results = deliver
+        self._on_fatal = on_fatal
+        self._after_commit = after_commit
+        self._limits = limits
+        self._queue: deque[tuple[Draft, int]] = deque()
+        self._queued_bytes = 0
+        self._wake = threading.Condition(threading.Lock())
+        self._sleeping = False
+        self._closing = False
+        self._refusing: StoreError | None = None
+        self._busy_since = 0.0
+        self._probe_at = 0.0
+        self._lazy: list[Draft] = []
+        self._lazy_until = 0.0
+        self._in_hand: list[Draft] = []
+        self.head = ledger.head
+        self._thread = threading.Thread(target=self._run, name="plscp-store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> StoreError | None:
+        """Why nothing is accepted at present, or None."""
+        return self._refusing
+
+    def submit(self, draft: Draft) -> None:
+        """Queue a draft, or call its `done` with a failure at once."""
+        size = _size(draft)
+        with self._wake:
+            error = self._refusal(draft, size)
+            if error is None:
+                self._queue.append((draft, size))
+                self._queued_bytes += size
+                if self._sleeping:
+                    self._wake.notify()
+                return
+        if not isinstance(draft, Delivered):
+            draft.done(Failed(error))
+
+    def _refusal(self, draft: Draft, size: int) -> StoreError | None:
+        if self._closing:
+            return StoreUnavailable("the store is closed")
+        if isinstance(draft, Delivered):
+            return None  # lost, an equal bolus would later be taken for a repeat: these always fit
+        if self._refusing is not None:
+            return self._refusing
+        limits = self._limits
+        if len(self._queue) >= limits.queued_drafts or self._queued_bytes + size > limits.queued_bytes:
+            return StoreBusy("too many requests wait for the store")
+        return None
+
+    def alive(self) -> bool:
+        """Whether the writer turns: not ended, and not stuck in one step for longer than `stall_seconds`."""
+        since = self._busy_since
+        stuck = since and time.monotonic() - since > self._limits.stall_seconds
+        return self._thread.is_alive() and not stuck
+
+    def close(self) -> None:
+        """Write what is queued, deliver it, and end. Safe to call twice; not from a `done` on the writer's own thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # --- the thread ---
+
+    def _run(self) -> None:
+        broken = False
+        try:
+            while (batch := self._next()) is not None:
+                self._busy_since = time.monotonic()
+                if batch:
+                    self._step(batch)
+                else:
+                    self._probe()
+                self._busy_since = 0.0
+        except StoreBroken as error:
+            broken = True
+            self._break(error)
+        except BaseException as error:  # a defect here must not leave devices waiting for an answer
+            log.exception("internal-error", where="store writer")
+            broken = True
+            self._break(StoreBroken(f"the store's writer failed: {type(error).__name__}"))
+        finally:
+            self._busy_since = 0.0
+            try:
+                self._ledger.close(broken=broken)
+            except StoreError as error:
+                log.error("store-failed", error=str(error))
+
+    def _next(self) -> list[Draft] | None:
+        """Wait for work: the drafts of the next transaction; an empty list: time for a probe; None: the end."""
+        with self._wake:
+            while True:
+                now = time.monotonic()
+                left: float | None = None
+                if self._refusing is not None:
+                    if self._closing:
+                        return self._take_lazy() or None
+                    left = self._probe_at - now
+                    if left <= 0:
+                        return []
+                elif self._queue:
+                    batch = self._take()
+                    if self._closing or not all(isinstance(draft, Delivered) for draft in batch):
+                        return [*self._take_lazy(), *batch]
+                    if not self._lazy:
+                        self._lazy_until = now + self._limits.idle_seconds
+                    self._lazy += batch
+                    continue
+                elif self._lazy:
+                    left = self._lazy_until - now
+                    if self._closing or left <= 0:
+                        return self._take_lazy()
+                elif self._closing:
+                    return None
+                self._sleeping = True
+                self._wake.wait(left)
+                self._sleeping = False
+
+    def _take(self) -> list[Draft]:
+        queue, batch = self._queue, []
+        room, count = self._limits.batch_bytes, self._limits.batch_drafts
+        while queue and count and room > 0:
+            draft, size = queue.popleft()
+            self._queued_bytes -= size
+            batch.append(draft)
+            room -= size
+            count -= 1
+        return batch
+
+    def _take_lazy(self) -> list[Draft]:
+        lazy, self._lazy = self._lazy, []
+        return lazy
+
+    def _step(self, batch: list[Draft]) -> None:
+        """One transaction, its results, and what follows a commit; where a member is at fault, one for each."""
+        self._in_hand = batch
+        try:
+            results = self._ledger.write(batch)
+        except StoreBroken:
+            raise
+        except StoreError as error:
+            self._refuse(batch, error)
+        except Exception:
+            self._one_by_one(batch)
+        else:
+            moved = self.head.position != self._ledger.head.position
+            self.head = self._ledger.head
+            self._deliver(batch, results)
+            if moved:
+                self._guarded(lambda: self._after_commit(self.head.position))
+            self._tidy()
+        self._in_hand = []
+
+    def _one_by_one(self, batch: list[Draft]) -> None:
+        if len(batch) == 1:
+            log.exception("internal-error", where="store", draft=type(batch[0]).__name__)
+            self._deliver(batch, [Failed(StoreError("the store cannot keep this request"))])
+            return
+        for index, draft in enumerate(batch):
+            if self._refusing is not None:
+                self._refuse(batch[index:], self._refusing)
+                return
+            try:
+                self._step([draft])
+            except StoreBroken:
+                self._in_hand = batch[index:]
+                raise
+
+    def _refuse(self, batch: Sequence[Draft], error: StoreError) -> None:
+        """Everything that waits gets its failure; nothing is accepted until a probe succeeds."""
+        log.error("store-failed", error=str(error), kind=error.label, requests=len(batch))
+        with self._wake:
+            self._refusing = error
+            self._probe_at = time.monotonic() + self._limits.probe_seconds
+            everything = [*batch, *(draft for draft, _ in self._queue)]
+            self._queue.clear()
+            self._queued_bytes = 0
+            if not self._closing:
+                self._lazy += [draft for draft in everything if isinstance(draft, Delivered)]
+        self._deliver(everything, [Failed(error)] * len(everything))
+
+    def _probe(self) -> None:
+        try:
+            self._ledger.probe()
+        except StoreBroken:
+            raise
+        except StoreError as error:
+            self._refusing = error
+            self._probe_at = time.monotonic() + self._limits.probe_seconds
+            return
+        self._lazy_until = time.monotonic()
+        self._refusing = None
+
+    def _tidy(self) -> None:
+        try:
+            self._ledger.tidy()
+        except StoreBroken:
+            raise
+        except StoreError as error:
+            log.warning("store-failed", error=str(error), kind=error.label, where="checkpoint")
+
+    def _break(self, error: StoreBroken) -> None:
+        log.critical("store-fatal", error=str(error))
+        with self._wake:
+            self._refusing = error
+            self._closing = True
+            waiting = [*self._in_hand, *(draft for draft, _ in self._queue)]
+            self._queue.clear()
+        self._deliver(waiting, [Failed(error)] * len(waiting))
+        self._guarded(lambda: self._on_fatal(error))
+
+    def _deliver(self, batch: Sequence[Draft], results: Sequence[Result | None]) -> None:
+        pairs = [
+            (draft.done, result)
+            for draft, result in zip(batch, results, strict=True)
+            if result is not None and not isinstance(draft, Delivered)
+        ]
+        if pairs:
+            self._guarded(lambda: self._deliver_results(pairs))
+
+    @staticmethod
+    def _guarded(call: Callable[[], None]) -> None:
+        """Others' code must not end the writer."""
+        try:
+            call()
+        except Exception:
+            log.exception("internal-error", where="store results")

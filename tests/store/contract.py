@@ -1,0 +1,662 @@
+"""What every event store does, whatever it is made of: run by each adapter's own test module."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from plscp.errors import StoreBusy, StoreUnavailable
+from plscp.store.port import (
+    Delivered,
+    EntryDraft,
+    EventStore,
+    Failed,
+    Filter,
+    RequestDraft,
+    Result,
+    Stale,
+    Stored,
+    StoredEvent,
+    StoreLimits,
+)
+from tests.store.drafts import (
+    NOW,
+    STUDY,
+    accepted,
+    administered,
+    again,
+    change,
+    digest,
+    entry,
+    rejected,
+    request,
+    send,
+    stored,
+)
+
+Open = Callable[..., EventStore]
+MINUTE = 60_000_000
+
+
+def payloads(store: EventStore, *kinds: str) -> list[dict[str, Any]]:
+    """The JSON values of all events of these kinds."""
+    return [json.loads(event.payload) for event in store.read(Filter(kinds=kinds, limit=-1))]
+
+
+def added(store: EventStore) -> int:
+    """How many entries there are."""
+    return len(store.read(Filter(kinds=("entry",), limit=-1)))
+
+
+# Contracts section 1, the table of identity. Each row: what was sent before (with `D`: its answer is known to have arrived),
+# what is sent now, and what becomes of it: (outcome, entries added, same_content_as of the first added, codes of the
+# writer's findings on each added entry).
+A = (entry("a"),)
+A_UID = (entry("a", uid="1.1"),)
+IDENTITY: dict[
+    str, tuple[list[tuple[Sequence[EntryDraft], str]], Sequence[EntryDraft], str, int, bool, list[list[str]]]
+] = {
+    "new content": ([], [entry("n")], "added", 1, False, [[]]),
+    "same content, no answer known to have arrived": ([(A, "")], A, "retry", 0, False, []),
+    "same content, an answer known to have arrived": ([(A, "D")], A, "added", 1, True, [[]]),
+    "same content twice before, only the first's answer arrived": ([(A, "D"), (A, "")], A, "retry", 0, False, []),
+    "same content twice before, both answers arrived": ([(A, "D"), (A, "D")], A, "added", 1, True, [[]]),
+    "Observation UID known, same content, no answer arrived": ([(A_UID, "")], A_UID, "retry", 0, False, []),
+    "Observation UID known, same content, answer arrived": ([(A_UID, "D")], A_UID, "known", 0, False, []),
+    "Observation UID known, same content, in another request": (
+        [([entry("a", uid="1.1"), entry("b", uid="1.2", index=1)], "")],
+        A_UID,
+        "known",
+        0,
+        False,
+        [],
+    ),
+    "Observation UID known beside a new entry": (
+        [(A_UID, "")],
+        [entry("a", uid="1.1"), entry("b", uid="1.2", index=1)],
+        "added",
+        1,
+        False,
+        [[]],
+    ),
+    "Observation UID known with different content": (
+        [(A_UID, "")],
+        [entry("other", uid="1.1")],
+        "added",
+        1,
+        False,
+        [["observation-seen-before"]],
+    ),
+    "Observation UID with the second of two contents": (
+        [(A_UID, ""), ([entry("other", uid="1.1")], "")],
+        [entry("other", uid="1.1"), entry("c", index=1)],
+        "added",
+        1,
+        False,
+        [[]],
+    ),
+    "an equal entry in a cumulative log": (
+        [(A, "")],
+        [entry("a"), entry("b", index=1)],
+        "added",
+        2,
+        False,
+        [["probable-repeat"], []],
+    ),
+    "an entry that is only alike": (
+        [([entry("a", likeness="L")], "")],
+        [entry("b", likeness="L")],
+        "added",
+        1,
+        False,
+        [["probable-repeat"]],
+    ),
+    "an equal entry that has an Observation UID now": (
+        [(A, "")],
+        [entry("a", uid="1.9")],
+        "added",
+        1,
+        False,
+        [[]],
+    ),
+    "an equal entry that had an Observation UID": (
+        [(A_UID, "")],
+        [entry("a"), entry("b", index=1)],
+        "added",
+        2,
+        False,
+        [["probable-repeat"], []],
+    ),
+    "equal contents and a cumulative log before": (
+        [(A, "D"), ([entry("a"), entry("b", index=1)], "D")],
+        A,
+        "added",
+        1,
+        True,
+        [["probable-repeat"]],
+    ),
+    "the same Observation UID and content twice in one request": (
+        [],
+        [entry("a", uid="1.1"), entry("a", uid="1.1", index=1)],
+        "added",
+        1,
+        False,
+        [[]],
+    ),
+    "the same Observation UID with two contents in one request": (
+        [],
+        [entry("a", uid="1.1"), entry("b", uid="1.1", index=1)],
+        "added",
+        2,
+        False,
+        [[], ["observation-seen-before"]],
+    ),
+    "two alike in one request": (
+        [],
+        [entry("a", likeness="L"), entry("b", likeness="L", index=1)],
+        "added",
+        2,
+        False,
+        [[], ["probable-repeat"]],
+    ),
+}
+
+
+class EventStoreContract:
+    """Subclass it beside a fixture `open_one` that opens a store with the keyword arguments of `SqliteStore.open`."""
+
+    @pytest.fixture
+    def store(self, open_one: Open) -> EventStore:
+        """A new, empty store."""
+        return open_one()
+
+    def test_an_empty_store_has_nothing(self, store: EventStore) -> None:
+        """Nothing is read from an empty store, and its chain is whole."""
+        assert store.head() == (0, 0)
+        assert store.read(Filter()) == []
+        assert store.event(1) is None
+        assert store.event(0) is None
+        assert list(store.changes(0)) == []
+        assert store.quarantine() == []
+        assert store.first_broken_position() is None
+        assert len(store.store_id) == 36
+
+    # --- identity ---
+
+    @pytest.mark.parametrize("batched", [False, True], ids=["one-by-one", "in-one-batch"])
+    @pytest.mark.parametrize("row", IDENTITY)
+    def test_identity(self, store: EventStore, row: str, batched: bool) -> None:
+        """Each row of the table of identity, across transactions and within one."""
+        before, now, outcome, count, linked, findings = IDENTITY[row]
+        firsts = []
+        drafts: list[Any] = []
+        for entries, delivered in before:
+            draft = request(entries)
+            firsts.append(draft)
+            drafts.append(draft)
+            if delivered:
+                drafts.append(Delivered([draft.request_id]))
+        last = request(now)
+        if batched:
+            *_, result = send(store, *drafts, last)
+        else:
+            for draft in drafts:
+                send(store, draft)
+            (result,) = send(store, last)
+        assert isinstance(result, Stored)
+        assert (result.outcome, result.entries) == (outcome, count)
+        mine = [p for p in payloads(store, "entry") if p["request_id"] == last.request_id]
+        assert [[f["code"] for f in p["findings"]] for p in mine] == findings
+        assert all((p["same_content_as"] is not None) == linked for p in mine)
+        if linked:
+            assert mine[0]["same_content_as"] == f"{firsts[0].request_id}-0"
+        assert store.first_broken_position() is None
+
+    @pytest.mark.parametrize("code", ["observation-seen-before", "probable-repeat"])
+    def test_findings_name_positions(self, store: EventStore, code: str) -> None:
+        """A different content names both positions, a probable repeat the other one."""
+        uid = "1.1" if code == "observation-seen-before" else ""
+        first = stored(store, request([entry("a", uid=uid, likeness="L")]))
+        second = stored(store, request([entry("b", uid=uid, likeness="L")]))
+        (finding,) = payloads(store)[-1]["findings"]
+        expected = [first.position, second.position] if uid else [first.position]
+        assert (finding["code"], finding["positions"]) == (code, expected)
+        assert finding["reason"].isascii()
+
+    def test_the_writers_findings_follow_the_drafts_own(self, store: EventStore) -> None:
+        """Findings that came with the entry stay, before the writer's."""
+        stored(store, request([entry("a", likeness="L")]))
+        late = entry("b", likeness="L")
+        late.findings = b'{"code":"study-not-started","reason":"x"}'
+        stored(store, request([late]))
+        assert [f["code"] for f in payloads(store)[-1]["findings"]] == ["study-not-started", "probable-repeat"]
+
+    @pytest.mark.parametrize("uid", ["", "1.1"])
+    def test_other_devices_entries_are_not_looked_at(self, store: EventStore, uid: str) -> None:
+        """Observation UID and likeness count within one calling AE title only."""
+        stored(store, request([entry("a", uid=uid)], ae="HEMO1"))
+        assert stored(store, request([entry("a", uid=uid)], ae="XRAY1")).outcome == "added"
+        assert payloads(store)[-1]["findings"] == []
+
+    def test_a_retry_gets_the_stored_answer(self, store: EventStore) -> None:
+        """The stored status, comment, study and patient, whatever the decision would be now, and nothing is added."""
+        draft = request([entry("a")], accepted("9.9", 0xB102, "another study"))
+        first = stored(store, draft)
+        for decision in (accepted("1.1"), rejected(), rejected(0xC102, content=True)):
+            result = stored(store, again(draft, decision=decision, registry_position=0))
+            assert result == first._replace(outcome="retry", entries=0)
+        assert store.head()[0] == 1
+
+    def test_a_lost_race_gets_the_winners_answer(self, store: EventStore) -> None:
+        """Two equal requests in one batch: the second is a retry of the first."""
+        draft = request([entry("a")], accepted("9.9", 0xB104, "w"))
+        first, second = send(store, draft, again(draft, decision=accepted("7.7")))
+        assert isinstance(first, Stored)
+        assert second == first._replace(outcome="retry", entries=0)
+
+    def test_delivery_of_a_retrys_answer_counts(self, store: EventStore) -> None:
+        """The receipt of a retry is that of the stored request: once it arrived, the next one is an event of its own."""
+        draft = request([entry("a")])
+        stored(store, draft)
+        retry = stored(store, again(draft))
+        store.submit(Delivered([retry.request_id]))
+        assert stored(store, again(draft)).outcome == "added"
+
+    def test_delivery_of_a_known_answer_says_nothing_about_other_requests(self, store: EventStore) -> None:
+        """`known` has a receipt of its own: the request that brought the entry may still be retried."""
+        draft = request([entry("a", uid="1.1"), entry("b", index=1)])
+        stored(store, draft)
+        known = stored(store, request([entry("a", uid="1.1")]))
+        assert known.outcome == "known"
+        store.submit(Delivered([known.request_id]))
+        assert stored(store, again(draft)).outcome == "retry"
+
+    def test_all_known_names_the_first_entrys_study_whatever_was_decided(self, store: EventStore) -> None:
+        """Every entry known: 0000, study and patient of the first entry's request, also where it would now be refused."""
+        stored(store, request([entry("a", uid="1.1")], accepted("1.1")))
+        stored(store, request([entry("b", uid="1.2")], accepted("2.2")))
+        both = [entry("b", uid="1.2"), entry("a", uid="1.1", index=1)]
+        for decision in (accepted("3.3"), rejected()):
+            result = stored(store, request(both, decision, identity=decision, at=0))
+            assert result[:1] + result[2:7] == ("known", 0, "", "2.2", "P-2.2", "HOSP")
+        assert added(store) == 2
+        assert store.quarantine() == []
+
+    def test_content_that_is_refused_is_not_looked_up(self, store: EventStore) -> None:
+        """A refusal of steps 5 to 7 stands although its entries are known, and on whatever registry."""
+        stored(store, request([entry("a", uid="1.1")]))
+        stored(store, change("study.opened"))
+        late = request([entry("a", uid="1.1")], rejected(0xC102, content=True), identity="other", at=0)
+        assert stored(store, late).outcome == "refused"
+
+    # --- the registry's position ---
+
+    @pytest.mark.parametrize("decision", [accepted(), rejected()], ids=["accepted", "rejected"])
+    def test_decisions_on_an_older_registry_are_stale(self, store: EventStore, decision: Any) -> None:
+        """Nothing is kept of a decision that a later registry change may have made wrong."""
+        first = stored(store, change("study.opened"))
+        (result,) = send(store, request(decision=decision, at=first.position - 1))
+        assert result == Stale(first.position)
+        assert store.head() == (1, 1)
+        assert store.quarantine() == []
+        assert stored(store, request(decision=decision, at=first.position)).outcome in {"added", "refused"}
+
+    def test_a_registry_change_in_the_same_batch_makes_stale(self, store: EventStore) -> None:
+        """The comparison counts what the same transaction has just appended."""
+        _, result, second = send(store, change("study.opened", at=0), request(at=0), change("study.closed", at=0))
+        assert (result, second) == (Stale(1), Stale(1))
+
+    def test_entries_do_not_make_stale(self, store: EventStore) -> None:
+        """Only registry changes move the registry's position."""
+        stored(store, request(at=0))
+        assert stored(store, request(at=0)).outcome == "added"
+        assert store.head() == (2, 0)
+
+    def test_registry_changes(self, store: EventStore) -> None:
+        """Changes stand together, carry their source, and are read back as they were handed in."""
+        result = stored(store, change("study.opened", "study.updated", time=NOW + 7))
+        assert (result.outcome, result.position, store.head()) == ("changed", 2, (2, 2))
+        opened, updated = payloads(store, "registry")
+        assert opened["event_id"] == f"{result.request_id}-0"
+        assert (updated["source"], updated["position"]) == ("http", 2)
+        assert updated["change"] == {"what": "study.updated", "study_instance_uid": STUDY}
+        assert list(store.changes(0)) == [(1, NOW + 7, opened["change"]), (2, NOW + 7, updated["change"])]
+        assert [position for position, _, _ in store.changes(1)] == [2]
+        assert [position for position, _, _ in store.changes(0, limit=1)] == [1]
+        assert json.loads(store.read(Filter())[0].change or "") == opened["change"]
+
+    def test_changes_that_are_not_published_have_no_topic(self, store: EventStore) -> None:
+        """Admissions and the like have a position and no topic."""
+        stored(store, change("admission.changed", published=False))
+        assert store.read(Filter())[0].topic is None
+
+    # --- what is published ---
+
+    def test_the_value_of_an_entry(self, store: EventStore) -> None:
+        """Envelope, shared context and the entry's own members make one JSON object."""
+        draft = request([entry("a"), entry("b", index=1)])
+        stored(store, draft)
+        value = payloads(store)[1]
+        assert value.pop("recorded").endswith("Z")
+        assert value == {
+            "event_id": f"{draft.request_id}-1",
+            "request_id": draft.request_id,
+            "entry_index": 1,
+            "entry_count": 2,
+            "position": 2,
+            "same_content_as": None,
+            "findings": [],
+            "study": {"study_instance_uid": STUDY},
+            "sender": {"ae_title": "HEMO1"},
+            "entry": {"text": "b"},
+        }
+
+    def test_the_record_around_an_entry(self, store: EventStore) -> None:
+        """Key, topic, type and times are those of the decision and the entry."""
+        draft = request([entry("a", index=3)])
+        stored(store, draft)
+        (event,) = store.read(Filter())
+        assert event._replace(payload=b"", recorded="") == StoredEvent(
+            1,
+            "entry",
+            f"{draft.request_id}-3",
+            draft.request_id,
+            "procedure-log",
+            STUDY,
+            "org.plscp.procedure-log.entry.v1",
+            STUDY,
+            "2026-11-22T10:00:03.000Z",
+            "",
+            b"",
+            None,
+        )
+        assert store.event(1) == event
+
+    def test_an_administration_is_keyed_by_its_patient(self, store: EventStore) -> None:
+        """Administrations have their topic and key and belong to no study."""
+        stored(store, request(decision=administered("P7")))
+        (event,) = store.read(Filter())
+        assert (event.topic, event.key, event.subject) == ("medication-administration", "HOSP|P7", "HOSP|P7")
+        assert store.timeline("") == []
+
+    def test_empty_fragments_leave_a_valid_value(self, store: EventStore) -> None:
+        """No context and no members of its own: still one JSON object."""
+        bare = entry("a")
+        bare.data = b""
+        decision = accepted()
+        decision.context = b""
+        stored(store, request([bare], decision))
+        assert payloads(store)[0]["findings"] == []
+
+    # --- quarantine ---
+
+    def test_a_refusal_is_published_once_per_outcome(self, store: EventStore) -> None:
+        """One item per identity; the first of each outcome has a position, repeats only count up."""
+        draft = request(decision=rejected(0xC103), raw=b"bytes", arrival=NOW)
+        results = [
+            stored(store, draft),
+            stored(store, again(draft, arrival=NOW + 1)),
+            stored(store, again(draft, decision=rejected(0xC101), arrival=NOW + 2)),
+            stored(store, again(draft, arrival=NOW + 3)),
+        ]
+        assert [(r.outcome, r.status, r.position) for r in results] == [
+            ("refused", 0xC103, 1),
+            ("refused", 0xC103, 1),
+            ("refused", 0xC101, 2),
+            ("refused", 0xC103, 1),
+        ]
+        assert store.head() == (2, 0)
+        (item,) = store.quarantine()
+        assert (item.times, item.first_time, item.last_time) == (4, NOW, NOW + 3)
+        assert (item.raw, item.raw_length, item.closed_position) == (b"bytes", 5, None)
+        assert [(o["status"], o["times"], o["position"], o["first_time"]) for o in item.outcomes] == [
+            (0xC103, 3, 1, NOW),
+            (0xC101, 1, 2, NOW + 2),
+        ]
+        assert item.outcomes[0]["data"] == {"status": "C103", "findings": []}
+
+    def test_the_value_of_a_refusal(self, store: EventStore) -> None:
+        """A refusal goes to the quarantine topic under the calling AE title and points to its item."""
+        draft = request(decision=rejected())
+        stored(store, draft)
+        (event,) = store.read(Filter())
+        assert (event.kind, event.topic, event.key) == ("refusal", "quarantine", "HEMO1")
+        assert event.type == "org.plscp.request.refused.v1"
+        value = json.loads(event.payload)
+        assert value["event_id"] == f"{draft.request_id}-r"
+        assert value["dataref"] == f"/api/v1/quarantine/{draft.identity.hex()[:16]}"
+        assert value["status"] == "C103"
+
+    def test_a_later_acceptance_closes_the_item_and_a_later_refusal_opens_it_again(self, store: EventStore) -> None:
+        """Closing names the position; what was accepted can be refused again when it is sent again."""
+        draft = request(decision=rejected())
+        stored(store, draft)
+        right = again(draft, decision=accepted())
+        result = stored(store, right)
+        assert (result.outcome, result.position) == ("added", 2)
+        assert [item.closed_position for item in store.quarantine()] == [2]
+        assert store.quarantine(open_only=True) == []
+        send(store, Delivered([right.request_id]), again(draft))
+        assert [(item.closed_position, item.times) for item in store.quarantine(open_only=True)] == [(None, 2)]
+
+    def test_all_known_closes_the_item_too(self, store: EventStore) -> None:
+        """A refused request whose entries came in by another way is settled."""
+        draft = request([entry("a", uid="1.1")], rejected(0xC102, content=True))
+        stored(store, draft)
+        stored(store, request([entry("a", uid="1.1")], identity="other"))
+        assert stored(store, again(draft, decision=rejected())).outcome == "known"
+        assert [item.closed_position for item in store.quarantine()] == [2]
+
+    def test_items_are_found_by_prefix(self, store: EventStore) -> None:
+        """A unique prefix of the identity finds the item; an ambiguous, unknown or odd one does not."""
+        one, two = (request(decision=rejected(), raw=b"%d" % n) for n in range(2))
+        one.identity, two.identity = b"\xab\xcd" + bytes(30), b"\xab\xce" + bytes(30)
+        send(store, one, two)
+        table = {"abcd": b"0", "ABCE": b"1", "abc": None, "abcd0": b"0", "": None, "ff": None, "nothex": None}
+        for prefix, raw in table.items():
+            found = store.quarantine_item(prefix)
+            assert (found and found.raw) == raw, prefix
+        assert store.quarantine_item(one.identity.hex()[:16]) == store.quarantine_item(one.identity.hex())
+
+    def test_items_are_listed_newest_first_by_device(self, store: EventStore) -> None:
+        """The list can be narrowed to a device and cut."""
+        for number, ae in enumerate(["A", "B", "A"]):
+            stored(store, request(decision=rejected(), ae=ae, arrival=NOW + number))
+        assert [item.last_time - NOW for item in store.quarantine()] == [2, 1, 0]
+        assert [item.last_time - NOW for item in store.quarantine(calling_ae="A")] == [2, 0]
+        assert [item.last_time - NOW for item in store.quarantine(limit=1)] == [2]
+
+    def test_raw_bytes_are_capped_per_device(self, open_one: Open) -> None:
+        """The oldest raw bytes go first, digests and counts stay, other devices are not touched; a repeat brings them back."""
+        store = open_one(limits=StoreLimits(quarantine_bytes_per_device=25))
+        drafts = [request(decision=rejected(), arrival=NOW + n, raw=b"%010d" % n) for n in range(4)]
+        stored(store, request(decision=rejected(), ae="OTHER", raw=b"o" * 20))
+        send(store, *drafts)
+        kept = {item.arrival: store.quarantine_item(item.identity.hex()) for item in drafts}
+        raws = [item.raw if item else None for item in kept.values()]
+        assert raws == [b"", b"", drafts[2].raw, drafts[3].raw]
+        assert all(item and item.raw_length == 10 for item in kept.values())
+        assert len(store.quarantine(calling_ae="OTHER")[0].raw) == 20
+        stored(store, again(drafts[0], arrival=NOW + 9))
+        back = store.quarantine_item(drafts[0].identity.hex())
+        assert back
+        assert back.raw == drafts[0].raw
+        assert store.first_broken_position() is None
+
+    def test_cut_raw_bytes_keep_length_and_digest_of_the_whole(self, store: EventStore) -> None:
+        """Past a bound the quarantine has the first bytes, and says how long the whole was."""
+        draft = request(decision=rejected(0x0213, content=True), raw=b"first", raw_length=10**7, raw_digest=digest("w"))
+        stored(store, draft)
+        (item,) = store.quarantine()
+        assert (item.raw, item.raw_length) == (b"first", 10**7)
+        assert store.first_broken_position() is None
+
+    # --- reading ---
+
+    def test_reading_by_position_study_and_kind(self, store: EventStore) -> None:
+        """Filters combine; a study's events are its entries and its registry changes."""
+        send(
+            store,
+            change("study.opened"),
+            change("study.opened", study="9.9"),
+            request([entry("a"), entry("b", index=1)]),
+            request(decision=accepted("9.9")),
+            request(decision=rejected()),
+        )
+        table: list[tuple[Filter, list[int]]] = [
+            (Filter(), [1, 2, 3, 4, 5, 6]),
+            (Filter(after=4), [5, 6]),
+            (Filter(after=1, limit=2), [2, 3]),
+            (Filter(study_instance_uid=STUDY), [1, 3, 4]),
+            (Filter(study_instance_uid=STUDY, after=1, limit=1), [3]),
+            (Filter(study_instance_uid="9.9", kinds=("entry",)), [5]),
+            (Filter(kinds=("registry", "refusal")), [1, 2, 6]),
+            (Filter(study_instance_uid="unknown"), []),
+        ]
+        for which, positions in table:
+            assert [event.position for event in store.read(which)] == positions, which
+
+    def test_a_timeline_is_in_the_order_of_occurrence(self, store: EventStore) -> None:
+        """Entries by when they occurred, then by position; other studies' are not among them."""
+        for index in (5, 1, 5):
+            stored(store, request([entry(f"{index}", index=index)], identity=object()))
+            stored(store, request([entry(f"{index}", index=index)], accepted("9.9"), identity=object()))
+        found = store.timeline(STUDY)
+        assert [(e.occurred[17:19], e.position) for e in found] == [("01", 3), ("05", 1), ("05", 5)]
+
+    def test_activity_and_clocks(self, store: EventStore) -> None:
+        """Each study's last arrival, and each request's arrival beside its latest entry, since a moment."""
+        send(
+            store,
+            request(arrival=NOW - 90 * MINUTE, decision=accepted("old")),
+            request([entry("a", index=1), entry("b", index=7)], arrival=NOW, ae="XRAY1"),
+            request(arrival=NOW - MINUTE),
+            request(arrival=NOW, decision=rejected()),
+            request(arrival=NOW, decision=administered()),
+        )
+        assert list(store.activity(NOW - 5 * MINUTE)) == [(STUDY, NOW)]
+        assert dict(store.activity(0)) == {STUDY: NOW, "old": NOW - 90 * MINUTE}
+        found = list(store.clocks(NOW - 5 * MINUTE))
+        assert [(ae, arrival - NOW) for ae, arrival, _ in found] == [("XRAY1", 0), ("HEMO1", -MINUTE), ("HEMO1", 0)]
+        assert found[0][2] == 1_795_341_607_000_000
+
+    # --- the writer ---
+
+    def test_one_bad_member_does_not_fail_its_batch(self, open_one: Open) -> None:
+        """A draft that cannot be stored fails alone; the others of its batch are stored, without a gap."""
+        store = open_one()
+        bad = again(request([entry("a")]), address="\ud800")
+        results = send(store, request(), bad, request())
+        assert [type(result) for result in results] == [Stored, Failed, Stored]
+        assert store.head()[0] == 2
+        assert store.first_broken_position() is None
+
+    def test_results_come_in_one_delivery_per_batch_and_before_after_commit(self, open_one: Open) -> None:
+        """What queued up while the writer was busy is one transaction and one delivery."""
+        batches: list[int] = []
+        heads: list[int] = []
+
+        def deliver(batch: Any) -> None:
+            assert store.head()[0] >= sum(batches) + len(batch)
+            batches.append(len(batch))
+            if len(batches) == 1:  # the writer is busy here: these queue up
+                for draft in more:
+                    store.submit(draft)
+            for done, result in batch:
+                done(result)
+
+        store = open_one(deliver=deliver, after_commit=heads.append)
+        more: list[RequestDraft] = [request(), request(), request()]
+        last = again(request([entry("last")]))
+        results: list[Result] = []
+        for draft in more:
+            draft.done = results.append
+        send(store, last)
+        store.close()
+        assert (batches, heads) == ([1, 3], [1, 4])
+        assert len(results) == 3
+
+    def test_batches_are_bounded(self, open_one: Open) -> None:
+        """One transaction takes no more than its bound of drafts."""
+        batches: list[int] = []
+
+        def deliver(batch: Any) -> None:
+            batches.append(len(batch))
+            for done, result in batch:
+                done(result)
+
+        store = open_one(deliver=deliver, limits=StoreLimits(batch_drafts=4))
+        send(store, *(request() for _ in range(20)))
+        assert sum(batches) == 20
+        assert max(batches) <= 4
+
+    def test_a_full_queue_is_busy(self, open_one: Open) -> None:
+        """Beyond the bound of drafts or bytes a draft fails at once, and nothing of it is kept."""
+        results: list[Result] = []
+
+        def deliver(batch: Any) -> None:
+            if not results:  # the writer is busy here
+                for size in (10, 10, 10, 100_000):
+                    late = request(raw=bytes(size))
+                    late.done = results.append
+                    store.submit(late)
+            for done, result in batch:
+                done(result)
+
+        store = open_one(deliver=deliver, limits=StoreLimits(queued_drafts=2, queued_bytes=50_000))
+        send(store, request())
+        store.close()
+        labels = [r.error.label if isinstance(r, Failed) else "stored" for r in results]
+        assert labels == ["store-busy", "store-busy", "stored", "stored"]
+        assert StoreBusy.retriable
+
+    def test_closing_finishes_what_is_queued_and_refuses_what_comes_after(self, store: EventStore) -> None:
+        """Every draft gets exactly one result, and closing twice is harmless."""
+        results: list[Result] = []
+        drafts = [request() for _ in range(50)]
+        for draft in drafts:
+            draft.done = results.append
+            store.submit(draft)
+        assert store.alive()
+        store.probe()
+        store.close()
+        store.close()
+        assert [type(result) for result in results] == [Stored] * 50
+        late = request()
+        late.done = results.append
+        store.submit(late)
+        store.submit(Delivered([late.request_id]))
+        assert isinstance(results[-1], Failed)
+        assert isinstance(results[-1].error, StoreUnavailable)
+        assert not store.alive()
+        with pytest.raises(StoreUnavailable):
+            store.probe()
+
+    def test_an_owner_that_raises_does_not_end_the_writer(self, open_one: Open) -> None:
+        """What goes wrong in a delivery or after a commit is not the store's failure."""
+
+        def raising(_: object) -> None:
+            raise RuntimeError("an owner's defect")
+
+        store = open_one(after_commit=raising)
+        draft = request()
+        draft.done = raising
+        store.submit(draft)
+        assert stored(store, request()).position == 2
+
+    def test_positions_have_no_gaps(self, store: EventStore) -> None:
+        """Entries, refusals and changes share one numbering; retries, stale and known drafts take no number."""
+        first = request([entry("a", uid="1.1"), entry("b", index=1)])
+        send(
+            store,
+            first,
+            change("study.opened"),
+            again(first),
+            request(at=0),
+            request(decision=rejected()),
+            request([entry("a", uid="1.1")]),
+            request(),
+        )
+        assert [event.position for event in store.read(Filter())] == [1, 2, 3, 4, 5]
+        assert store.first_broken_position() is None

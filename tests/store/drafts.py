@@ -1,0 +1,155 @@
+"""Drafts for tests of the store: small, numbered, and told apart by what a test says about them."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from plscp.store.port import (
+    Accepted,
+    Delivered,
+    Draft,
+    EntryDraft,
+    EventStore,
+    RegistryDraft,
+    RegistryRecord,
+    Rejected,
+    RequestDraft,
+    Result,
+    Stored,
+)
+
+STUDY = "1.2.3"
+NOW = 1_795_000_000_000_000
+_numbers = count(1)
+
+
+def digest(*parts: object) -> bytes:
+    """32 bytes that stand for these parts."""
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+def ignore(_: Result) -> None:
+    """For drafts that go through `send`, which waits for itself."""
+
+
+def entry(content: str = "x", *, index: int = 0, uid: str = "", likeness: str = "", data: bytes = b"") -> EntryDraft:
+    """An entry; without a likeness of its own, entries are alike when their contents are equal."""
+    return EntryDraft(
+        index=index,
+        type="org.plscp.procedure-log.entry.v1",
+        occurred=f"2026-11-22T10:00:{index:02d}.000Z",
+        observation_uid=uid,
+        content=digest("content", content),
+        likeness=digest("likeness", likeness or content),
+        data=data or b'"entry":{"text":"%s"}' % content.encode(),
+    )
+
+
+def accepted(study: str = STUDY, status: int = 0, comment: str = "") -> Accepted:
+    """A decision to log."""
+    context = b'"study":{"study_instance_uid":"%s"},"sender":{"ae_title":"HEMO1"}' % study.encode()
+    return Accepted(status, "procedure-log", study, study, "P-" + study, "HOSP", context, comment)
+
+
+def administered(patient: str = "P1") -> Accepted:
+    """A decision to log an administration."""
+    return Accepted(0, "medication-administration", f"HOSP|{patient}", "", patient, "HOSP", b'"patient":{}')
+
+
+def rejected(status: int = 0xC103, outcome: str = "", *, content: bool = False) -> Rejected:
+    """A decision to refuse."""
+    outcome = outcome or f"{status:04X} no study"
+    return Rejected(status, outcome, b'"status":"%04X","findings":[]' % status, outcome, content)
+
+
+def request(
+    entries: Sequence[EntryDraft] = (),
+    decision: Accepted | Rejected | None = None,
+    *,
+    identity: object = None,
+    ae: str = "HEMO1",
+    at: int = 1 << 40,
+    arrival: int = NOW,
+    raw: bytes = b"raw",
+    **more: Any,
+) -> RequestDraft:
+    """A request; its identity is that of its sender and entries unless one is given."""
+    number = next(_numbers)
+    entries = list(entries) or [entry(f"content {number}")]
+    if identity is None:
+        identity = (ae, [(e.observation_uid, e.content, e.likeness) for e in entries])
+    return RequestDraft(
+        request_id=f"{number:032x}",
+        identity=digest("identity", identity),
+        sop_class="1.2.840.10008.1.40",
+        calling_ae=ae,
+        address="127.0.0.1",
+        association="a1",
+        message_id=number % 65536,
+        transfer_syntax="1.2.840.10008.1.2.1",
+        arrival=arrival,
+        raw=raw,
+        entries=entries,
+        decision=decision or accepted(),
+        registry_position=at,
+        done=ignore,
+        **more,
+    )
+
+
+def change(
+    *whats: str, at: int = 1 << 40, study: str = STUDY, published: bool = True, time: int = NOW
+) -> RegistryDraft:
+    """Registry changes about a study."""
+    records = [
+        RegistryRecord(
+            {"what": what, "study_instance_uid": study},
+            "study" if published else None,
+            study,
+            "org.plscp.study.opened.v1",
+            study,
+        )
+        for what in whats
+    ]
+    return RegistryDraft(records, at, time, "http", ignore)
+
+
+def again(draft: RequestDraft, **differently: Any) -> RequestDraft:
+    """The same content, sent once more as a request of its own."""
+    copy = request(draft.entries, draft.decision, ae=draft.calling_ae, raw=draft.raw, at=draft.registry_position)
+    copy.identity = draft.identity
+    for name, value in differently.items():
+        setattr(copy, name, value)
+    return copy
+
+
+def send(store: EventStore, *drafts: Draft) -> list[Result]:
+    """Submit drafts together and wait for their results, in order; at most 20 s."""
+    results: dict[int, Result] = {}
+    everything = threading.Event()
+    wanted = [draft for draft in drafts if not isinstance(draft, Delivered)]
+
+    def collect(index: int) -> Callable[[Result], None]:
+        def done(result: Result) -> None:
+            assert index not in results, "delivered twice"
+            results[index] = result
+            if len(results) == len(wanted):
+                everything.set()
+
+        return done
+
+    for index, draft in enumerate(wanted):
+        draft.done = collect(index)
+    for each in drafts:
+        store.submit(each)
+    assert not wanted or everything.wait(20), "no result"
+    return [results[index] for index in range(len(wanted))]
+
+
+def stored(store: EventStore, draft: Draft) -> Stored:
+    """Submit one draft and expect it to be stored."""
+    (result,) = send(store, draft)
+    assert isinstance(result, Stored), result
+    return result

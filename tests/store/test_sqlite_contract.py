@@ -1,0 +1,11 @@
+import pytest
+
+from tests.store.contract import EventStoreContract, Open
+
+
+class TestSqliteStore(EventStoreContract):
+    """The store on SQLite keeps the contract."""
+
+    @pytest.fixture
+    def open_one(self, open_sqlite: Open) -> Open:
+        return open_sqlite
