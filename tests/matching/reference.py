@@ -1,0 +1,215 @@
+"""Rules 1 to 7 once more, as slowly and plainly as possible: no indices, no shortcuts. What the fast ones are held against.
+
+It knows studies as plain tuples and answers only which study, by which rule, or which failure.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from plscp.matching.model import Question
+from plscp.matching.records import Study
+from plscp.matching.registry import Registry, microseconds
+
+
+class Answer(NamedTuple):
+    """Status class (0 for Success and Warning), rule and study."""
+
+    failure: int
+    rule: str
+    study: str
+
+
+def _clean(text: str) -> str:
+    return text.strip(" ")
+
+
+class Reference:
+    """One question, answered the long way."""
+
+    def __init__(self, question: Question, registry: Registry) -> None:
+        given, self.q, self.r = question.given, question, registry
+        self.U, self.S, self.L = (
+            _clean(given.study_instance_uid),
+            _clean(given.study_id),
+            _clean(given.performed_location),
+        )
+        self.P = _clean(given.patient_id)
+        if self.P.upper() in {placeholder.upper() for placeholder in question.policy.placeholder_patient_ids}:
+            self.P = ""
+        issuer = _clean(given.issuer_of_patient_id)
+        self.issuer = issuer or question.device.patient_id_issuer or question.policy.patient_id_issuer
+        self.now = question.arrival
+        self.untrusted = question.device.times == "untrusted"
+        self.times = [(t.earliest, t.latest) for t in question.times] if not self.untrusted else [(self.now, self.now)]
+        self.studies = registry.studies()
+        self.home = [registry.place(name) for name in question.device.locations]
+        table = registry.locations.resolve(self.L) if self.L else None
+        self.places = ([table] if table else []) if self.L else self.home
+
+    def takes(self, study: Study) -> bool:
+        if study.status == "open":
+            return True
+        return (
+            study.status == "closed"
+            and study.closed is not None
+            and self.now - study.closed <= self.q.policy.close_grace
+        )
+
+    def patients(self) -> list[int]:
+        """By walking over everybody: current, former and other IDs."""
+        exact, unissued, any_issuer = [], [], []
+        for patient in self.r.patients():
+            for known in (patient.current, *patient.former_ids, *patient.other_ids):
+                if known.id == self.P:
+                    any_issuer.append(patient.number)
+                    if known.issuer == self.issuer:
+                        exact.append(patient.number)
+                    if not known.issuer:
+                        unissued.append(patient.number)
+        return sorted(set((exact or unissued) if self.issuer else any_issuer)) if self.P else []
+
+    def answer(self) -> Answer:
+        rule, found = self.find()
+        if isinstance(found, int):
+            return Answer(found, "", "")
+        by_place = rule in {"5", "6", "7"}
+        if self.P and found.patient not in self.patients() and self.q.policy.patient_mismatch == "refuse":
+            return Answer(0xC104, "", "")
+        if self.S and by_place and found.study_id and found.study_id != self.S:
+            return Answer(0xC104, "", "")
+        return Answer(0, rule, found.study_instance_uid)
+
+    def find(self) -> tuple[str, Study | int]:
+        named = [study for study in self.studies if study.study_instance_uid == self.U]
+        if named:
+            [study] = named
+            if self.takes(study):
+                return "1", study
+            if study.status in {"closed", "cancelled"}:
+                return "2", 0xC101
+            others = [
+                other
+                for other in self.studies
+                if other.patient == study.patient and other.status == "open" and other.location in self.places
+            ]
+            return "2a", others[0] if len(others) == 1 else study
+        whose = self.patients()
+        taking = [study for study in self.studies if whose == [study.patient] and self.takes(study)]
+        if self.P and self.S:
+            with_id = [study for study in taking if study.study_id == self.S]
+            if with_id:
+                return "3", with_id[0] if len(with_id) == 1 else 0xC103
+        if self.P:
+            found = self.rule_4(taking)
+            if found is not None:
+                return "4", found
+        if self.U and (self.P or not self.q.device.coerce_by_location):
+            return "", 0xC103
+        if self.L:
+            if self.S:
+                found = self.at(self.places, self.S)
+                if found is not None:
+                    return "5", found
+            if not self.places or (self.home and not set(self.places) & set(self.home)):
+                return "", 0xC103
+            return "6", self.at(self.places, "") or 0xC103
+        return "7", self.at(self.home, "") or 0xC103
+
+    def rule_4(self, taking: list[Study]) -> Study | int | None:
+        if self.places:
+            there = [
+                study
+                for study in taking
+                if study.location in self.places or all(self.was_at(study, e, l) for e, l in self.times)
+            ]
+            taking = there or [study for study in taking if study.status == "open" or not study.location]
+        if len(taking) > 1:
+            if self.untrusted or self.future():
+                return 0xC103
+            taking = [
+                study
+                for study in taking
+                if all(
+                    study.opened is not None
+                    and study.opened <= e
+                    and (study.status == "open" or (study.closed is not None and l < study.closed))
+                    for e, l in self.times
+                )
+            ]
+            return taking[0] if len(taking) == 1 else 0xC103
+        return taking[0] if taking else None
+
+    def was_at(self, study: Study, earliest: datetime, latest: datetime) -> bool:
+        return any(
+            stay.location in self.places and stay.arrived <= latest and (stay.left is None or stay.left > earliest)
+            for stay in study.stays
+        )
+
+    def future(self) -> bool:
+        return any(e > self.now + self.q.policy.clock_tolerance for e, _ in self.times)
+
+    def alive(self, study: Study, moment: datetime) -> bool:
+        tolerance = self.q.policy.clock_tolerance
+        at = microseconds(moment + tolerance)
+        age = (self.q.policy.place_match_max_age + tolerance) // timedelta(microseconds=1)
+        return any(at - age <= t <= at for t in self.r._activity.get(study.study_instance_uid, ()))
+
+    def present(self, places: Sequence[str], e: datetime, l: datetime) -> list[Study]:
+        """Who was there in some of that time."""
+        return [
+            study
+            for study in self.studies
+            if study.status != "cancelled"
+            and any(s.location in places and s.arrived <= l and (s.left is None or s.left > e) for s in study.stays)
+        ]
+
+    def one(self, places: Sequence[str], e: datetime, l: datetime, study_id: str) -> Study | int | None:
+        tolerance = self.q.policy.clock_tolerance
+        there = self.present(places, e, l)
+        found = []
+        for study in self.studies:
+            stays = [s for s in study.stays if s.location in places] if study.status != "cancelled" else []
+            inside = any(s.arrived <= e and (s.left is None or s.left > l) for s in stays)
+            near = any(s.arrived - tolerance <= e and (s.left is None or s.left + tolerance >= l) for s in stays)
+            alone = not [other for other in there if other is not study]
+            if (inside or (near and alone)) and self.alive(study, l) and (not study_id or study.study_id == study_id):
+                found.append(study)
+        several = {s.study_instance_uid for s in found}
+        if not study_id:
+            several |= {s.study_instance_uid for s in there if self.alive(s, l)}
+        if len(several) > 1:
+            return 0xC103
+        return found[0] if found else None
+
+    def at(self, places: Sequence[str], study_id: str) -> Study | int | None:
+        if not self.untrusted and self.future():
+            return 0xC103
+        found: list[Study] = []
+        for e, l in self.times:
+            one = self.one(places, e, l, study_id)
+            if one is None or isinstance(one, int):
+                return one
+            found.append(one)
+        if any(study is not found[0] for study in found):
+            return 0xC103
+        grace = self.q.policy.close_grace
+        if self.untrusted:
+            lately = self.present(places, self.now - grace, self.now)
+            return 0xC103 if [study for study in lately if study is not found[0]] else found[0]
+        there = [study for study in self.present(places, self.now, self.now) if self.alive(study, self.now)]
+        if not there:
+            gone = [
+                (stay.left, study.study_instance_uid)
+                for study in self.present(places, self.now - grace, self.now)
+                for stay in study.stays
+                if stay.location in places and stay.left is not None and self.now - grace < stay.left <= self.now
+            ]
+            last = max((left for left, _ in gone), default=None)
+            there = [study for study in self.studies if (last, study.study_instance_uid) in gone]
+        own = self.q.policy.synchronization_frame_of_reference_uid
+        difference = self.q.clock_difference
+        sure = self.q.given.synchronization_frame_of_reference_uid == own or (
+            difference is not None and abs(difference) <= self.q.policy.clock_tolerance
+        )
+        return found[0] if sure or there == [found[0]] else 0xC103
