@@ -1,15 +1,20 @@
 """Data sets for tests, made with pydicom: a root with observers and entries, or an administration, in any transfer syntax."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
+
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.templates.reader import decode
+from plscp.templates.request import Bounds, Decoded
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
@@ -18,10 +23,10 @@ SYNTAXES = (IMPLICIT, EXPLICIT, BIG, DEFLATED)
 Concept = tuple[str, str, str]
 STUDY, PATIENT = "1.2.826.0.1.3680043.9.1", "PAT-1"
 DRUG_ADMINISTERED: Concept = ("122083", "DCM", "Drug administered")
-FENTANYL: Concept = ("373492002", "SCT", "Fentanyl")
+DEXTRAN: Concept = ("13132007", "SCT", "Dextran")
 DOSE: Concept = ("121383", "DCM", "Mass administered")
-NOTE: Concept = ("121173", "DCM", "Note")
-LOG_NOTE: Concept = ("121175", "DCM", "Log Note")
+LOG_NOTE: Concept = ("121172", "DCM", "Nursing Note")
+ADMINISTERED_BY: Concept = ("121152", "DCM", "Person administering drug/contrast")
 PERSON_OBSERVER: Concept = ("121008", "DCM", "Person Observer Name")
 OBSERVER_TYPE: Concept = ("121005", "DCM", "Observer Type")
 DEVICE: Concept = ("121007", "DCM", "Device")
@@ -88,17 +93,21 @@ def image(concept: Concept | None, rel: str = "CONTAINS", **more: Any) -> Datase
 
 def when(second: int) -> str:
     """A DateTime so many seconds into a procedure."""
-    return f"202611221430{second % 60:02}.25+0100" if second < 60 else f"2026112214{30 + second // 60}{second % 60:02}+0100"
+    return (
+        f"202611221430{second % 60:02}.25+0100"
+        if second < 60
+        else f"2026112214{30 + second // 60}{second % 60:02}+0100"
+    )
 
 
 def drug(second: int = 1, value: str = "50") -> Dataset:
     """A Drug Administered entry (TID 3106) with three children."""
     return coded(
         DRUG_ADMINISTERED,
-        FENTANYL,
+        DEXTRAN,
         coded(("410675002", "SCT", "Route of administration"), ("47625008", "SCT", "Intravenous route")),
         num(DOSE, value, "ug"),
-        pname(PERSON_OBSERVER, "Doe^Jane"),
+        pname(ADMINISTERED_BY, "Doe^Jane", rel="HAS PROPERTIES"),
         rel="CONTAINS",
         ObservationDateTime=when(second),
     )
@@ -166,7 +175,7 @@ def administration(**changes: Any) -> Dataset:
 def encode(made: Dataset, syntax: str = EXPLICIT, *, undefined: bool = False) -> bytes:
     """The data set encoded; `undefined`: sequences and items without lengths."""
     if undefined:
-        _each_sequence(made, _without_length)
+        _without_lengths(made)
     out = DicomBytesIO()
     out.is_implicit_VR, out.is_little_endian = syntax == IMPLICIT, syntax != BIG
     write_dataset(out, made, convert_encodings(made.get("SpecificCharacterSet", "ISO_IR 6")))
@@ -182,22 +191,20 @@ def deflate(raw: bytes) -> bytes:
 
 def read(raw: bytes, syntax: str) -> Dataset:
     """What pydicom makes of encoded bytes."""
-    from pydicom.filereader import read_dataset  # noqa: PLC0415
-
     if syntax == DEFLATED:
         raw = zlib.decompress(raw, -zlib.MAX_WBITS)
     return read_dataset(BytesIO(raw), syntax == IMPLICIT, syntax != BIG)
 
 
-def _without_length(sequence: Any) -> None:
-    sequence.is_undefined_length = True
-    for one in sequence.value:
-        one.is_undefined_length_sequence_item = True
+def decoded(made: Dataset, syntax: str = EXPLICIT, sop_class: str = PROCEDURAL_EVENT_LOGGING) -> Decoded:
+    """The data set after step 5."""
+    return decode(encode(made, syntax), syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds())
 
 
-def _each_sequence(made: Dataset, change: Callable[[Any], None]) -> None:
+def _without_lengths(made: Dataset) -> None:
     for element in made:
         if element.VR == "SQ":
-            change(element)
+            element.is_undefined_length = True
             for one in element.value:
-                _each_sequence(one, change)
+                one.is_undefined_length_sequence_item = True
+                _without_lengths(one)
