@@ -6,6 +6,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.event import findings
 
 
 def match(
@@ -35,13 +36,11 @@ def match(
     if json:
         output.print_json(found)
     else:
-        lines = [(0, status, found.get("comment") or found.get("status_name", ""), output.status_style(status))]
-        rest = {
-            name: value
-            for name, value in found.items()
-            if name not in {"status", "status_name", "comment", "candidates"}
-        }
-        lines += list(output.described(rest, depth=1))
+        heading = found.get("comment") or found.get("status_name", "")
+        apart = {"status", "status_name", "comment", "candidates", "findings"}
+        lines: list[tuple[int, str, object, str]] = [(0, status, heading, output.status_style(status))]
+        lines += list(output.described({name: found[name] for name in found if name not in apart}, depth=1))
         lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
+        lines += list(findings(found.get("findings") or [], 1))
         output.page(lines)
     return 0 if status == "0000" or status.startswith("B") else 1

@@ -7,6 +7,8 @@ from plscp.cli.client import Config, settings
 def serve(config: Config = None) -> int:
     """Run the server until SIGTERM; prints one line, `listening AE HOST:PORT`, when it accepts associations."""
     found = settings(config)
+    for read_secrets in (found.token, found.kafka_options):
+        read_secrets()  # a file that is missing is said before anything is opened
     logs.configure(level=found.log.level, json={"auto": None, "json": True, "console": False}[found.log.format])
     from plscp.app import run  # noqa: PLC0415  # wrong settings are said before the whole program is loaded
 

@@ -82,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CommandError(f"http.host: {host}: {error.strerror or error}") from None
+        raise CommandError(f"http.host: {host}: {error.strerror or error}", 3) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
@@ -90,5 +90,5 @@ def listen(host: str, port: int) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise CommandError(f"http.port: cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise CommandError(f"http.port: cannot listen on {host}:{port}: {error.strerror or error}", 3) from None
     return bound

@@ -170,6 +170,12 @@ def test_config_reference(run: Run) -> None:
 BAD_SERVE = [
     ("[dicom]\nport = 'x'\n", 2, 'plscp.toml: dicom.port: must be a whole number, not "x"'),
     ("[http]\nhost = '0.0.0.0'\n", 2, "http.token_file: is missing"),
+    ("[http]\ntoken_file = 'nowhere'\n", 2, "http.token_file: nowhere: No such file or directory"),
+    (
+        "[kafka]\nbootstrap_servers=['k:1']\nssl_password_file='nowhere'\n",
+        2,
+        "kafka.ssl_password_file: nowhere: No such file",
+    ),
     ("[dicm]\n", 2, 'dicm: no such setting; did you mean "dicom"?'),
 ]
 
