@@ -9,6 +9,11 @@ import pytest
 from plscp.local.kafka import LocalBroker
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python 3.0 reads its own files in a way that Python 3.11 and 3.12 call deprecated and 3.13 does not."""
+    config.addinivalue_line("filterwarnings", r"ignore:\w+_text is deprecated:DeprecationWarning")
+
+
 class Broker(Protocol):
     """What a test needs of the shared broker."""
 

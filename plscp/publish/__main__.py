@@ -1,0 +1,69 @@
+"""`python -m plscp.publish`: the relay as a process of its own.
+
+Standard input: one line of JSON (`RelaySettings.as_json`), then any byte when the store has more; its end ends the
+process at once. Standard output: status lines, JSON. Standard error: the log.
+"""
+
+import json
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from plscp import logs
+from plscp.errors import PlscpError, RelayError
+from plscp.publish.cursor import Cursor
+from plscp.publish.relay import Relay
+from plscp.publish.settings import RelaySettings
+from plscp.publish.source import OpenSource, Source
+
+PATIENCE = 10.0
+"""Seconds for the relay before this one to be gone."""
+
+
+def _open(url: str) -> Source:
+    from plscp.store.relay_view import RelayView  # noqa: PLC0415  # tests bring a source of their own
+
+    view: Source = RelayView.open(url)
+    return view
+
+
+def _line(commands: int) -> bytes:
+    """The first line, byte by byte: what follows belongs to the relay."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(commands, 1)
+        if not byte:
+            os._exit(0)
+        line += byte
+    return line
+
+
+def _store_id(open_source: OpenSource, url: str) -> str:
+    source = open_source(url)
+    try:
+        if not source.store_id:
+            raise RelayError(f"there is no store at {url} yet")
+        return source.store_id
+    finally:
+        source.close()
+
+
+def main(open_source: OpenSource = _open) -> NoReturn:
+    """Run until standard input ends."""
+    logs.configure()
+    library = logging.getLogger("kafka")  # it reports every reconnect; the relay says each cause once
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
+    library.setLevel(logging.CRITICAL + 1)
+    try:
+        settings = RelaySettings.from_json(json.loads(_line(0)))
+        cursor = Cursor(settings.cursor, _store_id(open_source, settings.store_url), patience=PATIENCE)
+    except PlscpError as error:
+        logs.log.error("relay-stopped", why=str(error))
+        sys.exit(error.exit_status)
+    Relay(settings, open_source, cursor, 0, 1).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The relay's own memory: how far each partition is known to be written. Older than the truth, it costs only reading."""
+
+import contextlib
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from plscp.errors import RelayError
+from plscp.publish.partitions import Partitions
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
+CREATE TABLE IF NOT EXISTS part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
+"""
+
+
+class Mark(NamedTuple):
+    """How far a partition is known to be written.
+
+    Attributes:
+        next_offset: of the first record that was not looked at.
+        position: the highest own one below that offset; 0 where there is none.
+        event_id: of the record with that position; empty when not known.
+    """
+
+    next_offset: int = 0
+    position: int = 0
+    event_id: str = ""
+
+
+class TopicCursor(NamedTuple):
+    """What is known of a topic.
+
+    Attributes:
+        topic_id: the broker's UUID for it; another one means that the topic was made again.
+        low: every record of this topic with a lower position is acknowledged.
+        marks: by partition.
+    """
+
+    topic_id: str
+    partitions: Partitions
+    low: int
+    marks: Mapping[int, Mark]
+
+
+class Cursor:
+    """A small database beside the store, and the lock that lets one relay at a time use both.
+
+    Args:
+        file: made when missing; set aside when it is not a database.
+        store_id: what another store wrote is forgotten.
+        patience: seconds to wait for another relay to end.
+
+    Attributes:
+        lost: whether nothing was known at the start.
+
+    Raises:
+        RelayError: another process holds it, or it cannot be written.
+    """
+
+    def __init__(self, file: Path, store_id: str, *, patience: float = 0.0) -> None:
+        self.file, self.store_id = file, store_id
+        self._turn = threading.Lock()
+        self._lock = self._take(file.with_name(file.name + ".lock"), patience)
+        try:
+            try:
+                self._base = self._open()
+            except (apsw.NotADBError, apsw.CorruptError):
+                # Nothing is lost but time: the partitions themselves are read instead.
+                file.replace(file.with_name(file.name + ".damaged"))
+                for tail in ("-wal", "-shm"):
+                    file.with_name(file.name + tail).unlink(missing_ok=True)
+                self._base = self._open()
+            with self._base:
+                known = [row[0] for row in self._base.execute("SELECT id FROM store")]
+                self.lost = known != [store_id]
+                if self.lost:
+                    self._base.execute("DELETE FROM store; DELETE FROM topic; DELETE FROM part;")
+                    self._base.execute("INSERT INTO store VALUES (?)", (store_id,))
+        except (apsw.Error, OSError) as error:
+            os.close(self._lock)
+            raise RelayError(f"the relay's cursor {file} cannot be used: {error}") from error
+
+    @staticmethod
+    def _take(file: Path, patience: float) -> int:
+        try:
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise RelayError(f"the relay's lock {file} cannot be used: {error.strerror}") from error
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(handle)
+                    raise RelayError(
+                        f"a relay is at work on this store ({file} is locked): stop the server first"
+                    ) from None
+                time.sleep(0.05)
+            else:
+                return handle
+
+    def _open(self) -> apsw.Connection:
+        base = apsw.Connection(str(self.file))
+        base.set_busy_timeout(2000)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")  # losing the last second costs only reading
+        base.execute(_SCHEMA)
+        return base
+
+    def topic(self, topic: str) -> TopicCursor | None:
+        """What is known of a topic, or None."""
+        with self._turn:
+            return _read(self._base, topic)
+
+    def save(self, topic: str, known: TopicCursor) -> None:
+        """Keep it, in one transaction.
+
+        Raises:
+            RelayError: it cannot be written now.
+        """
+        try:
+            with self._turn, self._base:
+                self._base.execute(
+                    "INSERT OR REPLACE INTO topic VALUES (?, ?, ?, ?)",
+                    (topic, known.topic_id, str(known.partitions), known.low),
+                )
+                self._base.executemany(
+                    "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)",
+                    [(topic, part, *mark) for part, mark in known.marks.items()],
+                )
+        except apsw.Error as error:
+            raise RelayError(f"the relay's cursor {self.file} cannot be written: {error}") from error
+
+    def close(self) -> None:
+        """Close it and let the next one in."""
+        with contextlib.suppress(apsw.Error):
+            self._base.close()
+        os.close(self._lock)
+
+
+def _read(base: apsw.Connection, topic: str) -> TopicCursor | None:
+    row = base.execute("SELECT id, partitions, low FROM topic WHERE topic = ?", (topic,)).fetchone()
+    if row is None:
+        return None
+    marks = base.execute("SELECT part, next, position, event FROM part WHERE topic = ?", (topic,))
+    return TopicCursor(row[0], Partitions.parse(row[1]), row[2], {part: Mark(*mark) for part, *mark in marks})
+
+
+def peek(file: Path, store_id: str, topic: str) -> TopicCursor | None:
+    """What the cursor of this store says of a topic, read beside a running relay; None when it says nothing."""
+    if not file.exists():
+        return None
+    try:
+        base = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            base.set_busy_timeout(2000)
+            if base.execute("SELECT id FROM store").fetchall() != [(store_id,)]:
+                return None
+            return _read(base, topic)
+        finally:
+            base.close()
+    except apsw.Error as error:
+        raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error

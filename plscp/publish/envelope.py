@@ -1,0 +1,94 @@
+"""The CloudEvents envelope of a record (binary mode on Kafka), and the short form of one that is too large."""
+
+import json
+from typing import Any, Final
+
+from plscp.publish.partitions import Partitions
+from plscp.publish.source import Record
+
+Headers = list[tuple[str, bytes]]
+
+JSON: Final = b"application/json"
+BARRIER: Final = "org.plscp.relay.started.v1"
+STORE: Final = "store"
+POSITION: Final = "position"
+PARTITIONS: Final = "partitions"
+REDUCED: Final = ("reduced", b"too-large")
+
+_OVERHEAD: Final = 61 + 5 + 5 * 5
+"""Bytes of a batch's head, and at most of a record's lengths and counters."""
+_PER_HEADER: Final = 10
+
+_IDENTITY: Final = (
+    "event_id", "request_id", "entry_index", "entry_count", "position", "recorded", "occurred", "observation_uid", "study",
+    "patient", "sender", "same_content_as", "source",
+)  # fmt: skip
+_DETAIL: Final = ("rule", "status", "warnings", "registry_position")
+_SMALL: Final = 2048
+"""Longest member, in characters of JSON, that a reduced record keeps beside its ids."""
+
+
+class Envelope:
+    """Makes headers for the records of one store."""
+
+    def __init__(self, store_id: str) -> None:
+        self._store = (STORE, store_id.encode())
+        self._source = ("ce_source", f"/plscp/{store_id}".encode())
+        self._types: dict[str, Headers] = {}
+
+    def headers(self, record: Record) -> Headers:
+        """The headers of a record; a list of its own."""
+        position, _, _, kind, event_id, subject, occurred, _ = record
+        made = self._fixed(kind).copy()
+        made.append(("ce_id", event_id.encode()))
+        if subject:
+            made.append(("ce_subject", subject.encode()))
+        if occurred:
+            made.append(("ce_time", occurred.encode()))
+        made.append((POSITION, b"%d" % position))
+        return made
+
+    def barrier(self, run: str, partitions: Partitions | None) -> Headers:
+        """The headers of a barrier: no position; consumers skip it.
+
+        Args:
+            run: what makes this recovery different from others.
+            partitions: said where it is known.
+        """
+        said = [] if partitions is None else [(PARTITIONS, str(partitions).encode())]
+        return [*self._fixed(BARRIER), ("ce_id", run.encode()), *said]
+
+    def _fixed(self, kind: str) -> Headers:
+        found = self._types.get(kind)
+        if found is None:
+            found = self._types[kind] = [
+                ("ce_specversion", b"1.0"),
+                ("ce_type", kind.encode()),
+                self._source,
+                ("ce_dataschema", f"urn:plscp:schema:{kind}".encode()),
+                ("content-type", JSON),
+                self._store,
+            ]
+        return found
+
+
+def size(key: bytes, value: bytes, headers: Headers) -> int:
+    """At least the bytes that a batch of this one record takes."""
+    return _OVERHEAD + len(key) + len(value) + sum(_PER_HEADER + len(name) + len(content) for name, content in headers)
+
+
+def reduced(record: Record) -> bytes:
+    """The value of a record that is too large: identity, match and a `dataref`, nothing that a device can make long."""
+    position, _, _, _, event_id, _, _, value = record
+    whole: dict[str, Any] = json.loads(value)
+    short: dict[str, Any] = {"event_id": event_id, "position": position}
+    for name in _IDENTITY:
+        if name in whole and len(json.dumps(whole[name])) <= _SMALL:
+            short[name] = whole[name]
+    match = whole.get("match")
+    if isinstance(match, dict):
+        parts = {name: match[name] for name in _DETAIL if name in match}
+        short["match"] = match if len(json.dumps(match)) <= _SMALL else parts
+    short["dataref"] = whole.get("dataref") or f"/api/v1/events/{position}"
+    short["reduced"] = "too-large"
+    return json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,320 @@
+"""One topic's way to Kafka: recovery at a barrier, then record after record in the store's order."""
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from typing import Any, Protocol
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+
+from plscp.errors import RelayError
+from plscp.logs import log
+from plscp.publish.cluster import TopicState, one_line
+from plscp.publish.cursor import Cursor, Mark, TopicCursor
+from plscp.publish.envelope import REDUCED, Envelope, reduced, size
+from plscp.publish.flight import Flight
+from plscp.publish.partitions import Partitions
+from plscp.publish.settings import RelaySettings
+from plscp.publish.source import Record, Source
+from plscp.publish.tail import Tail, read_tail
+
+READ_AT_ONCE = 500
+SAVE_SECONDS = 0.5
+BACKLOG_LINGER_MS = 5
+
+
+class Refused(Exception):
+    """The topic does not take anything now; nothing of it is under way. `str()` is one line."""
+
+
+class OlderStore(Exception):
+    """Kafka holds what the store does not: the store is older than what it published. `str()` is one line."""
+
+
+class Owner(Protocol):
+    """What a lane needs of the relay that it belongs to."""
+
+    settings: RelaySettings
+    store_id: str
+    cursor: Cursor
+    envelope: Envelope
+
+    def view(self) -> Source:
+        """A view of the store for the calling thread; the caller closes it."""
+        ...
+
+    @property
+    def halted(self) -> str:
+        """Why nothing may be published any more, or empty."""
+        ...
+
+    def attempted(self, lane: "Lane") -> None:
+        """The lane was looked at and waits."""
+        ...
+
+    def recovered(self, lane: "Lane") -> None:
+        """The lane knows where to go on; returns when it may publish. Raises OlderStore when nothing may be."""
+        ...
+
+    def changed(self) -> None:
+        """Something that a status line shows has changed."""
+        ...
+
+    def fail(self, topic: str, why: str) -> None:
+        """It is unknown what is written: end the process. Does not return."""
+        ...
+
+
+class Lane:
+    """One topic.
+
+    Args:
+        name: without prefix.
+        relay: to which it belongs.
+
+    Attributes:
+        state: ``starting``, ``waiting``, ``recovering``, ``running`` or ``halted``.
+        why: why it waits or is halted, one line; empty otherwise.
+        low: every record of the topic with a lower position is acknowledged.
+        reached: up to which position of the store it has handed over.
+        published: counts by outcome since the process started.
+    """
+
+    def __init__(self, name: str, relay: Owner) -> None:
+        self.name, self.topic = name, relay.settings.kafka.topic(name)
+        self.relay = relay
+        self.state, self.why = "starting", ""
+        known = relay.cursor.topic(self.topic)
+        self.low = known.low if known else 1
+        self.reached = 0
+        self.published = {"acknowledged": 0, "reduced": 0}
+        self.topic_id, self.partitions = "", Partitions.fixed(1)
+        self.flight = Flight(self._wake, self._lost)
+        self.since = time.monotonic()
+        self._event = threading.Event()
+        self._marks: dict[int, Mark] = {}
+        self._at_stake = False
+        self._saved = (0.0, 0)
+        self._said = ""
+
+    # --- what the relay calls ----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The store has more."""
+        self._event.set()
+
+    def stalled(self, seconds: float) -> bool:
+        """Whether something is under way and nothing was acknowledged for so long."""
+        return self.flight.records > 0 and time.monotonic() - self.since > seconds
+
+    def wait(self, why: str) -> None:
+        """It cannot go on for now; said once per cause."""
+        self.state, self.why = "waiting", why
+        if why != self._said:
+            self._said = why
+            log.warning("relay-topic-waits", topic=self.topic, why=why)
+        self.relay.attempted(self)
+        self.relay.changed()
+
+    def run(self, found: TopicState) -> None:
+        """Recover and publish until the topic refuses or the process ends; the body of a thread."""
+        self.state, self.why = "recovering", ""
+        self.relay.changed()
+        producer = None
+        source = self.relay.view()
+        try:
+            if found.refusal:
+                raise Refused(found.refusal)
+            producer = KafkaProducer(**self.relay.settings.kafka.producer(largest=found.largest))
+            # It would split a batch that the broker finds too large and send the halves in an order of its own.
+            producer._sender._can_split = lambda *_: False
+            self._recover(producer, found, source)
+            self.relay.recovered(self)
+            self._publish(producer, found.largest, source)
+        except OlderStore as error:
+            self.state, self.why = "halted", str(error)
+            self.relay.changed()
+        except Exception as error:
+            if self._at_stake:
+                self.relay.fail(self.topic, one_line(error))
+            self.wait(str(error) if isinstance(error, (Refused, RelayError)) else one_line(error))
+        finally:
+            source.close()
+            if producer is not None:
+                _end(producer)
+
+    # --- recovery ----------------------------------------------------------------------------------------------------
+
+    def _recover(self, producer: Any, found: TopicState, source: Source) -> None:
+        """Contracts section 5: barrier, read to it, then each partition's own highest position counts."""
+        known = self.relay.cursor.topic(self.topic)
+        if known is not None and found.partitions < known.partitions.count:
+            raise Refused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
+        plan = known.partitions if known else Partitions.fixed(found.partitions)
+        marks = known.marks if known else {}
+        again = known is not None and known.topic_id not in {"", found.topic_id}
+        barriers = self._barriers(producer, plan, count_known=known is not None)
+        starts = {part: 0 if again else marks.get(part, Mark()).next_offset for part in barriers}
+        shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
+        starts |= dict.fromkeys(shorter, 0)
+        tail = read_tail(self.relay.settings.kafka, self.topic, self.relay.store_id, starts, barriers)
+        if known is None and tail.partitions is not None:
+            plan = tail.partitions
+            if found.partitions < plan.count:
+                raise Refused(f"it has {found.partitions} partitions, fewer than the {plan.count} in use")
+        if again or shorter:
+            log.warning(
+                "relay-topic-changed",
+                topic=self.topic,
+                why="it was made again" if again else "it is shorter than it was",
+                partitions=shorter,
+            )
+        self._marks = {part: _higher(marks.get(part, Mark()), mark) for part, mark in tail.marks.items()}
+        self._compare(source)
+        lowest = min(self._marks.get(part, Mark()).position for part in range(plan.count)) + 1
+        self.low = max(lowest, known.low if known else 0)
+        self.topic_id, self.partitions = found.topic_id, plan
+        if known is None:
+            self._barriers(producer, plan, count_known=True)
+        self._save()
+        self._note(tail, known)
+
+    def _note(self, tail: Tail, known: TopicCursor | None) -> None:
+        log.info(
+            "relay-recovered",
+            topic=self.topic,
+            partitions=str(self.partitions),
+            highest=max(mark.position for mark in self._marks.values()),
+            low=self.low,
+            cursor="used" if known else "none",
+            taken_by_retention=sorted(
+                part
+                for part, begin in tail.begins.items()
+                if known and part in known.marks and begin > known.marks[part][0]
+            ),
+        )
+
+    def _barriers(self, producer: Any, plan: Partitions, *, count_known: bool) -> dict[int, int]:
+        """Append one barrier per partition; their offsets. They say the count, for the day when the cursor is lost."""
+        headers = self.relay.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
+        value = json.dumps({"store": self.relay.store_id}).encode()
+        futures = {
+            part: producer.send(self.topic, value=value, headers=headers, partition=part) for part in range(plan.count)
+        }
+        deadline = time.monotonic() + self.relay.settings.stall_seconds
+        offsets: dict[int, int] = {}
+        for part, future in futures.items():
+            try:
+                offsets[part] = future.get(max(deadline - time.monotonic(), 0.001)).offset
+            except kafka_errors.KafkaError as error:
+                # A barrier has no position: it does not matter whether it arrives after all.
+                raise Refused(f"it does not take a barrier: {one_line(error)}") from error
+        return offsets
+
+    def _compare(self, source: Source) -> None:
+        """The store must know what Kafka holds of it."""
+        head = source.head()
+        for part, mark in self._marks.items():
+            if mark.position > head:
+                raise OlderStore(f"{self.topic}/{part} holds position {mark.position}, the store ends at {head}")
+            if mark.event_id:
+                there = source.records(mark.position - 1, 1, [self.name])
+                if not there or there[0][0] != mark.position or there[0][4] != mark.event_id:
+                    raise OlderStore(
+                        f"{self.topic}/{part} holds another record at position {mark.position} than the store"
+                    )
+
+    # --- publication -------------------------------------------------------------------------------------------------
+
+    def _publish(self, producer: Any, largest: int, source: Source) -> None:
+        self.state, self._said = "running", ""
+        self.relay.changed()
+        self.reached = self.low - 1
+        recovered = {part: mark.position for part, mark in self._marks.items()}
+        linger = producer._accumulator.config
+        while not self.relay.halted:
+            self._settle()
+            head = source.head()
+            highest = source.bounds().get(self.name, (0, 0))[1] if head > self.reached else 0
+            records = source.records(self.reached, READ_AT_ONCE, [self.name]) if highest > self.reached else ()
+            backlog = len(records) == READ_AT_ONCE
+            linger["linger_ms"] = BACKLOG_LINGER_MS if backlog else 0
+            for record in records:
+                position = record[0]
+                if position > recovered.get(self.partitions.of(position, record[2]), 0):
+                    self._room()
+                    self._send(producer, record, largest)
+                self.reached = position
+            if not backlog:
+                self.reached = max(self.reached, head)
+                self._event.wait(SAVE_SECONDS if self.low != self._saved[1] else None)
+                self._event.clear()
+        raise OlderStore(self.relay.halted)
+
+    def _send(self, producer: Any, record: Record, largest: int) -> None:
+        position, _, text, _, event_id, _, _, value = record
+        key = text.encode()
+        headers = self.relay.envelope.headers(record)
+        length = len(value) + 1024
+        if length + len(key) > largest // 2:
+            length = size(key, value, headers)
+            if length > largest:
+                value = reduced(record)
+                headers.append(REDUCED)
+                length = size(key, value, headers)
+                self.published["reduced"] += 1
+                log.warning("relay-record-reduced", topic=self.topic, position=position, bytes=len(record[7]))
+        partition = self.partitions.of(position, text)
+        if not self.flight.records:
+            self.since = time.monotonic()
+        self._at_stake = True
+        future = producer.send(self.topic, key=key, value=value, headers=headers, partition=partition)
+        self.flight.add(partition, future, position, event_id, length)
+
+    def _room(self) -> None:
+        """Wait until more may be handed over."""
+        flight, limits = self.flight, self.relay.settings
+        while flight.records >= limits.in_flight_records or flight.bytes >= limits.in_flight_bytes:
+            self._event.wait()
+            self._event.clear()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take over what is acknowledged, and keep it now and then."""
+        count = self.flight.reap(self._marks)
+        if count:
+            self.since = time.monotonic()
+            self.published["acknowledged"] += count
+        lowest = self.flight.lowest()
+        self.low = self.reached + 1 if lowest is None else lowest
+        at, low = self._saved
+        if self.low != low and time.monotonic() - at >= SAVE_SECONDS:
+            with contextlib.suppress(RelayError):  # an older cursor costs only reading
+                self._save()
+
+    def _save(self) -> None:
+        known = TopicCursor(self.topic_id, self.partitions, self.low, self._marks)
+        self._saved = (time.monotonic(), self.low)
+        self.relay.cursor.save(self.topic, known)
+
+    def _wake(self) -> None:
+        self._event.set()
+
+    def _lost(self, error: BaseException) -> None:
+        """On the producer's thread: a failed record means unknown, never "not written"."""
+        self.relay.fail(self.topic, one_line(error))
+
+
+def _higher(known: Mark, read: Mark) -> Mark:
+    """The cursor's position counts where the partition holds nothing higher (made again, cut off, retention)."""
+    return read if read.position >= known.position else Mark(read.next_offset, known.position, known.event_id)
+
+
+def _end(producer: Any) -> None:
+    """End a producer that nothing is at stake with; its `close` alone does not where barriers are pending."""
+    with contextlib.suppress(kafka_errors.KafkaError):
+        producer.close(timeout=1)
+    producer._sender.force_close()

@@ -1,0 +1,278 @@
+"""The relay process: one lane per topic, a keeper that looks after those that wait, and the line to its parent.
+
+What is written is unknown as soon as one record fails or nothing is acknowledged any more. There is one way out of that:
+the process ends, at once and for certain, its parent starts it anew, and recovery finds out.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import stat
+import threading
+import time
+from datetime import datetime
+from typing import Any, Final, NoReturn
+
+from plscp.logs import log
+from plscp.publish.cluster import Cluster, Unreachable, one_line
+from plscp.publish.cursor import Cursor
+from plscp.publish.envelope import Envelope
+from plscp.publish.lane import Lane, OlderStore
+from plscp.publish.settings import RelaySettings
+from plscp.publish.source import OpenSource, Source
+
+EXIT_UNKNOWN: Final = 70
+"""A record failed: unknown whether it is written."""
+EXIT_STALLED: Final = 71
+"""Nothing was acknowledged for too long although the broker answers."""
+EXIT_CHANGED: Final = 72
+"""A topic is not the one that it was: recover."""
+
+_RECORDED: Final = b'"recorded":"'
+_LONGEST: Final = 4096  # of a pipe's write that is whole or not at all
+FIRST_RETRY: Final = 0.25
+LAST_RETRY: Final = 5.0
+TICK: Final = 0.25
+
+
+class Relay:
+    """Owns lanes and cursor; `run` is the main thread.
+
+    Args:
+        open_source: opens a view of the store; called once per thread.
+        commands, status: file descriptors: any byte read means "the store has more", end of file means "end";
+            status lines are written to the other.
+    """
+
+    def __init__(
+        self, settings: RelaySettings, open_source: OpenSource, cursor: Cursor, commands: int, status: int
+    ) -> None:
+        self.settings, self.cursor, self.store_id = settings, cursor, cursor.store_id
+        self._open_source = open_source
+        self._source = open_source(settings.store_url)  # the main thread's
+        self.envelope = Envelope(self.store_id)
+        self.lanes = {name: Lane(name, self) for name in settings.topics}
+        self._commands, self._status = commands, status
+        self._cluster = Cluster(settings.kafka)
+        self._first: set[str] = set()
+        self._gate = threading.Event()
+        self.halted = ""
+        self._unreachable = ""
+        self._poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._dying = threading.Lock()
+
+    # --- what lanes call ---------------------------------------------------------------------------------------------
+
+    def view(self) -> Source:
+        """A view of the store for the calling thread."""
+        return self._open_source(self.settings.store_url)
+
+    def changed(self) -> None:
+        """A status line is due."""
+        for lane in self.lanes.values():
+            if lane.state == "halted" and not self.halted:
+                self._halt(lane.why)
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._poke[1], b".")
+
+    def recovered(self, lane: Lane) -> None:
+        """Nothing is published before every topic was looked at: one of them may show that the store is too old."""
+        self.attempted(lane)
+        self._gate.wait(self.settings.gate_seconds)
+        if self.halted:
+            raise OlderStore(self.halted)
+
+    def fail(self, topic: str, why: str) -> NoReturn:
+        """A record of the topic failed."""
+        self._die(EXIT_UNKNOWN, f"{topic}: {why}")
+
+    def attempted(self, lane: Lane) -> None:
+        """The lane was looked at."""
+        self._first.add(lane.name)
+        if len(self._first) == len(self.lanes):
+            self._gate.set()
+
+    def _halt(self, why: str) -> None:
+        self.halted = why
+        self._gate.set()
+        log.error("relay-halted", why=why, what="the store is older than what it published: nothing is published")
+
+    # --- the keeper: a thread that brings waiting lanes back and notices what lanes cannot ----------------------------
+
+    def _keep(self) -> None:
+        retry, due = FIRST_RETRY, 0.0
+        answering = 0.0
+        checked = time.monotonic()
+        pause = threading.Event()
+        while True:
+            now = time.monotonic()
+            waiting = [lane for lane in self.lanes.values() if lane.state in {"starting", "waiting"}]
+            if waiting and now >= due and not self.halted:
+                started = self._bring(waiting)
+                retry = FIRST_RETRY if started else min(retry * 2, LAST_RETRY)
+                due = time.monotonic() + (LAST_RETRY if started else retry)
+            late = [lane for lane in self.lanes.values() if lane.stalled(min(5.0, self.settings.stall_seconds / 2))]
+            if late:
+                answering = (answering or time.monotonic()) if self._answers(late) else 0.0
+                long = self.settings.stall_seconds
+                if (
+                    answering
+                    and time.monotonic() - answering >= long
+                    and (lost := [x for x in late if x.stalled(long)])
+                ):
+                    self._die(EXIT_STALLED, f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers")
+            else:
+                answering = 0.0
+                self._unreachable = self._unreachable if waiting else ""
+            if time.monotonic() - checked >= self.settings.check_seconds:
+                self._check()
+                checked = time.monotonic()
+            pause.wait(TICK)
+
+    def _bring(self, waiting: list[Lane]) -> bool:
+        """Look at the topics of waiting lanes and start those that can go on; whether any was."""
+        try:
+            found = self._cluster.look([lane.topic for lane in waiting])
+        except Unreachable as error:
+            self._away(str(error))
+            for lane in waiting:
+                lane.state, lane.why = "waiting", str(error)
+            self.changed()
+            return False
+        except Exception as error:  # whatever the library does not call a Kafka error: a defect, but not the end
+            self._away(one_line(error))
+            return False
+        self._unreachable = ""
+        started = False
+        for lane in waiting:
+            if refusal := found[lane.topic].refusal:
+                lane.wait(refusal)
+            else:
+                lane.state = "recovering"
+                name = f"lane-{lane.name}"
+                threading.Thread(target=lane.run, args=(found[lane.topic],), name=name, daemon=True).start()
+                started = True
+        return started
+
+    def _away(self, why: str) -> None:
+        if not self._unreachable:
+            log.warning("relay-kafka-away", why=why)
+            self._unreachable = why
+            self.changed()
+
+    def _answers(self, late: list[Lane]) -> bool:
+        try:
+            self._cluster.ids([late[0].topic])
+        except Unreachable as error:
+            self._away(str(error))
+            return False
+        self._unreachable = ""
+        return True
+
+    def _check(self) -> None:
+        """Topics that were made again or lost partitions while their lane runs."""
+        running = [lane for lane in self.lanes.values() if lane.state == "running"]
+        try:
+            found = self._cluster.ids([lane.topic for lane in running]) if running else {}
+        except Unreachable:
+            return
+        for lane in running:
+            topic_id, count = found[lane.topic]
+            if topic_id and (topic_id != lane.topic_id or count < lane.partitions.count):
+                self._die(EXIT_CHANGED, f"{lane.topic} was made again, or has fewer partitions")
+
+    # --- the main thread ---------------------------------------------------------------------------------------------
+
+    def run(self) -> NoReturn:
+        """Until the parent closes its end; never returns."""
+        if stat.S_ISFIFO(os.fstat(self._status).st_mode):
+            flags = fcntl.fcntl(self._status, fcntl.F_GETFL)
+            fcntl.fcntl(self._status, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+        due = time.monotonic()
+        last = ""
+        while True:
+            wait = max(due - time.monotonic(), 0)
+            ready, _, _ = select.select([self._commands, self._poke[0]], [], [], wait)
+            if self._commands in ready:
+                if not os.read(self._commands, 65536):
+                    os._exit(0)
+                for lane in self.lanes.values():
+                    lane.wake()
+            if self._poke[0] in ready:
+                os.read(self._poke[0], 65536)
+            states = json.dumps(self._states())
+            if time.monotonic() >= due or states != last:
+                self._say(self.status())
+                last, due = states, time.monotonic() + self.settings.status_seconds
+
+    def _states(self) -> dict[str, dict[str, str]]:
+        return {lane.topic: {"state": lane.state, "why": lane.why} for lane in self.lanes.values()}
+
+    def status(self) -> dict[str, Any]:
+        """What a status line says.
+
+        ``pending``: records not acknowledged; where a topic is behind: positions after its last one, at most.
+        ``oldest_age``: seconds since the oldest of them was recorded. ``published``: counts by topic and outcome.
+        """
+        head = self._source.head()
+        pending, age = self._pending(head)
+        problems = [f"{lane.topic}: {lane.why}" for lane in self.lanes.values() if lane.why]
+        return {
+            "pid": os.getpid(),
+            "store": self.store_id,
+            "head": head,
+            "pending": pending,
+            "oldest_age": age,
+            "oldest_age_seconds": age,
+            "published": {lane.topic: lane.published for lane in self.lanes.values()},
+            "topics": self._states(),
+            "reachable": not self._unreachable,
+            "errors": [self.halted] if self.halted else [self._unreachable] if self._unreachable else problems,
+        }
+
+    def _pending(self, head: int) -> tuple[int, float]:
+        flying, behind, oldest = 0, 0, 0.0
+        bounds = self._source.bounds()
+        for lane in self.lanes.values():
+            if lane.reached >= head:
+                flying += lane.flight.records
+                if not lane.flight.records:
+                    continue
+            elif bounds.get(lane.name, (0, 0))[1] < lane.low:
+                continue
+            for record in self._source.records(lane.low - 1, 1, [lane.name]):
+                oldest = max(oldest, _age(record[7]))
+                if lane.reached < head:
+                    behind = max(behind, head - record[0] + 1)
+        return flying + behind, round(oldest, 3)
+
+    def _say(self, status: dict[str, Any]) -> None:
+        line = json.dumps(status, ensure_ascii=True).encode() + b"\n"
+        if len(line) > _LONGEST:
+            line = (
+                json.dumps(status | {"errors": [e[:60] for e in status["errors"][:3]], "topics": {}}).encode() + b"\n"
+            )
+        try:
+            os.write(self._status, line)
+        except BlockingIOError:
+            pass  # nobody reads: the next line says it all again
+        except BrokenPipeError:
+            os._exit(0)
+
+    def _die(self, code: int, why: str) -> NoReturn:
+        """End now: nothing more may be sent by anyone."""
+        with self._dying:
+            log.warning("relay-restarts", why=why, code=code)
+            os._exit(code)
+
+
+def _age(value: bytes) -> float:
+    """Seconds since a record's ``recorded``; 0 where it has none."""
+    _, found, after = value.partition(_RECORDED)
+    with contextlib.suppress(ValueError):
+        if found:
+            return max(0.0, time.time() - datetime.fromisoformat(after[:24].decode("ascii", "replace")).timestamp())
+    return 0.0

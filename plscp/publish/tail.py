@@ -1,0 +1,108 @@
+"""Reads what a partition holds of the own store, from an offset to a barrier."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+from kafka import KafkaConsumer, TopicPartition
+
+from plscp.publish.cursor import Mark
+from plscp.publish.envelope import PARTITIONS, POSITION, STORE
+from plscp.publish.partitions import Partitions
+from plscp.publish.settings import KafkaSettings
+
+POLL_MS = 200
+
+
+class Tail(NamedTuple):
+    """What was read of a topic.
+
+    Attributes:
+        marks: by partition: the offset after its barrier, and the highest own position before.
+        begins: by partition: the first offset that the broker still has.
+        partitions: what the own barriers before these say at last, or None.
+    """
+
+    marks: Mapping[int, Mark]
+    begins: Mapping[int, int]
+    partitions: Partitions | None
+
+
+class Reader:
+    """A consumer of given partitions of one topic; a context manager."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+        self._consumer = KafkaConsumer(**kafka.consumer())
+        self._topic = topic
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def bounds(self, parts: list[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """(first offset that is there, offset after the last record) by partition."""
+        places = [TopicPartition(self._topic, part) for part in parts]
+        begins = self._consumer.beginning_offsets(places)
+        ends = self._consumer.end_offsets(places)
+        return {place[1]: at for place, at in begins.items()}, {place[1]: at for place, at in ends.items()}
+
+    def records(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[Any]:
+        """Every record of each partition from an offset to before another.
+
+        Ends by the consumer's position, not by the arrival of a record: the last offset may be a control record, or
+        nothing at all.
+
+        Args:
+            spans: by partition: (first offset, end offset).
+        """
+        consumer = self._consumer
+        places = {part: TopicPartition(self._topic, part) for part, (first, end) in spans.items() if first < end}
+        if not places:
+            return
+        consumer.assign(list(places.values()))
+        for part, place in places.items():
+            consumer.seek(place, spans[part][0])
+        while places:
+            for place, records in consumer.poll(timeout_ms=POLL_MS).items():
+                end = spans[place.partition][1]
+                for record in records:
+                    if record.offset < end:
+                        yield record
+            done = [part for part, place in places.items() if consumer.position(place) >= spans[part][1]]
+            for part in done:
+                consumer.pause(places.pop(part))
+
+
+def read_tail(
+    kafka: KafkaSettings,
+    topic: str,
+    store_id: str,
+    starts: Mapping[int, int],
+    barriers: Mapping[int, int],
+) -> Tail:
+    """The highest own position of each partition from an offset to its barrier.
+
+    Args:
+        starts: by partition: offset to read from; below what the broker still has: from its first.
+        barriers: by partition: the barrier's offset.
+    """
+    own = store_id.encode()
+    highest = {part: Mark(offset + 1) for part, offset in barriers.items()}
+    said: Partitions | None = None
+    with Reader(kafka, topic) as reader:
+        begins, _ = reader.bounds(sorted(barriers))
+        spans = {part: (max(starts.get(part, 0), begins[part]), offset) for part, offset in barriers.items()}
+        for record in reader.records(spans):
+            headers = dict(record.headers)
+            if headers.get(STORE) != own:
+                continue
+            if POSITION in headers:
+                position = int(headers[POSITION])
+                mark = highest[record.partition]
+                if position > mark.position:
+                    highest[record.partition] = Mark(mark.next_offset, position, headers["ce_id"].decode())
+            elif PARTITIONS in headers:
+                barrier = Partitions.parse(headers[PARTITIONS].decode())
+                said = barrier if said is None else max(said, barrier, key=lambda each: each.epochs[-1])
+    return Tail(highest, begins, said)
