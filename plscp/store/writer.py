@@ -115,7 +115,8 @@ class Writer:
 
     def _refusal(self, draft: Draft, size: int) -> StoreError | None:
         if self._closing:
-            return StoreUnavailable("the store is closed")
+            broken = self._refusing is not None and self._refusing.fatal
+            return self._refusing if broken else StoreUnavailable("the store is closed")
         if isinstance(draft, Delivered):
             return None  # lost, an equal bolus would later be taken for a repeat: these always fit
         if self._refusing is not None:

@@ -1,0 +1,216 @@
+"""Contracts section 8, the table of failures: each on a disk that fails at the n-th write or sync, for every n of a scenario."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
+from plscp.store import SqliteStore
+from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestDraft, Stored, StoreLimits
+from tests.store.drafts import again, change, entry, rejected, request, send, stored
+from tests.store.faults import Disk, Fault, faulty_disk
+
+LIMITS = StoreLimits(probe_seconds=0.01, checkpoint_pages=3, idle_seconds=0.01)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """A disk that can fail."""
+    with faulty_disk("plscp-faulty") as disk:
+        yield disk
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        pause.wait(0.005)
+
+
+def _ended(store: SqliteStore) -> bool:
+    return not store.alive()
+
+
+def scenario() -> list[list[Draft]]:
+    """A short life of a store: batches of all kinds of drafts."""
+    first, refused = request(), request(decision=rejected(), raw=b"y")
+    return [
+        [change("study.opened"), first],
+        [request([entry("a", uid="1.1"), entry("b", index=1)]), request(), refused],
+        [Delivered([first.request_id]), again(first), again(refused), request(raw=b"z" * 5000)],
+    ]
+
+
+def play(store: SqliteStore, batches: list[list[Draft]]) -> tuple[list[RequestDraft], list[RequestDraft]]:
+    """Send the batches; the requests that were acknowledged as added, and those that failed."""
+    good: list[RequestDraft] = []
+    bad: list[RequestDraft] = []
+    for batch in batches:
+        drafts = [draft for draft in batch if not isinstance(draft, Delivered)]
+        for draft, result in zip(drafts, send(store, *batch), strict=True):
+            assert isinstance(result, Stored | Failed)
+            if isinstance(draft, RequestDraft):
+                (good if isinstance(result, Stored) else bad).append(draft)
+    return good, bad
+
+
+def check(path: Path, good: list[RequestDraft], bad: list[RequestDraft]) -> None:
+    """Opened anew: the chain is whole, every acknowledged entry is there once, every failed one at most once."""
+    store = SqliteStore.open(path)
+    try:
+        assert store.first_broken_position() is None
+        events = store.read(Filter(limit=-1))
+        assert [event.position for event in events] == list(range(1, store.head()[0] + 1))
+        there = Counter(event.event_id for event in events if event.kind == "entry")
+        assert set(there.values()) <= {1}
+        for draft in good:
+            if isinstance(draft.decision, Accepted):
+                assert all(there[f"{draft.request_id}-{e.index}"] for e in draft.entries)
+        seen = {draft.identity for draft in good}
+        for draft in bad:
+            once = {bool(there[f"{draft.request_id}-{e.index}"]) for e in draft.entries}
+            assert len(once) == 1, "a request is stored as a whole or not at all"
+            if draft.identity not in seen and isinstance(draft.decision, Accepted):
+                # Its answer was a failure although it may have been stored: then its repeat is taken for one.
+                assert stored(store, again(draft)).outcome == ("retry" if once == {True} else "added")
+            seen.add(draft.identity)
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("fault", ["write-error", "torn-write", "sync-error"])
+def test_an_io_error_fails_everything_and_ends_the_store(tmp_path: Path, disk: Disk, fault: Fault) -> None:
+    """Whichever write or sync fails, all that waits fails, the owner is told once, and nothing acknowledged is lost."""
+    struck = 0
+    for n in range(1, 300):
+        path = tmp_path / f"{n}.db"
+        fatal: list[StoreError] = []
+        store = SqliteStore.open(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
+        disk.arm(fault, n)
+        good, bad = play(store, scenario())
+        happened = disk.happened
+        if happened:
+            until(partial(_ended, store))
+            assert [type(error) for error in fatal] == [StoreBroken]
+            with pytest.raises(StoreBroken):
+                store.probe()
+            (late,) = send(store, request())
+            assert isinstance(late, Failed)
+            assert late.error.fatal
+        else:
+            assert not bad
+            assert not fatal
+        disk.mend()
+        store.close()
+        check(path, good, bad)
+        struck += happened
+        if not happened:
+            break
+    else:
+        pytest.fail("the scenario has no end")
+    assert struck >= 6
+
+
+def test_a_full_disk_fails_requests_and_is_probed(tmp_path: Path, disk: Disk) -> None:
+    """Whichever write finds no room: StoreFull, nothing acknowledged is lost, and the store goes on once there is room."""
+    failures = 0
+    for n in range(1, 300):
+        path = tmp_path / f"{n}.db"
+        fatal: list[StoreError] = []
+        store = SqliteStore.open(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
+        disk.arm("full", n, lasting=True)
+        good, bad = play(store, scenario())
+        happened = disk.happened
+        if bad:
+            (late,) = send(store, request())
+            assert isinstance(late, Failed)
+            assert isinstance(late.error, StoreFull)
+            with pytest.raises(StoreFull):
+                store.probe()
+            failures += 1
+        disk.mend()
+
+        def answers(store: SqliteStore = store) -> bool:
+            try:
+                store.probe()
+            except StoreFull:
+                return False
+            return True
+
+        until(answers)
+        draft = request()
+        assert stored(store, draft).outcome == "added"
+        assert store.alive()
+        assert not fatal
+        store.close()
+        check(path, [*good, draft], bad)
+        if not happened:
+            break
+    else:
+        pytest.fail("the scenario has no end")
+    assert failures >= 6
+
+
+def test_a_full_disk_fails_what_waits_too(tmp_path: Path, disk: Disk) -> None:
+    """Everything in the queue gets its failure at once; proofs of arrival are kept and written later."""
+    results: list[object] = []
+    first = request()
+
+    def deliver(batch: Any) -> None:
+        for done, result in batch:
+            done(result)
+        if not results:  # the writer is busy here, so these wait together
+            disk.arm("full", 1, lasting=True)
+            for late in more:
+                store.submit(late)
+            store.submit(Delivered([first.request_id]))
+
+    limits = LIMITS._replace(batch_drafts=1)
+    store = SqliteStore.open(tmp_path / "s.db", vfs="plscp-faulty", limits=limits, deliver=deliver)
+    more = [request() for _ in range(3)]
+    for late in more:
+        late.done = results.append
+    send(store, first)
+    until(lambda: len(results) == 3)
+    assert all(isinstance(result, Failed) and isinstance(result.error, StoreFull) for result in results)
+    disk.mend()
+    until(lambda: isinstance(send(store, request())[0], Stored))
+    assert stored(store, again(first)).outcome == "added"
+    store.close()
+
+
+def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
+    """Another program that holds the write lock costs failures, not the process."""
+    import apsw  # noqa: PLC0415 -- the other program
+
+    store = SqliteStore.open(path, limits=LIMITS)
+    store._writer._ledger._connection.set_busy_timeout(1)  # type: ignore[attr-defined]  # the test need not wait for it
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    (result,) = send(store, request())
+    assert isinstance(result, Failed)
+    assert isinstance(result.error, StoreUnavailable)
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: isinstance(send(store, request())[0], Stored))
+    store.close()
+    check(path, [], [])
+
+
+def test_the_quarantine_leaves_the_last_reserve_of_the_disk(path: Path) -> None:
+    """Below the reserve refusals are not kept any more, and say so; what is accepted still is."""
+    store = SqliteStore.open(path, limits=StoreLimits(disk_reserve=1 << 60))
+    (refused,) = send(store, request(decision=rejected()))
+    assert isinstance(refused, Failed)
+    assert isinstance(refused.error, StoreFull)
+    assert stored(store, request()).position == 1
+    assert store.quarantine() == []
+    store.close()
