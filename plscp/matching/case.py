@@ -88,8 +88,10 @@ class Case:
         spans = [(time.earliest, time.latest) for time in question.times]
         if len(spans) > 1:
             spans = list(dict.fromkeys(spans))
-        if any(earliest < _FIRST or latest > _LAST for earliest, latest in spans):
-            spans = [(max(earliest, _FIRST), max(min(latest, _LAST), _FIRST)) for earliest, latest in spans]
+        for earliest, latest in spans:
+            if earliest < _FIRST or latest > _LAST:  # so that no tolerance leaves the calendar
+                spans = [(max(begin, _FIRST), max(min(end, _LAST), _FIRST)) for begin, end in spans]
+                break
         self.spans: list[Span] = spans
         self.comment = ""
         self.candidates: list[Candidate] = []

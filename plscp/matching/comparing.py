@@ -63,14 +63,15 @@ _TABLE: Final = (
     Row(S, _EVERY - BY_PLACE, _study_id_contradicts, _STUDY_ID, "study_id_mismatch"),
     Row(L, _EVERY - BY_PLACE, _location_contradicts, _LOCATION, "location_mismatch"),
 )
+_BY_RULE: Final = {rule: [row for row in _TABLE if rule in row.rules] for rule in _EVERY}
 
 
 def contradictions(case: Case, rule: str, study: Study) -> list[Contradiction]:
     """Every given identifier that contradicts the study found, in the order P, S, L."""
     return [
         Contradiction(row.finding, not row.setting or getattr(case.policy, row.setting) == "refuse")
-        for row in _TABLE
-        if case.given & row.given and rule in row.rules and row.contradicts(case, study)
+        for row in _BY_RULE[rule]
+        if case.given & row.given and row.contradicts(case, study)
     ]
 
 
@@ -131,10 +132,7 @@ def findings(case: Case, rule: str, study: Study) -> list[Finding]:
         found.append(NOT_STARTED)
     if given & P:
         patient = case.registry.patient_number(study.patient)
-        current = patient.current
-        if (case.patient_id != current.id or case.issuer not in {current.issuer, ""}) and agrees(
-            case.registry, patient, case.patient_id, case.issuer
-        ) == "superseded":
+        if agrees(case.registry, patient, case.patient_id, case.issuer) == "superseded":
             found.append(SUPERSEDED)
     if given & L:
         if not case.places():

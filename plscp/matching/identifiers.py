@@ -37,8 +37,9 @@ def agrees(registry: Registry, patient: Patient, patient_id: str, issuer: str) -
 
     With an issuer the patient must have that ID under it, or under none; without, under any.
     """
+    current = patient.current
+    if current.id == patient_id and (not issuer or current.issuer == issuer):
+        return "current"  # nearly always; a current identifier names nobody else
     if patient.number not in [other.number for other in registry.named(patient_id, issuer)]:
         return ""
-    current = patient.current
-    same = current.id == patient_id and (not issuer or current.issuer in {issuer, ""})
-    return "current" if same else "superseded"
+    return "current" if current.id == patient_id and not current.issuer else "superseded"

@@ -9,7 +9,8 @@ class Owners:
     """From identifiers to patients' numbers, with the history that late answers need."""
 
     def __init__(self) -> None:
-        self._now: dict[PatientId, int] = {}
+        # Keys are PatientIds, which are tuples: the hot path looks up with plain ones.
+        self._now: dict[tuple[str, str], int] = {}
         self._issuers: dict[str, tuple[str, ...]] = {}
         self._history: dict[PatientId, _History] = {}
         self._merged_into: dict[int, int] = {}
@@ -29,12 +30,12 @@ class Owners:
     def named(self, patient_id: str, issuer: str) -> tuple[int, ...]:
         """Whom an ID may mean: with an issuer the one of that issuer, else of no issuer; without, everyone who has it."""
         if issuer:
-            exact = self._now.get(PatientId(patient_id, issuer))
+            exact = self._now.get((patient_id, issuer))
             if exact is None:
-                exact = self._now.get(PatientId(patient_id, ""))
+                exact = self._now.get((patient_id, ""))
             return () if exact is None else (exact,)
         issuers = self._issuers.get(patient_id, ())
-        return tuple(dict.fromkeys(self._now[PatientId(patient_id, known)] for known in issuers))
+        return tuple(dict.fromkeys(self._now[patient_id, known] for known in issuers))
 
     def of_then(self, patient_id: PatientId, position: int | None) -> int | None:
         """Whom an identifier named at a position (None: names now), followed through the merges since."""

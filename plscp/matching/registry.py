@@ -183,12 +183,11 @@ class Registry:
         """Whether entries are known to stand under a study."""
         return study_instance_uid in self._entered
 
-    def alive(self, study_instance_uid: str, moment: datetime, age: timedelta) -> bool:
-        """Whether a study had an entry or a feed message within `age` before `moment`."""
+    def active(self, study_instance_uid: str, since: datetime, until: datetime) -> bool:
+        """Whether a study had an entry or a feed message in that time."""
         times = self._activity.get(study_instance_uid, ())
-        at = microseconds(moment)
-        before = bisect_right(times, at)
-        return before > 0 and times[before - 1] >= at - age // _MICROSECOND
+        before = bisect_right(times, microseconds(until))
+        return before > 0 and times[before - 1] >= microseconds(since)
 
     # --- applying changes -------------------------------------------------------------------------------------------------
 
