@@ -104,7 +104,8 @@ class _Tree:
             self._template(elements),
             other=tuple(raw(tag, e) for tag, e in sorted(elements.items()) if tag not in _PLACED_ROOT),
         )
-        if node.faulty and any(tag not in IDENTIFYING and _undecoded(e) for tag, e in elements.items()):
+        apart = IDENTIFYING | {CONTENT_SEQUENCE}
+        if node.faulty and any(tag not in apart and _undecoded(e) for tag, e in elements.items()):
             report.undecoded("")
         self._entries(node, children, text_of(elements, TIMEZONE_OFFSET))
         return made

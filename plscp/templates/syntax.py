@@ -72,12 +72,12 @@ def is_pn(text: str) -> bool:
 
 def to_minute(text: str) -> bool:
     """Whether a valid DT has minutes."""
-    return text[10:12].isdigit()
+    return len(text) >= 12 and text[:12].isdigit()
 
 
 def to_second(text: str) -> bool:
     """Whether a valid DT has seconds."""
-    return text[12:14].isdigit()
+    return len(text) >= 14 and text[:14].isdigit()
 
 
 def order(first: str, second: str, offset: str) -> int | None:

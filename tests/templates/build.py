@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
+from pydicom import config
 from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -37,10 +40,12 @@ TITLE: Concept = ("121120", "DCM", "Cath Lab Procedure Log")
 
 
 def dataset(**attributes: Any) -> Dataset:
-    """A data set by keywords."""
+    """A data set by keywords, whatever pydicom thinks of the values."""
     made = Dataset()
     for name, value in attributes.items():
-        setattr(made, name, value)
+        tag = tag_for_keyword(name)
+        assert tag is not None, name
+        made.add(DataElement(tag, dictionary_VR(tag), value, validation_mode=config.IGNORE))
     return made
 
 
