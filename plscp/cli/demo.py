@@ -1,5 +1,6 @@
 """`plscp demo`: a cath-lab case from four devices through a real server into a real Kafka, and a check that all of it arrived."""
 
+import json
 import os
 import shlex
 import signal
@@ -130,7 +131,7 @@ def _next_steps(out: Console, server: DemoServer, kafka: str, keep: bool) -> Non
         return
     event = server.folder / "event.json"
     sample = next(request for request in pci_case() if request.device == TABLET)
-    event.write_text(sample.dataset(datetime.now(UTC)).to_json(indent=1), "utf-8")
+    event.write_text(json.dumps(sample.dataset(datetime.now(UTC)).to_json_dict(), indent=1), "utf-8")
     lines = [
         ("DICOM", f"PLSCP at 127.0.0.1:{server.port}"),
         ("HTTP", f"{server.url}/api/v1/events"),

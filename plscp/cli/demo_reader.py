@@ -11,6 +11,9 @@ from plscp.cli.demo_server import TOPICS
 from plscp.errors import CommandError
 from plscp.scu.playing import Played
 
+LOOK = 0.2
+"""Seconds between two looks at the store, without Kafka."""
+
 Entry = tuple[str, str]
 """Calling AE title and DateTime as sent: unique in the case."""
 
@@ -73,9 +76,13 @@ class Reader:
                 yield Received(f"{name}[{record.partition}]@{record.offset}", record.value)
 
     def _events(self) -> Iterable[Received]:
-        for event in Api(self._url).follow("/api/v1/events", {"after": 0, "kind": "all", "follow": "true"}):
-            if "change" not in event:
-                yield Received(f"store@{event['position']}", event)
+        api, after = Api(self._url), 0
+        while not self._stop.wait(LOOK):
+            found = api.get("/api/v1/events", {"after": after, "kind": "all"})
+            after = found["next"]
+            yield from (
+                Received(f"store@{event['position']}", event) for event in found["events"] if "change" not in event
+            )
 
     def wait(self, enough: Callable[[list[Received]], bool], seconds: float) -> bool:
         """Wait until what was received is enough; False when it was not in time, or reading ended."""
@@ -87,8 +94,7 @@ class Reader:
     def stop(self) -> None:
         """End reading; what was received stays."""
         self._stop.set()
-        if self._kafka:  # an HTTP answer that is kept open ends with the server
-            self._thread.join(10)
+        self._thread.join(10)
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,8 @@ class Fetching:
 
     def stop(self) -> None:
         """It is all there, or it failed."""
-        self._bar.stop()
+        if self._told >= 0 and self._out.is_terminal:
+            self._bar.stop()
 
 
 def summary(out: Console, case: Sequence[Request], played: Sequence[Played], found: Sums, source: str) -> None:

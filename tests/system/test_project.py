@@ -1,0 +1,92 @@
+"""The project's own files: what a fresh clone needs is there and right."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def names(requirements: list[str]) -> set[str]:
+    """Distribution names in their normal form."""
+    return {re.split(r"[^A-Za-z0-9._-]", each)[0].lower().replace("_", "-") for each in requirements}
+
+
+def locked(file: str) -> dict[str, str]:
+    """What a lock file pins: name and everything that belongs to it."""
+    text = (ROOT / file).read_text("utf-8")
+    return {block.split("==")[0]: block for block in re.split(r"\n(?=[a-z0-9])", text) if "==" in block.split("\n")[0]}
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_a_lock_file_has_hashes_and_no_addresses(file: str) -> None:
+    """Each pin can be checked; where it comes from is the user's own registry."""
+    assert "://" not in (ROOT / file).read_text("utf-8")
+    assert all("--hash=sha256:" in block for block in locked(file).values())
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_a_lock_file_pins_every_dependency(file: str) -> None:
+    """`make lock` was run after pyproject.toml was changed."""
+    wanted = names(PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["local"])
+    if "dev" in file:
+        wanted |= names(PROJECT["dependency-groups"]["dev"])
+    assert wanted <= set(locked(file))
+
+
+def test_both_lock_files_pin_the_same_versions() -> None:
+    """`make test` tests what `make demo` runs."""
+    run, dev = (locked(file) for file in LOCKS)
+    assert {name: block.split()[0] for name, block in run.items()} == {name: dev[name].split()[0] for name in run}
+
+
+def test_make_help_names_every_target() -> None:
+    """A newcomer finds demo, test and check."""
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert {line.split()[1] for line in shown.splitlines()} == set(targets)
+    assert {"demo", "test", "check", "peers", "lock"} <= set(targets)
+
+
+def test_the_licence_is_the_one_that_is_declared() -> None:
+    """The full text of Apache-2.0."""
+    text = (ROOT / "LICENSE").read_text("utf-8")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+
+
+@pytest.mark.parametrize(("ci", "status", "line"), [("true", 1, "1 failed, 1 passed"), ("", 0, "1 passed, 1 skipped")])
+def test_a_skip_counts_as_failed_where_ci_is_set(tmp_path: Path, ci: str, status: int, line: str) -> None:
+    """In CI a component that could not be started is a failure; on a user's machine a visible skip."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\ndef test_skipped():\n    pytest.skip('no such thing')\ndef test_passed():\n    pass\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.strict",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+    ]
+    ended = subprocess.run(
+        [*command, "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"CI": ci},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, line in ended.stdout.splitlines()[-1]) == (status, True), ended.stdout
