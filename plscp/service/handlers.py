@@ -249,7 +249,7 @@ class Handlers:
             if stored.outcome == "added" and stored.study_instance_uid:
                 registry.touch(stored.study_instance_uid, int(pending.arrival.timestamp() * 1_000_000))
             if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
-                patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer)
+                patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer, stored.position)
                 character_set = pending.content.character_set if pending.content else ""
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
         self._finish(pending, status, (), reply, stored)

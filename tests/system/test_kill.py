@@ -38,8 +38,6 @@ topic_prefix = "{prefix}"
 port = {http}
 [registry]
 file = "{folder}/current.toml"
-[log]
-level = "warning"
 [devices]
 """
 
