@@ -53,13 +53,13 @@ class Cluster:
         self._admin: Any = None
         self._turn = threading.Lock()
 
-    def look(self, topics: Sequence[str]) -> dict[str, TopicState]:
-        """The state of each topic; missing ones are made where the settings say so."""
+    def look(self, topics: Sequence[str], *, create: bool = True) -> dict[str, TopicState]:
+        """The state of each topic; missing ones are made where the settings say so, unless `create` is False."""
         with self._turn:
             try:
                 found = self._describe(topics)
                 missing = [name for name, state in found.items() if state.refusal == _MISSING]
-                if missing and self._kafka.create_topics:
+                if missing and create and self._kafka.create_topics:
                     found |= self._create(missing)
                 return self._sizes(found)
             except kafka_errors.KafkaError as error:

@@ -5,9 +5,8 @@ import json
 import threading
 import time
 import uuid
-from typing import Any, Protocol
+from typing import Protocol
 
-from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError
@@ -17,13 +16,13 @@ from plscp.publish.cursor import Cursor, Mark, TopicCursor
 from plscp.publish.envelope import REDUCED, Envelope, reduced, size
 from plscp.publish.flight import Flight
 from plscp.publish.partitions import Partitions
+from plscp.publish.producer import Producer
 from plscp.publish.settings import RelaySettings
 from plscp.publish.source import Record, Source
 from plscp.publish.tail import Tail, read_tail
 
 READ_AT_ONCE = 500
 SAVE_SECONDS = 0.5
-BACKLOG_LINGER_MS = 5
 
 
 class Refused(Exception):
@@ -128,9 +127,7 @@ class Lane:
         try:
             if found.refusal:
                 raise Refused(found.refusal)
-            producer = KafkaProducer(**self.relay.settings.kafka.producer(largest=found.largest))
-            # It would split a batch that the broker finds too large and send the halves in an order of its own.
-            producer._sender._can_split = lambda *_: False
+            producer = Producer(self.relay.settings.kafka, largest=found.largest)
             self._recover(producer, found, source)
             self.relay.recovered(self)
             self._publish(producer, found.largest, source)
@@ -144,11 +141,11 @@ class Lane:
         finally:
             source.close()
             if producer is not None:
-                _end(producer)
+                producer.end()
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
-    def _recover(self, producer: Any, found: TopicState, source: Source) -> None:
+    def _recover(self, producer: Producer, found: TopicState, source: Source) -> None:
         """Contracts section 5: barrier, read to it, then each partition's own highest position counts."""
         known = self.relay.cursor.topic(self.topic)
         if known is not None and found.partitions < known.partitions.count:
@@ -197,7 +194,7 @@ class Lane:
             ),
         )
 
-    def _barriers(self, producer: Any, plan: Partitions, *, count_known: bool) -> dict[int, int]:
+    def _barriers(self, producer: Producer, plan: Partitions, *, count_known: bool) -> dict[int, int]:
         """Append one barrier per partition; their offsets. They say the count, for the day when the cursor is lost."""
         headers = self.relay.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
         value = json.dumps({"store": self.relay.store_id}).encode()
@@ -229,19 +226,18 @@ class Lane:
 
     # --- publication -------------------------------------------------------------------------------------------------
 
-    def _publish(self, producer: Any, largest: int, source: Source) -> None:
+    def _publish(self, producer: Producer, largest: int, source: Source) -> None:
         self.state, self._said = "running", ""
         self.relay.changed()
         self.reached = self.low - 1
         recovered = {part: mark.position for part, mark in self._marks.items()}
-        linger = producer._accumulator.config
         while not self.relay.halted:
             self._settle()
             head = source.head()
             highest = source.bounds().get(self.name, (0, 0))[1] if head > self.reached else 0
             records = source.records(self.reached, READ_AT_ONCE, [self.name]) if highest > self.reached else ()
             backlog = len(records) == READ_AT_ONCE
-            linger["linger_ms"] = BACKLOG_LINGER_MS if backlog else 0
+            producer.backlog(backlog)
             for record in records:
                 position = record[0]
                 if position > recovered.get(self.partitions.of(position, record[2]), 0):
@@ -254,7 +250,7 @@ class Lane:
                 self._event.clear()
         raise OlderStore(self.relay.halted)
 
-    def _send(self, producer: Any, record: Record, largest: int) -> None:
+    def _send(self, producer: Producer, record: Record, largest: int) -> None:
         position, _, text, _, event_id, _, _, value = record
         key = text.encode()
         headers = self.relay.envelope.headers(record)
@@ -311,10 +307,3 @@ class Lane:
 def _higher(known: Mark, read: Mark) -> Mark:
     """The cursor's position counts where the partition holds nothing higher (made again, cut off, retention)."""
     return read if read.position >= known.position else Mark(read.next_offset, known.position, known.event_id)
-
-
-def _end(producer: Any) -> None:
-    """End a producer that nothing is at stake with; its `close` alone does not where barriers are pending."""
-    with contextlib.suppress(kafka_errors.KafkaError):
-        producer.close(timeout=1)
-    producer._sender.force_close()

@@ -135,8 +135,8 @@ class RelaySettings:
     gate_seconds: float = 10.0
     check_seconds: float = 30.0
     status_seconds: float = 1.0
-    in_flight_records: int = 10_000
-    in_flight_bytes: int = 16 << 20
+    in_flight_records: int = 5_000
+    in_flight_bytes: int = 4 << 20
 
     def as_json(self) -> dict[str, Any]:
         """As it travels to the relay process; holds secrets: never log it."""

@@ -1,0 +1,210 @@
+"""`plscp verify`: holds the topics against the store, record by record, by the position rule."""
+
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from kafka import errors as kafka_errors
+
+from plscp.errors import RelayError
+from plscp.publish.cluster import Cluster, Unreachable, one_line
+from plscp.publish.cursor import peek
+from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
+from plscp.publish.partitions import Partitions
+from plscp.publish.settings import RelaySettings
+from plscp.publish.source import OpenSource, Source
+from plscp.publish.tail import Reader
+
+NAMED = 20
+"""How many positions of each kind a report names."""
+
+
+@dataclass(slots=True)
+class PartitionReport:
+    """One partition, up to the store's head when the verification began.
+
+    Attributes:
+        expected: records of the store that belong here; of these `not_judged` lie below what the broker still has.
+        records: own records read, repeats included.
+        missing: positions that are not there; of these `unpublished` are not acknowledged yet by the relay's cursor.
+        repeats: positions read again; of these `droppable` are not above one read before in this partition.
+        out_of_order: positions read for the first time after a higher one.
+        misplaced: own records that belong to another partition, or that the store does not have here.
+        foreign: records of other stores, or without a store; barriers are none.
+        reduced: records that were too large.
+        first_missing, first_out_of_order, first_misplaced: positions, the lowest first, at most 20 each.
+    """
+
+    topic: str
+    partition: int
+    expected: int = 0
+    not_judged: int = 0
+    records: int = 0
+    missing: int = 0
+    unpublished: int = 0
+    repeats: int = 0
+    droppable: int = 0
+    out_of_order: int = 0
+    misplaced: int = 0
+    foreign: int = 0
+    reduced: int = 0
+    first_missing: list[int] = field(default_factory=list)
+    first_out_of_order: list[int] = field(default_factory=list)
+    first_misplaced: list[int] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether a consumer that drops repeats by position gets everything, in order."""
+        return not (self.missing or self.out_of_order or self.misplaced or self.repeats > self.droppable)
+
+
+@dataclass(slots=True)
+class Report:
+    """The whole verification.
+
+    Attributes:
+        store, head: what was verified, up to which position.
+        partitions: every partition of every topic that has any, or should have.
+        absent: topics that should hold records and are not there.
+        broken_at: the first position at which the store's chain of digests is broken, or None.
+    """
+
+    store: str
+    head: int
+    partitions: list[PartitionReport]
+    absent: list[str]
+    broken_at: int | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is well: exit status 0."""
+        return all(part.ok for part in self.partitions) and not self.absent and self.broken_at is None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def verify(
+    settings: RelaySettings, open_source: OpenSource, *, chain: Callable[[int], int | None] = lambda _: None
+) -> Report:
+    """Hold the topics against the store; changes nothing, may run beside the relay.
+
+    Args:
+        chain: checks the store's chain of digests up to a position; the first broken one, or None.
+
+    Raises:
+        RelayError: Kafka or the store cannot be reached (exit status 3).
+    """
+    with closing(open_source(settings.store_url)) as source:
+        if not source.store_id:
+            raise RelayError(f"there is no store at {settings.store_url}")
+        head = source.head()
+        report = Report(source.store_id, head, [], [], None)
+        try:
+            with closing(Cluster(settings.kafka)) as cluster:
+                found = cluster.ids([settings.kafka.topic(name) for name in settings.topics])
+            for name in settings.topics:
+                count = found[settings.kafka.topic(name)][1]
+                if count:
+                    report.partitions += _Topic(settings, source, name, count, head).judge()
+                elif next(_positions(source, name, head), None):
+                    report.absent.append(settings.kafka.topic(name))
+        except Unreachable as error:
+            raise RelayError(str(error)) from error
+        except kafka_errors.KafkaError as error:
+            raise RelayError(f"Kafka cannot be read: {one_line(error)}") from error
+        report.broken_at = chain(head)
+        return report
+
+
+def _positions(source: Source, name: str, head: int) -> Iterator[tuple[int, str]]:
+    """(position, key) of each record of a topic up to the head."""
+    after = 0
+    while page := source.records(after, 1000, [name]):
+        for position, _, key, *_ in page:
+            if position > head:
+                return
+            yield position, key
+        after = page[-1][0]
+
+
+class _Topic:
+    """Reads one topic, then judges its partitions."""
+
+    def __init__(self, settings: RelaySettings, source: Source, name: str, count: int, head: int) -> None:
+        self._settings, self._source, self._name, self._head = settings, source, name, head
+        self._topic = settings.kafka.topic(name)
+        self._reports = [PartitionReport(self._topic, part) for part in range(count)]
+        self._read = [array("q") for _ in range(count)]
+        self._begins: dict[int, int] = {}
+        self._known = peek(settings.cursor, source.store_id, self._topic)
+        self._plan = self._known.partitions if self._known else None
+
+    def judge(self) -> list[PartitionReport]:
+        self._consume()
+        plan = self._plan or Partitions.fixed(len(self._reports))
+        expected = [array("q") for _ in range(max(plan.count, len(self._reports)))]
+        for position, key in _positions(self._source, self._name, self._head):
+            expected[plan.of(position, key)].append(position)
+        for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
+            self._reports.append(PartitionReport(self._topic, part))
+            self._read.append(array("q"))
+        for report in self._reports:
+            self._judge(report, expected[report.partition], self._read[report.partition])
+        return self._reports
+
+    def _consume(self) -> None:
+        own = self._source.store_id.encode()
+        parts = list(range(len(self._reports)))
+        with Reader(self._settings.kafka, self._topic) as reader:
+            self._begins, ends = reader.bounds(parts)
+            for record in reader.records({part: (self._begins[part], ends[part]) for part in parts}):
+                headers = dict(record.headers)
+                report = self._reports[record.partition]
+                if headers.get(STORE) != own:
+                    report.foreign += 1
+                elif POSITION in headers:
+                    report.reduced += REDUCED[0] in headers
+                    self._read[record.partition].append(int(headers[POSITION]))
+                elif PARTITIONS in headers and self._known is None:
+                    said = Partitions.parse(headers[PARTITIONS].decode())
+                    self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
+
+    def _judge(self, report: PartitionReport, expected: array[int], read: array[int]) -> None:
+        wanted, seen, highest = set(expected), set[int](), 0
+        for position in read:
+            if position > self._head:
+                continue  # came after the verification began
+            report.records += 1
+            if position in seen:
+                report.repeats += 1
+                report.droppable += position <= highest
+            elif position not in wanted:
+                report.misplaced += 1
+                report.first_misplaced.append(position)
+            elif position < highest:
+                report.out_of_order += 1
+                report.first_out_of_order.append(position)
+            seen.add(position)
+            highest = max(highest, position)
+        report.expected = len(expected)
+        # What retention took is not judged: everything below the first record that is left, or below the cursor.
+        floor = 0
+        if self._begins.get(report.partition, 0) > 0:
+            mark = self._known.marks.get(report.partition) if self._known else None
+            floor = min(seen) if seen else mark.position + 1 if mark else self._head + 1
+        low = self._known.low if self._known else self._head + 1
+        for position in expected:
+            if position in seen:
+                continue
+            if position < floor:
+                report.not_judged += 1
+                continue
+            report.missing += 1
+            report.unpublished += position >= low
+            report.first_missing.append(position)
+        for named in (report.first_missing, report.first_out_of_order, report.first_misplaced):
+            named[:] = sorted(named)[:NAMED]
