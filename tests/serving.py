@@ -41,6 +41,7 @@ class Serving:
         self.config.write_text(settings.replace("{folder}", str(folder)))
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
+        self._reader: threading.Thread | None = None
         self.host, self.port, self.http = "", 0, ""
 
     def start(self, seconds: float = 30.0) -> Self:
@@ -57,12 +58,16 @@ class Serving:
 
         def read() -> None:
             assert process.stdout is not None
-            for line in process.stdout:
-                self.lines.append(line)
-                seen.put(line)
+            with process.stdout:
+                for line in process.stdout:
+                    self.lines.append(line)
+                    seen.put(line)
             seen.put(None)
 
-        threading.Thread(target=read, daemon=True).start()
+        if self._reader is not None:
+            self._reader.join(10)
+        self._reader = threading.Thread(target=read, daemon=True)
+        self._reader.start()
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -101,10 +106,16 @@ class Serving:
         self.process.kill()
         self.process.wait(10)
 
+    def end(self) -> None:
+        """Make sure that nothing of it is left."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        if self._reader is not None:
+            self._reader.join(10)
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(10)
+        self.end()

@@ -141,7 +141,7 @@ def test_kill_anything_at_any_moment_and_nothing_acknowledged_is_lost(tmp_path: 
             check(server, broker, acknowledged, sent)
         finally:
             stop.set()
-            server.kill()
+            server.end()
 
 
 def check(server: Serving, broker: LocalBroker, acknowledged: list[str], sent: set[str]) -> None:
