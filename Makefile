@@ -22,11 +22,20 @@ peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as roo
 	@$(PYTEST) tests/peers $(ARGS)
 
 .PHONY: check
-check: .venv/stamp-dev  ## lint, format, types, walls between the rooms
+check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy plscp tests $(wildcard benchmarks)
 	.venv/bin/lint-imports
+	@.ci/generated
+
+.PHONY: generate
+generate: .venv/stamp-dev  ## write the generated files anew
+	@.ci/generated --write
+
+.PHONY: bench
+bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and the relay's latency; needs a C compiler
+	@.venv/bin/python -m benchmarks $(ARGS)
 
 .PHONY: lock
 lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions
