@@ -191,28 +191,31 @@ class Batch(Appender):
         before: Answered | None,
     ) -> Stored:
         positions = (self.position + 1, self.position + len(plan)) if plan else (0, 0)
-        row = self.request_row(draft, decision, positions, max((entry.occurred for entry in draft.entries), default=""))
+        row = self.request_row(draft, decision, positions, max([entry.occurred for entry in draft.entries], default=""))
         about = about_request(row)
         subject = decision.study_instance_uid or decision.key
         stem = draft.request_id
-        shared = f'"request_id":"{stem}","entry_index":%d,"entry_count":{len(draft.entries)},"position":%d,'
-        shared += f'"recorded":"{self.recorded}","same_content_as":%s,"findings":['
+        recorded, topic, key = self.recorded, decision.topic, decision.key
+        count = len(draft.entries)
         for entry, finding in plan:
             event_id = f"{stem}-{entry.index}"
             same = f'"{before.first_id}-{entry.index}"' if before else "null"
-            lead = f'{{"event_id":"{event_id}",' + shared % (entry.index, self.position + 1, same)
+            lead = (
+                f'{{"event_id":"{event_id}","request_id":"{stem}","entry_index":{entry.index},"entry_count":{count},'
+                f'"position":{self.position + 1},"recorded":"{recorded}","same_content_as":{same},"findings":['
+            )
             findings = entry.findings + b"," + finding if entry.findings and finding else entry.findings or finding
             event = EventRow(
                 self.position + 1,
                 "entry",
                 row.n,
                 event_id,
-                decision.topic,
-                decision.key,
+                topic,
+                key,
                 entry.type,
                 subject,
                 entry.occurred,
-                self.recorded,
+                recorded,
                 0,
                 lead.encode() + findings + b"]",
                 entry.data,

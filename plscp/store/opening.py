@@ -79,6 +79,7 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
             lock.take()
             connection = apsw.Connection(str(path), vfs=vfs)
             _refuse_read_only(connection, path)
+            schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed
             configure(connection)
             schema.bring_up_to_date(connection, str(path))
             _sync_folder(path.parent)

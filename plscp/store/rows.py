@@ -95,12 +95,7 @@ CHANGE = b'"change":'
 
 def payload(lead: bytes, context: bytes | None, data: bytes) -> bytes:
     """The complete JSON value from its stored parts."""
-    parts = [lead]
-    if context:
-        parts.append(context)
-    if data:
-        parts.append(data)
-    return b",".join(parts) + b"}"
+    return lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"
 
 
 def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:

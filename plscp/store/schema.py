@@ -73,25 +73,36 @@ def create(connection: Any) -> None:
     connection.execute("COMMIT")
 
 
-def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
-    """Create, check or migrate the layout.
+def layout_of(connection: Any, path: str, newest: int = VERSION) -> int:
+    """The layout of a database, 0 for an empty one; changes nothing.
 
     Raises:
         StoreNotOpened: the database is somebody else's, or of a newer plscp.
     """
     application = connection.execute("PRAGMA application_id").get
-    version = connection.execute("PRAGMA user_version").get
+    version: int = connection.execute("PRAGMA user_version").get
     if application == 0 and version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
-        create(connection)
-        return
+        return 0
     if application != APPLICATION_ID:
         raise StoreNotOpened(f"{path} is a database, but not a plscp store")
-    newest = max([VERSION, *(n + 1 for n in migrations)])
     if version > newest:
         raise StoreNotOpened(
             f"{path} has layout {version}, this plscp knows layouts up to {newest}: use the newer plscp that wrote it"
         )
-    if version < newest:
+    return version
+
+
+def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
+    """Create the layout or migrate an older one, in one transaction.
+
+    Raises:
+        StoreNotOpened: as `layout_of`.
+    """
+    newest = max([VERSION, *(n + 1 for n in migrations)])
+    version = layout_of(connection, path, newest)
+    if version == 0:
+        create(connection)
+    elif version < newest:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for n in range(version, newest):

@@ -1,0 +1,244 @@
+"""What a store says when it cannot be opened for writing, and what it makes sure of when it can."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from plscp.errors import ConfigError, StoreNotOpened
+from plscp.store import MemoryStore, SqliteStore, open_store, opening, schema
+from plscp.store.port import Filter
+from plscp.store.urls import sqlite_path
+from tests.store.contract import Open
+from tests.store.drafts import request, stored
+from tests.store.layout import FOLDER, load
+
+
+def refused(path: Path) -> str:
+    """The one line with which opening fails."""
+    with pytest.raises(StoreNotOpened) as caught:
+        SqliteStore.open(path)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert caught.value.exit_status != 0
+    return line
+
+
+def test_settings_that_durability_rests_on_are_read_back(open_sqlite: Open, path: Path) -> None:
+    """Write-ahead log, every commit synced, nobody checkpoints but the writer."""
+    store = open_sqlite()
+    connection: Any = store._writer._ledger._connection  # type: ignore[attr-defined]
+    found = {name: connection.execute(f"PRAGMA {name}").get for name in opening.PRAGMAS}
+    assert found == opening.PRAGMAS
+    assert connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, -1) == 1
+    assert apsw.SQLITE_VERSION_NUMBER >= opening.OLDEST_SQLITE
+    assert path.exists()
+
+
+def test_a_setting_that_is_not_kept_is_refused() -> None:
+    """A database that cannot have a write-ahead log (here: in memory) is no place for a store."""
+    connection: Any = apsw.Connection(":memory:")
+    with pytest.raises(StoreNotOpened, match="journal_mode"):
+        opening.configure(connection)
+    connection.close()
+
+
+def test_an_old_sqlite_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 3.51.3 two checkpoints at once can corrupt the log."""
+    monkeypatch.setattr(apsw, "SQLITE_VERSION_NUMBER", 3051002)
+    assert "3.51.3" in refused(path)
+
+
+def test_a_second_server_is_refused(open_sqlite: Open, path: Path) -> None:
+    """In this process or another: the line names the process that has the store."""
+    store = open_sqlite()
+    assert f"process {os.getpid()}" in refused(path)
+    code = f"from plscp.store import SqliteStore; SqliteStore.open({str(path)!r})"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert other.returncode != 0
+    assert f"StoreNotOpened: another server (process {os.getpid()})" in other.stderr
+    store.close()
+    open_sqlite().close()
+
+
+def test_a_newer_layout_is_refused(open_sqlite: Open, path: Path) -> None:
+    """The line names both layouts, and nothing is touched."""
+    open_sqlite().close()
+    connection: Any = apsw.Connection(str(path))
+    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    connection.close()
+    assert f"layout {schema.VERSION + 1}" in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda path: path.write_bytes(b"not a database, but longer than the header of one" * 10),
+            "no database at all",
+        ),
+        (lambda path: apsw.Connection(str(path)).execute("CREATE TABLE t (x)"), "not a plscp store"),
+        (lambda path: path.mkdir(), "check folder and permissions"),
+    ],
+    ids=["a text file", "another program's database", "a folder"],
+)
+def test_what_is_no_store_is_refused(path: Path, make: Callable[[Path], object], says: str) -> None:
+    """Somebody else's file is left alone."""
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    assert says in refused(path)
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "x"), OSError(30, "x")], ids=["no permission", "read-only disk"])
+def test_a_folder_that_cannot_be_written_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """The line names the store and what the system said."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("plscp.store.lockfile.os.open", fail)
+    line = refused(path)
+    assert str(path) in line
+    assert os.strerror(error.errno or 0) in line
+
+
+def test_a_read_only_file_is_refused_for_those_who_are_not_root(path: Path, open_sqlite: Open) -> None:
+    """A real user without the right to write gets the line, not a traceback later."""
+    open_sqlite().close()
+    for made in path.parent.iterdir():
+        made.chmod(0o444)
+    path.parent.chmod(0o755)
+    code = (
+        "import apsw, pathlib, sys\nfrom plscp.store import opening\n"
+        f"connection = apsw.Connection({str(path)!r}, flags=apsw.SQLITE_OPEN_READONLY)\n"
+        f"opening._refuse_read_only(connection, pathlib.Path({str(path)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "is read-only; check folder and permissions" in done.stderr
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    """`data/plscp.db` works in an empty folder."""
+    store = SqliteStore.open(tmp_path / "a" / "b" / "s.db")
+    store.close()
+    assert (tmp_path / "a" / "b" / "s.db").exists()
+
+
+def test_what_was_written_is_there_after_opening_again(open_sqlite: Open) -> None:
+    """Store id, head and numbering go on."""
+    store = open_sqlite()
+    store_id = store.store_id
+    stored(store, request())
+    store.close()
+    again = open_sqlite()
+    assert (again.store_id, again.head()) == (store_id, (1, 0))
+    assert stored(again, request()).position == 2
+    assert again.first_broken_position() is None
+
+
+@pytest.mark.parametrize("sql", sorted(FOLDER.glob("*.sql")), ids=lambda sql: f"layout {sql.stem}")
+def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None:
+    """A store that any released version wrote opens, is whole, and goes on."""
+    load(sql, path)
+    store = open_sqlite()
+    head = store.head()[0]
+    events = store.read(Filter(limit=-1))
+    assert [event.position for event in events] == list(range(1, head + 1))
+    assert {event.kind for event in events} == {"entry", "registry", "refusal"}
+    assert len(store.quarantine()) == 2
+    assert stored(store, request()).position == head + 1
+    assert store.first_broken_position() is None
+
+
+def test_the_newest_layout_is_among_the_released_ones() -> None:
+    """Whoever raises the version adds its file (`python -m tests.store.layout`)."""
+    assert (FOLDER / f"{schema.VERSION}.sql").exists()
+
+
+def test_the_layout_of_a_released_version_never_changes(path: Path, tmp_path: Path, open_sqlite: Open) -> None:
+    """What a new store of this version looks like is what its released file says."""
+    open_sqlite().close()
+    load(FOLDER / f"{schema.VERSION}.sql", tmp_path / "old.db")
+
+    def tables(file: Path) -> set[tuple[str, str]]:
+        connection: Any = apsw.Connection(str(file))
+        found = set(connection.execute("SELECT name, sql FROM sqlite_schema").fetchall())
+        connection.close()
+        return found
+
+    assert tables(path) == tables(tmp_path / "old.db")
+
+
+def test_migrations_are_one_transaction(path: Path, open_sqlite: Open) -> None:
+    """All steps to the newest layout, or none of them."""
+    open_sqlite().close()
+    connection: Any = apsw.Connection(str(path))
+
+    def one(c: Any) -> None:
+        c.execute("CREATE TABLE extra (x)")
+
+    def two(c: Any) -> None:
+        c.execute("INSERT INTO extra VALUES (1)")
+        if failing:
+            raise RuntimeError("half way")
+
+    failing = True
+    with pytest.raises(RuntimeError):
+        schema.bring_up_to_date(connection, "s", migrations={1: one, 2: two})
+    assert connection.execute("PRAGMA user_version").get == 1
+    assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").get == 0
+    failing = False
+    schema.bring_up_to_date(connection, "s", migrations={1: one, 2: two})
+    assert connection.execute("PRAGMA user_version").get == 3
+    assert connection.execute("SELECT x FROM extra").get == 1
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///data/plscp.db", Path("data/plscp.db")),
+        ("sqlite:////var/lib/plscp.db", Path("/var/lib/plscp.db")),
+        ("sqlite:///with%20space.db", Path("with space.db")),
+        ("memory://", None),
+    ],
+)
+def test_urls(url: str, path: Path | None) -> None:
+    """Three slashes are relative, four absolute."""
+    assert sqlite_path(url) == path
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://host/db", "later version"),
+        ("mysql://x", "names no store"),
+        ("plscp.db", "names no store"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///folder/", "names no file"),
+        ("sqlite://host/x", "names no file"),
+    ],
+)
+def test_urls_that_name_no_store(url: str, says: str) -> None:
+    """One line that says what would be right."""
+    with pytest.raises(ConfigError, match=says):
+        open_store(url)
+
+
+def test_open_store(tmp_path: Path) -> None:
+    """The URL decides which store it is."""
+    on_disk, in_memory = open_store(f"sqlite:///{tmp_path}/s.db"), open_store("memory://")
+    assert (type(on_disk), type(in_memory)) == (SqliteStore, MemoryStore)
+    assert on_disk.disk_free()
+    assert in_memory.disk_free() is None
+    on_disk.close()
+    in_memory.close()
