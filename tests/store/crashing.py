@@ -1,0 +1,46 @@
+"""A server's life, cut short: appends numbered requests and says on standard output what was acknowledged.
+
+Run as ``python -m tests.store.crashing PATH FIRST``; it goes on until it is killed.
+"""
+
+import sys
+import threading
+from itertools import count
+
+from plscp.logs import configure
+from plscp.store import SqliteStore
+from plscp.store.port import Failed, Result, Stored, StoreLimits
+from tests.store.drafts import change, digest, entry, rejected, request
+
+CONCURRENT = 8
+
+
+def main(path: str, first: int) -> None:
+    """Keep some requests in flight and report each acknowledgement after it came."""
+    configure()
+    room = threading.Semaphore(CONCURRENT)
+    store = SqliteStore.open(path, limits=StoreLimits(checkpoint_pages=50))
+    print("open", flush=True)
+    for number in count(first):
+        room.acquire()
+        draft = request([entry(f"{number}-{i}", index=i) for i in range(1 + number % 3)], raw=b"r" * 700)
+        draft.request_id = f"{number:032x}"
+        draft.identity = digest(number)
+        if number % 10 == 9:
+            draft.decision = rejected(outcome=f"C103 {number}")
+
+        def done(result: Result, number: int = number) -> None:
+            assert not isinstance(result, Failed), result
+            if isinstance(result, Stored):
+                sys.stdout.write(f"{result.outcome} {number} {result.position}\n")
+                sys.stdout.flush()
+            room.release()
+
+        draft.done = done
+        store.submit(draft)
+        if number % 25 == 0:
+            store.submit(change("study.updated"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

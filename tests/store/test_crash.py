@@ -1,0 +1,71 @@
+"""SIGKILL at random moments while requests are being appended."""
+
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from plscp.store import SqliteStore
+from plscp.store.port import Filter
+
+KILLS = 6
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_sigkill(path: Path, record_property: Callable[[str, object], None]) -> None:
+    """After each kill: every acknowledged entry is there once, at the position that was acknowledged; every other at most once."""
+    seed = random.randrange(1 << 32)
+    record_property("seed", seed)
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    acknowledged: dict[int, tuple[str, int]] = {}
+    first = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.store.crashing", str(path), str(first)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None
+        wanted = dice.randrange(1, 400)
+        with process.stdout as lines:
+            assert next(lines).startswith("open")
+            for number, line in enumerate(lines):
+                if number == wanted:
+                    process.send_signal(signal.SIGKILL)
+                if line.endswith("\n"):
+                    outcome, request, position = line.split()
+                    acknowledged[int(request)] = (outcome, int(position))
+        process.wait(20)
+        first = max(acknowledged) + 100
+        check(path, acknowledged)
+
+
+def check(path: Path, acknowledged: dict[int, tuple[str, int]]) -> None:
+    """Open the store after a kill."""
+    store = SqliteStore.open(path)
+    try:
+        assert store.first_broken_position() is None
+        events = store.read(Filter(limit=-1))
+        assert [event.position for event in events] == list(range(1, store.head()[0] + 1))
+        there = Counter((event.request_id, event.event_id) for event in events if event.kind != "registry")
+        assert set(there.values()) == {1}
+        requests = Counter(request_id for request_id, _ in there)
+        at = {event.position: event.request_id for event in events}
+        for number, (outcome, position) in acknowledged.items():
+            request_id = f"{number:032x}"
+            assert at[position] == request_id
+            assert requests[request_id] == (1 if outcome == "refused" else 1 + number % 3)
+        for request_id, times in requests.items():
+            number = int(request_id, 16)
+            assert times == (1 if number % 10 == 9 else 1 + number % 3), "a request is stored as a whole"
+    finally:
+        store.close()

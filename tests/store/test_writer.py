@@ -1,0 +1,137 @@
+"""What only the writer on a real disk shows: lazy writes, checkpoints, and readers beside it."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from plscp.store.port import Delivered, Filter, StoreLimits
+from tests.store.contract import Open
+from tests.store.drafts import again, entry, request, send, stored
+
+
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        pause.wait(0.005)
+
+
+def delivered(path: Path) -> int:
+    """How many proofs of arrival are on disk."""
+    connection: Any = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    found: int = connection.execute("SELECT count(*) FROM delivered").get
+    connection.close()
+    return found
+
+
+def test_a_proof_of_arrival_waits_for_someone_elses_commit(open_sqlite: Open, path: Path) -> None:
+    """It costs no commit of its own, but is written with the next one."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=3600))
+    draft = request()
+    stored(store, draft)
+    store.submit(Delivered([draft.request_id]))
+    assert delivered(path) == 0
+    stored(store, request())
+    assert delivered(path) == 1
+
+
+def test_a_proof_of_arrival_is_written_after_a_while(open_sqlite: Open, path: Path) -> None:
+    """With nobody else to commit, it is written by itself."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
+    store.submit(Delivered(["a"]))
+    until(lambda: delivered(path) == 1)
+
+
+def test_a_proof_of_arrival_survives_a_restart(open_sqlite: Open) -> None:
+    """Closing writes it: a repeat after the restart is an event of its own."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=3600))
+    draft = request()
+    stored(store, draft)
+    store.submit(Delivered([draft.request_id]))
+    store.close()
+    store = open_sqlite()
+    repeated = again(draft)
+    assert stored(store, repeated).outcome == "added"
+    store.close()
+    assert stored(open_sqlite(), again(draft)).request_id == repeated.request_id
+
+
+def test_the_log_is_copied_back_and_emptied_at_the_end(open_sqlite: Open, path: Path) -> None:
+    """The writer checkpoints at its bound, and closing leaves everything in the database itself."""
+    store = open_sqlite(limits=StoreLimits(checkpoint_pages=20))
+    log = path.with_name(path.name + "-wal")
+    for _ in range(60):
+        stored(store, request(raw=b"x" * 5000))
+    assert path.stat().st_size > 200_000
+    assert log.stat().st_size < 80 * 4096
+    store.close()
+    assert not log.exists() or log.stat().st_size == 0
+
+
+def test_a_reader_that_stays_does_not_stop_the_writer(open_sqlite: Open, path: Path) -> None:
+    """The log grows while somebody reads an old state, and is copied back when that ends."""
+    store = open_sqlite(limits=StoreLimits(checkpoint_pages=5))
+    stored(store, request())
+    reader: Any = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN; SELECT count(*) FROM events").fetchall()
+    for _ in range(30):
+        stored(store, request(raw=b"x" * 5000))
+    assert reader.execute("SELECT count(*) FROM events").get == 1
+    grown = path.with_name(path.name + "-wal").stat().st_size
+    reader.execute("COMMIT")
+    reader.close()
+    for _ in range(30):
+        stored(store, request(raw=b"x" * 5000))
+    assert path.with_name(path.name + "-wal").stat().st_size < 2 * grown
+    assert store.first_broken_position() is None
+
+
+def test_many_threads_read_while_the_writer_writes(open_sqlite: Open) -> None:
+    """Each reader sees whole transactions, in order, never a gap."""
+    store = open_sqlite()
+    wrong: list[object] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            positions = [event.position for event in store.read(Filter(limit=-1))]
+            if positions != list(range(1, len(positions) + 1)) or len(positions) % 2:
+                wrong.append(positions)
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in range(40):
+        send(store, *(request([entry(f"{number} {n}"), entry(f"{number} {n} b", index=1)]) for n in range(3)))
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert wrong == []
+    assert store.head()[0] == 240
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_writer_that_is_stuck_is_not_alive(open_sqlite: Open, stuck: bool) -> None:
+    """Liveness tells a writer that hangs in one step from one that waits for work."""
+    entered, leave = threading.Event(), threading.Event()
+
+    def deliver(batch: Any) -> None:
+        entered.set()
+        leave.wait(20)
+        for done, result in batch:
+            done(result)
+
+    store = open_sqlite(deliver=deliver, limits=StoreLimits(stall_seconds=0.0 if stuck else 3600))
+    assert store.alive()
+    store.submit(request())
+    assert entered.wait(20)
+    assert store.alive() is not stuck
+    leave.set()
+    until(store.alive)
