@@ -63,7 +63,7 @@ def _broker(stack: ExitStack, folder: Path, out: Console) -> str:
 
     progress = Fetching(out)
     broker = LocalBroker(folder / "kafka", progress=progress)
-    stack.callback(broker.stop)
+    stack.callback(broker.kill)  # its data goes with the folder: nothing has to be brought into order
     try:
         broker.start()
     except (CommandError, OSError) as error:
