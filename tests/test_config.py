@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kafka import KafkaProducer
 
 from plscp.config import Settings, load, problems, reference, starter
 from plscp.config.model import Kafka, Matching, Overrides, SettingsModel
@@ -365,11 +366,8 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     assert "open-sesame" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of kafka-python's own imports
 def test_kafka_python_names() -> None:
     """Every sasl_* and ssl_* option of kafka-python that text can express is a setting."""
-    from kafka import KafkaProducer  # noqa: PLC0415
-
     theirs = {name for name in KafkaProducer.DEFAULT_CONFIG if name.startswith(("sasl_", "ssl_"))}
     assert theirs - {"ssl_context", "sasl_oauth_token_provider"} <= set(Kafka.model_fields)
 
@@ -404,7 +402,6 @@ def test_network(tmp_path: Path) -> None:
     assert load(path, {"PLSCP_DICOM__CALLED_AE": "any"}).network().ae_title is None
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of kafka-python's own imports
 def test_relay(tmp_path: Path) -> None:
     """The relay gets the store, a cursor beside it and Kafka's settings under kafka-python's names; without [kafka] nothing."""
     assert load(None, {}).relay() is None

@@ -17,28 +17,28 @@ class Entry(NamedTuple):
 
     Attributes:
         function: the command's function, or `app` for a group.
+        help: its line in the list of commands.
     """
 
     module: str
     function: str
-    panel: str
+    help: str
 
-
-SERVER, API, DICOM, OFF_LINE = "Server", "Over the HTTP API of a running server", "DICOM", "Files"
 
 COMMANDS: Final[dict[str, Entry]] = {
-    "serve": Entry("plscp.cli.serve", "serve", SERVER),
-    "config": Entry("plscp.cli.config", "app", SERVER),
-    "relay": Entry("plscp.cli.relay", "app", SERVER),
-    "study": Entry("plscp.cli.study", "app", API),
-    "event": Entry("plscp.cli.event", "app", API),
-    "quarantine": Entry("plscp.cli.quarantine", "app", API),
-    "match": Entry("plscp.cli.match", "match", API),
-    "status": Entry("plscp.cli.status", "status", API),
-    "demo": Entry("plscp.cli.demo", "demo", DICOM),
-    "send": Entry("plscp.cli.scu", "send", DICOM),
-    "simulate": Entry("plscp.cli.scu", "simulate", DICOM),
-    "echo": Entry("plscp.cli.scu", "echo", DICOM),
+    "serve": Entry("plscp.cli.serve", "serve", "Run the server until SIGTERM."),
+    "demo": Entry("plscp.cli.demo", "demo", "Play a cath-lab case through a server into Kafka."),
+    "config": Entry("plscp.cli.config", "app", "Settings: write, check, show."),
+    "status": Entry("plscp.cli.status", "status", "What a running server is doing."),
+    "study": Entry("plscp.cli.study", "app", "Studies of a running server: list, open, close."),
+    "event": Entry("plscp.cli.event", "app", "Events of a running server: list, show, tail."),
+    "quarantine": Entry("plscp.cli.quarantine", "app", "Refused requests of a running server: list, show."),
+    "match": Entry("plscp.cli.match", "match", "Where an entry with given identifiers would go now, and why."),
+    "send": Entry("plscp.cli.scu", "send", "Send recorded or written events to an SCP."),
+    "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
+    "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),
+    "verify": Entry("plscp.cli.verify", "verify", "Hold what is on Kafka against the store."),
+    "relay": Entry("plscp.cli.relay", "app", "The relay's cursor: repartition, rewind."),
 }
 
 
@@ -51,7 +51,6 @@ def build(arguments: Sequence[str], *, everything: bool = False) -> Any:
     called = next((a for a in arguments if not a.startswith("-")), None)
     if called is not None and called not in COMMANDS and not everything:
         raise CommandError(f"No such command '{called}'{_nearest(called)}", 2)
-    alone = not everything and (called is not None or "--version" in arguments)
     app = typer.Typer(
         name="plscp",
         help="A DICOM server that cath-lab devices report to: stored durably, published to Kafka.",
@@ -61,9 +60,15 @@ def build(arguments: Sequence[str], *, everything: bool = False) -> Any:
     )
     app.callback()(_plscp)
     for name, entry in COMMANDS.items():
-        if not alone or name == called:
+        if everything or name == called:
             _mount(app, name, entry)
+        else:
+            app.command(name, help=entry.help)(_elsewhere)
     return get_command(app)
+
+
+def _elsewhere() -> None:
+    """Stands in the list of commands for one that is not called."""
 
 
 def _nearest(name: str) -> str:
@@ -74,9 +79,9 @@ def _nearest(name: str) -> str:
 def _mount(app: typer.Typer, name: str, entry: Entry) -> None:
     found = getattr(import_module(entry.module), entry.function)
     if isinstance(found, typer.Typer):
-        app.add_typer(found, name=name, rich_help_panel=entry.panel)
+        app.add_typer(found, name=name)
     else:
-        app.command(name, rich_help_panel=entry.panel)(found)
+        app.command(name)(found)
 
 
 def _version(wanted: bool) -> None:

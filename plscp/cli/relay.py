@@ -1,0 +1,41 @@
+"""`plscp relay`: what an operator does on purpose to the relay's cursor, while the server is stopped."""
+
+from typing import Annotated
+
+import typer
+
+from plscp.cli import output
+from plscp.cli.client import Config, Json
+from plscp.cli.publishing import open_source, relay_settings
+from plscp.publish import admin
+
+app = typer.Typer(help="The relay's cursor; stop the server first.", no_args_is_help=True, rich_markup_mode=None)
+
+Topic = Annotated[str, typer.Argument(help="The topic, with or without prefix.")]
+
+
+@app.command("repartition")
+def repartition(topic: Topic, json: Json = False, config: Config = None) -> None:
+    """Use all partitions that the topic has now, for every event that is yet to come."""
+    done = admin.repartition(relay_settings(config), topic, open_source)
+    if json:
+        output.print_json(done._asdict())
+    else:
+        print(f"{done.topic}: {done.before} partitions up to now, {done.after} from position {done.first_position} on")
+
+
+@app.command("rewind")
+def rewind(
+    topic: Topic,
+    to: Annotated[
+        int, typer.Option("--to", metavar="POSITION", help="Publish again what lies above it; 0: all.", min=0)
+    ],
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Publish again on purpose: for a topic that was made anew or lost its end."""
+    done = admin.rewind(relay_settings(config), topic, to, open_source)
+    if json:
+        output.print_json(done._asdict())
+    else:
+        print(f"{done.topic}: {done.records} records from position {done.first_position} on are published again")
