@@ -53,12 +53,13 @@ def _known(vr: str) -> tuple[str, Kind]:
     return vr, KINDS.get(vr, BINARY)
 
 
-_DICTIONARY: Final[dict[int, tuple[str, Kind]]] = {tag: _known(row[0]) for tag, row in DicomDictionary.items()}
+DICTIONARY: Final[dict[int, tuple[str, Kind]]] = {tag: _known(row[0]) for tag, row in DicomDictionary.items()}
+"""VR and kind by tag (PS3.6)."""
 
 
 def implicit(tag: int) -> tuple[str, Kind]:
     """VR and kind of an element whose VR is not sent: the dictionary's, UN where it has none (PS3.5 A.1)."""
-    found = _DICTIONARY.get(tag)
+    found = DICTIONARY.get(tag)
     if found is not None:
         return found
     if tag & 0xFFFF == 0:

@@ -15,8 +15,6 @@ from hashlib import sha256
 from struct import Struct
 from typing import Final
 
-from plscp.templates.content import Code, ContentItem, Numeric, Reference, Value
-
 _LENGTH: Final = Struct(">I").pack
 _HEAD: Final = Struct(">III").pack
 UNDECODED: Final = 0x80000000
@@ -41,26 +39,3 @@ def identity(calling_ae: str, sop_class: str, canonical: bytes) -> bytes:
     return sha256(
         prefixed((calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace"), canonical))
     ).digest()
-
-
-def likeness(item: ContentItem) -> bytes:
-    """SHA-256 over an entry's DateTime as sent, concept and value: equal for entries that look like repeats.
-
-    Codes enter by value and scheme, never by meaning (PS3.16 6.1.8).
-    """
-    parts = [item.observation_datetime, *_code(item.concept), item.value_type, *_value(item.value)]
-    return sha256(prefixed(part.encode("utf-8", "replace") for part in parts)).digest()
-
-
-def _code(code: Code | None) -> tuple[str, ...]:
-    return (code.value, code.scheme) if code else ("", "")
-
-
-def _value(value: Value) -> tuple[str, ...]:
-    if isinstance(value, Code):
-        return _code(value)
-    if isinstance(value, Numeric):
-        return ("number", value.text, *_code(value.units)) if value.text is not None else ("none",)
-    if isinstance(value, Reference):
-        return value.sop_class_uid, value.sop_instance_uid
-    return (value or "",)

@@ -6,6 +6,7 @@ from plscp.templates.charset import DEFAULT, ESC, CharacterSet, character_set
 from plscp.templates.elements import (
     ASCII,
     CONTENT_SEQUENCE,
+    DICTIONARY,
     EXPLICIT,
     ITEM,
     ITEM_DELIMITATION,
@@ -88,7 +89,7 @@ class Reader:
         Returns:
             The item, and where it ended.
         """
-        raw, form = self.raw, where.form
+        raw, form, longest, dictionary = self.raw, where.form, self.longest, DICTIONARY.get
         explicit, head = form.explicit, form.head
         made = Item()
         elements = made.elements
@@ -137,7 +138,7 @@ class Reader:
                         ended = True
                         break
                     raise Fault("no-element", "an item's tag where an element should stand", tag)
-                vr, kind = ("SQ", SEQUENCE) if length == UNDEFINED else implicit(tag)
+                vr, kind = ("SQ", SEQUENCE) if length == UNDEFINED else dictionary(tag) or implicit(tag)
             if tag <= last:
                 self._disorder(tag, last, elements, noted=not ordered)
                 ordered = False
@@ -157,7 +158,8 @@ class Reader:
                         self.left -= count
                         pos += length
                         canonical.append(part)
-                        made.height = max(made.height, height)
+                        if height > made.height:  # noqa: PLR1730  # max() costs five times as much
+                            made.height = height
                         continue
                 elif begin == self._content_at and depth == 0 and not (made.faulty or self.notes or not where.key):
                     start = (
@@ -184,7 +186,7 @@ class Reader:
             stop = pos + length
             if stop > end:
                 raise Fault("truncated", "a value runs past the end", tag)
-            if length > self.longest:
+            if length > longest:
                 raise Fault("value-too-long", "a value is longer than this server takes", tag, bound=True)
             value = raw[pos:stop]
             pos = stop
@@ -267,7 +269,7 @@ class Reader:
     ) -> tuple[list[Item], bytes, int, bool, int]:
         raw, unpack = self.raw, where.form.item
         items: list[Item] = []
-        height, faulty, ended = 0, False, not delimited
+        height, faulty, ended, noted = 0, False, not delimited, len(self.notes)
         while pos < end:
             if end - pos < 8:
                 raise Fault("truncated", "an item's head is cut off", tag)
@@ -282,7 +284,6 @@ class Reader:
             self.left -= 1
             if self.left < 0:
                 raise Fault("too-many-elements", "more items than this server takes", tag, bound=True)
-            notes = len(self.notes)
             try:
                 if length == UNDEFINED:
                     made, pos = self.item(pos, end, where, depth, delimited=True)
@@ -303,10 +304,14 @@ class Reader:
                 fault.note.steps.append((tag, len(items) + 1))
                 raise
             items.append(made)
-            for note in self.notes[notes:] if len(self.notes) > notes else ():
-                note.steps.append((tag, len(items)))
-            height = max(height, made.height)
-            faulty = faulty or made.faulty
+            if self.notes:
+                for note in self.notes[noted:]:
+                    note.steps.append((tag, len(items)))
+                noted = len(self.notes)
+            if made.height > height:  # noqa: PLR1730  # max() costs five times as much
+                height = made.height
+            if made.faulty:
+                faulty = True
         if not ended:
             raise Fault("truncated", "a sequence has no end", tag)
         return items, canonical_sequence(tag, [item.canonical for item in items]), height, faulty, pos
