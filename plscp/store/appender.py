@@ -1,5 +1,7 @@
 """Numbers events without gaps and chains them; collects the rows of one transaction."""
 
+from typing import Any
+
 from plscp.store.chain import NO_RAW, link, sha256
 from plscp.store.port import Accepted, Rejected, RequestDraft
 from plscp.store.rows import EventRow, Head, RequestRow
@@ -75,17 +77,19 @@ class Appender:
         self.requests.append(row)
         return row
 
-    def append(self, event: EventRow, request: RequestRow | None, about: str) -> None:
-        """Chain and collect the next event; its position must be the next one.
+    def append(self, event: tuple[Any, ...], request: RequestRow | None, about: bytes) -> None:
+        """Chain and collect the next event.
 
         Args:
+            event: an `EventRow` but for the digest; its position must be the next one.
             request: whose event it is, or None for registry changes.
             about: `about_request` of that request, or empty.
         """
-        assert event.position == self.position + 1
-        context, digest = (request.context, request.raw_digest) if request else (b"", NO_RAW)
-        self.digest = link(self.digest, event, about, context, digest)
-        self.events.append(EventRow(*event[:-1], self.digest))
-        self.position = event.position
-        if event.topic is not None:
-            self.topics[event.topic] = (self.topics.get(event.topic, (event.position,))[0], event.position)
+        position, topic = event[0], event[4]
+        assert position == self.position + 1
+        context, raw = (request.context, request.raw_digest) if request else (b"", NO_RAW)
+        self.digest = link(self.digest, event, about, context, raw)
+        self.events.append(EventRow._make((*event, self.digest)))
+        self.position = position
+        if topic is not None:
+            self.topics[topic] = (self.topics.get(topic, (position,))[0], position)

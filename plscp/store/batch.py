@@ -25,7 +25,7 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, EventRow, Head, Item, Outcome, Retry, Seen
+from plscp.store.rows import CHANGE, Answered, Head, Item, Outcome, Retry, Seen
 
 REFUSED_TYPE = "org.plscp.request.refused.v1"
 Planned = tuple[EntryDraft, bytes]
@@ -132,7 +132,7 @@ class Batch(Appender):
         fresh: dict[bytes, Seen] = {}
         known: list[int] = []
         own: dict[bytes, int] = {}
-        mark = draft.identity[:16]
+        mark = draft.identity[:8]
         for entry, key in zip(draft.entries, keys, strict=True):
             position = self.position + 1 + len(plan)
             finding = b""
@@ -205,7 +205,7 @@ class Batch(Appender):
                 f'"position":{self.position + 1},"recorded":"{recorded}","same_content_as":{same},"findings":['
             )
             findings = entry.findings + b"," + finding if entry.findings and finding else entry.findings or finding
-            event = EventRow(
+            event = (
                 self.position + 1,
                 "entry",
                 row.n,
@@ -260,7 +260,7 @@ class Batch(Appender):
         for index, record in enumerate(draft.records):
             event_id = f"{change_id}-{index}"
             lead = _json({"event_id": event_id, "position": self.position + 1, "recorded": self.recorded})
-            event = EventRow(
+            event = (
                 self.position + 1,
                 "registry",
                 None,
@@ -275,7 +275,7 @@ class Batch(Appender):
                 f'{lead[:-1]},"source":{_json(draft.source)}'.encode(),
                 CHANGE + _json(record.change).encode(),
             )
-            self.append(event, None, "")
+            self.append(event, None, b"")
             self.registry_position = self.position
         return Stored("changed", change_id, 0x0000, "", "", "", "", self.registry_position, 0)
 
@@ -331,7 +331,7 @@ class Batch(Appender):
             f'{{"event_id":"{event_id}","request_id":"{draft.request_id}","position":{position},'
             f'"recorded":"{self.recorded}","dataref":"/api/v1/quarantine/{item_id}"'
         )
-        event = EventRow(
+        event = (
             position,
             "refusal",
             row.n,

@@ -2,12 +2,14 @@
 
 ``digest = SHA-256(previous digest, canonical envelope, SHA-256(payload), SHA-256(raw))`` (raw: the request's bytes as
 received; of a registry change: none). The envelope is UTF-8 text: fields that cannot hold a line feed, one per line, then
-free text with its length before it, so that no two events have the same envelope.
+free text with its length before it, so that no two events have the same envelope; after it, for the events of a request,
+the SHA-256 of such a text about the request.
 """
 
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 from plscp.store.rows import EventRow, Head, RequestRow, payload
 
@@ -25,24 +27,30 @@ def microseconds(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
 
 
-def about_request(r: RequestRow) -> str:
-    """The part of the envelope that the events of one request share."""
+def about_request(r: RequestRow) -> bytes:
+    """The part of the envelope that the events of one request share (32 bytes)."""
     free = (r.calling_ae, r.address, r.association, r.comment, r.patient_id, r.issuer, r.study_instance_uid)
-    return (
-        f"\n{r.request_id}\n{r.identity.hex()}\n{r.sop_class}\n{r.transfer_syntax}\n{r.message_id}\n{r.arrival}\n{r.status}\n"
+    about = (
+        f"{r.request_id}\n{r.identity.hex()}\n{r.sop_class}\n{r.transfer_syntax}\n{r.message_id}\n{r.arrival}\n{r.status}\n"
         f"{r.registry_position}\n{r.entry_count}\n{r.raw_length}\n{[*map(len, free)]}\n{''.join(free)}"
     )
+    return sha256(about.encode()).digest()
 
 
-def link(previous: bytes, event: EventRow, about: str, context: bytes, raw_digest: bytes) -> bytes:
-    """The digest of one event (32 bytes); `about` is `about_request` of its request, or empty."""
-    position, kind, _, event_id, topic, key, type_, subject, occurred, recorded, time, lead, data, _ = event
+def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, raw_digest: bytes) -> bytes:
+    """The digest of one event (32 bytes).
+
+    Args:
+        event: its `EventRow` but for the digest.
+        about: `about_request` of its request, or empty.
+    """
+    position, kind, _, event_id, topic, key, type_, subject, occurred, recorded, time, lead, data = event
     envelope = (
         f"{position}\n{kind}\n{event_id}\n{topic or ''}\n{type_}\n{occurred}\n{recorded}\n{time}\n"
-        f"{len(key)}:{key}{len(subject)}:{subject}{about}"
+        f"{len(key)}:{key}{len(subject)}:{subject}"
     )
     value = sha256(payload(lead, context, data)).digest()
-    return sha256(previous + envelope.encode() + value + raw_digest).digest()
+    return sha256(previous + envelope.encode() + about + value + raw_digest).digest()
 
 
 class Verifier:
@@ -75,13 +83,13 @@ class Verifier:
     def _fits(self, event: EventRow, request: RequestRow | None) -> bool:
         if event.position != self.position + 1 or (request is None) != (event.kind == "registry"):
             return False
-        raw_digest, about, context = NO_RAW, "", b""
+        raw_digest, about, context = NO_RAW, b"", b""
         if request is not None:
             raw_digest, about, context = request.raw_digest, about_request(request), request.context
             whole = request.raw is not None and len(request.raw) == request.raw_length
             if whole and sha256(request.raw or b"").digest() != raw_digest:
                 return False
-        return event.digest == link(self.digest, event, about, context, raw_digest)
+        return event.digest == link(self.digest, event[:-1], about, context, raw_digest)
 
     def finish(self, head: Head) -> int | None:
         """The first position that does not fit, or None; a head row that says something else counts as the next position."""

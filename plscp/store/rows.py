@@ -87,7 +87,7 @@ class EventRow(NamedTuple):
     time: int
     lead: bytes
     data: bytes
-    digest: bytes = b""
+    digest: bytes
 
 
 CHANGE = b'"change":'
@@ -142,7 +142,7 @@ class Seen(NamedTuple):
 
     Attributes:
         position: of that entry.
-        mark: for likenesses: the first 16 bytes of its request's identity.
+        mark: for likenesses: the first 8 bytes of its request's identity.
         other: for likenesses: the first position from a request of another identity, or 0.
     """
 
