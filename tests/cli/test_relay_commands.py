@@ -63,7 +63,7 @@ def test_rewind(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    "command", [["relay", "repartition", "study"], ["relay", "rewind", "study", "--to", "0"], ["verify"]]
+    "typed", [["relay", "repartition", "study"], ["relay", "rewind", "study", "--to", "0"], ["verify"]]
 )
 def test_nothing_there(run: Run, folder: Path, typed: list[str]) -> None:
     """Without a store the commands end with 3 and one line, without [kafka] with 2."""
