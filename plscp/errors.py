@@ -19,6 +19,7 @@
     ├── InvalidBody              a body of HTTP or of the registry file that cannot be read: one line (HTTP 422)
     ├── ConfigError              settings that cannot be used: one line, exit status 2
     ├── RelayError               the relay cannot go on by itself: one line
+    │   └── Unreachable              no broker answers
     └── CommandError             a command that failed: one line, exit status 1 (or as given)
 """
 
@@ -153,6 +154,12 @@ class RelayError(PlscpError):
     """The relay cannot go on by itself."""
 
     label, exit_status = "relay", 3
+
+
+class Unreachable(RelayError):
+    """No broker answers; `str()` is the cause on one line."""
+
+    label, retriable = "broker-unreachable", True
 
 
 class CommandError(PlscpError):

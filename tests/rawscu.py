@@ -171,6 +171,13 @@ class RawScu:
     def associate(self) -> Self:
         """Open an association; raises Rejected, Aborted or Closed."""
         self.connect()
+        try:
+            return self._associate()
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _associate(self) -> Self:
         self.socket.sendall(associate_rq(self.calling, self.called, self.contexts, self.max_length))
         kind, body = self.pdu()
         if kind == 3:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from kafka import errors as kafka_errors
 
-from plscp.errors import RelayError
-from plscp.publish.cluster import Cluster, TopicState, Unreachable, one_line
+from plscp.errors import RelayError, Unreachable
+from plscp.publish.cluster import Cluster, TopicState, one_line
 from plscp.publish.cursor import Cursor, Mark, TopicCursor
 from plscp.publish.envelope import POSITION, STORE
 from plscp.publish.partitions import Partitions

@@ -8,7 +8,7 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from plscp.errors import RelayError
+from plscp.errors import Unreachable
 from plscp.publish.settings import KafkaSettings
 
 SMALLEST = 8192
@@ -29,10 +29,6 @@ class TopicState(NamedTuple):
     partitions: int
     largest: int
     refusal: str
-
-
-class Unreachable(RelayError):
-    """No broker answers; `str()` is the cause on one line."""
 
 
 def one_line(error: BaseException) -> str:

@@ -15,8 +15,9 @@ import time
 from datetime import datetime
 from typing import Any, Final, NoReturn
 
+from plscp.errors import Unreachable
 from plscp.logs import log
-from plscp.publish.cluster import Cluster, Unreachable, one_line
+from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
 from plscp.publish.envelope import Envelope
 from plscp.publish.lane import Lane, OlderStore
@@ -198,6 +199,8 @@ class Relay:
             ready, _, _ = select.select([self._commands, self._poke[0]], [], [], wait)
             if self._commands in ready:
                 if not os.read(self._commands, 65536):
+                    for lane in self.lanes.values():
+                        lane.keep()
                     os._exit(0)
                 for lane in self.lanes.values():
                     lane.wake()

@@ -8,8 +8,8 @@ from typing import Any
 
 from kafka import errors as kafka_errors
 
-from plscp.errors import RelayError
-from plscp.publish.cluster import Cluster, Unreachable, one_line
+from plscp.errors import RelayError, Unreachable
+from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import peek
 from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
 from plscp.publish.partitions import Partitions
@@ -173,7 +173,7 @@ class _Topic:
                     said = Partitions.parse(headers[PARTITIONS].decode())
                     self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
 
-    def _judge(self, report: PartitionReport, expected: array[int], read: array[int]) -> None:
+    def _judge(self, report: PartitionReport, expected: "array[int]", read: "array[int]") -> None:
         wanted, seen, highest = set(expected), set[int](), 0
         for position in read:
             if position > self._head:
