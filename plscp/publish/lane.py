@@ -105,6 +105,12 @@ class Lane:
         """The store has more."""
         self._event.set()
 
+    def keep(self) -> None:
+        """Write the cursor now, from another thread: what is read in the middle of a change is older, never wrong."""
+        if self.state == "running":
+            with contextlib.suppress(RelayError):
+                self._save()
+
     def stalled(self, seconds: float) -> bool:
         """Whether something is under way and nothing was acknowledged for so long."""
         return self.flight.records > 0 and time.monotonic() - self.since > seconds
@@ -292,7 +298,7 @@ class Lane:
                 self._save()
 
     def _save(self) -> None:
-        known = TopicCursor(self.topic_id, self.partitions, self.low, self._marks)
+        known = TopicCursor(self.topic_id, self.partitions, self.low, dict(self._marks))
         self._saved = (time.monotonic(), self.low)
         self.relay.cursor.save(self.topic, known)
 

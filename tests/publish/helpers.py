@@ -1,5 +1,6 @@
 """The relay's process under test, and the position rule that its records are held against."""
 
+import contextlib
 import json
 import os
 import queue
@@ -14,12 +15,14 @@ from typing import Any, Self
 
 from kafka.partitioner import murmur2
 
+from plscp.publish.relay import EXIT_CHANGED, EXIT_STALLED, EXIT_UNKNOWN
 from plscp.publish.settings import KafkaSettings, RelaySettings
 from tests.kafkaread import Read, read_all
 from tests.publish.twin import TOPICS, Twin
 from tests.serving import until
 
 ROOT = Path(__file__).parents[2]
+UNKNOWN = {EXIT_UNKNOWN, EXIT_STALLED, EXIT_CHANGED}
 COMMAND = (sys.executable, "-m", "tests.publish.twin")
 
 
@@ -41,6 +44,7 @@ class Child:
         self.given = given
         self.status: dict[str, Any] = {}
         self.log: list[dict[str, Any]] = []
+        self.codes: list[int] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._threads: list[threading.Thread] = []
@@ -70,11 +74,9 @@ class Child:
     def wake(self) -> None:
         assert self.process is not None
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it has just ended: the test sees that elsewhere
             self.process.stdin.write(b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has just ended: the test sees that elsewhere
 
     def latest(self) -> dict[str, Any]:
         """The newest status line."""
@@ -82,13 +84,20 @@ class Child:
             self.status = self._lines.get() or self.status
         return self.status
 
-    def until_done(self, twin: Twin, seconds: float = 30.0) -> dict[str, Any]:
-        """Wait until everything in the store is acknowledged."""
+    def until_done(self, twin: Twin, seconds: float = 30.0, *, revive: bool = False) -> dict[str, Any]:
+        """Wait until everything in the store is acknowledged.
+
+        Args:
+            revive: start the process again when it ended because it did not know what was written.
+        """
         head = twin.head()
 
         def done() -> dict[str, Any] | None:
             status = self.latest()
             assert self.process is not None
+            if revive and self.process.poll() in UNKNOWN:
+                self.codes.append(self._wait())
+                self.start()
             assert self.process.poll() is None, self.log
             return status if status and status["head"] >= head and not status["pending"] and self._all(status) else None
 
@@ -125,11 +134,24 @@ class Child:
                 thread.join(10)
             for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
                 if stream is not None:
-                    try:
+                    with contextlib.suppress(BrokenPipeError):
                         stream.close()
-                    except BrokenPipeError:
-                        pass
         return code
+
+    def until_state(self, topic: str, state: str, seconds: float = 20.0) -> dict[str, Any]:
+        """Wait until a topic is in a state; the status line."""
+
+        def reached() -> dict[str, Any] | None:
+            status = self.latest()
+            return status if status.get("topics", {}).get(topic, {}).get("state") == state else None
+
+        return dict(until(reached, f"{topic} {state}; it says {self.status}, {self.log[-5:]}", seconds))
+
+    def ended(self, seconds: float = 20.0) -> int:
+        """Wait for its end; the exit status."""
+        assert self.process is not None
+        self.process.wait(seconds)
+        return self._wait()
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """What was logged under a name."""
@@ -143,12 +165,14 @@ class Child:
             self.stop()
 
 
-def check(address: str, prefix: str, twin: Twin, *, counts: dict[str, int] | None = None, after: int = 0) -> list[Read]:
+def check(
+    address: str, prefix: str, twin: Twin, *, counts: dict[str, int] | None = None, gone: dict[str, int] | None = None
+) -> list[Read]:
     """The position rule: per partition strictly rising once repeats are dropped, and nothing left out.
 
     Args:
         counts: partitions per topic where they are not 6.
-        after: only what lies above this position is expected.
+        gone: per topic: only what lies above this position is expected.
     """
     read = read_all(address, prefix, store=twin.store_id)
     kept: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -157,10 +181,11 @@ def check(address: str, prefix: str, twin: Twin, *, counts: dict[str, int] | Non
         if not positions or record.position > positions[-1]:
             positions.append(record.position)
     expected: dict[tuple[str, int], list[int]] = defaultdict(list)
-    for position, topic, key, *_, value in twin.records(after, 10**9):
+    for position, topic, key, *_, value in twin.records(0, 10**9):
         name = f"{prefix}.{topic}"
         part = (murmur2(key.encode()) & 0x7FFFFFFF) % (counts or {}).get(name, 6)
-        expected[name, part].append(position)
+        if position > (gone or {}).get(name, 0):
+            expected[name, part].append(position)
         assert json.loads(value)["position"] == position
     assert {place: got for place, got in kept.items() if got} == expected
     return read

@@ -4,12 +4,11 @@ import json
 import sqlite3
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from plscp.publish.__main__ import main
 from plscp.publish.source import Record
 
 TOPICS = ("procedure-log", "medication-administration", "quarantine", "study")
@@ -62,15 +61,16 @@ class WritableTwin(Twin):
     """Fills a twin, request by request.
 
     Args:
-        file: a new one is made.
+        file: made when missing.
     """
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
         self.base.execute("PRAGMA journal_mode = WAL")
         self.base.execute("PRAGMA synchronous = OFF")
-        self.base.executescript(SCHEMA)
-        self.base.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
+        if not self.base.execute("SELECT 1 FROM sqlite_master").fetchone():
+            self.base.executescript(SCHEMA)
+            self.base.execute("INSERT INTO store VALUES (?)", (str(uuid.uuid4()),))
         self.requests = 0
 
     def request(self, topic: str, *, key: str = "", entries: int = 5, padding: int = 200) -> list[int]:
@@ -124,8 +124,8 @@ class WritableTwin(Twin):
         return [row[0] for row in rows]
 
 
-Wake = Callable[[], None]
-
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))
+    from plscp.publish.__main__ import main
+
     main(Twin.open)
