@@ -58,6 +58,8 @@ class Server:
             after_commit=self._committed,
             **settings.store_options(),
         )
+        self.store.measure(self.metrics.committed)
+        self.metrics.watch_disk(self.store.disk_free)
         self.keeper = RegistryKeeper(self.store, Registry(settings.matching_locations()))
 
     # --- from the store's writer thread ------------------------------------------------------------------------------
@@ -184,7 +186,11 @@ class Server:
     async def _turn(self) -> None:
         while True:
             self._turned = time.monotonic()
-            self.metrics.open_associations(len(self.acceptor.associations))
+            self.metrics.open_associations(self.acceptor.associated)
+            for ae_title in self.settings.devices:
+                difference = self.handlers.clocks.current(ae_title)
+                if difference is not None:
+                    self.metrics.clock_skew(ae_title, difference.total_seconds())
             await asyncio.sleep(TURN)
 
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Any
 
 from plscp.errors import Refused
@@ -61,6 +62,7 @@ class Handlers:
         self._keeper = keeper
         self._profiles = profiles
         self._counters = counters or NoCounters()
+        self._took_to_match = self._counters.stage("match")
         self._deadline = answer_deadline
         self._reading = Reading(keeper, bounds or Bounds(), self._counters)
 
@@ -142,9 +144,13 @@ class Handlers:
             self._reading.read(pending)  # steps 5 to 7
         except Refused as refused:
             pending.refused = refused
-        except Exception:  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
+        except (
+            Exception
+        ):  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
             log.exception("internal-error", calling_ae=calling_ae, association=pending.association())
-            pending.refused = Refused(0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)])
+            pending.refused = Refused(
+                0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)]
+            )
         if not pending.identity:
             pending.identity = pending.identity_of_bytes()
         pending.request_id = f"{now_us():016x}{os.urandom(8).hex()}"
@@ -184,8 +190,10 @@ class Handlers:
             refused = pending.refused or Refused(0x0110)
             comment = outcomes.comment(refused)
             return self._rejected(pending, refused.status, comment, refused.findings, None), 1 << 62
+        began = perf_counter()
         with self._keeper.lock:
             decision, inherited = pending.decide()
+        self._took_to_match(perf_counter() - began)
         self._counters.matched(decision.rule, decision.status)
         noticed = [*pending.noticed, *decision.findings]
         if not STATUSES[decision.status].performed:

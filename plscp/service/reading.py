@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from time import perf_counter
 from typing import Any, Final, Protocol
 
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
@@ -29,6 +30,10 @@ ADMINISTRATION: Final = "org.plscp.medication-administration.v1"
 KEPT_OF_TOO_LONG: Final = 64 * 1024
 
 
+def _nothing(_seconds: float) -> None:
+    """Nobody counts."""
+
+
 class Counters(Protocol):
     """What the service counts; every method must be cheap."""
 
@@ -40,6 +45,9 @@ class Counters(Protocol):
 
     def matched(self, rule: str, result: int) -> None:
         """A decision was made."""
+
+    def stage(self, name: str) -> Callable[[float], None]:
+        """The function that takes the seconds of a stage: ``decode``, ``validate`` or ``match``."""
 
 
 class NoCounters:
@@ -53,6 +61,11 @@ class NoCounters:
 
     def matched(self, rule: str, result: int) -> None:
         """Nothing."""
+
+    def stage(self, name: str) -> Callable[[float], None]:
+        """A function that does nothing."""
+        del name
+        return _nothing
 
 
 @dataclass(slots=True)
@@ -105,6 +118,8 @@ class Reading:
         self._bounds = bounds
         self._counters = counters
         self.clocks = ClockDifferences()
+        self._decoded = counters.stage("decode")
+        self._validated = counters.stage("validate")
 
     def read(self, pending: Pending) -> None:
         """Steps 5 to 7: data set, attributes, templates; leaves the entries and how to decide on them.
@@ -118,6 +133,7 @@ class Reading:
         except Refused:
             pending.raw = bytes(getattr(request, "raw", b"") or b"")[:KEPT_OF_TOO_LONG]
             raise
+        began = perf_counter()
         decoded = decode(
             pending.raw,
             str(pending.event.context.transfer_syntax),
@@ -126,10 +142,13 @@ class Reading:
             bounds=self._bounds,
         )
         pending.identity = decoded.identity
+        read = perf_counter()
+        self._decoded(read - began)
         if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
             self._procedural(pending, action.procedural(decoded, strict=pending.profile.strict))
         else:
             self._substance(pending, action.substance(decoded, strict=pending.profile.strict))
+        self._validated(perf_counter() - read)
 
     def _instant(self, pending: Pending, text: str, offset: str) -> Instant:
         return instant(

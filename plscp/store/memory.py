@@ -134,6 +134,10 @@ class MemoryStore:
         """A new, empty store; the arguments are those of `SqliteStore.open`."""
         return cls(deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits)
 
+    def measure(self, committed: Callable[[float, int], None]) -> None:
+        """Tell this function the seconds and drafts of each commit."""
+        self._writer.measured = committed
+
     def submit(self, draft: Draft) -> None:
         """Queue a draft; see `EventStore.submit`."""
         self._writer.submit(draft)

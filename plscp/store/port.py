@@ -287,6 +287,10 @@ class EventStore(Protocol):
         """Queue a draft; its `done` is called exactly once. A full queue or a closed store: `done(Failed(...))` at once."""
         ...
 
+    def measure(self, committed: "Callable[[float, int], None]") -> None:
+        """From now on tell this function the seconds and the number of drafts of each commit, on the writer's thread."""
+        ...
+
     def head(self) -> tuple[int, int]:
         """(position of the last event, position of the last registry change); 0 where there is none."""
         ...

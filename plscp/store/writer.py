@@ -56,6 +56,10 @@ def _size(draft: Draft) -> int:
     return 1000
 
 
+def _nobody(_seconds: float, _drafts: int) -> None:
+    """Nobody measures."""
+
+
 class Writer:
     """Queues drafts, commits them in batches and delivers the results.
 
@@ -78,6 +82,7 @@ class Writer:
         self._deliver_results = deliver
         self._on_fatal = on_fatal
         self._after_commit = after_commit
+        self.measured: Callable[[float, int], None] = _nobody
         self._limits = limits
         self._queue: deque[tuple[Draft, int]] = deque()
         self._queued_bytes = 0
@@ -214,6 +219,7 @@ class Writer:
     def _step(self, batch: list[Draft]) -> None:
         """One transaction, its results, and what follows a commit; where a member is at fault, one for each."""
         self._in_hand = batch
+        began = time.perf_counter()
         try:
             results = self._ledger.write(batch)
         except StoreBroken:
@@ -225,6 +231,7 @@ class Writer:
         else:
             moved = self.head.position != self._ledger.head.position
             self.head = self._ledger.head
+            self.measured(time.perf_counter() - began, len(batch))
             self._deliver(batch, results)
             if moved:
                 self._guarded(lambda: self._after_commit(self.head.position))
