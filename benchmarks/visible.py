@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, TopicPartition
 from plscp.local.kafka import LocalBroker
 
 from benchmarks import servers
@@ -26,8 +26,18 @@ class Seen(threading.Thread):
         self.times: dict[str, float] = {}
         self.ended = threading.Event()
         self._consumer = KafkaConsumer(
-            topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=500, fetch_min_bytes=1
+            group_id=None,
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=500,
+            fetch_min_bytes=1,
         )
+        deadline = time.monotonic() + 20
+        while not (partitions := self._consumer.partitions_for_topic(topic)):  # the relay makes its topics
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no topic {topic}")
+            time.sleep(0.1)
+        self._consumer.assign([TopicPartition(topic, number) for number in partitions])
 
     def run(self) -> None:
         """Until ended."""
@@ -75,6 +85,8 @@ def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dic
         seen.join()
     finally:
         server.stop()
+    if not seen.times:
+        raise SystemExit(f"{len(answered)} requests were answered and no record was seen")
     first = min(answered.values()) + 2  # the consumer's own start is not the relay's latency
     delays = sorted(1000 * (seen.times[d] - at) for d, at in answered.items() if at > first and d in seen.times)
     return {
