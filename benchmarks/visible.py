@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
-from plscp.local.kafka import LocalBroker
 
 from benchmarks import servers
 from benchmarks.requests import MARK, make
+from plscp.local.kafka import LocalBroker
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.rawscu import SYNTAXES, RawScu
 

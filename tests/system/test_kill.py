@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from plscp.local.kafka import LocalBroker
 
+from plscp.local.kafka import LocalBroker
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.kafkaread import Read, read_all
