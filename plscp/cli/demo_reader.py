@@ -8,7 +8,7 @@ from typing import Any
 
 from plscp.cli.client import Api
 from plscp.cli.demo_server import TOPICS
-from plscp.errors import CommandError
+from plscp.errors import PlscpError
 from plscp.scu.playing import Played
 
 LOOK = 0.2
@@ -61,7 +61,7 @@ class Reader:
                     self.received.append(one)
                     self._changed.notify_all()
                 self._told(one)
-        except CommandError as error:
+        except PlscpError as error:
             with self._changed:
                 if not self._stop.is_set():
                     self.error = str(error)

@@ -1,6 +1,7 @@
 """Reading along: the records of plscp's topics as they come, without a consumer group."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from plscp.errors import CommandError
+from plscp.errors import Unreachable
+
+BOOTSTRAP_MS = 10_000
+"""How long a first answer is waited for."""
+CONNECT = 5.0
+"""Seconds for a connection."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,19 @@ def tail(
     Yields:
         Records by partition in order, without the relay's barriers and without repeats (a position that is not above the
         last one of its store and partition); None at least twice a second, so that the caller can do something else.
-        Raises CommandError when Kafka does not answer.
+        Raises Unreachable when no broker answers.
     """
+    _knock(bootstrap_servers)
     try:
         consumer = KafkaConsumer(
             bootstrap_servers=list(bootstrap_servers),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
         )
     except KafkaError as error:
-        raise CommandError(f"Kafka does not answer at {', '.join(bootstrap_servers)}: {error}", 3) from error
+        raise Unreachable(f"Kafka does not answer at {', '.join(bootstrap_servers)}: {error}") from error
     assigned: set[TopicPartition] = set()
     pause = threading.Event()
     last: dict[tuple[str, TopicPartition], int] = {}
@@ -91,6 +99,20 @@ def tail(
             yield None
     finally:
         consumer.close()
+
+
+def _knock(servers: Sequence[str]) -> None:
+    """Fail at once where nobody listens: kafka-python would try for long, and leave its sockets open."""
+    why = ""
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT).close()
+        except (OSError, ValueError) as error:
+            why = str(error)
+        else:
+            return
+    raise Unreachable(f"Kafka does not answer at {', '.join(servers)}: {why}")
 
 
 def _record(raw: Any) -> Record:
