@@ -100,15 +100,12 @@ class Acceptor:
         self._unassociated[one] = None
         self._connections[address] += 1
         if self._connections[address] > 2 * self.settings.max_associations_per_address:
-            self._note("closed", "connections-per-address", one)
-            one.close()
+            one.close("connections-per-address")
         elif len(self._open) > 2 * self.settings.max_associations:
-            oldest = next(iter(self._unassociated))  # one address must not lock out the others
-            self._note("closed", "connections", oldest)
-            oldest.close()
-        else:
-            one.deadline = one.opened + self.settings.first_pdu_deadline
-            self.watch(one)
+            oldest, _ = self._unassociated.popitem(last=False)  # one address must not lock out the others
+            oldest.close("connections")
+        one.deadline = one.opened + self.settings.first_pdu_deadline
+        self.watch(one)
 
     def disconnected(self, one: Association, outcome: str, reason: str) -> None:
         """A connection is gone."""

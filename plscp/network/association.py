@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 NEVER: Final = float("inf")
+PROCESSING_FAILURE: Final = 0x0110
+_ANSWERING: Final = frozenset({State.STA6, State.STA8})
 _numbers = itertools.count(1)
 
 _EVENT_OF: Final = {
@@ -64,12 +66,16 @@ class Association(asyncio.Protocol):
         self._transport: Any = None
         self._socket: Any = None
         self._buffer = b""
-        self._message_began = 0.0
+        self._skip = 0  # bytes still to come of a PDU that is not taken
+        self._answered_late = False
+        self._pdu_began = self._message_began = self._stalled = 0.0
         self._assembler: Assembler | None = None
         self._max_length = 0
         self._waiting: deque[tuple[Message, datetime]] = deque()
+        self._outstanding: set[int] = set()
         self._busy = False
-        self._receipts: list[object] = []
+        self._written: list[object] = []  # receipts of answers since the last read
+        self._receipts: list[object] = []  # of those before it
         self._write_paused = False
         self._read_paused = False
         self._why = ("lost", "transport")
@@ -91,23 +97,29 @@ class Association(asyncio.Protocol):
         del exc
         if self.state is not State.STA1:
             self._event(Event.TRANSPORT_CLOSED)
-        self._waiting.clear()
-        self._receipts.clear()
+        self._forget()
         self._owner.disconnected(self, *self._why)
+
+    def _forget(self) -> None:
+        """Nothing that waits is wanted any more."""
+        self._waiting.clear()
+        self._written.clear()
+        self._receipts.clear()
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: take no further requests until it does."""
         self._write_paused = True
+        self._stalled = time.monotonic()
         self._watch()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         self._write_paused = False
-        self._watch()
-        self._work()
+        self._go_on()
 
     def eof_received(self) -> bool:
-        """The peer closed its side: so do we."""
+        """The peer closed its side: so do we, and wait for nobody to read what is still to be sent."""
+        self._transport.abort()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -118,32 +130,53 @@ class Association(asyncio.Protocol):
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
             except OSError:
                 self._socket = None
-        if self._buffer:
+        if self._written:
+            self._receipts += self._written
+            self._written.clear()
+        old = len(self._buffer)
+        if old:
             data = self._buffer + data
-        try:
-            used = self._pdus(data)
-        except Violation as violation:
-            self._invalid(pdu.INVALID_PARAMETER, str(violation))
-            return
-        self._buffer = data[used:] if used < len(data) else b""
-        self._watch()
+        self._take(data, old)
 
     # --- PDUs ----------------------------------------------------------------------------------------------------------
 
-    def _pdus(self, data: bytes) -> int:
-        """Work off every complete PDU; returns how many bytes they took."""
+    def _take(self, data: bytes, old: int) -> None:
+        """Work off what can be, keep the rest."""
+        used = self._pdus(data, old)
+        if used or not old:
+            self._pdu_began = time.monotonic()
+        self._buffer = data[used:] if used < len(data) else b""
+        self._watch()
+
+    def _pdus(self, data: bytes, old: int) -> int:
+        """Work off every complete PDU; returns how many bytes they took.
+
+        Args:
+            old: how many of the bytes were there already when the last ones came.
+        """
         position, end = 0, len(data)
         while position < end:
             state = self.state
-            if state is State.STA13 or state is State.STA1:
-                return self._discard(data, position)
-            if self._receipts:
+            if state is State.STA1:
+                return end
+            if self._skip:
+                passed = min(self._skip, end - position)
+                self._skip -= passed
+                position += passed
+                continue
+            if self._read_paused and state is not State.STA13:
+                break
+            if self._receipts and position >= old:
                 self._hear(data[position])
             if end - position < 6:
                 break
             kind, length = pdu.HEADER.unpack_from(data, position)
-            if not self._plausible(kind, length):
-                return end
+            if state is State.STA13 or not self._plausible(kind, length):
+                if state is State.STA13:
+                    self._unwanted(kind, length)
+                self._skip = length
+                position += 6
+                continue
             stop = position + 6 + length
             if stop > end:
                 break
@@ -154,12 +187,20 @@ class Association(asyncio.Protocol):
             position = stop
         return position
 
-    def _discard(self, data: bytes, position: int) -> int:
-        """Sta13: nothing is wanted any more but the end; an A-ABORT ends it at once."""
-        if self.state is State.STA13 and len(data) - position >= 6 and data[position] == pdu.ABORT:
-            self._event(Event.ABORT)
-            self._transport.close()
-        return len(data)
+    def _unwanted(self, kind: int, length: int) -> None:
+        """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; once, since a flood of answers helps nobody."""
+        event, reason = _EVENT_OF.get(kind, Event.INVALID_PDU), pdu.UNEXPECTED_PDU
+        if event is Event.INVALID_PDU:
+            reason = pdu.UNRECOGNIZED_PDU
+        elif length != pdu.FIXED_LENGTHS.get(kind, length):
+            event, reason = Event.INVALID_PDU, pdu.INVALID_PARAMETER
+        action = TABLE[event][self.state].action
+        if action == "AA-2":
+            self._event(event)
+            self._transport.abort()
+        elif action == "AA-7" and not self._answered_late:
+            self._answered_late = True
+            self._transport.write(pdu.abort(pdu.SERVICE_PROVIDER, reason))
 
     def _plausible(self, kind: int, length: int) -> bool:
         """Judge a PDU by its header alone: nobody makes us wait for, or keep, what will not be taken anyway."""
@@ -199,9 +240,8 @@ class Association(asyncio.Protocol):
             self._work()
         elif kind == pdu.ABORT:
             self._why = ("aborted", "by-peer")
-            self._waiting.clear()
-            self._receipts.clear()
-            self._transport.close()
+            self._forget()
+            self._transport.abort()  # nothing that is still to be sent is wanted
 
     # --- association ---------------------------------------------------------------------------------------------------
 
@@ -244,46 +284,70 @@ class Association(asyncio.Protocol):
         assembler = self._assembler
         assert assembler is not None
         was_open = assembler.open
-        done = assembler.feed(data, position, stop)
+        try:
+            done = assembler.feed(data, position, stop)
+        except Violation as violation:
+            self._invalid(pdu.INVALID_PARAMETER, str(violation))
+            return
         if assembler.open and (done or not was_open):
             self._message_began = time.monotonic()
         if done:
             now = datetime.now(UTC)
             for message in done:
+                command = message.command
+                if command.asks:
+                    message.repeated = command.message_id in self._outstanding
+                    self._outstanding.add(command.message_id)
                 self._waiting.append((message, now))
             self._work()
 
     def _work(self) -> None:
         """Work off what waits, in order, one at a time; then a release that waits."""
-        while self._waiting and not self._busy and not self._write_paused and self.state in {State.STA6, State.STA8}:
+        while self._waiting and not self._busy and not self._write_paused and self.state in _ANSWERING:
             message, arrived = self._waiting.popleft()
             self._handle(message, arrived)
         if self.state is State.STA8 and not self._waiting and not self._busy:
             self._event(Event.RELEASE_RESPONSE)
             self._why = ("released", "released")
             self._close_after(pdu.RELEASE_RP_PDU)
+        if self.state in _ANSWERING:
+            self._read_or_pause()
+
+    def _read_or_pause(self) -> None:
         full = len(self._waiting) >= self._settings.waiting or self._write_paused
-        if full != self._read_paused and not self._transport.is_closing():
-            self._read_paused = full
-            if full:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+        if full == self._read_paused or self._transport.is_closing():
+            return
+        self._read_paused = full
+        if full:
+            self._transport.pause_reading()
+            return
+        self._pdu_began = self._message_began = time.monotonic()  # the pause was ours: the clocks start again
+        self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        """After an answer that was waited for: work off what waits, and what was read but not looked at yet."""
+        self._work()
+        while self._buffer and not self._read_paused and self.state in _ANSWERING:
+            before = len(self._buffer)
+            self._take(self._buffer, before)
+            if len(self._buffer) == before:
+                return
+        self._watch()
 
     def _handle(self, message: Message, arrived: datetime) -> None:
         command = message.command
-        field = command.field
-        if field & dimse.RESPONSE or field == dimse.C_CANCEL_RQ:
+        if not command.asks:
             return  # nothing of ours is outstanding, and nothing of theirs can be cancelled
+        field = command.field
         verification = message.context.abstract_syntax == negotiation.VERIFICATION
-        if command.fault:
-            self._respond(message, command.fault)
-        elif field == dimse.C_ECHO_RQ and verification:
-            self._respond(message, 0x0000)
-        elif field != dimse.N_ACTION_RQ or verification:
+        if field != (dimse.C_ECHO_RQ if verification else dimse.N_ACTION_RQ):
             self._respond(message, 0x0211)
-        elif any(waiting.command.message_id == command.message_id for waiting, _ in self._waiting):
+        elif message.repeated:
             self._respond(message, 0x0210)
+        elif command.fault:
+            self._respond(message, command.fault)
+        elif verification:
+            self._respond(message, 0x0000)
         else:
             self._act(message, arrived)
 
@@ -298,30 +362,38 @@ class Association(asyncio.Protocol):
         try:
             answer = self._owner.handler(event)
         except Exception:  # a defect of the handler must not take the listener with it
-            log.exception("internal-error", association=self.id)
-            self._respond(message, 0x0110)
+            self._defect(message)
             return
         if asyncio.isfuture(answer):
             self._busy = True
             answer.add_done_callback(lambda future: self._answered(message, future))
         else:
-            self._respond(message, *answer)
+            self._answer(message, answer)
 
     def _answered(self, message: Message, future: "asyncio.Future[Any]") -> None:
         self._busy = False
         try:
-            status, dataset = future.result()
-        except Exception:
-            log.exception("internal-error", association=self.id)
-            status, dataset = 0x0110, None
-        self._respond(message, status, dataset)
-        self._work()
+            answer = future.result()
+        except (Exception, asyncio.CancelledError):
+            self._defect(message)
+        else:
+            self._answer(message, answer)
+        self._go_on()
+
+    def _answer(self, message: Message, answer: Any) -> None:
+        try:
+            self._respond(message, *answer)
+        except Exception:  # not the pair that it should be, or a data set that cannot be encoded
+            self._defect(message)
+
+    def _defect(self, message: Message) -> None:
+        log.exception("internal-error", association=self.id)
+        self._respond(message, PROCESSING_FAILURE)
 
     def _respond(self, message: Message, status: Any, dataset: Any = None) -> None:
         """DT-1, or AR-7 where a release waits; nothing where the association is gone: the event stays all the same."""
-        if self.state not in {State.STA6, State.STA8}:
+        if self.state not in _ANSWERING:
             return
-        self._event(Event.P_DATA_REQUEST)
         if isinstance(status, Dataset):
             status = _status_of(status)
         data = _encoded(dataset, message.context) if dataset is not None else b""
@@ -330,11 +402,14 @@ class Association(asyncio.Protocol):
         out = pdu.p_data(number, pdu.COMMAND, command, self._max_length)
         if data:
             out += pdu.p_data(number, 0, data, self._max_length)
+        self._event(Event.P_DATA_REQUEST)
+        if not message.repeated:
+            self._outstanding.discard(message.command.message_id)
         self._transport.write(out)
         self.requests += 1
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
-            self._receipts.append(receipt)
+            self._written.append(receipt)
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
@@ -351,14 +426,12 @@ class Association(asyncio.Protocol):
     def _abort(self, source: int, reason: int, what: str) -> None:
         self._why = ("aborted", f"{source}-{reason}")
         self._owner.aborted(self, what, source, reason)
-        self._waiting.clear()
-        self._receipts.clear()
+        self._forget()
         self._close_after(pdu.abort(source, reason))
 
     def _close_after(self, last: bytes) -> None:
         """Send the last PDU and wait, for a while, until the peer closes (Sta13)."""
         self._transport.write(last)
-        self._buffer = b""
         if self._read_paused:
             self._read_paused = False
             self._transport.resume_reading()
@@ -368,18 +441,21 @@ class Association(asyncio.Protocol):
     def _watch(self) -> None:
         """Set the deadline that what was begun now has."""
         settings = self._settings
+        if self.state is State.STA13:
+            return
         deadline = NEVER
         if self.state is State.STA2:
             deadline = self.opened + settings.first_pdu_deadline
-        elif self.state is State.STA13:
-            return
-        elif self._buffer or self._write_paused:
-            # A PDU that was begun, or answers that nobody reads: the clock runs from the first byte, not from the last.
-            deadline = self.deadline if self.deadline != NEVER else time.monotonic() + settings.pdu_deadline
-        elif self._assembler is not None and self._assembler.open and not self._read_paused:
-            deadline = self._message_began + settings.message_deadline
-        self.deadline = deadline
-        self._owner.watch(self)
+        elif self._write_paused:
+            deadline = self._stalled + settings.pdu_deadline  # answers that nobody reads
+        elif not self._read_paused and self.state in _ANSWERING:
+            if self._buffer:
+                deadline = self._pdu_began + settings.pdu_deadline
+            if self._assembler is not None and self._assembler.open:
+                deadline = min(deadline, self._message_began + settings.message_deadline)
+        if deadline != self.deadline:
+            self.deadline = deadline
+            self._owner.watch(self)
 
     def overdue(self) -> None:
         """The deadline has passed: E18, or a PDU or message that does not end."""
@@ -399,15 +475,12 @@ class Association(asyncio.Protocol):
             self._transport.write(pdu.abort(pdu.SERVICE_USER, pdu.NOT_SPECIFIED))
         self.close()
 
-    def close(self) -> None:
-        """Close without a PDU."""
+    def close(self, why: str = "") -> None:
+        """Close without a PDU; `why` says so in logs and counts."""
+        if why:
+            self._why = ("closed", why)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is in hand."""
-        return not (self._busy or self._waiting or (self._assembler is not None and self._assembler.open))
 
 
 def _tune(sock: Any) -> None:

@@ -44,6 +44,15 @@ class Command:
     action_type: int | None
     fault: int
 
+    @property
+    def asks(self) -> bool:
+        """Whether an answer is due: it is no response and no C-CANCEL."""
+        return not _asks_nothing(self.field)
+
+
+def _asks_nothing(field: int) -> bool:
+    return bool(field & RESPONSE) or field == C_CANCEL_RQ
+
 
 def elements(raw: bytes) -> dict[int, bytes]:
     """Element number of group 0000 to value.
@@ -74,12 +83,10 @@ def parse(raw: bytes) -> Command:
     found = elements(raw)
     message_id, data_set_type = found.get(MESSAGE_ID, b""), found.get(DATA_SET_TYPE, b"")
     field = found.get(COMMAND_FIELD, b"")
-    is_response = len(field) == 2 and _US.unpack(field)[0] & RESPONSE
-    if len(data_set_type) != 2 or (len(message_id) != 2 and not is_response):
+    operation = _US.unpack(field)[0] if len(field) == 2 else 0
+    if len(data_set_type) != 2 or (len(message_id) != 2 and not _asks_nothing(operation)):
         raise Malformed
     fault = 0
-    if len(field) != 2:
-        fault = 0x0212
     uids: list[str | None] = []
     for number in (REQUESTED_SOP_CLASS if REQUESTED_SOP_CLASS in found else AFFECTED_SOP_CLASS, REQUESTED_INSTANCE):
         value = found.get(number)
@@ -89,7 +96,7 @@ def parse(raw: bytes) -> Command:
     if action is not None and len(action) != 2:
         fault, action = 0x0212, None
     return Command(
-        field=_US.unpack(field)[0] if len(field) == 2 else 0,
+        field=operation,
         message_id=_US.unpack(message_id)[0] if len(message_id) == 2 else 0,
         has_data=_US.unpack(data_set_type)[0] != NO_DATA_SET,
         sop_class=uids[0] or "",

@@ -22,9 +22,10 @@ class Message:
         data: the encoded data set; of a too long one the first 64 KiB.
         length: of the whole data set in bytes.
         digest: SHA-256 of the whole where it was too long, else empty.
+        repeated: whether its Message ID was outstanding when it came.
     """
 
-    __slots__ = ("command", "context", "data", "digest", "length")
+    __slots__ = ("command", "context", "data", "digest", "length", "repeated")
 
     def __init__(self, context: Context, command: Command, data: bytes, length: int, digest: bytes) -> None:
         self.context = context
@@ -32,6 +33,7 @@ class Message:
         self.data = data
         self.length = length
         self.digest = digest
+        self.repeated = False
 
 
 class Assembler:
@@ -62,7 +64,7 @@ class Assembler:
         self._context: Context | None = None
         self._parts = b""
         self._command: Command | None = None
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray = b""
         self._length = 0
         self._hash: Any = None
 
@@ -138,18 +140,21 @@ class Assembler:
         if self._hash is not None:
             self._hash.update(fragment)
         else:
-            self._data.append(fragment)
+            kept = self._data
+            if not kept:
+                self._data = kept = fragment
+            elif isinstance(kept, bytearray):
+                kept += fragment
+            else:
+                self._data = kept = bytearray(kept) + fragment  # as many small fragments as they like cost no more
             if self._length > self.data_bound:
-                whole = b"".join(self._data)
-                self._hash = sha256(whole)
-                self._data = [whole[:KEPT_OF_TOO_LONG]]
+                self._hash = sha256(kept)
+                self._data = bytes(kept[:KEPT_OF_TOO_LONG])
         return self._end(context, command) if control & LAST else None
 
     def _end(self, context: Context, command: Command) -> Message:
-        parts = self._data
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
         digest = self._hash.digest() if self._hash is not None else b""
-        message = Message(context, command, data, self._length, digest)
+        message = Message(context, command, bytes(self._data), self._length, digest)
         self._context = self._command = self._hash = None
-        self._parts, self._data, self._length = b"", [], 0
+        self._parts, self._data, self._length = b"", b"", 0
         return message
