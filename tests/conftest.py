@@ -5,8 +5,13 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from plscp.local.kafka import LocalBroker
+
+# Time says something about the machine here, not about the code: slow examples are no failures.
+settings.register_profile("plscp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("plscp")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -70,6 +70,7 @@ class Sender:
                         entries = [events.note(events.now(n / 1000), f"{words} {n}") for n in range(count)]
                         pending = words, events.encoded(events.procedural(entries, study=self.study))
                         self.sent += [f"{words} {n}" for n in range(count)]
+                    self.stop.wait(0.01)
                     answer = scu.request(PROCEDURAL_EVENT_LOGGING, pending[1])
                     if answer.status == 0:
                         self.acknowledged += [s for s in self.sent if s.startswith(pending[0] + " ")][-5:]

@@ -16,7 +16,7 @@ from plscp.templates.values import Model
 from tests.templates.strategies import KINDS, junk, valid_entries, valid_logs
 from tests.templates.trees import entry, root
 
-QUICK = settings(max_examples=80, deadline=None)
+QUICK = settings(max_examples=30, deadline=None)
 
 
 def through_json(log: ContentItem) -> ContentItem:
