@@ -5,7 +5,6 @@ process at once. Standard output: status lines, JSON. Standard error: the log.
 """
 
 import json
-import logging
 import os
 import sys
 from typing import NoReturn
@@ -52,10 +51,6 @@ def _store_id(open_source: OpenSource, url: str) -> str:
 def main(open_source: OpenSource = _open) -> NoReturn:
     """Run until standard input ends."""
     logs.configure()
-    library = logging.getLogger("kafka")  # it reports every reconnect; the relay says each cause once
-    library.addHandler(logging.NullHandler())
-    library.propagate = False
-    library.setLevel(logging.CRITICAL + 1)
     try:
         settings = RelaySettings.from_json(json.loads(_line(0)))
         cursor = Cursor(settings.cursor, _store_id(open_source, settings.store_url), patience=PATIENCE)

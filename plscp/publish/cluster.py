@@ -9,6 +9,7 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from plscp.errors import Unreachable
+from plscp.publish.clients import connected
 from plscp.publish.settings import KafkaSettings
 
 SMALLEST = 8192
@@ -83,7 +84,7 @@ class Cluster:
 
     def _describe(self, topics: Sequence[str]) -> dict[str, TopicState]:
         if self._admin is None:
-            self._admin = KafkaAdminClient(**self._kafka.admin())
+            self._admin = connected(KafkaAdminClient, self._kafka.admin())
         described = {topic["name"]: topic for topic in self._admin.describe_topics(list(topics))}
         return {name: _state(described.get(name)) for name in topics}
 

@@ -110,7 +110,8 @@ class RelayProcess:
         if self._stopping.is_set():
             self._close_pipe()
         try:
-            await self._read(process)
+            if not await self._read(process):
+                process.kill()
             return await process.wait()
         finally:
             self._close_pipe()
@@ -120,8 +121,8 @@ class RelayProcess:
             self.pid = 0
             self._before, self._latest = self._total(self._latest), {}
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Take its status lines until it ends, or until it does not although it was told to."""
+    async def _read(self, process: asyncio.subprocess.Process) -> bool:
+        """Take its status lines until it ends; False when it does not although it was told to."""
         assert process.stdout is not None
         ending = asyncio.create_task(self._overdue())
         try:
@@ -130,10 +131,10 @@ class RelayProcess:
                 await asyncio.wait({line, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not line.done():
                     line.cancel()
-                    return
+                    return False
                 text = line.result()
                 if not text:
-                    return
+                    return True
                 with contextlib.suppress(ValueError):
                     self._tell(json.loads(text))
         finally:

@@ -5,6 +5,7 @@ import contextlib
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from plscp.publish.clients import connected
 from plscp.publish.settings import KafkaSettings
 
 LINGER_MS = 5
@@ -19,7 +20,7 @@ class Producer:
     """
 
     def __init__(self, kafka: KafkaSettings, *, largest: int) -> None:
-        self._producer = producer = KafkaProducer(**kafka.producer(largest=largest))
+        self._producer = producer = connected(KafkaProducer, kafka.producer(largest=largest))
         self._linger = producer._accumulator.config
         sender = producer._sender
         # It would split a batch that the broker finds too large, and send the halves in an order of its own.

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, TopicPartition
 
+from plscp.publish.clients import connected
 from plscp.publish.cursor import Mark
 from plscp.publish.envelope import PARTITIONS, POSITION, STORE
 from plscp.publish.partitions import Partitions
@@ -31,7 +32,7 @@ class Reader:
     """A consumer of given partitions of one topic; a context manager."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
-        self._consumer = KafkaConsumer(**kafka.consumer())
+        self._consumer = connected(KafkaConsumer, kafka.consumer())
         self._topic = topic
 
     def __enter__(self) -> Self:

@@ -1,5 +1,6 @@
 """A store's twin, a prefix and an admin client per test; one broker that tests may kill and freeze."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def twin(tmp_path: Path) -> Iterator[WritableTwin]:
 @pytest.fixture
 def prefix(request: pytest.FixtureRequest) -> str:
     """Of topics that no other test uses."""
-    return str(request.node.name).replace("[", ".").replace("]", "")[-80:]
+    return re.sub(r"[^A-Za-z0-9_-]+", ".", str(request.node.name)).strip(".")[:80]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -102,7 +103,14 @@ class Child:
             return status if status and status["head"] >= head and not status["pending"] and self._all(status) else None
 
         self.wake()
-        return dict(until(done, f"the relay; it says {self.status}, {self.log[-5:]}", seconds))
+        return self._until(done, "everything acknowledged", seconds)
+
+    def _until(self, condition: Callable[[], dict[str, Any] | None], what: str, seconds: float) -> dict[str, Any]:
+        try:
+            return dict(until(condition, what, seconds))
+        except AssertionError as error:
+            error.add_note(f"the relay says {self.status}, {self.log[-5:]}")
+            raise
 
     @staticmethod
     def _all(status: dict[str, Any]) -> bool:
@@ -145,7 +153,7 @@ class Child:
             status = self.latest()
             return status if status.get("topics", {}).get(topic, {}).get("state") == state else None
 
-        return dict(until(reached, f"{topic} {state}; it says {self.status}, {self.log[-5:]}", seconds))
+        return self._until(reached, f"{topic} {state}", seconds)
 
     def ended(self, seconds: float = 20.0) -> int:
         """Wait for its end; the exit status."""

@@ -1,0 +1,38 @@
+"""Makes kafka-python's clients so that one that finds no broker leaves nothing behind."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kafka.net.compat import KafkaNetClient
+
+
+def connected(make: Callable[..., Any], config: dict[str, Any]) -> Any:
+    """A KafkaAdminClient, KafkaConsumer or KafkaProducer.
+
+    Where the constructor fails, the library leaves a thread and four descriptors running: as many as there are tries
+    while Kafka is away.
+
+    Raises:
+        KafkaError: no broker answers.
+    """
+    _quiet()
+    made: list[Any] = []
+
+    def network(**given: Any) -> Any:
+        made.append(KafkaNetClient(**given))
+        return made[-1]
+
+    try:
+        return make(**config, kafka_client=network)
+    except BaseException:
+        for each in made:
+            each.close()
+        raise
+
+
+def _quiet() -> None:
+    """The library reports every try to connect; who uses a client here says each cause once, in one line."""
+    library = logging.getLogger("kafka")
+    library.propagate = False
+    library.setLevel(logging.CRITICAL + 1)
