@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from plscp.local.kafka import LocalBroker
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import generator, servers
 from benchmarks.requests import make
+from plscp.local.kafka import LocalBroker
 
 LOADS = {"E1": 1, "E5": 5}
 
