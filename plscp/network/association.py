@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 NEVER: Final = float("inf")
+PATIENCE: Final = 32
+"""PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 PROCESSING_FAILURE: Final = 0x0110
 _ANSWERING: Final = frozenset({State.STA6, State.STA8})
 _numbers = itertools.count(1)
@@ -67,7 +69,7 @@ class Association(asyncio.Protocol):
         self._socket: Any = None
         self._buffer = b""
         self._skip = 0  # bytes still to come of a PDU that is not taken
-        self._answered_late = False
+        self._patience = PATIENCE
         self._pdu_began = self._message_began = self._stalled = 0.0
         self._assembler: Assembler | None = None
         self._max_length = 0
@@ -157,7 +159,7 @@ class Association(asyncio.Protocol):
         position, end = 0, len(data)
         while position < end:
             state = self.state
-            if state is State.STA1:
+            if state is State.STA1 or not self._patience:
                 return end
             if self._skip:
                 passed = min(self._skip, end - position)
@@ -188,7 +190,8 @@ class Association(asyncio.Protocol):
         return position
 
     def _unwanted(self, kind: int, length: int) -> None:
-        """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; once, since a flood of answers helps nobody."""
+        """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; then, or after enough of it, bytes are not looked at any more."""
+        self._patience -= 1
         event, reason = _EVENT_OF.get(kind, Event.INVALID_PDU), pdu.UNEXPECTED_PDU
         if event is Event.INVALID_PDU:
             reason = pdu.UNRECOGNIZED_PDU
@@ -198,8 +201,8 @@ class Association(asyncio.Protocol):
         if action == "AA-2":
             self._event(event)
             self._transport.abort()
-        elif action == "AA-7" and not self._answered_late:
-            self._answered_late = True
+        elif action == "AA-7":
+            self._patience = 0
             self._transport.write(pdu.abort(pdu.SERVICE_PROVIDER, reason))
 
     def _plausible(self, kind: int, length: int) -> bool:

@@ -18,6 +18,7 @@ from plscp.network.association import Association
 from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests.rawscu import SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
+from tests.serving import until
 
 EVENTS, SUBSTANCE, ECHO = 1, 3, 5
 """Context IDs of an association that `Line.associate` makes."""
@@ -237,6 +238,10 @@ class Listener:
             return work()
 
         return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(10)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        """Wait until it holds, looked at in the loop."""
+        until(lambda: self.call(condition), "the listener")
 
     def __enter__(self) -> Self:
         self._thread.start()
