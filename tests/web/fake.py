@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -54,6 +54,9 @@ class FakeStore:
             position = self.add("registry", {"change": record.change, "source": draft.source}, key=record.key)
             self._changes.append((position, draft.time, record.change))
         draft.done(Stored("changed", "", 0, "", "", "", "", len(self.events), len(draft.records)))
+
+    def measure(self, committed: Callable[[float, int], None]) -> None:
+        """Nothing is committed here."""
 
     def head(self) -> tuple[int, int]:
         return len(self.events), self._changes[-1][0] if self._changes else 0
