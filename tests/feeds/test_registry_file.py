@@ -1,0 +1,76 @@
+"""The registry file as a feed: what is taken, and that a fault in it stops nothing."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plscp.feeds import registry_file
+from plscp.matching.model import Policy
+from plscp.matching.registry import Registry
+from plscp.service.keeper import RegistryKeeper
+from plscp.store.memory import MemoryStore
+
+STUDY = """
+[[studies]]
+study_instance_uid = "1.2.3"
+status = "open"
+patient = { id = "P1", issuer = "HOSP" }
+"""
+
+
+@pytest.fixture
+def keeper() -> Iterator[RegistryKeeper]:
+    """A registry on a store in memory."""
+    store = MemoryStore.open()
+    yield RegistryKeeper(store, Registry())
+    store.close()
+
+
+def read(path: Path, keeper: RegistryKeeper) -> int:
+    return asyncio.run(registry_file.read(path, keeper, Policy()))
+
+
+def test_what_it_says_is_known_and_said_once(tmp_path: Path, keeper: RegistryKeeper) -> None:
+    """The first reading opens the study; the same content again changes nothing."""
+    path = tmp_path / "current.toml"
+    path.write_text(STUDY)
+    assert read(path, keeper) == 0
+    study = keeper.registry.study("1.2.3")
+    assert study is not None
+    assert study.status == "open"
+    position = keeper.registry.position
+    assert read(path, keeper) == 0
+    assert keeper.registry.position == position
+
+
+@pytest.mark.parametrize("text", ["[[studies", "studies = 5", "[[studys]]\nx = 1", None])
+def test_a_fault_changes_nothing_and_stops_nothing(
+    tmp_path: Path, keeper: RegistryKeeper, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    """A file that cannot be read, or is not one, is one line; the registry stays as it was."""
+    path = tmp_path / "current.toml"
+    path.write_text(STUDY)
+    read(path, keeper)
+    position = keeper.registry.position
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text)
+    assert read(path, keeper) == 1
+    assert keeper.registry.position == position
+    assert "registry-file-refused" in "".join(capsys.readouterr())
+
+
+def test_one_refused_change_does_not_stop_the_others(tmp_path: Path, keeper: RegistryKeeper) -> None:
+    """Another patient for an open study is refused with a line; the new study beside it is opened."""
+    path = tmp_path / "current.toml"
+    path.write_text(STUDY)
+    read(path, keeper)
+    path.write_text(STUDY.replace("P1", "P2") + STUDY.replace("1.2.3", "1.2.4"))
+    assert read(path, keeper) == 1
+    one, two = keeper.registry.study("1.2.3"), keeper.registry.study("1.2.4")
+    assert one is not None
+    assert two is not None
+    assert (one.as_json()["patient"]["id"], two.status) == ("P1", "open")
