@@ -10,7 +10,7 @@ import sys
 from typing import NoReturn
 
 from plscp import logs
-from plscp.errors import PlscpError, RelayError
+from plscp.errors import ConfigError, PlscpError, RelayError
 from plscp.publish.cursor import Cursor
 from plscp.publish.relay import Relay
 from plscp.publish.settings import RelaySettings
@@ -48,11 +48,18 @@ def _store_id(open_source: OpenSource, url: str) -> str:
         source.close()
 
 
+def _settings(line: bytes) -> RelaySettings:
+    try:
+        return RelaySettings.from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"the relay cannot read its settings: {error}") from error
+
+
 def main(open_source: OpenSource = _open) -> NoReturn:
     """Run until standard input ends."""
     logs.configure()
     try:
-        settings = RelaySettings.from_json(json.loads(_line(0)))
+        settings = _settings(_line(0))
         cursor = Cursor(settings.cursor, _store_id(open_source, settings.store_url), patience=PATIENCE)
     except PlscpError as error:
         logs.log.error("relay-stopped", why=str(error))

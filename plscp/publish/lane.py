@@ -133,7 +133,7 @@ class Lane:
         try:
             if found.refusal:
                 raise Refused(found.refusal)
-            producer = Producer(self.relay.settings.kafka, largest=found.largest)
+            producer = Producer(self.relay.settings.kafka, self.topic, found.partitions, largest=found.largest)
             self._recover(producer, found, source)
             self.relay.recovered(self)
             self._publish(producer, found.largest, source)
@@ -204,9 +204,7 @@ class Lane:
         """Append one barrier per partition; their offsets. They say the count, for the day when the cursor is lost."""
         headers = self.relay.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
         value = json.dumps({"store": self.relay.store_id}).encode()
-        futures = {
-            part: producer.send(self.topic, value=value, headers=headers, partition=part) for part in range(plan.count)
-        }
+        futures = {part: producer.barrier(value, headers, part) for part in range(plan.count)}
         deadline = time.monotonic() + self.relay.settings.stall_seconds
         offsets: dict[int, int] = {}
         for part, future in futures.items():
@@ -273,7 +271,7 @@ class Lane:
         if not self.flight.records:
             self.since = time.monotonic()
         self._at_stake = True
-        future = producer.send(self.topic, key=key, value=value, headers=headers, partition=partition)
+        future = producer.send(key, value, headers, partition)
         self.flight.add(partition, future, position, event_id, length)
 
     def _room(self) -> None:

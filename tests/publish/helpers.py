@@ -30,7 +30,7 @@ COMMAND = (sys.executable, "-m", "tests.publish.twin")
 def settings(twin: Twin, address: str, prefix: str, **changed: Any) -> RelaySettings:
     """Settings with time-outs that a test can wait for."""
     kafka = KafkaSettings(
-        bootstrap_servers=[address], topic_prefix=prefix, request_timeout_ms=2000, connect_timeout_ms=1000
+        bootstrap_servers=[address], topic_prefix=prefix, request_timeout_ms=1500, connect_timeout_ms=1000
     )
     made = RelaySettings(
         store_url=str(twin.file), cursor=twin.file.with_suffix(".relay"), kafka=kafka, topics=TOPICS, status_seconds=0.2
@@ -53,7 +53,7 @@ class Child:
     def start(self) -> Self:
         self.status = {}
         self._lines = queue.Queue()
-        process = self.process = subprocess.Popen(
+        process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
         )
         self._threads = [
@@ -65,6 +65,7 @@ class Child:
         assert process.stdin is not None
         process.stdin.write(json.dumps(self.given.as_json()).encode() + b"\n")
         process.stdin.flush()
+        self.process = process  # from now on other threads may wake it
         return self
 
     @staticmethod

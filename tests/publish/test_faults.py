@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("PLSCP_RELAY_KILLS", "12"))
 SEED = int(os.environ.get("PLSCP_SEED", random.randrange(10**6)))
 MOST = 400
 """Rounds of four requests per test: enough to be under load at every moment, few enough to be read back."""
-LONG = 5.0
+LONG = 3.5
 """Seconds: more than twice the request time-out of these tests."""
 
 
@@ -53,16 +53,14 @@ def test_killed_at_any_moment(kafka_broker: Broker, twin: WritableTwin, prefix: 
     """SIGKILL at a dozen random moments, from the very start of a process on."""
     print(f"seed {SEED}")
     dice = random.Random(SEED)
-    relay = Child(settings(twin, kafka_broker.address, prefix))
-    relay.start()
-    with Load(twin, relay.wake) as stop:
-        for number in range(KILLS):
-            # The first ones fall into topic creation and recovery, the others into publication too.
-            stop.wait(dice.uniform(0.2, 1.0 if number % 2 else 2.0))
-            relay.kill()
-            relay.start()
-    relay.until_done(twin)
-    relay.stop()
+    with Child(settings(twin, kafka_broker.address, prefix)) as relay:
+        with Load(twin, relay.wake) as stop:
+            for number in range(KILLS):
+                # The first ones fall into topic creation and recovery, the others into publication too.
+                stop.wait(dice.uniform(0.2, 1.0 if number % 2 else 2.0))
+                relay.kill()
+                relay.start()
+        relay.until_done(twin)
     assert check(kafka_broker.address, prefix, twin)
 
 
@@ -98,20 +96,19 @@ def test_broker_frozen_for_longer_than_every_timeout(weak_broker: LocalBroker, t
 
 def test_broker_frozen_and_relay_killed_meanwhile(weak_broker: LocalBroker, twin: WritableTwin, prefix: str) -> None:
     """The successor cannot know what its predecessor's bytes will do: repeats may be, droppable by position."""
-    relay = Child(settings(twin, weak_broker.address, prefix)).start()
-    twin.requests_of_all(8)
-    relay.until_done(twin)
-    with Load(twin, relay.wake) as stop:
-        stop.wait(0.3)
-        weak_broker.freeze()
-        stop.wait(0.5)
-        relay.kill()
-        relay.start()
-        stop.wait(LONG)
-        weak_broker.thaw()
-        stop.wait(0.5)
-    relay.until_done(twin, 60, revive=True)
-    relay.stop()
+    with Child(settings(twin, weak_broker.address, prefix)) as relay:
+        twin.requests_of_all(8)
+        relay.until_done(twin)
+        with Load(twin, relay.wake) as stop:
+            stop.wait(0.3)
+            weak_broker.freeze()
+            stop.wait(0.5)
+            relay.kill()
+            relay.start()
+            stop.wait(LONG)
+            weak_broker.thaw()
+            stop.wait(0.5)
+        relay.until_done(twin, 60, revive=True)
     assert check(weak_broker.address, prefix, twin)
 
 

@@ -144,6 +144,14 @@ def test_a_second_relay_on_the_same_store_is_refused(
     assert "a relay is at work on this store" in json.loads(line)["why"]
 
 
+def test_settings_that_are_none() -> None:
+    """One line, status 2."""
+    ended = subprocess.run(COMMAND, input=b"what?\n", capture_output=True, cwd=ROOT, check=False, timeout=20)
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 2
+    assert "the relay cannot read its settings" in json.loads(line)["why"]
+
+
 def test_its_parent_is_gone_before_it_was_told_anything() -> None:
     """Ends with 0 and without a word."""
     ended = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, check=False, timeout=20)

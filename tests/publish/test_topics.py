@@ -24,6 +24,7 @@ from tests.conftest import Broker
 from tests.kafkaread import read_all
 from tests.publish.helpers import Child, check, settings
 from tests.publish.twin import TOPICS, WritableTwin
+from tests.serving import until
 
 pytestmark = pytest.mark.kafka
 
@@ -44,8 +45,7 @@ def make(admin: Any, topic: str, count: int = 6, **config: str) -> None:
 def make_anew(admin: Any, topic: str, count: int = 6) -> None:
     """Delete a topic and make it again."""
     admin.delete_topics([topic])
-    while topic in admin.list_topics():
-        pass
+    until(lambda: topic not in admin.list_topics(), "the topic's end")
     make(admin, topic, count)
 
 
@@ -108,9 +108,12 @@ def test_a_missing_topic_waits_alone(kafka_broker: Broker, twin: WritableTwin, p
 
 def read_until(broker: Broker, twin: WritableTwin, prefix: str, count: int) -> list[Any]:
     """Read until so many own records are there."""
-    while len(read := read_all(broker.address, prefix, store=twin.store_id)) < count:
-        pass
-    return read
+
+    def there() -> list[Any] | None:
+        read = read_all(broker.address, prefix, store=twin.store_id)
+        return read if len(read) >= count else None
+
+    return list(until(there, f"{count} records"))
 
 
 def test_a_forbidden_topic_waits_alone(kafka_broker: Broker, twin: WritableTwin, prefix: str, admin: Any) -> None:
