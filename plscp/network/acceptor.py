@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from plscp.errors import CommandError
 from plscp.logs import log
-from plscp.network.association import NEVER, Association
+from plscp.network.association import Association
+from plscp.network.connection import NEVER, Connection
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 
@@ -44,12 +45,12 @@ class Acceptor:
         self.allowed = allowed
         self._counters = counters or NoNetworkCounters()
         self._servers: list[asyncio.Server] = []
-        self._open: dict[Association, None] = {}
-        self._unassociated: OrderedDict[Association, None] = OrderedDict()
+        self._open: dict[Connection, None] = {}
+        self._unassociated: OrderedDict[Connection, None] = OrderedDict()
         self._connections: Counter[str] = Counter()
         self._associations: Counter[str] = Counter()
         self._associated = 0
-        self._watched: dict[Association, None] = {}
+        self._watched: dict[Connection, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._noted: Counter[tuple[str, str]] = Counter()
@@ -93,7 +94,7 @@ class Acceptor:
 
     # --- from the associations -----------------------------------------------------------------------------------------
 
-    def connected(self, one: Association) -> None:
+    def connected(self, one: Connection) -> None:
         """A connection was made: take it, close it, or close an older one that has no association yet."""
         address = one.requestor.address
         self._open[one] = None
@@ -107,7 +108,7 @@ class Acceptor:
         one.deadline = one.opened + self.settings.first_pdu_deadline
         self.watch(one)
 
-    def disconnected(self, one: Association, outcome: str, reason: str) -> None:
+    def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
         """A connection is gone."""
         self._open.pop(one, None)
         self._unassociated.pop(one, None)
@@ -133,13 +134,13 @@ class Acceptor:
             self._counters.association(outcome, reason)
         self._changed.set()
 
-    def room_for(self, one: Association) -> bool:
+    def room_for(self, one: Connection) -> bool:
         """Whether a further association is within the caps."""
         settings = self.settings
         here = self._associations[one.requestor.address]
         return self._associated < settings.max_associations and here < settings.max_associations_per_address
 
-    def accepted(self, one: Association, contexts: Mapping[int, Context]) -> None:
+    def accepted(self, one: Connection, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
         self._associated += 1
         self._associations[one.requestor.address] += 1
@@ -152,7 +153,7 @@ class Acceptor:
             contexts=len(contexts),
         )
 
-    def aborted(self, one: Association, what: str, source: int, reason: int) -> None:
+    def aborted(self, one: Connection, what: str, source: int, reason: int) -> None:
         """An association or connection was aborted by us."""
         if self._first_time("aborted", what, one):
             log.warning(
@@ -165,20 +166,20 @@ class Acceptor:
                 reason=reason,
             )
 
-    def watch(self, one: Association) -> None:
+    def watch(self, one: Connection) -> None:
         """Look at this association's deadline from now on, or no longer."""
         if one.deadline == NEVER:
             self._watched.pop(one, None)
         else:
             self._watched[one] = None
 
-    def _note(self, outcome: str, reason: str, one: Association) -> None:
+    def _note(self, outcome: str, reason: str, one: Connection) -> None:
         self._counters.association(outcome, reason)
         if self._first_time(outcome, reason, one):
             name = "association-rejected" if outcome == "rejected" else "connection-closed"
             log.info(name, calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)
 
-    def _first_time(self, outcome: str, reason: str, one: Association) -> bool:
+    def _first_time(self, outcome: str, reason: str, one: Connection) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()

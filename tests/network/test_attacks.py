@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pynetdicom.pdu import A_ASSOCIATE_RQ
 
 from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -188,6 +189,34 @@ def test_many_contexts_of_many_transfer_syntaxes(contexts: int, syntaxes: int, k
         scu.socket.close()
 
 
+def test_items_that_do_not_matter_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pynetdicom's slow codecs get no transfer syntax that is not taken, no unknown item, and no role of another SOP Class."""
+    seen: list[bytes] = []
+    decode = A_ASSOCIATE_RQ.decode
+
+    def kept(self: A_ASSOCIATE_RQ, raw: bytes) -> None:
+        seen.append(raw)
+        decode(self, raw)
+
+    monkeypatch.setattr(A_ASSOCIATE_RQ, "decode", kept)
+    roles = item(0x54, b"\0\0051.2.3\1\1") * 2000
+    user = item(0x50, USER[4:] + roles + item(0x58, bytes(9000)))
+    with Line() as line:
+        line.send(
+            rq(
+                APPLICATION,
+                proposed(8, 200),
+                EVENTS_CONTEXT.replace(b"\1\0\0\0", b"\x63\0\0\0"),
+                user,
+                item(0x99, b"?"),
+            )
+        )
+        [(kind, body)] = line.pdus()
+    assert kind == 2
+    assert item(0x21, b"\x63\0\0\0" + item(0x40, SYNTAXES[1].encode())) in body
+    assert len(seen[0]) < 1200
+
+
 TITLES = [b"", b" " * 16, b"\0" * 16, b"HEMO\0", b"HEMO\n", b"A\\B", b"\xe4\xf6\xfc", b"\x1b[31m", b"\x7f" * 16]
 
 
@@ -362,14 +391,13 @@ def test_empty_fragments_are_not_kept() -> None:
 def test_a_peer_that_sends_and_never_reads() -> None:
     """Requests without end whose answers nobody reads: memory is bounded, and the association ends in time."""
     with Listener(pdu_deadline=0.05, artim=0.05) as listener:
-        scu = RawScu("127.0.0.1", listener.port, timeout=10).associate()
+        scu = RawScu("127.0.0.1", listener.port, timeout=30).associate()
         scu.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         flood = b"".join(request(i) for i in range(1, 200)) * 20
-        with pytest.raises(ConnectionError):
+        with scu.socket, pytest.raises(ConnectionError):
             everything(scu.socket, flood)
         listener.until(lambda: listener.acceptor.associated == 0)
         honest(listener.port)
-        scu.socket.close()
 
 
 def everything(one: socket.socket, flood: bytes) -> None:
