@@ -9,12 +9,15 @@ import pytest
 STRICT = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put every test on Kafka into one group: the broker is started once."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Tests on the shared broker are one group, those with brokers of their own one for each module; the long ones go first."""
     for item in items:
         if item.get_closest_marker("kafka") is not None:
-            item.add_marker(pytest.mark.xdist_group("kafka"))
+            shared = "kafka_broker" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("kafka" if shared else str(item.path)))
+    yield
+    items.sort(key=lambda item: item.get_closest_marker("kafka") is None)  # stable: random order stays within
 
 
 def _failed(report: Any, why: object) -> None:
