@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -222,8 +223,17 @@ async def serve(settings: Settings) -> int:
         await asyncio.get_running_loop().run_in_executor(None, server.store.close)
 
 
+def _allow_descriptors(wanted: int) -> None:
+    """Raise the soft limit of open files: each connection is one, and systems give 1,024 by default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+
+
 def run(settings: Settings) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
+    _allow_descriptors(2 * settings.dicom.max_associations + 256)
     with contextlib.suppress(ImportError):
         import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
 
