@@ -25,6 +25,11 @@ READ_AT_ONCE = 500
 SAVE_SECONDS = 0.5
 
 
+def longer(pause: float) -> float:
+    """The next pause between two tries, seconds: doubling from a quarter to five."""
+    return min(max(pause * 2, 0.25), 5.0)
+
+
 class Refused(Exception):
     """The topic does not take anything now; nothing of it is under way. `str()` is one line."""
 
@@ -79,6 +84,7 @@ class Lane:
         why: why it waits or is halted, one line; empty otherwise.
         low: every record of the topic with a lower position is acknowledged.
         reached: up to which position of the store it has handed over.
+        again: not to be tried before this time (monotonic, seconds).
         published: counts by outcome since the process started.
     """
 
@@ -97,6 +103,7 @@ class Lane:
         self._marks: dict[int, Mark] = {}
         self._at_stake = False
         self._saved = (0.0, 0)
+        self.again, self._pause = 0.0, 0.0
         self._said = ""
 
     # --- what the relay calls ----------------------------------------------------------------------------------------
@@ -117,6 +124,8 @@ class Lane:
 
     def wait(self, why: str) -> None:
         """It cannot go on for now; said once per cause."""
+        self._pause = longer(self._pause)
+        self.again = time.monotonic() + self._pause
         self.state, self.why = "waiting", why
         if why != self._said:
             self._said = why
@@ -231,7 +240,7 @@ class Lane:
     # --- publication -------------------------------------------------------------------------------------------------
 
     def _publish(self, producer: Producer, largest: int, source: Source) -> None:
-        self.state, self._said = "running", ""
+        self.state, self._said, self._pause = "running", "", 0.0
         self.relay.changed()
         self.reached = self.low - 1
         recovered = {part: mark.position for part, mark in self._marks.items()}

@@ -20,7 +20,7 @@ from plscp.logs import log
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
 from plscp.publish.envelope import Envelope
-from plscp.publish.lane import Lane, OlderStore
+from plscp.publish.lane import Lane, OlderStore, longer
 from plscp.publish.settings import RelaySettings
 from plscp.publish.source import OpenSource, Source
 
@@ -33,8 +33,6 @@ EXIT_CHANGED: Final = 72
 
 _RECORDED: Final = b'"recorded":"'
 _LONGEST: Final = 4096  # of a pipe's write that is whole or not at all
-FIRST_RETRY: Final = 0.25
-LAST_RETRY: Final = 5.0
 TICK: Final = 0.25
 
 
@@ -103,17 +101,17 @@ class Relay:
     # --- the keeper: a thread that brings waiting lanes back and notices what lanes cannot ----------------------------
 
     def _keep(self) -> None:
-        retry, due = FIRST_RETRY, 0.0
+        retry, due = 0.0, 0.0
         answering = 0.0
         checked = time.monotonic()
         pause = threading.Event()
         while True:
             now = time.monotonic()
             waiting = [lane for lane in self.lanes.values() if lane.state in {"starting", "waiting"}]
-            if waiting and now >= due and not self.halted:
-                started = self._bring(waiting)
-                retry = FIRST_RETRY if started else min(retry * 2, LAST_RETRY)
-                due = time.monotonic() + (LAST_RETRY if started else retry)
+            ready = [lane for lane in waiting if now >= lane.again]
+            if ready and now >= due and not self.halted:
+                retry = 0.0 if self._bring(ready) else longer(retry)
+                due = time.monotonic() + retry
             late = [lane for lane in self.lanes.values() if lane.stalled(min(5.0, self.settings.stall_seconds / 2))]
             if late:
                 answering = (answering or time.monotonic()) if self._answers(late) else 0.0
@@ -132,30 +130,26 @@ class Relay:
                 checked = time.monotonic()
             pause.wait(TICK)
 
-    def _bring(self, waiting: list[Lane]) -> bool:
-        """Look at the topics of waiting lanes and start those that can go on; whether any was."""
+    def _bring(self, ready: list[Lane]) -> bool:
+        """Look at the topics of waiting lanes and start those that can go on; False when no broker answers."""
         try:
-            found = self._cluster.look([lane.topic for lane in waiting])
-        except Unreachable as error:
-            self._away(str(error))
-            for lane in waiting:
-                lane.state, lane.why = "waiting", str(error)
+            found = self._cluster.look([lane.topic for lane in ready])
+        except Exception as error:  # what the library does not call a Kafka error is a defect, but not the end
+            why = str(error) if isinstance(error, Unreachable) else one_line(error)
+            self._away(why)
+            for lane in ready:
+                lane.state, lane.why = "waiting", why
             self.changed()
             return False
-        except Exception as error:  # whatever the library does not call a Kafka error: a defect, but not the end
-            self._away(one_line(error))
-            return False
         self._unreachable = ""
-        started = False
-        for lane in waiting:
+        for lane in ready:
             if refusal := found[lane.topic].refusal:
                 lane.wait(refusal)
             else:
                 lane.state = "recovering"
                 name = f"lane-{lane.name}"
                 threading.Thread(target=lane.run, args=(found[lane.topic],), name=name, daemon=True).start()
-                started = True
-        return started
+        return True
 
     def _away(self, why: str) -> None:
         if not self._unreachable:

@@ -30,7 +30,7 @@ COMMAND = (sys.executable, "-m", "tests.publish.twin")
 def settings(twin: Twin, address: str, prefix: str, **changed: Any) -> RelaySettings:
     """Settings with time-outs that a test can wait for."""
     kafka = KafkaSettings(
-        bootstrap_servers=[address], topic_prefix=prefix, request_timeout_ms=1500, connect_timeout_ms=1000
+        bootstrap_servers=[address], topic_prefix=prefix, request_timeout_ms=1200, connect_timeout_ms=1000
     )
     made = RelaySettings(
         store_url=str(twin.file), cursor=twin.file.with_suffix(".relay"), kafka=kafka, topics=TOPICS, status_seconds=0.2

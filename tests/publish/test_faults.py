@@ -19,7 +19,7 @@ KILLS = int(os.environ.get("PLSCP_RELAY_KILLS", "12"))
 SEED = int(os.environ.get("PLSCP_SEED", random.randrange(10**6)))
 MOST = 400
 """Rounds of four requests per test: enough to be under load at every moment, few enough to be read back."""
-LONG = 3.5
+LONG = 2.8
 """Seconds: more than twice the request time-out of these tests."""
 
 
@@ -57,7 +57,7 @@ def test_killed_at_any_moment(kafka_broker: Broker, twin: WritableTwin, prefix: 
         with Load(twin, relay.wake) as stop:
             for number in range(KILLS):
                 # The first ones fall into topic creation and recovery, the others into publication too.
-                stop.wait(dice.uniform(0.2, 1.0 if number % 2 else 2.0))
+                stop.wait(dice.uniform(0.2, 0.8 if number % 2 else 1.6))
                 relay.kill()
                 relay.start()
         relay.until_done(twin)
