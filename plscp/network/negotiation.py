@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from pynetdicom.pdu_primitives import (
     A_ASSOCIATE,
@@ -20,6 +19,9 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LO
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
+IMPLEMENTATION_CLASS: Final = "2.25.164362456850159185316504949929107551452"
+"""Names this implementation (PS3.7 D.3.3.2): a UUID made once (PS3.5 B.2)."""
+IMPLEMENTATION_VERSION: Final = "PLSCP_0_1"
 TRANSFER_SYNTAXES: Final = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2",
@@ -90,8 +92,8 @@ class Proposal:
 
 
 def _title(raw: bytes) -> str:
-    """An AE title; empty where it is none (PS3.5 AE: printable ASCII without backslash)."""
-    text = raw.decode("latin-1").strip(" ")
+    """An AE title; empty where it is none (PS3.5 AE: printable ASCII without backslash). Devices pad with NUL, too."""
+    text = raw.decode("latin-1").rstrip("\0 ").lstrip(" ")
     return text if text.isascii() and text.isprintable() and "\\" not in text else ""
 
 
@@ -120,7 +122,12 @@ def _needed(raw: bytes, max_contexts: int) -> bytes:
     """
     out: list[bytes] = []
     contexts = 0
+    single = {_APPLICATION, _USER}  # one of each (PS3.8 Table 9-11)
     for kind, value in _items(raw):
+        if kind in {_APPLICATION, _USER}:
+            if kind not in single:
+                raise Unreadable
+            single.remove(kind)
         if kind == _APPLICATION:
             out.append(_item(kind, value))
         elif kind == _CONTEXT:
@@ -233,9 +240,9 @@ def accept(proposal: Proposal, max_length: int) -> tuple[bytes, dict[int, Contex
         length = MaximumLengthNotification()
         length.maximum_length_received = max_length
         implementation = ImplementationClassUIDNotification()
-        implementation.implementation_class_uid = PYNETDICOM_IMPLEMENTATION_UID
+        implementation.implementation_class_uid = IMPLEMENTATION_CLASS
         version = ImplementationVersionNameNotification()
-        version.implementation_version_name = "PLSCP"
+        version.implementation_version_name = IMPLEMENTATION_VERSION
         answer.user_information = [length, implementation, version, *roles]
         pdu = A_ASSOCIATE_AC()
         pdu.from_primitive(answer)

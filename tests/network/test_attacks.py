@@ -217,7 +217,7 @@ def test_items_that_do_not_matter_cost_little(monkeypatch: pytest.MonkeyPatch) -
     assert len(seen[0]) < 1200
 
 
-TITLES = [b"", b" " * 16, b"\0" * 16, b"HEMO\0", b"HEMO\n", b"A\\B", b"\xe4\xf6\xfc", b"\x1b[31m", b"\x7f" * 16]
+TITLES = [b"", b" " * 16, b"\0" * 16, b"HE\0MO", b"HEMO\n", b"A\\B", b"\xe4\xf6\xfc", b"\x1b[31m", b"\x7f" * 16]
 
 
 @pytest.mark.parametrize("title", TITLES)
