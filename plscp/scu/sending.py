@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE
@@ -24,6 +24,9 @@ INSTANCES = {
 }
 SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _REJECTED = {1: "rejected for good", 2: "rejected for now"}
+
+REST: Final = 0.002
+"""Seconds for a thread that looks around every millisecond to come to rest."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +175,11 @@ class Association:
         self._message = self._message % 65535 + 1
         return self._message
 
+    def _quieten(self) -> None:
+        """Let pynetdicom's reactor thread come to rest: while it runs it may take the answer for a request of the peer's."""
+        self._association._reactor_checkpoint.clear()
+        time.sleep(REST)
+
     def send(self, dataset: Dataset, sop_class: str) -> Answer:
         """Send one N-ACTION request of Action Type 1 and wait for its answer.
 
@@ -181,6 +189,7 @@ class Association:
         """
         if not self.is_open:
             return Answer(None, "the association is no longer open")
+        self._quieten()
         started = time.perf_counter()
         try:
             status, reply = self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], self._next())
@@ -200,6 +209,7 @@ class Association:
     def echo(self) -> Answer:
         """Send one C-ECHO; the association must have been opened for Verification."""
         started = time.perf_counter()
+        self._quieten()
         status = self._association.send_c_echo(self._next())
         took = (time.perf_counter() - started) * 1000
         return Answer(int(status.Status) if "Status" in status else None, milliseconds=took)

@@ -69,9 +69,12 @@ def test_a_stock_scu_in_every_transfer_syntax(listener: Listener, syntax: str, m
     sent = patient("P" * 60)
     status, reply = association.send_n_action(sent, 1, PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE)
     assert (status.Status, reply) == (0, sent)
-    assert association.send_c_echo().Status == 0
     association.release()
     assert association.is_released
+    # On an association of its own: pynetdicom's reactor may take the answer to a second request for itself.
+    association = ae.associate("127.0.0.1", listener.port, ae_title="PLSCP")
+    assert association.send_c_echo().Status == 0
+    association.release()
     [event] = listener.events
     assert event.context.transfer_syntax == syntax
     assert (event.assoc.requestor.ae_title, event.assoc.requestor.address) == ("HEMO1", "127.0.0.1")
