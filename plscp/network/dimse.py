@@ -1,5 +1,6 @@
 """Command sets (PS3.7 6.3.1, 10.3): read with a few lines of struct, answered from templates made once."""
 
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +14,8 @@ NO_DATA_SET: Final = 0x0101
 
 _ELEMENT: Final = struct.Struct("<HHL")
 _US: Final = struct.Struct("<H")
+_UNSAID: Final = re.compile(r"[^ -\[\]-~]")
+"""What an Error Comment must not hold: all but printable ASCII, and the backslash."""
 
 AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS, COMMAND_FIELD = 0x0002, 0x0003, 0x0100
 MESSAGE_ID, RESPONDED_MESSAGE_ID, DATA_SET_TYPE, STATUS = 0x0110, 0x0120, 0x0800, 0x0900
@@ -21,7 +24,7 @@ AFFECTED_INSTANCE, REQUESTED_INSTANCE, ATTRIBUTE_LIST, ACTION_TYPE = 0x1000, 0x1
 
 
 class Malformed(Exception):  # a condition of the wire
-    """A command set that cannot be answered: no elements, no Message ID, or no telling whether a data set follows."""
+    """A command set that cannot be answered: no elements, or no Message ID."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Command:
         instance: Requested SOP Instance UID, or None where absent.
         action_type: Action Type ID, or None where absent.
         fault: 0212H where an element is mistyped, else 0.
+        data_unclear: Command Data Set Type, absent or mistyped, does not say whether a data set follows.
     """
 
     field: int
@@ -43,6 +47,7 @@ class Command:
     instance: str | None
     action_type: int | None
     fault: int
+    data_unclear: bool = False
 
     @property
     def asks(self) -> bool:
@@ -84,9 +89,10 @@ def parse(raw: bytes) -> Command:
     message_id, data_set_type = found.get(MESSAGE_ID, b""), found.get(DATA_SET_TYPE, b"")
     field = found.get(COMMAND_FIELD, b"")
     operation = _US.unpack(field)[0] if len(field) == 2 else 0
-    if len(data_set_type) != 2 or (len(message_id) != 2 and not _asks_nothing(operation)):
+    if not found or (len(message_id) != 2 and not _asks_nothing(operation)):
         raise Malformed
-    fault = 0
+    unclear = len(data_set_type) != 2
+    fault = 0x0212 if unclear else 0
     uids: list[str | None] = []
     for number in (REQUESTED_SOP_CLASS if REQUESTED_SOP_CLASS in found else AFFECTED_SOP_CLASS, REQUESTED_INSTANCE):
         value = found.get(number)
@@ -98,11 +104,12 @@ def parse(raw: bytes) -> Command:
     return Command(
         field=operation,
         message_id=_US.unpack(message_id)[0] if len(message_id) == 2 else 0,
-        has_data=_US.unpack(data_set_type)[0] != NO_DATA_SET,
+        has_data=not unclear and _US.unpack(data_set_type)[0] != NO_DATA_SET,
         sop_class=uids[0] or "",
         instance=uids[1],
         action_type=None if action is None else _US.unpack(action)[0],
         fault=fault,
+        data_unclear=unclear,
     )
 
 
@@ -131,7 +138,7 @@ class CommandReader:
             )
         command = parse(raw)
         self._raw, self._command = raw, command
-        self._offset = _value_offset(raw, MESSAGE_ID)
+        self._offset = 0 if command.data_unclear else _value_offset(raw, MESSAGE_ID)
         if not self._offset:
             self._command = None
         return command
@@ -153,6 +160,11 @@ def _element(number: int, value: bytes, pad: bytes = b"\0") -> bytes:
     return _ELEMENT.pack(0, number, len(value)) + value
 
 
+def _sendable(uid: str) -> bool:
+    """Whether it may stand in an answer: what a peer sent is not sent back unseen."""
+    return uid.isascii() and uid.isprintable() and 0 < len(uid) <= 64
+
+
 def _tags(tags: "tuple[int, ...]") -> bytes:
     return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
 
@@ -167,10 +179,10 @@ def _response(command: Command, status: int, fields: dict[int, bytes], *, has_da
         DATA_SET_TYPE: _US.pack(0x0001 if has_data else NO_DATA_SET),
         STATUS: _US.pack(status),
     }
-    if command.sop_class and len(command.sop_class) <= 64:
-        values[AFFECTED_SOP_CLASS] = command.sop_class.encode("latin-1")
-    if action and command.instance and len(command.instance) <= 64:
-        values[AFFECTED_INSTANCE] = command.instance.encode("latin-1")
+    if _sendable(command.sop_class):
+        values[AFFECTED_SOP_CLASS] = command.sop_class.encode("ascii")
+    if action and command.instance and _sendable(command.instance):
+        values[AFFECTED_INSTANCE] = command.instance.encode("ascii")
     if action and command.action_type is not None and (has_data or status in {0x0000, 0x0115, 0x0123}):
         values[ACTION_TYPE] = _US.pack(command.action_type)
     values |= fields
@@ -201,7 +213,7 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
     fields: dict[int, bytes] = {}
     if isinstance(status, Status):
         if status.comment:
-            fields[ERROR_COMMENT] = status.comment.encode("ascii", "replace")[:64]
+            fields[ERROR_COMMENT] = _UNSAID.sub("?", status.comment)[:64].encode("ascii")
         if status.error_id is not None:
             fields[ERROR_ID] = _US.pack(status.error_id)
         if status.attributes:

@@ -1,13 +1,17 @@
 """What a handler gets: the event as pynetdicom's handlers know it, made from plain values and decoded only when asked."""
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
 from plscp.network.negotiation import Context
+
+MOST_INFLATED: Final = 16 << 20
+"""Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
 
 
 @dataclass(slots=True)
@@ -83,14 +87,26 @@ class ActionEvent:
 
     @property
     def action_information(self) -> Dataset:
-        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead."""
+        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead.
+
+        Raises:
+            ValueError: it does not inflate, or to more than 16 MiB.
+        """
         from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
 
-        syntax = self.context.transfer_syntax
-        dataset: Dataset = decode(
-            BytesIO(self.request.raw),
-            syntax == "1.2.840.10008.1.2",
-            syntax != "1.2.840.10008.1.2.2",
-            deflated=syntax == "1.2.840.10008.1.2.1.99",
-        )
+        syntax, raw = self.context.transfer_syntax, self.request.raw
+        if syntax == "1.2.840.10008.1.2.1.99":
+            raw = _inflated(raw)
+        dataset: Dataset = decode(BytesIO(raw), syntax == "1.2.840.10008.1.2", syntax != "1.2.840.10008.1.2.2")
         return dataset
+
+
+def _inflated(raw: bytes) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(raw, MOST_INFLATED)
+    except zlib.error as error:
+        raise ValueError("the data set does not inflate") from error
+    if inflater.unconsumed_tail:
+        raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
+    return inflated

@@ -49,6 +49,7 @@ class Assembler:
         "_context",
         "_contexts",
         "_data",
+        "_discarding",
         "_hash",
         "_length",
         "_parts",
@@ -67,6 +68,7 @@ class Assembler:
         self._data: bytes | bytearray = b""
         self._length = 0
         self._hash: Any = None
+        self._discarding = 0  # context of a data set of which its command did not say that it would come
 
     @property
     def open(self) -> bool:
@@ -104,6 +106,8 @@ class Assembler:
     def _take(self, context_id: int, control: int, fragment: bytes) -> Message | None:
         context = self._context
         if context is None:
+            if self._discarding and self._discard(context_id, control):
+                return None
             context = self._contexts.get(context_id)
             if context is None:
                 raise Violation("a presentation context that was not accepted")
@@ -113,6 +117,13 @@ class Assembler:
         if control & COMMAND:
             return self._take_command(context, control, fragment)
         return self._take_data(context, control, fragment)
+
+    def _discard(self, context_id: int, control: int) -> bool:
+        """Whether a fragment belongs to a data set whose command, answered 0212H, did not say that it would come."""
+        mine = context_id == self._discarding and not control & COMMAND
+        if not mine or control & LAST:
+            self._discarding = 0
+        return mine
 
     def _take_command(self, context: Context, control: int, fragment: bytes) -> Message | None:
         if self._command is not None:
@@ -130,6 +141,8 @@ class Assembler:
         if command.has_data:
             self._command = command
             return None
+        if command.data_unclear:
+            self._discarding = context.context_id
         return self._end(context, command)
 
     def _take_data(self, context: Context, control: int, fragment: bytes) -> Message | None:

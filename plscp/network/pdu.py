@@ -42,7 +42,9 @@ def p_data(context_id: int, kind: int, payload: bytes, max_length: int) -> bytes
     size = len(payload)
     if not max_length or size + 6 <= max_length:
         return struct.pack(">BxLLBB", P_DATA_TF, size + 6, size + 2, context_id, kind | LAST) + payload
-    room = max(max_length - 6, 1)
+    room = max(
+        max_length - 6 & ~1, 2
+    )  # fragments are even; into less than 8 bytes none fits, and 8 is what is sent then
     out = []
     for start in range(0, size, room):
         part = payload[start : start + room]

@@ -2,14 +2,22 @@
 
 import struct
 import time
+import tracemalloc
+import zlib
+from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
+from pynetdicom.dsutils import decode
 
 from plscp.network import negotiation
+from plscp.network.answer import Status
+from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import State
+from plscp.network.negotiation import Context
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from tests.network.wire import Line
-from tests.rawscu import SYNTAXES, associate_rq
+from tests.network.wire import DATA, EVENTS, Line, pdvs_of, request
+from tests.rawscu import SYNTAXES, associate_rq, command_set, p_data, pdv, uid
 
 
 def item(kind: int, body: bytes) -> bytes:
@@ -90,3 +98,104 @@ def test_the_implementation_is_named_as_ours() -> None:
     assert item(0x55, b"PLSCP_0_1") in body
     assert item(0x52, negotiation.IMPLEMENTATION_CLASS.encode()) in body
     assert negotiation.IMPLEMENTATION_CLASS.startswith("2.25.")
+
+
+# --- command sets ----------------------------------------------------------------------------------------------------------
+
+
+def command(number: int, **changed: bytes | None) -> bytes:
+    """An N-ACTION-RQ without a data set, elements replaced by their number or left out."""
+    elements: dict[int, bytes | None] = {
+        0x0003: uid(PROCEDURAL_EVENT_LOGGING),
+        0x0100: struct.pack("<H", 0x0130),
+        0x0110: struct.pack("<H", number),
+        0x0800: struct.pack("<H", 0x0101),
+        0x1008: struct.pack("<H", 1),
+    }
+    elements |= {int(name.removeprefix("_"), 16): value for name, value in changed.items()}
+    return command_set((tag, value) for tag, value in sorted(elements.items()) if value is not None)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\1\1\0\0"])
+@pytest.mark.parametrize("data", [False, True])
+def test_a_request_that_does_not_say_whether_data_follow(value: bytes | None, data: bool) -> None:
+    """Command Data Set Type missing or mistyped: 0212H at once; data that follow after all are passed over, the rest goes on."""
+    with Line().associate() as line:
+        line.send(p_data(pdv(EVENTS, 3, command(7, _0800=value))))
+        [answer] = line.answers()
+        assert (answer.MessageIDBeingRespondedTo, answer.Status) == (7, 0x0212)
+        if data:
+            line.send(p_data(pdv(EVENTS, 0, DATA)), p_data(pdv(EVENTS, 2, DATA)))
+        line.send(request(8))
+        [answer] = line.answers()
+        assert (answer.MessageIDBeingRespondedTo, answer.Status) == (8, 0)
+        assert len(line.events) == 1
+
+
+def test_a_data_set_without_a_command_is_still_a_violation() -> None:
+    """Passing over ends with the data set: one more is no message."""
+    with Line().associate() as line:
+        line.send(p_data(pdv(EVENTS, 3, command(7, _0800=None))), p_data(pdv(EVENTS, 2, DATA)))
+        line.answers()
+        line.send(p_data(pdv(EVENTS, 2, DATA)))
+        assert line.pdus() == [(7, b"\0\0\2\6")]
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 8, 9, 15])
+def test_a_tiny_maximum_length(length: int) -> None:
+    """Fragments are even and carry at least two bytes, however little the requestor says it takes; the answer is whole."""
+    with Line().associate(max_length=length) as line:
+        line.send(request(1))
+        bodies = [body for _, body in line.pdus()]
+    fragments = [fragment for body in bodies for _, _, fragment in pdvs_of(body)]
+    assert all(fragment and len(fragment) % 2 == 0 for fragment in fragments)
+    assert all(len(body) <= max(length, 8) for body in bodies)
+    assert decode(BytesIO(b"".join(fragments)), True, True).Status == 0
+
+
+def test_what_is_sent_back_is_printable() -> None:
+    """UIDs that are not printable ASCII are left out of answers; an Error Comment loses what it may not hold."""
+    status = Status(0x0110)
+    status.comment = "a\\b\n\x1b\u00fc" + "c" * 99
+    with Line(handler=lambda _: (status, None)).associate() as line:
+        line.send(p_data(pdv(EVENTS, 3, command(1, _0003=b"1.2\x1b[31m", _1001=b"1.\xff2\n"))))
+        [answer] = line.answers()
+    assert "AffectedSOPClassUID" not in answer
+    assert "AffectedSOPInstanceUID" not in answer
+    assert answer.ErrorComment == "a?b???" + "c" * 58
+
+
+def test_a_cancel_without_message_id() -> None:
+    """C-CANCEL, which has no Message ID, is ignored; the association goes on."""
+    with Line().associate() as line:
+        line.send(p_data(pdv(EVENTS, 3, command(0, _0100=struct.pack("<H", 0x0FFF), _0110=None))), request(2))
+        assert [answer.MessageIDBeingRespondedTo for answer in line.answers()] == [2]
+
+
+def bomb() -> ActionEvent:
+    """An event whose data set inflates to 64 MiB."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    raw = packer.compress(DATA + struct.pack("<HH2sHL", 0x7FE1, 0x1010, b"OB", 0, 64 << 20))
+    raw += b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    context = Context(1, PROCEDURAL_EVENT_LOGGING, "1.2.840.10008.1.2.1.99")
+    return ActionEvent(None, context, ActionRequest(1, PROCEDURAL_EVENT_LOGGING, None, 1, raw), datetime.now(UTC))
+
+
+def test_action_information_inflates_with_a_bound() -> None:
+    """A handler that asks for pydicom's view of a bomb gets a ValueError, not the memory of it."""
+    event = bomb()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="inflate"):
+            _ = event.action_information
+        assert tracemalloc.get_traced_memory()[1] < 48 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_action_information_that_does_not_inflate() -> None:
+    """Bytes that are not deflated are a ValueError as well."""
+    event = bomb()
+    event.request.raw = b"\xff" * 32
+    with pytest.raises(ValueError, match="inflate"):
+        _ = event.action_information

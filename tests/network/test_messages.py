@@ -73,7 +73,6 @@ VIOLATIONS = {
     "element of another group": p_data(pdv(EVENTS, 3, BARE + struct.pack("<HHL", 8, 5, 0))),
     "element twice": p_data(pdv(EVENTS, 3, BARE + struct.pack("<HHLH", 0, 0x0110, 2, 1))),
     "no Message ID": p_data(pdv(EVENTS, 3, without(0x00000110))),
-    "no Command Data Set Type": p_data(pdv(EVENTS, 3, without(0x00000800))),
     "command set over its bound": p_data(pdv(EVENTS, 1, bytes(12000))) + p_data(pdv(EVENTS, 1, bytes(5000))),
     "PDU over the announced length": p_data(pdv(EVENTS, 0, bytes(SETTINGS.max_pdu - 5))),
     "release in the middle of a command set": p_data(pdv(EVENTS, 1, BARE[:9])) + RELEASE_RQ,
