@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 KILLS = int(os.environ.get("PLSCP_RELAY_KILLS", "12"))
 SEED = int(os.environ.get("PLSCP_SEED", random.randrange(10**6)))
-MOST = 400
+MOST = 200
 """Rounds of four requests per test: enough to be under load at every moment, few enough to be read back."""
 LONG = 2.8
 """Seconds: more than twice the request time-out of these tests."""
@@ -33,7 +33,7 @@ class Load:
 
     def _run(self) -> None:
         rounds = 0
-        while not self._stop.wait(0.01):
+        while not self._stop.wait(0.02):
             rounds += 1
             if rounds <= MOST:
                 self._twin.requests_of_all(4)
