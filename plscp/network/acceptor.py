@@ -1,6 +1,7 @@
 """The listener: accepts connections, keeps the caps and deadlines of all associations, drains them at the end."""
 
 import asyncio
+import ssl as tls
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, Final
 from plscp.errors import CommandError
 from plscp.logs import log
 from plscp.network.association import Association
-from plscp.network.connection import NEVER, Connection
+from plscp.network.connection import ANSWERING, NEVER, Connection
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 
@@ -28,6 +29,10 @@ class Acceptor:
         handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a future of it.
         heard: told the receipts of answers that are known to have arrived.
         allowed: whether a calling AE title may associate.
+
+    Attributes:
+        draining: the server stops; nothing new is accepted.
+        ending: what has no request in hand is aborted.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Acceptor:
         self.handler = handler
         self.heard = heard
         self.allowed = allowed
+        self.draining = self.ending = False
         self._counters = counters or NoNetworkCounters()
         self._servers: list[asyncio.Server] = []
         self._open: dict[Connection, None] = {}
@@ -55,8 +61,11 @@ class Acceptor:
         self._changed = asyncio.Event()
         self._noted: Counter[tuple[str, str]] = Counter()
 
-    async def start(self) -> list[tuple[str, int]]:
+    async def start(self, ssl: tls.SSLContext | None = None) -> list[tuple[str, int]]:
         """Listen; returns each bound address and port.
+
+        Args:
+            ssl: for associations over TLS; the handshake has the time that the first PDU has.
 
         Raises:
             CommandError: the address cannot be listened on; one line says why.
@@ -64,12 +73,19 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         host, port = self.settings.host, self.settings.port
         try:
-            server = await loop.create_server(lambda: Association(self), host, port, backlog=BACKLOG)
+            server = await loop.create_server(
+                lambda: Association(self),
+                host,
+                port,
+                backlog=BACKLOG,
+                ssl=ssl,
+                ssl_handshake_timeout=self.settings.first_pdu_deadline if ssl is not None else None,
+            )
         except OSError as error:
             why = error.strerror or str(error)
             raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
         self._servers.append(server)
-        self._sweeper = loop.create_task(self._sweep())
+        self._sweeper = self._sweeper or loop.create_task(self._sweep())
         return [sock.getsockname()[:2] for sock in server.sockets]
 
     @property
@@ -101,8 +117,10 @@ class Acceptor:
         self._unassociated[one] = None
         self._connections[address] += 1
         if self._connections[address] > 2 * self.settings.max_associations_per_address:
+            self._unassociated.pop(one)
             one.close("connections-per-address")
-        elif len(self._open) > 2 * self.settings.max_associations:
+            return
+        if len(self._open) > 2 * self.settings.max_associations:
             oldest, _ = self._unassociated.popitem(last=False)  # one address must not lock out the others
             oldest.close("connections")
         one.deadline = one.opened + self.settings.first_pdu_deadline
@@ -193,7 +211,12 @@ class Acceptor:
             await asyncio.sleep(SWEEP)
             now = time.monotonic()
             for one in [one for one in self._watched if one.deadline <= now]:
-                one.overdue()
+                try:
+                    one.overdue()
+                except Exception:  # a defect with one of them must not keep the others open
+                    log.exception("internal-error", association=one.id)
+                    self._watched.pop(one, None)
+                    one.close()
 
     # --- the end -------------------------------------------------------------------------------------------------------
 
@@ -204,28 +227,42 @@ class Acceptor:
         self._servers.clear()
 
     async def drain(self, grace: float) -> None:
-        """Stop listening, go on answering, and abort what is still open when the grace time is nearly over.
+        """Stop listening and go on answering; when the grace time is nearly over, abort what has no request in hand, then all.
 
         Args:
             grace: seconds.
         """
+        self.draining = True
         self.stop_listening()
         for one in list(self._unassociated):
             one.close()
-        deadline = time.monotonic() + 0.9 * grace
+        began = time.monotonic()
+        await self._until_none(began + 0.9 * grace)
+        self.end_idle()
+        await self._until_none(began + grace)
+        for one in list(self._open):
+            self.shut(one)
+        await asyncio.sleep(0)
+
+    async def _until_none(self, deadline: float) -> None:
         while self._associated and (left := deadline - time.monotonic()) > 0:
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
-                break
-        for one in list(self._open):
-            if one.established is not None:
-                log.warning(
-                    "association-aborted", association=one.id, calling_ae=one.requestor.ae_title, why="shutdown"
-                )
-            one.end()
-        await asyncio.sleep(0)
+                return
+
+    def end_idle(self) -> None:
+        """Abort what has no request in hand; the others are aborted when theirs are answered."""
+        self.ending = True
+        for one in [one for one in self._open if not one.in_hand]:
+            self.shut(one)
+
+    def shut(self, one: Connection) -> None:
+        """Abort an association because the server stops."""
+        if one.state in ANSWERING:
+            log.warning("association-aborted", association=one.id, calling_ae=one.requestor.ae_title, why="shutdown")
+        one.end()
 
     def close(self) -> None:
         """Stop listening and close everything at once."""

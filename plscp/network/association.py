@@ -35,10 +35,13 @@ class Association(Connection):
         self._busy = False
         self._written: list[object] = []  # receipts of answers since the last read
         self._receipts: list[object] = []  # of those before it
+        self._stale = False  # whether the next bytes may have been read before the last answers
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer: only later ones than an answer can prove that it arrived."""
-        if self._written:
+        if self._stale:
+            self._stale = False
+        elif self._written:
             self._receipts += self._written
             self._written.clear()
         super().data_received(data)
@@ -46,6 +49,11 @@ class Association(Connection):
     @property
     def _in_message(self) -> bool:
         return self._assembler is not None and self._assembler.open
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a request was begun, waits or is being handled."""
+        return self._busy or bool(self._waiting) or self._in_message
 
     def _first_byte(self, first: int) -> None:
         """The first byte of a further message or of an A-RELEASE-RQ proves that the answers before it arrived."""
@@ -130,6 +138,9 @@ class Association(Connection):
             self._why = ("released", "released")
             self._close_after(pdu.RELEASE_RP_PDU)
         if self.state in ANSWERING:
+            if self._owner.ending and not self.in_hand:
+                self._owner.shut(self)
+                return
             self._read_or_pause()
 
     def _read_or_pause(self) -> None:
@@ -141,6 +152,8 @@ class Association(Connection):
             self._transport.pause_reading()
             return
         self._pdu_began = self._message_began = time.monotonic()  # the pause was ours: the clocks start again
+        # A TLS layer goes on reading while we do not, and hands over first what it has.
+        self._stale = self._transport.get_extra_info("sslcontext") is not None
         self._transport.resume_reading()
 
     def _go_on(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import secrets
 import socket
 import struct
 import time
@@ -24,6 +25,7 @@ PATIENCE: Final = 32
 """PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 ANSWERING: Final = frozenset({State.STA6, State.STA8})
 _numbers = itertools.count(1)
+_PROCESS: Final = secrets.token_hex(4)
 
 _EVENT_OF: Final = {
     pdu.ASSOCIATE_AC: Event.ASSOCIATE_AC,
@@ -34,6 +36,11 @@ _EVENT_OF: Final = {
     pdu.RELEASE_RP: Event.RELEASE_RP,
     pdu.ABORT: Event.ABORT,
 }
+
+
+def association_id() -> str:
+    """A further id, unlike those of this process before a restart."""
+    return f"{_PROCESS}-{next(_numbers):x}"
 
 
 class Connection(asyncio.Protocol, ABC):
@@ -50,7 +57,7 @@ class Connection(asyncio.Protocol, ABC):
     def __init__(self, owner: "Acceptor") -> None:
         self._owner = owner
         self._settings = owner.settings
-        self.id = f"{next(_numbers):x}"
+        self.id = association_id()
         self.requestor = Peer("")
         self.acceptor = Peer(owner.settings.ae_title or "")
         self.state = State.STA1
@@ -74,6 +81,11 @@ class Connection(asyncio.Protocol, ABC):
     @abstractmethod
     def _in_message(self) -> bool:
         """Whether a message was begun and not ended."""
+
+    @property
+    @abstractmethod
+    def in_hand(self) -> bool:
+        """Whether a request was begun, waits or is being handled."""
 
     @abstractmethod
     def _first_byte(self, first: int) -> None:

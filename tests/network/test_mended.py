@@ -1,9 +1,15 @@
 """Defects that a review found, one test each: what was wrong once and must not come back."""
 
+import asyncio
+import socket
+import ssl
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 
@@ -11,13 +17,16 @@ import pytest
 from pynetdicom.dsutils import decode
 
 from plscp.network import negotiation
+from plscp.network.acceptor import Acceptor
 from plscp.network.answer import Status
+from plscp.network.association import Association
+from plscp.network.connection import NEVER
 from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import State
 from plscp.network.negotiation import Context
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from tests.network.wire import DATA, EVENTS, Line, pdvs_of, request
-from tests.rawscu import SYNTAXES, associate_rq, command_set, p_data, pdv, uid
+from tests.network.wire import DATA, EVENTS, SETTINGS, Line, Listener, Transport, pdvs_of, request, with_receipt
+from tests.rawscu import SYNTAXES, Aborted, RawScu, associate_rq, command_set, p_data, pdv, uid
 
 
 def item(kind: int, body: bytes) -> bytes:
@@ -199,3 +208,250 @@ def test_action_information_that_does_not_inflate() -> None:
     event.request.raw = b"\xff" * 32
     with pytest.raises(ValueError, match="inflate"):
         _ = event.action_information
+
+
+# --- requests and what is heard --------------------------------------------------------------------------------------------
+
+
+def test_a_message_id_repeated_while_the_first_is_handled() -> None:
+    """Being handled is outstanding: the second gets 0210H, after the first is answered; then the ID is free again."""
+    with Line() as line:
+        future = line.future()
+        line.handler = lambda _: future
+        line.associate().send(request(1), request(1))
+        line.resolve(future)
+        assert [answer.Status for answer in line.answers()] == [0x0000, 0x0210]
+        line.send(request(1))
+        line.turn()
+        assert [answer.Status for answer in line.answers()] == [0x0000]
+
+
+def test_what_was_read_before_an_answer_proves_nothing() -> None:
+    """Two requests in one write, and bytes of a third: the first is not heard of until a message begins in a later read."""
+    with Line(handler=lambda event: (with_receipt(event.message_id), None)).associate() as line:
+        third = request(3)
+        line.send(request(1) + request(2) + third[:1])
+        assert len(line.answers()) == 2
+        line.send(third[1:])
+        assert (line.heard, len(line.answers())) == ([], 1)
+        line.send(request(4)[:1])
+        assert line.heard == [1, 2, 3]
+
+
+def test_what_a_tls_layer_had_read_before_an_answer_proves_nothing() -> None:
+    """After a pause of ours, the TLS layer first gives what it had read before: only the read after that counts."""
+    with Line(replace(SETTINGS, waiting=1)) as line:
+        line.transport.get_extra_info = lambda name: object() if name == "sslcontext" else None  # type: ignore[method-assign]
+        future = line.future()
+        line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
+        line.associate().send(request(1), request(2), request(3))
+        assert not line.transport.reading  # the third was read, and waits in the layer
+        line.resolve(future, (with_receipt(1), None))
+        assert (line.heard, len(line.answers())) == ([], 3)
+        line.send(request(4))
+        assert line.heard == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answer", [None, 7, (0, None, None), (0, object()), (1 << 20, None)])
+@pytest.mark.parametrize("later", [False, True])
+def test_an_answer_that_is_none(answer: object, later: bool) -> None:
+    """No pair, a reply that does not encode, a status that is none: 0110H, and the association goes on."""
+    with Line() as line:
+        future = line.future()
+        line.handler = lambda _: future if later else answer
+        line.associate().send(request(1))
+        if later:
+            line.resolve(future, answer)
+        line.handler = lambda _: (0, None)
+        line.send(request(2))
+        assert [found.Status for found in line.answers()] == [0x0110, 0x0000]
+
+
+def test_a_cancelled_future() -> None:
+    """A handler's future that is cancelled is a defect of the handler: 0110H, and the association goes on."""
+    with Line() as line:
+        future = line.future()
+        line.handler = lambda _: future
+        line.associate().send(request(1))
+        future.cancel()
+        line.turn()
+        line.handler = lambda _: (0, None)
+        line.send(request(2))
+        assert [found.Status for found in line.answers()] == [0x0110, 0x0000]
+
+
+# --- clocks ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_of_a_pdu_starts_with_that_pdu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A steady stream whose reads end inside a PDU is never late; a PDU that does not end is, counted from its first byte."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Line().associate() as line:
+        raw = b"".join(request(number) for number in range(1, 60))
+        step = len(request(1)) + 1
+        for start in range(0, len(raw), step):
+            line.send(raw[start : start + step])
+            assert line.association.deadline >= now + SETTINGS.pdu_deadline - 1
+            now += 1
+        line.send(request(60)[:9])
+        now += 5
+        line.send(request(60)[9:12])
+        assert line.association.deadline == now - 5 + SETTINGS.pdu_deadline
+
+
+def test_no_clock_runs_while_we_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While we paused reading a PDU begun is not late; its clock starts again when reading does."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Line(replace(SETTINGS, waiting=1)) as line:
+        futures = {1: line.future(), 2: line.future(), 3: line.future()}
+        line.handler = lambda event: futures[event.message_id]
+        line.associate().send(request(1) + request(2) + request(3)[:9])
+        assert line.association.deadline == NEVER
+        now += 3600
+        line.resolve(futures[1])
+        assert line.association.deadline == now + SETTINGS.pdu_deadline
+
+
+# --- the acceptor ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_tiny_fragments_costs_no_memory() -> None:
+    """Empty fragments are not kept, and one-byte fragments cost their bytes."""
+    with Line().associate() as line:
+        line.send(request(1)[: -len(DATA) - 12])
+        empty, tiny = p_data(*[pdv(EVENTS, 0, b"")] * 2000), p_data(*[pdv(EVENTS, 0, b"x")] * 2000)
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                line.send(empty, tiny)
+            assert tracemalloc.get_traced_memory()[0] < 40_000 * 4
+        finally:
+            tracemalloc.stop()
+
+
+class Counted:
+    """Counts ends by outcome and reason."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, str]] = []
+
+    def association(self, outcome: str, reason: str) -> None:
+        """One end."""
+        self.ends.append((outcome, reason))
+
+
+class Elsewhere(Transport):
+    """A transport of a peer at another address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = address
+
+    def get_extra_info(self, name: str) -> object:
+        """A peer, and no socket."""
+        return (self._address, 50000) if name == "peername" else None
+
+
+def test_a_burst_of_connections_closes_each_oldest_once() -> None:
+    """Accepts that come before any loss is told close one connection each, never the same again; each counts once."""
+    counted = Counted()
+    acceptor = Acceptor(replace(SETTINGS, max_associations=2), lambda _: (0, None), counters=counted)
+    made = [(Association(acceptor), Elsewhere(f"10.0.0.{number}")) for number in range(7)]
+    for one, transport in made:
+        one.connection_made(transport)
+    assert [transport.closing for _, transport in made] == [True] * 3 + [False] * 4
+    for one, _ in made:
+        one.connection_lost(None)
+    assert sorted(counted.ends) == [("closed", "connections")] * 3 + [("closed", "transport")] * 4
+
+
+def test_a_connection_over_the_cap_of_its_address_is_counted_once() -> None:
+    """What is closed for its address is not closed again as the oldest, nor late: one end, under its own cause."""
+    counted = Counted()
+    settings = replace(SETTINGS, max_associations=2, max_associations_per_address=1)
+    acceptor = Acceptor(settings, lambda _: (0, None), counters=counted)
+    same = [(Association(acceptor), Elsewhere("10.0.0.1")) for _ in range(3)]
+    others = [(Association(acceptor), Elsewhere(f"10.0.1.{number}")) for number in range(4)]
+    for one, transport in same + others:
+        one.connection_made(transport)
+    assert same[2][0] not in acceptor._watched
+    for one, _ in same + others:
+        one.connection_lost(None)
+    assert counted.ends.count(("closed", "connections-per-address")) == 1
+    assert len(counted.ends) == 7
+
+
+def test_a_defect_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one overdue connection cannot be ended as it should, it is dropped, and the others are ended all the same."""
+    overdue = Association.overdue
+    failed: list[Association] = []
+
+    def broken(self: Association) -> None:
+        if not failed:
+            failed.append(self)
+            raise RuntimeError
+        overdue(self)
+
+    monkeypatch.setattr(Association, "overdue", broken)
+    with Listener(first_pdu_deadline=0.01) as listener:
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", listener.port), 10) as one:
+                assert one.recv(1) == b""
+        listener.until(lambda: not listener.acceptor._open)
+    assert failed
+
+
+def test_requests_in_hand_have_until_the_end_of_the_grace_time() -> None:
+    """At 90 % of the grace time idle associations are aborted; one with a request in hand is answered, then aborted."""
+    with Listener() as listener:
+        future = listener.call(listener.loop.create_future)
+        listener.handler = lambda _: future
+        busy, idle = (RawScu("127.0.0.1", listener.port).associate() for _ in range(2))
+        busy.send(PROCEDURAL_EVENT_LOGGING, DATA)
+        listener.until(lambda: listener.events)
+        drained = asyncio.run_coroutine_threadsafe(listener.acceptor.drain(20), listener.loop)
+        listener.until(lambda: listener.acceptor.draining)
+        listener.call(listener.acceptor.end_idle)
+        with pytest.raises(Aborted):
+            idle.pdu()
+        listener.call(lambda: future.set_result((0, None)))
+        assert busy.response().status == 0
+        with pytest.raises(Aborted):
+            busy.pdu()
+        for scu in (busy, idle):
+            scu.socket.close()
+        drained.result(10)
+
+
+def test_association_ids_of_two_processes_differ() -> None:
+    """Ids in logs are told apart across restarts."""
+    code = "from plscp.network.connection import association_id as one; print(one(), one())"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.split()
+        for _ in range(2)
+    ]
+    assert len({*found[0], *found[1]}) == 4
+
+
+def test_a_listener_for_tls() -> None:
+    """A listener started with a TLS context speaks TLS: an A-ASSOCIATE-RQ without it is answered by no PDU."""
+
+    async def answered() -> bytes:
+        acceptor = Acceptor(SETTINGS, lambda _: (0, None))
+        [(host, port)] = await acceptor.start(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(associating(APPLICATION, CONTEXT, USER))
+        try:
+            return await asyncio.wait_for(reader.read(1), 10)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+            acceptor.close()
+            await asyncio.sleep(0)
+
+    assert asyncio.run(answered()) in {b"", b"\x15"}  # nothing, or a TLS alert
