@@ -455,3 +455,13 @@ def test_a_listener_for_tls() -> None:
             await asyncio.sleep(0)
 
     assert asyncio.run(answered()) in {b"", b"\x15"}  # nothing, or a TLS alert
+
+
+@pytest.mark.parametrize("late", [associating(APPLICATION, CONTEXT, USER), b"\x63\0\0\0\0\1?"])
+def test_what_comes_after_the_end_is_answered_with_an_abort(late: bytes) -> None:
+    """Sta13, AA-7: an A-ASSOCIATE-RQ or an invalid PDU gets an A-ABORT, once."""
+    with Line() as line:
+        line.send(associating(APPLICATION))
+        assert [kind for kind, _ in line.pdus()] == [7]
+        line.send(late, late)
+        assert [kind for kind, _ in line.pdus()] == [7]
