@@ -64,7 +64,14 @@ def main(open_source: OpenSource = _open) -> NoReturn:
     except PlscpError as error:
         logs.log.error("relay-stopped", why=str(error))
         sys.exit(error.exit_status)
-    Relay(settings, open_source, cursor, 0, 1).run()
+    try:
+        Relay(settings, open_source, cursor, 0, 1).run()
+    except PlscpError as error:  # the store cannot be read: the next one tries again
+        logs.log.error("relay-stopped", why=str(error))
+        os._exit(error.exit_status)  # not `sys.exit`: the library would wait for its producers
+    except BaseException:
+        logs.log.exception("internal-error", where="relay")
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ EXIT_CHANGED: Final = 72
 _RECORDED: Final = b'"recorded":"'
 _LONGEST: Final = 4096  # of a pipe's write that is whole or not at all
 TICK: Final = 0.25
+LAST_WORDS: Final = 2.0
 
 
 class Relay:
@@ -262,6 +263,9 @@ class Relay:
     def _die(self, code: int, why: str) -> NoReturn:
         """End now: nothing more may be sent by anyone."""
         with self._dying:
+            last = threading.Timer(LAST_WORDS, os._exit, (code,))  # should nobody take what is logged
+            last.daemon = True
+            last.start()
             log.warning("relay-restarts", why=why, code=code)
             os._exit(code)
 

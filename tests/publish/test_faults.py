@@ -15,8 +15,8 @@ from tests.publish.twin import WritableTwin
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
-KILLS = int(os.environ.get("PLSCP_RELAY_KILLS", "12"))
-SEED = int(os.environ.get("PLSCP_SEED", random.randrange(10**6)))
+KILLS = int(os.environ.get("PLSCP_TEST_RELAY_KILLS", "12"))
+SEED = int(os.environ.get("PLSCP_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 MOST = 200
 """Rounds of four requests per test: enough to be under load at every moment, few enough to be read back."""
 LONG = 2.8

@@ -144,6 +144,17 @@ def test_a_second_relay_on_the_same_store_is_refused(
     assert "a relay is at work on this store" in json.loads(line)["why"]
 
 
+def test_a_store_that_cannot_be_read_ends_it(kafka_broker: Broker, twin: WritableTwin, prefix: str) -> None:
+    """The process ends with a line; nothing waits for what is under way."""
+    with Child(settings(twin, kafka_broker.address, prefix)) as relay:
+        relay.until_done(twin)
+        twin.base.execute("DROP TABLE bounds")
+        twin.base.execute("UPDATE head SET position = 5")
+        relay.wake()
+        assert relay.ended() == 1
+    assert relay.events("internal-error")
+
+
 def test_settings_that_are_none() -> None:
     """One line, status 2."""
     ended = subprocess.run(COMMAND, input=b"what?\n", capture_output=True, cwd=ROOT, check=False, timeout=20)
