@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from plscp.feeds import registry_file
 from plscp.matching.model import Policy
@@ -46,9 +47,7 @@ def test_what_it_says_is_known_and_said_once(tmp_path: Path, keeper: RegistryKee
 
 
 @pytest.mark.parametrize("text", ["[[studies", "studies = 5", "[[studys]]\nx = 1", None])
-def test_a_fault_changes_nothing_and_stops_nothing(
-    tmp_path: Path, keeper: RegistryKeeper, capsys: pytest.CaptureFixture[str], text: str | None
-) -> None:
+def test_a_fault_changes_nothing_and_stops_nothing(tmp_path: Path, keeper: RegistryKeeper, text: str | None) -> None:
     """A file that cannot be read, or is not one, is one line; the registry stays as it was."""
     path = tmp_path / "current.toml"
     path.write_text(STUDY)
@@ -58,9 +57,10 @@ def test_a_fault_changes_nothing_and_stops_nothing(
         path.unlink()
     else:
         path.write_text(text)
-    assert read(path, keeper) == 1
+    with capture_logs() as lines:
+        assert read(path, keeper) == 1
     assert keeper.registry.position == position
-    assert "registry-file-refused" in "".join(capsys.readouterr())
+    assert [line["event"] for line in lines] == ["registry-file-refused"]
 
 
 def test_one_refused_change_does_not_stop_the_others(tmp_path: Path, keeper: RegistryKeeper) -> None:

@@ -1,6 +1,7 @@
 """What every event store does, whatever it is made of: run by each adapter's own test module."""
 
 import json
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -520,8 +521,8 @@ class EventStoreContract:
     def test_a_timeline_is_in_the_order_of_occurrence(self, store: EventStore) -> None:
         """Entries by when they occurred, then by position; other studies' are not among them."""
         for index in (5, 1, 5):
-            stored(store, request([entry(f"{index}", index=index)], identity=object()))
-            stored(store, request([entry(f"{index}", index=index)], accepted("9.9"), identity=object()))
+            stored(store, request([entry(f"{index}", index=index)], identity=uuid.uuid4()))
+            stored(store, request([entry(f"{index}", index=index)], accepted("9.9"), identity=uuid.uuid4()))
         found = store.timeline(STUDY)
         assert [(e.occurred[17:19], e.position) for e in found] == [("01", 3), ("05", 1), ("05", 5)]
 
