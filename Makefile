@@ -37,6 +37,10 @@ generate: .venv/stamp-dev  ## write the generated files anew
 bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and the relay's latency; needs a C compiler
 	@.venv/bin/python -m benchmarks $(ARGS)
 
+.PHONY: attacks
+attacks: .venv/stamp-dev  ## what an honest association notices of each attack on the server, as a table
+	@.venv/bin/python -m tests.system.attacks $(ARGS)
+
 .PHONY: lock
 lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions
 	@.ci/lock

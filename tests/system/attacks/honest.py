@@ -1,0 +1,144 @@
+"""The honest association's clock: a process of its own that sends one small event after the other, at a fixed pace.
+
+Each answer's time counts from when its request was due, not from when it was sent: a server that stops for 100 ms delays every
+request that was due meanwhile, and a clock that waits with it would see one slow answer only.
+"""
+
+import itertools
+import json
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from typing import Self
+
+from benchmarks.requests import MARK, make
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.rawscu import RELEASE_RQ, SYNTAXES, associate_rq
+from tests.serving import until
+
+PACE = 100
+"""Requests a second."""
+STATUS = struct.pack("<HHL", 0, 0x0900, 2)
+NO_DATA = struct.pack("<HHLH", 0, 0x0800, 2, 0x0101)
+
+
+def received(one: socket.socket, size: int) -> bytes:
+    """So many bytes."""
+    found = b""
+    while len(found) < size:
+        chunk = one.recv(size - len(found))
+        if not chunk:
+            raise ConnectionError
+        found += chunk
+    return found
+
+
+def pdu(one: socket.socket) -> tuple[int, bytes]:
+    """The next PDU: (type, body)."""
+    kind, length = struct.unpack(">BxL", received(one, 6))
+    return kind, received(one, length)
+
+
+def answer(one: socket.socket) -> int:
+    """The status of the next answer, read with as little work as can be; its Action Reply is read, too."""
+    kind, body = pdu(one)
+    if kind != 4:
+        raise ConnectionError(kind)
+    status: int = struct.unpack_from("<H", body, body.index(STATUS) + len(STATUS))[0]
+    if NO_DATA not in body:
+        pdu(one)
+    return status
+
+
+def run(port: int) -> None:
+    """Send until the standard input ends; a line per answer: when it was due, how long it took, its status."""
+    load = make("E1", 1)
+    wire = bytearray(load.wire)
+    with socket.create_connection(("127.0.0.1", port), 20) as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        one.sendall(associate_rq("HONEST", "PLSCP", [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[0])]))
+        assert pdu(one)[0] == 2
+        ended = threading.Event()
+
+        def wait() -> None:
+            sys.stdin.read()
+            ended.set()
+
+        threading.Thread(target=wait, daemon=True).start()
+        began = time.monotonic()
+        for number in itertools.count():
+            due = began + number / PACE
+            if ended.wait(max(due - time.monotonic(), 0)):
+                break
+            for place in load.offsets:
+                wire[place : place + len(MARK)] = b"%010d" % number
+            one.sendall(wire)
+            status = answer(one)
+            print(json.dumps([due, time.monotonic() - due, status]), flush=True)
+        one.sendall(RELEASE_RQ)
+        assert pdu(one)[0] == 6
+
+
+class Clock:
+    """The clock of a server, running until its end.
+
+    Attributes:
+        port: of the server.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._answers: list[tuple[float, float, int]] = []
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        until(lambda: len(self._answers) > PACE, "the honest association")
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+        self._reader.join(20)
+        if exc[0] is None:
+            assert self.process.returncode == 0, "the honest association was not released as it should"
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout:
+            for line in self.process.stdout:
+                due, took, status = json.loads(line)
+                self._answers.append((due, took, status))
+
+    def window(self, seconds: float) -> "Window":
+        """The answers to what is due from now on, for so many seconds; waits until all of them came."""
+        began = time.monotonic()
+        end = began + seconds
+        until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 30)
+        return Window([(took, status) for due, took, status in self._answers if began <= due < end])
+
+
+class Window:
+    """The answers of some seconds.
+
+    Attributes:
+        p99: seconds.
+        statuses: which came.
+    """
+
+    def __init__(self, answers: list[tuple[float, int]]) -> None:
+        assert answers, "the honest association got no answer"
+        times = sorted(took for took, _ in answers)
+        self.p99 = times[max(len(times) * 99 // 100 - 1, 0)]
+        self.statuses = {status for _, status in answers}
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]))
