@@ -18,6 +18,7 @@ EVENTS: Final[dict[str, str]] = {
     "association-ended": "an association was released, aborted or lost",
     "association-aborted": "an association or connection was aborted by the server, with what was wrong",
     "connection-closed": "a connection was closed before an association was made",
+    "peer-slowed": "an address took too much time with what led to no accepted request; it is read more slowly",
     "request-answered": "an N-ACTION was answered with Success or Warning",
     "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",
     "answer-late": "the answer deadline passed before the store committed; the device got a failure",

@@ -111,6 +111,7 @@ class Settings(SettingsModel):
             first_pdu_deadline=d.first_pdu_deadline.total_seconds(),
             pdu_deadline=d.pdu_deadline.total_seconds(),
             message_deadline=d.message_deadline.total_seconds(),
+            futile_share=d.futile_share,
         )
 
     def relay(self) -> "RelaySettings | None":

@@ -67,6 +67,13 @@ class Dicom(Section):
     max_elements: Count = Field(20000, description="data elements in a data set")
     max_value: Size = Field(65536, description="longest single value in a data set")
     max_waiting_requests: Count = Field(8, description="requests of one association that wait; beyond, reading stops")
+    futile_share: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="share of the server's time that one address may take with what leads to no accepted request; beyond, "
+        "it is read more slowly; 1: never",
+    )
     first_pdu_deadline: Duration = Field(duration("PT10S"), description="from accept to a complete A-ASSOCIATE-RQ")
     pdu_deadline: Duration = Field(duration("PT10S"), description="from a PDU's first byte to its last")
     message_deadline: Duration = Field(duration("PT30S"), description="from a message's first fragment to its last")

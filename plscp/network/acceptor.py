@@ -1,6 +1,8 @@
 """The listener: accepts connections, keeps the caps and deadlines of all associations, drains them at the end."""
 
 import asyncio
+import os
+import socket
 import ssl as tls
 import time
 from collections import Counter, OrderedDict
@@ -11,6 +13,7 @@ from plscp.errors import CommandError
 from plscp.logs import log
 from plscp.network.association import Association
 from plscp.network.connection import ANSWERING, NEVER, Connection
+from plscp.network.fairness import Accounts
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 
@@ -19,7 +22,11 @@ __all__ = ["Acceptor", "NetworkSettings"]
 SWEEP: Final = 0.25
 """Seconds between two looks at the deadlines."""
 BACKLOG: Final = 512
+ACCEPTED_AT_ONCE: Final = 8
+"""In one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each."""
 MOST_NOTED: Final = 1000
+CONNECTION: Final = 0.0003
+"""Seconds of work that a connection costs before its first byte."""
 
 
 class Acceptor:
@@ -31,6 +38,7 @@ class Acceptor:
         allowed: whether a calling AE title may associate.
 
     Attributes:
+        accounts: what each address took for nothing.
         draining: the server stops; nothing new is accepted.
         ending: what has no request in hand is aborted.
     """
@@ -59,6 +67,7 @@ class Acceptor:
         self._watched: dict[Connection, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self.accounts = Accounts(settings)
         self._noted: Counter[tuple[str, str]] = Counter()
 
     async def start(self, ssl: tls.SSLContext | None = None) -> list[tuple[str, int]]:
@@ -77,13 +86,14 @@ class Acceptor:
                 lambda: Association(self),
                 host,
                 port,
-                backlog=BACKLOG,
+                backlog=ACCEPTED_AT_ONCE,
                 ssl=ssl,
                 ssl_handshake_timeout=self.settings.first_pdu_deadline if ssl is not None else None,
             )
         except OSError as error:
             why = error.strerror or str(error)
             raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
+        _queue_more(server)
         self._servers.append(server)
         self._sweeper = self._sweeper or loop.create_task(self._sweep())
         return [sock.getsockname()[:2] for sock in server.sockets]
@@ -125,6 +135,7 @@ class Acceptor:
             oldest.close("connections")
         one.deadline = one.opened + self.settings.first_pdu_deadline
         self.watch(one)
+        one.charge(CONNECTION)
 
     def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
         """A connection is gone."""
@@ -146,7 +157,7 @@ class Acceptor:
             )
         if outcome == "rejected":
             self._note(outcome, reason, one)
-        elif one.established is None:
+        elif one.established is None and outcome != "aborted":
             self._note("closed", reason, one)
         else:
             self._counters.association(outcome, reason)
@@ -183,6 +194,17 @@ class Acceptor:
                 source=source,
                 reason=reason,
             )
+
+    def slowed(self, one: Connection) -> None:
+        """A connection rests, since its address took too much for nothing."""
+        self._counters.association("slowed", "futile-work")
+        if self._first_time("slowed", "futile-work", one):
+            log.warning("peer-slowed", calling_ae=one.requestor.ae_title, address=one.requestor.address)
+
+    @staticmethod
+    def later(seconds: float, call: Callable[[], None]) -> None:
+        """Call this in the event loop after so many seconds."""
+        asyncio.get_running_loop().call_later(seconds, call)
 
     def watch(self, one: Connection) -> None:
         """Look at this association's deadline from now on, or no longer."""
@@ -271,6 +293,13 @@ class Acceptor:
             self._sweeper.cancel()
         for one in list(self._open):
             one.close()
+
+
+def _queue_more(server: asyncio.Server) -> None:
+    """Let the kernel keep more connections than are accepted at once: asyncio has one number for both."""
+    for sock in server.sockets:
+        with socket.socket(fileno=os.dup(sock.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 def _less(counter: "Counter[str]", key: str) -> None:

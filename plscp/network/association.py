@@ -144,14 +144,18 @@ class Association(Connection):
             self._read_or_pause()
 
     def _read_or_pause(self) -> None:
-        full = len(self._waiting) >= self._settings.waiting or self._write_paused
-        if full == self._read_paused or self._transport.is_closing():
+        was_full, many = self._full, len(self._waiting) >= self._settings.waiting
+        self._full = self.state in ANSWERING and (many or self._write_paused)
+        if was_full and not self._full:
+            self._message_began = time.monotonic()  # that pause was ours: the clock starts again
+        pause = self._full or self._resting
+        if pause == self._read_paused or self._transport.is_closing():
             return
-        self._read_paused = full
-        if full:
+        self._read_paused = pause
+        if pause:
             self._transport.pause_reading()
             return
-        self._pdu_began = self._message_began = time.monotonic()  # the pause was ours: the clocks start again
+        self._pdu_began = time.monotonic()
         # A TLS layer goes on reading while we do not, and hands over first what it has.
         self._stale = self._transport.get_extra_info("sslcontext") is not None
         self._transport.resume_reading()
@@ -159,7 +163,7 @@ class Association(Connection):
     def _go_on(self) -> None:
         """After an answer that was waited for: work off what waits, and what was read but not looked at yet."""
         self._work()
-        while self._buffer and not self._read_paused and self.state in ANSWERING:
+        while self._buffer and not self._read_paused and self.state not in {State.STA1, State.STA13}:
             before = len(self._buffer)
             self._take(self._buffer, before)
             if len(self._buffer) == before:
@@ -239,6 +243,8 @@ class Association(Connection):
             self._outstanding.discard(message.command.message_id)
         self._transport.write(out)
         self.requests += 1
+        if (status == 0x0000 or status & 0xF000 == 0xB000) and message.command.field == dimse.N_ACTION_RQ:
+            self._made_up_for()
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
             self._written.append(receipt)

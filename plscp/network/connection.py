@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network import pdu
 from plscp.network.event import Peer
+from plscp.network.fairness import MOST_FORGIVEN
 from plscp.network.fsm import TABLE, Event, State
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 NEVER: Final = float("inf")
+AT_ONCE: Final = 0.005
+"""Seconds of work on the PDUs of one connection before it is the others' turn."""
+REST: Final = 0.25
+"""Longest time in seconds until a connection that rests is looked at again."""
 PATIENCE: Final = 32
 """PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 ANSWERING: Final = frozenset({State.STA6, State.STA8})
@@ -73,6 +78,9 @@ class Connection(asyncio.Protocol, ABC):
         self._pdu_began = self._message_began = self._stalled = 0.0
         self._write_paused = False
         self._read_paused = False
+        self._full = False  # as many requests wait as may, or answers that nobody reads
+        self._resting = False
+        self._charged = 0.0  # seconds of work since the last request that was accepted
         self._why = ("lost", "transport")
 
     # --- the upper layer's user ----------------------------------------------------------------------------------------
@@ -102,6 +110,10 @@ class Connection(asyncio.Protocol, ABC):
     @abstractmethod
     def _work(self) -> None:
         """Work off what waits, then a release that waits."""
+
+    @abstractmethod
+    def _read_or_pause(self) -> None:
+        """Read on, or let bytes wait."""
 
     @abstractmethod
     def _go_on(self) -> None:
@@ -164,10 +176,12 @@ class Connection(asyncio.Protocol, ABC):
 
     def _take(self, data: bytes, old: int) -> None:
         """Work off what can be, keep the rest."""
+        began = time.thread_time()
         used = self._pdus(data, old)
         if used or not old:
             self._pdu_began = time.monotonic()
         self._buffer = data[used:] if used < len(data) else b""
+        self.charge(time.thread_time() - began)
         self._watch()
 
     def _pdus(self, data: bytes, old: int) -> int:
@@ -177,7 +191,10 @@ class Connection(asyncio.Protocol, ABC):
             old: how many of the bytes were there already when the last ones came.
         """
         position, end = 0, len(data)
+        until = time.monotonic() + AT_ONCE
         while position < end:
+            if position and time.monotonic() > until:
+                self._rest(0.0)
             state = self.state
             if state is State.STA1 or not self._patience:
                 return end
@@ -208,6 +225,38 @@ class Connection(asyncio.Protocol, ABC):
                 self._other(kind, data[position + 6 : stop])
             position = stop
         return position
+
+    # --- fairness ------------------------------------------------------------------------------------------------------
+
+    def charge(self, seconds: float) -> None:
+        """So much work was done for this connection: rest, if its address had more than its share for nothing."""
+        self._charged += seconds
+        rest = self._owner.accounts.charge(self.requestor.address, seconds)
+        if rest > 0.0 and not self._resting:
+            self._owner.slowed(self)
+            self._rest(rest)
+
+    def _made_up_for(self) -> None:
+        """A request was accepted: it was no futile work."""
+        forgiven, self._charged = min(self._charged, MOST_FORGIVEN), 0.0
+        self._owner.accounts.charge(self.requestor.address, -forgiven)
+
+    def _rest(self, seconds: float) -> None:
+        """Read nothing for so long."""
+        if not self._resting and self.state is not State.STA1:
+            self._resting = True
+            self._read_or_pause()
+            self._owner.later(min(seconds, REST), self._rested)
+
+    def _rested(self) -> None:
+        """Go on, unless the debt is still too high."""
+        self._resting = False
+        rest = self._owner.accounts.charge(self.requestor.address, 0.0)
+        if rest > 0.0:
+            self._rest(rest)
+        elif self.state is not State.STA1:
+            self._read_or_pause()
+            self._go_on()
 
     def _unwanted(self, kind: int, length: int) -> None:
         """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; then, or after enough of it, bytes are not looked at any more."""
@@ -280,9 +329,7 @@ class Connection(asyncio.Protocol, ABC):
     def _close_after(self, last: bytes) -> None:
         """Send the last PDU and wait, for a while, until the peer closes (Sta13)."""
         self._transport.write(last)
-        if self._read_paused:
-            self._read_paused = False
-            self._transport.resume_reading()
+        self._read_or_pause()
         self.deadline = time.monotonic() + self._settings.artim
         self._owner.watch(self)
 
@@ -296,10 +343,10 @@ class Connection(asyncio.Protocol, ABC):
             deadline = self.opened + settings.first_pdu_deadline
         elif self._write_paused:
             deadline = self._stalled + settings.pdu_deadline  # answers that nobody reads
-        elif not self._read_paused and self.state in ANSWERING:
-            if self._buffer:
+        elif self.state in ANSWERING:
+            if self._buffer and not self._read_paused:
                 deadline = self._pdu_began + settings.pdu_deadline
-            if self._in_message:
+            if self._in_message and not self._full:  # a rest is the peer's own fault: this clock goes on
                 deadline = min(deadline, self._message_began + settings.message_deadline)
         if deadline != self.deadline:
             self.deadline = deadline

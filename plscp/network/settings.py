@@ -13,6 +13,8 @@ class NetworkSettings:
         max_pdu: Maximum Length Received that is announced.
         data_set: longest data set; a longer one reaches the handler cut and marked.
         waiting: requests of one association that wait; beyond, reading stops.
+        futile_share: share of the event loop's time that one address may take with what leads to no accepted request; beyond, it
+            is read more slowly; 1: never.
         artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
     """
 
@@ -31,13 +33,14 @@ class NetworkSettings:
     pdu_deadline: float = 10.0
     message_deadline: float = 30.0
     artim: float = 10.0
+    futile_share: float = 0.05
 
 
 class NetworkCounters(Protocol):
     """What the acceptor counts; every method must be cheap."""
 
     def association(self, outcome: str, reason: str) -> None:
-        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`."""
+        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or was `slowed`."""
 
 
 class NoNetworkCounters:

@@ -29,7 +29,7 @@ CONTEXTS = (
 )
 DATA = b"\x10\x00\x20\x00LO\x04\x00P001"
 """A data set of one element."""
-SETTINGS = NetworkSettings(port=0)
+SETTINGS = NetworkSettings(port=0, futile_share=1.0)
 
 
 class Transport:
@@ -87,11 +87,13 @@ class Line:
         self.heard: list[object] = []
         self.handler: Callable[[Any], Any] = handler or (lambda _: (SUCCESS, None))
         self.acceptor = Acceptor(settings, self._handle, self.heard.extend)
+        self.acceptor.later = self._rest  # type: ignore[method-assign]
         self.association = Association(self.acceptor)
         self.transport = Transport()
         self.lost = False
         self.association.connection_made(self.transport)
         self._later: deque[bytes] = deque()
+        self._rests: deque[Callable[[], None]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -123,9 +125,18 @@ class Line:
         self.loop.run_forever()
         self._settle()
 
+    def _rest(self, seconds: float, call: Callable[[], None]) -> None:
+        self._rests.append(call)
+        del seconds
+
     def _settle(self) -> None:
-        while self._later and self.transport.reading and not self.transport.closing:
-            self.association.data_received(self._later.popleft())
+        while not self.transport.closing:
+            if self._rests:
+                self._rests.popleft()()
+            elif self._later and self.transport.reading:
+                self.association.data_received(self._later.popleft())
+            else:
+                break
         if self.transport.closing and not self.lost:
             self.lost = True
             self.association.connection_lost(None)

@@ -1,0 +1,40 @@
+"""Who takes the event loop's time for nothing is read more slowly, so that the others keep theirs."""
+
+import time
+from typing import Final
+
+from plscp.network.settings import NetworkSettings
+
+BURST: Final = 0.25
+"""Seconds of futile work that an address may have on credit: what is in hand of a busy device counts until it is accepted."""
+MOST_FORGIVEN: Final = 0.02
+"""Seconds of work that one accepted request makes up for."""
+MOST_KNOWN: Final = 4096
+
+
+class Accounts:
+    """For each peer address the seconds of the event loop's time that led to no accepted request.
+
+    Associations that ask nothing, fragments without end, requests that are refused: each may be cheap, and many of them are
+    not. The debt of an address wears off with time, and an accepted request makes up for the work around it: a device that
+    sends what it should is never slowed, however much it sends.
+    """
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        self._share = settings.futile_share
+        self._debts: dict[str, tuple[float, float]] = {}
+
+    def charge(self, address: str, seconds: float) -> float:
+        """Work was done for this address, or made up for where negative; returns for how many seconds to rest."""
+        if self._share >= 1.0:
+            return 0.0
+        now = time.monotonic()
+        debt, since = self._debts.get(address, (0.0, now))
+        debt = max(debt - (now - since) * self._share, 0.0) + seconds
+        if debt <= 0.0:
+            self._debts.pop(address, None)
+            return 0.0
+        if len(self._debts) > MOST_KNOWN:
+            self._debts.clear()
+        self._debts[address] = (debt, now)
+        return (debt - BURST) / self._share if debt > BURST else 0.0
