@@ -14,10 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import generator, servers
-from benchmarks.requests import make
+from benchmarks.requests import ENTRIES, make
 from plscp.local.kafka import LocalBroker
-
-LOADS = {"E1": 1, "E5": 5}
 
 
 def fdatasync_rate(folder: Path, seconds: float = 1.0) -> float:
@@ -36,8 +34,8 @@ def throughput(args: argparse.Namespace, folder: Path, kafka: str) -> list[dict[
     """Both servers under both loads, in turn, each row the medians of its rounds."""
     program = generator.build(folder)
     rows = []
-    for name, entries in LOADS.items():
-        load = make(name, entries)
+    for name in ENTRIES:
+        load = make(name)
         for associations in args.associations:
             figures: dict[str, list[dict[str, Any]]] = {"stock": [], "plscp": []}
             for round_ in range(args.rounds):

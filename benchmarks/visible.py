@@ -55,7 +55,7 @@ def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dic
     """Send so many requests a second on four associations; latencies in milliseconds."""
     server = servers.plscp(folder, bootstrap)
     answered: dict[str, float] = {}
-    load = make("E1", 1)
+    load = make("E1")
     stop = time.monotonic() + seconds + 2
 
     def send(number: int) -> None:

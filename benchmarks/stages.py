@@ -1,0 +1,349 @@
+"""What each stage of a request costs, in microseconds: `python -m benchmarks.stages`.
+
+Each room's public functions are driven directly, in one process, with requests that differ from each other as those of
+the load generator do. The best of several rounds counts: whatever else the machine does only adds.
+"""
+
+import argparse
+import asyncio
+import gc
+import itertools
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom.dataset import Dataset
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.requests import ENTRIES, MARK, SYNTAX, associate, dataset, make
+from benchmarks.servers import STUDY
+from benchmarks.walking import walk
+from plscp import logs
+from plscp.matching import changes, rules
+from plscp.matching.model import Device, Policy, Question
+from plscp.matching.registry import Locations, Registry
+from plscp.matching.times import instant
+from plscp.publish.envelope import Envelope
+from plscp.service.handlers import Handlers
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.profile import Profile
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.store.memory import MemoryStore
+from plscp.store.port import Draft, RequestDraft, Result, Stored
+from plscp.store.relay_view import RelayView
+from plscp.store.sqlite import SqliteStore
+from plscp.templates import action
+from plscp.templates.reader import decode
+from plscp.templates.request import Bounds, Decoded
+from tests import events
+from tests.network.wire import Line
+
+Figures = dict[str, float]
+WAITING = 64
+POLICY = Policy(patient_id_issuer="HOSP")
+PROFILE = Profile(Device("HEMO1"), POLICY)
+STAGES = {
+    "network": "receive, PDU, message, answer, send; through a transport in memory",
+    "decode_hot": "read, canonical form, identity; codes and observer known",
+    "decode_cold": "the same, every Code Meaning never seen before",
+    "type_hot": "attributes, C.17.3, templates, JSON of the entries",
+    "type_cold": "the same, every Code Meaning never seen before",
+    "match": "the decision on study and patient",
+    "handler": "decode, type, match, JSON, draft and answer: all but network and store",
+    "rest": "handler less decode, type and match: times, JSON of the record, draft, answer",
+    "store_one": "store, one waiting for its commit",
+    "store_one_cpu": "processor time of it",
+    "store_many": f"store, {WAITING} waiting",
+    "store_many_cpu": "processor time of it",
+    "relay_record": "relay, one record: read from the store, value and envelope; without the producer",
+    "pydicom": "pydicom reads the data set and every element becomes the same content items",
+}
+_numbers = itertools.count(1_000_000_000)
+
+
+class Instantly(MemoryStore):
+    """A store that costs nothing: says Success at once.
+
+    Attributes:
+        drafts: what was submitted, where somebody wants it.
+    """
+
+    drafts: list[RequestDraft] | None = None
+
+    def submit(self, draft: Draft) -> None:
+        """Be done."""
+        if isinstance(draft, RequestDraft):
+            if self.drafts is not None:
+                self.drafts.append(draft)
+            draft.done(Stored("added", draft.request_id, 0, "", STUDY, "P1", "HOSP", 1, len(draft.entries)))
+
+
+def best(rounds: Sequence[Sequence[Any]], call: Callable[[Any], object]) -> float:
+    """Microseconds of a call: the best round's mean; the first round warms up."""
+    took = []
+    gc.collect()
+    gc.freeze()  # what the bench itself keeps is not to be looked through again and again
+    for given in rounds:
+        began = time.perf_counter()
+        for one in given:
+            call(one)
+        took.append((time.perf_counter() - began) / len(given))
+    return 1e6 * min(took[1:])
+
+
+def numbered(raw: bytes) -> bytes:
+    """A request unlike all others, as the load generator makes them."""
+    return raw.replace(MARK.encode(), b"%010d" % next(_numbers))
+
+
+def unseen(made: Dataset) -> bytes:
+    """A request whose Code Meanings were never seen before."""
+    mark = f" {next(_numbers)}"
+
+    def change(owner: Dataset, element: Any) -> None:
+        if element.keyword == "CodeMeaning":
+            owner.CodeMeaning = element.value.split(" 1", 1)[0] + mark
+
+    made.walk(change)
+    return numbered(events.encoded(made, SYNTAX))
+
+
+def read(raw: bytes) -> Decoded:
+    """Step 5."""
+    return decode(raw, SYNTAX, calling_ae="HEMO1", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds())
+
+
+def typed(decoded: Decoded) -> Any:
+    """Steps 6 and 7."""
+    return action.procedural(decoded, strict=False)
+
+
+def _decode_and_type(rounds: Sequence[Sequence[bytes]]) -> tuple[float, float]:
+    """Each request is decoded and then typed, as in the server: what one leaves in memory the other finds."""
+    took = []
+    gc.collect()
+    gc.freeze()
+    clock = time.perf_counter
+    for given in rounds:
+        decoding = typing = 0.0
+        for raw in given:
+            began = clock()
+            decoded = read(raw)
+            between = clock()
+            typed(decoded)
+            typing += clock() - between
+            decoding += between - began
+        took.append((1e6 * decoding / len(given), 1e6 * typing / len(given)))
+    decodings, typings = zip(*took[1:], strict=True)
+    return min(decodings), min(typings)
+
+
+def _templates(name: str, rounds: int, count: int) -> Figures:
+    raw, few = make(name).data, max(count // 10, 5)
+    made = dataset(ENTRIES[name])
+    hot = [[numbered(raw) for _ in range(count)] for _ in range(rounds)]
+    cold = [[unseen(made) for _ in range(few)] for _ in range(rounds)]
+    figures = dict(zip(("decode_hot", "type_hot"), _decode_and_type(hot), strict=True))
+    figures |= dict(zip(("decode_cold", "type_cold"), _decode_and_type(cold), strict=True))
+    return figures | {"pydicom": best([given[:few] for given in hot], walk)}
+
+
+def _network(name: str, rounds: int, count: int) -> tuple[Figures, list[Any]]:
+    """Also the handler's events of all requests."""
+    wire, got = make(name).wire, []
+    with Line() as line:
+        line.send(associate())
+        assert [kind for kind, _ in line.pdus()] == [2]
+
+        def one(raw: bytes) -> None:
+            line.send(raw)
+
+        took = best([[numbered(wire) for _ in range(count)] for _ in range(rounds)], one)
+        got = line.events
+    return {"network": took}, got
+
+
+def _keeper(store: MemoryStore) -> RegistryKeeper:
+    """A registry that knows the study of the loads."""
+    keeper = RegistryKeeper(store, Registry(Locations({})))
+    body = {"study_instance_uid": STUDY, "status": "open", "patient": {"id": "P1", "issuer": "HOSP"}}
+    asyncio.run(keeper.change(lambda registry: changes.put_study(registry, body, POLICY, datetime.now(UTC)), "http"))
+    return keeper
+
+
+def _question(decoded: Decoded) -> Question:
+    content, now = typed(decoded), datetime.now(UTC)
+    times = [
+        instant(
+            entry.observation_datetime,
+            request_offset=content.timezone_offset,
+            device_zone=PROFILE.zone,
+            server_zone=PROFILE.server_zone,
+            arrival=now,
+        )
+        for entry in content.entries
+    ]
+    return Question(content.identifiers, PROFILE.device, POLICY, times, now)
+
+
+def _service(name: str, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
+    """Matching and the handler as a whole; also the drafts that it made."""
+    truth = MemoryStore.open()
+    keeper = _keeper(truth)
+    truth.close()
+    questions = [[_question(read(numbered(make(name).data)))] * 200] * rounds
+    figures = {"match": best(questions, lambda asked: rules.decide(asked, keeper.registry))}
+    store = Instantly.open()
+    handlers = Handlers(store, keeper, lambda _: PROFILE)
+    part = len(got) // rounds
+    drafts: list[RequestDraft] = []
+
+    async def drive() -> float:
+        took = best([got[n * part :][:part] for n in range(rounds)], handlers.begin)
+        store.drafts = drafts
+        for one in got:
+            status, _ = handlers.begin(one)
+            assert status == 0, status
+        return took
+
+    figures["handler"] = asyncio.run(drive())
+    store.close()
+    return figures, drafts
+
+
+class Committing:
+    """A real store, and a crowd that waits for it: as many requests as there are associations."""
+
+    def __init__(self, path: Path) -> None:
+        self._store = SqliteStore.open(path, deliver=self._deliver)
+        self._left: list[RequestDraft] = []
+        self._out = 0
+        self._end = threading.Event()
+
+    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+        for _, result in batch:
+            assert isinstance(result, Stored), result
+        self._out -= len(batch)
+        self._more(len(batch))
+        if not self._out:
+            self._end.set()
+
+    def _more(self, most: int) -> None:
+        given, self._left = self._left[:most], self._left[most:]
+        self._out += len(given)
+        for draft in given:
+            self._store.submit(draft)
+
+    def run(self, drafts: Sequence[RequestDraft], waiting: int) -> tuple[float, float]:
+        """Microseconds per request: by the clock, and of the processor."""
+        self._left = list(drafts[waiting:])
+        self._out = waiting
+        self._end.clear()
+        clock, processor = time.perf_counter(), time.process_time()
+        for draft in drafts[:waiting]:
+            self._store.submit(draft)
+        assert self._end.wait(60)
+        clock, processor = time.perf_counter() - clock, time.process_time() - processor
+        return 1e6 * clock / len(drafts), 1e6 * processor / len(drafts)
+
+    def close(self) -> None:
+        """End."""
+        self._store.close()
+
+
+def _store(folder: Path, rounds: int, drafts: Sequence[RequestDraft]) -> Figures:
+    path = folder / "plscp.db"
+    committing = Committing(path)
+    fresh = [replace(draft, done=lambda _: None) for draft in drafts]
+    part = len(fresh) // rounds
+    few = max(part // 10, 5)
+    one, many = [], []
+    try:
+        for n in range(rounds):
+            given = fresh[n * part :][:part]
+            one.append(committing.run(given[:few], 1))
+            many.append(committing.run(given[few:], WAITING))
+    finally:
+        committing.close()
+    figures = dict(zip(("store_one", "store_one_cpu"), map(min, zip(*one, strict=True)), strict=True))
+    figures |= dict(zip(("store_many", "store_many_cpu"), map(min, zip(*many, strict=True)), strict=True))
+    return figures | {"relay_record": _relay(path, rounds)}
+
+
+def _relay(path: Path, rounds: int) -> float:
+    view = RelayView.open(f"sqlite:///{path}")
+    envelope = Envelope(view.store_id)
+    count = 0
+
+    def read_all(_: None) -> None:
+        nonlocal count
+        after, count = 0, 0
+        while records := view.records(after, 500, ["procedure-log"]):
+            for record in records:
+                envelope.headers(record)
+            after, count = records[-1][0], count + len(records)
+
+    try:
+        took = best([[None]] * rounds, read_all)
+    finally:
+        view.close()
+    return took / count
+
+
+def measure(name: str, *, rounds: int = 6, count: int = 400) -> Figures:
+    """All stages of one load, in microseconds per request (the relay's: per record).
+
+    Args:
+        rounds: the best counts, after the first.
+        count: requests in a round.
+    """
+    figures, got = _network(name, rounds, count)
+    figures |= _templates(name, rounds, count)
+    service, drafts = _service(name, rounds, got)
+    figures |= service
+    figures["rest"] = max(figures["handler"] - figures["decode_hot"] - figures["type_hot"] - figures["match"], 0.0)
+    with tempfile.TemporaryDirectory(prefix="plscp-stages-") as folder:
+        figures |= _store(Path(folder), rounds, drafts)
+    return {stage: round(figures[stage], 2) for stage in STAGES}
+
+
+def shown(stages: dict[str, Figures]) -> Table:
+    """The figures as a table."""
+    table = Table(title="microseconds a request costs, stage by stage (best round)")
+    table.add_column("stage")
+    for name in stages:
+        table.add_column(name, justify="right")
+    table.add_column("what it is")
+    for stage, about in STAGES.items():
+        table.add_row(stage, *(f"{figures[stage]:.1f}" for figures in stages.values()), about)
+    times = [f"{f['pydicom'] / (f['decode_hot'] + f['type_hot']):.1f}" for f in stages.values()]
+    table.add_row("times", *times, "pydicom against decode_hot and type_hot")
+    return table
+
+
+def main() -> int:
+    """Print the table, or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="instead of the table")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--count", type=int, default=400, help="requests in a round")
+    args = parser.parse_args()
+    logs.configure(level="warning")
+    stages = {name: measure(name, rounds=args.rounds, count=args.count) for name in ENTRIES}
+    if args.json:
+        print(json.dumps(stages, indent=1))
+    else:
+        Console().print(shown(stages))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
