@@ -3,6 +3,7 @@
 
 PYTEST := .venv/bin/python -m pytest -p tests.strict
 JOBS ?= 2
+KILLS ?= 1000
 
 .PHONY: help
 help:  ## this list
@@ -40,6 +41,10 @@ bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and the rel
 .PHONY: attacks
 attacks: .venv/stamp-dev  ## what an honest association notices of each attack on the server, as a table
 	@.venv/bin/python -m tests.system.attacks $(ARGS)
+
+.PHONY: torture
+torture: .venv/stamp-dev  ## server, relay and broker killed under load, KILLS=1000 times: nothing acknowledged is lost
+	@PLSCP_TEST_KILLS=$(KILLS) $(PYTEST) -s tests/system/test_kill.py $(ARGS)
 
 .PHONY: lock
 lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions
