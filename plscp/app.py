@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor
+from plscp.network.certificates import Certificates
 from plscp.publish.process import RelayProcess
 from plscp.service.asking import ask
 from plscp.service.handlers import Handlers
@@ -29,8 +31,13 @@ from plscp.web.serve import HttpServer
 
 TURN = 1.0
 """Seconds between two proofs that the event loop turns."""
+SWITCH = 0.0005
+"""Seconds until a thread that wants to run gets the interpreter: a commit asks for it at each of its steps, and with Python's 5 ms it
+takes 0.1 s while an attacker keeps the event loop busy. Costs no throughput that could be measured."""
 STUCK = 10.0
 """Seconds without such a proof after which the loop counts as stuck (liveness)."""
+LOOK = 2.0
+"""Seconds between two looks at the certificate files."""
 
 
 class Server:
@@ -52,6 +59,7 @@ class Server:
         self._fatal: asyncio.Future[StoreError] = self._loop.create_future()
         self._relay: RelayProcess | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._certificates = settings.certificates()
         self.store = open_store(
             settings.store.url,
             deliver=self._deliver,
@@ -131,11 +139,16 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, stop.set)
         self._loop.add_signal_handler(signal.SIGHUP, self._reread)
-        turning = self._loop.create_task(self._turn())
+        turning = [self._loop.create_task(self._turn())]
         try:
             host, port = await http.start()
             log.info("http-listening", host=host, port=port)
             await self._start_relay()
+            if self._certificates is not None:
+                turning.append(self._loop.create_task(self._look(self._certificates)))
+                for host, port in await self.acceptor.start(self._certificates):
+                    print(f"tls {settings.dicom.ae_title} {host}:{port}", flush=True)
+                    log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port, tls=True)
             for host, port in await self.acceptor.start():
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
@@ -145,7 +158,8 @@ class Server:
             stopped.cancel()
             return await self._end()
         finally:
-            turning.cancel()
+            for task in turning:
+                task.cancel()
             await http.stop()
             if self._relay is not None:
                 await self._relay.stop()
@@ -183,6 +197,14 @@ class Server:
         await self._loop.run_in_executor(None, self.store.close)
         log.info("stopped")
         return 0
+
+    async def _look(self, certificates: Certificates) -> None:
+        """Have certificate files that change read again; in a thread, since a file system may hang."""
+        while True:
+            await self._loop.run_in_executor(None, certificates.look)
+            for name, expires in certificates.expires.items():
+                self.metrics.certificate(name, expires)
+            await asyncio.sleep(LOOK)
 
     async def _turn(self) -> None:
         while True:
@@ -234,6 +256,7 @@ def _allow_descriptors(wanted: int) -> None:
 def run(settings: Settings) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
     _allow_descriptors(2 * settings.dicom.max_associations + 256)
+    sys.setswitchinterval(SWITCH)
     with contextlib.suppress(ImportError):
         import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
 

@@ -112,6 +112,7 @@ KEYS = [
     ("dicom", "max_elements", ["20000"], "0", "must be at least 1"),
     ("dicom", "max_value", ["65536"], "0", "must be at least 1"),
     ("dicom", "max_waiting_requests", ["8"], "0", "must be at least 1"),
+    ("dicom", "futile_share", ["0.05", "1"], "0", "must be at least 0.001"),
     ("dicom", "first_pdu_deadline", ['"PT10S"'], '"10s"', DURATION),
     ("dicom", "pdu_deadline", ['"PT10S"'], "10", DURATION),
     ("dicom", "message_deadline", ['"PT30S"'], '"P1M"', DURATION),
@@ -496,7 +497,6 @@ def test_operators(tmp_path: Path) -> None:
     ("environ", "said"),
     [
         ({}, "operators: absent"),
-        ({"PLSCP_DICOM__TLS__CERTIFICATE": "a", "PLSCP_DICOM__TLS__PRIVATE_KEY": "b"}, "dicom.tls"),
         ({}, "devices: none"),
         ({"PLSCP_DICOM__UNKNOWN_DEVICES": "accept", "PLSCP_DICOM__HOST": "0.0.0.0"}, "not on loopback"),
     ],

@@ -33,11 +33,11 @@ class Section(BaseModel):
 
 
 class Tls(Section):
-    """The TLS listener of DICOM; absent: plain only."""
+    """The TLS listener of DICOM, beside the plain one; absent: plain only. TLS 1.2 at least; files that change are read again."""
 
-    port: Port = Field(2762, description="port of the TLS listener")
+    port: Port = Field(2762, description="port of the TLS listener; 0: a free one")
     certificate: str = Field(description="file with the server's certificate chain, PEM")
-    private_key: str = Field(description="file with the private key, PEM")
+    private_key: str = Field(description="file with the private key, PEM, without a passphrase")
     client_ca: str | None = Field(
         None, description="file with the CAs of the devices; given: client certificates are required"
     )
@@ -69,7 +69,7 @@ class Dicom(Section):
     max_waiting_requests: Count = Field(8, description="requests of one association that wait; beyond, reading stops")
     futile_share: float = Field(
         0.05,
-        gt=0,
+        ge=0.001,
         le=1,
         description="share of the server's time that one address may take with what leads to no accepted request; beyond, "
         "it is read more slowly; 1: never",
@@ -84,6 +84,12 @@ class Dicom(Section):
         duration("PT30S"), description="after SIGTERM: finish what is in hand, then abort associations still open"
     )
     tls: Tls | None = Field(None, description="the TLS listener")
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.tls is not None and self.tls.port == self.port != 0:
+            raise ValueError(f"tls.port is {self.port}, as port is: plain and TLS need a port each")
+        return self
 
 
 class Store(Section):

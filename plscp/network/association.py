@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from plscp.network.acceptor import Acceptor
 
 PROCESSING_FAILURE: Final = 0x0110
+REFUSAL: Final = 0.001
+"""Seconds of work of other threads that a refused request costs: it is kept, logged and published."""
+REFUSED_BYTE: Final = 2e-7
+"""The same for each byte of its data set: large ones are read in a thread."""
 
 
 class Association(Connection):
@@ -35,16 +39,12 @@ class Association(Connection):
         self._busy = False
         self._written: list[object] = []  # receipts of answers since the last read
         self._receipts: list[object] = []  # of those before it
-        self._stale = False  # whether the next bytes may have been read before the last answers
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes from the peer: only later ones than an answer can prove that it arrived."""
-        if self._stale:
-            self._stale = False
-        elif self._written:
+    def reading(self) -> None:
+        """Only bytes that are read later than an answer was written can prove that it arrived."""
+        if self._written:
             self._receipts += self._written
             self._written.clear()
-        super().data_received(data)
 
     @property
     def _in_message(self) -> bool:
@@ -156,8 +156,6 @@ class Association(Connection):
             self._transport.pause_reading()
             return
         self._pdu_began = time.monotonic()
-        # A TLS layer goes on reading while we do not, and hands over first what it has.
-        self._stale = self._transport.get_extra_info("sslcontext") is not None
         self._transport.resume_reading()
 
     def _go_on(self) -> None:
@@ -243,8 +241,11 @@ class Association(Connection):
             self._outstanding.discard(message.command.message_id)
         self._transport.write(out)
         self.requests += 1
-        if (status == 0x0000 or status & 0xF000 == 0xB000) and message.command.field == dimse.N_ACTION_RQ:
-            self._made_up_for()
+        if message.command.field == dimse.N_ACTION_RQ:
+            if status == 0x0000 or status & 0xF000 == 0xB000:
+                self._made_up_for()
+            else:
+                self.charge(REFUSAL + REFUSED_BYTE * message.length)
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
             self._written.append(receipt)

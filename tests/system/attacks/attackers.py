@@ -273,7 +273,7 @@ async def all_at_once(target: Target) -> None:
 
 
 async def never_reads(target: Target) -> None:
-    """Asks without end and reads no answer."""
+    """Asks without end and reads no answer; what is refused is read ever more slowly."""
     peer = await target.associate()
     peer.stop_reading()
     raw = message(note()) * 20
@@ -348,7 +348,7 @@ class Attack:
         attacker: what each of them does, again and again.
         count: how many of them at once.
         counted: labels of what the server must have counted: `outcome reason`, or `status` and a status.
-        answered: what the attackers must have seen, in the words of `Peer.answer`.
+        answered: what the attackers must have seen, in the words of `Peer.answer`; empty: nothing.
         logged: events of which a line must stand in the log.
     """
 
@@ -366,6 +366,7 @@ CLOSED, REJECTED, ABORTED, REFUSED = (
     "association-aborted",
     "request-refused",
 )
+SLOWED = "slowed futile-work"
 LATE = "closed no-associate-request"
 ATTACKS = [
     # connections
@@ -398,7 +399,7 @@ ATTACKS = [
     Attack("fragments of one byte", tiny_fragments, 8, "aborted 2-0", "closed", ABORTED),
     Attack("fragments of nothing", empty_fragments, 8, "aborted 2-0", "closed", ABORTED),
     Attack("a second request before an answer", all_at_once, 4, "status C103", "status 0210", REFUSED),
-    Attack("answers that nobody reads", never_reads, 16, "aborted 2-0", "closed", ABORTED),
+    Attack("answers that nobody reads", never_reads, 16, SLOWED, "", "peer-slowed"),
     # data sets
     Attack("deflate bomb", asking_again(bomb), 4, "status 0213", "status 0213", REFUSED),
     Attack("2 MiB", asking_again(too_long), 4, "status 0213", "status 0213", REFUSED),

@@ -14,11 +14,13 @@ import threading
 import time
 from typing import Self
 
-from benchmarks.requests import MARK, make
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from tests.rawscu import RELEASE_RQ, SYNTAXES, associate_rq
+from tests import events
+from tests.rawscu import RELEASE_RQ, SYNTAXES, associate_rq, n_action, p_data, pdv
 from tests.serving import until
 
+STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
+MARK = b"9999999999"
 PACE = 100
 """Requests a second."""
 STATUS = struct.pack("<HHL", 0, 0x0900, 2)
@@ -55,8 +57,9 @@ def answer(one: socket.socket) -> int:
 
 def run(port: int) -> None:
     """Send until the standard input ends; a line per answer: when it was due, how long it took, its status."""
-    load = make("E1", 1)
-    wire = bytearray(load.wire)
+    note = events.note(events.now(), f"balloon inflated {MARK.decode()}")
+    data = events.encoded(events.procedural([note], study=STUDY, patient="P1"), SYNTAXES[0])
+    wire = p_data(pdv(1, 3, n_action(1, PROCEDURAL_EVENT_LOGGING))) + p_data(pdv(1, 2, data))
     with socket.create_connection(("127.0.0.1", port), 20) as one:
         one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         one.sendall(associate_rq("HONEST", "PLSCP", [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[0])]))
@@ -73,9 +76,7 @@ def run(port: int) -> None:
             due = began + number / PACE
             if ended.wait(max(due - time.monotonic(), 0)):
                 break
-            for place in load.offsets:
-                wire[place : place + len(MARK)] = b"%010d" % number
-            one.sendall(wire)
+            one.sendall(wire.replace(MARK, b"%010d" % number))
             status = answer(one)
             print(json.dumps([due, time.monotonic() - due, status]), flush=True)
         one.sendall(RELEASE_RQ)
