@@ -53,7 +53,7 @@ class Batch(Appender):
 
     Attributes:
         retries, delivered: rows to add.
-        answered, seen, items, studies: rows to add or replace, by their keys; studies: last arrival in microseconds.
+        answered, seen, items: rows to add or replace, by their keys.
     """
 
     def __init__(self, head: Head, known: Known, now: int) -> None:
@@ -64,7 +64,6 @@ class Batch(Appender):
         self.seen: dict[bytes, Seen] = {}
         self.answered: dict[bytes, Answered] = {}
         self.items: dict[bytes, Item] = {}
-        self.studies: dict[str, int] = {}
         self._first = head.position + 1
 
     @property
@@ -235,8 +234,6 @@ class Batch(Appender):
             before.first_n if before else row.n,
             delivered=0,
         )
-        if plan and (study := decision.study_instance_uid):
-            self.studies[study] = max(self.studies.get(study, 0), draft.arrival)
         item = self._item(draft.identity)
         if item is not None and item.closed_position is None:
             self._close(item, row.last_position)

@@ -1,7 +1,10 @@
 """One transaction on SQLite: takes the head, looks up what the drafts need, writes what the batch decided, commits and syncs."""
 
+import json
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -13,8 +16,14 @@ from plscp.store.known import Known, StoredUnder, Wanted
 from plscp.store.opening import BUSY_MS
 from plscp.store.port import Draft, Result
 from plscp.store.quarantine import look_up_items, save_items
-from plscp.store.rows import Answered, EventRow, Head, RequestRow, Seen
+from plscp.store.rows import Answered, Head, Seen
 
+KNOWN: Final = """
+SELECT EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN identities i ON i.identity = k.value),
+    EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN quarantine q ON q.identity = k.value),
+    EXISTS (SELECT 1 FROM carray(?2) k CROSS JOIN seen s ON s.key = k.value)
+"""
+"""What is asked first: as a rule nothing of a batch is known."""
 ANSWERED: Final = """
 SELECT i.identity, r.request_id, r.status, r.comment, r.study_instance_uid, r.patient_id, r.issuer, r.last_position, r.n,
     f.request_id, i.first, EXISTS (SELECT 1 FROM delivered d WHERE d.request_id = r.request_id)
@@ -22,15 +31,24 @@ FROM carray(?) k CROSS JOIN identities i ON i.identity = k.value
 CROSS JOIN requests r ON r.n = i.latest CROSS JOIN requests f ON f.n = i.first
 """
 SEEN: Final = "SELECT s.key, s.position, s.mark, s.other FROM carray(?) k CROSS JOIN seen s ON s.key = k.value"
+NOTHING: Final = (b"",)
+MOVE: Final = (
+    "UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ? WHERE position = ?"
+)
+AT_ONCE: Final = (64, 16, 4, 1)
+"""Rows per statement: each statement lets go of the GIL and may wait for it, so a batch takes few."""
 
 
-def marks(row: type[RequestRow] | type[EventRow]) -> str:
-    """As many question marks as the row has columns."""
-    return ",".join("?" * len(row._fields))
+@lru_cache
+def _insert(into: str, columns: int, rows: int) -> str:
+    return f"{into} VALUES {','.join([f'({marks(columns)})'] * rows)}"
 
 
-INSERT_REQUEST: Final = f"INSERT INTO requests VALUES ({marks(RequestRow)})"  # noqa: S608 -- only question marks
-INSERT_EVENT: Final = f"INSERT INTO events VALUES ({marks(EventRow)})"  # noqa: S608
+def marks(columns: int) -> str:
+    """So many question marks."""
+    return ",".join("?" * columns)
+
+
 WORST_WAL: Final = 16
 """Times the usual number of pages: then new readers wait until the write-ahead log starts from its beginning."""
 RESTART_MS: Final = 100
@@ -53,7 +71,13 @@ class SqliteLedger:
         self._wal_pages = 0
         self._checkpoint_at = checkpoint_pages
         connection.set_wal_hook(self._committed)
-        self.head = self._read_head()
+        position, digest, registry_position, requests, topics = connection.execute(
+            "SELECT position, digest, registry_position, requests, topics FROM head"
+        ).fetchone()
+        self.head = Head(position, digest, registry_position, requests)
+        self._topics: dict[str, tuple[int, int]] = {
+            topic: (low, high) for topic, (low, high) in json.loads(topics).items()
+        }
 
     def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
         """One transaction for all drafts: all of it is committed and synced, or nothing.
@@ -65,22 +89,21 @@ class SqliteLedger:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            head = self._read_head()
             wanted = Wanted.by(drafts)
-            batch = Batch(head, self._look_up(wanted), time.time_ns() // 1000)
+            batch = Batch(self.head, self._look_up(wanted), time.time_ns() // 1000)
             results = [batch.take(draft, keys) for draft, keys in zip(drafts, wanted.keys, strict=True)]
             if batch.empty:
                 connection.execute("ROLLBACK")
-            else:
-                self._save(batch)
-                connection.execute("COMMIT")
+                return results
+            topics = self._save(batch)
+            connection.execute("COMMIT")
         except BaseException as error:
             failure = translate(error, connection.system_errno if isinstance(error, apsw.IOError) else 0)
             self._roll_back()
             if failure is None or failure is error:
                 raise
             raise failure from error
-        self.head = batch.head
+        self.head, self._topics = batch.head, topics
         return results
 
     def _roll_back(self) -> None:
@@ -90,22 +113,22 @@ class SqliteLedger:
         except apsw.Error as error:
             raise StoreBroken(f"the store cannot be trusted any more: rolling back failed: {error}") from error
 
-    def _read_head(self) -> Head:
-        row = self._connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchone()
-        return Head(*row)
-
     # --- looking up ---
 
     def _look_up(self, wanted: Wanted) -> Known:
         known = Known({}, {}, {}, self._stored_under, self._room_for_refusals)
         execute = self._connection.execute
-        if wanted.identities:
-            identities = apsw.carray(wanted.identities)
+        if not wanted.identities:
+            return known
+        identities, keys = apsw.carray(wanted.identities), apsw.carray(wanted.entry_keys or NOTHING)
+        answered, items, seen = execute(KNOWN, (identities, keys)).fetchone()
+        if answered:
             for identity, *row in execute(ANSWERED, (identities,)):
                 known.answered[identity] = Answered(*row)
+        if items:
             known.items = look_up_items(self._connection, identities)
-        if wanted.entry_keys:
-            for key, *row in execute(SEEN, (apsw.carray(wanted.entry_keys),)):
+        if seen:
+            for key, *row in execute(SEEN, (keys,)):
                 known.seen[key] = Seen(*row)
         return known
 
@@ -119,35 +142,33 @@ class SqliteLedger:
 
     # --- writing ---
 
-    def _save(self, batch: Batch) -> None:
-        many, execute = self._connection.executemany, self._connection.execute
-        if batch.requests:
-            many(INSERT_REQUEST, batch.requests)
-        if batch.events:
-            many(INSERT_EVENT, batch.events)
-            many(
-                "INSERT INTO topics VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET highest = excluded.highest",
-                [(topic, *span) for topic, span in batch.topics.items()],
-            )
-        if batch.seen:
-            many("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?)", [(key, *seen) for key, seen in batch.seen.items()])
-        if batch.answered:
-            many(
-                "INSERT OR REPLACE INTO identities VALUES (?, ?, ?)",
-                [(identity, a.first_n, a.n) for identity, a in batch.answered.items()],
-            )
-        if batch.studies:
-            many(
-                "INSERT INTO activity VALUES (?, ?) ON CONFLICT DO UPDATE SET arrival = max(arrival, excluded.arrival)",
-                list(batch.studies.items()),
-            )
-        if batch.retries:
-            many("INSERT INTO retries VALUES (?, ?, ?, ?, ?, ?, ?)", batch.retries)
-        if batch.delivered:
-            many("INSERT OR IGNORE INTO delivered VALUES (?)", [(request_id,) for request_id in batch.delivered])
+    def _save(self, batch: Batch) -> dict[str, tuple[int, int]]:
+        """Writes everything but the commit; the bounds of each topic then."""
+        self._add("INSERT INTO requests", batch.requests)
+        self._add("INSERT INTO events", batch.events)
+        self._add("INSERT OR REPLACE INTO seen", [(key, *seen) for key, seen in batch.seen.items()])
+        self._add(
+            "INSERT OR REPLACE INTO identities", [(identity, a.first_n, a.n) for identity, a in batch.answered.items()]
+        )
+        self._add("INSERT INTO retries", batch.retries)
+        self._add("INSERT OR IGNORE INTO delivered", [(request_id,) for request_id in batch.delivered])
         if batch.items:
             save_items(self._connection, batch.items.values(), self._quarantine_bytes)
-        execute("UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?", batch.head)
+        topics = {**self._topics}
+        for topic, (low, high) in batch.topics.items():
+            topics[topic] = (topics.get(topic, (low,))[0], high)
+        self._connection.execute(MOVE, (*batch.head, json.dumps(topics), self.head.position))
+        if self._connection.changes() != 1:
+            raise StoreBroken("the store's head moved: another program writes to it")
+        return topics
+
+    def _add(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
+        at, left = 0, len(rows)
+        for size in AT_ONCE:
+            while left >= size:
+                some = chain.from_iterable(rows[at : at + size])
+                self._connection.execute(_insert(into, len(rows[0]), size), tuple(some))
+                at, left = at + size, left - size
 
     # --- care ---
 

@@ -40,7 +40,6 @@ class MemoryLedger:
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, Item] = {}
         self.raw: dict[bytes, bytes] = {}
-        self.activity: dict[str, int] = {}
         self._quarantine_bytes = quarantine_bytes
 
     def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
@@ -76,8 +75,6 @@ class MemoryLedger:
         self.delivered.update(batch.delivered)
         self.answered.update(batch.answered)
         self.seen.update(batch.seen)
-        for study, arrival in batch.studies.items():
-            self.activity[study] = max(arrival, self.activity.get(study, 0))
         for identity, item in batch.items.items():
             if item.raw is not None:
                 self.raw[identity], item.raw = bytes(item.raw), None
@@ -191,8 +188,10 @@ class MemoryStore:
     def activity(self, since: int) -> Iterator[tuple[str, int]]:
         """Studies with entries since then."""
         with self._ledger.lock:
-            found = [(study, arrival) for study, arrival in self._ledger.activity.items() if arrival >= since]
-        return iter(sorted(found, key=lambda pair: pair[1]))
+            rows = [row for row in self._ledger.requests if row.first_position and row.arrival >= since]
+        found = {row.study_instance_uid: row.arrival for row in sorted(rows, key=lambda row: row.arrival)}
+        found.pop("", None)
+        return iter(sorted(found.items(), key=lambda pair: pair[1]))
 
     def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
         """Arrival beside latest DateTime of accepted requests since then."""

@@ -60,11 +60,16 @@ def changes(connection: Any, after: int, limit: int) -> list[tuple[int, int, dic
 
 
 def activity(connection: Any, since: int) -> list[tuple[str, int]]:
-    """Studies with entries since then, with their last one's arrival."""
-    rows: list[tuple[str, int]] = connection.execute(
-        "SELECT study_instance_uid, arrival FROM activity WHERE arrival >= ? ORDER BY arrival", (since,)
-    ).fetchall()
-    return rows
+    """Studies with entries since then, with their last one's arrival, oldest first."""
+    found: dict[str, int] = {}
+    cursor = connection.execute("SELECT study_instance_uid, arrival, first_position FROM requests ORDER BY n DESC")
+    for study, arrival, position in cursor:
+        if arrival < since - _LATE_US:
+            break
+        if study and position and arrival >= since:
+            found[study] = max(arrival, found.get(study, 0))
+    cursor.close()
+    return sorted(found.items(), key=lambda pair: pair[1])
 
 
 def clocks(connection: Any, since: int) -> list[tuple[str, int, int]]:

@@ -1,5 +1,6 @@
 """What the relay sees of a store: read-only, in order, and never in the writer's way."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,7 +121,8 @@ class RelayView:
         with self._reading() as connection:
             if connection is None:
                 return {}
-            return {topic: (low, high) for topic, low, high in connection.execute("SELECT * FROM topics").fetchall()}
+            topics = json.loads(connection.execute("SELECT topics FROM head").get)
+        return {topic: (low, high) for topic, (low, high) in topics.items()}
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

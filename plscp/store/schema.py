@@ -9,13 +9,13 @@ from plscp.errors import StoreNotOpened
 APPLICATION_ID: Final = 0x706C7363
 """``plsc``: what makes an SQLite database one of ours."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 LAYOUT: Final = """
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     position INTEGER NOT NULL, digest BLOB NOT NULL, registry_position INTEGER NOT NULL, requests INTEGER NOT NULL,
-    store_id TEXT NOT NULL, probe INTEGER NOT NULL
+    store_id TEXT NOT NULL, probe INTEGER NOT NULL, topics TEXT NOT NULL DEFAULT '{}'
 );
 CREATE TABLE requests (
     n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, identity BLOB NOT NULL, sop_class TEXT NOT NULL,
@@ -34,7 +34,6 @@ CREATE TABLE events (
 );
 CREATE INDEX registry_changes ON events (position) WHERE kind = 'registry';
 CREATE INDEX registry_changes_by_key ON events (key, position) WHERE kind = 'registry';
-CREATE TABLE topics (topic TEXT PRIMARY KEY, lowest INTEGER NOT NULL, highest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE identities (identity BLOB PRIMARY KEY, first INTEGER NOT NULL, latest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (
     key BLOB PRIMARY KEY, position INTEGER NOT NULL, mark BLOB NOT NULL, other INTEGER NOT NULL
@@ -44,7 +43,6 @@ CREATE TABLE retries (
     request INTEGER NOT NULL, arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
     association TEXT NOT NULL, message_id INTEGER NOT NULL, transfer_syntax TEXT NOT NULL
 );
-CREATE TABLE activity (study_instance_uid TEXT PRIMARY KEY, arrival INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE quarantine (
     n INTEGER PRIMARY KEY, identity BLOB NOT NULL UNIQUE, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
     sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL,
@@ -60,7 +58,18 @@ CREATE TABLE refusals (
 """
 
 Migration = Callable[[Any], None]
-MIGRATIONS: Final[dict[int, Migration]] = {}
+
+
+def _topics_to_head(connection: Any) -> None:
+    """Layout 2: each commit writes two pages less. When a study last had an entry, its requests say."""
+    connection.execute("ALTER TABLE head ADD COLUMN topics TEXT NOT NULL DEFAULT '{}'")
+    connection.execute(
+        "UPDATE head SET topics = (SELECT json_group_object(topic, json_array(lowest, highest)) FROM topics)"
+    )
+    connection.execute("DROP TABLE topics; DROP TABLE activity")
+
+
+MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head}
 """From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
 
 
@@ -68,7 +77,7 @@ def create(connection: Any) -> None:
     """Lay out an empty store with a new store id; in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(LAYOUT)
-    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0)", (bytes(32), str(uuid.uuid4())))
+    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0, '{}')", (bytes(32), str(uuid.uuid4())))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 

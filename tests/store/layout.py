@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent / "layouts"
 
 
 def fill(store: SqliteStore) -> None:
-    """One of everything that layout 1 can hold."""
+    """One of everything that a layout can hold."""
     first = request([entry("a", uid="1.1"), entry("b", index=1)])
     refused = request(decision=rejected(), raw=b"refused bytes")
     send(store, change("study.opened"), change("admission.changed", published=False))

@@ -13,6 +13,7 @@ import pytest
 from plscp.errors import ConfigError, StoreNotOpened
 from plscp.store import MemoryStore, SqliteStore, open_store, opening, schema
 from plscp.store.port import Filter
+from plscp.store.relay_view import RelayView
 from plscp.store.urls import sqlite_path
 from tests.store.contract import Open
 from tests.store.drafts import request, stored
@@ -154,6 +155,14 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
     assert [event.position for event in events] == list(range(1, head + 1))
     assert {event.kind for event in events} == {"entry", "registry", "refusal"}
     assert len(store.quarantine()) == 2
+    published = [event for event in events if event.topic]
+    view = RelayView(path)
+    assert view.bounds() == {
+        topic: (min(positions), max(positions))
+        for topic in {event.topic for event in published}
+        if (positions := [event.position for event in published if event.topic == topic])
+    }
+    view.close()
     assert stored(store, request()).position == head + 1
     assert store.first_broken_position() is None
 
@@ -190,14 +199,15 @@ def test_migrations_are_one_transaction(path: Path, open_sqlite: Open) -> None:
         if failing:
             raise RuntimeError("half way")
 
+    steps = {schema.VERSION: one, schema.VERSION + 1: two}
     failing = True
     with pytest.raises(RuntimeError):
-        schema.bring_up_to_date(connection, "s", migrations={1: one, 2: two})
-    assert connection.execute("PRAGMA user_version").get == 1
+        schema.bring_up_to_date(connection, "s", migrations=steps)
+    assert connection.execute("PRAGMA user_version").get == schema.VERSION
     assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'extra'").get == 0
     failing = False
-    schema.bring_up_to_date(connection, "s", migrations={1: one, 2: two})
-    assert connection.execute("PRAGMA user_version").get == 3
+    schema.bring_up_to_date(connection, "s", migrations=steps)
+    assert connection.execute("PRAGMA user_version").get == schema.VERSION + 2
     assert connection.execute("SELECT x FROM extra").get == 1
     connection.close()
 
