@@ -3,11 +3,14 @@
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
 from plscp.templates.attributes import Step6, identifiers
-from plscp.templates.elements import DataSet
-from plscp.templates.items import content_tree
+from plscp.templates.items import check_times, content_tree
+from plscp.templates.learning import learn
 from plscp.templates.procedure_log import type_entries
+from plscp.templates.reader import plain
+from plscp.templates.report import Report
 from plscp.templates.request import Decoded, ProcedureLogRequest, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS
+from plscp.templates.shapes import Sketch
 from plscp.templates.substance import read_administration
 
 
@@ -23,7 +26,11 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLogRequest:
         InvalidArgument: a named attribute's value is not valid (0115H).
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
-    dataset: DataSet = decoded.dataset
+    if isinstance(decoded.dataset, Sketch):
+        known = _known(decoded.dataset, strict=strict)
+        if known is not None:
+            return known
+    dataset = plain(decoded)
     step = Step6(strict=strict)
     offset = step.common(dataset)
     given = identifiers(dataset, step)
@@ -45,9 +52,39 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLogRequest:
         raise DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
     if about_tree:
         about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
-    return ProcedureLogRequest(
+    made = ProcedureLogRequest(
         given, offset, dataset.character_set.text, entries, context, [*step.findings, *about_tree, *about_log]
     )
+    learn(dataset, made, len(step.findings), dict(zip(places, entries, strict=True)), strict=strict)
+    return made
+
+
+def _known(sketch: Sketch, *, strict: bool) -> ProcedureLogRequest | None:
+    """The request where shapes say all of it; None where it must be looked at the plain way.
+
+    Under a strict profile a finding may refuse, so then only what has none is known.
+    """
+    envelope = sketch.envelope
+    context = envelope.contexts.get(sketch.context())
+    if context is None:
+        return None
+    entries: list[TypedEntry] = []
+    placed: dict[str, TypedEntry] = {}
+    for position, cut in enumerate(sketch.cuts, 1):
+        if cut.shape.relationship == CONTAINS:
+            entry = cut.shape.entry(cut.values, cut.canonical, len(entries), position)
+            entries.append(entry)
+            placed[str(position)] = entry
+    json, about = context
+    findings = [*envelope.findings, *about]
+    report = Report([], strict=strict)
+    check_times([(int(place), entry.observation_datetime) for place, entry in placed.items()], envelope.offset, report)
+    noted = report.findings
+    if any(f.refuse for f in noted) or (strict and (findings or any(entry.findings for entry in entries))):
+        return None
+    if noted:
+        _hand_out(noted, placed)
+    return ProcedureLogRequest(envelope.identifiers, envelope.offset, envelope.charset.text, entries, json, findings)
 
 
 def _refusing_first(finding: Finding) -> bool:

@@ -172,7 +172,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         item.observation_datetime,
         item.observation_uid,
         sha256(item.digest).digest(),
-        likeness(item),
+        sha256(likeness_text(item).encode()).digest(),
         encoded(text),
         findings,
     )
@@ -212,8 +212,8 @@ def _typed(found: First, item: ContentItem, position: int, report: Report) -> tu
     return None, f'{{"kind":"untyped","template":"","item":{whole(item)}}}'
 
 
-def likeness(item: ContentItem) -> bytes:
-    """SHA-256 over DateTime as sent, concept and value: what makes an entry look like a repetition of another."""
+def likeness_text(item: ContentItem) -> str:
+    """DateTime as sent, concept and value: what makes an entry look like a repetition of another."""
     value: Any = item.value
     if isinstance(value, Code):
         value = value[:2]
@@ -222,4 +222,4 @@ def likeness(item: ContentItem) -> bytes:
     elif isinstance(value, Reference):
         value = value[:2]
     concept = item.concept[:2] if item.concept else None
-    return sha256(repr((item.observation_datetime, concept, value)).encode()).digest()
+    return repr((item.observation_datetime, concept, value))

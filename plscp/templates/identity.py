@@ -3,11 +3,12 @@
 Canonical form of an element, elements in tag order::
 
     tag (4 bytes, big endian)  length (4)  value
-    tag                        FFFFFFFF    number of items (4)  { length (4)  canonical form of the item }
+    tag                        FFFFFFFF    number of items (4)  { canonical form of the item  FFFEE00D }
 
 Text is UTF-8 without padding, everything else little endian. Bit 31 of a length marks text that did not decode and enters
 as its bytes. The VR does not enter: implicit VR has none. Group lengths, Specific Character Set and Data Set Trailing
-Padding are left out. Every part has its length before it, so no two contents have the same form.
+Padding are left out. Every value has its length before it, every item an end that no element starts with, so no two
+contents have the same form; and what stands around a value does not change with its length.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from typing import Final
 
 _LENGTH: Final = Struct(">I").pack
 _HEAD: Final = Struct(">III").pack
+_ITEM_END: Final = b"\xff\xfe\xe0\x0d"
 UNDECODED: Final = 0x80000000
 head = Struct(">II").pack
 """Tag and length of an element that is no sequence."""
@@ -24,9 +26,7 @@ head = Struct(">II").pack
 
 def sequence(tag: int, items: Sequence[bytes]) -> bytes:
     """A sequence in canonical form, from its items' canonical forms."""
-    if len(items) == 1:
-        return _HEAD(tag, 0xFFFFFFFF, 1) + _LENGTH(len(items[0])) + items[0]
-    return _HEAD(tag, 0xFFFFFFFF, len(items)) + prefixed(items)
+    return _HEAD(tag, 0xFFFFFFFF, len(items)) + b"".join([piece for item in items for piece in (item, _ITEM_END)])
 
 
 def prefixed(parts: Iterable[bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """From data elements to content items, with the rules of PS3.3 C.17.3 and A.35.7.3.1 checked on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from plscp.findings import Finding
@@ -83,6 +83,45 @@ def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> 
     return _Tree(Report(findings, strict=strict)).root(dataset)
 
 
+def content_item(node: Item, findings: list[Finding], *, strict: bool) -> ContentItem:
+    """A first-level item with all below it, as if it stood alone in a log: as `content_tree`, with paths from 1 on."""
+    made = _Tree(Report(findings, strict=strict)).children([node], "CONTAINER", "")[0]
+    made.digest = node.canonical
+    return made
+
+
+def check_times(entries: Iterable[tuple[int, str]], offset: str, report: Report) -> None:
+    """A.35.7.3.1.2: each first-level entry has a DateTime, and they rise.
+
+    Args:
+        entries: position and Observation DateTime of each.
+        offset: Timezone Offset From UTC of the data set, or empty.
+    """
+    before = ""
+    for place, when in entries:
+        if not when:
+            report.refuse("observation-datetime-missing", "entry without Observation DateTime", str(place), IOD)
+            continue
+        if not is_dt(when):
+            continue
+        if not to_minute(when):
+            report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", str(place), IOD)
+            continue
+        if not to_second(when):
+            report.lenient("observation-datetime-minute", "Observation DateTime without seconds", str(place), IOD)
+        if before:
+            how = order(before, when, offset)
+            if how == 1:
+                report.lenient("entries-out-of-order", "entry earlier than the one before", str(place), IOD)
+            elif how == 0:
+                report.lenient("equal-datetimes", "entry at the same DateTime as the one before", str(place), IOD)
+        before = when
+
+
+TIMES: Final = frozenset({"observation-datetime-minute", "entries-out-of-order", "equal-datetimes"})
+"""Codes of what `check_times` finds and a lenient profile lets pass."""
+
+
 class _Tree:
     def __init__(self, report: Report) -> None:
         self.report = report
@@ -111,41 +150,27 @@ class _Tree:
         return made
 
     def _entries(self, root: Item, children: list[ContentItem], offset: str) -> None:
-        """A.35.7.3.1.2: each first-level entry's DateTime, and their order."""
-        report, before = self.report, ""
         sequence = root.elements.get(CONTENT_SEQUENCE)
         nodes = sequence[1] if sequence is not None and type(sequence[1]) is list else []
+        times = []
         for place, (child, node) in enumerate(zip(children, nodes, strict=True), 1):
-            if child.relationship != "CONTAINS":
-                continue
-            child.digest = node.canonical
-            when = child.observation_datetime
-            if not when:
-                report.refuse("observation-datetime-missing", "entry without Observation DateTime", str(place), IOD)
-                continue
-            if not is_dt(when):
-                continue
-            if not to_minute(when):
-                report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", str(place), IOD)
-                continue
-            if not to_second(when):
-                report.lenient("observation-datetime-minute", "Observation DateTime without seconds", str(place), IOD)
-            if before:
-                how = order(before, when, offset)
-                if how == 1:
-                    report.lenient("entries-out-of-order", "entry earlier than the one before", str(place), IOD)
-                elif how == 0:
-                    report.lenient("equal-datetimes", "entry at the same DateTime as the one before", str(place), IOD)
-            before = when
+            if child.relationship == "CONTAINS":
+                child.digest = node.canonical
+                times.append((place, child.observation_datetime))
+        check_times(times, offset, self.report)
 
     def _children(self, node: Item, source: str, base: str) -> list[ContentItem]:
         element = node.elements.get(CONTENT_SEQUENCE)
         if element is None:
             return []
-        nodes, report = element[1], self.report
+        nodes = element[1]
         if type(nodes) is not list or not nodes:
-            report.refuse("content-sequence-empty", "Content Sequence without items", base[:-1])
+            self.report.refuse("content-sequence-empty", "Content Sequence without items", base[:-1])
             return []
+        return self.children(nodes, source, base)
+
+    def children(self, nodes: list[Item], source: str, base: str) -> list[ContentItem]:
+        """The content items of a Content Sequence that has some; `base` is what their paths start with."""
         made = []
         for place, below in enumerate(nodes, 1):
             child = below.content

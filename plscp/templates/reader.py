@@ -11,10 +11,11 @@ from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarg
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.elements import DataSet
-from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault
+from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault, Form
 from plscp.templates.identity import identity
 from plscp.templates.parsing import Reader
 from plscp.templates.request import Bounds, Decoded
+from plscp.templates.shapes import Sketch, shapes
 
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
@@ -47,14 +48,28 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raise _too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
-    reader = Reader(bytes(raw), bounds)
+    raw = bytes(raw)
+    sketch = shapes.fit(raw, form, bounds, sop_class) if sop_class == PROCEDURAL_EVENT_LOGGING else None
+    if sketch is not None:
+        return Decoded(identity(calling_ae, sop_class, sketch.canonical()), sketch)
+    dataset = _read(raw, form, bounds, sop_class)
+    return Decoded(identity(calling_ae, sop_class, dataset.root.canonical), dataset)
+
+
+def plain(decoded: Decoded) -> DataSet:
+    """The data set of a request, read the plain way where only a sketch was made of it."""
+    made: Sketch | DataSet = decoded.dataset
+    return _read(made.raw, made.form, made.bounds, made.sop_class) if isinstance(made, Sketch) else made
+
+
+def _read(raw: bytes, form: Form, bounds: Bounds, sop_class: str) -> DataSet:
+    reader = Reader(raw, bounds)
     try:
         root = reader.data_set(form)
     except Fault as fault:
         raise _refusal(fault, sop_class) from None
     notes = tuple(note.finding(refuse=False) for note in reader.notes[:_NOTES])
-    dataset = DataSet(root, reader.outermost, notes, sop_class)
-    return Decoded(identity(calling_ae, sop_class, root.canonical), dataset)
+    return DataSet(root, reader.outermost, notes, sop_class, raw, form)
 
 
 def _refusal(fault: Fault, sop_class: str) -> Refused:
