@@ -19,6 +19,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LO
 from plscp.templates.request import Bounds
 
 if TYPE_CHECKING:
+    from plscp.network.certificates import Certificates
     from plscp.publish.settings import RelaySettings
 
 __all__ = ["Settings", "load", "problems", "reference", "starter"]
@@ -114,6 +115,19 @@ class Settings(SettingsModel):
             futile_share=d.futile_share,
         )
 
+    def certificates(self) -> "Certificates | None":
+        """What the TLS listener is told; None without [dicom.tls].
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        tls = self.dicom.tls
+        if tls is None:
+            return None
+        from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+
+        return Certificates(TlsSettings(tls.certificate, tls.private_key, tls.client_ca, tls.port))
+
     def relay(self) -> "RelaySettings | None":
         """What the relay process is told; None without [kafka].
 
@@ -195,8 +209,6 @@ class Settings(SettingsModel):
         lines = []
         if self.operators is None:
             lines.append("operators: absent, so anyone may add to the Medication Administration Record")
-        if self.dicom.tls is not None:
-            lines.append(f"dicom.tls: this version serves plain DICOM only; port {self.dicom.tls.port} is not opened")
         if self.dicom.unknown_devices == "refuse" and not self.devices:
             lines.append('devices: none, and dicom.unknown_devices is "refuse": every association will be rejected')
         if self.dicom.unknown_devices == "accept" and self.dicom.host not in LOOPBACK:
@@ -253,9 +265,9 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     """
     settings, faults = _read(path, environ)
     if settings is not None and not faults:
-        for read_secrets in (settings.token, settings.kafka_options):
+        for read_files in (settings.token, settings.kafka_options, settings.certificates):
             try:
-                read_secrets()
+                read_files()
             except ConfigError as error:
                 faults.append(str(error))
     return faults

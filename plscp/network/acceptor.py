@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import ssl as tls
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,10 +11,12 @@ from typing import Any, Final
 from plscp.errors import CommandError
 from plscp.logs import log
 from plscp.network.association import Association
+from plscp.network.certificates import Certificates
 from plscp.network.connection import ANSWERING, NEVER, Connection
 from plscp.network.fairness import Accounts
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
+from plscp.network.tls import Secured
 
 __all__ = ["Acceptor", "NetworkSettings"]
 
@@ -70,26 +71,26 @@ class Acceptor:
         self.accounts = Accounts(settings)
         self._noted: Counter[tuple[str, str]] = Counter()
 
-    async def start(self, ssl: tls.SSLContext | None = None) -> list[tuple[str, int]]:
+    async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
         """Listen; returns each bound address and port.
 
         Args:
-            ssl: for associations over TLS; the handshake has the time that the first PDU has.
+            certificates: for associations over TLS, on the port that goes with them; the handshake is within the time that the
+                first PDU has.
 
         Raises:
             CommandError: the address cannot be listened on; one line says why.
         """
         loop = asyncio.get_running_loop()
-        host, port = self.settings.host, self.settings.port
+        host = self.settings.host
+        port = self.settings.port if certificates is None else certificates.settings.port
+
+        def made() -> asyncio.Protocol:
+            one = Association(self)
+            return one if certificates is None else Secured(certificates, one)
+
         try:
-            server = await loop.create_server(
-                lambda: Association(self),
-                host,
-                port,
-                backlog=ACCEPTED_AT_ONCE,
-                ssl=ssl,
-                ssl_handshake_timeout=self.settings.first_pdu_deadline if ssl is not None else None,
-            )
+            server = await loop.create_server(made, host, port, backlog=ACCEPTED_AT_ONCE)
         except OSError as error:
             why = error.strerror or str(error)
             raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
@@ -180,6 +181,7 @@ class Acceptor:
             calling_ae=one.requestor.ae_title,
             address=one.requestor.address,
             contexts=len(contexts),
+            **one.secured,
         )
 
     def aborted(self, one: Connection, what: str, source: int, reason: int) -> None:

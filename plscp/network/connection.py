@@ -57,6 +57,7 @@ class Connection(asyncio.Protocol, ABC):
         deadline: monotonic seconds after which the acceptor calls `overdue`.
         established: when the association was accepted, UTC, or None.
         requests: how many were answered.
+        secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
     """
 
     def __init__(self, owner: "Acceptor") -> None:
@@ -70,6 +71,7 @@ class Connection(asyncio.Protocol, ABC):
         self.opened = time.monotonic()
         self.established: datetime | None = None
         self.requests = 0
+        self.secured: Mapping[str, Any] = {}
         self._transport: Any = None
         self._socket: Any = None
         self._buffer = b""
@@ -94,6 +96,10 @@ class Connection(asyncio.Protocol, ABC):
     @abstractmethod
     def in_hand(self) -> bool:
         """Whether a request was begun, waits or is being handled."""
+
+    @abstractmethod
+    def reading(self) -> None:
+        """Bytes were read that the peer may have sent after all that was written."""
 
     @abstractmethod
     def _first_byte(self, first: int) -> None:
@@ -161,12 +167,21 @@ class Connection(asyncio.Protocol, ABC):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
+        self.acknowledge()
+        self.reading()
+        self.take(data)
+
+    def acknowledge(self) -> None:
+        """Acknowledge what was read at once."""
         if QUICKACK is not None and self._socket is not None:
             # The kernel forgets it: without it an SCU with Nagle's algorithm waits 40 ms for each ACK (see decisions).
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
             except OSError:
                 self._socket = None
+
+    def take(self, data: bytes) -> None:
+        """Work off these bytes, after those that wait."""
         old = len(self._buffer)
         if old:
             data = self._buffer + data

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 import struct
 import subprocess
 import sys
@@ -238,20 +237,6 @@ def test_what_was_read_before_an_answer_proves_nothing() -> None:
         assert line.heard == [1, 2, 3]
 
 
-def test_what_a_tls_layer_had_read_before_an_answer_proves_nothing() -> None:
-    """After a pause of ours, the TLS layer first gives what it had read before: only the read after that counts."""
-    with Line(replace(SETTINGS, waiting=1)) as line:
-        line.transport.get_extra_info = lambda name: object() if name == "sslcontext" else None  # type: ignore[method-assign]
-        future = line.future()
-        line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
-        line.associate().send(request(1), request(2), request(3))
-        assert not line.transport.reading  # the third was read, and waits in the layer
-        line.resolve(future, (with_receipt(1), None))
-        assert (line.heard, len(line.answers())) == ([], 3)
-        line.send(request(4))
-        assert line.heard == [1, 2, 3]
-
-
 @pytest.mark.parametrize("answer", [None, 7, (0, None, None), (0, object()), (1 << 20, None)])
 @pytest.mark.parametrize("later", [False, True])
 def test_an_answer_that_is_none(answer: object, later: bool) -> None:
@@ -435,26 +420,6 @@ def test_association_ids_of_two_processes_differ() -> None:
         for _ in range(2)
     ]
     assert len({*found[0], *found[1]}) == 4
-
-
-def test_a_listener_for_tls() -> None:
-    """A listener started with a TLS context speaks TLS: an A-ASSOCIATE-RQ without it is answered by no PDU."""
-
-    async def answered() -> bytes:
-        acceptor = Acceptor(SETTINGS, lambda _: (0, None))
-        [(host, port)] = await acceptor.start(ssl=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(associating(APPLICATION, CONTEXT, USER))
-        try:
-            return await asyncio.wait_for(reader.read(1), 10)
-        except ConnectionError:
-            return b""
-        finally:
-            writer.close()
-            acceptor.close()
-            await asyncio.sleep(0)
-
-    assert asyncio.run(answered()) in {b"", b"\x15"}  # nothing, or a TLS alert
 
 
 @pytest.mark.parametrize("late", [associating(APPLICATION, CONTEXT, USER), b"\x63\0\0\0\0\1?"])

@@ -15,7 +15,9 @@ from pynetdicom.dsutils import decode
 from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.network.answer import SUCCESS, Status
 from plscp.network.association import Association
+from plscp.network.certificates import Certificates
 from plscp.network.fsm import State
+from plscp.network.tls import Secured
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests.rawscu import SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
 from tests.serving import until
@@ -79,7 +81,12 @@ class Line:
         heard: receipts that are known to have arrived.
     """
 
-    def __init__(self, settings: NetworkSettings = SETTINGS, handler: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: NetworkSettings = SETTINGS,
+        handler: Callable[[Any], Any] | None = None,
+        certificates: Certificates | None = None,
+    ) -> None:
         self.loop = asyncio.new_event_loop()
         self.errors: list[dict[str, Any]] = []
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
@@ -89,9 +96,10 @@ class Line:
         self.acceptor = Acceptor(settings, self._handle, self.heard.extend)
         self.acceptor.later = self._rest  # type: ignore[method-assign]
         self.association = Association(self.acceptor)
+        self.protocol = self.association if certificates is None else Secured(certificates, self.association)
         self.transport = Transport()
         self.lost = False
-        self.association.connection_made(self.transport)
+        self.protocol.connection_made(self.transport)
         self._later: deque[bytes] = deque()
         self._rests: deque[Callable[[], None]] = deque()
 
@@ -101,7 +109,7 @@ class Line:
     def __exit__(self, *exc: object) -> None:
         self.turn()
         if not self.lost:
-            self.association.connection_lost(None)
+            self.protocol.connection_lost(None)
         self.loop.close()
         if exc[0] is None:
             assert not self.errors
@@ -134,12 +142,12 @@ class Line:
             if self._rests:
                 self._rests.popleft()()
             elif self._later and self.transport.reading:
-                self.association.data_received(self._later.popleft())
+                self.protocol.data_received(self._later.popleft())
             else:
                 break
         if self.transport.closing and not self.lost:
             self.lost = True
-            self.association.connection_lost(None)
+            self.protocol.connection_lost(None)
 
     def send(self, *chunks: bytes) -> None:
         """Each chunk arrives as one read; chunks wait while reading is paused."""
@@ -211,7 +219,13 @@ def with_receipt(receipt: object, status: int = 0x0000) -> Status:
 class Listener:
     """An acceptor with sockets, its loop in a thread of its own; nothing may come out of the loop."""
 
-    def __init__(self, handler: Callable[[Any], Any] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        handler: Callable[[Any], Any] | None = None,
+        certificates: Certificates | None = None,
+        **settings: Any,
+    ) -> None:
+        self.certificates = certificates
         self.events: list[Any] = []
         self.heard: list[object] = []
         self.errors: list[dict[str, Any]] = []
@@ -236,7 +250,7 @@ class Listener:
         self.loop.close()
 
     async def _start(self) -> None:
-        [(_, self.port)] = await self.acceptor.start()
+        [(_, self.port)] = await self.acceptor.start(self.certificates)
 
     async def _last(self) -> None:
         for _ in range(3):  # transports close in a later turn

@@ -1,0 +1,250 @@
+"""TLS for an association (PS3.15 B.12): a layer between it and its connection, that is there from the first byte on."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from plscp.network.certificates import Certificates
+
+if TYPE_CHECKING:
+    from plscp.network.association import Association
+
+PIECE: Final = 16 * 1024
+"""Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
+MOST_HELLO: Final = 16 * 1024
+"""Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
+MOST_SHOWN: Final = 256
+_HANDSHAKE, _CLIENT_HELLO = 0x16, 1
+_CAUSES: Final = {
+    "UNSUPPORTED_PROTOCOL": "tls-version",
+    "VERSION_TOO_LOW": "tls-version",
+    "WRONG_VERSION_NUMBER": "tls-version",
+    "NO_SHARED_CIPHER": "tls-nothing-in-common",
+    "NO_SUITABLE_KEY_SHARE": "tls-nothing-in-common",
+    "NO_SHARED_GROUP": "tls-nothing-in-common",
+    "NO_SHARED_SIGNATURE_ALGORITHMS": "tls-nothing-in-common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "client-certificate-missing",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "server-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "server-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "server-certificate-refused",
+    "TLSV1_ALERT_UNKNOWN_CA": "server-certificate-refused",
+}
+_VERIFICATION: Final = {
+    9: "client-certificate-not-yet-valid",
+    10: "client-certificate-expired",
+    **dict.fromkeys((2, 18, 19, 20, 21), "client-certificate-unknown-issuer"),
+}
+_SHORT: Final = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "stateOrProvinceName": "ST",
+    "localityName": "L",
+}
+
+
+class Secured(asyncio.Protocol):
+    """A connection over TLS: to the socket's transport a protocol, to the association its transport.
+
+    asyncio's own layer speaks to the association only when the handshake is done: until then no cap and no deadline of the
+    listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
+    """
+
+    def __init__(self, certificates: Certificates, association: "Association") -> None:
+        self._certificates = certificates
+        self._association = association
+        self._raw: Any = None
+        self._tls: ssl.SSLObject | None = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._hello = b""
+        self._ready = False
+        self._records = Records()
+
+    # --- to the transport: a protocol ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Tell the association, which is counted and watched from now on."""
+        self._raw = transport
+        self._association.connection_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the association."""
+        self._association.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Tell the association."""
+        self._association.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the association."""
+        self._association.resume_writing()
+
+    def eof_received(self) -> bool:
+        """The peer closed its side, with close_notify or without: as without TLS."""
+        self._raw.abort()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer, cut anywhere."""
+        association = self._association
+        began = time.thread_time()
+        association.acknowledge()
+        if not self._records.open:
+            association.reading()
+        self._records.follow(data)
+        try:
+            plain, ended = self._decipher(data)
+        except ssl.SSLError as error:
+            plain, ended = b"", False
+            self._broken(error)
+        self._flush()
+        association.charge(time.thread_time() - began)
+        if plain:
+            association.take(plain)
+        if ended:
+            self.eof_received()
+
+    def _decipher(self, data: bytes) -> tuple[bytes, bool]:
+        """Go on with the handshake or with what comes after it; returns what was deciphered and whether it is the last."""
+        plain = []
+        if self._tls is None:
+            self._hello += data
+            self._tls = self._begin(self._hello)
+            if self._tls is None:
+                return b"", False
+            data, self._hello = self._hello, b""
+        tls = self._tls
+        for start in range(0, len(data), PIECE):
+            self._incoming.write(data[start : start + PIECE])
+            try:
+                if not self._ready:
+                    tls.do_handshake()
+                    self._ready = True
+                    self._association.secured = _described(tls)
+                while piece := tls.read(PIECE):
+                    plain.append(piece)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLZeroReturnError:
+                pass
+            return b"".join(plain), True
+        return b"".join(plain), False
+
+    def _begin(self, hello: bytes) -> ssl.SSLObject | None:
+        """TLS from its first bytes on, when there are enough of them to see that it is TLS (RFC 8446 4.1.2, 5.1)."""
+        if hello[0] != _HANDSHAKE:
+            self._association.close("not-tls")
+        elif len(hello) >= 9:
+            if hello[5] == _CLIENT_HELLO and int.from_bytes(hello[6:9]) <= MOST_HELLO:
+                return self._certificates.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._association.close("tls-handshake")
+        return None
+
+    def _broken(self, error: ssl.SSLError) -> None:
+        """An alert tells the peer, and the association is over."""
+        self._flush()
+        if self._ready:
+            self._raw.close()
+        else:
+            self._association.close(_cause(error))
+
+    def _flush(self) -> None:
+        if (out := self._outgoing.read()) and not self._raw.is_closing():
+            self._raw.write(out)
+
+    # --- to the association: a transport -------------------------------------------------------------------------------
+
+    def get_extra_info(self, name: str) -> Any:
+        """As the connection."""
+        return self._raw.get_extra_info(name)
+
+    def write(self, data: bytes) -> None:
+        """Encipher and send."""
+        if self._tls is None or not self._ready or self._raw.is_closing():
+            return
+        try:
+            while data:
+                data = data[self._tls.write(data) :]
+        except ssl.SSLError as error:
+            self._broken(error)
+        self._flush()
+
+    def close(self) -> None:
+        """Close when everything was sent."""
+        if self._tls is not None and self._ready:
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()  # close_notify; that of the peer is not waited for
+        self._flush()
+        self._raw.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self._ready and not self._raw.is_closing():
+            self._association.close("no-tls-handshake")
+        self._raw.abort()
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return bool(self._raw.is_closing())
+
+    def pause_reading(self) -> None:
+        """Let bytes wait in the socket; nothing waits here."""
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._raw.resume_reading()
+
+
+class Records:
+    """Where in the peer's stream the records of TLS begin and end (RFC 8446 5.1).
+
+    What a record holds can be deciphered when all of it was read, and yet was sent before what we wrote since its first byte
+    was: it proves nothing about an answer that was written in between.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a record was begun and not ended."""
+        return bool(self._left or self._head)
+
+    def follow(self, data: bytes) -> None:
+        """Go on by these bytes."""
+        at = 0
+        while at < len(data):
+            if not self._left:
+                part = data[at : at + 5 - len(self._head)]
+                self._head += part
+                at += len(part)
+                if len(self._head) < 5:
+                    return
+                self._left, self._head = int.from_bytes(self._head[3:]), b""
+            step = min(self._left, len(data) - at)
+            self._left -= step
+            at += step
+
+
+def _cause(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in a word from a closed list."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFICATION.get(error.verify_code, "client-certificate-refused")
+    return _CAUSES.get(error.reason or "", "tls-handshake")
+
+
+def _described(tls: ssl.SSLObject) -> dict[str, Any]:
+    """The version, and of a client certificate subject and alternative names, for the log."""
+    found: dict[str, Any] = {"tls": tls.version()}
+    certificate: Any = tls.getpeercert()
+    if certificate:
+        parts = [f"{_SHORT.get(key, key)}={value}" for names in certificate.get("subject", ()) for key, value in names]
+        found["certificate"] = ", ".join(parts)[:MOST_SHOWN]
+        names = [f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())]
+        found["certificate_names"] = ", ".join(names)[:MOST_SHOWN]
+    return found
