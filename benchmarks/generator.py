@@ -1,41 +1,73 @@
-"""The load generator: compiled on the fly where a C compiler is there."""
+"""The load generator: compiled on the fly where a C compiler is there, else in Python."""
 
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.requests import Load, files
 
 SOURCE = Path(__file__).with_name("load.c")
 
 
-def build(folder: Path) -> Path:
-    """Compile the generator; a line and exit status 2 where there is no compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        print("make bench needs a C compiler (cc): a generator in Python costs as much as the server", file=sys.stderr)
-        raise SystemExit(2)
-    program = folder / "load"
-    subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE)], check=True)
-    return program
+@dataclass(frozen=True)
+class Generator:
+    """A program that loads a server.
 
-
-def drive(
-    program: Path, folder: Path, port: int, load: Load, associations: int, *, seconds: float, twice: bool = False
-) -> dict[str, Any]:
-    """Load a server with one request after the other on each association.
-
-    Returns:
-        ``per_second``, ``p50_ms``, ``p99_ms``, ``failures`` and the rest of the generator's line.
+    Attributes:
+        kind: ``compiled``, or ``python``: that one costs as much as the server, which halves what is measured.
+        command: how it is started.
+        folder: for its files.
     """
-    associate, request = files(load, folder)
-    mode = f"twice:{load.first_part}" if twice else "once"
-    given = [str(program), "127.0.0.1", str(port), str(associations), str(seconds), "1", str(associate), str(request)]
-    result = subprocess.run(
-        [*given, mode, *map(str, load.offsets)], check=True, capture_output=True, text=True, timeout=seconds + 60
-    )
-    figures: dict[str, Any] = json.loads(result.stdout)
-    return figures
+
+    kind: str
+    command: tuple[str, ...]
+    folder: Path
+
+    @classmethod
+    def build(cls, folder: Path) -> Self:
+        """The compiled one if it can be, else the one in Python."""
+        compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        program = folder / "load"
+        if compiler is not None:
+            made = subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE)], check=False, stderr=sys.stderr)
+            if made.returncode == 0:
+                return cls("compiled", (str(program),), folder)
+        return cls("python", (sys.executable, "-m", "benchmarks.pyload"), folder)
+
+    def drive(
+        self,
+        port: int,
+        load: Load,
+        associations: int,
+        *,
+        seconds: float,
+        warmup: float = 1.0,
+        twice: bool = False,
+    ) -> dict[str, Any]:
+        """Load a server with one request after the other on each association.
+
+        Args:
+            seconds: measured, after so many of warm-up.
+            twice: command and data set are two writes, with Nagle's algorithm on.
+
+        Returns:
+            ``requests`` and ``per_second`` in the time measured, ``answered`` in all, ``p50_ms``, ``p99_ms``,
+            ``failures`` and the status of the last.
+        """
+        associate, request = files(load, self.folder)
+        times = (str(seconds), str(warmup))
+        mode = f"twice:{load.first_part}" if twice else "once"
+        given = ("127.0.0.1", str(port), str(associations), *times, str(associate), str(request), mode)
+        result = subprocess.run(
+            [*self.command, *given, *map(str, load.offsets)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=seconds + warmup + 60,
+        )
+        figures: dict[str, Any] = json.loads(result.stdout)
+        return figures

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
+
 STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
 STOCK = """
 import sys, time
@@ -58,6 +60,14 @@ def wait_for(port: int, seconds: float = 30.0) -> None:
             return
 
 
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):  # a child that has just ended
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Under:
     """A server process under measurement."""
 
@@ -65,16 +75,15 @@ class Under:
         self.name, self.process, self.port, self.http = name, process, port, http
         wait_for(port)
 
-    def cpu_seconds(self, *, children: bool = False) -> float:
-        """User and system time of the process so far; with its children, the relay."""
-        pids = [self.process.pid]
-        if children:
-            pids += [int(p) for p in Path(f"/proc/{pids[0]}/task/{pids[0]}/children").read_text().split()]
-        total = 0
-        for pid in pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / os.sysconf("SC_CLK_TCK")
+    def cpu_seconds(self) -> float:
+        """User and system time of the process so far; also of its threads that have ended."""
+        return _cpu_seconds(self.process.pid)
+
+    def relay_cpu_seconds(self) -> float:
+        """The same of its children: the relay."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return sum(_cpu_seconds(int(child)) for child in children)
 
     def rss_mb(self) -> float:
         """Resident memory in MB."""
@@ -96,18 +105,41 @@ class Under:
 def stock() -> Under:
     """The stock SCP."""
     port = free_port()
-    return Under("stock", subprocess.Popen([sys.executable, "-c", STOCK, str(port)]), port)
+    command = [sys.executable, "-c", STOCK, str(port)]
+    return Under("stock", subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
 
 
-def plscp(folder: Path, kafka: str = "") -> Under:
-    """plscp with validation, matching, a durable store and, where a broker is given, the relay."""
+def plscp(folder: Path, kafka: str = "", prefix: str = "", *, ready: bool = True) -> Under:
+    """plscp with validation, matching, a durable store and, where a broker is given, the relay.
+
+    Args:
+        prefix: of the topics; by default one that no other server has.
+        ready: wait until the relay publishes: until then it is busy with its own start.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     port, http = free_port(), free_port()
-    table = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "b{port}"\n' if kafka else ""
+    table = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "{prefix or f"b{port}"}"\n' if kafka else ""
     text = SETTINGS.format(port=port, http=http, folder=folder, kafka=table)
     (folder / "plscp.toml").write_text(text)
     (folder / "current.toml").write_text(
         f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
     )
     command = [sys.executable, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
-    return Under("plscp", subprocess.Popen(command, stdout=subprocess.DEVNULL), port, http)
+    with (folder / "serve.log").open("ab") as output:
+        server = Under("plscp", subprocess.Popen(command, stdout=output, stderr=output), port, http)
+    if kafka and ready:
+        _wait_for_relay(server)
+    return server
+
+
+def _wait_for_relay(server: Under, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        relay = httpx.get(f"http://127.0.0.1:{server.http}/api/v1/status").json()["kafka"]
+        topics = relay["topics"].values() if isinstance(relay, dict) else ()
+        if topics and all(topic["state"] == "running" for topic in topics):
+            return
+        if time.monotonic() > deadline:
+            server.stop()
+            raise SystemExit(f"the relay is not ready after {seconds:g} s: {relay}")
+        time.sleep(0.05)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -317,7 +318,9 @@ def measure(name: str, *, rounds: int = 6, count: int = 400) -> Figures:
 
 def shown(stages: dict[str, Figures]) -> Table:
     """The figures as a table."""
-    table = Table(title="microseconds a request costs, stage by stage (best round)")
+    table = Table(
+        title="microseconds of a request, stage by stage (best round)", box=box.SIMPLE, padding=0, pad_edge=False
+    )
     table.add_column("stage")
     for name in stages:
         table.add_column(name, justify="right")

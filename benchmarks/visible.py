@@ -1,19 +1,17 @@
 """From the answer to the device until a consumer has the record: the relay's latency, under a steady load."""
 
-import argparse
 import json
 import statistics
-import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks import servers
 from benchmarks.requests import MARK, make
-from plscp.local.kafka import LocalBroker
+from benchmarks.targets import SEEN_P50, SEEN_P99
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.rawscu import SYNTAXES, RawScu
 
@@ -51,7 +49,7 @@ class Seen(threading.Thread):
         self._consumer.close()
 
 
-def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dict[str, float]:
+def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dict[str, Any]:
     """Send so many requests a second on four associations; latencies in milliseconds."""
     server = servers.plscp(folder, bootstrap)
     answered: dict[str, float] = {}
@@ -89,27 +87,13 @@ def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dic
         raise SystemExit(f"{len(answered)} requests were answered and no record was seen")
     first = min(answered.values()) + 2  # the consumer's own start is not the relay's latency
     delays = sorted(1000 * (seen.times[d] - at) for d, at in answered.items() if at > first and d in seen.times)
+    p50, p99 = statistics.median(delays), delays[len(delays) * 99 // 100]
     return {
         "requests_per_second": round(len(answered) / (seconds + 2), 1),
         "answered": len(answered),
         "seen": len(seen.times),
-        "p50_ms": round(statistics.median(delays), 2),
-        "p99_ms": round(delays[len(delays) * 99 // 100], 2),
+        "p50_ms": round(p50, 2),
+        "p99_ms": round(p99, 2),
+        "p50": SEEN_P50.judged(p50),
+        "p99": SEEN_P99.judged(p99),
     }
-
-
-def main() -> int:
-    """Print one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=200.0)
-    parser.add_argument("--seconds", type=float, default=15.0)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="plscp-visible-") as name:
-        folder = Path(name)
-        with LocalBroker(folder / "kafka") as broker:
-            print(json.dumps(measure(broker.address, folder / "server", rate=args.rate, seconds=args.seconds)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

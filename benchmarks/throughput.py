@@ -1,0 +1,78 @@
+"""Requests a second, latency and processor time of both servers, in turn, under both loads."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import servers
+from benchmarks.generator import Generator
+from benchmarks.machine import load_average
+from benchmarks.plan import Plan, Say
+from benchmarks.requests import Load, make
+from benchmarks.targets import ALONE, RATES
+
+Run = dict[str, Any]
+MEDIANS = ("per_second", "p50_ms", "p99_ms", "cpu_us", "relay_cpu_us")
+
+
+def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say) -> list[dict[str, Any]]:
+    """One row for each load and number of associations; each figure the median of its rounds."""
+    rows = []
+    for name in plan.loads:
+        load = make(name)
+        for associations in plan.associations:
+            rounds: dict[str, list[Run]] = {"stock": [], "plscp": []}
+            for number in range(plan.rounds):
+                for which, runs in rounds.items():
+                    home = folder / f"{which}-{name}-{associations}-{number}"
+                    server = servers.stock() if which == "stock" else servers.plscp(home, kafka)
+                    try:
+                        runs.append(_driven(plan, generator, server, load, associations))
+                    finally:
+                        server.stop()
+            rows.append(_row(load, associations, rounds))
+            say(_line(rows[-1]))
+    return rows
+
+
+def _driven(plan: Plan, generator: Generator, server: servers.Under, load: Load, associations: int) -> Run:
+    own, relay = server.cpu_seconds(), server.relay_cpu_seconds()
+    run = generator.drive(server.port, load, associations, seconds=plan.seconds, warmup=plan.warmup)
+    answered = max(run["answered"], 1)
+    run["cpu_us"] = 1e6 * (server.cpu_seconds() - own) / answered
+    run["relay_cpu_us"] = 1e6 * (server.relay_cpu_seconds() - relay) / answered
+    return run
+
+
+def _row(load: Load, associations: int, rounds: dict[str, list[Run]]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "load": load.name,
+        "bytes": len(load.data),
+        "associations": associations,
+        "load_average": load_average(),
+    }
+    for which, runs in rounds.items():
+        row[which] = _summary(runs)
+    row["ratio"] = round(row["plscp"]["per_second"] / max(row["stock"]["per_second"], 0.001), 2)
+    row["ratio_p50"] = round(row["stock"]["p50_ms"] / max(row["plscp"]["p50_ms"], 0.001), 2)
+    row["ratio_cpu"] = round(row["stock"]["cpu_us"] / max(row["plscp"]["cpu_us"], 0.001), 2)
+    if target := RATES.get((load.name, associations)):
+        row |= target.judged(row["ratio"])
+    if associations == 1:
+        row["p50"] = ALONE[load.name].judged(row["ratio_p50"])
+    return row
+
+
+def _summary(runs: Sequence[Run]) -> dict[str, Any]:
+    rates = [run["per_second"] for run in runs]
+    summary: dict[str, Any] = {name: round(statistics.median(run[name] for run in runs), 3) for name in MEDIANS}
+    return summary | {"least": min(rates), "most": max(rates), "failures": sum(run["failures"] for run in runs)}
+
+
+def _line(row: dict[str, Any]) -> str:
+    stock, plscp = row["stock"], row["plscp"]
+    return (
+        f"{row['load']} on {row['associations']}: stock {stock['per_second']:.0f}/s, plscp {plscp['per_second']:.0f}/s, "
+        f"{row['ratio']:.1f} times"
+    )
