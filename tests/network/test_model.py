@@ -1,0 +1,451 @@
+"""Arbitrary PDUs, cut anywhere, answers at any time, any clock: the acceptor beside a model of what PS3.8 wants of it."""
+
+import asyncio
+import os
+import struct
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Self
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from plscp.network import acceptor, association, connection
+from plscp.network.acceptor import NetworkSettings
+from plscp.network.fsm import State
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.network.model import NEVER, Model, Sent, elements
+from tests.network.wire import CONTEXTS, Line, Transport, pdvs_of
+from tests.rawscu import associate_rq, command_set, n_action, pdv, uid
+
+EXAMPLES = int(os.environ.get("PLSCP_TEST_EXAMPLES", "100"))
+SETTINGS = NetworkSettings(
+    port=0, futile_share=1.0, waiting=2, max_pdu=600, associate_request=1024, command_set=200, artim=7.0
+)
+ALLOWED = (State.STA1, State.STA2, State.STA6, State.STA8, State.STA13)
+"""States that an acceptor may be found in while nothing is being worked on."""
+
+
+def pdu(kind: int, body: bytes = b"", lie: int = 0) -> bytes:
+    """A PDU, its length wrong by `lie`."""
+    return struct.pack(">BBL", kind, 0, max(len(body) + lie, 0)) + body
+
+
+# --- A-ASSOCIATE-RQ ----------------------------------------------------------------------------------------------------
+
+GOOD = associate_rq("HEMO1", "PLSCP", CONTEXTS)[6:]
+TITLES = struct.Struct(">HH16s16s")
+
+
+def titled(version: int = 1, called: bytes = b"PLSCP".ljust(16), calling: bytes = b"HEMO1".ljust(16)) -> bytes:
+    """The good one with another start."""
+    return TITLES.pack(version, 0, called, calling) + GOOD[TITLES.size :]
+
+
+ITEMS: dict[bytes, tuple[int, int, int] | None] = {
+    GOOD[68:]: None,
+    GOOD[68:] + b"\x51\0\0\1?": None,  # an item that nobody knows there
+    GOOD[68:].replace(b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.2"): (1, 1, 2),
+    GOOD[93:]: (1, 1, 2),  # no application context
+}
+"""What each deserves: acceptance, or the rejection of PS3.8 Table 9-21."""
+REQUESTS = [
+    GOOD,
+    *(GOOD[:68] + items for items in ITEMS),
+    titled(version=3),  # a further version beside the first
+    titled(calling=b"HEMO1".ljust(16, b"\0")),
+    titled(calling=b"  HEMO1".ljust(16)),
+    titled(version=2),
+    titled(called=b"OTHER".ljust(16)),
+    titled(called=bytes(16)),
+    titled(calling=b"STRANGER".ljust(16)),
+    titled(calling=b" " * 16),
+    titled(calling=b"A\nB".ljust(16)),
+    titled(calling=b"A\\B".ljust(16)),
+    titled(calling=b"\xe4".ljust(16)),
+]
+KNOWN = ["HEMO1"]
+UNREADABLE = [
+    b"",
+    GOOD[:67],
+    GOOD[:68],  # no items
+    GOOD[:-1],
+    GOOD[:-48],  # no user information
+    GOOD + b"\x50",
+    GOOD + b"\x51\0\0\1",
+    GOOD[:-8] + b"\xff" * 8,
+    GOOD.replace(b"\3\0\0\0\x30", b"\1\0\0\0\x30"),  # a context ID twice
+    GOOD + bytes(1024),  # past the bound
+]
+
+assert not ITEMS.keys() & {body[68:] for body in UNREADABLE if len(body) >= 68}
+
+# --- messages ----------------------------------------------------------------------------------------------------------
+
+
+def command(field: int | None, number: int | None, data: int | None, *more: tuple[int, bytes]) -> bytes:
+    """A command set; None leaves the element out."""
+    found = [(0x00000002, uid(PROCEDURAL_EVENT_LOGGING))]
+    for tag, value in ((0x00000100, field), (0x00000110, number), (0x00000800, data)):
+        if value is not None:
+            found.append((tag, struct.pack("<H", value)))
+    return command_set([*found, *more])
+
+
+numbers = st.integers(1, 3)
+commands = st.one_of(
+    st.builds(lambda number, data: n_action(number, PROCEDURAL_EVENT_LOGGING, data=data), numbers, st.booleans()),
+    st.builds(
+        command,
+        st.sampled_from([0x0030, 0x0130, 0x0130, 0x0001, 0x8130, 0x0FFF, None]),
+        st.one_of(numbers, st.none()),
+        st.sampled_from([0x0101, 0x0101, 0, 1, 0x0102, None]),
+    ),
+    st.builds(lambda number: command(0x0130, number, 0x0101, (0x00001008, b"\1\0\0\0")), numbers),
+    st.builds(lambda number: command(0x0130, number, 0x0101, (0x00001008, b"")), numbers),
+    st.builds(lambda number: n_action(number, PROCEDURAL_EVENT_LOGGING, data=False)[:-1], numbers),
+    st.sampled_from([b"", b"\0" * 8, b"\1\0\0\0\0\0\0\0", bytes(250), struct.pack("<HHL", 0, 0x0110, 1 << 31)]),
+)
+context_ids = st.sampled_from([1, 1, 1, 3, 5, 5, 5, 7, 0])
+
+
+@st.composite
+def message(draw: st.DrawFn) -> list[bytes]:
+    """The presentation data values of a message, or of something like one."""
+    context, raw = draw(context_ids), draw(commands)
+    parts = []
+    for kind, payload in ((1, raw), (0, b"x" * 9)):
+        cut = draw(st.one_of(st.none(), st.integers(0, len(payload))))
+        if cut is not None:
+            parts.append(pdv(context, kind, payload[:cut]))
+        parts.append(pdv(context, kind | 2, payload[cut or 0 :]))
+    try:
+        follows = elements(raw).get(0x0800, b"\1\1") != b"\1\1"
+    except Exception:  # no command set at all
+        follows = False
+    if not follows and draw(st.integers(0, 7)):
+        parts = [part for part in parts if part[5] & 1]
+    if not draw(st.integers(0, 9)):
+        parts.pop(draw(st.integers(0, len(parts) - 1)))
+    return parts
+
+
+@st.composite
+def p_data(draw: st.DrawFn) -> bytes:
+    """P-DATA-TFs of some messages, several values to a PDU or one."""
+    values = [value for parts in draw(st.lists(message(), min_size=1, max_size=3)) for value in parts]
+    out = body = b""
+    for value in values:
+        if body and draw(st.booleans()):
+            out, body = out + pdu(4, body), b""
+        body += value
+    return out + pdu(4, body)
+
+
+LYING = [
+    pdu(4),
+    pdu(4, b"\0\0\0\2\1"),
+    pdu(4, struct.pack(">LBB", 1, 1, 3)),
+    pdu(4, struct.pack(">LBB", 3, 1, 3)),
+    pdu(4, struct.pack(">LBB", 0xFFFFFFFF, 1, 3)),
+    pdu(4, pdv(1, 2, b"a data set before its command")),
+    pdu(4, bytes(601)),
+]
+FOUR = bytes(4)
+others = st.one_of(
+    st.sampled_from([pdu(kind, FOUR) for kind in (2, 3, 5, 5, 5, 6, 7, 0, 8, 0xFF)]),
+    st.builds(pdu, st.integers(0, 9), st.just(FOUR), st.sampled_from([-4, -1, 1, 4, 1 << 20, (1 << 32) - 5])),
+    st.sampled_from([b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\0\1\0", FOUR, b"\4", b"\7\0\0\0\0\4"]),
+)
+associations = st.one_of(
+    st.just(pdu(1, GOOD)),
+    st.sampled_from([pdu(1, body) for body in (*REQUESTS, *UNREADABLE)]),
+    st.builds(pdu, st.just(1), st.just(GOOD), st.integers(1, 3)),
+)
+stimuli = st.one_of(p_data(), p_data(), p_data(), st.sampled_from(LYING), others, associations)
+streams = st.tuples(
+    st.one_of(*[st.just(pdu(1, GOOD))] * 6, associations, others), st.lists(st.one_of(p_data(), stimuli), max_size=6)
+).map(lambda found: found[0] + b"".join(found[1]))
+
+# --- the acceptor ------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes when it is told to, and by so much at each look."""
+
+    def __init__(self, tick: float = 0.0) -> None:
+        self.now, self.tick = 1000.0, tick
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        self.now += self.tick
+        return self.now
+
+    def thread_time(self) -> float:
+        """No work was done."""
+        return 0.0
+
+
+class Window(Transport):
+    """A peer that may have stopped reading: then the next answer does not leave."""
+
+    def __init__(self, one: Any) -> None:
+        super().__init__()
+        self.one, self.stuck, self.told = one, False, False
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.stuck and not self.told and data[0] == 4:
+            self.told = True
+            self.one.pause_writing()
+
+    def reads(self) -> None:
+        """The peer reads again."""
+        self.stuck = False
+        if self.told:
+            self.told = False
+            self.one.resume_writing()
+
+
+class Real:
+    """The acceptor with the clock and the handler in hand; a context manager.
+
+    Attributes:
+        mode: what the handler does: a status, `later`, or a defect.
+        due: the answer that is to come.
+    """
+
+    def __init__(self, *, crowded: bool = False, tick: float = 0.0) -> None:
+        self.clock = Clock(tick)
+        self.mode: Any = 0
+        self.due: asyncio.Future[Any] | None = None
+        self.sent: list[Sent] = []
+        self._ends = ExitStack()
+        for module in (acceptor, association, connection):
+            self._ends.enter_context(patch.object(module, "time", self.clock))
+        self.settings = replace(SETTINGS, max_associations=0 if crowded else 1000)
+        self.line = line = self._ends.enter_context(Line(self.settings, self._handle))
+        line.acceptor.allowed = KNOWN.__contains__
+        self.window = Window(line.association)
+        line.transport = line.association._transport = self.window
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ends.__exit__(*exc)  # type: ignore[arg-type]
+
+    def _handle(self, event: Any) -> Any:
+        if self.mode == "later":
+            self.due = self.line.future()
+            return self.due
+        if self.mode == "raises":
+            raise RuntimeError
+        return (self.mode, None)
+
+    def answer(self, how: Any) -> None:
+        """The answer that was to come."""
+        due, self.due = self.due, None
+        assert due is not None
+        if how == "raises":
+            due.set_exception(RuntimeError())
+        elif how == "cancelled":
+            due.cancel()
+        else:
+            due.set_result((how, None))
+        self.line.turn()
+
+    def passes(self, seconds: float) -> None:
+        """Time, and the acceptor's look at the deadlines."""
+        self.clock.now += seconds
+        one = self.line.association
+        if not self.line.lost and one.deadline <= self.clock.now:
+            assert one in self.line.acceptor._watched
+            one.overdue()
+        self.line.turn()
+
+    def heard(self) -> list[Sent]:
+        """Everything that was sent so far, as the model says it."""
+        self.sent += [said(kind, body) for kind, body in self.line.pdus()]
+        return self.sent
+
+
+def said(kind: int, body: bytes) -> Sent:
+    """A PDU in the model's words."""
+    if kind == 4:
+        [(context, control, raw)] = pdvs_of(body)
+        assert control == 3
+        found = elements(raw)
+        assert found[0x0800] == b"\1\1"
+        field, number, status = (int.from_bytes(found[tag], "little") for tag in (0x0100, 0x0120, 0x0900))
+        return ("RSP", context, field, number, status)
+    if kind == 2:
+        return ("AC",)
+    assert len(body) == 4
+    return {3: ("RJ", *body[1:]), 6: ("RP",), 7: ("ABORT", *body[2:])}[kind]
+
+
+STATUS_OF = {"raises": 0x0110, "cancelled": 0x0110, "nonsense": 0x0110}
+
+
+class Both:
+    """The acceptor and its model, told the same."""
+
+    window_stuck = False
+
+    def __init__(self, *, crowded: bool = False) -> None:
+        self.real = Real(crowded=crowded)
+        self.model = Model(self.real.settings, ITEMS, KNOWN, (1, 3, 5), self._user)
+        self.model.wrote = self._wrote  # type: ignore[method-assign]
+
+    def _user(self) -> int | None:
+        mode = self.real.mode
+        return None if mode == "later" else STATUS_OF.get(mode, mode)
+
+    def _wrote(self) -> None:
+        if self.window_stuck and not self.model.blocked:
+            self.model.blocks()
+
+    def compare(self) -> None:
+        """They agree."""
+        real, model = self.real, self.model
+        assert real.heard() == model.sent
+        assert real.line.state in ALLOWED
+        assert (real.line.state, real.line.lost) == (model.state, model.state == 1)
+        if model.state != 1:
+            deadline = real.line.association.deadline
+            assert deadline - 1000.0 == (model.deadline if model.deadline != NEVER else NEVER)
+            assert (real.line.association in real.line.acceptor._watched) == (deadline != NEVER)
+        else:
+            assert not real.line.acceptor._open
+
+
+def cut(raw: bytes, places: Sequence[int]) -> list[bytes]:
+    """Bytes in pieces."""
+    marks = sorted({place % (len(raw) + 1) for place in places})
+    return [raw[a:b] for a, b in zip([0, *marks], [*marks, len(raw)], strict=True) if a < b]
+
+
+class Machine(RuleBasedStateMachine):
+    """Peer, handler, clock and operator in any order."""
+
+    @initialize(crowded=st.sampled_from([False] * 9 + [True]), first=st.booleans())
+    def connects(self, crowded: bool, first: bool) -> None:
+        self.both = Both(crowded=crowded)
+        self.real, self.model = self.both.real, self.both.model
+        if first:
+            self.arrives(pdu(1, GOOD), [])
+
+    def is_open(self) -> bool:
+        return self.model.state != 1
+
+    def mine(self) -> bool:
+        return self.real.due is not None
+
+    @precondition(is_open)
+    @rule(raw=stimuli, places=st.lists(st.integers(0, 1 << 16), max_size=3))
+    def arrives(self, raw: bytes, places: list[int]) -> None:
+        for piece in cut(raw, places):
+            self.real.line.send(piece)
+            self.model.came(piece)
+
+    @precondition(is_open)
+    @rule(raw=stimuli, size=st.integers(1, 40))
+    def arrives_in_part(self, raw: bytes, size: int) -> None:
+        self.arrives(raw[:size], [])
+
+    @rule(mode=st.sampled_from([0, 0, "later", "later", "raises", 0xC103, "nonsense"]))
+    def handler_will(self, mode: Any) -> None:
+        self.real.mode = mode
+
+    @precondition(mine)
+    @rule(how=st.sampled_from([0, 0xB000, "raises", "cancelled", "nonsense"]))
+    def handler_answers(self, how: Any) -> None:
+        self.model.answer(STATUS_OF.get(how, how))
+        self.real.answer(how)
+
+    @rule(seconds=st.sampled_from([0.5, 2.5, 6.5, 10.0, 25.0, 31.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.real.passes(seconds)
+        self.model.passes(seconds)
+
+    @precondition(is_open)
+    @rule()
+    def peer_stops_reading(self) -> None:
+        self.real.window.stuck = self.both.window_stuck = True
+
+    @precondition(is_open)
+    @rule()
+    def peer_reads(self) -> None:
+        self.both.window_stuck = False
+        if self.model.blocked:
+            self.model.unblocks()
+        self.real.window.reads()
+        self.real.line.turn()
+
+    @precondition(is_open)
+    @rule()
+    def server_stops(self) -> None:
+        self.real.line.acceptor.end_idle()
+        self.real.line.turn()
+        self.model.shutdown()
+
+    @precondition(is_open)
+    @rule(how=st.sampled_from(["eof", "reset"]))
+    def peer_closes(self, how: str) -> None:
+        if how == "eof":
+            self.real.line.association.eof_received()
+        else:
+            self.real.line.transport.closing = True
+        self.real.line.turn()
+        self.model.lost()
+
+    @invariant()
+    def agree(self) -> None:
+        if hasattr(self, "both"):
+            self.both.compare()
+
+    def teardown(self) -> None:
+        if hasattr(self, "both"):
+            if self.real.due is not None:
+                self.real.due.cancel()
+            self.real.__exit__(None, None, None)
+
+
+def test_any_order_of_events_is_answered_as_the_model_says() -> None:
+    """PDUs, answers, time, a peer that does not read, shutdown, loss: states, PDUs sent and deadlines are the model's."""
+    run_state_machine_as_test(Machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=25))
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    raw=streams,
+    places=st.lists(st.integers(0, 1 << 16), max_size=5),
+    mode=st.sampled_from([0, "later", "raises"]),
+    tick=st.sampled_from([0.0, 0.003]),
+)
+def test_how_bytes_are_cut_does_not_matter(raw: bytes, places: list[int], mode: Any, tick: float) -> None:
+    """Whole, in pieces, byte by byte, on a slow machine: the same PDUs and state, and they are the model's."""
+    found = []
+    for pieces in ([raw], cut(raw, places), [raw[i : i + 1] for i in range(len(raw))]):
+        with Real(tick=tick) as real:
+            real.mode = mode
+            real.line.send(*pieces)
+            while real.due is not None:
+                real.answer(0)
+            found.append((list(real.heard()), int(real.line.state)))
+    model = Model(SETTINGS, ITEMS, KNOWN, (1, 3, 5), lambda: None if mode == "later" else STATUS_OF.get(mode, mode))
+    model.came(raw)
+    while model.busy is not None:
+        model.answer(0)
+    assert found == [(model.sent, model.state)] * 3
