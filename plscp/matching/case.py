@@ -28,6 +28,17 @@ class Refused(NamedTuple):
     comment: str
 
 
+def spans_of(question: Question) -> list[Span]:
+    """(earliest, latest) of each different entry time, so far from the calendar's ends that no tolerance leaves it."""
+    spans = [(time.earliest, time.latest) for time in question.times]
+    if len(spans) > 1:
+        spans = list(dict.fromkeys(spans))
+    for earliest, latest in spans:
+        if earliest < _FIRST or latest > _LAST:
+            return [(max(begin, _FIRST), max(min(end, _LAST), _FIRST)) for begin, end in spans]
+    return spans
+
+
 class Case:
     """A question, digested once.
 
@@ -35,7 +46,9 @@ class Case:
         given: bits of the identifiers that count as given.
         uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
         issuer: P's issuer by the chain.
+        arrival: when the request's last byte was read.
         spans: (earliest, latest) of each different entry time.
+        timed: whether arrival or spans were asked for: then the answer may depend on them.
         named: the study that U names.
         comment: why nothing was found so far.
         candidates: what was considered and not taken.
@@ -44,7 +57,7 @@ class Case:
     __slots__ = (
         "_patients",
         "_places",
-        "arrival",
+        "_spans",
         "candidates",
         "comment",
         "given",
@@ -55,8 +68,8 @@ class Case:
         "policy",
         "question",
         "registry",
-        "spans",
         "study_id",
+        "timed",
         "uid",
     )
 
@@ -65,7 +78,7 @@ class Case:
         self.question = question
         self.registry = registry
         self.policy = question.policy
-        self.arrival = question.arrival
+        self.timed = False
         self.uid = identifiers.study_instance_uid.strip(" ")
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
@@ -85,18 +98,25 @@ class Case:
             | (A if question.device.locations else 0)
         )
         self.named = registry.study(self.uid) if self.uid else None
-        spans = [(time.earliest, time.latest) for time in question.times]
-        if len(spans) > 1:
-            spans = list(dict.fromkeys(spans))
-        for earliest, latest in spans:
-            if earliest < _FIRST or latest > _LAST:  # so that no tolerance leaves the calendar
-                spans = [(max(begin, _FIRST), max(min(end, _LAST), _FIRST)) for begin, end in spans]
-                break
-        self.spans: list[Span] = spans
+        self._spans: list[Span] | None = None
         self.comment = ""
         self.candidates: list[Candidate] = []
         self._patients: tuple[Patient, ...] | None = None
         self._places: tuple[str, ...] | None = None
+
+    @property
+    def arrival(self) -> datetime:
+        """UTC."""
+        self.timed = True
+        return self.question.arrival
+
+    @property
+    def spans(self) -> list[Span]:
+        """At least one for each request with entries."""
+        self.timed = True
+        if self._spans is None:
+            self._spans = spans_of(self.question)
+        return self._spans
 
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""

@@ -5,8 +5,9 @@ from typing import Final, Literal, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.case import A, Case, L, P, S, Span
+from plscp.matching.case import A, Case, L, P, S, Span, spans_of
 from plscp.matching.identifiers import agrees
+from plscp.matching.model import Question
 from plscp.matching.records import Study
 
 BY_PLACE: Final = frozenset({"5", "6", "7"})
@@ -103,17 +104,18 @@ def _count(code: str, what: str, of: list[bool]) -> list[Finding]:
     return [Finding(code, f"{what}: entry {', '.join(hits[:8])}{' ...' if len(hits) > 8 else ''}")] if hits else []
 
 
-def time_findings(case: Case, study: Study | None) -> list[Finding]:
+def time_findings(question: Question, study: Study | None) -> list[Finding]:
     """Entries in the future, before the study was opened, or after it was closed."""
-    future = case.arrival + case.policy.clock_tolerance
-    opened = study.opened if study is not None and case.trusted() else None
-    closed = study.closed if study is not None and case.trusted() else None
-    for earliest, latest in case.spans:
+    future = question.arrival + question.policy.clock_tolerance
+    trusted = question.device.times == "trusted"
+    opened = study.opened if study is not None and trusted else None
+    closed = study.closed if study is not None and trusted else None
+    for earliest, latest in spans_of(question):
         if earliest > future or (opened is not None and latest < opened) or (closed is not None and earliest > closed):
             break
     else:
         return []
-    times = case.question.times
+    times = question.times
     found = _count("in-the-future", "later than its arrival", [time.earliest > future for time in times])
     if opened is not None:
         early = [time.latest < opened for time in times]
@@ -125,7 +127,7 @@ def time_findings(case: Case, study: Study | None) -> list[Finding]:
 
 
 def findings(case: Case, rule: str, study: Study) -> list[Finding]:
-    """What is worth noting about a match that stands."""
+    """What is worth noting about a match that stands, but for its times."""
     found: list[Finding] = []
     given = case.given
     if study.status == "scheduled":
@@ -139,4 +141,4 @@ def findings(case: Case, rule: str, study: Study) -> list[Finding]:
             found.append(LOCATION_UNKNOWN)
     elif given & A and rule not in BY_PLACE and was_elsewhere(case, study, case.device_places()):
         found.append(DEVICE_LOCATION)
-    return found + time_findings(case, study)
+    return found

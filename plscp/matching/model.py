@@ -127,6 +127,7 @@ class Decision:
         given, found: identifiers by name, only those with a value.
         registry_position: R.
         comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
+        published: JSON made of it once, for who publishes it.
     """
 
     status: int
@@ -145,6 +146,7 @@ class Decision:
     findings: Sequence[Finding] = ()
     registry_position: int = 0
     comment: str = ""
+    published: bytes = field(default=b"", compare=False, repr=False)
 
     def explanation(self) -> dict[str, Any]:
         """The published ``match`` object."""

@@ -43,6 +43,7 @@ class Registry:
         locations: the names of the labs.
         file: content of the registry file as last read, JSON-able.
         generated: the highest n of the `PLSCP-<n>` given so far.
+        decided: decisions that hold for every time at this position (see `plscp.matching.rules`).
     """
 
     def __init__(self, locations: Locations | None = None) -> None:
@@ -62,6 +63,7 @@ class Registry:
         self._studies_by_accession: dict[str, tuple[str, ...]] = {}
         self._activity: dict[str, tuple[int, ...]] = {}
         self._entered: dict[str, int] = {}
+        self.decided: dict[tuple[int, int, int], Any] = {}
 
     def fork(self) -> "Registry":
         """An independent copy: what a planner tries its changes on."""
@@ -221,6 +223,7 @@ class Registry:
         else:
             raise ValueError(f"registry change {what!r} is not known to this version")
         self.position = position
+        self.decided = {}
 
     def _owner_of(self, change: Mapping[str, Any]) -> Patient:
         owner = self.owner(PatientId(change["id"], change["issuer"]))

@@ -1,6 +1,7 @@
 """The rules that find an event's study: `TABLE` is the table of contracts section 3, row by row (PS3.4 P.2.2.1.1, P.2.5.2)."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
@@ -13,6 +14,7 @@ from plscp.matching.records import Study
 from plscp.matching.registry import Registry
 
 Answer = Study | Refused | None
+MOST_DECIDED: Final = 1024
 
 
 class Row(NamedTuple):
@@ -183,8 +185,25 @@ def decide(question: Question, registry: Registry) -> Decision:
     Returns:
         A decision with status 0000, B101, B102, B104, C101, C103 or C104; it names rule, identifiers and candidates.
     """
-    case = Case(question, registry)
-    given = case.given
+    place = (id(question.given), id(question.device), id(question.policy))
+    steady = registry.decided.get(place)
+    if steady is None:
+        case = Case(question, registry)
+        decision, study = _decide(case)
+        if study is None:
+            return decision
+        if not case.timed and len(registry.decided) < MOST_DECIDED:
+            # A device that names its open study does so in every request, with an object that is remembered as well.
+            registry.decided[place] = (decision, study, question.given, question.device, question.policy)
+    else:
+        decision, study, *_ = steady
+    noticed = time_findings(question, study)
+    return replace(decision, findings=[*decision.findings, *noticed]) if noticed else decision
+
+
+def _decide(case: Case) -> tuple[Decision, Study | None]:
+    """The decision but for findings about times, and the study found, if any."""
+    question, given = case.question, case.given
     # An unknown U of a device that may be coerced by location is as good as none, once no patient is named.
     ignored = U if question.device.coerce_by_location and not given & P else 0
     for rule, needs, without, find in TABLE:
@@ -194,9 +213,9 @@ def decide(question: Question, registry: Registry) -> Decision:
         answer = find(case)
         if answer is not None:
             if isinstance(answer, Refused):
-                return _refusal(case, answer, rule)
+                return _refusal(case, answer, rule), None
             return _match(case, rule, answer)
-    return _refusal(case, Refused(0xC103, case.comment or _why_nothing(case)), "")
+    return _refusal(case, Refused(0xC103, case.comment or _why_nothing(case)), ""), None
 
 
 def _why_nothing(case: Case) -> str:
@@ -207,14 +226,14 @@ def _why_nothing(case: Case) -> str:
     return comments.NOTHING_GIVEN
 
 
-def _match(case: Case, rule: str, study: Study) -> Decision:
+def _match(case: Case, rule: str, study: Study) -> tuple[Decision, Study | None]:
     """A study was found: compare all that was given, then say what stands."""
     policy = case.policy
     against = contradictions(case, rule, study) if case.given & (P | S | L) else []
     for contradiction in against:
         if contradiction.refuse:
             case.note(study.study_instance_uid, contradiction.finding.reason)
-            return _refusal(case, Refused(0xC104, contradiction.finding.reason), rule)
+            return _refusal(case, Refused(0xC104, contradiction.finding.reason), rule), None
     warnings: list[int] = []
     comment = ""
     if case.uid and case.uid != study.study_instance_uid:
@@ -230,7 +249,7 @@ def _match(case: Case, rule: str, study: Study) -> Decision:
     patient = case.registry.patient_number(study.patient)
     noticed: list[Finding] = [one.finding for one in against]
     noticed += findings(case, rule, study)
-    return Decision(
+    decision = Decision(
         status=warnings[0] if warnings else 0,
         rule=rule,
         warnings=tuple(warnings),
@@ -248,6 +267,7 @@ def _match(case: Case, rule: str, study: Study) -> Decision:
         registry_position=case.registry.position,
         comment=comment,
     )
+    return decision, study
 
 
 _REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC104: "identifiers-contradict"}
@@ -261,7 +281,7 @@ def _refusal(case: Case, refused: Refused, rule: str) -> Decision:
         rule=rule,
         given=_given(case),
         candidates=case.candidates,
-        findings=[reason, *time_findings(case, case.named)],
+        findings=[reason, *time_findings(case.question, case.named)],
         registry_position=case.registry.position,
         comment=refused.comment,
     )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from json.encoder import encode_basestring as quoted
 from typing import Any
 
 from plscp.findings import Finding
@@ -20,7 +21,9 @@ def dumps(value: Any) -> bytes:
 
 def utc(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def findings(these: Iterable[Finding]) -> bytes:
@@ -40,8 +43,9 @@ def context(decision: Decision, sent_by: bytes, inherited: bytes) -> bytes:
     Args:
         inherited: the ``"context":{...}`` member made by the templates, or empty.
     """
-    head = _dumps(
-        {
+    head = decision.published
+    if not head:
+        members = {
             "study": {
                 "study_instance_uid": decision.study_instance_uid,
                 "study_id": decision.study_id,
@@ -53,28 +57,27 @@ def context(decision: Decision, sent_by: bytes, inherited: bytes) -> bytes:
             "patient": {"id": decision.patient_id, "issuer": decision.issuer},
             "match": decision.explanation(),
         }
-    ).encode("utf-8", "replace")
-    return head[1:-1] + b',"sender":' + sent_by + (b"," + inherited if inherited else b"")
+        head = decision.published = dumps(members)[1:-1]
+    return head + b',"sender":' + sent_by + (b"," + inherited if inherited else b"")
 
 
 def entry(
-    instant: Instant, observation_uid: str, typed: bytes, *, synchronized: bool, difference: timedelta | None
+    instant: Instant, time: str, observation_uid: str, typed: bytes, *, synchronized: bool, difference: timedelta | None
 ) -> bytes:
-    """The members of one entry: observation UID, when it occurred, and its typed form."""
-    head = _dumps(
-        {
-            "observation_uid": observation_uid or None,
-            "occurred": {
-                "time": utc(instant.earliest),
-                "until": utc(instant.latest) if instant.latest != instant.earliest else None,
-                "text": instant.text,
-                "basis": instant.basis,
-                "synchronized": synchronized,
-                "clock_difference_seconds": round(difference.total_seconds(), 3) if difference is not None else None,
-            },
-        }
-    ).encode("utf-8", "replace")
-    return head[1:-1] + b',"entry":' + typed
+    """The members of one entry: observation UID, when it occurred, and its typed form.
+
+    Args:
+        time: when it occurred at the earliest, as `utc` says it.
+    """
+    uid = quoted(observation_uid) if observation_uid else "null"
+    until = f'"{utc(instant.latest)}"' if instant.latest != instant.earliest else "null"
+    apart = round(difference.total_seconds(), 3) if difference is not None else "null"
+    head = (
+        f'"observation_uid":{uid},"occurred":{{"time":"{time}","until":{until},"text":{quoted(instant.text)},'
+        f'"basis":"{instant.basis}","synchronized":{"true" if synchronized else "false"},'
+        f'"clock_difference_seconds":{apart}}},"entry":'
+    )
+    return head.encode("utf-8", "replace") + typed
 
 
 def refusal(

@@ -233,13 +233,14 @@ class Reading:
     ) -> EntryDraft:
         for finding in typed.findings:
             self._counters.noticed(finding)
+        occurred = fragments.utc(moment.earliest)
         data = fragments.entry(
-            moment, typed.observation_uid, typed.json, synchronized=synchronized, difference=difference
+            moment, occurred, typed.observation_uid, typed.json, synchronized=synchronized, difference=difference
         )
         return EntryDraft(
             index=typed.index,
             type=kind,
-            occurred=fragments.utc(moment.earliest),
+            occurred=occurred,
             observation_uid=typed.observation_uid,
             content=typed.content,
             likeness=typed.likeness,

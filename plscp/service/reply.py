@@ -1,5 +1,6 @@
 """The Action Reply of Table P.2-4, and the answer's forms for our acceptor and for a stock pynetdicom AE."""
 
+from functools import lru_cache
 from typing import Final, Literal
 
 from pydicom.charset import convert_encodings, encode_string
@@ -25,6 +26,18 @@ def _encoded(text: str, character_set: str) -> tuple[str, bytes]:
     return _UTF_8, text.encode("utf-8")
 
 
+@lru_cache(maxsize=256)
+def _reply(study_instance_uid: str, patient_id: str, character_set: str, *, implicit: bool, little: bool) -> bytes:
+    """An encoded reply; a device gets the same one all day."""
+    term, patient = _encoded(patient_id, character_set)
+    out = b""
+    if term:
+        out += _element(0x0008, 0x0005, b"CS", term.encode("ascii"), b" ", implicit=implicit, little=little)
+    out += _element(0x0010, 0x0020, b"LO", patient, b" ", implicit=implicit, little=little)
+    uid = study_instance_uid.encode("ascii")
+    return out + _element(0x0020, 0x000D, b"UI", uid, b"\0", implicit=implicit, little=little)
+
+
 class ActionReply:
     """The study and patient under which the events stand (PS3.4 P.2.2.5).
 
@@ -42,13 +55,7 @@ class ActionReply:
 
     def encode(self, *, implicit: bool, little: bool) -> bytes:
         """The encoded elements in tag order, not deflated."""
-        term, patient = _encoded(self.patient_id, self.character_set)
-        out = b""
-        if term:
-            out += _element(0x0008, 0x0005, b"CS", term.encode("ascii"), b" ", implicit=implicit, little=little)
-        out += _element(0x0010, 0x0020, b"LO", patient, b" ", implicit=implicit, little=little)
-        uid = self.study_instance_uid.encode("ascii")
-        return out + _element(0x0020, 0x000D, b"UI", uid, b"\0", implicit=implicit, little=little)
+        return _reply(self.study_instance_uid, self.patient_id, self.character_set, implicit=implicit, little=little)
 
     def dataset(self) -> Dataset:
         """The same as a pydicom data set, for a stock AE."""
