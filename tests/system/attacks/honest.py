@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Self
+from typing import Any, Self
 
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
@@ -56,7 +56,7 @@ def answer(one: socket.socket) -> int:
 
 
 def run(port: int) -> None:
-    """Send until the standard input ends; a line per answer: when it was due, how long it took, its status."""
+    """Send until the standard input ends; a line per answer: when due, seconds taken, status, and how late the machine woke us."""
     note = events.note(events.now(), f"balloon inflated {MARK.decode()}")
     data = events.encoded(events.procedural([note], study=STUDY, patient="P1"), SYNTAXES[0])
     wire = p_data(pdv(1, 3, n_action(1, PROCEDURAL_EVENT_LOGGING))) + p_data(pdv(1, 2, data))
@@ -74,11 +74,13 @@ def run(port: int) -> None:
         began = time.monotonic()
         for number in itertools.count():
             due = began + number / PACE
-            if ended.wait(max(due - time.monotonic(), 0)):
+            ahead = due - time.monotonic()
+            if ended.wait(max(ahead, 0)):
                 break
+            late = time.monotonic() - due if ahead > 0 else 0.0
             one.sendall(wire.replace(MARK, b"%010d" % number))
             status = answer(one)
-            print(json.dumps([due, time.monotonic() - due, status]), flush=True)
+            print(json.dumps([due, time.monotonic() - due, status, late]), flush=True)
         one.sendall(RELEASE_RQ)
         assert pdu(one)[0] == 6
 
@@ -92,7 +94,7 @@ class Clock:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self._answers: list[tuple[float, float, int]] = []
+        self._answers: list[tuple[float, float, int, float]] = []
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
@@ -115,15 +117,15 @@ class Clock:
         assert self.process.stdout is not None
         with self.process.stdout:
             for line in self.process.stdout:
-                due, took, status = json.loads(line)
-                self._answers.append((due, took, status))
+                due, took, status, late = json.loads(line)
+                self._answers.append((due, took, status, late))
 
     def window(self, seconds: float) -> "Window":
         """The answers to what is due from now on, for so many seconds; waits until all of them came."""
         began = time.monotonic()
         end = began + seconds
         until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 30)
-        return Window([(took, status) for due, took, status in self._answers if began <= due < end])
+        return Window([rest for due, *rest in self._answers if began <= due < end])
 
 
 class Window:
@@ -131,14 +133,17 @@ class Window:
 
     Attributes:
         p99: seconds.
+        late: p99 of how late the machine's scheduler woke the clock itself, seconds.
         statuses: which came.
     """
 
-    def __init__(self, answers: list[tuple[float, int]]) -> None:
+    def __init__(self, answers: list[Any]) -> None:
         assert answers, "the honest association got no answer"
-        times = sorted(took for took, _ in answers)
-        self.p99 = times[max(len(times) * 99 // 100 - 1, 0)]
-        self.statuses = {status for _, status in answers}
+        times, statuses, late = zip(*answers, strict=True)
+        place = max(len(answers) * 99 // 100 - 1, 0)
+        self.p99: float = sorted(times)[place]
+        self.late: float = sorted(late)[place]
+        self.statuses: set[int] = set(statuses)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,11 @@ policy = "any"
 """
 REGISTRY = f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
 RATIO = 5.0
+HANDOVERS = 5
+"""Between threads and processes for each answer: clock, event loop, writer, event loop, clock."""
 FLOOR = 0.020
-"""Seconds. An answer takes five hand-overs between threads and processes (clock, event loop, writer, event loop, clock), and on
-two cores that others use, too, the scheduler may hold back each for a slice of 3 to 4 ms: below this, figures tell of the machine."""
+"""Seconds. The scheduler may hold back each hand-over for a slice of 3 to 4 ms: below this, figures tell of the machine. On one that
+others load, too, it is as many times what it held back the clock itself, which is measured beside each answer."""
 ONCE = {"association-aborted": "why", "association-rejected": "reason", "connection-closed": "reason"}
 """Events that are logged once for each cause and peer, and the field that names the cause."""
 
@@ -57,11 +59,12 @@ class Outcome:
     counted: Counter[str]
     answered: Counter[str]
     lines: list[dict[str, Any]]
+    allowed: float
 
     @property
     def held(self) -> bool:
         """Whether the honest association was answered as if nothing was the matter."""
-        return self.p99 <= max(RATIO * self.calm, FLOOR)
+        return self.p99 <= max(RATIO * self.calm, self.allowed)
 
     def repeated(self) -> list[tuple[str, ...]]:
         """Causes that were logged more than once for one peer."""
@@ -127,14 +130,16 @@ class Field:
     def _calm(self, seconds: float) -> float:
         """p99 while nobody attacks: of the best window, as under attack, once the last attack is over."""
         best = self.clock.window(seconds).p99
-        for _ in range(20):
+        for _ in range(8):
             if best <= 2 * self._calmest:
                 break
             best = min(best, self.clock.window(seconds / 4).p99)
         self._calmest = min(best, self._calmest)
         return best
 
-    def attack(self, attack: Attack, *, seconds: float = 1.0, windows: int = 5, strength: int = 1) -> Outcome:
+    def attack(
+        self, attack: Attack, *, seconds: float = 0.6, windows: int = 5, strength: int = 1, floor: float = FLOOR
+    ) -> Outcome:
         """One attack, until the best of so many windows of so many seconds is one in which the server held.
 
         Everything else on a machine makes answers slower, never faster: so the best window is the one that tells of the server.
@@ -152,11 +157,16 @@ class Field:
             statuses |= window.statuses
             grown = max(grown, self._memory() - before)
             if outcome is None or window.p99 < outcome.p99:
-                outcome = Outcome(attack.name, calm, window.p99, grown, statuses, Counter(), Counter(), [])
+                outcome = Outcome(attack.name, calm, window.p99, grown, statuses, Counter(), Counter(), [], floor)
+                outcome.allowed = max(floor, attack.held_up, HANDOVERS * window.late)
             if outcome.held:
                 break
         assert outcome is not None
-        until(lambda: self._tell({"seen": True}).keys() >= {attack.answered} - {""}, f"{attack.answered}: {attack.name}", 10)
+        until(
+            lambda: self._tell({"seen": True}).keys() >= {attack.answered} - {""},
+            f"{attack.answered}: {attack.name}",
+            10,
+        )
         outcome.answered = Counter(self._tell({"stop": True}))
         outcome.grown = max(grown, self._memory() - before)
 
