@@ -34,7 +34,8 @@ class Acceptor:
     """Accepts associations and hands their N-ACTION requests to a handler, in the running event loop.
 
     Args:
-        handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a future of it.
+        handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
+            `Later` or a future of it.
         heard: told the receipts of answers that are known to have arrived.
         allowed: whether a calling AE title may associate.
 

@@ -1,7 +1,7 @@
 """What a handler returns to the acceptor: pynetdicom's `(status, dataset)`, in forms that are cheap to make and encode."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 
 class Status(int):
@@ -28,6 +28,35 @@ class Encodable(Protocol):
     def encode(self, *, implicit: bool, little: bool) -> bytes:
         """The encoded elements, without group lengths, in tag order; not deflated."""
         ...
+
+
+class Later:
+    """An answer that is still to come: what a handler may return in place of it.
+
+    It is given and taken in the event loop and calls at once: a future would cost a timer and two turns of the loop.
+    """
+
+    __slots__ = ("_answer", "_then")
+
+    def __init__(self) -> None:
+        self._answer: Any = None
+        self._then: Callable[[Any], None] | None = None
+
+    @property
+    def answer(self) -> Any:
+        """The answer, or None as long as there is none."""
+        return self._answer
+
+    def give(self, answer: tuple[Any, Any]) -> None:
+        """Answer; what is given after that is dropped."""
+        if self._answer is None:
+            self._answer = answer
+            if self._then is not None:
+                self._then(answer)
+
+    def then(self, call: Callable[[Any], None]) -> None:
+        """Call this with the answer once it is given; only for one that is not yet."""
+        self._then = call
 
 
 SUCCESS = Status(0)

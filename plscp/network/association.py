@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from plscp.logs import log
 from plscp.network import dimse, negotiation, pdu
+from plscp.network.answer import Later
 from plscp.network.connection import ANSWERING, Connection
 from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import Event, State
@@ -198,20 +199,25 @@ class Association(Connection):
         except Exception:  # a defect of the handler must not take the listener with it
             self._defect(message)
             return
-        if asyncio.isfuture(answer):
+        if isinstance(answer, Later):
             self._busy = True
-            answer.add_done_callback(lambda future: self._answered(message, future))
+            answer.then(lambda given: self._answered(message, given))
+        elif asyncio.isfuture(answer):
+            self._busy = True
+            answer.add_done_callback(lambda future: self._resolved(message, future))
         else:
             self._answer(message, answer)
 
-    def _answered(self, message: Message, future: "asyncio.Future[Any]") -> None:
-        self._busy = False
+    def _resolved(self, message: Message, future: "asyncio.Future[Any]") -> None:
         try:
             answer = future.result()
-        except (Exception, asyncio.CancelledError):
-            self._defect(message)
-        else:
-            self._answer(message, answer)
+        except (Exception, asyncio.CancelledError) as error:
+            answer = error  # no pair: a defect
+        self._answered(message, answer)
+
+    def _answered(self, message: Message, answer: Any) -> None:
+        self._busy = False
+        self._answer(message, answer)
         self._go_on()
 
     def _answer(self, message: Message, answer: Any) -> None:

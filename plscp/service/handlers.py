@@ -5,18 +5,19 @@ The same object serves our acceptor, through `begin` and `heard`, and a stock `p
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final
 
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.logs import log
 from plscp.matching.model import Decision
-from plscp.network.answer import Encodable, Status
+from plscp.network.answer import Encodable, Later, Status
 from plscp.service import checks, fragments, outcomes
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper, now_us
@@ -72,38 +73,48 @@ class Handlers:
         self._counters = counters or NoCounters()
         self._took_to_match = self._counters.stage("match")
         self._deadline = answer_deadline
+        self._under_way: deque[tuple[float, Pending]] = deque()
+        self._watching = False
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
         self._reading = Reading(keeper, bounds or Bounds(), self._counters)
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
-    def begin(self, event: Any) -> "Answer | asyncio.Future[Answer]":
+    def begin(self, event: Any) -> "Answer | Later | asyncio.Future[Answer]":
         """Start on a request; on our acceptor, in its event loop.
 
         Args:
             event: as pynetdicom's `evt.Event` for N-ACTION.
 
         Returns:
-            (status, Action Reply), or a future of it that is resolved after the commit or at the answer deadline.
+            (status, Action Reply), or what will give it after the commit or at the answer deadline.
         """
         loop = asyncio.get_running_loop()
         weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
         if len(event.request.raw) * weight > LARGE:
             return loop.run_in_executor(self._slow_lane, self.answer, event)
-        future: asyncio.Future[Answer] = loop.create_future()
-        timer: list[asyncio.TimerHandle] = []
+        later = Later()
+        pending = self._start(event, later.give)
+        if later.answer is not None:
+            answer: Answer = later.answer
+            return answer
+        under_way = self._under_way
+        while under_way and under_way[0][1].answered:
+            under_way.popleft()
+        if not self._watching:
+            self._watching = True
+            loop.call_later(self._deadline, self._overdue, loop)
+        under_way.append((monotonic() + self._deadline, pending))
+        return later
 
-        def resolve(answer: Answer) -> None:
-            if timer:
-                timer[0].cancel()
-            if not future.done():
-                future.set_result(answer)
-
-        pending = self._start(event, resolve)
-        if future.done():
-            return future.result()
-        timer.append(loop.call_later(self._deadline, self._late, pending))
-        return future
+    def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Answer what is past its deadline; look again when the oldest that is left will be: one timer for all."""
+        under_way = self._under_way
+        while under_way and (under_way[0][1].answered or under_way[0][0] <= monotonic()):
+            self._late(under_way.popleft()[1])
+        self._watching = bool(under_way)
+        if under_way:
+            loop.call_later(under_way[0][0] - monotonic(), self._overdue, loop)
 
     @property
     def clocks(self) -> ClockDifferences:
