@@ -1,0 +1,66 @@
+"""Whose work led to nothing is read more slowly; whose requests are accepted is not."""
+
+from dataclasses import replace
+
+import pytest
+
+from plscp.network import fairness
+from plscp.network.answer import SUCCESS
+from plscp.network.connection import Connection
+from plscp.network.fairness import BURST, MOST_KNOWN, Accounts
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.network.wire import DATA, SETTINGS, Listener
+from tests.rawscu import RawScu
+
+SHARED = replace(SETTINGS, futile_share=0.1)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock to turn by hand."""
+    moment = [1000.0]
+    monkeypatch.setattr(fairness.time, "monotonic", lambda: moment[0])
+    return moment
+
+
+def test_beyond_the_credit_one_rests_until_the_share_has_paid(now: list[float]) -> None:
+    """Up to the credit nobody rests; a second beyond it takes ten of rest at a tenth's share; others owe nothing."""
+    accounts = Accounts(SHARED)
+    assert accounts.charge("10.0.0.1", BURST) == 0.0
+    assert accounts.charge("10.0.0.1", 1.0) == pytest.approx(10.0)
+    assert accounts.charge("10.0.0.2", 0.01) == 0.0
+    now[0] += 10.0
+    assert accounts.charge("10.0.0.1", 0.0) == pytest.approx(0.0)
+
+
+@pytest.mark.usefixtures("now")
+def test_what_is_made_up_for_is_owed_no_more() -> None:
+    """Work that is taken back leaves no debt, and never a credit."""
+    accounts = Accounts(SHARED)
+    for _ in range(100):
+        accounts.charge("10.0.0.1", 0.02)
+        accounts.charge("10.0.0.1", -0.03)
+    assert accounts.charge("10.0.0.1", BURST + 0.1) == pytest.approx(1.0)
+
+
+def test_addresses_without_end_take_no_memory() -> None:
+    """However many addresses there are, few are remembered."""
+    accounts = Accounts(SHARED)
+    for number in range(3 * MOST_KNOWN):
+        accounts.charge(f"10.{number}", 0.001)
+    assert len(accounts._debts) <= MOST_KNOWN + 1
+
+
+@pytest.mark.parametrize(("status", "slowed"), [(0x0000, False), (0xB102, False), (0xC103, True), (0x0213, True)])
+def test_refusals_are_slowed_and_accepted_requests_are_not(status: int, slowed: bool) -> None:
+    """A device whose requests are refused rests at last, and is answered all the same; one whose are accepted never does."""
+    seen: list[Connection] = []
+    with Listener(lambda _: (status, None) if status else (SUCCESS, None), futile_share=0.001) as listener:
+        listener.acceptor.slowed = seen.append  # type: ignore[assignment, method-assign]
+        with RawScu("127.0.0.1", listener.port) as scu:
+            for _ in range(200):
+                assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == status
+                if seen:
+                    break
+                listener.acceptor.accounts.charge("127.0.0.1", 0.002 if slowed else 0.0)
+        assert bool(seen) == slowed
