@@ -126,6 +126,14 @@ def p_data(draw: st.DrawFn) -> bytes:
     return out + pdu(4, body)
 
 
+def asked(number: int, context: int) -> bytes:
+    """A request without a data set: an N-ACTION, or C-ECHO on the last context."""
+    raw = command(0x0030 if context == 5 else 0x0130, number, 0x0101)
+    return pdu(4, pdv(context, 3, raw))
+
+
+requests = st.lists(st.builds(asked, numbers, st.sampled_from([1, 1, 3, 5])), min_size=1, max_size=4).map(b"".join)
+begun = st.sampled_from([pdu(4, pdv(1, 3, command(0x0130, 1, 1))), pdu(4, pdv(1, 1, b"\0")), asked(1, 1)[:9]])
 LYING = [
     pdu(4),
     pdu(4, b"\0\0\0\2\1"),

@@ -23,7 +23,7 @@ from plscp.network import acceptor, association, connection
 from plscp.network.acceptor import NetworkSettings
 from plscp.network.fsm import State
 from tests.network.model import NEVER, Model, Sent, elements
-from tests.network.stimuli import GOOD, ITEMS, KNOWN, pdu, stimuli, streams
+from tests.network.stimuli import GOOD, ITEMS, KNOWN, begun, pdu, requests, stimuli, streams
 from tests.network.wire import Line, Transport, pdvs_of
 
 EXAMPLES = int(os.environ.get("PLSCP_TEST_EXAMPLES", "100"))
@@ -193,13 +193,17 @@ def cut(raw: bytes, places: Sequence[int]) -> list[bytes]:
     return [raw[a:b] for a, b in zip([0, *marks], [*marks, len(raw)], strict=True) if a < b]
 
 
+MODES = st.sampled_from([0, 0, "later", "later", "later", "raises", 0xC103, "nonsense"])
+
+
 class Machine(RuleBasedStateMachine):
     """Peer, handler, clock and operator in any order."""
 
-    @initialize(crowded=st.sampled_from([False] * 9 + [True]), first=st.booleans())
-    def connects(self, crowded: bool, first: bool) -> None:
+    @initialize(crowded=st.sampled_from([False] * 9 + [True]), first=st.sampled_from([True] * 5 + [False]), mode=MODES)
+    def connects(self, crowded: bool, first: bool, mode: Any) -> None:
         self.both = Both(crowded=crowded)
         self.real, self.model = self.both.real, self.both.model
+        self.real.mode = mode
         if first:
             self.arrives(pdu(1, GOOD), [])
 
@@ -221,7 +225,17 @@ class Machine(RuleBasedStateMachine):
     def arrives_in_part(self, raw: bytes, size: int) -> None:
         self.arrives(raw[:size], [])
 
-    @rule(mode=st.sampled_from([0, 0, "later", "later", "raises", 0xC103, "nonsense"]))
+    @precondition(is_open)
+    @rule(raw=requests, more=st.one_of(st.just(b""), begun), places=st.lists(st.integers(0, 1 << 16), max_size=2))
+    def asks(self, raw: bytes, more: bytes, places: list[int]) -> None:
+        self.arrives(raw + more, places)
+
+    @precondition(is_open)
+    @rule()
+    def releases(self) -> None:
+        self.arrives(pdu(5, bytes(4)), [])
+
+    @rule(mode=MODES)
     def handler_will(self, mode: Any) -> None:
         self.real.mode = mode
 
@@ -281,7 +295,7 @@ class Machine(RuleBasedStateMachine):
 
 def test_any_order_of_events_is_answered_as_the_model_says() -> None:
     """PDUs, answers, time, a peer that does not read, shutdown, loss: states, PDUs sent and deadlines are the model's."""
-    run_state_machine_as_test(Machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=25))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=30))
 
 
 @settings(max_examples=EXAMPLES)
