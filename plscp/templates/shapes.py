@@ -37,7 +37,7 @@ def content_at(raw: bytes, form: Form) -> tuple[int, int, int] | None:
     """Where Content Sequence stands: its head, its first item, its end; None where it is not the last element."""
     head = raw.find(_CONTENT[form.big], 0, START)
     first = head + (12 if form.explicit else 8)
-    if head < 0 or first > len(raw):
+    if head < 0 or first > len(raw) or (form.explicit and raw[head + 4 : head + 6] != b"SQ"):
         return None
     (length,) = form.length(raw, first - 4)
     if length == UNDEFINED:
