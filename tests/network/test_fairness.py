@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from plscp.network import fairness
 from plscp.network.answer import SUCCESS
 from plscp.network.connection import Connection
 from plscp.network.fairness import BURST, MOST_KNOWN, Accounts
@@ -19,7 +18,7 @@ SHARED = replace(SETTINGS, futile_share=0.1)
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock to turn by hand."""
     moment = [1000.0]
-    monkeypatch.setattr(fairness.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr("plscp.network.fairness.time.monotonic", lambda: moment[0])
     return moment
 
 
