@@ -35,7 +35,7 @@ generate: .venv/stamp-dev  ## write the generated files anew
 	@.ci/generated --write
 
 .PHONY: bench
-bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and the relay's latency; needs a C compiler
+bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and where the time goes: ten minutes, ARGS=--quick for two
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 .PHONY: attacks

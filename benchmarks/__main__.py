@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -31,6 +32,7 @@ def main() -> int:
         if getattr(args, name) is not None:
             plan = replace(plan, **{name: getattr(args, name)})
     logs.configure(level="warning")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     began = time.monotonic()
     progress = Console(stderr=True, highlight=False)
 

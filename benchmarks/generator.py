@@ -11,6 +11,7 @@ from typing import Any, Self
 from benchmarks.requests import Load, files
 
 SOURCE = Path(__file__).with_name("load.c")
+PYTHON = (sys.executable, str(SOURCE.with_name("pyload.py")))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Generator:
             made = subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE)], check=False, stderr=sys.stderr)
             if made.returncode == 0:
                 return cls("compiled", (str(program),), folder)
-        return cls("python", (sys.executable, "-m", "benchmarks.pyload"), folder)
+        return cls("python", PYTHON, folder)
 
     def drive(
         self,

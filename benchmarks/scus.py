@@ -22,7 +22,7 @@ FIRST = 5
 def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say) -> list[dict[str, Any]]:
     """A row for a stock pynetdicom SCU and one for a raw SCU that writes twice: p50 in milliseconds with both servers."""
     rows: dict[str, dict[str, Any]] = {
-        "stock pynetdicom SCU": {"target": STOCK_SCU},
+        "stock pynetdicom SCU, which polls": {"target": STOCK_SCU},
         "raw SCU, two writes, Nagle on": {"target": TWICE},
     }
     for which in ("stock", "plscp"):
