@@ -16,7 +16,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from structlog.testing import capture_logs
 
 from plscp.errors import ConfigError
-from plscp.network.certificates import Certificates
+from plscp.network.certificates import Certificates, TlsSettings
 from tests.tls import PAST, authority, certificates, device, issued, server, write
 
 
@@ -109,12 +109,15 @@ def test_files_that_change(tmp_path: Path) -> None:
 
 
 def test_files_that_are_links(tmp_path: Path) -> None:
-    """Exchanged by a link that is turned to another folder, as Kubernetes does with secrets."""
+    """Exchanged by a link that is turned to another folder, as Kubernetes does with secrets; be they of one time and size."""
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, client_ca="hospital")
+        for file in (tmp_path / name).iterdir():
+            os.utime(file, (1e9, 1e9))
     (tmp_path / "now").symlink_to("old")
-    given = write(tmp_path / "now", client_ca="hospital")
+    now = tmp_path / "now"
+    given = TlsSettings(str(now / "server.pem"), str(now / "server.key"), str(now / "devices.pem"))
     found = Certificates(given)
     first = found.context
     (tmp_path / "next").symlink_to("new")
