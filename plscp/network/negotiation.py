@@ -1,5 +1,6 @@
 """A-ASSOCIATE: the request read and the answer written with pynetdicom's codecs, negotiation by its rules (PS3.8 7.1, PS3.7 D)."""
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,11 +38,14 @@ for _context in _SUPPORTED:  # the requestor is SCU only (PS3.7 D.3.3.4)
     _context.scu_role, _context.scp_role = True, False
 
 _ITEM: Final = struct.Struct(">BxH")
+_ITEM_LENGTH: Final = struct.Struct(">H")
 _APPLICATION, _CONTEXT, _ABSTRACT, _TRANSFER, _USER, _MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES = (
     0x10, 0x20, 0x30, 0x40, 0x50, 0x51, 0x52, 0x54,
 )  # fmt: skip
 _NAMES: Final = {str(context.abstract_syntax).encode() for context in _SUPPORTED}
 _SYNTAX_NAMES: Final = {name.encode() for name in TRANSFER_SYNTAXES}
+_UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
+_NOBODYS: Final = b"2.25.0"
 _LEAST: Final = 68
 """Shortest body of an A-ASSOCIATE-RQ: its fixed fields (PS3.8 Table 9-11)."""
 
@@ -114,6 +118,12 @@ def _item(kind: int, value: bytes) -> bytes:
     return _ITEM.pack(kind, len(value)) + value
 
 
+def _uid(value: bytes) -> bytes:
+    """A UID without padding, or one that nobody has for what is none: pydicom would warn, in words that the peer chooses."""
+    name = value.strip(b"\0 ")
+    return name if not name or (len(name) <= 64 and _UID.fullmatch(name)) else _NOBODYS
+
+
 def _needed(raw: bytes, max_contexts: int) -> bytes:
     """The items that matter here: pynetdicom's codecs take 0.1 ms for each, and nobody is known yet.
 
@@ -129,7 +139,7 @@ def _needed(raw: bytes, max_contexts: int) -> bytes:
                 raise Unreadable
             single.remove(kind)
         if kind == _APPLICATION:
-            out.append(_item(kind, value))
+            out.append(_item(kind, _uid(value)))
         elif kind == _CONTEXT:
             contexts += 1
             if contexts > max_contexts or len(value) < 4:
@@ -138,10 +148,12 @@ def _needed(raw: bytes, max_contexts: int) -> bytes:
         elif kind == _USER:
             wanted: dict[tuple[int, bytes], bytes] = {}
             for inner, content in _items(value):
-                if inner in {_MAXIMUM_LENGTH, _IMPLEMENTATION}:
+                if inner == _MAXIMUM_LENGTH:
                     wanted[inner, b""] = content
-                elif inner == _ROLES and content[2:-2].rstrip(b"\0") in _NAMES:
-                    wanted[inner, content[2:-2]] = content
+                elif inner == _IMPLEMENTATION:
+                    wanted[inner, b""] = _uid(content)
+                elif inner == _ROLES and (name := _uid(content[2:-2])) in _NAMES:
+                    wanted[inner, name] = _ITEM_LENGTH.pack(len(name)) + name + content[-2:]
             out.append(_item(kind, b"".join(_item(inner, content) for (inner, _), content in wanted.items())))
     return b"".join(out)
 
@@ -151,12 +163,13 @@ def _context_needed(raw: bytes) -> bytes:
     known: dict[bytes, None] = {}
     first = b""
     for kind, value in _items(raw):
+        name = _uid(value)
         if kind == _ABSTRACT:
-            abstract.append(_item(kind, value))
+            abstract.append(_item(kind, name))
         elif kind == _TRANSFER:
-            first = first or _item(kind, value)
-            if value.rstrip(b"\0") in _SYNTAX_NAMES:
-                known[_item(kind, value)] = None
+            first = first or _item(kind, name)
+            if name in _SYNTAX_NAMES:
+                known[_item(kind, name)] = None
     if len(abstract) != 1 or not first:
         raise Unreadable
     return abstract[0] + (b"".join(known) or first)

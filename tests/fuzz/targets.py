@@ -1,6 +1,7 @@
 """What is fuzzed: functions of bytes that return what became of them, and raise where that must not happen."""
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
@@ -149,12 +150,13 @@ def _typed(check: Any, decoded: Decoded, *, strict: bool) -> tuple[object, objec
     if isinstance(made, ProcedureLogRequest):
         entries = [replace(entry, findings=list(entry.findings)) for entry in made.entries]
         made = replace(made, entries=entries, findings=list(made.findings))
-        return tuple(sorted({entry.kind for entry in entries})), made
+        codes = {finding.code for entry in entries for finding in entry.findings}
+        return (tuple(sorted({entry.kind for entry in entries})), tuple(sorted(codes))), made
     return "administration", replace(made, findings=list(made.findings))
 
 
 def _said(refused: Refused) -> object:
-    return refused.status, refused.findings[0].code if refused.findings else ""
+    return refused.status, tuple(sorted({finding.code for finding in refused.findings}))
 
 
 TARGETS: Final[dict[str, Callable[[bytes], object]]] = {
@@ -174,7 +176,11 @@ def run(name: str, raw: bytes) -> Outcome:
     """One input, with its time bounded."""
     began = time.thread_time()
     try:
-        what = TARGETS[name](raw)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            what = TARGETS[name](raw)
+        if warned:  # a line on standard error, and Python remembers each for ever
+            raise Defect(f"warned: {warned[0].category.__name__}: {warned[0].message}")
         taken = time.thread_time() - began
         if taken > SLOW:
             raise Defect(f"{taken:.1f} s")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Self
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +90,8 @@ class Real:
         self._ends = ExitStack()
         for module in (acceptor, association, connection):
             self._ends.enter_context(patch.object(module, "time", self.clock))
+        for noisy in (acceptor, association):
+            self._ends.enter_context(patch.object(noisy, "log", Mock()))
         self.settings = replace(SETTINGS, max_associations=0 if crowded else 1000)
         self.line = line = self._ends.enter_context(Line(self.settings, self._handle))
         line.acceptor.allowed = KNOWN.__contains__
