@@ -19,7 +19,7 @@ PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 
 @cache
-def authority(name: str = "hospital") -> trustme.CA:
+def authority(name: str) -> trustme.CA:
     """A CA; one name, one CA."""
     return trustme.CA(organization_name=name)
 

@@ -1,6 +1,7 @@
 """`plscp send`, `plscp simulate`, `plscp echo`: the DICOM tools, with the spellings of DCMTK and pynetdicom."""
 
 import logging
+import ssl
 import sys
 import threading
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from plscp.scu.building import stamp
 from plscp.scu.files import read
 from plscp.scu.pci_case import DURATION, Subject, pci_case
 from plscp.scu.playing import Played, check, play
+from plscp.scu.secure import client_context
 from plscp.scu.sending import VERIFICATION, Answer, Association, Peer, sop_class_of
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
@@ -38,6 +40,14 @@ Acse = Annotated[float, typer.Option("--ta", help="Seconds for an association to
 Dimse = Annotated[float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1)]
 Connection = Annotated[float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1)]
 Pdu = Annotated[int, typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0)]
+Tls = Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")]
+Ca = Annotated[
+    Path | None, typer.Option("--ca", help="With --tls: PEM file of the CAs to trust; absent: the system's.")
+]
+Cert = Annotated[Path | None, typer.Option("--cert", help="With --tls: PEM file of the own certificate.")]
+Key = Annotated[
+    Path | None, typer.Option("--key", help="With --cert: PEM file of its private key; absent: the same file.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what goes on.")]
 Debug = Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")]
@@ -54,6 +64,10 @@ def echo(
     td: Dimse = 30.0,
     to: Connection = 10.0,
     pdu: Pdu = 16382,
+    tls: Tls = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     verbose: Verbose = False,
     debug: Debug = False,
     quiet: Quiet = False,
@@ -61,7 +75,8 @@ def echo(
 ) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
     chatter(verbose, debug)
-    with Association(Peer(host, port, aec, aet, ta, td, to, pdu), [VERIFICATION]) as association:
+    secure = secured(tls, ca, cert, key)
+    with Association(Peer(host, port, aec, aet, ta, td, to, pdu, secure), [VERIFICATION]) as association:
         answer = association.echo()
     if json:
         output.print_line({"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)})
@@ -85,6 +100,10 @@ def send(
     td: Dimse = 30.0,
     to: Connection = 10.0,
     pdu: Pdu = 16382,
+    tls: Tls = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     verbose: Verbose = False,
     debug: Debug = False,
     quiet: Quiet = False,
@@ -95,7 +114,8 @@ def send(
     datasets = [(path, read(path)) for path in files]
     classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
     first: Answer | None = None
-    with Association(Peer(host, port, aec, aet, ta, td, to, pdu), sorted(set(classes.values()))) as association:
+    secure = secured(tls, ca, cert, key)
+    with Association(Peer(host, port, aec, aet, ta, td, to, pdu, secure), sorted(set(classes.values()))) as association:
         for path, dataset in datasets:
             if now:
                 stamp(dataset, datetime.now(UTC))
@@ -129,6 +149,10 @@ def simulate(
     td: Dimse = 30.0,
     to: Connection = 10.0,
     pdu: Pdu = 16382,
+    tls: Tls = False,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
     verbose: Verbose = False,
     debug: Debug = False,
     quiet: Quiet = False,
@@ -143,12 +167,13 @@ def simulate(
         study_uid, study_id, patient_id=patient_id, issuer=issuer, admission_id=admission_id, location=location
     )
     case = pci_case(subject)
+    secure = secured(tls, ca, cert, key)
     if not (json or quiet):
         minutes, seconds = divmod(round(DURATION / speed), 60)
         print(f"{len(case)} requests in {minutes} min {seconds} s, one association per device")
 
     def connect(device: str) -> Association:
-        return Association(Peer(host, port, aec, aet or device, ta, td, to, pdu))
+        return Association(Peer(host, port, aec, aet or device, ta, td, to, pdu, secure))
 
     def told(one: Played) -> None:
         if json:
@@ -158,6 +183,15 @@ def simulate(
 
     played = play(case, connect, speed=speed, told=told, stop=threading.Event())
     check(played, case)
+
+
+def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What the options of TLS say; raises CommandError, one line, where they cannot be used."""
+    if not tls and (ca or cert or key):
+        raise CommandError("--ca, --cert and --key go with --tls", 2)
+    if key is not None and cert is None:
+        raise CommandError("--key goes with --cert", 2)
+    return client_context(ca, cert, key) if tls else None
 
 
 def line(one: Played) -> Sequence[str]:

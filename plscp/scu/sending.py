@@ -1,5 +1,6 @@
 """Sending: one association to any SCP of Annex P, with pynetdicom as the SCU."""
 
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Peer:
         dimse: seconds for a request to be answered.
         connection: seconds for the connection. An association may be silent for as long as it likes.
         pdu: Maximum Length Received that is announced; 0 is no limit.
+        tls: for an association over TLS.
     """
 
     host: str
@@ -50,6 +52,7 @@ class Peer:
     dimse: float = 30.0
     connection: float = 10.0
     pdu: int = 16382
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,11 @@ class Association:
         where = f"{self.peer.host}:{self.peer.port}"
         try:
             association = self._ae.associate(
-                self.peer.host, self.peer.port, ae_title=self.peer.called, max_pdu=self.peer.pdu
+                self.peer.host,
+                self.peer.port,
+                ae_title=self.peer.called,
+                max_pdu=self.peer.pdu,
+                tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
             )
         except OSError as error:
             raise CommandError(f"no association with {where}: {error.strerror}") from error
@@ -152,7 +159,12 @@ class Association:
                 f"({result}/{source}/{reason}: {_why(source, reason)})"
             )
         if association.is_aborted and association.acceptor.primitive is None:
-            raise CommandError(f"no association with {where}: nothing answers there, or it closed the connection")
+            tls = (
+                ", or no TLS (wrong port, or one of both does not trust the other's certificate)"
+                if self.peer.tls
+                else ""
+            )
+            raise CommandError(f"no association with {where}: nothing answers there, or it closed the connection{tls}")
         raise CommandError(f"no association with {where}: it was aborted")
 
     def __enter__(self) -> Self:
