@@ -37,7 +37,7 @@ def main() -> int:
     progress = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:
-        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", style="dim")
+        progress.print(f"{time.monotonic() - began:5.0f} s  {line}", style="dim", soft_wrap=True)
 
     result = run(plan, say, kafka=not args.no_kafka)
     show(result, Console())

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say
     home = folder / "backlog"
     waiting = _fill(plan.backlog, generator, home)
     say(f"relay: {waiting} records wait")
-    prefix = "backlog"
+    prefix = f"backlog-{uuid.uuid4().hex[:8]}"
     _topic(kafka, f"{prefix}.procedure-log")
     server = servers.plscp(home, kafka, prefix, ready=False)
     watch = Processor(server)

@@ -120,7 +120,7 @@ def _machine(result: Mapping[str, Any]) -> str:
     taken = f"median of {rounds} x {seconds}, lines from least to most" if rounds > 1 else f"one round of {seconds}"
     return (
         f"{of['cores']} cores, {of['fdatasync_per_second']:,.0f} fdatasync/s, Python {of['python']}; "
-        f"{taken}; {result['taken'][:10]}"
+        f"load average {of['load_average']} to {of['load_average_at_end']}; {taken}; {result['taken'][:10]}"
     )
 
 
@@ -133,14 +133,14 @@ def _figures(result: Mapping[str, Any]) -> Iterator[str]:
     for row in result["throughput"]:
         if row["associations"] == 1:
             yield (
-                f"{row['load']} on one association: an answer takes {row['plscp']['p50_ms']:.2f} ms (p50); from stock "
+                f"{row['load']} on one association: an answer takes {row['plscp']['p50_ms']:.2f} ms (p50); from the stock server "
                 f"{row['stock']['p50_ms']:.2f} ms."
             )
     for row in result.get("scus", ()):
-        yield f"A {row['scu']}, waits {row['plscp_p50_ms']:.2f} ms (p50); for stock {row['stock_p50_ms']:.1f} ms."
+        yield f"A {row['scu']} waits {row['plscp_p50_ms']:.2f} ms (p50); for the stock server {row['stock_p50_ms']:.1f} ms."
     if rows := result.get("idle", ()):
         ours, theirs = (max((r for r in rows if r["server"] == w), key=_opened) for w in reversed(SERVERS))
-        yield f"{_idle(ours)}; stock: {_idle(theirs)}."
+        yield f"{_idle(ours)}; at the stock server {_idle(theirs)}."
     if relay := result.get("relay"):
         yield f"A backlog of {relay['records']:,} records reaches Kafka at {relay['per_second']:,.0f} records/s."
     if seen := result.get("visible"):
@@ -149,7 +149,10 @@ def _figures(result: Mapping[str, Any]) -> Iterator[str]:
             f"{seen['p99_ms']:.0f} ms (p99) after the device has its answer."
         )
     if "times_pydicom" in (stage := result.get("stages", {}).get("E5", {})):
-        yield f"E5 is read, checked and typed {stage['times_pydicom']:.0f} times as fast as pydicom reads it."
+        yield (
+            f"E5 is read, checked and typed {stage['times_pydicom']:.0f} times as fast as pydicom reads it; "
+            f"{stage['times_pydicom_cold']:.1f} times where none of its codes was seen before."
+        )
 
 
 def _opened(row: Mapping[str, Any]) -> int:

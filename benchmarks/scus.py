@@ -22,8 +22,8 @@ FIRST = 5
 def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say) -> list[dict[str, Any]]:
     """A row for a stock pynetdicom SCU and one for a raw SCU that writes twice: p50 in milliseconds with both servers."""
     rows: dict[str, dict[str, Any]] = {
-        "stock pynetdicom SCU, which polls": {"target": STOCK_SCU},
-        "raw SCU, two writes, Nagle on": {"target": TWICE},
+        "stock pynetdicom SCU": {"target": STOCK_SCU},
+        "raw SCU that writes twice": {"target": TWICE},
     }
     for which in ("stock", "plscp"):
         server = servers.stock() if which == "stock" else servers.plscp(folder / "scus", kafka)
