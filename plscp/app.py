@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ SWITCH = 0.0005
 takes 0.1 s while an attacker keeps the event loop busy. Costs no throughput that could be measured."""
 STUCK = 10.0
 """Seconds without such a proof after which the loop counts as stuck (liveness)."""
+MOST_PROFILES = 5000
+"""Of devices, kept at once: anyone can invent calling AE titles."""
 LOOK = 2.0
 """Seconds between two looks at the certificate files."""
 
@@ -120,7 +122,7 @@ class Server:
         self.handlers = Handlers(
             self.store,
             self.keeper,
-            settings.profile,
+            lru_cache(MOST_PROFILES)(settings.profile),
             bounds=settings.bounds(),
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),

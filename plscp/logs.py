@@ -67,6 +67,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
         json: True for JSON lines, False for the console style; by default JSON unless the stream is a terminal.
     """
     out = stream or sys.stderr
+    _level[0] = getattr(logging, level.upper())
     as_json = not out.isatty() if json is None else json
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     structlog.configure(
@@ -77,11 +78,17 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(_level[0]),
         logger_factory=structlog.PrintLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
 
 
+def debugging() -> bool:
+    """Whether lines of level debug are written; asking costs less than a line that is dropped (10 us)."""
+    return _level[0] <= logging.DEBUG
+
+
+_level = [logging.INFO]
 log: Final = structlog.get_logger()
 """The logger of every room: ``log.info("association-accepted", association=..., ...)``."""

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import PrivateAttr, SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError
 
 from plscp.config import load as _load
 from plscp.config import show as _show
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "load", "problems", "reference", "starter"]
 
-MOST_PROFILES = 5000
 _SOP_CLASSES = {
     "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
     "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
@@ -34,20 +33,11 @@ _SOP_CLASSES = {
 class Settings(SettingsModel):
     """All settings, and what the rooms of the program take out of them."""
 
-    _profiles: dict[str, Profile] = PrivateAttr(default_factory=dict)
-
     # --- devices -----------------------------------------------------------------------------------------------------
 
     def profile(self, calling_ae: str) -> Profile:
         """How a calling AE title is treated: its table, or the defaults."""
-        found = self._profiles.get(calling_ae)
-        if found is None:
-            if len(self._profiles) > MOST_PROFILES:  # anyone can invent calling AE titles
-                self._profiles.clear()
-            found = self._profiles[calling_ae] = self._profile(
-                calling_ae, self.devices.get(calling_ae) or DeviceTable()
-            )
-        return found
+        return self._profile(calling_ae, self.devices.get(calling_ae) or DeviceTable())
 
     def allowed(self, calling_ae: str) -> bool:
         """Whether associations from this calling AE title are accepted."""

@@ -4,6 +4,7 @@ The same object serves our acceptor, through `begin` and `heard`, and a stock `p
 """
 
 import asyncio
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 from plscp.errors import Refused
 from plscp.findings import Finding
-from plscp.logs import log
+from plscp.logs import debugging, log
 from plscp.matching.model import Decision
 from plscp.network.answer import Encodable, Later, Status
 from plscp.service import checks, fragments, outcomes
@@ -44,6 +45,10 @@ LARGE: Final = 32 * 1024
 everybody's. Small ones gain nothing from a thread."""
 DEFLATED_WEIGHT: Final = 16
 """How many times its size a deflated data set counts: what it inflates to is not known before."""
+
+_PROCESS: Final = os.urandom(4).hex()
+_numbers: Final = itertools.count(1)
+"""Beside the time they make request ids; asking the system for random bytes each time would give up the GIL."""
 
 
 class Handlers:
@@ -176,7 +181,7 @@ class Handlers:
             )
         if not pending.identity:
             pending.identity = pending.identity_of_bytes()
-        pending.request_id = f"{now_us():016x}{os.urandom(8).hex()}"
+        pending.request_id = f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
         self._submit(pending)
         return pending
 
@@ -307,7 +312,8 @@ class Handlers:
         about = {"calling_ae": pending.calling_ae, "request_id": pending.request_id, "status": f"{int(status):04X}"}
         if STATUSES[int(status)].performed:
             position = stored.position if stored else None
-            log.debug("request-answered", **about, position=position, association=pending.association())
+            if debugging():
+                log.debug("request-answered", **about, position=position, association=pending.association())
         else:
             reasons = [f.as_json() for f in these[:20]]
             log.info("request-refused", **about, association=pending.association(), comment=status.comment, why=reasons)

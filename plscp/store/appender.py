@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from plscp.store.chain import NO_RAW, link, sha256
+from plscp.digests import sha256
+from plscp.store.chain import NO_RAW, link
 from plscp.store.port import Accepted, Rejected, RequestDraft
 from plscp.store.rows import EventRow, Head, RequestRow
 
@@ -14,7 +15,7 @@ def raw_length(draft: RequestDraft) -> int:
 
 def raw_digest(draft: RequestDraft) -> bytes:
     """SHA-256 of the whole request, also where `raw` was cut."""
-    return draft.raw_digest or sha256(draft.raw).digest()
+    return draft.raw_digest or sha256(draft.raw)
 
 
 class Appender:

@@ -6,15 +6,14 @@ free text with its length before it, so that no two events have the same envelop
 the SHA-256 of such a text about the request.
 """
 
-import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from plscp.digests import sha256
 from plscp.store.rows import EventRow, Head, RequestRow, payload
 
-sha256 = hashlib.sha256
-NO_RAW = sha256(b"").digest()
+NO_RAW = sha256(b"")
 
 
 def iso(microseconds: int) -> str:
@@ -34,7 +33,7 @@ def about_request(r: RequestRow) -> bytes:
         f"{r.request_id}\n{r.identity.hex()}\n{r.sop_class}\n{r.transfer_syntax}\n{r.message_id}\n{r.arrival}\n{r.status}\n"
         f"{r.registry_position}\n{r.entry_count}\n{r.raw_length}\n{[*map(len, free)]}\n{''.join(free)}"
     )
-    return sha256(about.encode()).digest()
+    return sha256(about.encode())
 
 
 def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, raw_digest: bytes) -> bytes:
@@ -49,8 +48,8 @@ def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, 
         f"{position}\n{kind}\n{event_id}\n{topic or ''}\n{type_}\n{occurred}\n{recorded}\n{time}\n"
         f"{len(key)}:{key}{len(subject)}:{subject}"
     )
-    value = sha256(payload(lead, context, data)).digest()
-    return sha256(previous + envelope.encode() + about + value + raw_digest).digest()
+    value = sha256(payload(lead, context, data))
+    return sha256(previous + envelope.encode() + about + value + raw_digest)
 
 
 class Verifier:
@@ -87,7 +86,7 @@ class Verifier:
         if request is not None:
             raw_digest, about, context = request.raw_digest, about_request(request), request.context
             whole = request.raw is not None and len(request.raw) == request.raw_length
-            if whole and sha256(request.raw or b"").digest() != raw_digest:
+            if whole and sha256(request.raw or b"") != raw_digest:
                 return False
         return event.digest == link(self.digest, event[:-1], about, context, raw_digest)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from plscp.store.chain import sha256
+from plscp.digests import sha256
 from plscp.store.port import Draft, RequestDraft
 from plscp.store.rows import Answered, Item, Seen
 
@@ -35,9 +35,9 @@ def keys_of(draft: RequestDraft) -> list[EntryKeys]:
         observation = exact = b""
         if entry.observation_uid:
             stem = b"o" + head + entry.observation_uid.encode()
-            observation = sha256(stem).digest()[:16]
-            exact = sha256(b"e" + observation + entry.content).digest()[:16]
-        keys.append(EntryKeys(sha256(b"l" + head + entry.likeness).digest()[:16], observation, exact))
+            observation = sha256(stem)[:16]
+            exact = sha256(b"e" + observation + entry.content)[:16]
+        keys.append(EntryKeys(sha256(b"l" + head + entry.likeness)[:16], observation, exact))
     return keys
 
 

@@ -1,9 +1,9 @@
 """First-level entries: which template one follows, and its typed form (PS3.16 TID 3001 rows 6 to 31)."""
 
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from plscp.digests import sha256
 from plscp.findings import Finding
 from plscp.templates.codes import Key, known
 from plscp.templates.content import Code, ContentItem, Numeric, Reference
@@ -171,8 +171,8 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         kind.head.identifier if kind else "",
         item.observation_datetime,
         item.observation_uid,
-        sha256(item.digest).digest(),
-        sha256(likeness_text(item).encode()).digest(),
+        sha256(item.digest),
+        sha256(likeness_text(item).encode()),
         encoded(text),
         findings,
     )

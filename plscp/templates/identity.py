@@ -12,9 +12,10 @@ contents have the same form; and what stands around a value does not change with
 """
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from struct import Struct
 from typing import Final
+
+from plscp.digests import sha256
 
 _LENGTH: Final = Struct(">I").pack
 _HEAD: Final = Struct(">III").pack
@@ -36,6 +37,4 @@ def prefixed(parts: Iterable[bytes]) -> bytes:
 
 def identity(calling_ae: str, sop_class: str, canonical: bytes) -> bytes:
     """SHA-256 over who sent it, what for, and the content."""
-    return sha256(
-        prefixed((calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace"), canonical))
-    ).digest()
+    return sha256(prefixed((calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace"), canonical)))

@@ -7,10 +7,10 @@ alone refuses. So shapes save time and decide nothing: a request of known shapes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from plscp.digests import sha256
 from plscp.findings import Finding
 from plscp.templates.charset import ESC, CharacterSet
 from plscp.templates.elements import CONTENT_SEQUENCE, UNDEFINED
@@ -143,8 +143,8 @@ class Shape:
             self.template,
             texts[self.when] if self.when >= 0 else "",
             texts[self.uid] if self.uid >= 0 else "",
-            sha256(canonical).digest(),
-            sha256(self.likeness.filled([repr(text) for text in texts]).encode()).digest(),
+            sha256(canonical),
+            sha256(self.likeness.filled([repr(text) for text in texts]).encode()),
             encoded(self.json.filled(shown)),
             [finding._replace(path=f"{position}{finding.path}") for finding in self.findings],
         )
