@@ -46,14 +46,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(port: int, seconds: float = 30.0) -> None:
-    """Until something listens."""
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", seconds: float = 30.0) -> None:
+    """Until it listens; RuntimeError where it has ended instead."""
     deadline = time.monotonic() + seconds
     while True:
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with status {process.returncode} as it started")
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
             if time.monotonic() > deadline:
+                process.kill()
                 raise
             time.sleep(0.05)
         else:
@@ -73,7 +76,7 @@ class Under:
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]", port: int, http: int = 0) -> None:
         self.name, self.process, self.port, self.http = name, process, port, http
-        wait_for(port)
+        _wait_for(port, process)
 
     def cpu_seconds(self) -> float:
         """User and system time of the process so far; also of its threads that have ended."""
@@ -126,7 +129,11 @@ def plscp(folder: Path, kafka: str = "", prefix: str = "", *, ready: bool = True
     )
     command = [sys.executable, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
     with (folder / "serve.log").open("ab") as output:
-        server = Under("plscp", subprocess.Popen(command, stdout=output, stderr=output), port, http)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        server = Under("plscp", process, port, http)
+    except (OSError, RuntimeError) as error:
+        raise SystemExit(f"{error}: {(folder / 'serve.log').read_text('utf-8', 'replace')[-2000:]}") from error
     if kafka and ready:
         _wait_for_relay(server)
     return server
