@@ -4,6 +4,10 @@ from collections import deque
 from datetime import datetime, timedelta
 
 HOUR = timedelta(hours=1)
+RESOLUTION = timedelta(seconds=1)
+"""How much sooner than after an hour a difference may be forgotten: of requests closer to each other not all are kept."""
+MOST_KNOWN = 4096
+"""Titles of devices before all are forgotten: where any may send, they are the senders' to choose."""
 
 
 class ClockDifferences:
@@ -23,11 +27,14 @@ class ClockDifferences:
             arrival: UTC, when it was read.
             latest: UTC, the latest of its DateTimes.
         """
+        if len(self._queues) >= MOST_KNOWN and ae_title not in self._queues:
+            self._queues.clear()
         queue = self._queues.setdefault(ae_title, deque())
         difference = arrival - latest
         while queue and queue[-1][1] >= difference:
             queue.pop()
-        queue.append((arrival, difference))
+        if not queue or arrival - queue[-1][0] >= RESOLUTION:
+            queue.append((arrival, difference))
 
     def before(self, ae_title: str, arrival: datetime, latest: datetime) -> timedelta | None:
         """The estimate for a request that has just arrived; None until an earlier request of the hour is known.

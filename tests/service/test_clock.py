@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plscp.service.clock import HOUR, ClockDifferences
+from plscp.service.clock import HOUR, MOST_KNOWN, ClockDifferences
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -47,3 +47,21 @@ def test_it_is_the_smallest_of_the_hour(requests: list[tuple[int, int]]) -> None
         assert clocks.before("A", arrival, arrival - gap) == expected
         clocks.seen("A", arrival, arrival - gap)
         seen.append((arrival, gap))
+
+
+def test_a_device_that_sends_old_times_all_hour_long_costs_no_memory() -> None:
+    """Differences that rise with every request: at most one of a second is kept."""
+    clocks = ClockDifferences()
+    for number in range(20_000):
+        clocks.seen("A", NOON + number * SECOND / 1000, NOON)
+    assert len(clocks._queues["A"]) == 20
+    assert clocks.current("A") == timedelta(0)
+
+
+def test_titles_without_end_cost_no_memory() -> None:
+    """Any sender may call itself what it likes: past a bound all are forgotten."""
+    clocks = ClockDifferences()
+    for number in range(3 * MOST_KNOWN):
+        clocks.seen(f"A{number}", NOON, NOON)
+        assert len(clocks._queues) <= MOST_KNOWN
+    assert clocks.current(f"A{3 * MOST_KNOWN - 1}") == timedelta(0)
