@@ -4,6 +4,8 @@
 PYTEST := .venv/bin/python -m pytest -p tests.strict
 JOBS ?= 2
 KILLS ?= 1000
+MINUTES ?= 5
+ASSOCIATIONS ?= 100000
 
 .PHONY: help
 help:  ## this list
@@ -41,6 +43,14 @@ bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and where t
 .PHONY: attacks
 attacks: .venv/stamp-dev  ## what an honest association notices of each attack on the server, as a table
 	@.venv/bin/python -m tests.system.attacks $(ARGS)
+
+.PHONY: fuzz
+fuzz: .venv/stamp-dev  ## what a peer may send, mutated from kept requests, for MINUTES=5; bytes that do harm land in build/fuzz
+	@.venv/bin/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)
+
+.PHONY: soak
+soak: .venv/stamp-dev  ## ASSOCIATIONS=100000 opened and closed: no memory, descriptor, thread or label more
+	@PLSCP_TEST_ASSOCIATIONS=$(ASSOCIATIONS) $(PYTEST) -s tests/system/test_soak.py $(ARGS)
 
 .PHONY: torture
 torture: .venv/stamp-dev  ## server, relay and broker killed under load, KILLS=1000 times: nothing acknowledged is lost
