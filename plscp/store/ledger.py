@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import chain
 from typing import Any, Final
 
@@ -35,11 +35,11 @@ NOTHING: Final = (b"",)
 MOVE: Final = (
     "UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ? WHERE position = ?"
 )
-AT_ONCE: Final = (64, 16, 4, 1)
+AT_ONCE: Final = 64
 """Rows per statement: each statement lets go of the GIL and may wait for it, so a batch takes few."""
 
 
-@lru_cache
+@cache
 def _insert(into: str, columns: int, rows: int) -> str:
     return f"{into} VALUES {','.join([f'({marks(columns)})'] * rows)}"
 
@@ -163,12 +163,9 @@ class SqliteLedger:
         return topics
 
     def _add(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
-        at, left = 0, len(rows)
-        for size in AT_ONCE:
-            while left >= size:
-                some = chain.from_iterable(rows[at : at + size])
-                self._connection.execute(_insert(into, len(rows[0]), size), tuple(some))
-                at, left = at + size, left - size
+        for at in range(0, len(rows), AT_ONCE):
+            some = rows[at : at + AT_ONCE]
+            self._connection.execute(_insert(into, len(rows[0]), len(some)), tuple(chain.from_iterable(some)))
 
     # --- care ---
 

@@ -18,8 +18,10 @@ from plscp.store.port import (
     Filter,
     QuarantineItem,
     Result,
+    Soon,
     StoredEvent,
     StoreLimits,
+    at_once,
     deliver_directly,
 )
 from plscp.store.rows import CHANGE, EMPTY_HEAD, Answered, EventRow, Item, RequestRow, Retry, Seen, stored_event
@@ -112,11 +114,12 @@ class MemoryStore:
         on_fatal: Callable[[StoreError], None],
         after_commit: Callable[[int], None],
         limits: StoreLimits,
+        soon: Soon,
     ) -> None:
         self.store_id = str(uuid.uuid4())
         self._ledger = MemoryLedger(limits.quarantine_bytes_per_device)
         self._writer = Writer(
-            self._ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits
+            self._ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits, soon=soon
         )
 
     @classmethod
@@ -127,9 +130,10 @@ class MemoryStore:
         on_fatal: Callable[[StoreError], None] = lambda _: None,
         after_commit: Callable[[int], None] = lambda _: None,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
+        soon: Soon = at_once,
     ) -> Self:
         """A new, empty store; the arguments are those of `SqliteStore.open`."""
-        return cls(deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits)
+        return cls(deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits, soon=soon)
 
     def measure(self, committed: Callable[[float, int], None]) -> None:
         """Tell this function the seconds and drafts of each commit."""

@@ -26,6 +26,8 @@ PRAGMAS: Final = {
     "cell_size_check": 1,
 }
 BUSY_MS: Final = 2000
+STATEMENTS: Final = 512
+"""Prepared ones that are kept: a batch of n rows has statements of its own for each n."""
 
 
 def configure(connection: Any) -> None:
@@ -77,7 +79,7 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock.take()
-            connection = apsw.Connection(str(path), vfs=vfs)
+            connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
             _refuse_read_only(connection, path)
             schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed
             configure(connection)

@@ -351,6 +351,14 @@ class EventStore(Protocol):
 Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]
 """How results reach their owners: called once per batch, on the writer's thread."""
 
+Soon = Callable[[Callable[[], None]], None]
+"""Calls something, at once or when who submits drafts has done what it has in hand; from any thread."""
+
+
+def at_once(call: Callable[[], None]) -> None:
+    """A `Soon` that does not wait."""
+    call()
+
 
 def deliver_directly(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
     """Call each `done` on the writer's thread; one that raises does not keep the others from theirs."""

@@ -11,7 +11,17 @@ from plscp.store import queries
 from plscp.store.ledger import SqliteLedger
 from plscp.store.lockfile import LockFile
 from plscp.store.opening import open_for_writing
-from plscp.store.port import Deliver, Draft, Filter, QuarantineItem, StoredEvent, StoreLimits, deliver_directly
+from plscp.store.port import (
+    Deliver,
+    Draft,
+    Filter,
+    QuarantineItem,
+    Soon,
+    StoredEvent,
+    StoreLimits,
+    at_once,
+    deliver_directly,
+)
 from plscp.store.readers import Readers
 from plscp.store.writer import Writer
 
@@ -38,6 +48,7 @@ class SqliteStore:
         on_fatal: Callable[[StoreError], None],
         after_commit: Callable[[int], None],
         limits: StoreLimits,
+        soon: Soon,
         vfs: str | None,
     ) -> None:
         self.path = path
@@ -51,7 +62,9 @@ class SqliteStore:
             quarantine_bytes=limits.quarantine_bytes_per_device,
             checkpoint_pages=limits.checkpoint_pages,
         )
-        self._writer = Writer(ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits)
+        self._writer = Writer(
+            ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits, soon=soon
+        )
 
     @classmethod
     def open(
@@ -62,6 +75,7 @@ class SqliteStore:
         on_fatal: Callable[[StoreError], None] = do_nothing,
         after_commit: Callable[[int], None] = do_nothing,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
+        soon: Soon = at_once,
         vfs: str | None = None,
     ) -> Self:
         """Open a store for writing; made when it is missing.
@@ -71,6 +85,7 @@ class SqliteStore:
             on_fatal: called once when the store cannot be trusted any more: the process must end.
             after_commit: called with the position of the last event when it has moved.
             limits: bounds.
+            soon: how the writer is woken; see `plscp.store.writer`.
             vfs: name of the SQLite VFS to go through (tests inject faults there).
 
         Raises:
@@ -86,6 +101,7 @@ class SqliteStore:
             on_fatal=on_fatal,
             after_commit=after_commit,
             limits=limits,
+            soon=soon,
             vfs=vfs,
         )
         log.info("store-opened", store=store.store_id, position=store.head()[0])

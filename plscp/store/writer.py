@@ -19,7 +19,9 @@ from plscp.store.port import (
     Failed,
     RequestDraft,
     Result,
+    Soon,
     StoreLimits,
+    at_once,
 )
 from plscp.store.rows import Head
 
@@ -67,6 +69,8 @@ class Writer:
         deliver: called once per batch, on the writer's thread, after the commit or failure.
         on_fatal: called once, on the writer's thread, when the store cannot be trusted any more: the process must end.
         after_commit: called with the position of the last event, after results were delivered, when it has moved.
+        soon: calls what wakes the writer. A writer that is awake while an event loop still computes only fights it for the GIL:
+            woken when the loop has read what there is, it finds the GIL free and more drafts at once.
     """
 
     def __init__(
@@ -77,8 +81,11 @@ class Writer:
         on_fatal: Callable[[StoreError], None],
         after_commit: Callable[[int], None],
         limits: StoreLimits,
+        soon: Soon = at_once,
     ) -> None:
         self._ledger = ledger
+        self._soon = soon
+        self._called = False
         self._deliver_results = deliver
         self._on_fatal = on_fatal
         self._after_commit = after_commit
@@ -112,11 +119,18 @@ class Writer:
             if error is None:
                 self._queue.append((draft, size))
                 self._queued_bytes += size
-                if self._sleeping:
-                    self._wake.notify()
-                return
-        if not isinstance(draft, Delivered):
+                call = self._sleeping and not self._called
+                self._called = self._called or call
+        if error is None:
+            if call:
+                self._soon(self._notify)
+        elif not isinstance(draft, Delivered):
             draft.done(Failed(error))
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._called = False
+            self._wake.notify()
 
     def _refusal(self, draft: Draft, size: int) -> StoreError | None:
         if self._closing:
