@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from plscp.store.port import Filter
 from plscp.store.relay_view import RelayView
 from plscp.store.urls import sqlite_path
 from tests.store.contract import Open
-from tests.store.drafts import request, stored
+from tests.store.drafts import entry, request, stored
 from tests.store.layout import FOLDER, load
 
 
@@ -163,7 +164,7 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
         if (positions := [event.position for event in published if event.topic == topic])
     }
     view.close()
-    assert stored(store, request()).position == head + 1
+    assert stored(store, request([entry("later")], identity=uuid.uuid4())).position == head + 1
     assert store.first_broken_position() is None
 
 
