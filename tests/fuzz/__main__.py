@@ -10,7 +10,7 @@ from tests.fuzz.running import Fuzzer, memory, report
 from tests.fuzz.targets import TARGETS
 
 TURN = 5.0
-"""Seconds of one target before the next."""
+"""Most seconds of one target before the next."""
 
 
 def main() -> int:
@@ -25,11 +25,12 @@ def main() -> int:
     fuzzers = [Fuzzer(name, args.seed) for name in TARGETS if args.only in name]
     began = time.monotonic()
     ends = began + args.minutes * 60
+    turn = min(TURN, args.minutes * 60 / max(len(fuzzers), 1))
     while time.monotonic() < ends:
         for fuzzer in fuzzers:
             left = ends - time.monotonic()
             if left > 0:
-                fuzzer.some(min(TURN, left))
+                fuzzer.some(min(turn, left))
             print(
                 f"{time.monotonic() - began:5.0f} s  {fuzzer.target:12} {fuzzer.done:9,} inputs"
                 f" {len(fuzzer.seen):5} ways to end  {len(fuzzer.defects)} defects  {memory():4.0f} MB",
