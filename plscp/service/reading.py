@@ -21,7 +21,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import EntryDraft
 from plscp.templates import action
 from plscp.templates.reader import decode
-from plscp.templates.request import Bounds, ProcedureLogRequest, SubstanceAdministration, TypedEntry
+from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration, TypedEntry
 
 Answer = tuple[Status, Encodable | None]
 
@@ -82,7 +82,7 @@ class Pending:
     identity: bytes = b""
     raw: bytes = b""
     noticed: list[Finding] = field(default_factory=list)
-    content: ProcedureLogRequest | SubstanceAdministration | None = None
+    content: ProcedureLog | SubstanceAdministration | None = None
     entries: Sequence[EntryDraft] = ()
     decide: Callable[[], tuple[Decision, bytes]] | None = None
     refused: Refused | None = None
@@ -91,7 +91,7 @@ class Pending:
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""
-        if isinstance(self.content, ProcedureLogRequest):
+        if isinstance(self.content, ProcedureLog):
             return self.content.entries
         return [self.content.entry] if self.content is not None else []
 
@@ -171,7 +171,7 @@ class Reading:
                 raise InvalidArgument([finding]) from None
         return times
 
-    def _procedural(self, pending: Pending, content: ProcedureLogRequest) -> None:
+    def _procedural(self, pending: Pending, content: ProcedureLog) -> None:
         policy, device = pending.profile.policy, pending.profile.device
         times = self._times(pending, content.entries, content.timezone_offset)
         difference = None

@@ -8,13 +8,13 @@ from plscp.templates.learning import learn
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.reader import plain
 from plscp.templates.report import Report
-from plscp.templates.request import Decoded, ProcedureLogRequest, SubstanceAdministration, TypedEntry
+from plscp.templates.request import Decoded, ProcedureLog, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS
 from plscp.templates.shapes import Sketch
 from plscp.templates.substance import read_administration
 
 
-def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLogRequest:
+def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
     """Checks and types a Procedural Event (PS3.4 Table P.2-2, PS3.3 C.17.3 and A.35.7.3, PS3.16 TID 3001).
 
     Args:
@@ -52,14 +52,14 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLogRequest:
         raise DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
     if about_tree:
         about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
-    made = ProcedureLogRequest(
+    made = ProcedureLog(
         given, offset, dataset.character_set.text, entries, context, [*step.findings, *about_tree, *about_log]
     )
     learn(dataset, made, len(step.findings), dict(zip(places, entries, strict=True)), strict=strict)
     return made
 
 
-def _known(sketch: Sketch, *, strict: bool) -> ProcedureLogRequest | None:
+def _known(sketch: Sketch, *, strict: bool) -> ProcedureLog | None:
     """The request where shapes say all of it; None where it must be looked at the plain way.
 
     Under a strict profile a finding may refuse, so then only what has none is known.
@@ -84,7 +84,7 @@ def _known(sketch: Sketch, *, strict: bool) -> ProcedureLogRequest | None:
         return None
     if noted:
         _hand_out(noted, placed)
-    return ProcedureLogRequest(envelope.identifiers, envelope.offset, envelope.charset.text, entries, json, findings)
+    return ProcedureLog(envelope.identifiers, envelope.offset, envelope.charset.text, entries, json, findings)
 
 
 def _refusing_first(finding: Finding) -> bool:

@@ -27,7 +27,7 @@ from plscp.templates.entries import likeness_text, typed_entry
 from plscp.templates.identity import head, sequence
 from plscp.templates.items import OBSERVATION_DATETIME, OBSERVATION_UID, TIMES, content_item
 from plscp.templates.parsing import Reader
-from plscp.templates.request import Bounds, ProcedureLogRequest, TypedEntry
+from plscp.templates.request import Bounds, ProcedureLog, TypedEntry
 from plscp.templates.shapes import HOLES, LENGTHS, Envelope, Hole, Node, Pattern, Shape, Step, content_at, shapes
 
 LONGEST: Final = 8192
@@ -281,9 +281,7 @@ class _Learner:
                 raise Unlearnable
 
 
-def learn(
-    dataset: DataSet, request: ProcedureLogRequest, own: int, entries: dict[int, TypedEntry], *, strict: bool
-) -> None:
+def learn(dataset: DataSet, request: ProcedureLog, own: int, entries: dict[int, TypedEntry], *, strict: bool) -> None:
     """Learn from a request that was accepted the plain way.
 
     Args:

@@ -57,7 +57,7 @@ class TypedEntry:
 
 
 @dataclass(slots=True)
-class ProcedureLogRequest:
+class ProcedureLog:
     """A Procedural Event request that passed steps 5 to 7.
 
     Attributes:

@@ -14,7 +14,7 @@ from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.reader import decode, plain
-from plscp.templates.request import Bounds, Decoded, ProcedureLogRequest
+from plscp.templates.request import Bounds, Decoded, ProcedureLog
 from tests.network.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq
 
@@ -147,7 +147,7 @@ def _typed(check: Any, decoded: Decoded, *, strict: bool) -> tuple[object, objec
         made = check(decoded, strict=strict)
     except Refused as refused:
         return _said(refused), [str(finding) for finding in refused.findings]
-    if isinstance(made, ProcedureLogRequest):
+    if isinstance(made, ProcedureLog):
         entries = [replace(entry, findings=list(entry.findings)) for entry in made.entries]
         made = replace(made, entries=entries, findings=list(made.findings))
         codes = {finding.code for entry in entries for finding in entry.findings}

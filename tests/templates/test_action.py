@@ -13,7 +13,7 @@ from plscp.errors import DoesNotMatchTemplate, Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.reader import decode
-from plscp.templates.request import Bounds, Identifiers, ProcedureLogRequest, SubstanceAdministration
+from plscp.templates.request import Bounds, Identifiers, ProcedureLog, SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
 from tests.templates.build import administration, code, dataset, log
@@ -22,7 +22,7 @@ PEL, SAL = PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 DRUG = build.drug(1)
 
 
-def procedural(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> ProcedureLogRequest:
+def procedural(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> ProcedureLog:
     return action.procedural(build.decoded(made, syntax), strict=strict)
 
 
