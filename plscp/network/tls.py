@@ -90,7 +90,7 @@ class Secured(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
         association = self._association
-        began = time.thread_time()
+        began = time.monotonic()
         association.acknowledge()
         if not self._records.open:
             association.reading()
@@ -101,7 +101,7 @@ class Secured(asyncio.Protocol):
             plain, ended = b"", False
             self._broken(error)
         self._flush()
-        association.charge(time.thread_time() - began)
+        association.charge(time.monotonic() - began)
         if plain:
             association.take(plain)
         if ended:
