@@ -75,6 +75,8 @@ def _known(sketch: Sketch, *, strict: bool) -> ProcedureLog | None:
             entry = cut.shape.entry(cut.values, cut.canonical, len(entries), position)
             entries.append(entry)
             placed[str(position)] = entry
+    if not entries:
+        return None
     json, about = context
     findings = [*envelope.findings, *about]
     report = Report([], strict=strict)

@@ -175,6 +175,15 @@ def test_status_of_each_attribute(row: Any, strict: bool) -> None:
         assert findings[0].refuse, "refusing findings come first"
 
 
+def test_a_log_without_an_entry_is_refused_however_often_its_context_was_seen() -> None:
+    """What is known from requests that were accepted makes no log of a context alone."""
+    for second in range(1, 6):
+        procedural(build.log(build.note(second)), strict=True)
+    for _ in range(3):
+        status, findings = outcome(procedural, build.log(), strict=True)
+        assert (status, findings[0].code) == (0xC102, "no-entry")
+
+
 def test_all_missing_attributes_are_listed() -> None:
     """The Attribute Identifier List names every absent attribute."""
     with pytest.raises(Refused) as refused:
