@@ -299,7 +299,7 @@ def _groups(
     for index, members in groups.items():
         inner = plan.slots[index].child
         texts = []
-        for one in _repetitions(inner, members):
+        for one in repetitions(inner, members):
             matched = match(inner, one, None, base, report)
             parts = render(inner.nodes, inner.slots, matched.fragments)
             if matched.other:
@@ -313,7 +313,7 @@ def _groups(
     return [position for index in sorted(listed) for position in listed[index]]
 
 
-def _repetitions(plan: Plan, items: Sequence[Placed]) -> list[list[Placed]]:
+def repetitions(plan: Plan, items: Sequence[Placed]) -> list[list[Placed]]:
     """Cuts items into inclusions: a new one starts with the template's first row, or when an item no longer fits."""
     found: list[list[Placed]] = []
     filled: set[int] = set()
