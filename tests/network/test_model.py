@@ -48,10 +48,6 @@ class Clock:
         self.now += self.tick
         return self.now
 
-    def thread_time(self) -> float:
-        """No work was done."""
-        return 0.0
-
 
 class Window(Transport):
     """A peer that may have stopped reading: then the next answer does not leave."""
