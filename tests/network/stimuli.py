@@ -28,6 +28,7 @@ def titled(version: int = 1, called: bytes = b"PLSCP".ljust(16), calling: bytes 
 
 ITEMS: dict[bytes, tuple[int, int, int] | None] = {
     GOOD[68:]: None,
+    GOOD[68:-8] + b"\xff" * 8: None,  # an Implementation Class UID that is none: nobody needs it
     GOOD[68:] + b"\x51\0\0\1?": None,  # an item that nobody knows there
     GOOD[68:].replace(b"1.2.840.10008.3.1.1.1", b"1.2.840.10008.3.1.1.2"): (1, 1, 2),
     GOOD[93:]: (1, 1, 2),  # no application context
@@ -57,7 +58,6 @@ UNREADABLE = [
     GOOD[:-48],  # no user information
     GOOD + b"\x50",
     GOOD + b"\x51\0\0\1",
-    GOOD[:-8] + b"\xff" * 8,
     GOOD.replace(b"\3\0\0\0\x30", b"\1\0\0\0\x30"),  # a context ID twice
     GOOD + bytes(1024),  # past the bound
 ]
