@@ -1,6 +1,7 @@
 """First-level entries: which template one follows, and its typed form (PS3.16 TID 3001 rows 6 to 31)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 from plscp.digests import sha256
@@ -48,7 +49,7 @@ class EntryPlan:
     """A kind of entry, ready to be matched.
 
     Attributes:
-        row: the entry's own row: value type and concept.
+        row: the entry's own row: value type and concept; `cell` with the value's codes as well.
         concept: name of the member for the concept name; `value` that for the value.
         allowed: codes of the value cell, or None.
         plan: the rows below.
@@ -63,16 +64,17 @@ class EntryPlan:
         (self.concept, self.row), (self.value, self.value_row) = _own(model)
         self.shape = SHAPES[self.row.value_type]
         self.allowed = allowed_codes(self.value_row)
+        self.cell = replace(self.row, value=self.value_row.value)
         self.plan: Plan = plan(model, head, soft=not self.row.verified)
         self._values: dict[Code, tuple[str, Problem | None]] = {}
 
     def coded(self, code: Code) -> tuple[str, Problem | None]:
-        """The JSON members of a code as the entry's value, and what is wrong with it there."""
+        """The JSON members of a code as the entry's value or unit, and what is wrong with it there."""
         if not code.other:
             hit = self._values.get(code)
             if hit is not None:
                 return hit
-        found = (code_members(code), judge_code(code, self.value_row, self.allowed, refuses=False))
+        found = (code_members(code), judge_code(code, self.cell, self.allowed, refuses=False))
         if small(code):
             if len(self._values) >= MEMO:
                 self._values.clear()
@@ -197,6 +199,8 @@ def _typed(found: First, item: ContentItem, position: int, report: Report) -> tu
         elif shape == "quantity":
             if type(value) is not Numeric:
                 break
+            if value.units is not None:
+                _, problem = kind.coded(value.units)
             text = f"{head}{{{amount_members(value)}}}"
         else:
             if type(value) is not Reference:

@@ -16,6 +16,7 @@ from plscp.templates.report import Report
 from plscp.templates.rows import Term
 from plscp.templates.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
 from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.units import is_unit
 
 NUMERIC: Final = "NUMERIC"
 """Value Type of a number in this macro; in SR content items it is NUM."""
@@ -70,6 +71,8 @@ def _parameter(node: Item, report: Report) -> ContentItem:
         report.note("parameter", reason, "(0044,0019)")
     if concept is not None and known(concept).key not in group(3410):
         report.note("outside-context-group", "parameter outside CID 3410", "(0044,0019)")
+    if isinstance(value, Numeric) and value.units is not None and not is_unit(value.units[:2]):
+        report.note("invalid-unit", "unit is not a valid UCUM code", "(0044,0019)")
     # Where anything is wrong the elements are kept beside what could be read of them.
     kept = _HEAD | used if not (quiet.findings or node.faulty or value is None) else frozenset[int]()
     other = tuple(raw(tag, element) for tag, element in sorted(elements.items()) if tag not in kept)

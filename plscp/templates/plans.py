@@ -9,7 +9,8 @@ from plscp.templates import rows
 from plscp.templates.codes import Key, known
 from plscp.templates.content import Code
 from plscp.templates.fragments import code_members, small
-from plscp.templates.rows import HAS_CONCEPT_MOD, Row, Template
+from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
+from plscp.templates.units import is_unit
 
 SHAPES: Final = {
     "TEXT": "text", "UIDREF": "text", "PNAME": "text", "DATETIME": "text", "DATE": "text", "TIME": "text",
@@ -188,7 +189,7 @@ class Plan:
 
 
 def judge_code(code: Code, row: Row, allowed: frozenset[Key] | None, *, refuses: bool) -> Problem | None:
-    """Whether a code stands in its value cell: an EV takes no other, DT and context groups note it (PS3.16 6.1.8)."""
+    """Whether a code stands in its value or unit cell: an EV takes no other, DT and context groups note it (PS3.16 6.1.8)."""
     key, _, retired = known(code)
     if allowed is not None and key not in allowed:
         if isinstance(row.units, rows.Group):
@@ -200,6 +201,8 @@ def judge_code(code: Code, row: Row, allowed: frozenset[Key] | None, *, refuses:
             return Problem("wrong-value", f"value must be {only.value}", refuses and only.binding == "EV")
         groups = " ".join(str(s.cid) for s in row.value if isinstance(s, rows.Group))
         return Problem("outside-context-group", f"value outside CID {groups}")
+    if row.value_type == NUM and not is_unit(key):
+        return Problem("invalid-unit", "unit is not a valid UCUM code")
     return Problem("retired-code", f"retired code, read as {key[0]} {key[1]}") if retired else None
 
 

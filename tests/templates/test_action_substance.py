@@ -95,6 +95,8 @@ PARAMETERS = [
      "volume"),
     ("no unit", parameter(ValueType="NUMERIC", NumericValue="5", MeasurementUnitsCodeSequence=None), ["parameter"],
      "parameters"),
+    ("a unit that is none", parameter(ValueType="NUMERIC", NumericValue="5",
+     MeasurementUnitsCodeSequence=Items([code(("cc", "UCUM", "cc"))])), ["invalid-unit"], "volume"),
     ("no number", parameter(ValueType="NUMERIC"), ["parameter"], "parameters"),
     ("two numbers", parameter(ValueType="NUMERIC", NumericValue=["5", "6"]), ["parameter"], "parameters"),
     ("no concept", parameter(ValueType="NUMERIC", NumericValue="5", ConceptNameCodeSequence=None), ["parameter"],
