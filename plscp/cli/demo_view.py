@@ -2,8 +2,8 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import Sequence
+from typing import Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,9 +12,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from plscp.cli import output
+from plscp.cli import output, view
 from plscp.cli.demo_reader import Received, Sums
-from plscp.cli.event import what
 from plscp.scu.pci_case import DEVICES, Request
 from plscp.scu.playing import Played
 
@@ -33,12 +32,6 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-DONE = ("event", "action", "type")
-WITH = ("product_names", "drug", "device", "material", "procedure", "equipment", "text", "person")
-AMOUNTS = ("dose", "mass", "volume", "rate", "inflation_pressure", "diameter", "length", "number_of_frames")
-"""Fields that say most of a typed entry: what was done, with what, how much."""
-
-
 def answer_line(one: Played) -> Text:
     """Time in the case, device, status, and what happened; for anything but Success its name and Error Comment."""
     answer = one.answer
@@ -48,35 +41,6 @@ def answer_line(one: Played) -> Text:
     if answer.status:
         text.append(output.clean(answer.name + (f" ({answer.comment})" if answer.comment else "")) + " ", style=style)
     return text.append(output.clean(one.request.label))
-
-
-def event_line(one: Received) -> Text:
-    """Where it was found, which device it is from, and what it says."""
-    text = Text(f"{one.place} ", style="dim", no_wrap=True, overflow="ellipsis")
-    sender = one.value.get("sender") or {}
-    text.append(f"{sender.get('ae_title', ''):<7} ", style="not dim")
-    style = "not dim" if "entry" in one.value else "not dim red"
-    entry = one.value.get("entry")
-    return text.append(output.clean(said(entry) if isinstance(entry, Mapping) else what(one.value)), style=style)
-
-
-def said(entry: Mapping[str, Any]) -> str:
-    """A typed entry in a few words; by its kind where no field says what was done."""
-    kind = str(entry.get("kind", "")).replace("_", " ").capitalize()
-    done = [_word(entry[name]) for name in DONE if name in entry]
-    more = [_word(entry[name]) for name in (*WITH, *AMOUNTS, "site") if name in entry]
-    return ", ".join([*(done or [kind]), *[word for word in more if word][:3]])
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list):
-        value = value[0] if value else ""
-    if not isinstance(value, Mapping):
-        return str(value)
-    unit = value.get("unit")
-    if isinstance(unit, Mapping):
-        return f"{value.get('text', '')} {'' if unit.get('value') == '1' else str(unit.get('value', '')).strip('[]{}')}".strip()
-    return str(value.get("meaning") or value.get("text") or "")
 
 
 def clock(seconds: float) -> str:
@@ -98,7 +62,7 @@ class Lines:
     def received(self, one: Received) -> None:
         """The consumer received an event."""
         with self._lock:
-            self._out.print("received ", event_line(one), sep="", soft_wrap=True)
+            self._out.print("received ", view.line(one.value, one.place), sep="", soft_wrap=True)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +97,7 @@ class Panels:
         """The consumer received an event."""
         with self._lock:
             self._count += 1
-            self._events.append(event_line(one))
+            self._events.append(view.line(one.value, one.place))
 
     def _render(self) -> Group:
         with self._lock:

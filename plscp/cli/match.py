@@ -6,7 +6,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api
-from plscp.cli.event import findings
+from plscp.cli.view import findings
 
 
 def match(

@@ -53,6 +53,12 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str)
     console().print(made if count else Text(empty, style="dim"))
 
 
+def line(cells: Iterable[object]) -> None:
+    """Cells on one line, at once; a (text, style) pair has a colour, what is empty is left out."""
+    shown = [cell for cell in map(_cell, cells) if cell.plain]
+    console().print(Text("  ").join(shown), soft_wrap=True)
+
+
 def _cell(value: object) -> Text:
     if isinstance(value, tuple) and len(value) == 2:
         return Text(clean(value[0]), style=str(value[1]))

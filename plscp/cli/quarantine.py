@@ -7,7 +7,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
-from plscp.cli.event import findings
+from plscp.cli.view import findings
 
 app = typer.Typer(help="Quarantine: refused requests, and why.", no_args_is_help=True, rich_markup_mode=None)
 

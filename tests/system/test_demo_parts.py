@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from plscp.cli.demo_reader import Received, sums
-from plscp.cli.demo_view import Fetching, Lines, Panels, answer_line, event_line, said
+from plscp.cli.demo_view import Fetching, Lines, Panels, answer_line
+from plscp.cli.view import line, said
 from plscp.scu.pci_case import pci_case
 from plscp.scu.playing import Played
 from plscp.scu.sending import Answer
@@ -107,7 +108,7 @@ def test_a_status_that_is_not_success_is_named_with_its_comment() -> None:
 def test_an_event_names_its_device_and_a_refusal_its_reason() -> None:
     """As the consumer got it."""
     refusal = Received("quarantine[0]@0", {"sender": {"ae_title": "TABLET1"}, "status": "C110", "comment": "not known"})
-    assert event_line(refusal).plain == "quarantine[0]@0 TABLET1 refused: not known"
+    assert line(refusal.value, refusal.place).plain == "quarantine[0]@0 TABLET1 refused: not known"
 
 
 def test_an_entry_is_said_with_what_was_done_with_what_and_how_much() -> None:

@@ -1,0 +1,155 @@
+"""Events for people: what an entry says in a few words, a line for each event, a page for one, findings with their rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from rich.text import Text
+
+from plscp.cli import output
+from plscp.templates.content import Code, Numeric, Reference, Value
+
+DONE: Final = ("event", "action", "type")
+WITH: Final = (
+    "product_names", "drug", "device", "material", "procedure", "equipment", "text", "person", "specimen", "measurement",
+)  # fmt: skip
+AMOUNTS: Final = (
+    "dose", "mass", "volume", "rate", "inflation_pressure", "diameter", "length", "number_of_frames", "value",
+)  # fmt: skip
+"""Fields that say most of a typed entry: what was done, with what, how much."""
+
+Line = tuple[int, str, object, str]
+"""Depth, name, value, style: as `plscp.cli.output.page` prints them."""
+
+
+def said(entry: Mapping[str, Any]) -> str:
+    """A typed entry in a few words; by its kind where no field says what was done."""
+    kind = str(entry.get("kind", "")).replace("_", " ").capitalize()
+    done = [word for name in DONE if (word := _word(entry.get(name)))]
+    more = [word for name in (*WITH, *AMOUNTS, "site") if (word := _word(entry.get(name)))]
+    return ", ".join([*(done or [kind]), *more[:3]])
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if not isinstance(value, Mapping):
+        return str(value if value is not None else "")
+    unit = value.get("unit")
+    if isinstance(unit, Mapping):
+        short = "" if unit.get("value") == "1" else str(unit.get("value", "")).strip("[]{}")
+        return f"{value.get('text', '')} {short}".strip()
+    return str(value.get("meaning") or value.get("text") or "")
+
+
+def what(event: Mapping[str, Any]) -> str:
+    """In a few words what an event is: an entry, a registry change or a refusal."""
+    entry, change = event.get("entry"), event.get("change")
+    if isinstance(entry, Mapping):
+        return said(entry)
+    if isinstance(change, Mapping):
+        return f"{change.get('what', '')} ({event.get('source', '')})"
+    return f"refused: {event.get('comment') or event.get('status_name', '')}"
+
+
+def subject(event: Mapping[str, Any]) -> str:
+    """The study, else the patient."""
+    change = event.get("change") or {}
+    study = (event.get("study") or {}).get("study_instance_uid") or change.get("study_instance_uid")
+    patient = event.get("patient") or (
+        {"id": change["id"], "issuer": change.get("issuer", "")} if "id" in change else None
+    )
+    return str(study or output.in_brief(patient) or "")
+
+
+def status_of(event: Mapping[str, Any]) -> str:
+    """The status that the event's request was answered with, or empty."""
+    return str(event.get("status") or (event.get("match") or {}).get("status") or "")
+
+
+def row(event: Mapping[str, Any]) -> tuple[object, ...]:
+    """One event in columns: position, when, device, what, study or patient, status."""
+    status = status_of(event)
+    style = "" if "entry" in event else "red" if "change" not in event else "dim"
+    return (
+        event.get("position"),
+        output.local((event.get("occurred") or {}).get("time") or event.get("recorded")),
+        (event.get("sender") or {}).get("ae_title", ""),
+        (what(event), style),
+        subject(event),
+        (status, output.status_style(status)),
+    )
+
+
+def line(event: Mapping[str, Any], place: str) -> Text:
+    """One event on a line: where it was found, its device, and what it says."""
+    text = Text(f"{place} ", style="dim", no_wrap=True, overflow="ellipsis")
+    text.append(f"{(event.get('sender') or {}).get('ae_title', ''):<7} ", style="not dim")
+    return text.append(output.clean(what(event)), style="not dim" if "entry" in event else "not dim red")
+
+
+def page(event: Mapping[str, Any]) -> Iterator[Line]:
+    """One event: the head first, then what was logged, then why it was put there."""
+    match = event.get("match") or {}
+    status = status_of(event)
+    yield 0, f"{event.get('position')}", what(event), "bold"
+    yield from output.described(
+        {name: event.get(name) for name in ("occurred", "recorded", "sender", "patient", "study")}, depth=1
+    )
+    yield from output.described({name: event[name] for name in ("entry", "change") if name in event}, depth=1)
+    yield from output.described({"context": event.get("context")}, depth=1)
+    if match:
+        rule = f"rule {match.get('rule')}" if match.get("rule") else "no rule"
+        yield 1, "match", f"{rule}, {status}", output.status_style(status)
+        yield from output.described({name: match.get(name) for name in ("given", "found")}, depth=2)
+        for candidate in match.get("candidates") or []:
+            why_not = candidate.get("why_not") or "taken"
+            yield 2, str(candidate.get("what")), why_not, "green" if why_not == "taken" else "dim"
+    yield from findings(event.get("findings") or [], 1)
+    repeated = {name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}
+    yield from output.described(repeated, depth=1)
+
+
+def findings(these: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Line]:
+    """Every finding with its path, template row and reason, and below it how that row should look."""
+    if these:
+        yield depth, "findings", len(these), ""
+    for finding in these:
+        place = f"at {finding['path']}" if finding.get("path") else ""
+        table = f"{finding['template']} row {finding['row']}" if finding.get("row") else finding.get("template", "")
+        more = f"positions {', '.join(map(str, finding['positions']))}" if finding.get("positions") else ""
+        text = "; ".join(part for part in (finding.get("reason", ""), table, place, more) if part)
+        yield depth + 1, str(finding.get("code", "")), text, "red" if finding.get("refuse") else "yellow"
+        expected = _expected(finding)
+        if expected:
+            yield depth + 2, "the row", expected, "cyan"
+
+
+def _expected(finding: Mapping[str, Any]) -> str:
+    if not finding.get("row"):
+        return ""
+    from plscp.findings import Finding  # noqa: PLC0415  # templates bring DICOM, which no other command over HTTP needs
+    from plscp.templates.tracing import look, wanted  # noqa: PLC0415
+
+    place = wanted(
+        Finding("", str(finding.get("reason", "")), "", str(finding.get("template", "")), str(finding["row"]))
+    )
+    return look(place) if place is not None else ""
+
+
+def concept_text(code: Code | None) -> str:
+    """A code by its meaning, with value and scheme."""
+    if code is None:
+        return ""
+    return f"{code.meaning} ({code.value}, {code.scheme or 'URN'})".strip()
+
+
+def value_text(value: Value) -> str:
+    """A content item's value on one line."""
+    if isinstance(value, Code):
+        return concept_text(value)
+    if isinstance(value, Numeric):
+        shown = "no value" if value.text is None else f"{value.text} {value.units.value if value.units else ''}".strip()
+        return f"{shown}, {concept_text(value.qualifier)}" if value.qualifier else shown
+    if isinstance(value, Reference):
+        return f"{value.sop_instance_uid} of class {value.sop_class_uid}"
+    return value or ""
