@@ -7,6 +7,7 @@ alone refuses. So shapes save time and decide nothing: a request of known shapes
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,8 @@ from plscp.templates.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_
 
 START: Final = 4096
 """Content Sequence begins before this byte where shapes are of use."""
+LAYOUTS: Final = 4
+"""So many layouts of items of one length are tried."""
 LENGTHS: Final = 12
 """So many lengths of what may come next are tried."""
 GLIMPSED: Final = 4096
@@ -168,12 +171,24 @@ class Step(NamedTuple):
     node: "Node"
 
 
-class Node:
-    """A place in the tree of all shapes: the fixed bytes that may come next, longest first; and the shape that ends here."""
+class Layout(NamedTuple):
+    """A shape with values of certain lengths: how to cut it, and the fixed bytes before, between and after the values."""
 
-    __slots__ = ("lengths", "shape", "steps")
+    cut: Any
+    fixed: tuple[bytes, ...]
+    shape: Shape
+
+
+class Node:
+    """A place in the tree of all shapes: the fixed bytes that may come next, longest first; and the shape that ends here.
+
+    The root has layouts as well, by the length of the item.
+    """
+
+    __slots__ = ("layouts", "lengths", "shape", "steps")
 
     def __init__(self) -> None:
+        self.layouts: dict[int, list[Layout]] = {}
         self.lengths: list[int] = []
         self.steps: dict[bytes, Step] = {}
         self.shape: Shape | None = None
@@ -285,63 +300,94 @@ class Shapes:
         left, deepest = bounds.elements - envelope.count, bounds.depth - 1
         root, charset, longest = envelope.root, envelope.charset, bounds.value
         while at < stop:
-            found = _cut(raw, at, stop, root, charset, longest)
-            if found is None:
+            if stop - at < 8:
                 return None
-            cut, at = found
-            left -= cut.shape.count
-            if cut.shape.height > deepest:
+            (length,) = form.length(raw, at + 4)
+            end = at + 8 + length
+            for layout in root.layouts.get(length, ()):
+                parts = layout.cut(raw, at) if end <= stop else ()
+                if parts[::2] == layout.fixed:
+                    shape, values = layout.shape, parts[1::2]
+                    break
+            else:
+                found = self._walk(raw, at, stop, root)
+                if found is None:
+                    return None
+                shape, values, end = found
+            cut = _read(shape, values, charset, longest)
+            left -= shape.count
+            if cut is None or shape.height > deepest:
                 return None
             cuts.append(cut)
+            at = end
         return Sketch(envelope, cuts, raw, form, bounds, sop_class) if left >= 0 and cuts else None
 
-
-def _cut(raw: bytes, at: int, stop: int, node: Node, charset: CharacterSet, longest: int) -> tuple[Cut, int] | None:  # noqa: PLR0917
-    """One item from `at` on, and where it ends."""
-    ends = [stop]
-    values: list[str] = []
-    canonical: list[bytes] = []
-    while True:
-        for length in node.lengths:
-            step = node.steps.get(raw[at : at + length])
-            if step is not None:
-                break
-        else:
-            return None
-        at += length
-        depth, read, size, hole, node = step
-        if depth != len(ends):
-            return None
-        if read is not None:
-            (length,) = read(raw, at)
-            at += size
-            if at + length > ends[-1]:
-                return None
-            if hole is None:
-                ends.append(at + length)
-                continue
-            value = raw[at : at + length]
-            at += length
-            if length & 1 or length > longest:
-                return None
-            if value.isascii() and not (hole.free and ESC in value):
-                value = value.rstrip(b"\0 ")
-                text = value.decode("ascii")
+    def _walk(self, raw: bytes, at: int, stop: int, root: Node) -> tuple[Shape, Sequence[bytes], int] | None:
+        """Find the shape of the item at `at` in the tree: the shape, the values and where the item ends."""
+        begin, node, ends = at, root, [stop]
+        values: list[bytes] = []
+        spans: list[int] = []
+        while True:
+            for length in node.lengths:
+                step = node.steps.get(raw[at : at + length])
+                if step is not None:
+                    break
             else:
-                decoded = charset.decode(value, hole.vr) if hole.free else None
-                if decoded is None:
-                    return None
-                text = decoded.rstrip("\0 ")
-                value = text.encode("utf-8", "surrogatepass")
-            if not text or text[0] == " " or not hole.valid(text):
                 return None
-            values.append(text)
-            canonical.append(_HEAD(hole.tag, len(value)) + value)
-        while at == ends[-1] and len(ends) > 1:
-            ends.pop()
-        shape = node.shape
-        if shape is not None and len(ends) == 1:
-            return Cut(shape, values, shape.canonical.filled(canonical)), at
+            at += length
+            depth, read, size, hole, node = step
+            if depth != len(ends):
+                return None
+            if read is not None:
+                (length,) = read(raw, at)
+                at += size
+                if at + length > ends[-1]:
+                    return None
+                if hole is None:
+                    ends.append(at + length)
+                    continue
+                values.append(raw[at : at + length])
+                spans += (at, at + length)
+                at += length
+            while at == ends[-1] and len(ends) > 1:
+                ends.pop()
+            shape = node.shape
+            if shape is not None and len(ends) == 1:
+                if self.again(hash((shape, *map(len, values)))):
+                    self._lay_out(raw, [begin, *spans, at], shape, root)
+                return shape, values, at
+
+    def _lay_out(self, raw: bytes, places: list[int], shape: Shape, root: Node) -> None:
+        """Keep where everything lies when the values are as long as now: then one call cuts the item (E5: a fifth faster)."""
+        cut = Struct("".join(f"{end - begin}s" for begin, end in pairwise(places))).unpack_from
+        size = places[-1] - places[0]
+        layouts = root.layouts.setdefault(size - 8, [])
+        if len(layouts) < LAYOUTS:
+            layouts.append(Layout(cut, cut(raw, places[0])[::2], shape))
+            self.grown(size + 300)
+
+
+def _read(shape: Shape, values: Sequence[bytes], charset: CharacterSet, longest: int) -> Cut | None:
+    """Read the values in the holes; None where one is not as it should be."""
+    texts: list[str] = []
+    canonical: list[bytes] = []
+    for hole, sent in zip(shape.holes, values, strict=True):
+        if len(sent) & 1 or len(sent) > longest:
+            return None
+        if sent.isascii() and not (hole.free and ESC in sent):
+            value = sent.rstrip(b"\0 ")
+            text = value.decode("ascii")
+        else:
+            decoded = charset.decode(sent, hole.vr) if hole.free else None
+            if decoded is None:
+                return None
+            text = decoded.rstrip("\0 ")
+            value = text.encode("utf-8", "surrogatepass")
+        if not text or text[0] == " " or not hole.valid(text):
+            return None
+        texts.append(text)
+        canonical.append(_HEAD(hole.tag, len(value)) + value)
+    return Cut(shape, texts, shape.canonical.filled(canonical))
 
 
 shapes: Final = Shapes()
