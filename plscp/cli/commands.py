@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "event": Entry("plscp.cli.event", "app", "Events of a running server: list, show, tail."),
     "quarantine": Entry("plscp.cli.quarantine", "app", "Refused requests of a running server: list, show."),
     "match": Entry("plscp.cli.match", "match", "Where an entry with given identifiers would go now, and why."),
+    "explain": Entry("plscp.cli.explain", "explain", "Check a request off line and draw its content tree."),
     "send": Entry("plscp.cli.scu", "send", "Send recorded or written events to an SCP."),
     "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
     "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),

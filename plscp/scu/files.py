@@ -8,8 +8,43 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
+from plscp.scu.encoding import Encoded, encode, of_file
+from plscp.templates.reader import EXPLICIT_LITTLE
 
 _NOT_IN_ACTION_INFORMATION = ("SOPClassUID", "SOPInstanceUID")
+
+
+def encoded(path: Path) -> Encoded:
+    """The data set of a file as bytes: those of a DICOM file as they stand there, faults and all.
+
+    Args:
+        path: as for `read`.
+
+    Raises:
+        CommandError: one line, exit status 2: the file cannot be read, or is neither DICOM nor JSON.
+    """
+    raw = _bytes(path)
+    if _is_json(raw):
+        made = _json(path, raw)
+        try:
+            return Encoded(encode(made), EXPLICIT_LITTLE)
+        except Exception as error:  # pydicom raises whatever the wrong value leads to
+            raise CommandError(f"{path}: a value cannot be encoded: {_line(error)}", 2) from error
+    found = of_file(raw)
+    if found is None:
+        raise CommandError(f"{path}: not a DICOM data set", 2)
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", 2) from error
+
+
+def _is_json(raw: bytes) -> bool:
+    return raw.lstrip()[:1] in {b"{", b"["}
 
 
 def read(path: Path) -> Dataset:
@@ -22,11 +57,8 @@ def read(path: Path) -> Dataset:
         The data set without file meta information, group lengths, SOP Class UID and SOP Instance UID, which Action
         Information shall not hold (PS3.4 5.4.2.3). Raises CommandError, one line, when the file cannot be read.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}", 2) from error
-    made = _json(path, raw) if raw.lstrip()[:1] in {b"{", b"["} else _dicom(path)
+    raw = _bytes(path)
+    made = _json(path, raw) if _is_json(raw) else _dicom(path)
     for name in _NOT_IN_ACTION_INFORMATION:
         if name in made:
             delattr(made, name)

@@ -1,0 +1,173 @@
+"""A checked request drawn as a tree: each item with the row that it matched, each finding in its place."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from pydicom.datadict import keyword_for_tag
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from plscp.cli.explaining import Explained
+from plscp.cli.output import clean, status_style
+from plscp.cli.view import concept_text, value_text
+from plscp.findings import Finding
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.templates.attributes import PROCEDURAL, SUBSTANCE
+from plscp.templates.content import ContentItem
+from plscp.templates.elements import Element, tag_text
+from plscp.templates.rows import CONTAINS
+
+MISSING: Final = "missing-row"
+LONGEST: Final = 80
+"""Characters of a value that are shown."""
+_NAMES: Final = {True: "Procedural Event", False: "Substance Administration"}
+
+
+def draw(out: Console, made: Explained, name: str, *, fold: bool) -> None:
+    """Prints the tree, then the answer: on a terminal that is where one looks.
+
+    Args:
+        name: of the file.
+        fold: draw neighbouring entries without a finding as one line.
+    """
+    log = made.sop_class == PROCEDURAL_EVENT_LOGGING
+    tree = Tree(Text(f"{clean(name)}: {_NAMES[log]}", style="bold"), guide_style="dim")
+    _Drawing(made, fold=fold).into(tree)
+    out.print(tree, soft_wrap=not out.is_terminal)
+    refusing = sum(finding.refuse for finding in made.findings)
+    code = f"{made.status.code:04X}"
+    said = Text(f"{code} {made.status.name}", style=f"bold {status_style(code)}")
+    if made.comment:
+        said.append(f": {made.comment}" if made.status.comment else f", without a comment: {made.comment}")
+    said.append(f"\n{refusing} refuse it, {len(made.findings) - refusing} are noted", style="not bold default")
+    if made.status.performed:
+        said.append(
+            "; whether a study or patient is found for it only a server can tell: plscp match", style="not bold"
+        )
+    out.print(said, soft_wrap=True)
+
+
+class _Drawing:
+    """Findings sorted by where they belong, and the items that they are drawn into."""
+
+    def __init__(self, made: Explained, *, fold: bool) -> None:
+        self.made = made
+        self.fold = fold
+        self.at: dict[str, list[Finding]] = {}
+        """By the path of an item that is there, or by a tag."""
+        self.gaps: dict[tuple[str, int], list[Finding]] = {}
+        """Rows without an item: by the parent's path and the position where it should stand."""
+        for finding in made.findings:
+            if finding.code == MISSING and finding.path:
+                parent, _, position = finding.path.rpartition(".")
+                self.gaps.setdefault((self._there(parent), int(position)), []).append(finding)
+            else:
+                self.at.setdefault(self._there(finding.path), []).append(finding)
+
+    def _there(self, path: str) -> str:
+        """The path, or where it leads to nothing that of the last item on its way."""
+        item, way = self.made.root, list[str]()
+        if item is None or not path[:1].isdigit():
+            return path
+        for step in path.split("."):
+            if not 1 <= int(step) <= len(item.children):
+                break
+            item = item.children[int(step) - 1]
+            way.append(step)
+        return ".".join(way)
+
+    def into(self, tree: Tree) -> None:
+        """Draws the attributes of the data set, then the content."""
+        root = self.made.root
+        if self.made.dataset is not None:
+            elements = self.made.dataset.root.elements
+            named = PROCEDURAL if root is not None else SUBSTANCE
+            shown = {
+                attribute.tag for attribute in named if attribute.tag in elements or tag_text(attribute.tag) in self.at
+            }
+            for tag in sorted(shown if root is not None else shown.union(elements)):
+                self._attribute(tree, tag, elements.get(tag))
+        for path, findings in self.at.items():
+            if path.startswith("(") or (root is None and path):
+                self._findings(tree.add(Text(path, style="dim")), findings)
+        if root is None:
+            self._findings(tree, self.at.get("", []))
+            return
+        below = tree.add(Text(f"CONTAINER {clean(concept_text(root.concept))}"))
+        self._findings(below, self.at.get("", []))
+        self._children(below, root, "")
+
+    def _attribute(self, tree: Tree, tag: int, element: Element | None) -> None:
+        text = Text(f"{tag_text(tag)} ", style="dim")
+        text.append(keyword_for_tag(tag) or "private", style="not dim")
+        value = element[1] if element is not None else None
+        if isinstance(value, str):
+            text.append(f" = {_brief(value)}", style="not dim")
+        elif element is None:
+            text.append(" absent")
+        else:
+            text.append(f" ({element[0]}, {'items' if isinstance(value, list) else 'bytes'}: {len(value or ())})")
+        self._findings(tree.add(text), self.at.pop(tag_text(tag), []))
+
+    def _children(self, tree: Tree, item: ContentItem, path: str) -> None:
+        for clear, some in groupby(enumerate(item.children, 1), lambda pair: self._folds(path, *pair)):
+            each = list(some)
+            if clear and len(each) > 1:
+                first, last = each[0][0], each[-1][0]
+                tree.add(Text(f"{first} to {last}: {len(each)} entries without a finding", style="dim"))
+                continue
+            for position, child in each:
+                self._gap(tree, path, position)
+                where = f"{path}.{position}".lstrip(".")
+                node = tree.add(self._line(child, where))
+                self._findings(node, self.at.get(where, []))
+                if not clear:
+                    self._children(node, child, where)
+        for parent, position in sorted(self.gaps):
+            if parent == path and position > len(item.children):
+                self._gap(tree, path, position)
+
+    def _folds(self, parent: str, position: int, item: ContentItem) -> bool:
+        here = f"{position}"
+        return (
+            self.fold and not parent and item.relationship == CONTAINS and ("", position) not in self.gaps
+            and not any(path == here or path.startswith(f"{here}.") for path in self._noticed())
+        )  # fmt: skip
+
+    def _noticed(self) -> Iterator[str]:
+        yield from self.at
+        yield from (parent for parent, _ in self.gaps)
+
+    def _line(self, item: ContentItem, path: str) -> Text:
+        place = self.made.places.get(path)
+        text = Text(f"{path} ", style="dim")
+        text.append(f"{clean(item.relationship)} {clean(item.value_type)} ", style="not dim cyan")
+        text.append(clean(concept_text(item.concept)), style="not dim bold")
+        if item.value is not None:
+            text.append(f" = {_brief(value_text(item.value))}", style="not dim")
+        if item.observation_datetime:
+            text.append(f" at {clean(item.observation_datetime)}")
+        if place is not None:
+            return text.append(f"  [{place}{f' {place.kind}' if place.kind else ''}]", style="not dim green")
+        return text.append("  [no row]", style="not dim yellow")
+
+    def _gap(self, tree: Tree, parent: str, position: int) -> None:
+        self._findings(tree, self.gaps.get((parent, position), []))
+
+    def _findings(self, tree: Tree, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            style = "red" if finding.refuse else "yellow"
+            row = f"{finding.template} r{finding.row}" if finding.row else finding.template
+            text = Text(f"{'refused' if finding.refuse else 'noted'}: ", style=f"bold {style}")
+            text.append(f"{row + ' ' if row else ''}{clean(finding.reason)}", style=style)
+            expected = self.made.expected(finding)
+            if expected:
+                text.append(f"\nthe row: {expected}", style="not bold default")
+            tree.add(text)
+
+
+def _brief(value: str) -> str:
+    shown = clean(value)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}... ({len(shown)} characters)"

@@ -1,0 +1,86 @@
+"""Data sets as bytes in each transfer syntax that plscp reads, and bytes of files with the one that they are in (PS3.5, PS3.10 7.1)."""
+
+import zlib
+from struct import unpack_from
+from typing import Final, NamedTuple
+
+from pydicom import config
+from pydicom.charset import convert_encodings
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+
+from plscp.templates.elements import DICTIONARY, EXPLICIT, LONG
+from plscp.templates.reader import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+
+SYNTAXES: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
+PREAMBLE: Final = 132
+
+
+class Encoded(NamedTuple):
+    """An encoded data set and the UID of its transfer syntax."""
+
+    raw: bytes
+    transfer_syntax: str
+
+
+def encode(dataset: Dataset, transfer_syntax: str = EXPLICIT_LITTLE) -> bytes:
+    """A data set without preamble and file meta information, whatever its values look like.
+
+    Args:
+        dataset: as it is: values are not judged here.
+        transfer_syntax: one of `SYNTAXES`.
+
+    Raises:
+        ValueError: another transfer syntax.
+    """
+    if transfer_syntax not in SYNTAXES:
+        raise ValueError(f"transfer syntax {transfer_syntax} is none of {', '.join(SYNTAXES)}")
+    out = DicomBytesIO()
+    out.is_implicit_VR = transfer_syntax == IMPLICIT_LITTLE
+    out.is_little_endian = transfer_syntax != EXPLICIT_BIG
+    before = config.settings.writing_validation_mode
+    config.settings.writing_validation_mode = config.IGNORE
+    try:
+        write_dataset(out, dataset, convert_encodings(dataset.get("SpecificCharacterSet", "ISO_IR 6")))
+    finally:
+        config.settings.writing_validation_mode = before
+    raw: bytes = out.getvalue()
+    if transfer_syntax != DEFLATED:
+        return raw
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return deflater.compress(raw) + deflater.flush()
+
+
+def of_file(raw: bytes) -> Encoded | None:
+    """The data set in the bytes of a DICOM file, as it stands there; None where they look like no data set.
+
+    Args:
+        raw: with preamble and file meta information, or a bare data set in one of the little endian syntaxes.
+    """
+    if raw[128:PREAMBLE] == b"DICM":
+        return _after_meta(raw)
+    if len(raw) < 8:
+        return None
+    group, element, length = unpack_from("<HHI", raw)
+    tag = group << 16 | element
+    if tag not in DICTIONARY and element != 0:
+        return None
+    if raw[4:6] in EXPLICIT:
+        return Encoded(raw, EXPLICIT_LITTLE)
+    return Encoded(raw, IMPLICIT_LITTLE) if length <= len(raw) or length == 0xFFFFFFFF else None
+
+
+def _after_meta(raw: bytes) -> Encoded | None:
+    """Passes over group 0002, which is Explicit VR Little Endian (PS3.10 7.1)."""
+    at, syntax = PREAMBLE, IMPLICIT_LITTLE
+    while raw[at : at + 2] == b"\x02\x00":
+        vr = EXPLICIT.get(raw[at + 4 : at + 6])
+        head = 12 if vr is not None and vr[0] in LONG else 8
+        if vr is None or at + head > len(raw):
+            return None
+        (length,) = unpack_from("<I", raw, at + 8) if head == 12 else unpack_from("<H", raw, at + 6)
+        if raw[at + 2 : at + 4] == b"\x10\x00":
+            syntax = raw[at + head : at + head + length].rstrip(b"\0 ").decode("ascii", "replace")
+        at += head + length
+    return Encoded(raw[at:], syntax)
