@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
-from plscp.templates.elements import DICTIONARY, EXPLICIT, LONG
+from plscp.templates.elements import DICTIONARY, EXPLICIT
 from plscp.templates.reader import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 SYNTAXES: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
@@ -76,7 +76,7 @@ def _after_meta(raw: bytes) -> Encoded | None:
     at, syntax = PREAMBLE, IMPLICIT_LITTLE
     while raw[at : at + 2] == b"\x02\x00":
         vr = EXPLICIT.get(raw[at + 4 : at + 6])
-        head = 12 if vr is not None and vr[0] in LONG else 8
+        head = 12 if vr is not None and vr[2] else 8
         if vr is None or at + head > len(raw):
             return None
         (length,) = unpack_from("<I", raw, at + 8) if head == 12 else unpack_from("<H", raw, at + 6)

@@ -1,10 +1,11 @@
 """What typed entries are made of: codes, quantities, references and texts, each with everything that was sent (PS3.3 C.17.3)."""
 
-from typing import Annotated, ClassVar
+from copy import copy
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from plscp.templates.rows import Template
+from plscp.templates.rows import Row, Template, Term
 
 
 class Model(BaseModel):
@@ -162,6 +163,21 @@ class Included(Model):
 
 
 class Entry(Extras):
-    """A first-level log entry."""
+    """A first-level log entry; one that is made takes its template, and its concept where the table names just one."""
 
-    template: str = Field(description="Template Identifier, digits; 3001 for the Procedure Log's own rows.")
+    template: str = Field(default="", description="Template Identifier, digits; 3001 for the Procedure Log's own rows.")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Defaults that only a kind of entry knows."""
+        super().__pydantic_init_subclass__(**kwargs)
+        if cls.head is not None:
+            fields = cls.__pydantic_fields__
+            fields["template"] = copy(fields["template"])
+            fields["template"].default = cls.head.identifier
+            for field in fields.values():
+                declared = field.json_schema_extra
+                if isinstance(declared, Row) and declared.role == "concept" and isinstance(declared.concept, Term):
+                    term = declared.concept
+                    field.default = CodeValue(value=term.value, scheme=term.scheme, meaning=term.meaning)
+            cls.model_rebuild(force=True)
