@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 from pydicom.dataset import Dataset
 
+from plscp.templates import writing
 from plscp.templates.content import Code, ContentItem, Numeric, Reference
 
 CONTAINS, PROPERTY = "CONTAINS", "HAS PROPERTIES"
 OBSERVER, ACQUISITION, MODIFIER = "HAS OBS CONTEXT", "HAS ACQ CONTEXT", "HAS CONCEPT MOD"
 UTC_FRAME_OF_REFERENCE = "1.2.840.10008.15.1.1"
 """The UTC Synchronization UID (PS3.3 C.7.4.2.1.1)."""
+CATH_LAB_LOG = Code("121120", "DCM", "Cath Lab Procedure Log")
 APART = timedelta(milliseconds=1)
 """Between the DateTimes of one request's entries, which must rise strictly (PS3.3 A.35.7.3.1.2)."""
 
@@ -100,43 +102,16 @@ def apart(last: datetime, count: int) -> list[datetime]:
 
 def code_item(concept: Concept) -> Dataset:
     """One item of a code sequence (PS3.3 Table 8.8-1)."""
-    value, scheme, meaning = concept[:3]
-    made = Dataset()
-    if len(value) <= 16:
-        made.CodeValue = value
-    else:
-        made.LongCodeValue = value
-    made.CodingSchemeDesignator, made.CodeMeaning = scheme, meaning
-    return made
+    return writing.code_item(_code(concept))
 
 
-def item(content: ContentItem) -> Dataset:
-    """One item of Content Sequence with all below it (PS3.3 C.17.3)."""
-    made = Dataset()
-    made.RelationshipType, made.ValueType = content.relationship, content.value_type
-    if content.concept is not None:
-        made.ConceptNameCodeSequence = [code_item(content.concept)]
-    value = content.value
-    if isinstance(value, Code):
-        made.ConceptCodeSequence = [code_item(value)]
-    elif isinstance(value, Numeric):
-        measured = Dataset()
-        measured.NumericValue, measured.MeasurementUnitsCodeSequence = (
-            value.text,
-            [code_item(value.units or Code("1", "UCUM", "1"))],
-        )
-        made.MeasuredValueSequence = [measured]
-    elif isinstance(value, Reference):
-        referenced = Dataset()
-        referenced.ReferencedSOPClassUID, referenced.ReferencedSOPInstanceUID = (
-            value.sop_class_uid,
-            value.sop_instance_uid,
-        )
-        made.ReferencedSOPSequence = [referenced]
-    else:
-        setattr(made, {"TEXT": "TextValue", "PNAME": "PersonName", "UIDREF": "UID"}[content.value_type], value)
-    if content.children:
-        made.ContentSequence = [item(child) for child in content.children]
+def log(given: Given, root: ContentItem) -> Dataset:
+    """Action Information of Table P.2-2: identifiers and a content tree."""
+    made = writing.dataset(root)
+    made.SpecificCharacterSet = "ISO_IR 192"
+    made.PatientID, made.StudyInstanceUID, made.StudyID = given.patient_id, given.study_instance_uid, given.study_id
+    made.SynchronizationFrameOfReferenceUID = given.synchronization_frame_of_reference_uid
+    made.PerformedLocation = given.performed_location
     return made
 
 
@@ -149,17 +124,7 @@ def procedural(given: Given, context: Sequence[ContentItem], entries: Sequence[C
         entries: what happened, in order.
         when: the last entry's Observation DateTime; those before it lie a millisecond apart.
     """
-    made = Dataset()
-    made.SpecificCharacterSet = "ISO_IR 192"
-    made.PatientID, made.StudyInstanceUID, made.StudyID = given.patient_id, given.study_instance_uid, given.study_id
-    made.SynchronizationFrameOfReferenceUID = given.synchronization_frame_of_reference_uid
-    made.PerformedLocation = given.performed_location
-    made.ValueType, made.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    made.ConceptNameCodeSequence = [code_item(("121120", "DCM", "Cath Lab Procedure Log"))]
-    template = Dataset()
-    template.MappingResource, template.TemplateIdentifier = "DCMR", "3001"
-    made.ContentTemplateSequence = [template]
-    made.ContentSequence = [item(part) for part in (*context, *entries)]
+    made = log(given, ContentItem("", "CONTAINER", CATH_LAB_LOG, "SEPARATE", [*context, *entries], template="3001"))
     stamp(made, when)
     return made
 

@@ -1,16 +1,27 @@
-"""Reading Action Information from files: DICOM (PS3.10, or a bare data set) and the DICOM JSON Model (PS3.18 Annex F)."""
+"""Reading Action Information from files: DICOM (PS3.10, or a bare data set), the DICOM JSON Model (PS3.18 Annex F), typed JSON.
+
+Typed JSON is a `ProcedureLogRequest` or a `SubstanceAdministrationRequest` of `plscp.scu.requests`, told by its `entries`
+or its `administration`.
+"""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from pydantic import BaseModel, ValidationError
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
 from plscp.scu.encoding import Encoded, encode, of_file
+from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.templates.reader import EXPLICIT_LITTLE
 
+TYPED: Final[dict[str, type[ProcedureLogRequest | SubstanceAdministrationRequest]]] = {
+    "entries": ProcedureLogRequest,
+    "administration": SubstanceAdministrationRequest,
+}
 _NOT_IN_ACTION_INFORMATION = ("SOPClassUID", "SOPInstanceUID")
 
 
@@ -74,12 +85,45 @@ def _json(path: Path, raw: bytes) -> Dataset:
             if len(found) != 1:
                 raise CommandError(f"{path}: {len(found)} data sets, where one request holds one", 2)
             found = found[0]
+        for name, request in TYPED.items():
+            if isinstance(found, dict) and name in found:
+                return _typed(path, request, found)
         made: Dataset = Dataset.from_json(found)
     except CommandError:
         raise
     except Exception as error:  # pydicom raises whatever the wrong place leads to
         raise CommandError(f"{path}: not in the DICOM JSON Model: {_line(error)}", 2) from error
     return made
+
+
+def _typed(path: Path, request: type[ProcedureLogRequest | SubstanceAdministrationRequest], found: Any) -> Dataset:
+    """A request in typed form, written as it is: whether a server would take it is not asked here."""
+    try:
+        made = request.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise CommandError(f"{path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}", 2) from error
+    for place in _unknown(found, made):
+        raise CommandError(f"{path}: {place}: no such member", 2)
+    try:
+        return made.dataset(check=False)
+    except (ValueError, TypeError) as error:  # pydicom holds no such value
+        raise CommandError(f"{path}: {_line(error)}", 2) from error
+
+
+def _unknown(found: Any, made: Any, place: str = "") -> Iterator[str]:
+    """Members that the typed form does not have: it passes over them, but who writes one meant another."""
+    if isinstance(found, dict) and isinstance(made, BaseModel):
+        for name, value in found.items():
+            where = f"{place}.{name}".lstrip(".")
+            if name not in type(made).model_fields:
+                yield where
+            else:
+                yield from _unknown(value, getattr(made, name), where)
+    elif isinstance(found, list) and isinstance(made, Sequence):
+        for number, (one, its) in enumerate(zip(found, made, strict=False)):
+            yield from _unknown(one, its, f"{place}.{number}")
 
 
 def _dicom(path: Path) -> Dataset:

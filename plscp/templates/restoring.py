@@ -96,7 +96,7 @@ def log_root(context: LogContext, entries: Sequence[Any]) -> ContentItem:
 
 def code(value: CodeValue) -> Code:
     """A code as it was sent."""
-    return Code(value.value, value.scheme, value.meaning, value.version or "", _raw(value.elements))
+    return Code(value.value, value.scheme, value.meaning, value.version or "", raw(value.elements))
 
 
 def whole_item(item: Item) -> ContentItem:
@@ -115,13 +115,14 @@ def whole_item(item: Item) -> ContentItem:
     return _with_extras(made, item)
 
 
-def _raw(elements: Sequence[Raw]) -> tuple[RawElement, ...]:
+def raw(elements: Sequence[Raw]) -> tuple[RawElement, ...]:
+    """Elements that were kept whole."""
     return tuple(RawElement(int(e.tag, 16), e.vr, _raw_value(e)) for e in elements)
 
 
 def _raw_value(element: Raw) -> "str | bytes | Sequence[Sequence[RawElement]]":
     if element.items is not None:
-        return tuple(map(_raw, element.items))
+        return tuple(map(raw, element.items))
     return b64decode(element.base64) if element.base64 is not None else element.text or ""
 
 
@@ -131,12 +132,12 @@ def _value(value: Any) -> Value:
             value.text,
             code(value.unit) if value.unit is not None else None,
             code(value.qualifier) if value.qualifier is not None else None,
-            _raw(value.elements),
+            raw(value.elements),
         )
     if isinstance(value, CodeValue):
         return code(value)
     if isinstance(value, ObjectReference):
-        return Reference(value.sop_class_uid, value.sop_instance_uid, _raw(value.elements))
+        return Reference(value.sop_class_uid, value.sop_instance_uid, raw(value.elements))
     return str(value)
 
 
@@ -145,7 +146,7 @@ def _with_extras(item: ContentItem, given: Extras | Item) -> ContentItem:
         item.observation_datetime = given.observation_datetime.text
     item.observation_uid = given.observation_uid or ""
     item.template = given.content_template or ""
-    item.other = _raw(given.item_elements)
+    item.other = raw(given.item_elements)
     return item
 
 

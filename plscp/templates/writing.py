@@ -43,7 +43,7 @@ def dataset(item: ContentItem) -> Dataset:
         template.MappingResource = "DCMR"
         template.TemplateIdentifier = item.template
         made.ContentTemplateSequence = Items([template])
-    _others(made, item.other)
+    others(made, item.other)
     if item.children:
         made.ContentSequence = Items([dataset(child) for child in item.children])
     return made
@@ -63,7 +63,7 @@ def code_item(code: Code) -> Dataset:
     if code.version:
         made.CodingSchemeVersion = code.version
     made.CodeMeaning = code.meaning
-    _others(made, code.other)
+    others(made, code.other)
     return made
 
 
@@ -79,7 +79,7 @@ def _value(made: Dataset, item: ContentItem) -> None:
         reference = Dataset()
         reference.ReferencedSOPClassUID = value.sop_class_uid
         reference.ReferencedSOPInstanceUID = value.sop_instance_uid
-        _others(reference, value.other)
+        others(reference, value.other)
         made.ReferencedSOPSequence = Items([reference])
     elif value is not None:
         keyword, vr = TEXT_TAGS[item.value_type]
@@ -92,11 +92,12 @@ def _measured(value: Numeric) -> Dataset:
     made.NumericValue = value.text
     if value.units is not None:
         made.MeasurementUnitsCodeSequence = Items([code_item(value.units)])
-    _others(made, value.other)
+    others(made, value.other)
     return made
 
 
-def _others(made: Dataset, elements: Sequence[RawElement]) -> None:
+def others(made: Dataset, elements: Sequence[RawElement]) -> None:
+    """Adds elements that were kept whole."""
     for element in elements:
         value: Any = element.value
         if not isinstance(value, str | bytes):
@@ -106,5 +107,5 @@ def _others(made: Dataset, elements: Sequence[RawElement]) -> None:
 
 def _item(elements: Sequence[RawElement]) -> Dataset:
     made = Dataset()
-    _others(made, elements)
+    others(made, elements)
     return made

@@ -1,0 +1,246 @@
+"""Requests from typed entries: what a vendor writes instead of elements and sequences.
+
+    request = ProcedureLogRequest(
+        patient_id="4711",
+        context=device_observer("1.2.3", "Recorder 2"),
+        entries=[DrugAdministered(
+            observation_datetime=moment(datetime.now(UTC)),
+            action=code("122083", "DCM"), drug=code("372877000", "SCT", "Heparin"), dose=quantity("5000", "[iU]"),
+        )],
+    )
+    request.encode("1.2.840.10008.1.2")
+
+What is written is what the server reads back as the same typed entries; it is held against the server's own checks first.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+from plscp.errors import Refused
+from plscp.findings import Finding
+from plscp.scu.building import CATH_LAB_LOG, UTC_FRAME_OF_REFERENCE, Given, log
+from plscp.scu.building import moment as moment_text
+from plscp.scu.encoding import encode
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.templates import action, restoring
+from plscp.templates.codes import meaning_of
+from plscp.templates.parameters import NUMERIC, PARAMETERS
+from plscp.templates.reader import EXPLICIT_LITTLE, decode
+from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration
+from plscp.templates.restoring import AnyEntry
+from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.tid1002 import DeviceObserver, Observer, PersonObserver
+from plscp.templates.tid3001 import LogContext
+from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
+from plscp.templates.writing import code_item, dataset, others
+
+PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)
+"""What is written is not held against a server's settings."""
+
+
+class _Request(BaseModel, ABC):
+    model_config = ConfigDict(extra="forbid")
+
+    patient_id: str = ""
+    timezone_offset: str = Field(default="", description="Timezone Offset From UTC (0008,0201), +HHMM or -HHMM.")
+
+    def dataset(self, *, check: bool = True) -> Dataset:
+        """Action Information of the request.
+
+        Args:
+            check: hold it against every check of the server, strictly, up to those that need its registry.
+
+        Raises:
+            Refused: it would be refused; the findings say where and why.
+        """
+        made = self._dataset()
+        if self.timezone_offset:
+            made.TimezoneOffsetFromUTC = self.timezone_offset
+        made.SpecificCharacterSet = "ISO_IR 192"
+        if check:
+            self._checked(encode(made))
+        return made
+
+    def encode(self, transfer_syntax: str = EXPLICIT_LITTLE, *, check: bool = True) -> bytes:
+        """As `dataset`, encoded in one of `plscp.scu.encoding.SYNTAXES`."""
+        return encode(self.dataset(check=check), transfer_syntax)
+
+    def findings(self) -> Sequence[Finding]:
+        """What a server would refuse or note about it under a strict profile."""
+        try:
+            made = self._checked(encode(self.dataset(check=False)))
+        except Refused as refused:
+            return refused.findings
+        entries = made.entries if isinstance(made, ProcedureLog) else [made.entry]
+        return [*made.findings, *(finding for entry in entries for finding in entry.findings)]
+
+    @abstractmethod
+    def _dataset(self) -> Dataset: ...
+
+    @abstractmethod
+    def _checked(self, raw: bytes) -> ProcedureLog | SubstanceAdministration: ...
+
+
+class ProcedureLogRequest(_Request):
+    """A Procedural Event: identifiers, the context that every entry has, and what happened, in order of time.
+
+    Attributes:
+        context: who reports, in which procedure and room.
+        entries: first-level entries, each with its Observation DateTime.
+    """
+
+    study_instance_uid: str = ""
+    study_id: str = ""
+    performed_location: str = ""
+    synchronization_frame_of_reference_uid: str = UTC_FRAME_OF_REFERENCE
+    context: LogContext = LogContext()
+    entries: Sequence[AnyEntry] = Field(min_length=1)
+
+    def _dataset(self) -> Dataset:
+        root = restoring.log_root(self.context, self.entries)
+        root.concept, root.value = root.concept or CATH_LAB_LOG, root.value or "SEPARATE"
+        root.template = root.template or "3001"
+        given = Given(
+            self.study_instance_uid,
+            self.patient_id,
+            self.study_id,
+            self.performed_location,
+            self.synchronization_frame_of_reference_uid,
+        )
+        return log(given, root)
+
+    def _checked(self, raw: bytes) -> ProcedureLog:
+        made = decode(raw, EXPLICIT_LITTLE, calling_ae="", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=PLENTY)
+        return action.procedural(made, strict=True)
+
+
+_NAMED: Final = {name: key for key, name in PARAMETERS.items()}
+_PLAIN: Final = {
+    "SubstanceAdministrationNotes": "notes",
+    "SubstanceAdministrationDeviceID": "device_id",
+    "ProductPackageIdentifier": "package_identifier",
+    "ProductDescription": "product_description",
+    "AdmissionID": "admission_id",
+    "IssuerOfAdmissionID": "issuer_of_admission_id",
+}
+
+
+class SubstanceAdministrationRequest(_Request):
+    """A Substance Administration: to whom, and what was given (PS3.4 Table P.3-2)."""
+
+    issuer_of_patient_id: str = ""
+    administration: SubstanceAdministered
+
+    def _dataset(self) -> Dataset:
+        given, made = self.administration, Dataset()
+        for keyword, value in (
+            ("PatientID", self.patient_id),
+            ("IssuerOfPatientID", self.issuer_of_patient_id),
+            *((keyword, getattr(given, name)) for keyword, name in _PLAIN.items()),
+        ):
+            if value:
+                setattr(made, keyword, value)
+        made.PatientName = given.patient_name or ""
+        made.SubstanceAdministrationDateTime = given.administered.text
+        if given.product_names:
+            made.ProductName = given.product_names
+        made.AdministrationRouteCodeSequence = [code_item(restoring.code(given.route))] if given.route else []
+        made.OperatorIdentificationSequence = [_operator(one) for one in given.operators]
+        parameters = [
+            _parameter(CodeValue(value=key[0], scheme=key[1], meaning=meaning_of(key)), NUMERIC, value)
+            for name, key in _NAMED.items()
+            if (value := getattr(given, name)) is not None
+        ]
+        parameters += [_any_parameter(one) for one in given.parameters]
+        if parameters:
+            made.SubstanceAdministrationParameterSequence = parameters
+        others(made, restoring.raw(given.elements))
+        return made
+
+    def _checked(self, raw: bytes) -> SubstanceAdministration:
+        made = decode(raw, EXPLICIT_LITTLE, calling_ae="", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=PLENTY)
+        return action.substance(made, strict=True)
+
+
+def _operator(code: CodeValue) -> Dataset:
+    made = Dataset()
+    made.PersonIdentificationCodeSequence = [code_item(restoring.code(code))]
+    return made
+
+
+def _parameter(concept: CodeValue | None, value_type: str, amount: Amount | None) -> Dataset:
+    """An item of the Content Item Macro whose number stands beside its concept (PS3.3 Table 10-2)."""
+    made = Dataset()
+    made.ValueType = value_type
+    if concept is not None:
+        made.ConceptNameCodeSequence = [code_item(restoring.code(concept))]
+    if amount is not None:
+        made["NumericValue"] = DataElement("NumericValue", "DS", amount.text or "")
+        if amount.unit is not None:
+            made.MeasurementUnitsCodeSequence = [code_item(restoring.code(amount.unit))]
+    return made
+
+
+def _any_parameter(item: Item) -> Dataset:
+    if item.value_type != NUMERIC:
+        return dataset(restoring.whole_item(item))
+    made = _parameter(item.concept, NUMERIC, item.quantity)
+    if item.observation_datetime is not None:
+        made.ObservationDateTime = item.observation_datetime.text
+    others(made, restoring.raw(item.item_elements))
+    return made
+
+
+# --- values, as one says them ---
+
+
+def code(value: str, scheme: str, meaning: str = "") -> CodeValue:
+    """A code; without `meaning` it gets that of PS3.16."""
+    return CodeValue(value=value, scheme=scheme, meaning=meaning or meaning_of((value, scheme)))
+
+
+def coded(value: str, scheme: str, meaning: str = "", **more: Any) -> Coded:
+    """A CODE item below an entry; `more` are its members, as `concept`."""
+    return Coded(**code(value, scheme, meaning).model_dump(exclude_none=True), **more)
+
+
+def quantity(value: str | float, unit: str, **more: Any) -> Quantity:
+    """A NUM item: a decimal string or a number, and a UCUM unit."""
+    return Quantity(text=str(value), value=float(value), unit=code(unit, "UCUM", unit), **more)
+
+
+def amount(value: str | float, unit: str) -> Amount:
+    """A number with its UCUM unit, as an administration has it."""
+    return Amount(text=str(value), value=float(value), unit=code(unit, "UCUM", unit))
+
+
+def text(value: str, **more: Any) -> Text:
+    """A TEXT or UIDREF item."""
+    return Text(text=value, **more)
+
+
+def person(name: str, **more: Any) -> PersonName:
+    """A PNAME item: family, given, middle, prefix and suffix with carets between them."""
+    return PersonName(text=name, **more)
+
+
+def moment(when: datetime) -> Moment:
+    """An aware time with microseconds, in UTC."""
+    return Moment(text=moment_text(when), precision="fraction")
+
+
+def device_observer(uid: str, name: str = "", **more: Any) -> LogContext:
+    """A context whose observer is the sending device (TID 1004); `more` are members of the context, as `room`."""
+    device = DeviceObserver(uid=text(uid), name=text(name) if name else None)
+    return LogContext(observers=[Observer(type=coded("121007", "DCM"), device=device)], **more)
+
+
+def person_observer(name: str, **more: Any) -> LogContext:
+    """A context whose observer is a person (TID 1003)."""
+    return LogContext(observers=[Observer(person=PersonObserver(name=person(name)))], **more)

@@ -1,0 +1,218 @@
+"""Requests built from typed entries: what is written is what is read, for every kind of entry and in every transfer syntax."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pydicom.dataset import Dataset
+
+from plscp.errors import CommandError, DoesNotMatchTemplate, MissingAttribute, MissingAttributeValue
+from plscp.scu import requests as r
+from plscp.scu.encoding import SYNTAXES, encode
+from plscp.scu.files import encoded, read
+from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.templates import action
+from plscp.templates.procedure_log import type_entries
+from plscp.templates.reader import decode
+from plscp.templates.request import Bounds, Decoded
+from plscp.templates.restoring import parse_entry
+from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.tid3001 import Note
+from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.tid3108 import Intervention, InterventionSite
+from plscp.templates.values import Item
+from tests.templates import build
+from tests.templates.strategies import KINDS
+from tests.templates.tables import LINES
+from tests.templates.trees import entry, entry_line, item_for, root
+
+NOW = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
+CONTEXT = r.device_observer("1.2.3", "Recorder", room=r.text("Lab 1"))
+
+
+def full(kind: str) -> Any:
+    """A typed entry with every row of its table."""
+    made, own = entry(kind), entry_line(kind)
+    there = {(child.relationship, child.concept) for child in made.children}
+    for line in LINES:
+        if line.kind == kind and line.parent == own.row and line.value_type != "INCLUDE" and line.tid == own.tid:
+            item = item_for(line)
+            if (item.relationship, item.concept) not in there and "IFF" not in line.remarks and line.tid != "3001":
+                made.children.append(item)
+    (typed,), _ = type_entries(root(made), strict=False, findings=[])
+    return parse_entry(typed.json)
+
+
+def decoded(raw: bytes, syntax: str, sop_class: str = PROCEDURAL_EVENT_LOGGING) -> Decoded:
+    """After step 5."""
+    return decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds())
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_read_back_as_it_was_written(kind: str, syntax: str) -> None:
+    """From the typed form through bytes to the typed form, under the strict profile; pydicom reads the bytes."""
+    given = full(kind)
+    request = ProcedureLogRequest(patient_id="P1", context=CONTEXT, entries=[given])
+    raw = request.encode(syntax)
+    made = action.procedural(decoded(raw, syntax), strict=True)
+    assert parse_entry(made.entries[0].json) == given
+    assert made.identifiers.patient_id == "P1"
+    assert json.loads(b"{" + made.context + b"}")["context"]["room"] == {"text": "Lab 1"}
+    known = build.read(raw, syntax)
+    assert known.ContentSequence[-1].RelationshipType == "CONTAINS"
+    assert len(known.to_json()) > 0
+
+
+def drug(**changes: Any) -> DrugAdministered:
+    """Said as a vendor would."""
+    return DrugAdministered(**{
+        "observation_datetime": r.moment(NOW),
+        "action": r.code("122083", "DCM"),
+        "drug": r.code("372877000", "SCT", "Heparin"),
+        "dose": r.quantity("5000", "[iU]"),
+        "administered_by": r.person("Doe^Jürgen"),
+        **changes,
+    })  # fmt: skip
+
+
+def test_an_entry_is_made_without_saying_what_its_table_says() -> None:
+    """Kind, template, and the concept where the table has just one; meanings are those of PS3.16."""
+    made = Intervention(
+        observation_datetime=r.moment(NOW),
+        action=r.code("122303", "DCM"),
+        site=InterventionSite(**r.code("10293006", "SCT").model_dump()),
+        attempt=r.text("1"),
+    )
+    assert (made.kind, made.template, made.concept.value) == ("intervention", "3108", "122090")
+    assert made.action.meaning == "Angioplasty balloon inflated"
+    later = Note(observation_datetime=r.moment(NOW + timedelta(seconds=1)), type=r.code("121172", "DCM"), text="down")
+    assert ProcedureLogRequest(context=CONTEXT, entries=[made, later]).findings() == []
+
+
+def test_what_a_server_would_refuse_is_not_written_unless_wanted() -> None:
+    """The error says where and why, as the server's own finding; check=False is for those who test servers."""
+    request = ProcedureLogRequest(context=CONTEXT, entries=[drug(observation_datetime=None)])
+    with pytest.raises(DoesNotMatchTemplate) as caught:
+        request.dataset()
+    assert [(f.code, f.path) for f in caught.value.findings if f.refuse] == [("observation-datetime-missing", "5")]
+    assert tuple(request.findings()) == caught.value.findings
+    assert "ObservationDateTime" not in request.dataset(check=False).ContentSequence[-1]
+
+
+def test_a_log_needs_an_entry() -> None:
+    """And knows no other member than those that it has."""
+    with pytest.raises(ValidationError, match="entries"):
+        ProcedureLogRequest(entries=[])
+    with pytest.raises(ValidationError, match="pateint_id"):
+        ProcedureLogRequest.model_validate({"entries": [drug()], "pateint_id": "1"})
+
+
+def test_times_have_an_offset_and_text_its_letters() -> None:
+    """Everything is written in UTF-8; the offset from UTC goes with the request where it is given."""
+    request = ProcedureLogRequest(context=r.person_observer("Doe^Jürgen"), entries=[drug()], timezone_offset="+0100")
+    made = action.procedural(decoded(request.encode(), SYNTAXES[0]), strict=True)
+    assert (made.timezone_offset, made.character_set) == ("+0100", "ISO_IR 192")
+    assert made.entries[0].observation_datetime == "20260301143000.000000+0000"
+    assert "Doe^Jürgen" in made.context.decode()
+
+
+def administration(**changes: Any) -> SubstanceAdministered:
+    """Said as a vendor would."""
+    return SubstanceAdministered(**{
+        "administered": r.moment(NOW),
+        "product_names": ["Heparin", "Liquemin"],
+        "route": r.code("47625008", "SCT"),
+        "dose": r.amount("5000", "[iU]"),
+        "volume": r.amount(5, "ml"),
+        "parameters": [
+            Item(value_type="NUMERIC", concept=r.code("1", "99X", "Pressure"), quantity=r.amount("3", "bar")),
+            Item(value_type="TEXT", concept=r.code("2", "99X", "Remark"), text="slowly"),
+        ],
+        "operators": [r.code("N1001", "L", "Doe^Jane")],
+        "patient_name": "Adams^Ann",
+        "admission_id": "A1",
+        "issuer_of_admission_id": "HOSP",
+        "notes": "slowly",
+        "device_id": "PUMP1",
+        "package_identifier": "PKG",
+        "product_description": "one\r\ntwo",
+        **changes,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_an_administration_is_read_back_as_it_was_written(syntax: str) -> None:
+    """From the typed form through bytes to the typed form."""
+    given = administration()
+    request = SubstanceAdministrationRequest(patient_id="P1", issuer_of_patient_id="HOSP", administration=given)
+    made = action.substance(decoded(request.encode(syntax), syntax, SUBSTANCE_ADMINISTRATION_LOGGING), strict=True)
+    assert SubstanceAdministered.model_validate_json(made.entry.json) == given
+    assert (made.patient_id, made.issuer_of_patient_id, made.operators) == ("P1", "HOSP", [("N1001", "L")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"), [({"operators": []}, MissingAttributeValue), ({"admission_id": None}, MissingAttribute)]
+)
+def test_an_administration_that_would_be_refused_is_not_written(
+    changes: dict[str, Any], error: type[Exception]
+) -> None:
+    """By the rules of Table P.3-2."""
+    with pytest.raises(error):
+        SubstanceAdministrationRequest(administration=administration(**changes)).dataset()
+
+
+def test_other_transfer_syntaxes_are_not_written() -> None:
+    """JPEG is none for Action Information."""
+    with pytest.raises(ValueError, match=r"1\.2\.840\.10008\.1\.2\.4\.50 is none of"):
+        encode(Dataset(), "1.2.840.10008.1.2.4.50")
+
+
+LOG = {
+    "patient_id": "P1",
+    "entries": [
+        {
+            "kind": "note",
+            "observation_datetime": {"text": "20260301143000"},
+            "type": {"value": "121172", "scheme": "DCM", "meaning": "Nursing Note"},
+            "text": "Balloon up",
+        }
+    ],
+}
+DRUG = {"patient_id": "P1", "administration": json.loads(administration().model_dump_json(exclude_unset=True))}
+
+
+@pytest.mark.parametrize("typed", [LOG, DRUG], ids=["log", "administration"])
+def test_a_file_may_hold_a_request_in_typed_form(tmp_path: Path, typed: dict[str, Any]) -> None:
+    """Told by its members; for sending as for explaining."""
+    path = tmp_path / "it.json"
+    path.write_text(json.dumps(typed))
+    made = read(path)
+    assert made.PatientID == "P1"
+    assert encoded(path).raw == encode(made)
+    assert ("ContentSequence" in made) == (typed is LOG)
+
+
+WRONG = [
+    ({**LOG, "pateint_id": "x"}, "pateint_id: extra inputs are not permitted"),
+    ({"entries": [{**LOG["entries"][0], "txt": "x"}]}, "entries.0.txt: no such member"),  # type: ignore[dict-item]
+    ({"entries": [{**LOG["entries"][0], "type": {"value": "1", "schem": "L"}}]}, "entries.0.type.schem: no such"),  # type: ignore[dict-item]
+    ({"entries": [{"kind": "nonsense"}]}, "entries.0: "),
+    ({"entries": [{"kind": "note"}]}, "entries.0.note.type: field required"),
+    ({"entries": []}, "entries: "),
+]
+
+
+@pytest.mark.parametrize(("typed", "said"), WRONG, ids=[row[1] for row in WRONG])
+def test_what_is_misspelt_is_said_with_its_place(tmp_path: Path, typed: dict[str, Any], said: str) -> None:
+    """One line; nothing that was written is passed over in silence."""
+    path = tmp_path / "it.json"
+    path.write_text(json.dumps(typed))
+    with pytest.raises(CommandError) as caught:
+        read(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
