@@ -34,13 +34,15 @@ NOW = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
 CONTEXT = r.device_observer("1.2.3", "Recorder", room=r.text("Lab 1"))
 
 
-def full(kind: str) -> Any:
-    """A typed entry with every row of its table."""
+def full(kind: str, *, contradicting: bool = True) -> Any:
+    """A typed entry with every row of its table; or of those that PS3.3 Table A.35.7-2 does not contradict."""
     made, own = entry(kind), entry_line(kind)
     there = {(child.relationship, child.concept) for child in made.children}
     for line in LINES:
         if line.kind == kind and line.parent == own.row and line.value_type != "INCLUDE" and line.tid == own.tid:
             item = item_for(line)
+            if "conflict" in line.remarks and not contradicting:
+                continue
             if (item.relationship, item.concept) not in there and "IFF" not in line.remarks and line.tid != "3001":
                 made.children.append(item)
     (typed,), _ = type_entries(root(made), strict=False, findings=[])
