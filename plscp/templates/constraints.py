@@ -42,7 +42,7 @@ _TABLE: Final = (
 _TEMPLATES: Final = (
     (("CODE",), "HAS PROPERTIES", ("IMAGE",)),  # TID 3108 row 8
     (("CODE",), "HAS ACQ CONTEXT", ("TEXT", "CODE", "NUM", "DATETIME", "DATE", "TIME", "UIDREF", "PNAME")),  # TID 3112
-    (_ANY, "HAS OBS CONTEXT", ("DATE",)),  # TID 1007 row 4
+    (_ANY, "HAS OBS CONTEXT", ("DATE", "COMPOSITE")),  # TID 1007 row 4, TID 1000 row 2
     (("TEXT", "CODE", "NUM"), "INFERRED FROM", ("TEXT", "CODE", "NUM")),  # TID 300
 )
 

@@ -93,6 +93,8 @@ def match(plan: Plan, items: Iterable[Placed], parent: ContentItem | None, base:
         where = LAST
         for turn, index in enumerate(hit.slots):
             slot = slots[index]
+            if slot.gate is not None and not slot.gate([item for _, (_, item) in placed]):
+                continue
             if slot.shape == "group":
                 groups = groups if groups is not None else {}
                 groups.setdefault(index, []).append(pair)
@@ -177,6 +179,8 @@ def _typed(slot: Slot, item: ContentItem, base: str, position: int, report: Repo
 
 def children(plan: Plan, item: ContentItem, base: str, report: Report) -> str:
     """The JSON members for an item's children, each with a comma before it: rows, then ``other``, then ``order``."""
+    if plan.idle and not item.children:
+        return ""
     out = match(plan, enumerate(item.children, 1), item, base, report)
     parts = render(plan.nodes, plan.slots, out.fragments)
     if out.other:
@@ -241,12 +245,14 @@ def _complete(
     """M rows, and MC and UC rows whose condition can be told (PS3.16 6.1.7)."""
     fragments = out.fragments
     if scope.row is not None:
-        used = any(fragment is not None for fragment in fragments[scope.first : scope.end])
+        used = fragments[scope.first : scope.end].count(None) < scope.end - scope.first
         when = scope.row.when
+        if not used and scope.idle:
+            return
         truth = when.judge(parent, [item for _, (_, item) in placed]) if when and when.judge else None
         if not used and not (truth and scope.row.req == "MC"):
             return  # the rows of an absent optional inclusion are not required (PS3.16 6.2.2)
-        if used and truth is False and when and when.kind == "IFF":
+        if used and truth is False and when and when.kind != "IF":
             _unexpected(plan, range(scope.first, scope.end), placed, base, report)
             return
     for index in scope.required:
@@ -258,7 +264,7 @@ def _complete(
         truth = when.judge(parent, [item for _, (_, item) in placed]) if when and when.judge else None
         if truth and slot.row.req == "MC" and fragments[index] is None:
             _missing(plan, index, placed, base, report)
-        if truth is False and when and when.kind == "IFF" and fragments[index] is not None:
+        if truth is False and when and when.kind != "IF" and fragments[index] is not None:
             _unexpected(plan, range(index, index + 1), placed, base, report)
 
 

@@ -33,6 +33,7 @@ class Slot:
         ordinal: place in the table for the order of rows.
         canonical: the concept as the row writes it; typed items do not repeat it.
         allowed: the codes of the value or unit cell, or None where any will do.
+        gate: whether an item may fill it after the items before, or None.
         child: the plan of the item's own children; of one repetition for a group.
     """
 
@@ -49,6 +50,7 @@ class Slot:
     closing: str = ""
     canonical: Code | None = None
     allowed: frozenset[Key] | None = None
+    gate: rows.Gate | None = None
     memo: dict[Code, tuple[str, "Problem | None"]] = field(default_factory=dict)
 
     def refuses(self, *cells: rows.Cell) -> bool:
@@ -88,6 +90,8 @@ class Scope(NamedTuple):
         row: the INCLUDE row, or None for the template itself.
         required: slots of its M rows.
         conditional: slots of its MC and UC rows.
+        idle: without any of its items nothing is missing.
+        within: it is in an inclusion that may be absent (PS3.16 6.2.2).
     """
 
     first: int
@@ -95,6 +99,8 @@ class Scope(NamedTuple):
     row: Row | None
     required: tuple[int, ...]
     conditional: tuple[int, ...]
+    idle: bool
+    within: bool
 
 
 class Hit(NamedTuple):
@@ -123,11 +129,13 @@ class Plan:
         exact: rows by relationship, value type and concept.
         open: rows whose concept may be any, by relationship and value type.
         concepts: rows by concept alone, to tell what an item that fits none was meant to be.
+        idle: without children nothing is missing.
     """
 
     def __init__(self, head: Template, *, soft: bool = False) -> None:
         self.head = head
         self.soft = soft
+        self.idle = True
         self.slots: list[Slot] = []
         self.scopes: list[Scope] = []
         self.nodes: list[Node] = []
@@ -232,6 +240,7 @@ def plan(model: type[Any], head: Template, *, soft: bool = False) -> Plan:
     """The plan of a template class, or of the rows nested below one of its rows."""
     made = Plan(head, soft=soft)
     made.nodes = _add(made, model, head, None, soft=soft, before=())
+    made.idle = all(scope.idle or scope.within for scope in made.scopes)
     for index, slot in enumerate(made.slots):
         for where in _places(slot):
             table: dict[Any, tuple[int, ...]] = made.exact if len(where) == 3 else made.open
@@ -266,7 +275,15 @@ def _places(slot: Slot) -> Iterator[tuple[Any, ...]]:
 
 
 def _add(
-    made: Plan, model: type[Any], head: Template, by: Row | None, *, soft: bool, before: tuple[int, ...]
+    made: Plan,
+    model: type[Any],
+    head: Template,
+    by: Row | None,
+    *,
+    soft: bool,
+    before: tuple[int, ...],
+    gate: rows.Gate | None = None,
+    within: bool = False,
 ) -> list[Node]:
     first, nodes, numbers = len(made.slots), list[Node](), list[str]()
     own: list[int] = []
@@ -281,21 +298,32 @@ def _add(
             own.append(len(made.slots))
             nodes.append(len(made.slots))
             made.slots.append(_slot(name, row, head, item, ordinal, soft=soft))
+            made.slots[-1].gate = gate
         elif row.vm == "1-n":
             nodes.append(len(made.slots))
             inner = plan(row.include, row.include.head, soft=below)
             made.slots.append(
                 Slot(name, row, head, True, "group", below, ordinal, inner, row.include, f'"{name}":[', "]")
             )
+            made.slots[-1].gate = row.gate or gate
         else:
             start = len(made.slots)
-            inside = _add(made, row.include, row.include.head, row, soft=below, before=ordinal)
+            inside = _add(
+                made, row.include, row.include.head, row, soft=below, before=ordinal, gate=row.gate or gate,
+                within=within or not _demanded(row),
+            )  # fmt: skip
             nodes.append((name, start, len(made.slots), inside))
     required = tuple(i for i in own if made.slots[i].row.req == "M")
     conditional = tuple(i for i in own if made.slots[i].row.when)
     if required or conditional or (by is not None and by.when):
-        made.scopes.append(Scope(first, len(made.slots), by, required, conditional))
+        asked = bool(required or conditional) and (by is None or _demanded(by))
+        made.scopes.append(Scope(first, len(made.slots), by, required, conditional, not asked, within))
     return nodes
+
+
+def _demanded(inclusion: Row) -> bool:
+    """Whether a request can be without an included template's items, and be wrong for it."""
+    return inclusion.req == "M" or (inclusion.req == "MC" and bool(inclusion.when and inclusion.when.judge))
 
 
 def _slot(name: str, row: Row, head: Template, item: type[Any], ordinal: tuple[int, ...], *, soft: bool) -> Slot:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from plscp.templates.codes import Key, group
+from plscp.templates.codes import Key, group, known
 from plscp.templates.content import ContentItem
 
 CONTAINS: Final = "CONTAINS"
@@ -21,6 +21,7 @@ HAS_OBS_CONTEXT: Final = "HAS OBS CONTEXT"
 HAS_ACQ_CONTEXT: Final = "HAS ACQ CONTEXT"
 HAS_CONCEPT_MOD: Final = "HAS CONCEPT MOD"
 HAS_PROPERTIES: Final = "HAS PROPERTIES"
+INFERRED_FROM: Final = "INFERRED FROM"
 
 TEXT: Final = "TEXT"
 CODE: Final = "CODE"
@@ -96,6 +97,11 @@ class Groups:
 Set = Term | Group | Groups
 
 
+def ln(value: str, meaning: str) -> Term:
+    """A cell ``EV (value, LN, meaning)``: LOINC."""
+    return Term(value, "LN", meaning)
+
+
 def dcm(value: str, meaning: str) -> Term:
     """A cell ``EV (value, DCM, meaning)``."""
     return Term(value, "DCM", meaning)
@@ -126,20 +132,25 @@ def bcid(cid: int) -> Group:
     return Group(cid, "BCID")
 
 
+Judge = Callable[[ContentItem | None, Sequence[ContentItem]], bool | None]
+Gate = Callable[[Sequence[ContentItem]], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """The condition of an MC or UC row (PS3.16 6.1.7).
 
     Attributes:
-        kind: IF, shall be there where true; IFF, and shall not otherwise.
+        kind: IF, shall be there where true; IFF, and shall not otherwise; XOR, IFF the other row is not there.
         text: the condition in words.
-        judge: from the parent item and its children of this template to True, False, or None where it cannot be told.
+        judge: from the parent item and its children to True, False, or None where it cannot be told; absent where it
+            can never be told from a request.
         inferred: the judgement rests on inference: it refuses nothing.
     """
 
-    kind: Literal["IF", "IFF"]
+    kind: Literal["IF", "IFF", "XOR"]
     text: str
-    judge: "Callable[[ContentItem | None, Sequence[ContentItem]], bool | None] | None" = None
+    judge: Judge | None = None
     inferred: bool = False
 
 
@@ -169,7 +180,7 @@ class Row:
     """One row of a template's table.
 
     Attributes:
-        number: as in the standard.
+        number: as in the standard; empty where it is not known.
         nesting: ``>`` signs of the table.
         relationship: to the parent, or empty where the includer gives it.
         concept: the cell's codes, or None where any will do.
@@ -179,6 +190,8 @@ class Row:
         verified: False where the row is a reconstruction: it refuses nothing.
         inferred: the cells that are inference: what rests on them refuses nothing.
         conflicts: PS3.3 Table A.35.7-2 forbids the row as it is written: other relationships pass.
+        gate: from the items before one to whether it may fill the row, or a row below this inclusion; absent: always.
+            It parts templates with concepts in common.
         role: ``item`` is a row for a content item; ``concept`` and ``value`` are the two halves of an entry's own row.
     """
 
@@ -196,6 +209,7 @@ class Row:
     verified: bool = True
     inferred: frozenset[Cell] = field(default_factory=frozenset)
     conflicts: bool = False
+    gate: Gate | None = None
     role: Literal["item", "concept", "value"] = "item"
 
     def rests_on(self, *cells: Cell) -> bool:
@@ -207,7 +221,8 @@ class Row:
         value = f", value {' or '.join(map(str, self.value))}" if self.value else ""
         units = f", units {self.units}" if self.units else ""
         when = f", {self.when.kind} {self.when.text}" if self.when else ""
-        return f"row {self.number}: {self.relationship} {what}, {self.vm} {self.req}{when}{value}{units}".replace(
+        number = self.number or "of unknown number"
+        return f"row {number}: {self.relationship} {what}, {self.vm} {self.req}{when}{value}{units}".replace(
             ":  ", ": "
         )
 
@@ -217,7 +232,9 @@ class Row:
 
 
 def _field(declared: Row) -> Any:
-    if declared.req == "M" and declared.rests_on("concept", "req") and declared.vm == "1" and not declared.include:
+    # Rows of included templates are optional: a template may be included by a reconstruction, and refuses nothing then.
+    refuses = declared.req == "M" and declared.rests_on("concept", "req") and not declared.include
+    if refuses and declared.nesting and declared.vm == "1":
         return Field(json_schema_extra=declared)
     if declared.vm == "1-n":
         return Field(default_factory=list, json_schema_extra=declared)
@@ -248,6 +265,20 @@ def row(  # noqa: PLR0917  # the columns of the standard's tables, in their orde
     )  # fmt: skip
 
 
+def named(item: ContentItem, concept: Set) -> bool:
+    """Whether an item's concept name is in the cell, in today's spelling or a retired one."""
+    return item.concept is not None and known(item.concept).key in concept.keys
+
+
+def either(row_number: str, value_type: str, concept: Set) -> Condition:
+    """The condition ``XOR row``: that row's value type and concept are not beside this one."""
+
+    def absent(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool:
+        return not any(item.value_type == value_type and named(item, concept) for item in siblings)
+
+    return Condition("XOR", f"row {row_number}", absent)
+
+
 def include(
     number: str,
     nesting: str,
@@ -257,10 +288,11 @@ def include(
     *,
     when: Condition | None = None,
     verified: bool = True,
+    gate: Gate | None = None,
 ) -> Any:
     """Declares a field as an INCLUDE row: the included template's items are children of the same parent."""
     return _field(
-        Row(number, nesting, "", "INCLUDE", None, vm, req, when=when, include=template, verified=verified),
+        Row(number, nesting, "", "INCLUDE", None, vm, req, when=when, include=template, verified=verified, gate=gate),
     )
 
 

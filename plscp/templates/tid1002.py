@@ -55,7 +55,7 @@ class PersonObserver(Included):
 
     head: ClassVar[Template] = Template("1003", "Person Observer Identifying Attributes", extensible=False)
 
-    name: PersonName = row("1", "", HAS_OBS_CONTEXT, PNAME, dcm("121008", "Person Observer Name"), "1", M)
+    name: PersonName | None = row("1", "", HAS_OBS_CONTEXT, PNAME, dcm("121008", "Person Observer Name"), "1", M)
     login_name: Text | None = row(
         "1a", "", HAS_OBS_CONTEXT, TEXT, dcm("128774", "Person Observer's Login Name"), "1", U
     )
@@ -75,7 +75,7 @@ class DeviceObserver(Included):
 
     head: ClassVar[Template] = Template("1004", "Device Observer Identifying Attributes", extensible=False)
 
-    uid: Text = row("1", "", HAS_OBS_CONTEXT, UIDREF, dcm("121012", "Device Observer UID"), "1", M)
+    uid: Text | None = row("1", "", HAS_OBS_CONTEXT, UIDREF, dcm("121012", "Device Observer UID"), "1", M)
     name: Text | None = row("2", "", HAS_OBS_CONTEXT, TEXT, dcm("121013", "Device Observer Name"), "1", U)
     manufacturer: Text | None = row(
         "3", "", HAS_OBS_CONTEXT, TEXT, dcm("121014", "Device Observer Manufacturer"), "1", U

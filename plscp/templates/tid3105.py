@@ -1,7 +1,10 @@
 """Lesion Identification and Properties (PS3.16 TID 3105)."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from plscp.templates.codes import group, known
+from plscp.templates.content import Code, ContentItem
 from plscp.templates.rows import (
     CODE,
     HAS_CONCEPT_MOD,
@@ -18,6 +21,7 @@ from plscp.templates.rows import (
     entry,
     entry_value,
     include,
+    named,
     row,
     sct,
     ucum,
@@ -25,6 +29,22 @@ from plscp.templates.rows import (
 from plscp.templates.terms import FINDING_SITE, LESION, TOPOGRAPHICAL_MODIFIER
 from plscp.templates.tid3010 import Qualifiers
 from plscp.templates.values import Coded, CodeValue, Entry, Quantity
+
+CORONARIES = group(3015) | {("41801008", "SCT")}  # Coronary artery
+UNSURE = {(value, "SCT") for value in ("51114001", "128555001", "128556000", "373095005", "128558004")}
+"""Artery; fistulas from a coronary artery to each chamber."""
+
+
+def _at_coronary(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
+    """Whether the Finding Site is a coronary artery; a code outside CID 3604 cannot be told."""
+    for item in siblings:
+        if named(item, FINDING_SITE) and isinstance(item.value, Code):
+            key = known(item.value).key
+            return True if key in CORONARIES else False if key in group(3604) - UNSURE else None
+    return None
+
+
+CORONARY = Condition("IFF", "row 2 specifies a coronary artery", _at_coronary)
 
 
 class LesionSite(Coded):
@@ -58,7 +78,7 @@ class LesionIdentified(Entry):
     )
     timi_flow: Coded | None = row(
         "8", ">", HAS_PROPERTIES, CODE, dcm("122109", "Baseline TIMI Flow"), "1", UC, dcid(3713),
-        when=Condition("IFF", "row 2 specifies a coronary artery"),
+        when=CORONARY,
     )  # fmt: skip
     thrombus: Coded | None = row(
         "9", ">", HAS_PROPERTIES, CODE, dcm("122131", "Degree of Thrombus"), "1", U, dcid(3714)

@@ -21,6 +21,8 @@ from plscp.templates.rows import (
     row,
 )
 from plscp.templates.terms import PROCEDURE_SITE
+from plscp.templates.tid300 import MeasurementDetails
+from plscp.templates.tid1000 import Quotation
 from plscp.templates.tid3010 import Qualifiers
 from plscp.templates.values import Amount, Coded, CodeValue, Entry
 
@@ -33,6 +35,9 @@ class Measurement(Entry):
 
     measured: CodeValue | None = entry("1", NUM, None, verified=False)
     quantity: Amount = entry_value()
+    # Which row includes TID 300, if any does, is not known; TID 300 row 15, a quotation too, is what row 2 here takes.
+    details: MeasurementDetails | None = include("", ">", MeasurementDetails, "1", U, verified=False)
+    quotation: Quotation | None = include("2", ">", Quotation, "1", U, verified=False)
     qualifiers: Qualifiers | None = include("3", ">", Qualifiers, "1", U, verified=False)
 
 

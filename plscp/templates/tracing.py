@@ -72,9 +72,12 @@ def _rows(plan: Plan, items: Iterable[Placed], base: str, found: dict[str, Place
     """As `plscp.templates.engine.match` sorts items into rows."""
     filled: set[int] = set()
     groups: dict[int, list[Placed]] = {}
+    before: list[ContentItem] = []
     for position, item in items:
         for index in plan.find(item.concept, item.relationship, item.value_type).slots:
             slot = plan.slots[index]
+            if slot.gate is not None and not slot.gate(before):
+                continue
             if slot.shape == "group":
                 groups.setdefault(index, []).append((position, item))
                 break
@@ -84,6 +87,7 @@ def _rows(plan: Plan, items: Iterable[Placed], base: str, found: dict[str, Place
             found[f"{base}{position}"] = Place(slot.head, slot.row)
             _below(slot.child, item, f"{base}{position}.", found)
             break
+        before.append(item)
     for index, members in groups.items():
         inner = plan.slots[index].child
         for one in repetitions(inner, members):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
 from tests.templates.tables import LINES, Line
-from tests.templates.trees import LINE, PRIVATE, code, device, entry, entry_line, item_for, person, root
+from tests.templates.trees import LINE, MEASURED, PRIVATE, code, device, entry, entry_line, item_for, person, root
 
 KINDS = sorted({line.kind for line in LINES if line.kind})
 WORDS = st.text(max_size=12)
@@ -83,6 +83,10 @@ def varied(draw: st.DrawFn, line: Line) -> ContentItem:
         item.value = draw(st.sampled_from([item.value, PRIVATE]))
     item.observation_datetime = draw(st.sampled_from(["", "20240102030405"]))
     item.other = draw(OTHERS)
+    nested = [child for child in LINES if (child.tid, child.parent) == (line.tid, line.row) and child.req != "M"]
+    for child in nested:
+        if draw(st.booleans()):
+            item.children.append(draw(varied(child)))
     if draw(st.booleans()):
         item.children.append(ContentItem("HAS CONCEPT MOD", "CODE", PRIVATE, PRIVATE))
     return item
@@ -98,8 +102,11 @@ def valid_entries(draw: st.DrawFn, kinds: list[str] = KINDS) -> ContentItem:
     made.observation_uid = draw(st.sampled_from(["", "1.2.3.4"]))
     mandatory = {(c.concept, c.relationship) for c in made.children}
     for line in LINES:
-        below = line.kind == kind and line.parent == own.row and line.value_type != "INCLUDE" and line.tid != "3001"
-        if (below or (line.tid == "3010" and line.value_type != "INCLUDE")) and "IFF" not in line.remarks:
+        if line.value_type == "INCLUDE" or "IFF" in line.remarks:
+            continue
+        below = line.kind == kind and line.parent == own.row and line.tid != "3001"
+        measured = kind == "measurement" and line.tid in MEASURED and (line.tid, line.parent) not in LINE
+        if below or line.tid == "3010" or (measured and draw(st.booleans())):
             for _ in range(draw(st.integers(0, 2 if line.vm == "1-n" else 1))):
                 item = draw(varied(line))
                 if (item.concept, item.relationship) not in mandatory or line.vm == "1-n":

@@ -1,13 +1,84 @@
 """The tables of PS3.16 that the Procedure Log needs, row by row, independent of the declarations in `plscp.templates`.
 
 Columns: row | nesting | relationship | value type | concept | VM | requirement | value or units | remarks.
-Remarks: `?` a reconstructed row; `?concept` and the like: that cell is inference; `IFF`, `IF`: conditional;
+Remarks: `?` a reconstructed row; `?concept` and the like: that cell is inference; `IFF`, `IF`, `XOR`: conditional;
 `conflict`: PS3.3 Table A.35.7-2 forbids the row as it stands; INCLUDE rows name the template in the concept column.
 """
 
 from typing import NamedTuple
 
 TABLES = """
+TID 300 extensible ordered
+1  |  |  | NUM | $Measurement | 1 | M | UNITS $Units |
+2  | > | HAS CONCEPT MOD | CODE | ANY | 1-n | U | |
+3  | > | HAS CONCEPT MOD | CODE | EV 370129005 SCT | 1 | U | |
+4  | > | HAS CONCEPT MOD | CODE | EV 121401 DCM | 1 | U | |
+5  | > | HAS CONCEPT MOD | CODE | EV 363698007 SCT | 1-n | U | |
+6  | >> | HAS CONCEPT MOD | CODE | EV 272741003 SCT | 1 | U | |
+7  | >> | HAS CONCEPT MOD | CODE | EV 106233006 SCT | 1 | U | |
+8  | > |  | INCLUDE | 310 | 1 | U | |
+9  | > | INFERRED FROM | NUM | ANY | 1-n | U | | conflict
+10 | > | R-INFERRED FROM | NUM | ANY | 1-n | U | |
+11 | > |  | INCLUDE | 315 | 1 | UC | | XOR
+12 | > | INFERRED FROM | TEXT | DCID 228 | 1 | UC | | XOR conflict
+13 | > |  | INCLUDE | 320 | 1-n | U | |
+14 | > |  | INCLUDE | 321 | 1-n | U | |
+15 | > |  | INCLUDE | 1000 | 1 | U | |
+16 | > | HAS CONCEPT MOD | TEXT | EV 121050 DCM | 1 | U | |
+17 | > |  | INCLUDE | 4108 | 1 | U | |
+18 | > | INFERRED FROM | COMPOSITE | EV 126100 DCM | 1 | U | |
+19 | > |  | INCLUDE | 4019 | 1 | U | |
+
+TID 310 extensible ordered
+1  |  | HAS PROPERTIES | CODE | EV 121402 DCM | 1 | U | DCID 222 |
+2  |  |  | INCLUDE | 311 | 1 | U | |
+3  |  |  | INCLUDE | 312 | 1 | U | |
+4  |  | HAS PROPERTIES | CODE | EV 121403 DCM | 1 | U | DCID 220 |
+5  |  | HAS PROPERTIES | NUM | DCID 225 | 1-n | U | |
+6  |  | HAS PROPERTIES | CODE | EV 121404 DCM | 1 | U | DCID 224 |
+
+TID 311 extensible ordered
+1  |  | HAS PROPERTIES | NUM | DCID 221 | 1-n | M | |
+2  |  | HAS PROPERTIES | TEXT | EV 121405 DCM | 1 | U | |
+3  |  | HAS PROPERTIES | TEXT | EV 121406 DCM | 1 | UC | | XOR
+4  |  | HAS PROPERTIES | CODE | EV 121406 DCM | 1 | UC | | XOR
+
+TID 312 extensible ordered
+1  |  | HAS PROPERTIES | NUM | DCID 223 | 1-n | M | |
+2  |  | HAS PROPERTIES | TEXT | EV 121407 DCM | 1 | U | |
+3  |  | HAS PROPERTIES | TEXT | EV 121408 DCM | 1 | UC | | XOR
+4  |  | HAS PROPERTIES | CODE | EV 121408 DCM | 1 | UC | | XOR
+
+TID 315 extensible ordered
+1  |  | INFERRED FROM | CODE | DCID 228 | 1 | M | | conflict
+2  | > | HAS PROPERTIES | NUM | ANY | 1-n | U | |
+3  | > | R-HAS PROPERTIES | NUM | ANY | 1-n | U | |
+
+TID 320 non-extensible ordered
+1  |  | INFERRED FROM | IMAGE | ANY | 1 | MC | | XOR
+2  |  | R-INFERRED FROM | IMAGE | ANY | 1 | MC | | XOR
+3  |  | INFERRED FROM | SCOORD | ANY | 1 | MC | | XOR
+4  | > | SELECTED FROM | IMAGE | ANY | 1 | MC | | XOR
+5  | > | R-SELECTED FROM | IMAGE | ANY | 1 | MC | | XOR
+6  |  | INFERRED FROM | SCOORD3D | ANY | 1 | MC | | XOR
+
+TID 321 non-extensible ordered
+1  |  | INFERRED FROM | WAVEFORM | ANY | 1 | MC | | XOR
+2  |  | R-INFERRED FROM | WAVEFORM | ANY | 1 | MC | | XOR
+3  |  | INFERRED FROM | TCOORD | ANY | 1 | MC | | XOR
+4  | > | SELECTED FROM | WAVEFORM | ANY | 1 | MC | | XOR
+5  | > | R-SELECTED FROM | WAVEFORM | ANY | 1 | MC | | XOR
+
+TID 1000 non-extensible ordered
+1  |  | HAS OBS CONTEXT | CODE | EV 121001 DCM | 1 | M | |
+2  |  | HAS OBS CONTEXT | COMPOSITE | EV 121002 DCM | 1 | U | | conflict
+3  |  |  | INCLUDE | 1001 | 1 | M | |
+
+TID 1001 non-extensible ordered
+1  |  |  | INCLUDE | 1002 | 1-n | MC | | IF
+2  |  |  | INCLUDE | 1005 | 1 | MC | | IF
+3  |  |  | INCLUDE | 1006 | 1 | MC | | IF
+
 TID 1002 non-extensible ordered
 1  |  | HAS OBS CONTEXT | CODE | EV 121005 DCM | 1 | U | DCID 270 |
 2  |  |  | INCLUDE | 1003 | 1 | MC | | IFF
@@ -30,6 +101,24 @@ TID 1004 non-extensible ordered
 6  |  | HAS OBS CONTEXT | TEXT | EV 121017 DCM | 1 | U | |
 7  |  | HAS OBS CONTEXT | CODE | EV 113876 DCM | 1-n | U | DCID 7445 |
 
+TID 1005 non-extensible ordered
+1  |  | HAS OBS CONTEXT | UIDREF | EV 121018 DCM | 1 | U | |
+2  |  | HAS OBS CONTEXT | UIDREF | EV 121019 DCM | 1-n | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121020 DCM | 1 | U | |
+4  | > | HAS CONCEPT MOD | TEXT | EV 110190 DCM | 1 | U | |
+5  |  | HAS OBS CONTEXT | TEXT | EV 121021 DCM | 1 | U | |
+6  | > | HAS CONCEPT MOD | TEXT | EV 110190 DCM | 1 | U | |
+7  |  | HAS OBS CONTEXT | TEXT | EV 121022 DCM | 1 | U | |
+8  | > | HAS CONCEPT MOD | TEXT | EV 110190 DCM | 1 | U | |
+9  |  | HAS OBS CONTEXT | CODE | EV 121023 DCM | 1-n | U | |
+
+TID 1006 non-extensible ordered
+1  |  | HAS OBS CONTEXT | CODE | EV 121024 DCM | 1 | U | DCID 271 |
+2  |  |  | INCLUDE | 1007 | 1 | MC | | IFF
+3  |  |  | INCLUDE | 1008 | 1 | MC | | IFF
+4  |  |  | INCLUDE | 1009 | 1 | MC | | IFF
+5  |  |  | INCLUDE | 1010 | 1 | MC | | IFF
+
 TID 1007 non-extensible ordered
 1  |  | HAS OBS CONTEXT | UIDREF | EV 121028 DCM | 1 | U | |
 2  |  | HAS OBS CONTEXT | PNAME | EV 121029 DCM | 1 | U | |
@@ -41,6 +130,13 @@ TID 1007 non-extensible ordered
 8  |  | HAS OBS CONTEXT | CODE | EV 121035 DCM | 1 | U | DCID 7480 |
 9  |  | HAS OBS CONTEXT | CODE | EV 415229000 SCT | 1 | U | DCID 6099 |
 
+TID 1008 non-extensible ordered
+1  |  | HAS OBS CONTEXT | PNAME | EV 121036 DCM | 1 | U | |
+2  |  | HAS OBS CONTEXT | UIDREF | EV 121028 DCM | 1 | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121030 DCM | 1 | MC | | XOR
+4  |  | HAS OBS CONTEXT | TEXT | EV 11951-1 LN | 1 | MC | | XOR
+5  |  | HAS OBS CONTEXT | NUM | EV 11878-6 LN | 1 | U | UNITS EV 1 UCUM |
+
 TID 1009 non-extensible ordered
 1  |  | HAS OBS CONTEXT | UIDREF | EV 121039 DCM | 1 | U | |
 2  |  |  | INCLUDE | 1007 | 1 | U | |
@@ -49,7 +145,16 @@ TID 1009 non-extensible ordered
 5  |  | HAS OBS CONTEXT | CODE | EV 371439000 SCT | 1 | U | DCID 8103 | conflict
 6  |  | HAS OBS CONTEXT | TEXT | EV 111700 DCM | 1 | U | |
 
+TID 1010 non-extensible ordered
+1  |  | HAS OBS CONTEXT | TEXT | EV 121193 DCM | 1 | M | |
+2  |  | HAS OBS CONTEXT | UIDREF | EV 121198 DCM | 1 | U | |
+3  |  | HAS OBS CONTEXT | TEXT | EV 121194 DCM | 1 | U | |
+4  |  | HAS OBS CONTEXT | TEXT | EV 121195 DCM | 1 | U | |
+5  |  | HAS OBS CONTEXT | TEXT | EV 121196 DCM | 1 | U | |
+6  |  | HAS OBS CONTEXT | TEXT | EV 121197 DCM | 1 | U | |
+
 TID 3001 extensible unordered
+1  |  |  | CONTAINER | DCID 3400 | 1 | M | |
 2  | > |  | INCLUDE | 1002 | 1-n | M | |
 3  | > |  | INCLUDE | 3601 | 1 | M | |
 4  | > | HAS ACQ CONTEXT | TEXT | EV 121121 DCM | 1 | U | |
@@ -62,8 +167,24 @@ TID 3001 extensible unordered
 11 | >> |  | INCLUDE | 3010 | 1 | U | | staff_action
 12 | > | CONTAINS | TEXT | DCID 3427 | 1-n | U | | equipment_event
 13 | >> |  | INCLUDE | 3010 | 1 | U | | equipment_event
+14 | > | CONTAINS | INCLUDE | 3100 | 1-n | U | |
+15 | > | CONTAINS | INCLUDE | 3101 | 1-n | U | |
+16 | > | CONTAINS | INCLUDE | 3102 | 1-n | U | |
+17 | > | CONTAINS | INCLUDE | 3103 | 1-n | U | |
+18 | > | CONTAINS | INCLUDE | 3104 | 1-n | U | |
+19 | > | CONTAINS | INCLUDE | 3105 | 1-n | U | |
+20 | > | CONTAINS | INCLUDE | 3106 | 1-n | U | |
+21 | > | CONTAINS | INCLUDE | 3107 | 1-n | U | | ?concept
+22 | > | CONTAINS | INCLUDE | 3108 | 1-n | U | | ?concept
 23 | > | CONTAINS | CODE | EV 116224001 SCT | 1-n | U | DCID 3413 | complication ?value
 24 | >> |  | INCLUDE | 3010 | 1 | U | | complication ?
+25 | > | CONTAINS | INCLUDE | 3109 | 1-n | U | | ?concept
+26 | > | CONTAINS | INCLUDE | 3110 | 1-n | U | | ?concept
+27 | > | CONTAINS | INCLUDE | 3111 | 1-n | U | | ?concept
+28 | > | CONTAINS | INCLUDE | 3112 | 1-n | U | | ?concept
+29 | > | CONTAINS | INCLUDE | 3113 | 1-n | U | | ?concept
+30 | > | CONTAINS | INCLUDE | 3114 | 1-n | U | | ?
+31 | > | CONTAINS | INCLUDE | 3115 | 1-n | U | | ?
 
 TID 3010 extensible unordered
 1  |  |  | INCLUDE | 1002 | 1-n | U | | ?
@@ -154,6 +275,7 @@ TID 3108 extensible ordered intervention
 
 TID 3109 extensible ordered measurement
 1  |  |  | NUM | ANY | 1 | M | | ?
+2  | > |  | INCLUDE | 1000 | 1 | U | | ?
 3  | > |  | INCLUDE | 3010 | 1 | U | | ?
 
 TID 3110 extensible ordered impression
@@ -180,12 +302,51 @@ TID 3114 extensible ordered patient_assessment
 1  |  |  | CODE | EV 121165 DCM | 1 | M | DCID 3441 | ?
 2  | > |  | INCLUDE | 3010 | 1 | U | | ?
 
+TID 3115 extensible ordered
+1  | > |  | INCLUDE | 3010 | 1 | U | | ?
+
 TID 3601 extensible ordered
 1  |  | HAS ACQ CONTEXT | TEXT | EV 121065 DCM | 1 | U | |
 2  |  | HAS ACQ CONTEXT | CODE | EV 363703001 SCT | 1 | U | BCID 3629 |
 3  |  | HAS ACQ CONTEXT | CODE | EV 260870009 SCT | 1 | U | BCID 3414 |
 4  |  | HAS OBS CONTEXT | CODE | EV 121023 DCM | 1-n | U | |
 """
+
+BY_REFERENCE = "relationships by reference do not stand in a Procedure Log (PS3.3 A.35.7.3.1.4)"
+COORDINATES = "coordinates do not stand in a Procedure Log (PS3.3 A.35.7.3.1.3)"
+SELECTED = "below coordinates, which do not stand in a Procedure Log (PS3.3 A.35.7.3.1.3)"
+UNREAD = "the table was not read: nothing tells such an entry from another; it is accepted, untyped and whole"
+
+LEFT_OUT = {
+    ("300", "1"): "the number itself is the entry's own row, TID 3109 row 1",
+    ("300", "10"): BY_REFERENCE,
+    ("300", "15"): "a quotation of the measurement is what TID 3109 row 2 takes",
+    ("300", "17"): "TID 4108 is of other documents; what it would say is kept, as the template is extensible",
+    ("300", "19"): "TID 4019 is of other documents; what it would say is kept, as the template is extensible",
+    ("315", "3"): BY_REFERENCE,
+    ("320", "2"): BY_REFERENCE,
+    ("320", "3"): COORDINATES,
+    ("320", "4"): SELECTED,
+    ("320", "5"): BY_REFERENCE,
+    ("320", "6"): COORDINATES,
+    ("321", "2"): BY_REFERENCE,
+    ("321", "3"): COORDINATES,
+    ("321", "4"): SELECTED,
+    ("321", "5"): BY_REFERENCE,
+    ("3001", "31"): UNREAD,
+    ("3115", "1"): UNREAD,
+}
+"""Rows that no class declares, and why. TID 3602 is no part of a log: no template of one includes it."""
+
+UNJUDGED = {
+    ("320", "1"): "the other alternatives do not stand in a log, and without the row there is no inclusion",
+    ("321", "1"): "the other alternatives do not stand in a log, and without the row there is no inclusion",
+    ("1001", "1"): "what is inherited from elsewhere is not told in a request",
+    ("1001", "2"): "what is inherited from elsewhere is not told in a request",
+    ("1001", "3"): "what is inherited from elsewhere is not told in a request",
+    ("3108", "6"): "which device is primary for the lesion is what the row itself tells, and nothing else does",
+}
+"""Conditions that cannot be told from a request, and why: they refuse nothing, the rows may be there or not."""
 
 
 class Line(NamedTuple):
@@ -252,8 +413,18 @@ def _read() -> tuple[list[Head], list[Line]]:
                     above.get(level - 1, ""),
                 )
             )  # fmt: skip
-            above[level] = row
+            if value_type != "CONTAINER":
+                above[level] = row
     return heads, lines
 
 
-HEADS, LINES = _read()
+HEADS, ROWS = _read()
+LEVEL = [
+    line
+    for line in ROWS
+    if (line.tid, line.row) not in LEFT_OUT
+    and line.tid == "3001"
+    and (line.value_type == "CONTAINER" or (line.nesting == ">" and line.concept.startswith("31")))
+]
+"""The root, and the inclusions of the templates whose entries stand at the first level."""
+LINES = [line for line in ROWS if (line.tid, line.row) not in LEFT_OUT and line not in LEVEL]

@@ -10,6 +10,8 @@ XA_IMAGE = Reference("1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4")
 COMPREHENSIVE_SR = Reference("1.2.840.10008.5.1.4.1.1.88.33", "1.2.3.5")
 
 LINE = {(line.tid, line.row): line for line in LINES}
+MEASURED = {"300", "310", "311", "312", "315", "320", "321", "1000", "1001", "1005", "1006", "1008", "1010"}
+"""Templates that a measurement includes, by a reconstructed row: they refuse nothing."""
 ROOT_ROWS = {"6", "8", "10", "12", "23"}
 
 

@@ -1,0 +1,152 @@
+"""What may be said about a measurement (PS3.16 TID 300, 310, 311, 312, 315, 320, 321).
+
+Rows by reference, with coordinates, and with templates that no Procedure Log has (4019, 4108) are not here: PS3.3
+A.35.7.3 does not let them stand. Where the includer gives the relationship, it is the includer's.
+"""
+
+from typing import ClassVar
+
+from plscp.templates.rows import (
+    CODE,
+    COMPOSITE,
+    HAS_CONCEPT_MOD,
+    HAS_PROPERTIES,
+    IMAGE,
+    INFERRED_FROM,
+    MC,
+    NUM,
+    TEXT,
+    UC,
+    WAVEFORM,
+    Condition,
+    M,
+    Template,
+    U,
+    dcid,
+    dcm,
+    either,
+    include,
+    row,
+    sct,
+)
+from plscp.templates.terms import FINDING_SITE, TOPOGRAPHICAL_MODIFIER
+from plscp.templates.values import Coded, Included, Quantity, Reference, Text
+
+REFERENCE_AUTHORITY = dcm("121406", "Reference Authority")
+RANGE_AUTHORITY = dcm("121408", "Normal Range Authority")
+
+
+class Statistics(Included):
+    """TID 311 Measurement Statistical Properties: of a population that the value is compared with."""
+
+    head: ClassVar[Template] = Template("311", "Measurement Statistical Properties")
+
+    ranges: list[Quantity] = row("1", "", HAS_PROPERTIES, NUM, dcid(221), "1-n", M)
+    population: Text | None = row("2", "", HAS_PROPERTIES, TEXT, dcm("121405", "Population description"), "1", U)
+    authority: Text | None = row(
+        "3", "", HAS_PROPERTIES, TEXT, REFERENCE_AUTHORITY, "1", UC, when=either("4", CODE, REFERENCE_AUTHORITY)
+    )
+    authority_code: Coded | None = row(
+        "4", "", HAS_PROPERTIES, CODE, REFERENCE_AUTHORITY, "1", UC, when=either("3", TEXT, REFERENCE_AUTHORITY)
+    )
+
+
+class NormalRange(Included):
+    """TID 312 Normal Range Properties."""
+
+    head: ClassVar[Template] = Template("312", "Normal Range Properties")
+
+    limits: list[Quantity] = row("1", "", HAS_PROPERTIES, NUM, dcid(223), "1-n", M)
+    description: Text | None = row("2", "", HAS_PROPERTIES, TEXT, dcm("121407", "Normal Range description"), "1", U)
+    authority: Text | None = row(
+        "3", "", HAS_PROPERTIES, TEXT, RANGE_AUTHORITY, "1", UC, when=either("4", CODE, RANGE_AUTHORITY)
+    )
+    authority_code: Coded | None = row(
+        "4", "", HAS_PROPERTIES, CODE, RANGE_AUTHORITY, "1", UC, when=either("3", TEXT, RANGE_AUTHORITY)
+    )
+
+
+class MeasurementProperties(Included):
+    """TID 310 Measurement Properties: how normal, significant and certain the value is, and how it was chosen."""
+
+    head: ClassVar[Template] = Template("310", "Measurement Properties")
+
+    normality: Coded | None = row("1", "", HAS_PROPERTIES, CODE, dcm("121402", "Normality"), "1", U, dcid(222))
+    statistics: Statistics | None = include("2", "", Statistics, "1", U)
+    normal_range: NormalRange | None = include("3", "", NormalRange, "1", U)
+    significance: Coded | None = row(
+        "4", "", HAS_PROPERTIES, CODE, dcm("121403", "Level of Significance"), "1", U, dcid(220)
+    )
+    uncertainties: list[Quantity] = row("5", "", HAS_PROPERTIES, NUM, dcid(225), "1-n", U)
+    selection: Coded | None = row("6", "", HAS_PROPERTIES, CODE, dcm("121404", "Selection Status"), "1", U, dcid(224))
+
+
+class EquationUsed(Coded):
+    """TID 315 row 1 with the rows below it."""
+
+    parameters: list[Quantity] = row("2", ">", HAS_PROPERTIES, NUM, None, "1-n", U)
+
+
+class Equation(Included):
+    """TID 315 Equation or Table: what the value was computed with. CODE is no target of INFERRED FROM (A.35.7-2)."""
+
+    head: ClassVar[Template] = Template("315", "Equation or Table")
+
+    equation: EquationUsed | None = row("1", "", INFERRED_FROM, CODE, dcid(228), "1", M, conflicts=True)
+
+
+class ImageUsed(Included):
+    """TID 320 Image or Spatial Coordinates: an image, since neither coordinates nor references can stand in a log."""
+
+    head: ClassVar[Template] = Template("320", "Image or Spatial Coordinates", extensible=False)
+
+    image: Reference | None = row("1", "", INFERRED_FROM, IMAGE, None, "1", MC, when=Condition("XOR", "rows 2, 3, 6"))
+
+
+class WaveformUsed(Included):
+    """TID 321 Waveform or Temporal Coordinates: a waveform, as with TID 320."""
+
+    head: ClassVar[Template] = Template("321", "Waveform or Temporal Coordinates", extensible=False)
+
+    waveform: Reference | None = row(
+        "1", "", INFERRED_FROM, WAVEFORM, None, "1", MC, when=Condition("XOR", "rows 2, 3")
+    )
+
+
+class MeasurementSite(Coded):
+    """TID 300 row 5 with the rows below it."""
+
+    laterality: Coded | None = row("6", ">>", HAS_CONCEPT_MOD, CODE, sct("272741003", "Laterality"), "1", U)
+    modifier: Coded | None = row("7", ">>", HAS_CONCEPT_MOD, CODE, TOPOGRAPHICAL_MODIFIER, "1", U)
+
+
+def _an_equation(row_number: str, value_type: str) -> Condition:
+    return either(row_number, value_type, dcid(228))
+
+
+class MeasurementDetails(Included):
+    """TID 300 Measurement, the rows below the number itself.
+
+    Rows 9, 11 and 12 infer from numbers, codes and texts, which PS3.3 Table A.35.7-2 forbids: noted, never refused.
+    """
+
+    head: ClassVar[Template] = Template("300", "Measurement")
+
+    modifiers: list[Coded] = row("2", ">", HAS_CONCEPT_MOD, CODE, None, "1-n", U)
+    method: Coded | None = row("3", ">", HAS_CONCEPT_MOD, CODE, sct("370129005", "Measurement Method"), "1", U)
+    derivation: Coded | None = row("4", ">", HAS_CONCEPT_MOD, CODE, dcm("121401", "Derivation"), "1", U)
+    sites: list[MeasurementSite] = row("5", ">", HAS_CONCEPT_MOD, CODE, FINDING_SITE, "1-n", U)
+    properties: MeasurementProperties | None = include("8", ">", MeasurementProperties, "1", U)
+    derived_from: list[Quantity] = row("9", ">", INFERRED_FROM, NUM, None, "1-n", U, conflicts=True)
+    equation: Equation | None = include("11", ">", Equation, "1", UC, when=_an_equation("12", TEXT))
+    equation_text: Text | None = row(
+        "12", ">", INFERRED_FROM, TEXT, dcid(228), "1", UC, when=_an_equation("11", CODE), conflicts=True
+    )
+    images: list[ImageUsed] = include("13", ">", ImageUsed, "1-n", U)
+    waveforms: list[WaveformUsed] = include("14", ">", WaveformUsed, "1-n", U)
+    equivalent_meaning: Text | None = row(
+        "16", ">", HAS_CONCEPT_MOD, TEXT, dcm("121050", "Equivalent Meaning of Concept Name"), "1", U
+    )
+    value_map: Reference | None = row(
+        "18", ">", INFERRED_FROM, COMPOSITE, dcm("126100", "Real World Value Map used for measurement"), "1", U
+    )
