@@ -100,6 +100,8 @@ class Lane:
         self.flight = Flight(self._wake, self._lost)
         self.since = time.monotonic()
         self._event = threading.Event()
+        self._news = True
+        self._crowded = False
         self._marks: dict[int, Mark] = {}
         self._at_stake = False
         self._saved = (0.0, 0)
@@ -110,6 +112,7 @@ class Lane:
 
     def wake(self) -> None:
         """The store has more."""
+        self._news = True
         self._event.set()
 
     def keep(self) -> None:
@@ -246,6 +249,10 @@ class Lane:
         recovered = {part: mark.position for part, mark in self._marks.items()}
         while not self.relay.halted:
             self._settle()
+            if not self._news:
+                self._rest()
+                continue
+            self._news = False  # before the store is asked
             head = source.head()
             highest = source.bounds().get(self.name, (0, 0))[1] if head > self.reached else 0
             records = source.records(self.reached, READ_AT_ONCE, [self.name]) if highest > self.reached else ()
@@ -257,11 +264,16 @@ class Lane:
                     self._room()
                     self._send(producer, record, largest)
                 self.reached = position
-            if not backlog:
+            if backlog:
+                self._news = True
+            else:
                 self.reached = max(self.reached, head)
-                self._event.wait(SAVE_SECONDS if self.low != self._saved[1] else None)
-                self._event.clear()
         raise OlderStore(self.relay.halted)
+
+    def _rest(self) -> None:
+        """Until there is more, or something to keep: what is acknowledged meanwhile is taken over then."""
+        self._event.wait(SAVE_SECONDS if self.flight.records or self.low != self._saved[1] else None)
+        self._event.clear()
 
     def _send(self, producer: Producer, record: Record, largest: int) -> None:
         position, _, text, _, event_id, _, _, value = record
@@ -286,10 +298,13 @@ class Lane:
     def _room(self) -> None:
         """Wait until more may be handed over."""
         flight, limits = self.flight, self.relay.settings
+        self._crowded = True  # before it is looked: an acknowledgement now wakes
         while flight.records >= limits.in_flight_records or flight.bytes >= limits.in_flight_bytes:
-            self._event.wait()
-            self._event.clear()
             self._settle()
+            if flight.records >= limits.in_flight_records or flight.bytes >= limits.in_flight_bytes:
+                self._event.wait()
+                self._event.clear()
+        self._crowded = False
 
     def _settle(self) -> None:
         """Take over what is acknowledged, and keep it now and then."""
@@ -310,7 +325,9 @@ class Lane:
         self.relay.cursor.save(self.topic, known)
 
     def _wake(self) -> None:
-        self._event.set()
+        """On the producer's thread, after each batch: to wake this lane for it would cost more than the batch did."""
+        if self._crowded:
+            self._event.set()
 
     def _lost(self, error: BaseException) -> None:
         """On the producer's thread: a failed record means unknown, never "not written"."""

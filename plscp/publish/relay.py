@@ -15,7 +15,7 @@ import time
 from datetime import datetime
 from typing import Any, Final, NoReturn
 
-from plscp.errors import Unreachable
+from plscp.errors import StoreError, Unreachable
 from plscp.logs import log
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
@@ -197,14 +197,25 @@ class Relay:
                     for lane in self.lanes.values():
                         lane.keep()
                     os._exit(0)
-                for lane in self.lanes.values():
-                    lane.wake()
+                self._wake()
             if self._poke[0] in ready:
                 os.read(self._poke[0], 65536)
             states = json.dumps(self._states())
             if time.monotonic() >= due or states != last:
+                for lane in self.lanes.values():
+                    lane.wake()
                 self._say(self.status())
                 last, due = states, time.monotonic() + self.settings.status_seconds
+
+    def _wake(self) -> None:
+        """Wake the lanes that have records to publish; the others hear of it with the next status."""
+        try:
+            bounds = self._source.bounds()
+        except StoreError:
+            return  # the lanes find out for themselves, with the next status
+        for lane in self.lanes.values():
+            if bounds.get(lane.name, (0, 0))[1] > lane.reached:
+                lane.wake()
 
     def _states(self) -> dict[str, dict[str, str]]:
         return {lane.topic: {"state": lane.state, "why": lane.why} for lane in self.lanes.values()}
