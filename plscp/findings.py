@@ -1,6 +1,9 @@
 """What plscp noticed about a request: in a refusal, a finding is the reason; otherwise it travels with the entry."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+LONGEST_PATH: Final = 24
+"""Characters of a path in an Error Comment: a deeply nested item leaves room for what is wrong."""
 
 
 class Finding(NamedTuple):
@@ -40,6 +43,7 @@ class Finding(NamedTuple):
             if self.template
             else ""
         )
-        tail = (f" at {self.path}" if self.path else "") + (f" (+{more})" if more else "")
+        path = self.path if len(self.path) <= LONGEST_PATH else f"{self.path[: LONGEST_PATH - 3]}..."
+        tail = (f" at {path}" if path else "") + (f" (+{more})" if more else "")
         room = 64 - len(head) - len(tail)
         return head + self.reason[: max(room, 0)] + tail
