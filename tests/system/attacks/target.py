@@ -98,7 +98,8 @@ class Target:
     def leave(self) -> None:
         """Drop every connection."""
         for writer in self._open:
-            writer.transport.abort()
+            if not writer.transport.is_closing():  # a transport that has lost its connection cannot be aborted any more
+                writer.transport.abort()
 
     async def each(self, count: int, attacker: Callable[["Target"], Awaitable[None]]) -> None:
         """So many attackers at once, each again and again, until cancelled."""
