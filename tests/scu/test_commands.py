@@ -48,6 +48,22 @@ def test_send_sends_each_file_as_what_it_is(
     assert all("0000 success" in line for line in lines)
 
 
+def test_send_takes_typed_entries(scp: StockScp, tmp_path: Path) -> None:
+    """A file that says what happened, not how it is encoded; --now gives it its time."""
+    note = {
+        "kind": "note",
+        "type": {"value": "121172", "scheme": "DCM", "meaning": "Nursing Note"},
+        "text": "Balloon up",
+    }
+    path = tmp_path / "note.json"
+    path.write_text(json.dumps({"patient_id": "P1", "entries": [note]}))
+    assert run(scp, "send", str(path), "--now") == 0
+    (heard,) = scp.heard
+    (item,) = heard.dataset.ContentSequence
+    assert (item.TextValue, heard.dataset.PatientID, heard.sop_class[-2:]) == ("Balloon up", "P1", "40")
+    assert item.ObservationDateTime
+
+
 def test_send_keeps_the_recorded_time_unless_told_otherwise(scp: StockScp, files: list[str]) -> None:
     """A recorded event happened when it happened; --now makes it happen again."""
     run(scp, "send", files[1])

@@ -1,0 +1,107 @@
+"""The options that every DICOM tool has, with the spellings of DCMTK and pynetdicom, once for all of them."""
+
+import logging
+import ssl
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+
+import typer
+
+from plscp.errors import CommandError
+from plscp.scu.secure import client_context
+from plscp.scu.sending import Peer
+
+AE_TITLE: Final = "PLSCP_SCU"
+
+
+class Call(NamedTuple):
+    """Whom to call and how, and what to print about it.
+
+    Attributes:
+        aet: calling AE title, where one was given.
+        json, quiet: what `--json` and `-q` say.
+    """
+
+    to: Peer
+    aet: str | None
+    json: bool
+    quiet: bool
+
+    def peer(self, calling: str = AE_TITLE) -> Peer:
+        """The peer, called as `calling` unless an AE title was given."""
+        return replace(self.to, calling=self.aet or calling)
+
+
+def _call(
+    *,
+    host: Annotated[str, typer.Argument(help="Host name or address of the SCP.")],
+    port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
+    aet: Annotated[str | None, typer.Option("--aet", help="Calling AE title (-aet); absent: the tool's own.")] = None,
+    aec: Annotated[str, typer.Option("--aec", help="Called AE title (-aec).")] = "PLSCP",
+    ta: Annotated[float, typer.Option("--ta", help="Seconds for an association to be answered (-ta).", min=0.1)] = 30.0,
+    td: Annotated[float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1)] = 30.0,
+    to: Annotated[float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1)] = 10.0,
+    pdu: Annotated[
+        int, typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0)
+    ] = 16382,
+    tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="With --tls: PEM file of the CAs to trust; absent: the system's.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option("--cert", help="With --tls: PEM file of the own certificate.")] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="With --cert: PEM file of its private key; absent: the same file.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what goes on.")] = False,
+    debug: Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line per answer.")] = False,
+) -> Call:
+    chatter(verbose, debug)
+    secure = secured(tls, ca, cert, key)
+    return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure), aet, json, quiet)
+
+
+_HINTS: Final = get_type_hints(_call, include_extras=True)
+_SHARED: Final = {name: one.replace(annotation=_HINTS[name]) for name, one in signature(_call).parameters.items()}
+
+
+def calls(command: Callable[..., None]) -> Callable[..., None]:
+    """A command line with HOST, PORT, the command's own parameters, and the shared options for its `call: Call`."""
+    hints = get_type_hints(command, include_extras=True)
+    own = [one.replace(annotation=hints[name]) for name, one in signature(command).parameters.items() if name != "call"]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        command(call=_call(**{name: given.pop(name) for name in _SHARED}), **given)
+
+    shared = list(_SHARED.values())
+    parameters: list[Parameter] = [*shared[:2], *own, *shared[2:]]
+    called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer asks for
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
+
+
+def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What the options of TLS say; raises CommandError, one line, where they cannot be used."""
+    if not tls and (ca or cert or key):
+        raise CommandError("--ca, --cert and --key go with --tls", 2)
+    if key is not None and cert is None:
+        raise CommandError("--key goes with --cert", 2)
+    return client_context(ca, cert, key) if tls else None
+
+
+def chatter(verbose: bool, debug: bool) -> None:
+    """Let pynetdicom's own log through to standard error."""
+    if not (verbose or debug):
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
+    logger = logging.getLogger("pynetdicom")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
