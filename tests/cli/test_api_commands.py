@@ -24,6 +24,7 @@ ROWS = [
     (["event", "list", "--study", "7.7"], 0, ["no event"]),
     (["event", "show", "1"], 0, ["Heparin (387467008, SCT)", "dose: 5000 [iU]", "rule 1, 0000", "9.9: closed longer than the grace"]),
     (["event", "show", "1"], 0, ["study-not-started: the study is scheduled; TID3106 row 4; at 3.2"]),
+    (["event", "show", "1"], 0, ["the row: HAS PROPERTIES NUM DCID 3410, 1-n U; CID 3410: ("]),
     (["event", "show", "1", "--json"], 0, ['"position": 1']),
     (["quarantine", "list"], 0, ["0101010101010101", "HEMO1", "C102", "TID3106 r4 missing 121154 at 3.2 (+1)"]),
     (["quarantine", "list", "--open", "--device", "XRAY1"], 0, ["nothing in quarantine"]),

@@ -24,7 +24,7 @@ from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.tid3001 import Note
 from plscp.templates.tid3106 import DrugAdministered
 from plscp.templates.tid3108 import Intervention, InterventionSite
-from plscp.templates.values import Item
+from plscp.templates.values import Item, Raw
 from tests.templates import build
 from tests.templates.strategies import KINDS
 from tests.templates.tables import LINES
@@ -106,6 +106,12 @@ def test_what_a_server_would_refuse_is_not_written_unless_wanted() -> None:
     assert "ObservationDateTime" not in request.dataset(check=False).ContentSequence[-1]
 
 
+def test_what_only_a_strict_profile_refuses_is_not_written_either() -> None:
+    """A vendor does not know the profile of each lab: here nobody says who reports."""
+    refusing = [finding for finding in ProcedureLogRequest(entries=[drug()]).findings() if finding.refuse]
+    assert [finding.code for finding in refusing] == ["missing-observer-context"]
+
+
 def test_a_log_needs_an_entry() -> None:
     """And knows no other member than those that it has."""
     with pytest.raises(ValidationError, match="entries"):
@@ -142,6 +148,7 @@ def administration(**changes: Any) -> SubstanceAdministered:
         "notes": "slowly",
         "device_id": "PUMP1",
         "package_identifier": "PKG",
+        "elements": [Raw(tag="00081070", vr="PN", text="Doe^Jane")],
         "product_description": "one\r\ntwo",
         **changes,
     })  # fmt: skip
@@ -218,3 +225,16 @@ def test_what_is_misspelt_is_said_with_its_place(tmp_path: Path, typed: dict[str
         read(path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_readme_says_how(tmp_path: Path) -> None:
+    """Its example runs as it stands, and what it dumps is a file of the same request."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    lines = readme.split("## Build a device")[1].split("\n## ")[0].splitlines()
+    names: dict[str, Any] = {}
+    exec("\n".join(line[4:] for line in lines if line.startswith("    ")), names)  # our own text
+    made = action.procedural(decoded(names["raw"], "1.2.840.10008.1.2"), strict=True)
+    assert made.entries[0].kind == "drug_administered"
+    path = tmp_path / "request.json"
+    path.write_text(names["request"].model_dump_json())
+    assert read(path) == names["request"].dataset()
