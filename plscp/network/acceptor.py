@@ -12,7 +12,7 @@ from plscp.errors import CommandError
 from plscp.logs import log
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
-from plscp.network.connection import ANSWERING, NEVER, Connection
+from plscp.network.connection import ANSWERING, AT_ONCE, NEVER, Connection
 from plscp.network.fairness import Accounts
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
@@ -235,7 +235,13 @@ class Acceptor:
         while True:
             await asyncio.sleep(SWEEP)
             now = time.monotonic()
+            until = now + AT_ONCE
             for one in [one for one in self._watched if one.deadline <= now]:
+                if time.monotonic() > until:  # many that were begun together are overdue together: the others first
+                    await asyncio.sleep(0)
+                    until = time.monotonic() + AT_ONCE
+                if one not in self._watched or one.deadline > now:
+                    continue  # it was heard of meanwhile
                 try:
                     one.overdue()
                 except Exception:  # a defect with one of them must not keep the others open
