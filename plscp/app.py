@@ -42,7 +42,7 @@ MOST_PROFILES = 5000
 """Of devices, kept at once: anyone can invent calling AE titles."""
 MALLOC = {-8: 1, -3: 4 << 20, -1: 32 << 20, -2: 1 << 20}
 """glibc's M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD."""
-GATHER = 0.005
+GATHER = 0.003
 """Seconds that records may wait for others on their way to the relay: sent one by one each costs it and the broker ten times as much."""
 LOOK = 2.0
 """Seconds between two looks at the certificate files."""
