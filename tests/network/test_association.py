@@ -15,7 +15,7 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation, UserIdentityN
 
 from plscp.errors import CommandError
 from plscp.network.acceptor import Acceptor
-from plscp.network.answer import SUCCESS
+from plscp.network.answer import SUCCESS, Later
 from plscp.network.connection import NEVER
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
@@ -283,6 +283,22 @@ def test_what_a_handler_may_return(name: str, later: bool) -> None:
         line.handler = lambda _: (0, None)
         line.send(request(2))
         assert [answer.Status for answer in line.answers()] == [0]
+
+
+def test_an_answer_that_comes_later() -> None:
+    """It goes out when it is given, without a turn of the loop; what waits behind it is worked off; a second one is dropped."""
+    with Line() as line:
+        line.associate()
+        laters = [Later(), Later()]
+        given = iter(laters)
+        line.handler = lambda _: next(given)
+        line.send(request(1), request(2))
+        assert line.answers() == []
+        laters[0].give((SUCCESS, None))
+        laters[0].give((0x0110, None))
+        assert [(answer.MessageIDBeingRespondedTo, answer.Status) for answer in line.answers()] == [(1, 0)]
+        laters[1].give((0xC102, None))
+        assert [(answer.MessageIDBeingRespondedTo, answer.Status) for answer in line.answers()] == [(2, 0xC102)]
 
 
 def test_a_future_that_is_cancelled() -> None:
