@@ -7,16 +7,20 @@ from typing import Any
 from kafka.net.compat import KafkaNetClient
 
 
-def connected(make: Callable[..., Any], config: dict[str, Any]) -> Any:
+def connected(make: Callable[..., Any], config: dict[str, Any], *, quiet: bool = True) -> Any:
     """A KafkaAdminClient, KafkaConsumer or KafkaProducer.
 
     Where the constructor fails, the library leaves a thread and four descriptors running: as many as there are tries
     while Kafka is away.
 
+    Args:
+        quiet: the library's own log is switched off.
+
     Raises:
         KafkaError: no broker answers.
     """
-    _quiet()
+    if quiet:
+        _quiet()
     made: list[Any] = []
 
     def network(**given: Any) -> Any:
