@@ -246,7 +246,10 @@ class Server:
 
 def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
     for done, result in batch:
-        done(result)
+        try:
+            done(result)
+        except Exception:  # a defect with one of them must not keep the others waiting for their answers
+            log.exception("internal-error", where="answers")
 
 
 def _us(span: timedelta) -> int:

@@ -4,12 +4,13 @@ The same object serves our acceptor, through `begin` and `heard`, and a stock `p
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -135,7 +136,7 @@ class Handlers:
         future: ThreadFuture[Answer] = ThreadFuture()
 
         def resolve(answer: Answer) -> None:
-            if not future.done():
+            with contextlib.suppress(InvalidStateError):  # the deadline or the store, whichever comes first
                 future.set_result(answer)
 
         pending = self._start(event, resolve)
