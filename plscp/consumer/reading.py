@@ -1,0 +1,207 @@
+"""The loop over events: a member of a consumer group that commits after each body and drops repeats."""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Final, Self
+
+from kafka import KafkaConsumer
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    OffsetMetadataTooLargeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from plscp.consumer.events import Event, Unreadable, event, head
+from plscp.consumer.ledger import Ledger, Place
+from plscp.errors import Unreachable
+from plscp.publish.clients import connected
+
+WAIT_MS: Final = 200
+"""How long one poll waits: what `stop` takes at most."""
+COMMIT_MS: Final = 10_000
+"""How long one commit is tried while the coordinator is away."""
+DEFAULTS: Final = {
+    "auto_offset_reset": "earliest",
+    "max_poll_records": 1,
+    "metadata_max_age_ms": 10_000,
+    "client_id": "plscp-consumer",
+}
+"""Where kafka-python's own would lose events (a new group starting at the end), or find a new topic after five minutes."""
+OUT_OF_GROUP: Final = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+
+
+def consume(
+    bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
+) -> "Events":
+    """The events of topics, each once, as typed objects, in a `for` loop.
+
+    An event counts as handled when the next one is asked for, and is committed before that is handed over. One whose
+    body raised, or was left with `break`, comes again; in a `with` block whose end was reached without an exception it does not.
+
+    Args:
+        bootstrap_servers: brokers, host:port.
+        topics: full names; those that do not exist yet are waited for.
+        group: the consumer group; its members share the partitions, and what it has handled is kept for it.
+        kafka: further settings as kafka-python's KafkaConsumer names them. `max_poll_records` (1) is how many events are
+            committed together: after a crash as many may come again. `consumer_timeout_ms` ends the loop when nothing came
+            for so long (never).
+
+    Raises:
+        Unreachable: when the first event is asked for: no broker answers.
+    """
+    return Events(bootstrap_servers, topics=topics, group=group, **kafka)
+
+
+class Events(Iterator[Event | Unreadable]):
+    """See `consume`."""
+
+    def __init__(
+        self, bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
+    ) -> None:
+        self._idle = float(kafka.pop("consumer_timeout_ms", math.inf)) / 1000
+        self._topics = [topics] if isinstance(topics, str) else list(topics)
+        servers = [bootstrap_servers] if isinstance(bootstrap_servers, str) else list(bootstrap_servers)
+        self._config = dict(
+            bootstrap_servers=servers,
+            group_id=group,
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            key_deserializer=None,
+            value_deserializer=None,
+            **{**DEFAULTS, **kafka},
+        )
+        self._ledger = Ledger()
+        self._assigned: set[TopicPartition] = set()
+        self._stop = threading.Event()
+        self._handled = False
+        self._events = self._run()
+
+    def __next__(self) -> Event | Unreadable:
+        return next(self._events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._handled = kind is None
+        self.close()
+
+    def close(self) -> None:
+        """Leave the group at once; the event handed over last comes again."""
+        self._events.close()
+
+    def stop(self) -> None:
+        """End the loop before its next event; may be called from another thread or a signal handler."""
+        self._stop.set()
+
+    def _run(self) -> Generator[Event | Unreadable]:
+        consumer = self._connected()
+        try:
+            consumer.subscribe(self._topics, listener=_Listener(self._assigned))
+            for raw in self._records(consumer):
+                place = Place(raw.topic, raw.partition)
+                headers = head(raw)
+                store, position = headers.store, headers.position
+                if not headers.barrier and (not position or self._ledger.new(place, store, position)):
+                    try:
+                        yield event(raw, headers)
+                    except GeneratorExit:
+                        if self._handled:
+                            self._ledger.done(place, raw.offset, store, position)
+                        raise
+                self._ledger.done(place, raw.offset, store, position)
+        finally:
+            with suppress(KafkaError):  # what cannot be committed now comes again
+                self._commit(consumer, once=True)
+            consumer.close(timeout_ms=COMMIT_MS)
+
+    def _connected(self) -> Any:
+        try:
+            return connected(KafkaConsumer, self._config, quiet=False)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            servers = ", ".join(self._config["bootstrap_servers"])
+            raise Unreachable(f"Kafka does not answer at {servers}: {error}") from error
+
+    def _records(self, consumer: Any) -> Iterator[Any]:
+        last = time.monotonic()
+        while not self._stop.is_set():
+            # Nothing is handed over, and no partition given away, before what was handled is committed.
+            self._commit(consumer)
+            batches = consumer.poll(timeout_ms=WAIT_MS)
+            for partition, records in batches.items():
+                if partition in self._assigned:
+                    self._assigned.discard(partition)
+                    committed = consumer.committed(partition, metadata=True)
+                    self._ledger.begin(Place(*partition), committed.metadata if committed else "")
+                for record in records:
+                    if self._stop.is_set():
+                        return
+                    yield record
+            if batches:
+                last = time.monotonic()
+            elif time.monotonic() - last >= self._idle:
+                return
+
+    def _commit(self, consumer: Any, *, once: bool = False) -> None:
+        """Commit what is due; waits for a coordinator that is away, unless `once`."""
+        while due := self._ledger.due:
+            offsets = {TopicPartition(*place): OffsetAndMetadata(*at, -1) for place, at in due.items()}
+            try:
+                consumer.commit(offsets, timeout_ms=COMMIT_MS)
+            except OUT_OF_GROUP:
+                pass  # the next poll joins again; a successor, or this process, begins at what was committed
+            except OffsetMetadataTooLargeError:
+                self._ledger.limit //= 2
+                continue
+            except KafkaError as error:
+                if not error.retriable or once or self._stop.is_set():
+                    raise
+                continue
+            self._ledger.settled()
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes which partitions were assigned; runs in the client's own thread, while the other one is in `poll`."""
+
+    def __init__(self, assigned: set[TopicPartition]) -> None:
+        self._noted = assigned
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """All that was handled is committed before each poll, and nobody gives partitions away but poll."""
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Their numbers are read before their first record is looked at."""
+        self._noted |= set(assigned)
+
+
+async def aconsume(
+    bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
+) -> AsyncIterator[Event | Unreadable]:
+    """As `consume`, for `async for`: the reading is done in a thread of its own.
+
+    Args, raises: see `consume`. Closing the iterator (`contextlib.aclosing`) leaves the group.
+    """
+    loop = asyncio.get_running_loop()
+    events = consume(bootstrap_servers, topics=topics, group=group, **kafka)
+    with ThreadPoolExecutor(1, "plscp-consumer") as thread:
+        try:
+            while (found := await loop.run_in_executor(thread, next, events, None)) is not None:
+                yield found
+        finally:
+            events.stop()
+            await asyncio.shield(loop.run_in_executor(thread, events.close))
