@@ -25,12 +25,13 @@ peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as roo
 	@$(PYTEST) tests/peers $(ARGS)
 
 .PHONY: check
-check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files
+check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files, the published contract
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy plscp tests $(wildcard benchmarks)
 	.venv/bin/lint-imports
 	@.ci/generated
+	.venv/bin/plscp schema check
 
 .PHONY: generate
 generate: .venv/stamp-dev  ## write the generated files anew

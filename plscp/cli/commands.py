@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
     "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),
     "verify": Entry("plscp.cli.verify", "verify", "Hold what is on Kafka against the store."),
+    "schema": Entry("plscp.cli.schema", "app", "What is published: export, show, check the schemas."),
     "relay": Entry("plscp.cli.relay", "app", "The relay's cursor: repartition, rewind."),
 }
 

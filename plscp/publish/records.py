@@ -22,9 +22,9 @@ Status = Annotated[str, Field(pattern="^[0-9A-F]{4}$", examples=["0000", "B102"]
 class UnknownEntry(Model):
     """An entry of a kind that this version has no class for: a later version of plscp wrote it. Everything is kept."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra={"properties": {"kind": {"not": {"enum": [*KINDS]}}}})
+    model_config = ConfigDict(extra="allow")
 
-    kind: str
+    kind: str = Field(json_schema_extra={"not": {"enum": [*KINDS]}})
     template: str = ""
 
 

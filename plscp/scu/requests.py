@@ -201,8 +201,8 @@ def _any_parameter(item: Item) -> Dataset:
 
 
 def code(value: str, scheme: str, meaning: str = "") -> CodeValue:
-    """A code; without `meaning` it gets that of PS3.16."""
-    return CodeValue(value=value, scheme=scheme, meaning=meaning or meaning_of((value, scheme)))
+    """A code; without `meaning` it gets that of PS3.16, as much of it as an LO holds."""
+    return CodeValue(value=value, scheme=scheme, meaning=meaning or meaning_of((value, scheme))[:64].rstrip())
 
 
 def coded(value: str, scheme: str, meaning: str = "", **more: Any) -> Coded:

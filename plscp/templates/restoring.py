@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference, Value
 from plscp.templates.entries import PLANS
@@ -29,11 +29,13 @@ from plscp.templates.tid3108 import Intervention
 from plscp.templates.tid3109 import Impression, Measurement, PercutaneousEntry
 from plscp.templates.tid3112 import SpecimenObtained
 from plscp.templates.tid3113 import PatientAssessment, PatientSupport
-from plscp.templates.values import Amount, CodeValue, Extras, Item, Model, ObjectReference, Raw
+from plscp.templates.values import Amount, CodeValue, Extras, Item, Model, ObjectReference, Raw, always_published
 
 
 class Untyped(Model):
     """A first-level entry of no known template, whole."""
+
+    model_config = ConfigDict(json_schema_extra=always_published)
 
     kind: Literal["untyped"] = "untyped"
     template: str = ""

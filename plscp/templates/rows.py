@@ -228,7 +228,8 @@ class Row:
 
     def __call__(self, schema: dict[str, Any]) -> None:
         """Describes the field in the JSON Schema (pydantic's `json_schema_extra`)."""
-        schema["description"] = str(self)
+        allowed = " or ".join(map(str, self.value)) or "not constrained"
+        schema["description"] = f"The entry's own value: {allowed}" if self.role == "value" else str(self)
 
 
 def _field(declared: Row) -> Any:

@@ -3,7 +3,7 @@
 from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from plscp.findings import Finding
 from plscp.templates import attributes as table
@@ -16,7 +16,7 @@ from plscp.templates.fragments import amount_members, code_members, encoded, mom
 from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.report import Report
 from plscp.templates.request import SubstanceAdministration, TypedEntry
-from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw
+from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw, always_published
 from plscp.templates.values import Item as AnyItem
 
 OPERATORS, PERSON_CODE, ROUTE, PARAMETER_SEQUENCE = 0x00081072, 0x00401101, 0x00540302, 0x00440019
@@ -38,6 +38,8 @@ _PAIRS: Final = (
 
 class SubstanceAdministered(Model):
     """An administration; the numeric parameters of CID 3410 have the names that they have in a log's drug entries."""
+
+    model_config = ConfigDict(json_schema_extra=always_published)
 
     kind: Literal["substance_administered"] = "substance_administered"
     template: Literal[""] = ""

@@ -162,8 +162,20 @@ class Included(Model):
     other: list[Item] = Field(default=[], description="Items of this inclusion that no row took.")
 
 
+def always_published(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Members that whoever writes an entry may leave out, and that are there in all that is published."""
+    made = (
+        name
+        for name, field in model.model_fields.items()
+        if name in {"kind", "template"} or isinstance(field.default, CodeValue)
+    )
+    schema["required"] = [*dict.fromkeys((*made, *schema.get("required", [])))]
+
+
 class Entry(Extras):
     """A first-level log entry; one that is made takes its template, and its concept where the table names just one."""
+
+    model_config = ConfigDict(json_schema_extra=always_published)
 
     template: str = Field(default="", description="Template Identifier, digits; 3001 for the Procedure Log's own rows.")
 

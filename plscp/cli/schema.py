@@ -1,0 +1,101 @@
+"""`plscp schema`: the contract of what is published, as files; and whether it still keeps what was released."""
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plscp.cli import output
+from plscp.errors import CommandError
+from plscp.publish.compatibility import Break, breaks
+from plscp.publish.records import ADAPTERS
+from plscp.publish.schemas import files, schema, text
+
+RELEASED = Path("schemas/released")
+
+app = typer.Typer(
+    help="What is published: JSON Schemas, examples, AsyncAPI.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Released = Annotated[Path, typer.Argument(help="Folder with the released schemas.")]
+
+
+@app.command("export")
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")] = Path("schemas"),
+    *,
+    as_json: Json = False,
+) -> None:
+    """Write the JSON Schema of each type, examples and the AsyncAPI document."""
+    written = [(str(_write(folder / name, content)), len(content.encode())) for name, content in files()]
+    if as_json:
+        output.print_json([{"file": name, "bytes": size} for name, size in written])
+    else:
+        output.table(["file", "bytes"], written, "nothing to write")
+
+
+@app.command("show")
+def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents type, or part of it.")]) -> None:
+    """Print the JSON Schema of one type."""
+    found = [kind] if kind in ADAPTERS else [name for name in ADAPTERS if kind in name]
+    if len(found) != 1:
+        near = found or get_close_matches(kind, ADAPTERS, 1, 0.3)
+        raise CommandError(f"schema show: no one type is {kind!r}; did you mean {' or '.join(near) or 'another'}?", 2)
+    print(text(schema(found[0])), end="")
+
+
+@app.command("check")
+def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
+    """Hold what this version publishes against released schemas: whoever reads by them must notice nothing."""
+    found = list(_broken(released))
+    if as_json:
+        output.print_json([{"type": kind, "field": field, "change": change} for kind, (field, change) in found])
+    else:
+        output.table(
+            ["type", "field", "change"],
+            [(kind, (field or "(the value)", "bold"), (change, "red")) for kind, (field, change) in found],
+            "readers of the released schemas can read all that this version publishes",
+        )
+    if found:
+        kinds = ", ".join(sorted({f"{kind.rpartition('.')[0]}.v2" for kind, _ in found}))
+        raise CommandError(f"schema check: this breaks readers; publish it as a new type beside the old: {kinds}")
+
+
+@app.command("release")
+def release(released: Released = RELEASED) -> None:
+    """Take the schemas of this version as released: later ones are held against them."""
+    if released.is_dir():
+        check(released)
+    for kind in ADAPTERS:
+        _write(released / f"{kind}.json", text(schema(kind)))
+
+
+def _broken(folder: Path) -> Iterator[tuple[str, Break]]:
+    if not folder.is_dir():
+        raise CommandError(f"schema check: no folder {folder}", 2)
+    for file in sorted(folder.glob("*.json")):
+        if file.stem not in ADAPTERS:
+            yield file.stem, Break("", "is published no longer")
+            continue
+        for each in breaks(_read(file), schema(file.stem)):
+            yield file.stem, each
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CommandError(f"schema check: {file} cannot be read: {error}", 2) from error
+
+
+def _write(file: Path, content: str) -> Path:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+    except OSError as error:
+        raise CommandError(f"schema: {file} cannot be written: {error.strerror or error}") from error
+    return file

@@ -1,0 +1,141 @@
+"""An example of each kind of entry, made from its rows: what a table demands, and what is said here beside it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from plscp.templates.codes import Key, meaning_of
+from plscp.templates.entries import PLANS, EntryPlan
+from plscp.templates.plans import Plan, Slot
+from plscp.templates.restoring import Untyped
+from plscp.templates.rows import M, Term
+from plscp.templates.values import Amount, CodeValue, Entry, Item, Moment, ObjectReference
+
+UID: Final = "1.2.826.0.1.3680043.9.7.1"
+WHEN: Final = Moment(text="20260301143000.000000+0000", precision="fraction")
+
+_STENT, _LEFT_MAIN = ("65818007", "SCT"), ("1256091001", "SCT")
+_SAID: Final[Mapping[str, str | Key]] = {
+    "note.type": ("121172", "DCM"),
+    "note.text": "Sheath removed",
+    "specimen_obtained.collection": ("82078001", "SCT"),
+    "patient_event.event": ("122023", "DCM"),
+    "staff_action.action": ("122041", "DCM"),
+    "staff_action.person": "Doe^Jane",
+    "equipment_event.event": ("122048", "DCM"),
+    "equipment_event.equipment": "Injector 2",
+    "procedure_action.action": ("121130", "DCM"),
+    "procedure_action.procedure": ("103716009", "SCT"),
+    "procedure_action.item_id": "STEP-2",
+    "image_acquired.image": "1.2.840.10008.5.1.4.1.1.12.1",
+    "image_acquired.series_instance_uid": f"{UID}.2",
+    "image_acquired.modality": ("XA", "DCM"),
+    "image_acquired.number_of_frames": ("72", "1"),
+    "waveform_acquired.waveform": "1.2.840.10008.5.1.4.1.1.9.2.1",
+    "waveform_acquired.modality": ("HD", "DCM"),
+    "waveform_acquired.duration": ("10", "s"),
+    "object_referenced.purpose": ("122073", "DCM"),
+    "object_referenced.object": "1.2.840.10008.5.1.4.1.1.7",
+    "consumable.action": ("122076", "DCM"),
+    "consumable.material": _STENT,
+    "consumable.description": "Stent 3.5 x 18 mm",
+    "consumable.serial_number": "1234567",
+    "consumable.lot": "24-0815",
+    "consumable.quantity": ("1", "1"),
+    "consumable.billing_code": ("4711", "99SHOP"),
+    "lesion_identified.lesion": "1",
+    "lesion_identified.site": _LEFT_MAIN,
+    "lesion_identified.stenosis": ("80", "%"),
+    "lesion_identified.stenosis.phase": ("128955008", "SCT"),
+    "lesion_identified.timi_flow": ("371864007", "SCT"),
+    "drug_administered.action": ("122086", "DCM"),
+    "drug_administered.drug": ("109218004", "SCT"),
+    "drug_administered.route": ("58100008", "SCT"),
+    "drug_administered.volume": ("8", "ml"),
+    "drug_administered.rate": ("4", "ml/s"),
+    "drug_administered.administered_by": "Doe^Jane",
+    "device_used.action": ("371876007", "SCT"),
+    "device_used.device": _STENT,
+    "device_used.diameter": ("3.5", "mm"),
+    "device_used.length": ("18", "mm"),
+    "device_used.site": ("41801008", "SCT"),
+    "intervention.action": ("122305", "DCM"),
+    "intervention.site": _LEFT_MAIN,
+    "intervention.attempt": "1",
+    "intervention.devices": _STENT,
+    "intervention.inflation_pressure": ("14", "atm"),
+    "intervention.inflation_duration": ("20", "s"),
+    "complication.complication": ("44808001", "SCT"),
+    "measurement.measured": ("8867-4", "LN"),
+    "measurement.quantity": ("72", "{H.B.}/min"),
+    "impression.type": ("121073", "DCM"),
+    "impression.text": "Good result",
+    "percutaneous_entry.action": ("444850002", "SCT"),
+    "patient_support.action": ("121161", "DCM"),
+    "patient_support.support": ("371907003", "SCT"),
+    "patient_support.oxygen_rate": ("2", "l/min"),
+    "patient_assessment.assessment": ("8884-9", "LN"),
+}
+"""By kind and member: a text, a SOP Class, a code, or a number with its UCUM unit."""
+_MEANINGS: Final[Mapping[Key, str]] = {
+    ("4711", "99SHOP"): "Stent, drug eluting",
+    ("8867-4", "LN"): "Heart rate",
+}
+
+
+def entries() -> list[Any]:
+    """One entry of each kind: accepted without a finding under a strict profile."""
+    return [*map(_entry, PLANS.values()), _untyped()]
+
+
+def code(key: Key) -> CodeValue:
+    """A code with its meaning."""
+    return CodeValue(value=key[0], scheme=key[1], meaning=_MEANINGS.get(key) or meaning_of(key) or key[0])
+
+
+def amount(text: str, unit: str) -> Amount:
+    """A number with its UCUM unit."""
+    return Amount(text=text, value=float(text), unit=code((unit, "UCUM")))
+
+
+def _entry(kind: EntryPlan) -> Entry:
+    own = {"kind": kind.kind, "template": kind.head.identifier, "observation_datetime": WHEN}
+    own[kind.value] = _value(f"{kind.kind}.{kind.value}", kind.shape)
+    said, concept = _SAID.get(f"{kind.kind}.{kind.concept}"), kind.row.concept
+    key = said if isinstance(said, tuple) else (concept.value, concept.scheme) if isinstance(concept, Term) else None
+    assert key is not None, kind.kind
+    own[kind.concept] = code(key)
+    return kind.model(**own, **_members(kind.plan, kind.kind))
+
+
+def _members(plan: Plan, path: str) -> dict[str, Any]:
+    slots = [plan.slots[node] for node in plan.nodes if isinstance(node, int)]
+    made = {slot: _item(slot, f"{path}.{slot.name}") for slot in slots if f"{path}.{slot.name}" in _SAID}
+    missing = [slot.name for slot in slots if slot.row.req == M and slot.refuses("req") and slot not in made]
+    assert not missing, (path, missing)
+    return {slot.name: [item] if slot.many else item for slot, item in made.items()}
+
+
+def _item(slot: Slot, place: str) -> Any:
+    value = _value(place, slot.shape)
+    members = _members(slot.child, place)
+    if isinstance(value, str):
+        return slot.model(text=value, **members)
+    return slot.model(**{name: getattr(value, name) for name in value.model_fields_set}, **members)
+
+
+def _value(place: str, shape: str) -> Any:
+    said = _SAID[place]
+    if isinstance(said, str):
+        return said if shape == "text" else ObjectReference(sop_class_uid=said, sop_instance_uid=f"{UID}.3")
+    return amount(*said) if shape == "quantity" else code(said)
+
+
+def _untyped() -> Untyped:
+    item = Item(
+        relationship="CONTAINS",
+        value_type="TEXT",
+        concept=CodeValue(value="FLUSH", scheme="99SHOP", meaning="Catheter flushed"),
+        text="left femoral",
+        observation_datetime=WHEN,
+    )
+    return Untyped(kind="untyped", template="", item=item)

@@ -1,0 +1,193 @@
+"""What is published is what the schemas say: judged by an independent validator."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from plscp.findings import Finding
+from plscp.publish import settings
+from plscp.publish.asyncapi import TOPICS, document
+from plscp.publish.envelope import BARRIER, Envelope
+from plscp.publish.examples import as_json, examples
+from plscp.publish.records import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
+from plscp.publish.schemas import files, schema
+from plscp.templates.entries import PLANS
+from tests.scu.test_requests import full
+
+ROOT = Path(__file__).parents[2]
+ENTRY = "org.plscp.procedure-log.entry.v1"
+EXAMPLES = [(kind, name, as_json(value)) for kind, name, value in examples()]
+VALIDATORS = {
+    kind: Draft202012Validator(schema(kind), format_checker=Draft202012Validator.FORMAT_CHECKER) for kind in ADAPTERS
+}
+
+
+def example(kind: str, name: str) -> dict[str, Any]:
+    """One of the examples, to be changed."""
+    found: dict[str, Any] = json.loads(json.dumps(next(value for k, n, value in EXAMPLES if (k, n) == (kind, name))))
+    return found
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_schema_is_one_of_the_2020_12_dialect_under_its_name(kind: str) -> None:
+    """`ce_dataschema` names it."""
+    made = schema(kind)
+    Draft202012Validator.check_schema(made)
+    assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    dataschema = dict(Envelope("s").headers((1, "t", "k", kind, "i", "", "", b"{}")))["ce_dataschema"]
+    assert made["$id"] == dataschema.decode()
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), EXAMPLES, ids=[f"{k}-{n}" for k, n, _ in EXAMPLES])
+def test_an_example_is_valid_and_is_read_as_it_was_made(kind: str, name: str, value: Any) -> None:
+    """For the validator and for the consumer library."""
+    assert list(VALIDATORS[kind].iter_errors(value)) == []
+    made = next(typed for k, n, typed in examples() if (k, n) == (kind, name))
+    assert ADAPTERS[kind].validate_json(json.dumps(value)) == made
+
+
+@pytest.mark.parametrize("kind", [*PLANS])
+def test_an_entry_with_every_row_of_its_table_is_valid(kind: str) -> None:
+    """As the templates type it."""
+    value = example(ENTRY, "note") | {"entry": full(kind).model_dump(mode="json", exclude_unset=True)}
+    assert list(VALIDATORS[ENTRY].iter_errors(value)) == []
+
+
+def members(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of each member that the schema demands."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield (*path, name)
+            yield from members(inner, (*path, name))
+
+
+@pytest.mark.parametrize("gone", ["event_id", "position", "study", "patient", "match", "sender", "context", "entry"])
+def test_what_is_always_there_must_be_there(gone: str) -> None:
+    """A consumer need not ask for it."""
+    value = example(ENTRY, "drug_administered")
+    del value[gone]
+    assert not VALIDATORS[ENTRY].is_valid(value)
+    with pytest.raises(ValueError, match=gone):
+        read(ENTRY, json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "wrong"),
+    [
+        ("drug_administered", ("entry", "volume", "value"), "8"),
+        ("drug_administered", ("entry", "drug"), "heparin"),
+        ("drug_administered", ("entry", "kind"), 1),
+        ("note", ("entry", "text"), None),
+        ("note", ("occurred", "time"), "yesterday"),
+        ("note", ("match", "status"), "OK"),
+        ("note", ("position",), 0),
+        ("reduced", ("reduced",), "too-old"),
+    ],
+)
+def test_a_wrong_value_is_not_valid(name: str, path: tuple[str, ...], wrong: Any) -> None:
+    """Types, constants, patterns and formats count."""
+    value = example(ENTRY, name)
+    at = value
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = wrong
+    assert not VALIDATORS[ENTRY].is_valid(value)
+
+
+def test_members_of_a_later_version_are_passed_over() -> None:
+    """On every level; what is known is read as before."""
+    value = example(ENTRY, "drug_administered")
+    expected = read(ENTRY, json.dumps(value).encode())
+    for path in [(), *list(members(value))]:
+        at = value
+        for step in path:
+            at = at[step]
+        if isinstance(at, dict) and path[-1:] not in {("given",), ("found",)}:
+            at["from_later"] = {"some": ["thing"]}
+    assert VALIDATORS[ENTRY].is_valid(value)
+    assert read(ENTRY, json.dumps(value).encode()) == expected
+
+
+def test_a_kind_of_a_later_version_is_kept_whole() -> None:
+    """It is valid for readers of today, and nothing of it is lost."""
+    value = example(ENTRY, "note")
+    value["entry"] = {"kind": "balloon_burst", "template": "3999", "pressure": {"value": 30}}
+    assert VALIDATORS[ENTRY].is_valid(value)
+    entry = read(ENTRY, json.dumps(value).encode()).entry  # type: ignore[union-attr]
+    assert isinstance(entry, UnknownEntry)
+    assert entry.model_dump() == value["entry"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "why"),
+    [
+        ("org.plscp.lab.v1", b"{}", "org.plscp.lab.v1 is not a type"),
+        ("", b"{}", "none is not a type"),
+        (BARRIER, b"{}", "is not a type"),
+        (ENTRY, b"{", "value: Invalid JSON"),
+        (ENTRY, b"", "value: Invalid JSON"),
+        (ENTRY, b"\xff", "value: Invalid JSON"),
+        (ENTRY, b"null", "value: "),
+        (ENTRY, b"[]", "value: "),
+        (ENTRY, b"7", "value: "),
+        (ENTRY, b'{"reduced":"too-large"}', "event_id: Field required"),
+        (ENTRY, b"[" * 100_000, "value: Invalid JSON"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(kind: str, value: bytes, why: str) -> None:
+    """Without any of the content."""
+    with pytest.raises(ValueError, match=why) as caught:
+        read(kind, value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_kind_of_entry_has_an_example() -> None:
+    """And every type."""
+    assert {name for kind, name, _ in EXAMPLES if kind == ENTRY} == {*KINDS, "reduced"}
+    assert {kind for kind, _, _ in EXAMPLES} == set(ADAPTERS) == {*RECORDS, BARRIER}
+
+
+def test_the_asyncapi_document_names_every_topic_and_type() -> None:
+    """Each type is in one topic, the barrier in all of them."""
+    assert tuple(TOPICS) == tuple(settings.TOPICS)
+    kinds = [kind for _, _, of in TOPICS.values() for kind in of]
+    assert sorted(kinds) == sorted(RECORDS)
+    made = document()
+    assert all(BARRIER in channel["messages"] for channel in made["channels"].values())
+    assert set(made["components"]["messages"]) == set(ADAPTERS)
+
+
+def test_headers_are_those_that_the_relay_writes() -> None:
+    """Each is described, and those that are said to be there are."""
+    for kind, message in document()["components"]["messages"].items():
+        if kind == BARRIER:
+            written = dict(Envelope("s").barrier("r", None))
+        else:
+            written = dict(Envelope("s").headers((1, "t", "k", kind, "i", "about", "2026-03-01T00:00:00Z", b"{}")))
+        shown = {name: value.decode() for name, value in written.items()}
+        assert Draft202012Validator(message["headers"]).is_valid(shown)
+        assert set(shown) <= set(message["headers"]["properties"])
+
+
+def test_what_is_checked_in_is_what_this_version_exports() -> None:
+    """And nothing else is in the folder, but for what was released."""
+    made = dict(files())
+    there = {
+        str(file.relative_to(ROOT / "schemas"))
+        for file in (ROOT / "schemas").rglob("*.json")
+        if "released" not in file.parts
+    }
+    assert there == set(made)
+    assert all((ROOT / "schemas" / name).read_text("utf-8") == content for name, content in made.items())
+
+
+def test_a_finding_is_published_with_all_that_it_has() -> None:
+    """The model knows every member of a finding."""
+    value = example("org.plscp.request.refused.v1", "does-not-match-template")
+    value["findings"] = [Finding("a", "b", "c", "d", "e", refuse=True).as_json() | {"positions": [1, 2]}]
+    found = read("org.plscp.request.refused.v1", json.dumps(value).encode())
+    assert found.model_dump(mode="json", exclude_unset=True)["findings"] == value["findings"]
