@@ -21,7 +21,7 @@ from tests.conftest import Broker
 from tests.kafkaread import read_all
 from tests.rawscu import RawScu
 from tests.scu.test_requests import full
-from tests.serving import Serving
+from tests.serving import Serving, until
 from tests.templates.strategies import KINDS
 
 SETTINGS = """
@@ -91,9 +91,12 @@ def sent(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         httpx.post(merge, params={"issuer": ISSUER}, json=prior).raise_for_status()
         for uid, status in ((STUDY, "closed"), ("1.2.4", "scheduled"), ("1.2.4", "cancelled")):
             server.put(f"/api/v1/studies/{uid}", body | {"status": status}).raise_for_status()
+        position = server.get("/api/v1/status")["store"]["position"]
+        raw = until(
+            lambda: found if len(found := read_all(kafka_broker.address, prefix)) == position else None, "the relay"
+        )
         assert server.stop() == 0
     topics = [f"{prefix}.{name}" for name in TOPICS]
-    raw = read_all(kafka_broker.address, prefix)
     with consume(kafka_broker.address, topics=topics, group=prefix, consumer_timeout_ms=10_000) as events:
         yield Sent(given, raw, [next(events) for _ in raw])
 
