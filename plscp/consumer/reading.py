@@ -4,9 +4,10 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,13 +29,14 @@ from plscp.errors import Unreachable
 from plscp.publish.clients import connected
 
 WAIT_MS: Final = 200
-"""How long one poll waits: what `stop` takes at most."""
+"""How long one poll waits: what `stop` takes at most while the broker answers."""
 COMMIT_MS: Final = 10_000
 """How long one commit is tried while the coordinator is away."""
 DEFAULTS: Final = {
     "auto_offset_reset": "earliest",
     "max_poll_records": 1,
     "metadata_max_age_ms": 10_000,
+    "bootstrap_timeout_ms": 10_000,
     "client_id": "plscp-consumer",
 }
 """Where kafka-python's own would lose events (a new group starting at the end), or find a new topic after five minutes."""
@@ -64,16 +66,14 @@ def consume(
 
 
 class Events(Iterator[Event | Unreadable]):
-    """See `consume`."""
+    """See `consume`. One that is dropped without `close` leaves the group as well, like the file objects of Python."""
 
     def __init__(
         self, bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
     ) -> None:
-        self._idle = float(kafka.pop("consumer_timeout_ms", math.inf)) / 1000
-        self._topics = [topics] if isinstance(topics, str) else list(topics)
-        servers = [bootstrap_servers] if isinstance(bootstrap_servers, str) else list(bootstrap_servers)
-        self._config = dict(
-            bootstrap_servers=servers,
+        idle = float(kafka.pop("consumer_timeout_ms", math.inf)) / 1000
+        config = dict(
+            bootstrap_servers=[bootstrap_servers] if isinstance(bootstrap_servers, str) else list(bootstrap_servers),
             group_id=group,
             enable_auto_commit=False,
             allow_auto_create_topics=False,
@@ -81,11 +81,8 @@ class Events(Iterator[Event | Unreadable]):
             value_deserializer=None,
             **{**DEFAULTS, **kafka},
         )
-        self._ledger = Ledger()
-        self._assigned: set[TopicPartition] = set()
-        self._stop = threading.Event()
-        self._handled = False
-        self._events = self._run()
+        self._member = _Member(config, [topics] if isinstance(topics, str) else list(topics), idle)
+        self._events = self._member.run()
 
     def __next__(self) -> Event | Unreadable:
         return next(self._events)
@@ -96,7 +93,7 @@ class Events(Iterator[Event | Unreadable]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._handled = kind is None
+        self._member.handled = kind is None
         self.close()
 
     def close(self) -> None:
@@ -105,9 +102,26 @@ class Events(Iterator[Event | Unreadable]):
 
     def stop(self) -> None:
         """End the loop before its next event; may be called from another thread or a signal handler."""
-        self._stop.set()
+        self._member.stopped.set()
 
-    def _run(self) -> Generator[Event | Unreadable]:
+
+class _Member:
+    """The group's member behind `Events`; knows nothing of it, so that nothing but its user keeps an `Events` alive.
+
+    Attributes:
+        handled: whether the event handed over last counts although the next one is never asked for.
+        stopped: ends the reading.
+    """
+
+    def __init__(self, config: dict[str, Any], topics: Sequence[str], idle: float) -> None:
+        self.handled = False
+        self.stopped = threading.Event()
+        self._config, self._topics, self._idle = config, topics, idle
+        self._ledger = Ledger()
+        self._assigned: set[TopicPartition] = set()
+
+    def run(self) -> Generator[Event | Unreadable]:
+        """Join when the first event is asked for, and leave at the end, however it comes."""
         consumer = self._connected()
         try:
             consumer.subscribe(self._topics, listener=_Listener(self._assigned))
@@ -119,10 +133,13 @@ class Events(Iterator[Event | Unreadable]):
                     try:
                         yield event(raw, headers)
                     except GeneratorExit:
-                        if self._handled:
+                        if self.handled:
                             self._ledger.done(place, raw.offset, store, position)
                         raise
                 self._ledger.done(place, raw.offset, store, position)
+        except KafkaError:
+            if not self.stopped.is_set():  # else the coordinator was away, and is no longer waited for
+                raise
         finally:
             with suppress(KafkaError):  # what cannot be committed now comes again
                 self._commit(consumer, once=True)
@@ -139,17 +156,15 @@ class Events(Iterator[Event | Unreadable]):
 
     def _records(self, consumer: Any) -> Iterator[Any]:
         last = time.monotonic()
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             # Nothing is handed over, and no partition given away, before what was handled is committed.
             self._commit(consumer)
             batches = consumer.poll(timeout_ms=WAIT_MS)
             for partition, records in batches.items():
                 if partition in self._assigned:
-                    self._assigned.discard(partition)
-                    committed = consumer.committed(partition, metadata=True)
-                    self._ledger.begin(Place(*partition), committed.metadata if committed else "")
+                    self._begin(consumer, partition)
                 for record in records:
-                    if self._stop.is_set():
+                    if self.stopped.is_set():
                         return
                     yield record
             if batches:
@@ -157,22 +172,35 @@ class Events(Iterator[Event | Unreadable]):
             elif time.monotonic() - last >= self._idle:
                 return
 
+    def _begin(self, consumer: Any, partition: TopicPartition) -> None:
+        """Read what the one that had a partition before committed with its offset."""
+        committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
+        self._ledger.begin(Place(*partition), committed.metadata if committed else "")
+        self._assigned.discard(partition)
+
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
         """Commit what is due; waits for a coordinator that is away, unless `once`."""
         while due := self._ledger.due:
             offsets = {TopicPartition(*place): OffsetAndMetadata(*at, -1) for place, at in due.items()}
             try:
-                consumer.commit(offsets, timeout_ms=COMMIT_MS)
+                self._while_away(partial(consumer.commit, offsets, timeout_ms=COMMIT_MS), once=once)
             except OUT_OF_GROUP:
                 pass  # the next poll joins again; a successor, or this process, begins at what was committed
             except OffsetMetadataTooLargeError:
                 self._ledger.limit //= 2
                 continue
-            except KafkaError as error:
-                if not error.retriable or once or self._stop.is_set():
-                    raise
-                continue
             self._ledger.settled()
+
+    def _while_away(self, ask: Callable[[], Any], *, once: bool = False) -> Any:
+        """What the coordinator answers, as soon as there is one; `stop` ends the waiting with an error."""
+        while True:
+            try:
+                return ask()
+            except OUT_OF_GROUP:
+                raise
+            except KafkaError as error:
+                if not error.retriable or once or self.stopped.is_set():
+                    raise
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -191,7 +219,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 async def aconsume(
     bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
-) -> AsyncIterator[Event | Unreadable]:
+) -> AsyncGenerator[Event | Unreadable, None]:
     """As `consume`, for `async for`: the reading is done in a thread of its own.
 
     Args, raises: see `consume`. Closing the iterator (`contextlib.aclosing`) leaves the group.
@@ -200,7 +228,8 @@ async def aconsume(
     events = consume(bootstrap_servers, topics=topics, group=group, **kafka)
     with ThreadPoolExecutor(1, "plscp-consumer") as thread:
         try:
-            while (found := await loop.run_in_executor(thread, next, events, None)) is not None:
+            # Shielded: asking for the next one says that the last was handled, also where the answer is not waited for.
+            while (found := await asyncio.shield(loop.run_in_executor(thread, next, events, None))) is not None:
                 yield found
         finally:
             events.stop()

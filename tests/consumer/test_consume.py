@@ -1,22 +1,38 @@
 """The loop over events on the real broker: each event once to a group, whatever is in the topics and whatever ends a member."""
 
+import asyncio
 import gc
-from collections.abc import Callable
-from contextlib import suppress
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
+from functools import reduce
 from itertools import count, islice, takewhile
+from operator import getitem
+from queue import Queue
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient
 
-from plscp.consumer import Event, Events, Unreadable, consume
-from plscp.publish.records import PatientRecord
+from plscp.consumer import Event, Events, Unreadable, aconsume, consume
+from plscp.errors import Unreachable
+from plscp.local.kafka import LocalBroker
+from plscp.publish.records import EntryRecord, PatientRecord, UnknownEntry
+from plscp.templates.tid3001 import Note
+from plscp.templates.values import CodeValue, Moment
 from tests.conftest import Broker
-from tests.consumer.writing import NOON, OTHER, OWN, PATIENT, Written, barrier, new_topic, patient, write
+from tests.consumer.writing import NOON, OTHER, OWN, PATIENT, Written, barrier, logged, new_topic, patient, write
 
 pytestmark = pytest.mark.kafka
 
+LIBRARY_LEAKS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+"""kafka-python leaves a socket to the garbage collector where nobody listens at the other end."""
 Found = Event | Unreadable
 LAST = count(10**6)
 """Positions of records that end a test's reading."""
@@ -35,7 +51,7 @@ class Group:
     def member(self, **kafka: Any) -> Events:
         """One that gives up where nothing comes for 20 s, so that no test waits for ever."""
         given = {"consumer_timeout_ms": 20_000, "heartbeat_interval_ms": 100, "fetch_max_wait_ms": 50} | kafka
-        return consume(self.broker, topics=self.topic, group=self.name, **given)
+        return consume(self.broker, **({"topics": self.topic, "group": self.name} | given))
 
     def rest(self) -> list[int]:
         """Positions that a new member is given, up to the end of the topic: 0 for what has none."""
@@ -151,7 +167,6 @@ def test_what_was_not_handled_comes_again(group: Group, ends: Callable[[Events],
     """A body that came to its end was handled; one that was left was not, but where its block ended well."""
     group.write(patient(1), patient(2), patient(3))
     ends(group.member())
-    gc.collect()  # a consumer that nobody closed leaves with its last reference
     assert group.rest() == again
 
 
@@ -196,3 +211,189 @@ def test_what_cannot_be_read_is_handed_over(group: Group, written: Written, reas
     assert (bad.key, bad.value, list(bad.headers)) == (written.key, written.value, written.headers)
     assert bad.data is None
     assert group.committed()[0] == 3
+
+
+def added(written: Written, place: str, **members: Any) -> Written:
+    """With more, or other, members in the object at a place of the value."""
+    value = json.loads(written.value or b"")
+    reduce(getitem, place.split("."), {"": value} | value).update(members)
+    return written._replace(value=json.dumps(value).encode())
+
+
+NOTE = Note(observation_datetime=Moment(text="20260301120000"), type=CodeValue(value="121174"), text="Sheath in")
+
+
+def test_what_later_versions_add_is_no_surprise(group: Group) -> None:
+    """Members that are not known are passed over; an entry of an unknown kind is kept whole."""
+    group.write(
+        added(logged(1, NOTE), "", mood="good"),
+        added(logged(2, NOTE), "patient", nickname="Jim"),
+        added(logged(3, NOTE), "entry", colour="red"),
+        added(logged(4, NOTE), "entry", kind="robot_moved", axis=[1, {"x": 2}]),
+    )
+    with group.member() as events:
+        found = [event.data for event in islice(events, 4)]
+    entries = [each.entry for each in found if isinstance(each, EntryRecord)]
+    assert [entry.kind for entry in entries] == ["note", "note", "note", "robot_moved"]
+    assert isinstance(entries[0], Note)
+    assert isinstance(entries[3], UnknownEntry)
+    assert entries[3].model_extra is not None
+    assert entries[3].model_extra["axis"] == [1, {"x": 2}]
+    assert entries[3].model_extra["text"] == "Sheath in"
+
+
+class Reader:
+    """A member in a thread of its own, whose events come one by one."""
+
+    def __init__(self, events: Events, found: "Queue[tuple[str, int]]", name: str) -> None:
+        self.events, self.name = events, name
+        self._found = found
+        self.ended: Future[None] = Future()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for event in self.events:
+                self._found.put((self.name, position(event)))
+            self.ended.set_result(None)
+        except BaseException as error:
+            self.ended.set_exception(error)
+
+    def stop(self) -> None:
+        """End it, and raise what it raised."""
+        self.events.stop()
+        self.ended.result(20)
+
+
+def test_members_that_come_and_go_share_the_events(kafka_broker: Broker) -> None:
+    """Partitions move from one to the other and back: the group is given each event once, in the order of its partition."""
+    group = Group(kafka_broker.address, 4)
+    positions, found, seen = count(1), Queue[tuple[str, int]](), list[tuple[str, int]]()
+
+    def until_both(*names: str) -> None:
+        """Go on writing until each of these has been given something."""
+        wanted, deadline = set(names), time.monotonic() + 20
+        while wanted and time.monotonic() < deadline:
+            group.write(*(patient(next(positions), partition=each) for each in range(4)))
+            seen.append(found.get(timeout=20))
+            while not found.empty():
+                seen.append(found.get())
+            wanted -= {name for name, _ in seen[-8:]}
+
+    first = Reader(group.member(), found, "first")
+    until_both("first")
+    second = Reader(group.member(), found, "second")
+    until_both("first", "second")
+    second.stop()
+    last = next(positions)
+    group.write(*(patient(last, partition=each) for each in range(4)))
+    while sum(each == last for _, each in seen) < 4:
+        seen.append(found.get(timeout=20))
+    first.stop()
+    assert {name for name, _ in seen} == {"first", "second"}
+    assert sorted(each for _, each in seen if each != last) == list(range(1, last))
+    for partition in range(4):
+        own = [each for _, each in seen if each != last and (each - 1) % 4 == partition]
+        assert own == sorted(own)
+
+
+def test_a_loop_that_waits_is_ended_from_outside(group: Group) -> None:
+    """By another thread, or a signal handler."""
+    group.write(patient(1))
+    found = Queue[tuple[str, int]]()
+    reader = Reader(group.member(), found, "one")
+    assert found.get(timeout=20) == ("one", 1)
+    reader.stop()
+    assert group.committed()[0] == 1
+
+
+def test_topics_that_are_made_later_are_found(kafka_broker: Broker) -> None:
+    """The relay makes a topic when it first has something for it."""
+    group = Group(kafka_broker.address)
+    late = f"{group.topic}.late"
+    both = group.member(topics=[late, group.topic], metadata_max_age_ms=200)
+    group.write(patient(1))
+    with both as events:
+        assert position(next(events)) == 1
+        new_topic(group.broker, name=late)
+        write(group.broker, late, [patient(1)])
+        event = next(events)
+    assert (event.topic, position(event)) == (late, 1)
+
+
+@pytest.fixture
+def leaking(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """For tests under `LIBRARY_LEAKS`: what the library leaves goes within the test; its log would hold it longer."""
+    caplog.set_level(logging.CRITICAL + 1, "kafka")
+    yield
+    gc.collect()
+
+
+@LIBRARY_LEAKS
+@pytest.mark.usefixtures("leaking")
+def test_no_broker_is_one_error_when_the_first_event_is_asked_for() -> None:
+    """With the addresses that were tried; nothing is left running."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    events = consume(f"127.0.0.1:{port}", topics="t", group="g", bootstrap_timeout_ms=300)
+    with pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}: "):
+        next(events)
+    gc.collect()
+
+
+@LIBRARY_LEAKS
+@pytest.mark.usefixtures("leaking")
+@pytest.mark.slow
+def test_a_broker_that_goes_and_comes_back_is_waited_for(own_broker: Callable[[], LocalBroker]) -> None:
+    """In the middle of a body: nothing is lost, nothing comes twice."""
+    broker = own_broker()
+    group = Group(broker.address)
+    group.write(patient(1), patient(2), patient(3))
+    events = group.member(consumer_timeout_ms=60_000, reconnect_backoff_max_ms=200)
+    with events:
+        found = [position(next(events))]
+        broker.kill()
+        broker.start()
+        found += [position(event) for event in islice(events, 2)]
+        group.write(patient(4))
+        found.append(position(next(events)))
+    gc.collect()
+    assert found == [1, 2, 3, 4]
+    assert group.committed()[0] == 4
+
+
+def test_events_come_to_coroutines(group: Group) -> None:
+    """The event loop goes on meanwhile; what was left with `break` comes again."""
+    group.write(patient(1), patient(2), patient(3))
+
+    async def read() -> list[int]:
+        found: list[int] = []
+        async with aclosing(aconsume(group.broker, topics=group.topic, group=group.name)) as events:
+            async for event in events:
+                found.append(position(event))
+                if position(event) == 2:
+                    break
+        return found
+
+    assert asyncio.run(asyncio.wait_for(read(), 20)) == [1, 2]
+    assert group.rest() == [2, 3]
+
+
+def test_a_coroutine_that_waits_can_be_cancelled(group: Group) -> None:
+    """It leaves the group, and what it had handled is committed."""
+    group.write(patient(1))
+
+    async def read() -> None:
+        waiting = asyncio.Event()
+
+        async def loop() -> None:
+            async for _ in aconsume(group.broker, topics=group.topic, group=group.name):
+                waiting.set()
+
+        task = asyncio.create_task(loop())
+        await waiting.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(asyncio.wait_for(read(), 20))
+    assert group.rest() == []

@@ -77,6 +77,7 @@ def barrier(*, store: str = OWN, partition: int = 0) -> Written:
 
 def logged(position: int, entry: Any) -> Written:
     """An entry of a Procedure Log."""
+    entry = entry.model_copy(update={"kind": entry.kind, "template": entry.template})
     study = StudyReference(study_instance_uid="1.2.3", study_id="S1", accession_number="A1", location="lab-1")
     return record(
         ENTRY, text(EntryRecord(**_accepted(position), study=study, context=LogContext(), entry=entry)), position
