@@ -172,7 +172,9 @@ class Handlers:
         try:
             self._reading.read(pending)  # steps 5 to 7
         except Refused as refused:
-            pending.refused = refused
+            # Tracebacks would keep all that was read, in a circle that only the garbage collector opens.
+            refused.__context__ = None
+            pending.refused = refused.with_traceback(None)
         except (
             Exception
         ):  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
