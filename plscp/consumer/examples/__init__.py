@@ -1,0 +1,1 @@
+"""Consumers to copy from: `python -m plscp.consumer.examples.billing`, `python -m plscp.consumer.examples.drug_sheet`."""

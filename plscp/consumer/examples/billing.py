@@ -1,0 +1,39 @@
+"""A billing list: a CSV row on standard output for each consumable and device that was used; runs until Ctrl-C."""
+
+import argparse
+import csv
+import sys
+from contextlib import suppress
+
+from plscp.consumer import consume
+from plscp.publish.records import EntryRecord
+from plscp.templates.tid3104 import Consumable
+from plscp.templates.tid3107 import DeviceUsed
+
+COLUMNS = ["study", "patient", "time", "action", "code", "meaning", "quantity", "lot", "serial number", "billing code"]
+
+
+def rows(log: EntryRecord) -> list[list[object]]:
+    """The row of an entry, none where it is about something else; empty is what the device did not say."""
+    match log.entry:
+        case Consumable(material=what, quantity=number, lot=lot, serial_number=serial, billing_code=code) as used:
+            said = [number and number.text, lot and lot.text, serial and serial.text, code and code.value]
+        case DeviceUsed(device=what) as used:
+            said = [None] * 4
+        case _:
+            return []
+    at = [log.study.study_instance_uid, log.patient.id, log.occurred.time.isoformat()]
+    return [[*at, used.action.meaning, what.value, what.meaning, *said]]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("broker")
+    parser.add_argument("--group", default="billing")
+    parser.add_argument("--topics", nargs="+", default=["plscp.procedure-log"])
+    args, out = parser.parse_args(), csv.writer(sys.stdout)
+    out.writerow(COLUMNS)
+    with suppress(KeyboardInterrupt), consume(args.broker, topics=args.topics, group=args.group) as events:
+        for event in events:
+            out.writerows(rows(event.data) if isinstance(event.data, EntryRecord) else [])
+            sys.stdout.flush()  # asking for the next event says that this one is done

@@ -1,0 +1,127 @@
+"""The example consumers and the README's, as programs of their own on the real broker."""
+
+import csv
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.tid3001 import Note
+from plscp.templates.tid3104 import Consumable
+from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.tid3107 import DeviceUsed
+from plscp.templates.values import Amount, Coded, CodeValue, Moment, PersonName, Quantity, Text
+from tests.conftest import Broker
+from tests.consumer.writing import administered, logged, new_topic, patient, write
+
+pytestmark = pytest.mark.kafka
+
+ROOT = Path(__file__).parents[2]
+WHEN = Moment(text="20260301120000")
+STENT = CodeValue(value="65818007", scheme="SCT", meaning="Stent")
+NOTE = Note(observation_datetime=WHEN, type=CodeValue(value="121174", scheme="DCM"), text="Sheath in")
+HEPARIN = CodeValue(value="372877000", scheme="SCT", meaning="Heparin")
+UNITS = CodeValue(value="[iU]", scheme="UCUM", meaning="IU")
+
+
+def dcm(value: str, meaning: str) -> CodeValue:
+    """A DICOM code."""
+    return CodeValue(value=value, scheme="DCM", meaning=meaning)
+
+
+@contextmanager
+def lines(*command: str) -> Iterator[Iterator[str]]:
+    """The lines that a program writes; it is ended by Ctrl-C and has nothing to complain about."""
+    with subprocess.Popen(
+        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        limit = threading.Timer(40, process.kill)
+        limit.start()
+        try:
+            yield iter(process.stdout.readline, "")
+            process.send_signal(signal.SIGINT)
+            _, complaint = process.communicate(timeout=20)
+        finally:
+            limit.cancel()
+            process.kill()
+        assert (process.returncode, complaint) == (0, "")
+
+
+def example(name: str, broker: str, topics: list[str], group: str, count: int) -> list[str]:
+    """The first lines of an example."""
+    with lines("-m", f"plscp.consumer.examples.{name}", broker, "--group", group, "--topics", *topics) as read:
+        return [next(read).rstrip("\r\n") for _ in range(count)]
+
+
+def test_the_billing_list(kafka_broker: Broker) -> None:
+    """A row for each consumable and device; a second run goes on where the first one ended."""
+    broker, group = kafka_broker.address, uuid4().hex
+    topic = new_topic(broker)
+    consumable = Consumable(
+        observation_datetime=WHEN,
+        action=dcm("122076", "Consumable taken from inventory"),
+        material=STENT,
+        serial_number=Text(text="1234567"),
+        lot=Text(text="24-0815, B"),
+        quantity=Quantity(value=2, text="2"),
+        billing_code=Coded(value="4711", scheme="99SHOP", meaning="Stent, drug eluting"),
+    )
+    device = DeviceUsed(
+        observation_datetime=WHEN,
+        action=CodeValue(value="373062004", scheme="SCT", meaning="Device used"),
+        device=STENT,
+    )
+    write(broker, topic, [logged(1, NOTE), logged(2, consumable), patient(3), logged(4, device), logged(2, consumable)])
+    rows = list(csv.reader(example("billing", broker, [topic], group, 3)))
+    at = ["1.2.3", "4711", "2026-03-01T12:00:00+00:00"]
+    stent = ["65818007", "Stent"]
+    head = "study,patient,time,action,code,meaning,quantity,lot,serial number,billing code"
+    assert rows == [
+        head.split(","),
+        [*at, "Consumable taken from inventory", *stent, "2", "24-0815, B", "1234567", "4711"],
+        [*at, "Device used", *stent, "", "", "", ""],
+    ]
+    write(broker, topic, [logged(4, device), logged(5, consumable)])
+    (_, again) = csv.reader(example("billing", broker, [topic], group, 2))
+    assert again[3] == "Consumable taken from inventory"
+
+
+def test_the_drug_sheet(kafka_broker: Broker) -> None:
+    """What was logged and what a pump reported, with a dash for what was not said."""
+    broker = kafka_broker.address
+    log, pump = new_topic(broker), new_topic(broker)
+    given = DrugAdministered(
+        observation_datetime=WHEN,
+        action=dcm("122083", "Drug administered"),
+        drug=HEPARIN,
+        dose=Quantity(value=5000, text="5000", unit=UNITS),
+        administered_by=PersonName(text="Doe^Jane"),
+    )
+    administration = SubstanceAdministered(
+        administered=WHEN,
+        product_names=["Heparin"],
+        route=CodeValue(value="47625008", scheme="SCT", meaning="Intravenous route"),
+        dose=Amount(value=2500, text="2500", unit=UNITS),
+        operators=[CodeValue(value="N-117", scheme="99STAFF", meaning="Nurse 117")],
+    )
+    write(broker, log, [logged(1, NOTE), logged(2, given)])
+    write(broker, pump, [administered(3, administration)])
+    assert sorted(example("drug_sheet", broker, [log, pump], uuid4().hex, 2)) == [
+        "2026-03-01 12:00:00 | 4711 | Drug administered: Heparin | 5000 [iU] | - | Doe^Jane",
+        "2026-03-01 12:00:00 | 4711 | Heparin | 2500 [iU] | Intravenous route | Nurse 117",
+    ]
+
+
+@pytest.mark.parametrize("name", ["billing", "drug_sheet"])
+def test_an_example_is_short(name: str) -> None:
+    """Under 40 lines: it is there to be read, and copied."""
+    text = (ROOT / "plscp/consumer/examples" / f"{name}.py").read_text("utf-8")
+    assert len(text.splitlines()) < 40
