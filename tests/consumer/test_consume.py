@@ -18,7 +18,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient
 
 from plscp.consumer import Event, Events, Unreadable, aconsume, consume
 from plscp.errors import Unreachable
@@ -27,7 +26,19 @@ from plscp.publish.records import EntryRecord, PatientRecord, UnknownEntry
 from plscp.templates.tid3001 import Note
 from plscp.templates.values import CodeValue, Moment
 from tests.conftest import Broker
-from tests.consumer.writing import NOON, OTHER, OWN, PATIENT, Written, barrier, logged, new_topic, patient, write
+from tests.consumer.writing import (
+    NOON,
+    OTHER,
+    OWN,
+    PATIENT,
+    Written,
+    barrier,
+    committed,
+    logged,
+    new_topic,
+    patient,
+    write,
+)
 
 pytestmark = pytest.mark.kafka
 
@@ -62,12 +73,8 @@ class Group:
 
     def committed(self) -> tuple[int, str]:
         """Offset and metadata of the first partition, as an administrator sees them."""
-        admin = KafkaAdminClient(bootstrap_servers=self.broker)
-        try:
-            offsets = admin.list_group_offsets(self.name).get(self.name, {})
-            return next(((at.offset, at.metadata) for place, at in offsets.items() if place.partition == 0), (0, ""))
-        finally:
-            admin.close()
+        offsets = committed(self.broker, self.name)
+        return next(((at.offset, at.metadata) for place, at in offsets.items() if place.partition == 0), (0, ""))
 
 
 @pytest.fixture

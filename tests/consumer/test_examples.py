@@ -4,6 +4,7 @@ import csv
 import signal
 import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from plscp.templates.tid3106 import DrugAdministered
 from plscp.templates.tid3107 import DeviceUsed
 from plscp.templates.values import Amount, Coded, CodeValue, Moment, PersonName, Quantity, Text
 from tests.conftest import Broker
-from tests.consumer.writing import administered, logged, new_topic, patient, write
+from tests.consumer.writing import administered, committed, logged, new_topic, patient, write
+from tests.serving import until
 
 pytestmark = pytest.mark.kafka
 
@@ -37,28 +39,36 @@ def dcm(value: str, meaning: str) -> CodeValue:
 
 
 @contextmanager
-def lines(*command: str) -> Iterator[Iterator[str]]:
-    """The lines that a program writes; it is ended by Ctrl-C and has nothing to complain about."""
+def running(*command: str) -> Iterator["subprocess.Popen[str]"]:
+    """A Python program, killed at the end and after 40 s."""
     with subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
-        assert process.stdout is not None
         limit = threading.Timer(40, process.kill)
         limit.start()
         try:
-            yield iter(process.stdout.readline, "")
-            process.send_signal(signal.SIGINT)
-            _, complaint = process.communicate(timeout=20)
+            yield process
         finally:
             limit.cancel()
             process.kill()
-        assert (process.returncode, complaint) == (0, "")
 
 
-def example(name: str, broker: str, topics: list[str], group: str, count: int) -> list[str]:
-    """The first lines of an example."""
-    with lines("-m", f"plscp.consumer.examples.{name}", broker, "--group", group, "--topics", *topics) as read:
-        return [next(read).rstrip("\r\n") for _ in range(count)]
+def first(process: "subprocess.Popen[str]", count: int) -> list[str]:
+    """The first lines that a program writes."""
+    assert process.stdout is not None
+    return [process.stdout.readline().rstrip("\r\n") for _ in range(count)]
+
+
+def example(name: str, broker: str, topics: list[str], group: str, *, count: int, records: int) -> list[str]:
+    """The first lines of an example, which is ended by Ctrl-C once it is done with so many records, without complaint."""
+    command = ("-m", f"plscp.consumer.examples.{name}", broker, "--group", group, "--topics", *topics)
+    with running(*command) as process:
+        found = first(process, count)
+        until(lambda: sum(at.offset for at in committed(broker, group).values()) == records, "all to be committed")
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=20)
+    assert (process.returncode, complaint) == (0, "")
+    return found
 
 
 def test_the_billing_list(kafka_broker: Broker) -> None:
@@ -80,7 +90,7 @@ def test_the_billing_list(kafka_broker: Broker) -> None:
         device=STENT,
     )
     write(broker, topic, [logged(1, NOTE), logged(2, consumable), patient(3), logged(4, device), logged(2, consumable)])
-    rows = list(csv.reader(example("billing", broker, [topic], group, 3)))
+    rows = list(csv.reader(example("billing", broker, [topic], group, count=3, records=5)))
     at = ["1.2.3", "4711", "2026-03-01T12:00:00+00:00"]
     stent = ["65818007", "Stent"]
     head = "study,patient,time,action,code,meaning,quantity,lot,serial number,billing code"
@@ -90,7 +100,7 @@ def test_the_billing_list(kafka_broker: Broker) -> None:
         [*at, "Device used", *stent, "", "", "", ""],
     ]
     write(broker, topic, [logged(4, device), logged(5, consumable)])
-    (_, again) = csv.reader(example("billing", broker, [topic], group, 2))
+    (_, again) = csv.reader(example("billing", broker, [topic], group, count=2, records=7))
     assert again[3] == "Consumable taken from inventory"
 
 
@@ -114,7 +124,7 @@ def test_the_drug_sheet(kafka_broker: Broker) -> None:
     )
     write(broker, log, [logged(1, NOTE), logged(2, given)])
     write(broker, pump, [administered(3, administration)])
-    assert sorted(example("drug_sheet", broker, [log, pump], uuid4().hex, 2)) == [
+    assert sorted(example("drug_sheet", broker, [log, pump], uuid4().hex, count=2, records=3)) == [
         "2026-03-01 12:00:00 | 4711 | Drug administered: Heparin | 5000 [iU] | - | Doe^Jane",
         "2026-03-01 12:00:00 | 4711 | Heparin | 2500 [iU] | Intravenous route | Nurse 117",
     ]
@@ -125,3 +135,19 @@ def test_an_example_is_short(name: str) -> None:
     """Under 40 lines: it is there to be read, and copied."""
     text = (ROOT / "plscp/consumer/examples" / f"{name}.py").read_text("utf-8")
     assert len(text.splitlines()) < 40
+
+
+def test_the_loop_of_the_readme(kafka_broker: Broker, tmp_path: Path) -> None:
+    """As it stands there, but for the broker's address and the topic."""
+    section = (ROOT / "README.md").read_text("utf-8").split("## Read the events")[1].split("\n## ")[0]
+    code = "\n".join(line for line in section.splitlines() if line.startswith("    ") or not line)
+    topic = new_topic(kafka_broker.address)
+    made = textwrap.dedent(code).replace("127.0.0.1:9092", kafka_broker.address).replace("plscp.procedure-log", topic)
+    (tmp_path / "loop.py").write_text(made)
+    given = DrugAdministered(observation_datetime=WHEN, action=dcm("122083", "Drug administered"), drug=HEPARIN)
+    bad = patient(2)._replace(value=b"{")
+    write(kafka_broker.address, topic, [logged(1, NOTE), bad, logged(3, given), logged(3, given)])
+    with running("-u", str(tmp_path / "loop.py")) as process:
+        read, unread = reversed(first(process, 2))
+    assert read == "2026-03-01 12:00:00+00:00 4711 Heparin"
+    assert unread.startswith(f"cannot be read: {topic} 0 1 value: Invalid JSON")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from plscp.publish.records import (
     AdministrationRecord,
@@ -131,3 +132,13 @@ def write(broker: str, topic: str, records: Iterable[Written]) -> None:
         producer.send(topic, each.value, each.key, each.headers, each.partition)
     producer.flush()
     producer.close()
+
+
+def committed(broker: str, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+    """What a consumer group has committed, as an administrator sees it."""
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    try:
+        found: dict[TopicPartition, OffsetAndMetadata] = admin.list_group_offsets(group).get(group, {})
+        return found
+    finally:
+        admin.close()
