@@ -1,13 +1,11 @@
 """The loop over events on the real broker: each event once to a group, whatever is in the topics and whatever ends a member."""
 
 import asyncio
-import gc
 import json
-import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from functools import reduce
@@ -40,10 +38,12 @@ from tests.consumer.writing import (
     write,
 )
 
-pytestmark = pytest.mark.kafka
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.usefixtures("leaking"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
-LIBRARY_LEAKS = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-"""kafka-python leaves a socket to the garbage collector where nobody listens at the other end."""
 Found = Event | Unreadable
 LAST = count(10**6)
 """Positions of records that end a test's reading."""
@@ -328,16 +328,6 @@ def test_topics_that_are_made_later_are_found(kafka_broker: Broker) -> None:
     assert (event.topic, position(event)) == (late, 1)
 
 
-@pytest.fixture
-def leaking(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """For tests under `LIBRARY_LEAKS`: what the library leaves goes within the test; its log would hold it longer."""
-    caplog.set_level(logging.CRITICAL + 1, "kafka")
-    yield
-    gc.collect()
-
-
-@LIBRARY_LEAKS
-@pytest.mark.usefixtures("leaking")
 def test_no_broker_is_one_error_when_the_first_event_is_asked_for() -> None:
     """With the addresses that were tried; nothing is left running."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -345,11 +335,8 @@ def test_no_broker_is_one_error_when_the_first_event_is_asked_for() -> None:
     events = consume(f"127.0.0.1:{port}", topics="t", group="g", bootstrap_timeout_ms=300)
     with pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}: "):
         next(events)
-    gc.collect()
 
 
-@LIBRARY_LEAKS
-@pytest.mark.usefixtures("leaking")
 @pytest.mark.slow
 def test_a_broker_that_goes_and_comes_back_is_waited_for(
     own_broker: Callable[[], LocalBroker], monkeypatch: pytest.MonkeyPatch
@@ -369,7 +356,6 @@ def test_a_broker_that_goes_and_comes_back_is_waited_for(
         coming.join(60)
         group.write(patient(4))
         found.append(position(next(events)))
-    gc.collect()
     assert found == [1, 2, 3, 4]
     assert group.committed()[0] == 4
 

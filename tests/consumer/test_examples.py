@@ -23,7 +23,11 @@ from tests.conftest import Broker
 from tests.consumer.writing import administered, committed, logged, new_topic, patient, write
 from tests.serving import until
 
-pytestmark = pytest.mark.kafka
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.usefixtures("leaking"),
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+]
 
 ROOT = Path(__file__).parents[2]
 WHEN = Moment(text="20260301120000")
