@@ -249,7 +249,7 @@ class Association(Connection):
         self.requests += 1
         if message.command.field == dimse.N_ACTION_RQ:
             if status == 0x0000 or status & 0xF000 == 0xB000:
-                self._made_up_for()
+                self._tab.made_up_for()
             else:
                 self.charge(REFUSAL + REFUSED_BYTE * message.length)
         receipt = getattr(status, "receipt", None)

@@ -1,29 +1,24 @@
 """A connection: an asyncio protocol that cuts bytes into PDUs and runs the upper layer state machine (PS3.8), with its clocks."""
 
 import asyncio
-import contextlib
 import itertools
 import secrets
-import socket
-import struct
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from plscp.network import pdu
+from plscp.network import pdu, sockets
 from plscp.network.event import Peer
-from plscp.network.fairness import MOST_FORGIVEN
+from plscp.network.fairness import Tab
 from plscp.network.fsm import TABLE, Event, State
+from plscp.network.headers import EVENT_OF, event_of, fault
 
 if TYPE_CHECKING:
     from plscp.network.acceptor import Acceptor
 
-QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 NEVER: Final = float("inf")
-ENTERED: Final = 0.001
-"""Seconds of work that are put to the account of an address at once: most of it is made up for before."""
 AT_ONCE: Final = 0.005
 """Seconds of work on the PDUs of one connection before it is the others' turn."""
 REST: Final = 0.25
@@ -33,16 +28,6 @@ PATIENCE: Final = 32
 ANSWERING: Final = frozenset({State.STA6, State.STA8})
 _numbers = itertools.count(1)
 _PROCESS: Final = secrets.token_hex(4)
-
-_EVENT_OF: Final = {
-    pdu.ASSOCIATE_AC: Event.ASSOCIATE_AC,
-    pdu.ASSOCIATE_RJ: Event.ASSOCIATE_RJ,
-    pdu.ASSOCIATE_RQ: Event.ASSOCIATE_RQ,
-    pdu.P_DATA_TF: Event.P_DATA_TF,
-    pdu.RELEASE_RQ: Event.RELEASE_RQ,
-    pdu.RELEASE_RP: Event.RELEASE_RP,
-    pdu.ABORT: Event.ABORT,
-}
 
 
 def association_id() -> str:
@@ -84,8 +69,7 @@ class Connection(asyncio.Protocol, ABC):
         self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads
         self._resting = False
-        self._charged = 0.0  # seconds of work since the last request that was accepted
-        self._entered = 0.0  # of which so many are in the account of the address
+        self._tab: Tab
         self._why = ("lost", "transport")
 
     # --- the upper layer's user ----------------------------------------------------------------------------------------
@@ -139,8 +123,9 @@ class Connection(asyncio.Protocol, ABC):
         self._transport = transport
         peer = transport.get_extra_info("peername") or ("", 0)
         self.requestor = Peer("", str(peer[0]), int(peer[1]))
+        self._tab = Tab(self._owner.accounts, self.requestor.address)
         self._socket = transport.get_extra_info("socket")
-        _tune(self._socket)
+        sockets.tune(self._socket)
         self._event(Event.TRANSPORT_INDICATION)
         self._owner.connected(self)
 
@@ -150,7 +135,7 @@ class Connection(asyncio.Protocol, ABC):
         if self.state is not State.STA1:
             self._event(Event.TRANSPORT_CLOSED)
         self._forget()
-        self._enter()
+        self._tab.enter()
         self._owner.disconnected(self, *self._why)
 
     def pause_writing(self) -> None:
@@ -177,12 +162,8 @@ class Connection(asyncio.Protocol, ABC):
 
     def acknowledge(self) -> None:
         """Acknowledge what was read at once."""
-        if QUICKACK is not None and self._socket is not None:
-            # The kernel forgets it: without it an SCU with Nagle's algorithm waits 40 ms for each ACK (see decisions).
-            try:
-                self._socket.setsockopt(socket.IPPROTO_TCP, QUICKACK, 1)
-            except OSError:
-                self._socket = None
+        if self._socket is not None and not sockets.acknowledge(self._socket):
+            self._socket = None
 
     def take(self, data: bytes) -> None:
         """Work off these bytes, after those that wait."""
@@ -230,9 +211,7 @@ class Connection(asyncio.Protocol, ABC):
             if end - position < 6:
                 break
             kind, length = pdu.HEADER.unpack_from(data, position)
-            if state is State.STA13 or not self._plausible(kind, length):
-                if state is State.STA13:
-                    self._unwanted(kind, length)
+            if not self._wanted(kind, length):
                 self._skip = length
                 position += 6
                 continue
@@ -246,32 +225,54 @@ class Connection(asyncio.Protocol, ABC):
             position = stop
         return position
 
+    def _wanted(self, kind: int, length: int) -> bool:
+        """Whether what follows this header is read: else it is passed over."""
+        if self.state is State.STA13:
+            self._unwanted(kind, length)
+            return False
+        found = fault(kind, length, self.state, self._settings)
+        if found is None:
+            return True
+        event, reason, what = found
+        self._event(event)
+        self._abort(pdu.SERVICE_PROVIDER, reason, what)
+        return False
+
+    def _unwanted(self, kind: int, length: int) -> None:
+        """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; then, or after enough of it, bytes are not looked at any more."""
+        self._patience -= 1
+        event, reason = event_of(kind, length)
+        action = TABLE[event][self.state].action
+        if action == "AA-2":
+            self._event(event)
+            self._transport.abort()
+        elif action == "AA-7":
+            self._patience = 0
+            self._transport.write(pdu.abort(pdu.SERVICE_PROVIDER, reason))
+
+    def _other(self, kind: int, body: bytes) -> None:
+        if kind == pdu.ASSOCIATE_RQ:
+            self._associate(body)
+            return
+        self._event(EVENT_OF[kind])
+        if kind == pdu.RELEASE_RQ:  # AR-2: the release is answered when all that came before it is
+            if self._in_message:
+                self._invalid(pdu.INVALID_PARAMETER, "a release in the middle of a message")
+                return
+            self._work()
+        elif kind == pdu.ABORT:
+            self._why = ("aborted", "by-peer")
+            self._forget()
+            self._transport.abort()  # nothing that is still to be sent is wanted
+
     # --- fairness ------------------------------------------------------------------------------------------------------
 
     def charge(self, seconds: float) -> None:
-        """So much time went by for this connection; it counts where no accepted request makes up for it.
-
-        Others may have run meanwhile, so no piece counts for more than a request makes up for. (What the thread alone took would
-        be exact, and asking the system for it cost a tenth of the throughput.)
-        """
-        self._charged += min(seconds, MOST_FORGIVEN)
-        if self._charged - self._entered >= ENTERED:
-            self._enter()
-
-    def _enter(self) -> None:
-        """Put it to the account of the address: rest, if that had more than its share for nothing."""
-        rest = self._owner.accounts.charge(self.requestor.address, self._charged - self._entered)
-        self._entered = self._charged
+        """So much time went by for this connection; who took more than its share for nothing rests."""
+        rest = self._tab.charge(seconds)
         if rest > 0.0 and not self._resting:
             self._owner.slowed(self)
             self._rest(rest)
-
-    def _made_up_for(self) -> None:
-        """A request was accepted: it was no futile work."""
-        futile = self._charged - MOST_FORGIVEN
-        if self._entered or futile > 0.0:
-            self._owner.accounts.charge(self.requestor.address, max(futile, 0.0) - self._entered)
-        self._charged = self._entered = 0.0
 
     def _rest(self, seconds: float) -> None:
         """Read nothing for so long."""
@@ -289,56 +290,6 @@ class Connection(asyncio.Protocol, ABC):
         elif self.state is not State.STA1:
             self._read_or_pause()
             self._go_on()
-
-    def _unwanted(self, kind: int, length: int) -> None:
-        """Sta13: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; then, or after enough of it, bytes are not looked at any more."""
-        self._patience -= 1
-        event, reason = _EVENT_OF.get(kind, Event.INVALID_PDU), pdu.UNEXPECTED_PDU
-        if event is Event.INVALID_PDU:
-            reason = pdu.UNRECOGNIZED_PDU
-        elif length != pdu.FIXED_LENGTHS.get(kind, length):
-            event, reason = Event.INVALID_PDU, pdu.INVALID_PARAMETER
-        action = TABLE[event][self.state].action
-        if action == "AA-2":
-            self._event(event)
-            self._transport.abort()
-        elif action == "AA-7":
-            self._patience = 0
-            self._transport.write(pdu.abort(pdu.SERVICE_PROVIDER, reason))
-
-    def _plausible(self, kind: int, length: int) -> bool:
-        """Judge a PDU by its header alone: nobody makes us wait for, or keep, what will not be taken anyway."""
-        event = _EVENT_OF.get(kind)
-        if event is None:
-            self._invalid(pdu.UNRECOGNIZED_PDU, "an unrecognized PDU type")
-        elif TABLE[event][self.state].action in {"AA-1", "AA-8"}:
-            self._event(event)
-            self._abort(pdu.SERVICE_PROVIDER, pdu.UNEXPECTED_PDU, "an unexpected PDU")
-        elif (kind == pdu.ASSOCIATE_RQ and length > self._settings.associate_request) or (
-            kind == pdu.P_DATA_TF and length > self._settings.max_pdu
-        ):
-            self._invalid(pdu.INVALID_PARAMETER, "a PDU longer than the bound")
-        elif length != pdu.FIXED_LENGTHS.get(kind, length):
-            self._invalid(pdu.INVALID_PARAMETER, "a PDU of the wrong length")
-        else:
-            return True
-        return False
-
-    def _other(self, kind: int, body: bytes) -> None:
-        event = _EVENT_OF[kind]
-        if kind == pdu.ASSOCIATE_RQ:
-            self._associate(body)
-            return
-        self._event(event)
-        if kind == pdu.RELEASE_RQ:  # AR-2: the release is answered when all that came before it is
-            if self._in_message:
-                self._invalid(pdu.INVALID_PARAMETER, "a release in the middle of a message")
-                return
-            self._work()
-        elif kind == pdu.ABORT:
-            self._why = ("aborted", "by-peer")
-            self._forget()
-            self._transport.abort()  # nothing that is still to be sent is wanted
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
@@ -390,10 +341,8 @@ class Connection(asyncio.Protocol, ABC):
             if self.state is State.STA2:
                 self._why = ("closed", "no-associate-request")
             self._event(Event.ARTIM_EXPIRED)
-            if self._why[0] == "aborted" and self._socket is not None:
-                # It neither closed nor, perhaps, read: what is unsent would stay in the kernel for minutes. Reset instead.
-                with contextlib.suppress(OSError):
-                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if self._why[0] == "aborted":
+                sockets.drop_unsent(self._socket)  # it neither closed nor, perhaps, read
             self._transport.abort()
         else:
             self._invalid(pdu.NOT_SPECIFIED, "a PDU or message that does not end")
@@ -412,17 +361,3 @@ class Connection(asyncio.Protocol, ABC):
             self._why = ("closed", why)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
-
-
-def _tune(sock: Any) -> None:
-    """TCP_NODELAY for our answers; keepalive, since an association may be silent for hours."""
-    if sock is None:
-        return
-    options: Mapping[str, int] = {"TCP_NODELAY": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 3}
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in options.items():
-            if hasattr(socket, name):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    except OSError:
-        return  # the peer is gone already

@@ -9,6 +9,8 @@ BURST: Final = 0.25
 """Seconds of futile work that an address may have on credit: what is in hand of a busy device counts until it is accepted."""
 MOST_FORGIVEN: Final = 0.02
 """Seconds of work that one accepted request makes up for."""
+ENTERED: Final = 0.001
+"""Seconds of work that are put to the account of an address at once: most of it is made up for before."""
 MOST_KNOWN: Final = 4096
 
 
@@ -38,3 +40,40 @@ class Accounts:
             self._debts.clear()
         self._debts[address] = (debt, now)
         return (debt - BURST) / self._share if debt > BURST else 0.0
+
+
+class Tab:
+    """What one connection took since its last request that was accepted.
+
+    Attributes:
+        taken: seconds of work.
+    """
+
+    __slots__ = ("_accounts", "_address", "_entered", "taken")
+
+    def __init__(self, accounts: Accounts, address: str) -> None:
+        self._accounts, self._address = accounts, address
+        self.taken = 0.0
+        self._entered = 0.0  # of which so many seconds are in the account of the address
+
+    def charge(self, seconds: float) -> float:
+        """So much time went by; returns for how many seconds to rest.
+
+        Others may have run meanwhile, so no piece counts for more than a request makes up for. (What the thread alone took would
+        be exact, and asking the system for it cost a tenth of the throughput.)
+        """
+        self.taken += min(seconds, MOST_FORGIVEN)
+        return self.enter() if self.taken - self._entered >= ENTERED else 0.0
+
+    def enter(self) -> float:
+        """Put it to the account of the address; returns for how many seconds to rest."""
+        rest = self._accounts.charge(self._address, self.taken - self._entered)
+        self._entered = self.taken
+        return rest
+
+    def made_up_for(self) -> None:
+        """A request was accepted: it was no futile work."""
+        futile = self.taken - MOST_FORGIVEN
+        if self._entered or futile > 0.0:
+            self._accounts.charge(self._address, max(futile, 0.0) - self._entered)
+        self.taken = self._entered = 0.0
