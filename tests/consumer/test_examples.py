@@ -76,7 +76,7 @@ def example(name: str, broker: str, topics: list[str], group: str, *, count: int
 
 
 def test_the_billing_list(kafka_broker: Broker) -> None:
-    """A row for each consumable and device; a second run goes on where the first one ended."""
+    """A row for each consumable and device, and for what it cannot read; a second run goes on where the first one ended."""
     broker, group = kafka_broker.address, uuid4().hex
     topic = new_topic(broker)
     consumable = Consumable(
@@ -94,13 +94,14 @@ def test_the_billing_list(kafka_broker: Broker) -> None:
         device=STENT,
     )
     write(broker, topic, [logged(1, NOTE), logged(2, consumable), patient(3), logged(4, device), logged(2, consumable)])
-    rows = list(csv.reader(example("billing", broker, [topic], group, count=3, records=5)))
+    rows = list(csv.reader(example("billing", broker, [topic], group, count=4, records=5)))
     at = ["1.2.3", "4711", "2026-03-01T12:00:00+00:00"]
     stent = ["65818007", "Stent"]
     head = "study,patient,time,action,code,meaning,quantity,lot,serial number,billing code"
     assert rows == [
         head.split(","),
         [*at, "Consumable taken from inventory", *stent, "2", "24-0815, B", "1234567", "4711"],
+        ["look at", topic, "0", "2"],
         [*at, "Device used", *stent, "", "", "", ""],
     ]
     write(broker, topic, [logged(4, device), logged(5, consumable)])
@@ -126,11 +127,12 @@ def test_the_drug_sheet(kafka_broker: Broker) -> None:
         dose=Amount(value=2500, text="2500", unit=UNITS),
         operators=[CodeValue(value="N-117", scheme="99STAFF", meaning="Nurse 117")],
     )
-    write(broker, log, [logged(1, NOTE), logged(2, given)])
-    write(broker, pump, [administered(3, administration)])
-    assert sorted(example("drug_sheet", broker, [log, pump], uuid4().hex, count=2, records=3)) == [
+    write(broker, log, [logged(1, NOTE), patient(2), logged(3, given)])
+    write(broker, pump, [administered(4, administration)])
+    assert sorted(example("drug_sheet", broker, [log, pump], uuid4().hex, count=3, records=4)) == [
         "2026-03-01 12:00:00 | 4711 | Drug administered: Heparin | 5000 [iU] | - | Doe^Jane",
         "2026-03-01 12:00:00 | 4711 | Heparin | 2500 [iU] | Intravenous route | Nurse 117",
+        f"look at: {log} 0 1",
     ]
 
 

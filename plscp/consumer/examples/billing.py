@@ -5,23 +5,22 @@ import csv
 import sys
 from contextlib import suppress
 
-from plscp.consumer import consume
+from plscp.consumer import Event, Unreadable, consume
 from plscp.publish.records import EntryRecord
 from plscp.templates.tid3104 import Consumable
 from plscp.templates.tid3107 import DeviceUsed
 
-COLUMNS = ["study", "patient", "time", "action", "code", "meaning", "quantity", "lot", "serial number", "billing code"]
 
-
-def rows(log: EntryRecord) -> list[list[object]]:
+def rows(event: Event | Unreadable) -> list[list[object]]:
     """The row of an entry, none where it is about something else; empty is what the device did not say."""
-    match log.entry:
-        case Consumable(material=what, quantity=number, lot=lot, serial_number=serial, billing_code=code) as used:
+    match data := event.data:
+        case EntryRecord(entry=Consumable(material=what, quantity=number, lot=lot) as used) as log:
+            serial, code = used.serial_number, used.billing_code
             said = [number and number.text, lot and lot.text, serial and serial.text, code and code.value]
-        case DeviceUsed(device=what) as used:
+        case EntryRecord(entry=DeviceUsed(device=what) as used) as log:
             said = [None] * 4
-        case _:
-            return []
+        case _:  # about something else; else too large for Kafka, or not readable: somebody has to look
+            return [] if isinstance(data, EntryRecord) else [["look at", event.topic, event.partition, event.offset]]
     at = [log.study.study_instance_uid, log.patient.id, log.occurred.time.isoformat()]
     return [[*at, used.action.meaning, what.value, what.meaning, *said]]
 
@@ -32,8 +31,8 @@ if __name__ == "__main__":
     parser.add_argument("--group", default="billing")
     parser.add_argument("--topics", nargs="+", default=["plscp.procedure-log"])
     args, out = parser.parse_args(), csv.writer(sys.stdout)
-    out.writerow(COLUMNS)
+    print("study,patient,time,action,code,meaning,quantity,lot,serial number,billing code")
     with suppress(KeyboardInterrupt), consume(args.broker, topics=args.topics, group=args.group) as events:
         for event in events:
-            out.writerows(rows(event.data) if isinstance(event.data, EntryRecord) else [])
+            out.writerows(rows(event))
             sys.stdout.flush()  # asking for the next event says that this one is done
