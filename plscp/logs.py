@@ -21,7 +21,7 @@ EVENTS: Final[dict[str, str]] = {
     "certificates-loaded": "certificate files of the TLS listener changed and were read again",
     "certificates-refused": "certificate files that changed cannot be used; what was read before stays in use",
     "certificate-expired": "a certificate of the TLS listener has expired",
-    "peer-slowed": "an address took too much time with what led to no accepted request; it is read more slowly",
+    "peer-slowed": "a peer is not read for a while: it took too much time for nothing, or as many requests wait as may",
     "request-answered": "an N-ACTION was answered with Success or Warning",
     "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",
     "answer-late": "the answer deadline passed before the store committed; the device got a failure",

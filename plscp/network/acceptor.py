@@ -26,6 +26,8 @@ BACKLOG: Final = 512
 ACCEPTED_AT_ONCE: Final = 8
 """In one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each."""
 MOST_NOTED: Final = 1000
+MOST_TITLES: Final = 32
+"""Devices of one address that are told apart in what is logged once for each: a calling AE title is whatever the peer says."""
 CONNECTION: Final = 0.0003
 """Seconds of work that a connection costs before its first byte."""
 
@@ -70,7 +72,7 @@ class Acceptor:
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
-        self._noted: Counter[tuple[str, str]] = Counter()
+        self._noted: dict[tuple[str, str, str], set[str]] = {}
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
         """Listen; returns each bound address and port.
@@ -198,11 +200,11 @@ class Acceptor:
                 reason=reason,
             )
 
-    def slowed(self, one: Connection) -> None:
-        """A connection rests, since its address took too much for nothing."""
-        self._counters.association("slowed", "futile-work")
-        if self._first_time("slowed", "futile-work", one):
-            log.warning("peer-slowed", calling_ae=one.requestor.ae_title, address=one.requestor.address)
+    def slowed(self, one: Connection, reason: str) -> None:
+        """A connection is not read for a while: `futile-work` of its address, or `waiting-requests`."""
+        self._counters.association("slowed", reason)
+        if self._first_time("slowed", reason, one):
+            log.warning("peer-slowed", calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)
 
     @staticmethod
     def later(seconds: float, call: Callable[[], None]) -> None:
@@ -226,9 +228,11 @@ class Acceptor:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()
-        key = (f"{outcome} {reason}", f"{one.requestor.ae_title}@{one.requestor.address}")
-        self._noted[key] += 1
-        return self._noted[key] == 1
+        titles = self._noted.setdefault((outcome, reason, one.requestor.address), set())
+        if one.requestor.ae_title in titles or len(titles) >= MOST_TITLES:
+            return False
+        titles.add(one.requestor.ae_title)
+        return True
 
     async def _sweep(self) -> None:
         """End what is overdue."""

@@ -90,8 +90,8 @@ class Association(Connection):
                 self._reject(rejection or negotiation.LOCAL_LIMIT)
                 return
             answer, contexts = negotiation.accept(proposal, settings.max_pdu)
-        except negotiation.Unreadable:
-            self._invalid(pdu.INVALID_PARAMETER, "an A-ASSOCIATE-RQ that cannot be read")
+        except negotiation.Unreadable as error:
+            self._invalid(pdu.INVALID_PARAMETER, str(error) or "an A-ASSOCIATE-RQ that cannot be read")
             return
         self._event(Event.ACCEPT)
         self._max_length = proposal.max_length
@@ -149,6 +149,8 @@ class Association(Connection):
         self._full = self.state in ANSWERING and (many or self._write_paused)
         if was_full and not self._full:
             self._message_began = time.monotonic()  # that pause was ours: the clock starts again
+        elif many and self._full and not was_full:
+            self._owner.slowed(self, "waiting-requests")
         pause = self._full or self._resting
         if pause == self._read_paused or self._transport.is_closing():
             return

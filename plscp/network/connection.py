@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol, ABC):
         """So much time went by for this connection; who took more than its share for nothing rests."""
         rest = self._tab.charge(seconds)
         if rest > 0.0 and not self._resting:
-            self._owner.slowed(self)
+            self._owner.slowed(self, "futile-work")
             self._rest(rest)
 
     def _rest(self, seconds: float) -> None:
@@ -345,7 +345,14 @@ class Connection(asyncio.Protocol, ABC):
                 sockets.drop_unsent(self._socket)  # it neither closed nor, perhaps, read
             self._transport.abort()
         else:
-            self._invalid(pdu.NOT_SPECIFIED, "a PDU or message that does not end")
+            self._invalid(pdu.NOT_SPECIFIED, self._late())
+
+    def _late(self) -> str:
+        """What the deadline was for."""
+        if self._write_paused:
+            return "answers that nobody reads"
+        message = self._in_message and self.deadline >= self._message_began + self._settings.message_deadline
+        return f"a {'message' if message else 'PDU'} that does not end"
 
     def end(self) -> None:
         """A-ABORT, service user: the server stops."""

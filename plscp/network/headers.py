@@ -42,10 +42,10 @@ def fault(kind: int, length: int, state: State, settings: NetworkSettings) -> tu
         return Event.INVALID_PDU, pdu.UNRECOGNIZED_PDU, "an unrecognized PDU type"
     if TABLE[event][state].action in {"AA-1", "AA-8"}:
         return event, pdu.UNEXPECTED_PDU, "an unexpected PDU"
-    if (kind == pdu.ASSOCIATE_RQ and length > settings.associate_request) or (
-        kind == pdu.P_DATA_TF and length > settings.max_pdu
-    ):
-        return Event.INVALID_PDU, pdu.INVALID_PARAMETER, "a PDU longer than the bound"
+    if kind == pdu.ASSOCIATE_RQ and length > settings.associate_request:
+        return Event.INVALID_PDU, pdu.INVALID_PARAMETER, "an A-ASSOCIATE-RQ longer than the bound"
+    if kind == pdu.P_DATA_TF and length > settings.max_pdu:
+        return Event.INVALID_PDU, pdu.INVALID_PARAMETER, "a P-DATA-TF longer than the bound"
     if length != pdu.FIXED_LENGTHS.get(kind, length):
         return Event.INVALID_PDU, pdu.INVALID_PARAMETER, "a PDU of the wrong length"
     return None

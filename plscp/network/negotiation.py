@@ -56,7 +56,7 @@ _REMEMBERED: Final = 256
 
 
 class Unreadable(Exception):  # a condition of the wire
-    """An A-ASSOCIATE-RQ that is no such thing: A-ABORT, invalid PDU parameter."""
+    """An A-ASSOCIATE-RQ that is no such thing: A-ABORT, invalid PDU parameter; `str()` names the bound that it is past, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,9 @@ def _needed(raw: bytes, max_contexts: int) -> bytes:
             out.append(_item(kind, _uid(value)))
         elif kind == _CONTEXT:
             contexts += 1
-            if contexts > max_contexts or len(value) < 4:
+            if contexts > max_contexts:
+                raise Unreadable("more presentation contexts than the bound")
+            if len(value) < 4:
                 raise Unreadable
             out.append(_item(kind, value[:4] + _context_needed(value[4:])))
         elif kind == _USER:
@@ -224,7 +226,7 @@ def _read(body: bytes, max_contexts: int) -> Proposal | Rejection:
         length = primitive.maximum_length_received
     except Exception as error:  # its codecs raise whatever the bytes make them raise
         raise Unreadable from error
-    if not numbers or len(numbers) > max_contexts or len(set(numbers)) != len(numbers):
+    if not numbers or len(set(numbers)) != len(numbers):
         raise Unreadable
     if any(not context.abstract_syntax or not context.transfer_syntax for context in contexts):
         raise Unreadable

@@ -40,7 +40,7 @@ class NetworkCounters(Protocol):
     """What the acceptor counts; every method must be cheap."""
 
     def association(self, outcome: str, reason: str) -> None:
-        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or was `slowed`."""
+        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or is `slowed`, again."""
 
 
 class NoNetworkCounters:

@@ -327,23 +327,11 @@ class Counted:
         self.ends.append((outcome, reason))
 
 
-class Elsewhere(Transport):
-    """A transport of a peer at another address."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__()
-        self._address = address
-
-    def get_extra_info(self, name: str) -> object:
-        """A peer, and no socket."""
-        return (self._address, 50000) if name == "peername" else None
-
-
 def test_a_burst_of_connections_closes_each_oldest_once() -> None:
     """Accepts that come before any loss is told close one connection each, never the same again; each counts once."""
     counted = Counted()
     acceptor = Acceptor(replace(SETTINGS, max_associations=2), lambda _: (0, None), counters=counted)
-    made = [(Association(acceptor), Elsewhere(f"10.0.0.{number}")) for number in range(7)]
+    made = [(Association(acceptor), Transport(f"10.0.0.{number}")) for number in range(7)]
     for one, transport in made:
         one.connection_made(transport)
     assert [transport.closing for _, transport in made] == [True] * 3 + [False] * 4
@@ -357,8 +345,8 @@ def test_a_connection_over_the_cap_of_its_address_is_counted_once() -> None:
     counted = Counted()
     settings = replace(SETTINGS, max_associations=2, max_associations_per_address=1)
     acceptor = Acceptor(settings, lambda _: (0, None), counters=counted)
-    same = [(Association(acceptor), Elsewhere("10.0.0.1")) for _ in range(3)]
-    others = [(Association(acceptor), Elsewhere(f"10.0.1.{number}")) for number in range(4)]
+    same = [(Association(acceptor), Transport("10.0.0.1")) for _ in range(3)]
+    others = [(Association(acceptor), Transport(f"10.0.1.{number}")) for number in range(4)]
     for one, transport in same + others:
         one.connection_made(transport)
     assert same[2][0] not in acceptor._watched

@@ -37,14 +37,15 @@ SETTINGS = NetworkSettings(port=0, futile_share=1.0)
 class Transport:
     """What an association needs of asyncio's transport."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.written = bytearray()
         self.reading = True
         self.closing = False
 
     def get_extra_info(self, name: str) -> Any:
         """A peer, and no socket."""
-        return ("127.0.0.1", 50000) if name == "peername" else None
+        return (self.address, 50000) if name == "peername" else None
 
     def write(self, data: bytes) -> None:
         """Keep it."""
