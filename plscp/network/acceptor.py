@@ -13,7 +13,7 @@ from plscp.logs import log
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.connection import ANSWERING, AT_ONCE, NEVER, Connection
-from plscp.network.fairness import Accounts
+from plscp.network.fairness import Accounts, Turns
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 from plscp.network.tls import Secured
@@ -43,6 +43,7 @@ class Acceptor:
 
     Attributes:
         accounts: what each address took for nothing.
+        turns: of the handshakes.
         draining: the server stops; nothing new is accepted.
         ending: what has no request in hand is aborted.
     """
@@ -72,6 +73,7 @@ class Acceptor:
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
+        self.turns = Turns(self.later)
         self._noted: dict[tuple[str, str, str], set[str]] = {}
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
@@ -90,7 +92,7 @@ class Acceptor:
 
         def made() -> asyncio.Protocol:
             one = Association(self)
-            return one if certificates is None else Secured(certificates, one)
+            return one if certificates is None else Secured(certificates, one, self.turns)
 
         try:
             server = await loop.create_server(made, host, port, backlog=ACCEPTED_AT_ONCE)

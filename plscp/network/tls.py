@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network.certificates import Certificates
+from plscp.network.fairness import Turns
 
 if TYPE_CHECKING:
     from plscp.network.association import Association
@@ -15,6 +16,8 @@ PIECE: Final = 16 * 1024
 """Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
 MOST_HELLO: Final = 16 * 1024
 """Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
+MOST_HELD: Final = 256 * 1024
+"""Bytes of a handshake that may wait for their turn."""
 MOST_SHOWN: Final = 256
 _HANDSHAKE, _CLIENT_HELLO = 0x16, 1
 _CAUSES: Final = {
@@ -53,9 +56,11 @@ class Secured(asyncio.Protocol):
     listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
     """
 
-    def __init__(self, certificates: Certificates, association: "Association") -> None:
+    def __init__(self, certificates: Certificates, association: "Association", turns: Turns) -> None:
         self._certificates = certificates
         self._association = association
+        self._turns = turns
+        self._held = b""
         self._raw: Any = None
         self._tls: ssl.SSLObject | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -71,8 +76,12 @@ class Secured(asyncio.Protocol):
         self._association.connection_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the association."""
+        """Tell the association, and let go of it: as a circle both would stay, with OpenSSL's buffers, until the next collection."""
+        if exc is not None:
+            self._hear_last()
         self._association.connection_lost(exc)
+        self._tls = None
+        del self._association
 
     def pause_writing(self) -> None:
         """Tell the association."""
@@ -84,17 +93,42 @@ class Secured(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer closed its side, with close_notify or without: as without TLS."""
+        self._hear_last()
         self._raw.abort()
         return False
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
         association = self._association
-        began = time.monotonic()
         association.acknowledge()
         if not self._records.open:
             association.reading()
         self._records.follow(data)
+        if self._ready:
+            self._take(data)
+        elif len(self._held) > MOST_HELD:
+            association.close("tls-handshake")
+        else:
+            waits, self._held = bool(self._held), self._held + data
+            if not waits:
+                self._turns.wait(self._shake)
+
+    def _shake(self) -> None:
+        """A handshake takes a hundred times as long as a request's deciphering: it has its turn."""
+        if not self._raw.is_closing():
+            data, self._held = self._held, b""
+            self._take(data)
+
+    def _hear_last(self) -> None:
+        """The peer ended: what waits of a handshake whose dear part is done may be an alert that says why."""
+        if self._held and self._tls is not None:
+            data, self._held = self._held, b""
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        """Decipher, and hand over what there is."""
+        association = self._association
+        began = time.monotonic()
         try:
             plain, ended = self._decipher(data)
         except ssl.SSLError as error:

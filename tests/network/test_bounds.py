@@ -19,7 +19,7 @@ from plscp.network.acceptor import MOST_TITLES, Acceptor
 from plscp.network.answer import Later
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
-from plscp.network.fairness import BURST
+from plscp.network.fairness import BURST, Turns
 from plscp.network.tls import Secured
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
@@ -43,7 +43,7 @@ class Guest:
         self.transport = Transport(address)
         self.association = Association(house.acceptor)
         secure = house.certificates
-        self.protocol = self.association if secure is None else Secured(secure, self.association)
+        self.protocol = self.association if secure is None else Secured(secure, self.association, house.acceptor.turns)
         self.protocol.connection_made(self.transport)
 
     def send(self, *chunks: bytes) -> "Guest":
@@ -81,6 +81,7 @@ class House:
         handlers = Handlers(self.store, keeper, settings.profile, bounds=settings.bounds(), counters=self.metrics)
         self.acceptor = Acceptor(settings.network(), handlers.answer, counters=self.metrics)
         self.acceptor.later = lambda *_: None  # type: ignore[method-assign]
+        self.acceptor.turns = Turns(self.acceptor.later)
         self._guests: list[Guest] = []
 
     def guest(self, address: str, *chunks: bytes) -> Guest:

@@ -1,12 +1,14 @@
 """Whose work led to nothing is read more slowly; whose requests are accepted is not."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from plscp.network.answer import SUCCESS
 from plscp.network.connection import Connection
-from plscp.network.fairness import BURST, MOST_KNOWN, Accounts
+from plscp.network.fairness import BURST, MOST_KNOWN, SHAKING, Accounts, Turns
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.network.wire import DATA, SETTINGS, Listener
 from tests.rawscu import RawScu
@@ -48,6 +50,31 @@ def test_addresses_without_end_take_no_memory() -> None:
     for number in range(3 * MOST_KNOWN):
         accounts.charge(f"10.{number}", 0.001)
     assert len(accounts._debts) <= MOST_KNOWN + 1
+
+
+def test_handshakes_have_their_turns(now: list[float]) -> None:
+    """What is more than a turn's worth waits for the next turn, in order, and whatever one of them raises."""
+    turns: list[Callable[[], None]] = []
+    done: list[int] = []
+    waiting = Turns(lambda _, call: turns.append(call))
+
+    def one(number: int) -> None:
+        done.append(number)
+        now[0] += SHAKING / 2
+        if number == 1:
+            raise ValueError
+
+    for number in range(7):
+        waiting.wait(partial(one, number))
+    assert (done, len(turns)) == ([], 1)
+    with pytest.raises(ValueError, match=r"^$"):
+        turns.pop()()
+    assert done == [0, 1]
+    while turns:
+        before = len(done)
+        turns.pop()()
+        assert 0 < len(done) - before <= 3
+    assert done == list(range(7))
 
 
 @pytest.mark.parametrize(("status", "slowed"), [(0x0000, False), (0xB102, False), (0xC103, True), (0x0213, True)])

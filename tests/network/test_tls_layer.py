@@ -1,5 +1,7 @@
 """The layer between socket and association, without sockets: cuts, receipts, and bytes that are no TLS any more."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plscp.network.certificates import Certificates
+from plscp.network.fairness import Turns
 from plscp.network.fsm import State
 from plscp.network.settings import NetworkSettings
-from plscp.network.tls import Records
+from plscp.network.tls import MOST_HELD, Records
 from tests.network.wire import CONTEXTS, SETTINGS, Line, pdus_of, request, with_receipt
 from tests.rawscu import RELEASE_RQ, associate_rq
 from tests.tls import Ciphering, certificates, hello
@@ -201,3 +204,51 @@ def test_a_hello_is_not_kept_waiting_for_more() -> None:
         raw = hello()
         line.send(*(raw[at : at + 1] for at in range(len(raw))))
         assert line.take()[:1] == b"\x16"  # a ServerHello
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_alert_is_heard_before_the_end(reset: bool) -> None:
+    """What the peer sent before it closed tells why, also where it waits for its turn."""
+    with SecureLine() as line:
+        line.send(line.device.shake())
+        line.protocol._turns = Turns(lambda *_: None)  # type: ignore[union-attr]
+        line.protocol.data_received(b"\x15\3\3\0\2\2\x30")
+        if reset:
+            line.protocol.connection_lost(ConnectionResetError())
+            line.lost = True
+        else:
+            line.protocol.eof_received()
+        assert line.association._why == ("closed", "server-certificate-refused")
+
+
+def test_what_waits_for_its_turn_is_bounded() -> None:
+    """A peer that sends without end while its handshake waits is closed."""
+    with SecureLine() as line:
+        line.protocol._turns = Turns(lambda *_: None)  # type: ignore[union-attr]
+        for _ in range(MOST_HELD // 65536 + 2):
+            assert not line.transport.closing
+            line.protocol.data_received(bytes(65536))
+        assert line.transport.closing
+        assert line.association._why == ("closed", "tls-handshake")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", hello(), b"\x16\3\1\0\x20\1\0\0\x1c" + bytes(28), RQ],
+    ids=["silent", "a hello", "garbage", "plain DICOM"],
+)
+def test_a_connection_that_is_gone_leaves_nothing(first: bytes) -> None:
+    """However far its handshake came: OpenSSL's buffers go with the connection, not with the next garbage collection."""
+    gc.disable()
+    try:
+        with SecureLine() as line:
+            line.send(first)
+            line.turn()
+            secured = weakref.ref(line.protocol)
+            if not line.lost:
+                line.protocol.connection_lost(None)
+                line.lost = True
+            del line.protocol, line.association
+            assert secured() is None
+    finally:
+        gc.enable()

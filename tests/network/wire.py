@@ -16,6 +16,7 @@ from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.network.answer import SUCCESS, Status
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
+from plscp.network.fairness import Turns
 from plscp.network.fsm import State
 from plscp.network.tls import Secured
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -96,8 +97,11 @@ class Line:
         self.handler: Callable[[Any], Any] = handler or (lambda _: (SUCCESS, None))
         self.acceptor = Acceptor(settings, self._handle, self.heard.extend)
         self.acceptor.later = self._rest  # type: ignore[method-assign]
+        self.acceptor.turns = Turns(self._rest)
         self.association = Association(self.acceptor)
-        self.protocol = self.association if certificates is None else Secured(certificates, self.association)
+        self.protocol = (
+            self.association if certificates is None else Secured(certificates, self.association, self.acceptor.turns)
+        )
         self.transport = Transport()
         self.lost = False
         self.protocol.connection_made(self.transport)
