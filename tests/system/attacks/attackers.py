@@ -13,6 +13,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, n_action, p_data, pdv
 from tests.system.attacks.target import RQ, Peer, Target
+from tests.tls import hello
 
 ACTION = n_action(1, PROCEDURAL_EVENT_LOGGING)
 COMMAND = p_data(pdv(1, 3, ACTION))
@@ -105,6 +106,29 @@ async def over_the_cap(target: Target) -> None:
     await peer.send(RQ)
     await target.ends(peer)
     peer.writer.close()
+
+
+# --- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+def shaking(first: Callable[[], bytes]) -> Callable[[Target], Awaitable[None]]:
+    """Sends this to the port of TLS and no more."""
+
+    async def shake(target: Target) -> None:
+        peer = await target.connect(secure=True)
+        await peer.send(first())
+        await target.ends(peer)
+        peer.writer.close()
+
+    return shake
+
+
+def garbage() -> bytes:
+    """What begins as a ClientHello and is none."""
+    return b"\x16\3\1\1\0\1\0\0\xfc" + random.randbytes(0xFC)
+
+
+first_hello = cache(hello)
 
 
 # --- A-ASSOCIATE-RQ ----------------------------------------------------------------------------------------------------
@@ -352,6 +376,7 @@ class Attack:
         held_up: seconds for which the honest are known to wait all the same: large data sets share interpreter and writer with
             theirs. What keeps this from lasting is the share of the attacker's address.
         logged: events of which a line must stand in the log.
+        secure: it is done to the port of TLS, where a device that comes meanwhile must be served, too.
     """
 
     name: str
@@ -361,6 +386,7 @@ class Attack:
     answered: str
     logged: str
     held_up: float = 0.0
+    secure: bool = False
 
 
 CLOSED, REJECTED, ABORTED, REFUSED = (
@@ -381,6 +407,18 @@ ATTACKS = [
     Attack("connect and close", connect_and_close, 4, "closed transport", "closed", CLOSED),
     Attack("resets after a request", reset, 4, "lost transport", "closed", "association-ended"),
     Attack("80 associations of one address", over_the_cap, 80, "rejected local-limit", "rejected 2/3/2", REJECTED),
+    # TLS
+    Attack(
+        "TLS handshakes not finished",
+        shaking(first_hello),
+        200,
+        "closed no-tls-handshake",
+        "closed",
+        CLOSED,
+        secure=True,
+    ),
+    Attack("TLS handshakes of garbage", shaking(garbage), 4, "closed tls-handshake", "closed", CLOSED, secure=True),
+    Attack("plain DICOM to the port of TLS", shaking(lambda: RQ), 4, "closed not-tls", "closed", CLOSED, secure=True),
     # A-ASSOCIATE-RQ
     Attack("A-ASSOCIATE-RQ byte by byte", slow_association, 100, LATE, "closed", CLOSED),
     Attack("4 GiB announced", four_gib, 4, "aborted 2-6", "aborted 2-6", ABORTED),

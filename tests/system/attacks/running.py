@@ -15,6 +15,8 @@ from typing import Any, Self
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests import events, tls
 from tests.serving import Serving, until
 from tests.system.attacks.attackers import ATTACKS, Attack
 from tests.system.attacks.honest import STUDY, Clock
@@ -27,6 +29,10 @@ unknown_devices = "accept"
 first_pdu_deadline = "PT1S"
 pdu_deadline = "PT1S"
 message_deadline = "PT2S"
+[dicom.tls]
+port = 0
+certificate = "{folder}/server.pem"
+private_key = "{folder}/server.key"
 [store]
 url = "sqlite:///{folder}/plscp.db"
 [http]
@@ -43,7 +49,12 @@ HANDOVERS = 5
 FLOOR = 0.020
 """Seconds. The scheduler may hold back each hand-over for a slice of 3 to 4 ms: below this, figures tell of the machine. On one that
 others load, too, it is as many times what it held back the clock itself, which is measured beside each answer."""
-ONCE = {"association-aborted": "why", "association-rejected": "reason", "connection-closed": "reason"}
+ONCE = {
+    "association-aborted": "why",
+    "association-rejected": "reason",
+    "connection-closed": "reason",
+    "peer-slowed": "reason",
+}
 """Events that are logged once for each cause and peer, and the field that names the cause."""
 
 
@@ -81,6 +92,7 @@ class Field:
 
     def __init__(self, folder: Path) -> None:
         (folder / "current.toml").write_text(REGISTRY)
+        tls.write(folder)
         self._server = Serving(folder, SETTINGS)
         self._ends = contextlib.ExitStack()
         self._calmest = 0.005
@@ -88,6 +100,7 @@ class Field:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as ends:
             server = ends.enter_context(self._server)
+            self.secure_port = self._listening_over_tls()
             self.clock = ends.enter_context(Clock(server.port))
             self._attackers = subprocess.Popen(
                 [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -110,6 +123,17 @@ class Field:
         self._attackers.stdin.flush()
         found: dict[str, Any] = json.loads(self._attackers.stdout.readline())
         return found
+
+    def _listening_over_tls(self) -> int:
+        lines = [json.loads(line) for line in self._server.lines if line.startswith("{")]
+        [port] = [line["port"] for line in lines if line["event"] == "listening" and line.get("tls")]
+        return int(port)
+
+    def _served_over_tls(self) -> int:
+        """The status that a device gets which comes over TLS now."""
+        data = events.encoded(events.procedural([events.note(events.now())], study=STUDY, patient="P1"))
+        with tls.SecureScu("127.0.0.1", self.secure_port) as scu:
+            return scu.request(PROCEDURAL_EVENT_LOGGING, data).status
 
     def _memory(self) -> float:
         assert self._server.process is not None
@@ -148,13 +172,15 @@ class Field:
         calm = self._calm(seconds)
         before, grown, first = self._memory(), 0.0, len(self._server.lines)
         counts = self._counts()
-        self._tell({"attack": number, "port": self.clock.port, "strength": strength})
+        self._tell({"attack": number, "port": self.clock.port, "secure_port": self.secure_port, "strength": strength})
         self.clock.window(seconds / 4)  # until all of them are there
         outcome: Outcome | None = None
         statuses: set[int] = set()
         for _ in range(windows):
             window = self.clock.window(seconds)
             statuses |= window.statuses
+            if attack.secure:
+                statuses.add(self._served_over_tls())
             grown = max(grown, self._memory() - before)
             if outcome is None or window.p99 < outcome.p99:
                 outcome = Outcome(attack.name, calm, window.p99, grown, statuses, Counter(), Counter(), [], floor)
@@ -190,7 +216,7 @@ async def _attacking() -> None:
         told = json.loads(line)
         if "attack" in told:
             attack = ATTACKS[told["attack"]]
-            target = Target(told["port"], f"{1 + told['attack']}.1", told["strength"])
+            target = Target(told["port"], told["secure_port"], f"{1 + told['attack']}.1", told["strength"])
             task = loop.create_task(target.each(attack.count, attack.attacker))
         if "stop" in told and task is not None:
             task.cancel()

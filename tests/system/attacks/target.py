@@ -50,7 +50,7 @@ class Target:
     """The server, as one attack sees it.
 
     Args:
-        port: of the server.
+        port: of the server; `secure_port` over TLS.
         network: second and third number of the attacker's addresses, 127.x.y.*: no two attacks share any.
         strength: 1, or more for more attackers.
 
@@ -58,16 +58,17 @@ class Target:
         answers: what came back, by `Peer.answer`'s words.
     """
 
-    def __init__(self, port: int, network: str, strength: int) -> None:
-        self.port, self.network, self.strength = port, network, strength
+    def __init__(self, port: int, secure_port: int, network: str, strength: int) -> None:
+        self.port, self.secure_port, self.network, self.strength = port, secure_port, network, strength
         self.answers: Counter[str] = Counter()
         self._numbers = itertools.count()
         self._open: set[asyncio.StreamWriter] = set()
 
-    async def connect(self, addresses: int = 4) -> Peer:
-        """A connection from one of so many addresses, in turn."""
+    async def connect(self, addresses: int = 4, *, secure: bool = False) -> Peer:
+        """A connection from one of so many addresses, in turn; to the port of TLS, not a handshake yet."""
         source = f"127.{self.network}.{next(self._numbers) % addresses + 1}"
-        peer = Peer(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0)))
+        port = self.secure_port if secure else self.port
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
         self._open = {one for one in self._open if not one.is_closing()} if len(self._open) > 5000 else self._open
         self._open.add(peer.writer)
         return peer
