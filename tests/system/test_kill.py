@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from plscp.local.kafka import LocalBroker
+from plscp.publish.process import LAST_PAUSE
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.kafkaread import Read, read_all
@@ -92,7 +93,7 @@ def relay_pid(server: Serving) -> int:
     """Process id of the relay: the server's one child."""
     assert server.process is not None
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return int(until(lambda: children.read_text().split(), "the relay process")[0])
+    return int(until(lambda: children.read_text().split(), "the relay process", LAST_PAUSE + 20)[0])
 
 
 @pytest.mark.kafka
