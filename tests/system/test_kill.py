@@ -116,7 +116,7 @@ def test_kill_anything_at_any_moment_and_nothing_acknowledged_is_lost(tmp_path: 
         settings = settings.replace("{kafka}", broker.address).replace("{prefix}", "torture")
         server = Serving(tmp_path, settings)
         senders = [Sender(f"DEV{n}", STUDIES[n % len(STUDIES)], port, stop) for n in range(SENDERS)]
-        threads = [threading.Thread(target=sender.run) for sender in senders]
+        threads = [threading.Thread(target=sender.run, daemon=True) for sender in senders]
         server.start()
         try:
             for thread in threads:
