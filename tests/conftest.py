@@ -41,7 +41,7 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if given := os.environ.get("PLSCP_TEST_KAFKA"):
         yield GivenBroker(given)
         return
-    with LocalBroker(tmp_path_factory.mktemp("kafka"), properties=AUTHORIZER) as broker:
+    with LocalBroker(tmp_path_factory.mktemp("kafka"), properties=AUTHORIZER | UNHURRIED) as broker:
         yield broker
 
 
@@ -65,3 +65,5 @@ AUTHORIZER = {
     "allow.everyone.if.no.acl.found": "true",
 }
 """Everything is allowed until a test forbids a topic."""
+UNHURRIED = {"broker.session.timeout.ms": "9000"}
+"""Where the machine is busy, the controller would take a broker out of service that is merely late."""

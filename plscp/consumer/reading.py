@@ -118,13 +118,13 @@ class _Member:
         self.stopped = threading.Event()
         self._config, self._topics, self._idle = config, topics, idle
         self._ledger = Ledger()
-        self._assigned: set[TopicPartition] = set()
+        self._listener = _Listener()
 
     def run(self) -> Generator[Event | Unreadable]:
         """Join when the first event is asked for, and leave at the end, however it comes."""
         consumer = self._connected()
         try:
-            consumer.subscribe(self._topics, listener=_Listener(self._assigned))
+            consumer.subscribe(self._topics, listener=self._listener)
             for raw in self._records(consumer):
                 place = Place(raw.topic, raw.partition)
                 headers = head(raw)
@@ -159,9 +159,14 @@ class _Member:
         while not self.stopped.is_set():
             # Nothing is handed over, and no partition given away, before what was handled is committed.
             self._commit(consumer)
+            if self._listener.joining:
+                # A poll that ends while the group's leader waits for the answer to its assignment leaves kafka-python
+                # thinking that it has joined, without partitions and heartbeats, for good. Asked to join again, it
+                # takes up the joining that it left.
+                consumer._coordinator.request_rejoin()
             batches = consumer.poll(timeout_ms=WAIT_MS)
             for partition, records in batches.items():
-                if partition in self._assigned:
+                if partition in self._listener.assigned:
                     self._begin(consumer, partition)
                 for record in records:
                     if self.stopped.is_set():
@@ -176,7 +181,7 @@ class _Member:
         """Read what the one that had a partition before committed with its offset."""
         committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
         self._ledger.begin(Place(*partition), committed.metadata if committed else "")
-        self._assigned.discard(partition)
+        self._listener.assigned.discard(partition)
 
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
         """Commit what is due; waits for a coordinator that is away, unless `once`."""
@@ -204,17 +209,26 @@ class _Member:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes which partitions were assigned; runs in the client's own thread, while the other one is in `poll`."""
+    """Notes how far joining is; runs in the client's own thread, while the other one is in `poll`.
 
-    def __init__(self, assigned: set[TopicPartition]) -> None:
-        self._noted = assigned
+    Attributes:
+        joining: begun, and not yet at its end.
+        assigned: partitions whose numbers are to be read before their first record is looked at.
+    """
+
+    def __init__(self) -> None:
+        self.joining = False
+        self.assigned: set[TopicPartition] = set()
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """All that was handled is committed before each poll, and nobody gives partitions away but poll."""
+        self.joining = True
+        self.assigned -= set(revoked)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Their numbers are read before their first record is looked at."""
-        self._noted |= set(assigned)
+        """Joined."""
+        self.joining = False
+        self.assigned |= set(assigned)
 
 
 async def aconsume(

@@ -104,9 +104,9 @@ class LocalBroker:
             return self
         for attempt in range(OTHER_PORTS):
             self.port = free_port()
-            self._format(self._runtime)
-            self._run(self._runtime)
             try:
+                self._format(self._runtime)
+                self._run(self._runtime)
                 self._await(timeout)
             except CommandError:
                 self.kill()
@@ -142,8 +142,10 @@ class LocalBroker:
             self._process = None
 
     def freeze(self) -> None:
-        """SIGSTOP: its sockets stay, nothing answers."""
-        self._signal(signal.SIGSTOP)
+        """SIGSTOP, and wait for it: its sockets stay, nothing answers."""
+        if self._process is not None and self.running:
+            self._signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         """SIGCONT."""
@@ -217,5 +219,7 @@ class LocalBroker:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("WARNING", "SLF4J"))]
+    """The last that is neither a warning nor a frame of Java's stack."""
+    noise = ("WARNING", "SLF4J", "\tat ", "\t... ")
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(noise)]
     return lines[-1][:200] if lines else "no word from it"

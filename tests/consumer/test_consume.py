@@ -328,6 +328,15 @@ def test_topics_that_are_made_later_are_found(kafka_broker: Broker) -> None:
     assert (event.topic, position(event)) == (late, 1)
 
 
+def test_a_joining_that_takes_longer_than_a_poll_is_finished(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the answer is that a poll does not wait for: the first joining finds no partitions, and has to be repeated."""
+    monkeypatch.setattr(reading, "WAIT_MS", 1)
+    for last in range(1, 6):
+        group.write(patient(last))
+        with group.member() as events:
+            assert position(next(events)) == last
+
+
 def test_no_broker_is_one_error_when_the_first_event_is_asked_for() -> None:
     """With the addresses that were tried; nothing is left running."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
