@@ -42,7 +42,8 @@ class Unreadable:
         reason: why it could not be read; names no content.
         type: as far as it says one, else empty.
         topic, partition, offset: where it was read.
-        key, value, headers: raw.
+        key, value, headers: raw; None, None and none where Kafka's own client cannot take the record's batch apart (its
+            checksum is wrong, its compression unknown, ...), and then also for those after it in the same batch.
         data: None, so that a program that only asks for the `data` it knows passes it over.
     """
 
@@ -78,7 +79,7 @@ class Head:
 
 
 def head(raw: Any) -> Head:
-    """The headers of a ConsumerRecord; never raises."""
+    """The headers of a ConsumerRecord, or of an `Unreadable`; never raises."""
     texts = {name: (value or b"").decode("utf-8", "replace") for name, value in raw.headers}
     digits = texts.get(POSITION, "")
     store = texts.get(STORE, "")

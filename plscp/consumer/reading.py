@@ -15,11 +15,13 @@ from kafka import KafkaConsumer
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import (
     CommitFailedError,
+    CorruptRecordError,
     IllegalGenerationError,
     KafkaError,
     OffsetMetadataTooLargeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
+    UnsupportedCodecError,
 )
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -40,6 +42,8 @@ DEFAULTS: Final = {
     "client_id": "plscp-consumer",
 }
 """Where kafka-python's own would lose events (a new group starting at the end), or find a new topic after five minutes."""
+BROKEN: Final = (CorruptRecordError, UnsupportedCodecError)
+"""What poll raises where it cannot take apart what it has fetched: its checksum, its compression, its texts."""
 OUT_OF_GROUP: Final = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 
 
@@ -119,6 +123,7 @@ class _Member:
         self._config, self._topics, self._idle = config, topics, idle
         self._ledger = Ledger()
         self._listener = _Listener()
+        self._failed: tuple[TopicPartition, int] | None = None
 
     def run(self) -> Generator[Event | Unreadable]:
         """Join when the first event is asked for, and leave at the end, however it comes."""
@@ -131,7 +136,7 @@ class _Member:
                 store, position = headers.store, headers.position
                 if not headers.barrier and (not position or self._ledger.new(place, store, position)):
                     try:
-                        yield event(raw, headers)
+                        yield raw if isinstance(raw, Unreadable) else event(raw, headers)
                     except GeneratorExit:
                         if self.handled:
                             self._ledger.done(place, raw.offset, store, position)
@@ -164,7 +169,12 @@ class _Member:
                 # thinking that it has joined, without partitions and heartbeats, for good. Asked to join again, it
                 # takes up the joining that it left.
                 consumer._coordinator.request_rejoin()
-            batches = consumer.poll(timeout_ms=WAIT_MS)
+            try:
+                batches = consumer.poll(timeout_ms=WAIT_MS)
+            except BROKEN as error:
+                if broken := self._broken(consumer, error):
+                    yield broken
+                continue
             for partition, records in batches.items():
                 if partition in self._listener.assigned:
                     self._begin(consumer, partition)
@@ -176,6 +186,28 @@ class _Member:
                 last = time.monotonic()
             elif time.monotonic() - last >= self._idle:
                 return
+
+    def _broken(self, consumer: Any, error: Exception) -> Unreadable | None:
+        """What stands where poll failed on what it had fetched; None at first: it is fetched once more.
+
+        Raises:
+            error: it was not about what was fetched.
+        """
+        # The library neither says which partition it was nor gives up what it fetched: its next poll would never end.
+        fetched = consumer._fetcher._next_partition_records
+        if not fetched:
+            raise error
+        fetched.drain()
+        partition = fetched.topic_partition
+        at = (partition, consumer.position(partition))
+        if at != self._failed:
+            self._failed = at
+            return None
+        if partition in self._listener.assigned:
+            self._begin(consumer, partition)
+        consumer.seek(partition, at[1] + 1)
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        return Unreadable(reason, "", partition.topic, partition.partition, at[1], None, None, ())
 
     def _begin(self, consumer: Any, partition: TopicPartition) -> None:
         """Read what the one that had a partition before committed with its offset."""

@@ -220,6 +220,43 @@ def test_what_cannot_be_read_is_handed_over(group: Group, written: Written, reas
     assert group.committed()[0] == 3
 
 
+class NotText(str):
+    """A header's name in an encoding that is not Kafka's."""
+
+    __slots__ = ()
+
+    def encode(self, *_: str) -> bytes:
+        """Latin-1."""
+        return super().encode("latin-1")
+
+
+def test_what_kafkas_client_cannot_take_apart_is_handed_over(kafka_broker: Broker) -> None:
+    """Once, without its content, and neither what follows nor another partition waits for it."""
+    group = Group(kafka_broker.address, partitions=2)
+    broken = patient(2)._replace(headers=[(NotText("Größe"), b"1")])
+    for written in (patient(1), broken, patient(3), patient(9, partition=1)):
+        group.write(written)
+    with group.member() as events:
+        found = {(each.partition, each.offset): each for each in islice(events, 4)}
+    bad = found.pop((0, 1))
+    assert {place: position(each) for place, each in found.items()} == {(0, 0): 1, (0, 2): 3, (1, 0): 9}
+    assert isinstance(bad, Unreadable)
+    assert bad.reason.startswith("CorruptRecordError: ")
+    assert (bad.topic, bad.type, bad.key, bad.value, bad.headers) == (group.topic, "", None, None, ())
+    assert group.rest() == []
+
+
+def test_a_member_may_begin_with_what_cannot_be_taken_apart(group: Group) -> None:
+    """What its predecessor had handled is known all the same."""
+    group.write(patient(4))
+    with group.member() as events:
+        assert position(next(events)) == 4
+    group.write(patient(5)._replace(headers=[(NotText("Größe"), b"1")]))
+    group.write(patient(4), patient(6))
+    with group.member() as events:
+        assert [position(event) for event in islice(events, 2)] == [0, 6]
+
+
 def added(written: Written, place: str, **members: Any) -> Written:
     """With more, or other, members in the object at a place of the value."""
     value = json.loads(written.value or b"")
