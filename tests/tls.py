@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import socket
 import ssl
+import traceback
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,6 +76,18 @@ def client(
     return context
 
 
+def wrapped(context: ssl.SSLContext, raw: socket.socket) -> ssl.SSLSocket:
+    """Shake hands; where that fails everything is closed: Python forgets the socket that it made of one that was just reset."""
+    try:
+        return context.wrap_socket(raw, server_hostname="localhost")
+    except BaseException as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if isinstance(made := frame.f_locals.get("self"), ssl.SSLSocket):
+                made.close()
+        raw.close()
+        raise
+
+
 @dataclass
 class SecureScu(RawScu):
     """A raw association over TLS."""
@@ -84,14 +97,7 @@ class SecureScu(RawScu):
     def connect(self) -> Self:
         """Open the connection and shake hands."""
         super().connect()
-        context = self.tls or client()
-        raw, raw_or_secure = self.socket, None
-        try:
-            raw_or_secure = context.wrap_socket(raw, server_hostname="localhost")
-        finally:
-            if raw_or_secure is None:
-                raw.close()
-        self.socket = raw_or_secure
+        self.socket = wrapped(self.tls or client(), self.socket)
         return self
 
 

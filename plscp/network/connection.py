@@ -128,6 +128,10 @@ class Connection(asyncio.Protocol, ABC):
         sockets.tune(self._socket)
         self._event(Event.TRANSPORT_INDICATION)
         self._owner.connected(self)
+        if (
+            rest := self._owner.accounts.charge(self.requestor.address, 0.0)
+        ) > 0.0:  # its debt is not that of one connection
+            self._rest(rest)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """E17; also after a close of our own."""

@@ -170,16 +170,18 @@ def _context_needed(raw: bytes) -> bytes:
     known: dict[bytes, None] = {}
     first = b""
     for kind, value in _items(raw):
-        name = _uid(value)
         if kind == _ABSTRACT:
-            abstract.append(_item(kind, name))
+            abstract.append(_item(kind, _uid(value)))
         elif kind == _TRANSFER:
-            first = first or _item(kind, name)
+            name = value.strip(b"\0 ")
             if name in _SYNTAX_NAMES:
                 known[_item(kind, name)] = None
-    if len(abstract) != 1 or not first:
+            else:
+                first = first or _item(kind, _uid(name))
+    transfer = b"".join(known) or first
+    if len(abstract) != 1 or not transfer:
         raise Unreadable
-    return abstract[0] + (b"".join(known) or first)
+    return abstract[0] + transfer
 
 
 def read(body: bytes, max_contexts: int) -> Proposal | Rejection:

@@ -409,9 +409,11 @@ def test_release_and_abort_over_sockets_while_a_commit_runs(listener: Listener) 
 
     def handler(_: Any) -> "asyncio.Future[Any]":
         future = listener.loop.create_future()
-        threading.Thread(target=commit, args=[future]).start()
+        commits.append(threading.Thread(target=commit, args=[future]))
+        commits[-1].start()
         return future
 
+    commits: list[threading.Thread] = []
     listener.handler = handler
     released, aborted = (RawScu("127.0.0.1", listener.port).associate() for _ in range(2))
     for scu in (released, aborted):
@@ -424,6 +426,8 @@ def test_release_and_abort_over_sockets_while_a_commit_runs(listener: Listener) 
     assert released.response().status == 0
     assert released.pdu()[0] == 6
     released.socket.close()
+    for each in commits:
+        each.join(10)
 
 
 # --- what is heard -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Whose work led to nothing is read more slowly; whose requests are accepted is not."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -90,3 +91,15 @@ def test_refusals_are_slowed_and_accepted_requests_are_not(status: int, slowed: 
                     break
                 listener.acceptor.accounts.charge("127.0.0.1", 0.002 if slowed else 0.0)
         assert bool(seen) == slowed
+
+
+def test_a_debt_is_that_of_the_address_not_of_one_connection() -> None:
+    """A new connection is read when the debt is paid; those of other addresses at once."""
+    with Listener(lambda _: (SUCCESS, None), futile_share=0.5) as listener:
+        listener.acceptor.accounts.charge("127.0.0.5", BURST + 0.5)
+        began = time.monotonic()
+        with RawScu("127.0.0.1", listener.port):
+            assert time.monotonic() - began < 0.9
+        with RawScu("127.0.0.1", listener.port, source=("127.0.0.5", 0)) as scu:
+            assert time.monotonic() - began > 0.9
+            assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0

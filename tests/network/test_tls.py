@@ -24,7 +24,7 @@ from tests import events
 from tests.network.wire import CONTEXTS, DATA, Listener, request
 from tests.rawscu import SYNTAXES, Aborted, RawScu, associate_rq, p_data
 from tests.serving import until
-from tests.tls import PAST, SecureScu, bare, certificates, client, device, hello, write
+from tests.tls import PAST, SecureScu, bare, certificates, client, device, hello, wrapped, write
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 RQ = associate_rq("HEMO1", "PLSCP", CONTEXTS)
@@ -168,7 +168,7 @@ def shakes(make: Callable[[], ssl.SSLContext]) -> Callable[[int], None]:
         with (
             bare(port) as one,
             contextlib.suppress(OSError),
-            make().wrap_socket(one, server_hostname="localhost") as tls,
+            wrapped(make(), one) as tls,
         ):
             tls.sendall(RQ)
             assert rest_of(tls) == b""

@@ -23,7 +23,7 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name.replace(" ", "-"))
 def test_an_honest_device_does_not_notice(field: Field, attack: Attack) -> None:
     """Answered in time, no memory lost; the attack is answered, counted, and logged once for each cause and peer."""
-    outcome = field.attack(attack, floor=SHARED)
+    outcome = field.attack(attack, windows=20, floor=SHARED)
     assert outcome.statuses == {0x0000}
     assert outcome.held, f"p99 {outcome.p99 * 1000:.1f} ms, calm {outcome.calm * 1000:.1f} ms"
     assert outcome.grown < 100
