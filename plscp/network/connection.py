@@ -128,10 +128,7 @@ class Connection(asyncio.Protocol, ABC):
         sockets.tune(self._socket)
         self._event(Event.TRANSPORT_INDICATION)
         self._owner.connected(self)
-        if (
-            rest := self._owner.accounts.charge(self.requestor.address, 0.0)
-        ) > 0.0:  # its debt is not that of one connection
-            self._rest(rest)
+        self._rest_for_debt()  # of the address: it is not one connection's
 
     def connection_lost(self, exc: Exception | None) -> None:
         """E17; also after a close of our own."""
@@ -285,13 +282,17 @@ class Connection(asyncio.Protocol, ABC):
             self._read_or_pause()
             self._owner.later(min(seconds, REST), self._rested)
 
-    def _rested(self) -> None:
-        """Go on, unless the debt is still too high."""
-        self._resting = False
+    def _rest_for_debt(self) -> bool:
+        """Rest where the address owes more than its credit; returns whether it does."""
         rest = self._owner.accounts.charge(self.requestor.address, 0.0)
         if rest > 0.0:
             self._rest(rest)
-        elif self.state is not State.STA1:
+        return rest > 0.0
+
+    def _rested(self) -> None:
+        """Go on, unless the debt is still too high."""
+        self._resting = False
+        if not self._rest_for_debt() and self.state is not State.STA1:
             self._read_or_pause()
             self._go_on()
 

@@ -116,14 +116,16 @@ class Secured(asyncio.Protocol):
     def _shake(self) -> None:
         """A handshake takes a hundred times as long as a request's deciphering: it has its turn."""
         if not self._raw.is_closing():
-            data, self._held = self._held, b""
-            self._take(data)
+            self._take_held()
 
     def _hear_last(self) -> None:
         """The peer ended: what waits of a handshake whose dear part is done may be an alert that says why."""
         if self._held and self._tls is not None:
-            data, self._held = self._held, b""
-            self._take(data)
+            self._take_held()
+
+    def _take_held(self) -> None:
+        data, self._held = self._held, b""
+        self._take(data)
 
     def _take(self, data: bytes) -> None:
         """Decipher, and hand over what there is."""
