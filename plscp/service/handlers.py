@@ -61,6 +61,7 @@ class Handlers:
         profiles: from a calling AE title to how it is treated.
         bounds: of a data set (step 5).
         answer_deadline: seconds after which a device gets a failure although the store has not answered.
+        clock: gives the time of arrival, UTC, in place of the listener's.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Handlers:
         bounds: Bounds | None = None,
         counters: Counters | None = None,
         answer_deadline: float = 10.0,
+        clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -79,6 +81,7 @@ class Handlers:
         self._counters = counters or NoCounters()
         self._took_to_match = self._counters.stage("match")
         self._deadline = answer_deadline
+        self._clock = clock
         self._under_way: deque[tuple[float, Pending]] = deque()
         self._watching = False
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
@@ -153,13 +156,17 @@ class Handlers:
         calling_ae = str(event.assoc.requestor.ae_title).strip()
         profile = self._profiles(calling_ae)
         location = profile.device.locations[0] if len(profile.device.locations) == 1 else ""
+        if self._clock is not None:
+            arrival = self._clock()
+        else:
+            arrival = event.timestamp if event.timestamp.tzinfo else event.timestamp.astimezone(UTC)
         pending = Pending(
             event=event,
             profile=profile,
             sop_class=str(event.context.abstract_syntax),
             calling_ae=calling_ae,
             sent_by=fragments.sender(calling_ae, location, str(event.assoc.requestor.address)),
-            arrival=event.timestamp if event.timestamp.tzinfo else event.timestamp.astimezone(UTC),
+            arrival=arrival,
             resolve=resolve,
         )
         try:

@@ -1,0 +1,189 @@
+"""A whole server in this process under a clock that the test sets: our listener, the real handlers, a store on disk, real associations."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Self
+
+from pydicom.dataset import Dataset
+
+from plscp.matching import changes
+from plscp.matching.model import Device, Policy
+from plscp.matching.records import PatientId
+from plscp.matching.registry import Locations, Registry
+from plscp.network.acceptor import Acceptor, NetworkSettings
+from plscp.service.handlers import Handlers
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.profile import Profile
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.store import open_store
+from plscp.store.port import Filter, QuarantineItem, RegistryRecord, Result, StoredEvent
+from tests.events import encoded
+from tests.rawscu import SYNTAXES, RawScu, Response
+
+LABS: Mapping[str, Sequence[str]] = {"LAB1": ("Lab 1", "CATH^LAB1"), "LAB2": ("Lab 2",)}
+POLICY = Policy(patient_id_issuer="HOSP")
+
+
+def at(clock: str) -> datetime:
+    """``10:30`` or ``10:30:15`` on the day of these tests, UTC."""
+    return datetime.fromisoformat(f"2024-05-14T{clock}").replace(tzinfo=UTC)
+
+
+class Rig:
+    """A server whose clock shows `now`.
+
+    Args:
+        folder: where the store lives.
+        profiles: how each calling AE title is treated; others are mobile devices under POLICY.
+    """
+
+    def __init__(self, folder: Path, *profiles: Profile, policy: Policy = POLICY) -> None:
+        self.now = at("08:00")
+        self.policy = policy
+        self._profiles = {profile.device.ae_title: profile for profile in profiles}
+        self._url = f"sqlite:///{folder / 'plscp.db'}"
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._open()
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        def deliver(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+            self._loop.call_soon_threadsafe(_all, list(batch))
+
+        self.store = open_store(self._url, deliver=deliver)
+        self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS)))
+        self.handlers = Handlers(self.store, self.keeper, self._profile, clock=lambda: self.now)
+        self.keeper.catch_up()
+        self._ending = asyncio.Event()
+        self._ready.clear()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._listen()))
+        self._thread.start()
+        assert self._ready.wait(60)
+
+    def _profile(self, ae_title: str) -> Profile:
+        return self._profiles.get(ae_title) or Profile(Device(ae_title), self.policy)
+
+    async def _listen(self) -> None:
+        settings = NetworkSettings(host="127.0.0.1", port=0, ae_title="PLSCP")
+        acceptor = Acceptor(settings, self.handlers.begin, self.handlers.heard)
+        [(_, self.port)] = await acceptor.start()
+        self._ready.set()
+        await self._ending.wait()
+        acceptor.close()
+
+    def _close(self) -> None:
+        self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join(60)
+        self.store.close()
+
+    def restart(self) -> None:
+        """End the server and start another one on the same store."""
+        self._close()
+        self._open()
+
+    def __enter__(self) -> Self:
+        """The server, running."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it."""
+        self._close()
+        self._loop.close()
+
+    # --- what feeds say ----------------------------------------------------------------------------------------------
+
+    def clock(self, now: str | datetime) -> None:
+        """Set the server's clock."""
+        self.now = at(now) if isinstance(now, str) else now
+
+    def change(self, plan: Callable[[Registry], Sequence[RegistryRecord]]) -> None:
+        """Change the registry and wait until that is committed."""
+        asyncio.run_coroutine_threadsafe(self.keeper.change(plan, "http"), self._loop).result(60)
+
+    def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
+        """Put a study at the time that the clock shows; without patient its patient stays as it is."""
+        body: dict[str, Any] = {"study_instance_uid": uid, "status": status, **more}
+        if patient:
+            body["patient"] = {"id": patient, "issuer": issuer}
+        self.change(lambda registry: changes.put_study(registry, body, self.policy, self.now))
+
+    def close(self, uid: str) -> None:
+        """Close a study."""
+        self.change(lambda registry: changes.close_study(registry, uid, self.policy, self.now))
+
+    def patient(self, patient: str, *, issuer: str = "HOSP", **more: Any) -> None:
+        """Put a patient."""
+        body = {"id": patient, "issuer": issuer, **more}
+        self.change(lambda registry: changes.put_patient(registry, body, self.policy, self.now))
+
+    def admission(self, admission: str, patient: str, *, issuer: str = "HOSP", **more: Any) -> None:
+        """Put an admission."""
+        body = {"id": admission, "patient": {"id": patient, "issuer": issuer}, **more}
+        self.change(lambda registry: changes.put_admission(registry, body, self.policy, self.now))
+
+    def merge(self, survivor: str, prior: str, *, issuer: str = "HOSP") -> None:
+        """Merge one patient into another."""
+        body = {"prior": {"id": prior, "issuer": issuer}}
+        self.change(
+            lambda registry: changes.merge_patient(registry, PatientId(survivor, issuer), body, self.policy, self.now)
+        )
+
+    # --- what devices say --------------------------------------------------------------------------------------------
+
+    def scu(self, calling: str = "MOBILE") -> RawScu:
+        """An association with both SOP Classes; a context manager that releases it."""
+        contexts = [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[1]), (SUBSTANCE_ADMINISTRATION_LOGGING, SYNTAXES[1])]
+        return RawScu("127.0.0.1", self.port, calling=calling, contexts=contexts)
+
+    def send(
+        self, dataset: Dataset, *, calling: str = "MOBILE", substance: bool = False, when: str | timedelta | None = None
+    ) -> "Answer":
+        """One request on an association of its own, released after the answer.
+
+        Args:
+            when: sets the clock before (``10:30``), or moves it on.
+        """
+        if isinstance(when, timedelta):
+            self.now += when
+        elif when is not None:
+            self.clock(when)
+        sop_class = SUBSTANCE_ADMINISTRATION_LOGGING if substance else PROCEDURAL_EVENT_LOGGING
+        with self.scu(calling) as scu:
+            return Answer(scu.request(sop_class, encoded(dataset)))
+
+    # --- what came of it ---------------------------------------------------------------------------------------------
+
+    def events(self, *kinds: str) -> list[StoredEvent]:
+        """Everything stored of these kinds; without kinds the entries."""
+        return self.store.read(Filter(kinds=kinds or ("entry",), limit=100_000))
+
+    def quarantined(self) -> list[QuarantineItem]:
+        """Open quarantine items, newest first."""
+        return self.store.quarantine(open_only=True)
+
+
+class Answer:
+    """A response, read."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        self.status = f"{response.status:04X}"
+        self.comment = response.comment
+        self.study = self.patient = ""
+        if response.data:
+            reply = response.reply()
+            self.study, self.patient = str(reply.get("StudyInstanceUID", "")), str(reply.get("PatientID", ""))
+
+    def __str__(self) -> str:
+        """``0000 1.1 PA`` or ``C103``."""
+        return " ".join(filter(None, (self.status, self.study, self.patient)))
+
+
+def _all(batch: Iterable[tuple[Callable[[Result], None], Result]]) -> None:
+    for done, result in batch:
+        done(result)
