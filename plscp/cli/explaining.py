@@ -14,7 +14,7 @@ from plscp.templates import action
 from plscp.templates.content import ContentItem
 from plscp.templates.elements import CONTENT_SEQUENCE, DataSet
 from plscp.templates.items import VALUE_TYPE, content_tree
-from plscp.templates.reader import decode, plain
+from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, Decoded
 from plscp.templates.tracing import Place, look, trace, wanted
 
@@ -64,7 +64,7 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     except Refused as refused:
         log = any(tag in given.raw for tag in _CONTENT_SEQUENCE)
         return _refused(Explained(sop_class or (told if log else SUBSTANCE_ADMINISTRATION_LOGGING)), refused)
-    dataset = plain(decoded)
+    dataset = decoded.dataset
     if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & dataset.root.elements.keys():
         if not any(tag >> 16 == 0x0044 for tag in dataset.root.elements):
             return None

@@ -3,14 +3,10 @@
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
 from plscp.templates.attributes import Step6, identifiers
-from plscp.templates.items import check_times, content_tree
-from plscp.templates.learning import learn
+from plscp.templates.items import content_tree
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.reader import plain
-from plscp.templates.report import Report
 from plscp.templates.request import Decoded, ProcedureLog, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS
-from plscp.templates.shapes import Sketch
 from plscp.templates.substance import read_administration
 
 
@@ -26,11 +22,7 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         InvalidArgument: a named attribute's value is not valid (0115H).
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
-    if isinstance(decoded.dataset, Sketch):
-        known = _known(decoded.dataset, strict=strict)
-        if known is not None:
-            return known
-    dataset = plain(decoded)
+    dataset = decoded.dataset
     step = Step6(strict=strict)
     offset = step.common(dataset)
     given = identifiers(dataset, step)
@@ -52,41 +44,8 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         raise DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
     if about_tree:
         about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
-    made = ProcedureLog(
-        given, offset, dataset.character_set.text, entries, context, [*step.findings, *about_tree, *about_log]
-    )
-    learn(dataset, made, len(step.findings), dict(zip(places, entries, strict=True)), strict=strict)
-    return made
-
-
-def _known(sketch: Sketch, *, strict: bool) -> ProcedureLog | None:
-    """The request where shapes say all of it; None where it must be looked at the plain way.
-
-    Under a strict profile a finding may refuse, so then only what has none is known.
-    """
-    envelope = sketch.envelope
-    context = envelope.contexts.get(sketch.context())
-    if context is None:
-        return None
-    entries: list[TypedEntry] = []
-    placed: dict[str, TypedEntry] = {}
-    for position, cut in enumerate(sketch.cuts, 1):
-        if cut.shape.relationship == CONTAINS:
-            entry = cut.shape.entry(cut.values, cut.canonical, len(entries), position)
-            entries.append(entry)
-            placed[str(position)] = entry
-    if not entries:
-        return None
-    json, about = context
-    findings = [*envelope.findings, *about]
-    report = Report([], strict=strict)
-    check_times([(int(place), entry.observation_datetime) for place, entry in placed.items()], envelope.offset, report)
-    noted = report.findings
-    if any(f.refuse for f in noted) or (strict and (findings or any(entry.findings for entry in entries))):
-        return None
-    if noted:
-        _hand_out(noted, placed)
-    return ProcedureLog(envelope.identifiers, envelope.offset, envelope.charset.text, entries, json, findings)
+    findings = [*step.findings, *about_tree, *about_log]
+    return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings)
 
 
 def _refusing_first(finding: Finding) -> bool:

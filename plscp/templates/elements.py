@@ -1,6 +1,6 @@
 """Data elements as the reader holds them, and what is known of tags and value representations (PS3.5 6.2, 7.1)."""
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
@@ -127,15 +127,12 @@ class DataSet(NamedTuple):
         character_set: Specific Character Set (0008,0005) of the data set itself.
         notes: what is odd about the encoding, without keeping it from being read.
         sop_class: of the request.
-        raw, form: the bytes, inflated, and how they are encoded.
     """
 
     root: Item
     character_set: CharacterSet
     notes: tuple[Finding, ...]
     sop_class: str
-    raw: bytes = b""
-    form: Any = None
 
 
 def tag_text(tag: int) -> str:

@@ -83,13 +83,6 @@ def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> 
     return _Tree(Report(findings, strict=strict)).root(dataset)
 
 
-def content_item(node: Item, findings: list[Finding], *, strict: bool) -> ContentItem:
-    """A first-level item with all below it, as if it stood alone in a log: as `content_tree`, with paths from 1 on."""
-    made = _Tree(Report(findings, strict=strict)).children([node], "CONTAINER", "")[0]
-    made.digest = node.canonical
-    return made
-
-
 def check_times(entries: Iterable[tuple[int, str]], offset: str, report: Report) -> None:
     """A.35.7.3.1.2: each first-level entry has a DateTime, and they rise.
 
@@ -116,10 +109,6 @@ def check_times(entries: Iterable[tuple[int, str]], offset: str, report: Report)
             elif how == 0:
                 report.lenient("equal-datetimes", "entry at the same DateTime as the one before", str(place), IOD)
         before = when
-
-
-TIMES: Final = frozenset({"observation-datetime-minute", "entries-out-of-order", "equal-datetimes"})
-"""Codes of what `check_times` finds and a lenient profile lets pass."""
 
 
 class _Tree:
@@ -167,10 +156,6 @@ class _Tree:
         if type(nodes) is not list or not nodes:
             self.report.refuse("content-sequence-empty", "Content Sequence without items", base[:-1])
             return []
-        return self.children(nodes, source, base)
-
-    def children(self, nodes: list[Item], source: str, base: str) -> list[ContentItem]:
-        """The content items of a Content Sequence that has some; `base` is what their paths start with."""
         made = []
         for place, below in enumerate(nodes, 1):
             child = below.content

@@ -73,14 +73,6 @@ class Reader:
             self._content_at = self.raw.find(_CONTENT, 0, 2 * _LONGEST)
         return self.item(0, len(self.raw), where, 0, delimited=False)[0]
 
-    def items(self, form: Form, charset: CharacterSet) -> list[Item]:
-        """Reads items that follow one another, such as those of a Content Sequence.
-
-        Raises:
-            Fault: as for `data_set`.
-        """
-        return self._items(CONTENT_SEQUENCE, 0, len(self.raw), Where(form, charset, b""), 1, delimited=False)[0]
-
     def _where(self, form: Form, charset: CharacterSet) -> Where:
         return Where(form, charset, form.name + charset.key if self._remembers and charset.known else b"")
 

@@ -15,7 +15,6 @@ from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault, Form
 from plscp.templates.identity import identity
 from plscp.templates.parsing import Reader
 from plscp.templates.request import Bounds, Decoded
-from plscp.templates.shapes import Sketch, shapes
 
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
@@ -48,18 +47,8 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raise _too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
-    raw = bytes(raw)
-    sketch = shapes.fit(raw, form, bounds, sop_class) if sop_class == PROCEDURAL_EVENT_LOGGING else None
-    if sketch is not None:
-        return Decoded(identity(calling_ae, sop_class, sketch.canonical()), sketch)
-    dataset = _read(raw, form, bounds, sop_class)
+    dataset = _read(bytes(raw), form, bounds, sop_class)
     return Decoded(identity(calling_ae, sop_class, dataset.root.canonical), dataset)
-
-
-def plain(decoded: Decoded) -> DataSet:
-    """The data set of a request, read the plain way where only a sketch was made of it."""
-    made: Sketch | DataSet = decoded.dataset
-    return _read(made.raw, made.form, made.bounds, made.sop_class) if isinstance(made, Sketch) else made
 
 
 def _read(raw: bytes, form: Form, bounds: Bounds, sop_class: str) -> DataSet:
@@ -69,7 +58,7 @@ def _read(raw: bytes, form: Form, bounds: Bounds, sop_class: str) -> DataSet:
     except Fault as fault:
         raise _refusal(fault, sop_class) from None
     notes = tuple(note.finding(refuse=False) for note in reader.notes[:_NOTES])
-    return DataSet(root, reader.outermost, notes, sop_class, raw, form)
+    return DataSet(root, reader.outermost, notes, sop_class)
 
 
 def _refusal(fault: Fault, sop_class: str) -> Refused:

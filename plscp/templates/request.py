@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from plscp.findings import Finding
+from plscp.templates.elements import DataSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ class Decoded:
 
     Attributes:
         identity: SHA-256 over calling AE title, SOP Class and canonical content (contracts section 1).
-        dataset: the reader's own form; only the templates room looks inside.
+        dataset: its elements; only the templates room looks inside.
     """
 
     identity: bytes
-    dataset: Any
+    dataset: DataSet

@@ -12,8 +12,9 @@ from plscp.network import acceptor, association, dimse, negotiation
 from plscp.network.answer import SUCCESS
 from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
-from plscp.templates.reader import decode, plain
+from plscp.templates import action, parsing
+from plscp.templates.encodings import Memory
+from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, Decoded, ProcedureLog
 from tests.network.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq
@@ -130,16 +131,21 @@ def data_set(raw: bytes) -> object:
     sop_class = PROCEDURAL_EVENT_LOGGING if event else SUBSTANCE_ADMINISTRATION_LOGGING
     strict = bool(raw[0] & 1)
     check: Any = action.procedural if event else action.substance
-    try:
-        decoded = decode(raw[1:], syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds())
-    except Refused as refused:
-        return _said(refused)
-    found = _typed(check, decoded, strict=strict)
-    read = plain(decoded)
-    other = _typed(check, Decoded(decoded.identity, read), strict=strict)
+    found = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)
+    with patch.object(parsing, "memory", Memory()):
+        other = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)
     if found != other:
-        raise Defect("what was learned from others changes what it is")
+        raise Defect("what is remembered of others changes what it is")
     return found[0]
+
+
+def _read_and_typed(raw: bytes, syntax: str, sop_class: str, check: Any, *, strict: bool) -> tuple[object, object]:
+    try:
+        decoded = decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds())
+    except Refused as refused:
+        return _said(refused), [str(finding) for finding in refused.findings]
+    said, made = _typed(check, decoded, strict=strict)
+    return said, (decoded.identity, made)
 
 
 def _typed(check: Any, decoded: Decoded, *, strict: bool) -> tuple[object, object]:

@@ -12,7 +12,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
 from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
 from plscp.templates.items import content_tree
-from plscp.templates.reader import decode, plain
+from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.templates import build
 from tests.templates.build import DOSE, LOG_NOTE, coded, dataset, image, item, num, text
@@ -22,7 +22,7 @@ PROPERTY = ("99", "L", "Some property")
 
 def tree(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> tuple[ContentItem, list[Finding]]:
     findings: list[Finding] = []
-    return content_tree(plain(build.decoded(made, syntax)), findings, strict=strict), findings
+    return content_tree(build.decoded(made, syntax).dataset, findings, strict=strict), findings
 
 
 def entry(*children: Dataset, **more: Any) -> Dataset:

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.elements import DataSet, Item, Undecoded
-from plscp.templates.reader import decode, plain
+from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.templates import build
 
@@ -22,7 +22,7 @@ WITHOUT = b"\xff" * 4
 
 
 def read(raw: bytes, syntax: str = build.IMPLICIT, sop_class: str = PROCEDURAL_EVENT_LOGGING, **bounds: int) -> DataSet:
-    return plain(decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds(**bounds)))
+    return decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds(**bounds)).dataset
 
 
 def items(of: Item) -> list[Item]:
@@ -258,6 +258,6 @@ def test_what_was_read_before_is_read_the_same_again() -> None:
         raw = build.encode(build.log(build.drug(1), build.drug(2), build.note(3)), syntax)
         first, second = (decode(raw, syntax, calling_ae="A", sop_class="1.2", bounds=Bounds()) for _ in range(2))
         assert first.identity == second.identity
-        assert plain(first).root.canonical == plain(second).root.canonical
-        assert plain(first).root.count == plain(second).root.count
-        assert plain(first).root.height == plain(second).root.height == 4
+        assert first.dataset.root.canonical == second.dataset.root.canonical
+        assert first.dataset.root.count == second.dataset.root.count
+        assert first.dataset.root.height == second.dataset.root.height == 4

@@ -16,7 +16,7 @@ from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.elements import Item
-from plscp.templates.reader import decode, plain
+from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.templates import build
 
@@ -122,8 +122,8 @@ def test_pydicom_reads_the_same(made: Dataset, undefined: bool) -> None:
         raw = build.encode(made, syntax, undefined=undefined)
         for _ in range(2):  # the second time from memory
             decoded = decode(raw, syntax, calling_ae="HEMO1", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds())
-            compare(plain(decoded).root, build.read(raw, syntax))
-            assert not plain(decoded).notes
+            compare(decoded.dataset.root, build.read(raw, syntax))
+            assert not decoded.dataset.notes
             identities.add(decoded.identity)
     assert len(identities) == 1
 
