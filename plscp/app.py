@@ -25,6 +25,7 @@ from plscp.network.acceptor import Acceptor
 from plscp.network.certificates import Certificates
 from plscp.publish.process import RelayProcess
 from plscp.service.asking import ask
+from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.store import open_store
@@ -138,8 +139,8 @@ class Server:
         started = time.monotonic()
         position = self.keeper.catch_up()
         self.keeper.load_activity(now_us() - _us(self.settings.matching.place_match_max_age))
-        for ae_title, arrival, latest in self.store.clocks(now_us() - _us(timedelta(hours=1))):
-            self.handlers.clocks.seen(ae_title, _moment(arrival), _moment(latest))
+        for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
+            self.handlers.clocks.load(ae_title, arrival, difference)
         log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
 
     async def run(self) -> int:
@@ -239,8 +240,10 @@ class Server:
         while True:
             self._turned = time.monotonic()
             self.metrics.open_associations(self.acceptor.associated)
+            now = datetime.now(UTC)
             for ae_title in self.settings.devices:
-                difference = self.handlers.clocks.current(ae_title)
+                tolerance = self.settings.profile(ae_title).policy.clock_tolerance
+                difference = self.handlers.clocks.current(ae_title, now, tolerance)
                 if difference is not None:
                     self.metrics.clock_skew(ae_title, difference.total_seconds())
             await asyncio.sleep(TURN)
@@ -256,10 +259,6 @@ def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> No
 
 def _us(span: timedelta) -> int:
     return int(span.total_seconds() * 1_000_000)
-
-
-def _moment(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
 
 
 async def serve(settings: Settings) -> int:

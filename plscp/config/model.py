@@ -191,6 +191,8 @@ class Overrides(Section):
     study_id_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
     location_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
     name_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
+    not_started_elsewhere: Mismatch | None = Field(None, description="overrides [matching]")
+    scheduled_expires: Duration | None = Field(None, description="overrides [matching]")
     placeholder_patient_ids: list[str] | None = Field(None, description="overrides [matching]")
 
 
@@ -203,7 +205,7 @@ class Matching(Section):
         duration("PT15M"), description="a study without step, entry or message for so long closes when another arrives"
     )
     place_match_max_age: Duration = Field(
-        duration("PT12H"), description="rules 5 to 7 find no study without message or entry for so long"
+        duration("PT6H"), description="rules 5 to 7 find no study without a sign of life for so long, nor older entries"
     )
     synchronization_frame_of_reference_uid: Uid = Field(
         "1.2.840.10008.15.1.1",
@@ -215,6 +217,12 @@ class Matching(Section):
     location_mismatch: Mismatch = Field("log", description="another location: B104; refuse: C104")
     name_mismatch: Mismatch = Field(
         "log", description="another family name of an administration: finding; refuse: C110"
+    )
+    not_started_elsewhere: Mismatch = Field(
+        "log", description="a scheduled study is named while another patient's is open there: B104; refuse: C104"
+    )
+    scheduled_expires: Duration = Field(
+        duration("P7D"), description="a study still scheduled so long after its planned time counts as cancelled"
     )
     placeholder_patient_ids: list[str] = Field(
         ["UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"],

@@ -1,11 +1,14 @@
-"""Rules 5 to 7: the study that was at a location when the events occurred. In doubt it is none."""
+"""Rules 5 to 7: the study that was at a location when the events occurred. In doubt it is none (contracts section 3).
 
-from collections.abc import Sequence
+A device's times decide alone only while its clock is known. A fast clock is corrected for, and only for entries of just now; where
+the clock may be slow, or is not known, the entry times and the arrival must name the same study.
+"""
+
 from datetime import datetime, timedelta
 from typing import Final
 
 from plscp.matching import comments
-from plscp.matching.case import Case, Refused, Span
+from plscp.matching.case import Case, Clock, Refused, Span
 from plscp.matching.places import Visit
 from plscp.matching.records import Study
 
@@ -13,8 +16,8 @@ _JUST: Final = timedelta(microseconds=1)
 """A stay ends just before its study left: so one that left exactly the tolerance ago is still looked at."""
 
 
-def study_at(case: Case, places: Sequence[str], study_id: str = "") -> Study | Refused | None:
-    """The one study that was at the places when every event occurred.
+def study_at(case: Case, place: str, study_id: str = "") -> Study | Refused | None:
+    """The one study that was at the place when every event occurred.
 
     Args:
         study_id: rule 5: only a study with this Study ID.
@@ -22,45 +25,44 @@ def study_at(case: Case, places: Sequence[str], study_id: str = "") -> Study | R
     Returns:
         The study; None for none, with `case.comment` set; Refused where it cannot be told which.
     """
-    trusted = case.trusted()
-    if trusted and case.in_the_future():
+    clock = case.clock
+    if clock is Clock.UNTRUSTED:
+        return _by_arrival(case, place, study_id)
+    if case.too_old():
+        return Refused(0xC103, comments.TOO_OLD)
+    if clock is Clock.FAST:
+        return _by_arrival(case, place, study_id) if case.punctual() else Refused(0xC103, comments.CLOCK_FAST)
+    if case.in_the_future():
         return Refused(0xC103, comments.IN_THE_FUTURE)
-    if trusted and case.spans and not study_id and (plain := _there_all_the_time(case, places)) is not None:
+    if case.readings and not study_id and (plain := _there_all_the_time(case, place)) is not None:
         return plain
     found: Study | None = None
-    for span in case.times():
-        here = _at(case, places, span, study_id)
+    for span in case.readings:
+        here = _at(case, place, span, study_id)
         if not isinstance(here, Study):
             return here
         if found is not None and here is not found:
             case.note_all((found, here), "only some of the entries lie in its time")
             return Refused(0xC103, comments.ENTRIES_IN_TWO)
         found = here
-    if found is None:
-        return None
-    if not trusted:
-        return _alone_lately(case, places, found)
-    there = _there_at_arrival(case, places)
-    if there == {found.study_instance_uid} or _clock_is_known(case):
+    if found is None or clock is Clock.KNOWN:
         return found
-    case.note(found.study_instance_uid, "the entry times name it, it was not the one there at arrival; clock not known")
-    case.note_all(_studies(case, there), "there at arrival, but not at the entry times")
-    return Refused(0xC103, comments.TIMES_NAME_ANOTHER)
+    return _named_by_arrival_too(case, place, found)
 
 
-def _there_all_the_time(case: Case, places: Sequence[str]) -> Study | None:
+def _there_all_the_time(case: Case, place: str) -> Study | None:
     """Nearly always one study, and nobody else, is there from the first event until arrival: half the work of the whole search."""
-    first = min(earliest for earliest, _ in case.spans)
+    first = min(earliest for earliest, _ in case.readings)
     if case.arrival - first > case.policy.close_grace:
         return None  # too many others may have been there since
-    last = max(*(latest for _, latest in case.spans), case.arrival)
+    last = max(*(latest for _, latest in case.readings), case.arrival)
     tolerance = case.policy.clock_tolerance
-    visits = _visits(case, places, first - tolerance - _JUST, last + tolerance)
+    visits = _visits(case, place, first - tolerance - _JUST, last + tolerance)
     if len(visits) != 1 or not visits[0].contains(first, last):
         return None
     # One sign of life that is good for the first event and for arrival is good for all between.
     uid = visits[0].study_instance_uid
-    lives = case.registry.active(uid, last - case.policy.place_match_max_age, first)
+    lives = case.registry.active(uid, place, last - case.policy.place_match_max_age, first)
     return case.registry.study(uid) if lives else None
 
 
@@ -68,25 +70,24 @@ def _studies(case: Case, uids: set[str]) -> list[Study]:
     return [study for uid in sorted(uids) if (study := case.registry.study(uid)) is not None]
 
 
-def _visits(case: Case, places: Sequence[str], earliest: datetime, latest: datetime) -> list[Visit]:
-    """Stays at the places that have some of that time in them; a cancelled study never was anywhere."""
+def _visits(case: Case, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
+    """Stays at the place that have some of that time in them; a cancelled study never was anywhere."""
     registry = case.registry
     found: list[Visit] = []
-    for place in places:
-        for visit in registry.presence.between(place, earliest, latest):
-            study = registry.study(visit.study_instance_uid)
-            if study is not None and study.status == "cancelled":
-                case.note(visit.study_instance_uid, "cancelled")
-            else:
-                found.append(visit)
+    for visit in registry.presence.between(place, earliest, latest):
+        study = registry.study(visit.study_instance_uid)
+        if study is not None and study.status == "cancelled":
+            case.note(visit.study_instance_uid, "cancelled")
+        else:
+            found.append(visit)
     return found
 
 
-def _at(case: Case, places: Sequence[str], span: Span, study_id: str) -> Study | Refused | None:
-    """The study whose time at the places has all of one entry's time in it."""
+def _at(case: Case, place: str, span: Span, study_id: str) -> Study | Refused | None:
+    """The study whose time at the place has all of one entry's time in it."""
     earliest, latest = span
     tolerance = case.policy.clock_tolerance
-    near = _visits(case, places, earliest - tolerance - _JUST, latest + tolerance)
+    near = _visits(case, place, earliest - tolerance - _JUST, latest + tolerance)
     there = {visit.study_instance_uid for visit in near if visit.overlaps(earliest, latest)}
     found: set[str] = set()
     for visit in near:
@@ -97,32 +98,32 @@ def _at(case: Case, places: Sequence[str], span: Span, study_id: str) -> Study |
             and visit.arrived - tolerance <= earliest
             and (visit.left is None or visit.left + tolerance >= latest)
         ):
-            if _eligible(case, uid, latest, study_id):
+            if _eligible(case, place, uid, latest, study_id):
                 found.add(uid)
         elif uid in there:
             case.note(uid, "only part of an entry's time lies in its time at the location")
         else:
             case.note(uid, "at the location only within the clock tolerance, while another study was there")
-    # A study there for a part of that time only is one too many, unless Study ID says that it is not meant.
-    partly = set() if study_id else {uid for uid in there - found if _lives(case, uid, latest)}
-    if len(found | partly) > 1:
-        case.note_all(_studies(case, found | partly), "at the location at the same time as another")
+    # Another study there at that time is one too many, quiet or not, unless Study ID says that it is not meant.
+    others = set() if study_id else there - found
+    if len(found) + len(others) > 1:
+        case.note_all(_studies(case, found | others), "at the location at the same time as another")
         return Refused(0xC103, comments.SEVERAL_AT_LOCATION)
     if found:
         return case.registry.study(found.pop())
-    case.comment = _why_none(case, places)
+    case.comment = _why_none(case, place)
     return None
 
 
-def _lives(case: Case, uid: str, moment: datetime) -> bool:
-    """Whether the study had an entry or feed message in the `place_match_max_age` before the entry's time."""
+def _lives(case: Case, place: str, uid: str, moment: datetime) -> bool:
+    """Whether the study had a sign of life there in the `place_match_max_age` before the entry's time."""
     policy = case.policy
-    return case.registry.active(uid, moment - policy.place_match_max_age, moment + policy.clock_tolerance)
+    return case.registry.active(uid, place, moment - policy.place_match_max_age, moment + policy.clock_tolerance)
 
 
-def _eligible(case: Case, uid: str, moment: datetime, study_id: str) -> bool:
-    if not _lives(case, uid, moment):
-        case.note(uid, "no entry or feed message for longer than place_match_max_age")
+def _eligible(case: Case, place: str, uid: str, moment: datetime, study_id: str) -> bool:
+    if not _lives(case, place, uid, moment):
+        case.note(uid, "no sign of life there for longer than place_match_max_age")
         return False
     study = case.registry.study(uid)
     if study_id and study is not None and study.study_id != study_id:
@@ -131,52 +132,58 @@ def _eligible(case: Case, uid: str, moment: datetime, study_id: str) -> bool:
     return True
 
 
-def _there_at_arrival(case: Case, places: Sequence[str]) -> set[str]:
-    """Who is at the places when the request arrives; nobody: who left last, within the grace."""
+def _named_by_arrival_too(case: Case, place: str, found: Study) -> Study | Refused:
+    """A clock that may be slow: the study there at arrival must be the one that the times name, and no other between them."""
+    uid = found.study_instance_uid
+    there = _there_at_arrival(case, place)
+    if there != {uid}:
+        case.note(uid, "the entry times name it, it was not the one there at arrival; clock not known")
+        case.note_all(_studies(case, there), "there at arrival, but not at the entry times")
+        return Refused(0xC103, comments.TIMES_NAME_ANOTHER)
+    first = min(earliest for earliest, _ in case.readings)
+    between = {visit.study_instance_uid for visit in _visits(case, place, first, case.arrival)} - {uid}
+    if between:
+        case.note_all(_studies(case, between), "at the location between the entry times and arrival; clock not known")
+        return Refused(0xC103, comments.ANOTHER_MEANWHILE)
+    return found
+
+
+def _there_at_arrival(case: Case, place: str) -> set[str]:
+    """Who is at the place when the request arrives; nobody: who left last, within the grace."""
     arrival = case.arrival
-    here = {
-        visit.study_instance_uid
-        for visit in _visits(case, places, arrival, arrival)
-        if _lives(case, visit.study_instance_uid, arrival)
-    }
+    here = {visit.study_instance_uid for visit in _visits(case, place, arrival, arrival)}
     if here:
         return here
     gone = [
         (visit.left, visit.study_instance_uid)
-        for visit in _visits(case, places, arrival - case.policy.close_grace, arrival)
+        for visit in _visits(case, place, arrival - case.policy.close_grace - _JUST, arrival)
         if visit.left is not None
     ]
     return {uid for left, uid in gone if left == max(gone)[0]}
 
 
-def _clock_is_known(case: Case) -> bool:
-    """Whether the device's times may name another study than the one there at arrival."""
-    own = case.policy.synchronization_frame_of_reference_uid
-    if own and case.question.given.synchronization_frame_of_reference_uid.strip(" ") == own:
-        return True
-    difference = case.question.clock_difference
-    return difference is not None and abs(difference) <= case.policy.clock_tolerance
-
-
-def _why_none(case: Case, places: Sequence[str]) -> str:
+def _why_none(case: Case, place: str) -> str:
     """Nobody was there, or is it the device's clock?"""
-    if not case.trusted():
+    if case.clock in {Clock.UNTRUSTED, Clock.FAST}:
         return comments.NONE_AT_LOCATION
-    difference = case.question.clock_difference
-    if difference is not None and abs(difference) > case.policy.clock_tolerance:
+    if case.clock is Clock.SLOW:
         return comments.CLOCK_DIFFERS
-    now = {visit.study_instance_uid for visit in _visits(case, places, case.arrival, case.arrival)}
+    now = {visit.study_instance_uid for visit in _visits(case, place, case.arrival, case.arrival)}
     case.note_all(_studies(case, now), "there at arrival, but not at the entry times")
-    likely = not _clock_is_known(case) and any(_lives(case, uid, case.arrival) for uid in now)
+    likely = case.clock is Clock.UNKNOWN and any(_lives(case, place, uid, case.arrival) for uid in now)
     return comments.NONE_THEN_ONE_NOW if likely else comments.NONE_AT_LOCATION
 
 
-def _alone_lately(case: Case, places: Sequence[str], found: Study) -> Study | Refused:
-    """Untrusted times: by arrival, and only while no other study was there within the grace."""
-    lately = _visits(case, places, case.arrival - case.policy.close_grace, case.arrival)
+def _by_arrival(case: Case, place: str, study_id: str) -> Study | Refused | None:
+    """The study there at arrival, and only while no other one was there within the grace."""
+    found = _at(case, place, (case.arrival, case.arrival), study_id)
+    if not isinstance(found, Study):
+        return found
+    lately = _visits(case, place, case.arrival - case.policy.close_grace - _JUST, case.arrival)
     others = {visit.study_instance_uid for visit in lately} - {found.study_instance_uid}
     if not others:
         return found
-    case.note_all(_studies(case, others), "at the location within close_grace, and the device's times are untrusted")
+    why = "untrusted" if case.clock is Clock.UNTRUSTED else "fast"
+    case.note_all(_studies(case, others), f"at the location within close_grace, and the device's times are {why}")
     case.note(found.study_instance_uid, "another study was at the location within close_grace")
-    return Refused(0xC103, comments.UNTRUSTED_SEVERAL)
+    return Refused(0xC103, comments.UNTRUSTED_SEVERAL if why == "untrusted" else comments.FAST_SEVERAL)

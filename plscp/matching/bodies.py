@@ -118,6 +118,7 @@ class StudyBody(Body):
     patient: PatientRef | None = None
     location: LO = ""
     status: Literal["scheduled", "open", "closed", "cancelled"] | None = None
+    planned: Moment = None
     opened: Moment = None
     closed: Moment = None
 

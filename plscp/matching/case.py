@@ -1,7 +1,8 @@
 """One Procedural Event question made ready for the rules: what counts as given, and what was noted on the way."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Final, NamedTuple
 
 from plscp.matching.identifiers import is_placeholder, issuer_of
@@ -17,8 +18,19 @@ A: Final = 16  # calling AE title with configured locations
 
 _FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
+_NOTHING: Final = timedelta(0)
 
 Span = tuple[datetime, datetime]
+
+
+class Clock(Enum):
+    """What is known of the clock that stamped the entries (contracts section 3, Whose clock is known)."""
+
+    UNTRUSTED = "untrusted"  # the settings say so
+    KNOWN = "known"  # measured, within the tolerance
+    FAST = "fast"  # measured: a delay never looks like this
+    SLOW = "slow"  # or delayed: the two cannot be told apart
+    UNKNOWN = "unknown"
 
 
 class Refused(NamedTuple):
@@ -28,15 +40,36 @@ class Refused(NamedTuple):
     comment: str
 
 
+def clock_of(question: Question) -> Clock:
+    """What is known of the sending device's clock."""
+    difference, tolerance = question.clock_difference, question.policy.clock_tolerance
+    if question.device.times == "untrusted":
+        return Clock.UNTRUSTED
+    if difference is None:
+        return Clock.UNKNOWN
+    if difference < -tolerance:
+        return Clock.FAST
+    return Clock.KNOWN if difference <= tolerance else Clock.SLOW
+
+
 def spans_of(question: Question) -> list[Span]:
-    """(earliest, latest) of each different entry time, so far from the calendar's ends that no tolerance leaves it."""
-    spans = [(time.earliest, time.latest) for time in question.times]
+    """(earliest, latest) of each different entry time, so far from the calendar's ends that no tolerance leaves it.
+
+    Corrected where the clock is known to be fast.
+    """
+    spans = [_inside(time.earliest, time.latest) for time in question.times]
     if len(spans) > 1:
         spans = list(dict.fromkeys(spans))
-    for earliest, latest in spans:
-        if earliest < _FIRST or latest > _LAST:
-            return [(max(begin, _FIRST), max(min(end, _LAST), _FIRST)) for begin, end in spans]
+    difference = question.clock_difference
+    if difference is not None and difference < _NOTHING and clock_of(question) is Clock.FAST:
+        return [(earliest + difference, latest + difference) for earliest, latest in spans]
     return spans
+
+
+def _inside(earliest: datetime, latest: datetime) -> Span:
+    if earliest < _FIRST or latest > _LAST:
+        return max(earliest, _FIRST), max(min(latest, _LAST), _FIRST)
+    return earliest, latest
 
 
 class Case:
@@ -47,8 +80,10 @@ class Case:
         uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
         issuer: P's issuer by the chain.
         arrival: when the request's last byte was read.
-        spans: (earliest, latest) of each different entry time.
-        timed: whether arrival or spans were asked for: then the answer may depend on them.
+        spans: (earliest, latest) of each different entry time, corrected where the clock is fast.
+        readings: these, and the other reading of each entry in a repeated hour.
+        timed: whether the answer may depend on when the entries occurred or arrived, beyond `after` and `until`.
+        after, until: the answer holds for arrivals after the one, up to and with the other.
         named: the study that U names.
         comment: why nothing was found so far.
         candidates: what was considered and not taken.
@@ -57,7 +92,9 @@ class Case:
     __slots__ = (
         "_patients",
         "_places",
+        "_readings",
         "_spans",
+        "after",
         "candidates",
         "comment",
         "given",
@@ -71,6 +108,7 @@ class Case:
         "study_id",
         "timed",
         "uid",
+        "until",
     )
 
     def __init__(self, question: Question, registry: Registry) -> None:
@@ -79,6 +117,7 @@ class Case:
         self.registry = registry
         self.policy = question.policy
         self.timed = False
+        self.after, self.until = _FIRST, _LAST
         self.uid = identifiers.study_instance_uid.strip(" ")
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
@@ -99,10 +138,17 @@ class Case:
         )
         self.named = registry.study(self.uid) if self.uid else None
         self._spans: list[Span] | None = None
+        self._readings: list[Span] | None = None
         self.comment = ""
         self.candidates: list[Candidate] = []
         self._patients: tuple[Patient, ...] | None = None
         self._places: tuple[str, ...] | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """What is known of the device's clock."""
+        self.timed = True
+        return clock_of(self.question)
 
     @property
     def arrival(self) -> datetime:
@@ -117,6 +163,15 @@ class Case:
         if self._spans is None:
             self._spans = spans_of(self.question)
         return self._spans
+
+    @property
+    def readings(self) -> list[Span]:
+        """Every time that the entries may mean: a DT of a repeated hour may mean two, but none that is still to come."""
+        if self._readings is None:
+            latest = self.arrival + self.policy.clock_tolerance
+            others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
+            self._readings = [*self.spans, *others]
+        return self._readings
 
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""
@@ -142,21 +197,39 @@ class Case:
         """Open, or closed no longer than the grace ago at arrival."""
         if study.status == "open":
             return True
-        closed = study.closed
-        return study.status == "closed" and closed is not None and self.arrival - closed <= self.policy.close_grace
+        if study.status != "closed" or study.closed is None:
+            return False
+        return not self.is_past(study.closed + self.policy.close_grace)
 
-    def trusted(self) -> bool:
-        """Whether the device's times may decide anything."""
-        return self.question.device.times == "trusted"
+    def is_past(self, moment: datetime) -> bool:
+        """Whether the request arrived after a moment; the answer then holds only on this side of it."""
+        if self.question.arrival > moment:
+            self.after = max(self.after, moment)
+            return True
+        self.until = min(self.until, moment)
+        return False
 
     def in_the_future(self) -> bool:
         """Whether an entry occurred after its arrival, beyond `clock_tolerance`."""
         latest = self.arrival + self.policy.clock_tolerance
         return any(earliest > latest for earliest, _ in self.spans)
 
+    def too_old(self) -> bool:
+        """Whether an entry is more than `place_match_max_age` older than its arrival: too old for a place to say whose it is."""
+        oldest = self.arrival - self.policy.place_match_max_age
+        return any(earliest < oldest for earliest, _ in self.readings)
+
+    def punctual(self) -> bool:
+        """Whether every entry, corrected where the clock is fast, occurred at its arrival within `clock_tolerance`."""
+        tolerance = self.policy.clock_tolerance
+        return all(
+            earliest <= self.arrival + tolerance and latest >= self.arrival - tolerance
+            for earliest, latest in self.readings
+        )
+
     def times(self) -> list[Span]:
         """When the events occurred; at arrival for a device whose times are untrusted."""
-        return self.spans if self.trusted() else [(self.arrival, self.arrival)]
+        return self.spans if self.clock is not Clock.UNTRUSTED else [(self.arrival, self.arrival)]
 
     def note(self, study_instance_uid: str, why_not: str) -> None:
         """Keep a candidate that was not taken; the first reason counts."""

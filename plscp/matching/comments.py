@@ -5,6 +5,7 @@ from typing import Final
 # C101
 CLOSED: Final = "study was closed longer than the grace ago"
 CANCELLED: Final = "study was cancelled"
+EXPIRED: Final = "study was scheduled too long ago and never opened"
 
 # C103, none
 NOTHING_GIVEN: Final = "no identifier was given and the device has no location"
@@ -15,6 +16,8 @@ NO_CURRENT_STUDY: Final = "the patient has no study that takes events"
 UNKNOWN_LOCATION: Final = "Performed Location is not a known location"
 FOREIGN_LOCATION: Final = "Performed Location is none of the device's locations"
 NONE_AT_LOCATION: Final = "no study was at the location when the events occurred"
+SEVERAL_LOCATIONS: Final = "device has several locations: it must send Performed Location"
+TOO_OLD: Final = "entries are too old to find a study by place"
 NO_PLACE: Final = "no study named, and no location to find one by"
 
 # C103, several
@@ -30,11 +33,17 @@ IN_THE_FUTURE: Final = "entries lie in the future: check the device's clock"
 NONE_THEN_ONE_NOW: Final = "no study there at those times, one now: check device's clock"
 CLOCK_DIFFERS: Final = "no match by time, clock difference known: check device's clock"
 TIMES_NAME_ANOTHER: Final = "times name another study than arrival: check device's clock"
+ANOTHER_MEANWHILE: Final = "another study was there since, and the clock is not known"
+CLOCK_FAST: Final = "device's clock is fast, entries not of just now: set its clock"
+FAST_SEVERAL: Final = "device's clock is fast, and several studies were there lately"
 
 # C104, B104
 PATIENT_CONTRADICTS: Final = "Patient ID is not that of the study found"
 STUDY_ID_CONTRADICTS: Final = "Study ID is not that of the study found"
 LOCATION_CONTRADICTS: Final = "study found was not at Performed Location then"
+BOTH_CONTRADICT: Final = "Study ID and location are those of another patient's study"
+NOT_STARTED_ELSEWHERE: Final = "study not started, and another patient's study is open there"
+LEFT_ALREADY: Final = "study had left, and another patient's study is open there"
 
 # B102, B101
 COERCED: Final = "logged under another Study Instance UID, see Action Reply"

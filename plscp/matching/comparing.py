@@ -1,16 +1,18 @@
 """What is given against the study found: contradictions, and what is only worth noting (contracts section 3)."""
 
 from collections.abc import Callable
-from typing import Final, Literal, NamedTuple
+from datetime import timedelta
+from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.case import A, Case, L, P, S, Span, spans_of
+from plscp.matching.case import A, Case, Clock, L, P, S, Span, U, clock_of, spans_of
 from plscp.matching.identifiers import agrees
 from plscp.matching.model import Question
 from plscp.matching.records import Study
 
 BY_PLACE: Final = frozenset({"5", "6", "7"})
+_NOTHING: Final = timedelta(0)
 
 SUPERSEDED: Final = Finding("superseded-id", "Patient ID was merged, changed or is another ID of the patient found")
 LOCATION_UNKNOWN: Final = Finding("location-unknown", "Performed Location is a name that no [locations] entry lists")
@@ -22,8 +24,9 @@ DEVICE_LOCATION: Final = Finding(
 _PATIENT: Final = Finding("patient-id-differs", comments.PATIENT_CONTRADICTS)
 _STUDY_ID: Final = Finding("study-id-differs", comments.STUDY_ID_CONTRADICTS)
 _LOCATION: Final = Finding("location-differs", comments.LOCATION_CONTRADICTS)
-
-Policy = Literal["refuse", "log"]
+_BOTH: Final = Finding("study-id-and-location-differ", comments.BOTH_CONTRADICT)
+_NOT_STARTED_ELSEWHERE: Final = Finding("not-started-elsewhere", comments.NOT_STARTED_ELSEWHERE)
+_LEFT_ALREADY: Final = Finding("left-already", comments.LEFT_ALREADY)
 
 
 class Contradiction(NamedTuple):
@@ -47,32 +50,83 @@ def _location_contradicts(case: Case, study: Study) -> bool:
     return bool(places) and was_elsewhere(case, study, places)
 
 
-class Row(NamedTuple):
-    """One line of the contract: which identifier, found by which rules, is handled how."""
+def _both_are_anothers(case: Case, study: Study) -> bool:
+    """Study ID and location name one other patient's study: two against the Patient ID."""
+    if not (_study_id_contradicts(case, study) and _location_contradicts(case, study)):
+        return False
+    there = {uid for place in case.places() for uid in _there_then_or_now(case, place)}
+    others = [other for uid in there if (other := case.registry.study(uid)) is not None]
+    others += [
+        other
+        for place in case.places()
+        for other in case.registry.studies(status="scheduled", location=place)
+        if not is_expired(case, other)
+    ]
+    return any(other.study_id == case.study_id and other.patient != study.patient for other in others)
 
-    given: int
+
+def _there_then_or_now(case: Case, place: str) -> set[str]:
+    spans = [*case.times(), (case.arrival, case.arrival)]
+    return {
+        visit.study_instance_uid
+        for earliest, latest in spans
+        for visit in case.registry.presence.between(place, earliest, latest)
+    }
+
+
+def _not_started_elsewhere(case: Case, study: Study) -> bool:
+    """Another patient's study is open where the request comes from: a worklist slip."""
+    return study.status == "scheduled" and _another_is_open(case, study, {*case.places(), *case.device_places()})
+
+
+def _left_already(case: Case, study: Study) -> bool:
+    """A study in its grace, an entry after it left, and another patient's study open at the place."""
+    left = study.closed
+    if left is None or not any(earliest > left for earliest, _ in case.times()):
+        return False
+    return _another_is_open(case, study, set(case.places()) or {study.location})
+
+
+def _another_is_open(case: Case, study: Study, places: set[str]) -> bool:
+    there = (case.registry.study(uid) for place in places for uid in case.registry.presence.now(place))
+    return any(other is not None and other.patient != study.patient for other in there)
+
+
+def is_expired(case: Case, study: Study) -> bool:
+    """Whether a study is still scheduled so long after its planned time that it counts as cancelled."""
+    planned = study.planned
+    return study.status == "scheduled" and planned is not None and case.is_past(planned + case.policy.scheduled_expires)
+
+
+class Row(NamedTuple):
+    """One line of the contract: which identifiers, found by which rules, are handled how."""
+
+    given: int  # all of these
     rules: frozenset[str]
     contradicts: Callable[[Case, Study], bool]
     finding: Finding
-    setting: str  # of the policy; empty: always refused
+    setting: str  # of the policy, or "refuse" or "log" where there is none
 
 
 _EVERY: Final = frozenset({"1", "2a", "3", "4", "5", "6", "7"})
 _TABLE: Final = (
     Row(P, _EVERY, _patient_contradicts, _PATIENT, "patient_mismatch"),
-    Row(S, BY_PLACE, _study_id_contradicts, _STUDY_ID, ""),
+    Row(P | S | L, _EVERY - BY_PLACE, _both_are_anothers, _BOTH, "refuse"),
+    Row(S, BY_PLACE, _study_id_contradicts, _STUDY_ID, "refuse"),
     Row(S, _EVERY - BY_PLACE, _study_id_contradicts, _STUDY_ID, "study_id_mismatch"),
     Row(L, _EVERY - BY_PLACE, _location_contradicts, _LOCATION, "location_mismatch"),
+    Row(U, frozenset({"2a"}), _not_started_elsewhere, _NOT_STARTED_ELSEWHERE, "not_started_elsewhere"),
+    Row(U, frozenset({"1"}), _left_already, _LEFT_ALREADY, "log"),
 )
 _BY_RULE: Final = {rule: [row for row in _TABLE if rule in row.rules] for rule in _EVERY}
 
 
 def contradictions(case: Case, rule: str, study: Study) -> list[Contradiction]:
-    """Every given identifier that contradicts the study found, in the order P, S, L."""
+    """Everything given that contradicts the study found, in the order P, S, L, U."""
     return [
-        Contradiction(row.finding, not row.setting or getattr(case.policy, row.setting) == "refuse")
+        Contradiction(row.finding, getattr(case.policy, row.setting, row.setting) == "refuse")
         for row in _BY_RULE[rule]
-        if case.given & row.given and row.contradicts(case, study)
+        if case.given & row.given == row.given and row.contradicts(case, study)
     ]
 
 
@@ -107,7 +161,10 @@ def _count(code: str, what: str, of: list[bool]) -> list[Finding]:
 def time_findings(question: Question, study: Study | None) -> list[Finding]:
     """Entries in the future, before the study was opened, or after it was closed."""
     future = question.arrival + question.policy.clock_tolerance
-    trusted = question.device.times == "trusted"
+    clock = clock_of(question)
+    trusted = clock is not Clock.UNTRUSTED
+    # A fast clock is corrected for here as well: its entries are no later than their arrival.
+    fast = question.clock_difference if clock is Clock.FAST and question.clock_difference is not None else _NOTHING
     opened = study.opened if study is not None and trusted else None
     closed = study.closed if study is not None and trusted else None
     for earliest, latest in spans_of(question):
@@ -116,12 +173,12 @@ def time_findings(question: Question, study: Study | None) -> list[Finding]:
     else:
         return []
     times = question.times
-    found = _count("in-the-future", "later than its arrival", [time.earliest > future for time in times])
+    found = _count("in-the-future", "later than its arrival", [time.earliest > future - fast for time in times])
     if opened is not None:
-        early = [time.latest < opened for time in times]
+        early = [time.latest < opened - fast for time in times]
         found += _count("before-opening", "before the study was opened", early)
     if closed is not None:
-        late = [time.earliest > closed for time in times]
+        late = [time.earliest > closed - fast for time in times]
         found += _count("after-closing", "after the study was closed", late)
     return found
 

@@ -16,12 +16,14 @@ class Instant(NamedTuple):
         text: as sent.
         earliest, latest: UTC; they differ by the precision sent: a DT to the minute is its whole minute.
         basis: whose offset was used: ``own``, ``request``, ``device`` or ``server``.
+        other: the other reading, (earliest, latest) in UTC, of a time that the zone's clocks showed twice or never; else None.
     """
 
     text: str
     earliest: datetime
     latest: datetime
     basis: Literal["own", "request", "device", "server"]
+    other: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +33,15 @@ class Policy:
     close_grace: timedelta = timedelta(minutes=30)
     clock_tolerance: timedelta = timedelta(minutes=2)
     room_turnover: timedelta = timedelta(minutes=15)
-    place_match_max_age: timedelta = timedelta(hours=12)
+    place_match_max_age: timedelta = timedelta(hours=6)
     synchronization_frame_of_reference_uid: str = "1.2.840.10008.15.1.1"
     patient_id_issuer: str = ""
     patient_mismatch: Literal["refuse", "log"] = "refuse"
     study_id_mismatch: Literal["refuse", "log"] = "log"
     location_mismatch: Literal["refuse", "log"] = "log"
     name_mismatch: Literal["refuse", "log"] = "log"
+    not_started_elsewhere: Literal["refuse", "log"] = "log"
+    scheduled_expires: timedelta = timedelta(days=7)
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
     publish_demographics: bool = False
 
@@ -76,8 +80,8 @@ class Question:
     Attributes:
         times: of the first-level entries, in order.
         arrival: UTC, when the request's last byte was read.
-        clock_difference: the device's estimated clock difference (arrival minus latest DateTime, the smallest of the
-            last hour), or None where it is not known.
+        clock_difference: the device's measured clock difference (the smallest arrival minus latest DateTime; negative: its
+            clock is fast), or None where it was not measured.
     """
 
     given: Identifiers
@@ -127,6 +131,8 @@ class Decision:
         given, found: identifiers by name, only those with a value.
         registry_position: R.
         comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
+        alive_at: the place where the request is a sign of life for the study found: it came from there and names the study or
+            its patient; else empty.
         published: JSON made of it once, for who publishes it.
     """
 
@@ -146,6 +152,7 @@ class Decision:
     findings: Sequence[Finding] = ()
     registry_position: int = 0
     comment: str = ""
+    alive_at: str = ""
     published: bytes = field(default=b"", compare=False, repr=False)
 
     def explanation(self) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Study:
         patient: the patient's number; `patient_id` is that patient's current identifier.
         location: where it is, or was last, or is planned.
         status: ``scheduled``, ``open``, ``closed``, ``cancelled``.
+        planned: when it is to begin, as the order says it, else when it was scheduled; None for one never scheduled.
         opened: when it was first opened; closed: when it was closed or cancelled, None while neither.
         stays: oldest first; scheduled studies have none.
         steps: procedure steps in progress (their UIDs).
@@ -150,6 +151,7 @@ class Study:
     accession_number: str = ""
     location: str = ""
     status: str = "scheduled"
+    planned: datetime | None = None
     opened: datetime | None = None
     closed: datetime | None = None
     stays: tuple[Stay, ...] = ()
@@ -164,6 +166,7 @@ class Study:
             "patient": self.patient_id.as_json(),
             "location": self.location,
             "status": self.status,
+            "planned": utc_text(self.planned),
             "opened": utc_text(self.opened),
             "closed": utc_text(self.closed),
             "stays": [
@@ -184,6 +187,7 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         accession_number=change["accession_number"],
         location=change["location"],
         status=change["status"],
+        planned=utc_moment(change.get("planned")),  # changes of before 0.2 have none
         opened=utc_moment(change["opened"]),
         closed=utc_moment(change["closed"]),
         stays=tuple(

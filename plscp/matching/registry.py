@@ -1,7 +1,7 @@
 """The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
 
 from bisect import bisect_right, insort
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -43,7 +43,7 @@ class Registry:
         locations: the names of the labs.
         file: content of the registry file as last read, JSON-able.
         generated: the highest n of the `PLSCP-<n>` given so far.
-        decided: decisions that hold for every time at this position (see `plscp.matching.rules`).
+        decided: decisions that hold at this position for some time (see `plscp.matching.rules`).
     """
 
     def __init__(self, locations: Locations | None = None) -> None:
@@ -63,7 +63,7 @@ class Registry:
         self._studies_by_accession: dict[str, tuple[str, ...]] = {}
         self._activity: dict[str, tuple[int, ...]] = {}
         self._entered: dict[str, int] = {}
-        self.decided: dict[tuple[int, int, int], Any] = {}
+        self.decided: dict[Hashable, Any] = {}
 
     def fork(self) -> "Registry":
         """An independent copy: what a planner tries its changes on."""
@@ -185,8 +185,9 @@ class Registry:
         """Whether entries are known to stand under a study."""
         return study_instance_uid in self._entered
 
-    def active(self, study_instance_uid: str, since: datetime, until: datetime) -> bool:
+    def active(self, study_instance_uid: str, place: str, since: datetime, until: datetime) -> bool:
         """Whether a study had an entry or a feed message in that time."""
+        del place
         times = self._activity.get(study_instance_uid, ())
         before = bisect_right(times, microseconds(until))
         return before > 0 and times[before - 1] >= microseconds(since)

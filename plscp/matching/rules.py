@@ -2,19 +2,30 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.at_place import study_at
-from plscp.matching.case import A, Case, L, P, Refused, S, U
-from plscp.matching.comparing import BY_PLACE, contradictions, findings, time_findings
+from plscp.matching.case import A, Case, Clock, L, P, Refused, S, U
+from plscp.matching.comparing import BY_PLACE, contradictions, findings, is_expired, time_findings
+from plscp.matching.identifiers import agrees
 from plscp.matching.model import Candidate, Decision, Question
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
 
 Answer = Study | Refused | None
 MOST_DECIDED: Final = 1024
+
+
+class Kept(NamedTuple):
+    """A decision that does not depend on when the events occurred; it stands for arrivals after `after`, up to and with `until`."""
+
+    decision: Decision
+    study: Study
+    after: datetime
+    until: datetime
 
 
 class Row(NamedTuple):
@@ -33,11 +44,11 @@ def named_and_taking(case: Case) -> Answer:
 
 
 def named_and_over(case: Case) -> Answer:
-    """Study U known, closed longer than the grace, or cancelled: C101."""
+    """Study U known, closed longer than the grace, or cancelled: C101. So too one scheduled that nobody opened for days."""
     study = case.named
-    if study is None or study.status not in {"closed", "cancelled"}:
+    if study is None or study.status == "open" or (study.status == "scheduled" and not is_expired(case, study)):
         return None
-    comment = comments.CANCELLED if study.status == "cancelled" else comments.CLOSED
+    comment = _OVER[study.status]
     case.note(study.study_instance_uid, comment)
     return Refused(0xC101, comment)
 
@@ -100,7 +111,8 @@ def patients_only(case: Case) -> Answer:
 
 def study_id_at_location(case: Case) -> Answer:
     """The study with S that was at L when the events occurred."""
-    return study_at(case, case.places(), case.study_id)
+    places = case.places()
+    return study_at(case, places[0], case.study_id) if places else None
 
 
 def at_location(case: Case) -> Answer:
@@ -110,13 +122,16 @@ def at_location(case: Case) -> Answer:
         case.comment = case.comment or comments.UNKNOWN_LOCATION
     if case.given & A and not set(places) & set(case.device_places()):
         return Refused(0xC103, comments.FOREIGN_LOCATION if places else comments.UNKNOWN_LOCATION)
-    return study_at(case, places) if places else None
+    return study_at(case, places[0]) if places else None
 
 
 def at_device(case: Case) -> Answer:
-    """The study that was at A's location when the events occurred."""
-    return study_at(case, case.device_places())
+    """The study that was at A's one location when the events occurred; A with several: C103."""
+    places = set(case.device_places())
+    return study_at(case, places.pop()) if len(places) == 1 else Refused(0xC103, comments.SEVERAL_LOCATIONS)
 
+
+_OVER: Final = {"closed": comments.CLOSED, "cancelled": comments.CANCELLED, "scheduled": comments.EXPIRED}
 
 TABLE: Final = (
     #   rule   given  without  finds
@@ -141,9 +156,11 @@ def _taking(case: Case) -> list[Study]:
 
 
 def _is_or_was_at(case: Case, study: Study, places: Sequence[str]) -> bool:
-    """There now (or last), or when every event occurred."""
+    """There now (or last), or when every event occurred, by a clock that is known."""
     if study.location in places:
         return True
+    if len(study.stays) < 2 or case.clock is not Clock.KNOWN:
+        return False
     return all(
         any(
             stay.location in places and stay.arrived <= latest and (stay.left is None or stay.left > earliest)
@@ -155,18 +172,27 @@ def _is_or_was_at(case: Case, study: Study, places: Sequence[str]) -> bool:
 
 def _by_times(case: Case, studies: Sequence[Study]) -> list[Study]:
     """Those that were open during all entry times, if the device's times may decide."""
-    if not case.trusted() or case.in_the_future():
+    if case.clock in {Clock.UNTRUSTED, Clock.FAST} or case.in_the_future() or case.too_old():
         return []
-    return [
-        study
-        for study in studies
-        if all(
-            study.opened is not None
-            and study.opened <= earliest
-            and (study.status == "open" or (study.closed is not None and latest < study.closed))
-            for earliest, latest in case.spans
-        )
-    ]
+    found = [study for study in studies if all(_was_open(study, *span) for span in case.readings)]
+    if case.clock is Clock.KNOWN or len(found) != 1:
+        return found
+    # A clock that may be slow: all the time from the entries to arrival is the one study's, or nobody's since it was closed.
+    first = min(earliest for earliest, _ in case.readings)
+    others = [study for study in studies if study is not found[0] and _was_open_since(study, first)]
+    return [] if others else found
+
+
+def _was_open(study: Study, earliest: datetime, latest: datetime) -> bool:
+    """Whether all of that time lies between its opening and its closing."""
+    if study.opened is None or study.opened > earliest:
+        return False
+    return study.status == "open" or (study.closed is not None and latest < study.closed)
+
+
+def _was_open_since(study: Study, moment: datetime) -> bool:
+    """Whether it was open at some time from a moment on."""
+    return study.opened is not None and (study.closed is None or study.closed > moment)
 
 
 def _why_no_study_of_patient(case: Case) -> str:
@@ -185,18 +211,21 @@ def decide(question: Question, registry: Registry) -> Decision:
     Returns:
         A decision with status 0000, B101, B102, B104, C101, C103 or C104; it names rule, identifiers and candidates.
     """
-    place = (id(question.given), id(question.device), id(question.policy))
-    steady = registry.decided.get(place)
-    if steady is None:
-        case = Case(question, registry)
-        decision, study = _decide(case)
-        if study is None:
-            return decision
-        if not case.timed and len(registry.decided) < MOST_DECIDED:
-            # A device that names its open study does so in every request, with an object that is remembered as well.
-            registry.decided[place] = (decision, study, question.given, question.device, question.policy)
+    key = (question.given, question.device, question.policy)
+    kept: Kept | None = registry.decided.get(key)
+    if kept is not None and kept.after < question.arrival <= kept.until:
+        decision, study = kept.decision, kept.study
     else:
-        decision, study, *_ = steady
+        case = Case(question, registry)
+        decision, found = _decide(case)
+        if found is None:
+            return decision
+        study = found
+        if not case.timed:
+            # A device that names its open study does so in every request.
+            if len(registry.decided) >= MOST_DECIDED:
+                registry.decided.clear()
+            registry.decided[key] = Kept(decision, study, case.after, case.until)
     noticed = time_findings(question, study)
     return replace(decision, findings=[*decision.findings, *noticed]) if noticed else decision
 
@@ -229,7 +258,7 @@ def _why_nothing(case: Case) -> str:
 def _match(case: Case, rule: str, study: Study) -> tuple[Decision, Study | None]:
     """A study was found: compare all that was given, then say what stands."""
     policy = case.policy
-    against = contradictions(case, rule, study) if case.given & (P | S | L) else []
+    against = contradictions(case, rule, study)
     for contradiction in against:
         if contradiction.refuse:
             case.note(study.study_instance_uid, contradiction.finding.reason)
@@ -266,8 +295,28 @@ def _match(case: Case, rule: str, study: Study) -> tuple[Decision, Study | None]
         findings=noticed,
         registry_position=case.registry.position,
         comment=comment,
+        alive_at=_alive_at(case, study),
     )
     return decision, study
+
+
+def _alive_at(case: Case, study: Study) -> str:
+    """The place where the request is a sign of life for the study: it came from there and names the study or its patient.
+
+    What place alone matched keeps nothing alive; and where a device with several locations is, it does not say.
+    """
+    places = case.places()
+    if len(places) != 1:
+        return ""
+    names_it = (
+        (case.named is not None and case.named.patient == study.patient)
+        or (case.given & S and study.study_id == case.study_id)
+        or (
+            case.given & P
+            and agrees(case.registry, case.registry.patient_number(study.patient), case.patient_id, case.issuer)
+        )
+    )
+    return places[0] if names_it else ""
 
 
 _REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC104: "identifiers-contradict"}

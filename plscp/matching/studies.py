@@ -71,6 +71,8 @@ def _with_status(plan: Plan, study: Study, wanted: str, place: str, body: StudyB
         return _opened(plan, study, place, body)
     if wanted == "open":
         return _moved(_opened_earlier(study, body), place, plan.now)
+    if wanted == "scheduled":
+        study = replace(study, planned=body.planned or study.planned or plan.now, closed=None)
     if wanted in {study.status, "scheduled"}:
         known = study.status in {"closed", "cancelled"} and study.stays
         return replace(study, status=wanted, location=study.location if known else place)

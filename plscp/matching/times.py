@@ -47,18 +47,18 @@ def zone(name: str) -> tzinfo:
         raise ValueError(f"no time zone is called {name!r}") from None
 
 
-def _in_zone(wall: datetime, where: tzinfo, arrival: datetime) -> datetime:
-    """UTC of a wall-clock time; the UTC that `wall` says it is in is not meant.
+def _in_zone(wall: datetime, where: tzinfo, latest: datetime) -> tuple[datetime, datetime | None]:
+    """UTC of a wall-clock time, and its other reading where there are two; the UTC that `wall` says it is in is not meant.
 
     In a repeated hour both readings are possible, in an hour that does not exist the clock was either not yet or already set:
-    the reading nearest to arrival and not after it wins.
+    the reading nearest to arrival wins, if it is not after `latest`.
     """
     first = where.utcoffset(wall) or timedelta(0)
     second = where.utcoffset(wall.replace(fold=1)) or timedelta(0)
     if first == second:
-        return wall - first
+        return wall - first, None
     earlier, later = sorted((wall - first, wall - second))
-    return later if later <= arrival else earlier
+    return (later, earlier) if later <= latest else (earlier, later)
 
 
 def _end(begin: datetime, parts: tuple[str | None, ...]) -> datetime:
@@ -78,14 +78,23 @@ def _end(begin: datetime, parts: tuple[str | None, ...]) -> datetime:
     return begin + whole - _MICROSECOND
 
 
-def instant(text: str, *, request_offset: str, device_zone: str | None, server_zone: str, arrival: datetime) -> Instant:
+def instant(
+    text: str,
+    *,
+    request_offset: str,
+    device_zone: str | None,
+    server_zone: str,
+    arrival: datetime,
+    tolerance: timedelta = timedelta(0),
+) -> Instant:
     """Resolve a DT to UTC, with the precision that was sent.
 
     Args:
         text: the DT as sent; trailing spaces are padding.
         request_offset: Timezone Offset From UTC (0008,0201) of the request, or empty.
         device_zone, server_zone: IANA names or offsets; used, in this order, where neither DT nor request has an offset.
-        arrival: UTC; decides between the readings of a repeated hour.
+        arrival: UTC; decides between the readings of a repeated hour: the nearest to it, and at most `tolerance` after it.
+        tolerance: by how much clocks may differ.
 
     Raises:
         ValueError: with one line that says what is wrong, without the text itself.
@@ -109,17 +118,20 @@ def instant(text: str, *, request_offset: str, device_zone: str | None, server_z
     except ValueError as error:
         raise ValueError(f"not a date and time: {error}") from None
     basis: Literal["own", "request", "device", "server"]
+    other: datetime | None = None
     try:
         if own or request_offset:
             basis = "own" if own else "request"
             begin = wall - _offset(own or request_offset.strip(" "))
         else:
             basis = "device" if device_zone else "server"
-            begin = _in_zone(wall, zone(device_zone or server_zone), arrival)
+            begin, other = _in_zone(wall, zone(device_zone or server_zone), arrival + tolerance)
         if leap:
             begin += _SECOND
         if second is not None:
-            return Instant(text, begin, begin, basis)
-        return Instant(text, begin, _end(begin, (year, month, day, hour, minute, second, fraction)), basis)
+            return Instant(text, begin, begin, basis, None if other is None else (other, other))
+        parts = (year, month, day, hour, minute, second, fraction)
+        again = None if other is None else (other, _end(other, parts))
+        return Instant(text, begin, _end(begin, parts), basis, again)
     except OverflowError:
         raise ValueError("not a date and time: outside the years 1 to 9999") from None

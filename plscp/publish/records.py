@@ -187,6 +187,7 @@ class StudyChange(Model):
     patient: Identifier
     location: str = Field(description="Where it is, was last, or is planned.")
     status: str = Field(examples=["scheduled", "open", "closed", "cancelled"])
+    planned: AwareDatetime | None = Field(default=None, description="When it is to begin, as the order says.")
     opened: AwareDatetime | None
     closed: AwareDatetime | None = Field(description="When it was closed or cancelled.")
     stays: list[Stay] = Field(description="Oldest first.")

@@ -1,59 +1,151 @@
-"""The estimated clock difference of each device: what tells whether its times may name a study (contracts section 3)."""
+"""The measured clock difference of each device: what tells whether its times may name a study (contracts section 3).
 
-from collections import deque
-from datetime import datetime, timedelta
+A difference is a request's arrival minus its latest DateTime. Delays only make it larger, so the smallest is the closest to the clocks'
+true difference, and only a fast clock can be told for certain. One request proves nothing, and neither does the same DateTime sent
+twice: a difference counts once another DateTime agrees with it.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from threading import Lock
+from typing import Final, NamedTuple
 
-HOUR = timedelta(hours=1)
-RESOLUTION = timedelta(seconds=1)
-"""How much sooner than after an hour a difference may be forgotten: of requests closer to each other not all are kept."""
-MOST_KNOWN = 4096
+from plscp.matching.model import Instant
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+"""A difference of more is an absurd DateTime; and the longest that a measurement counts."""
+KEPT_SECONDS: Final = 300
+"""Of each such stretch of arrivals the smallest differences are kept."""
+KEPT_MEASUREMENTS: Final = 3
+MOST_DEVICES: Final = 4096
 """Titles of devices before all are forgotten: where any may send, they are the senders' to choose."""
 
 
-class ClockDifferences:
-    """Smallest arrival minus latest DateTime of a request, per calling AE title, over the last hour.
+class Measurement(NamedTuple):
+    """One request's arrival (UTC) and its difference to the latest DateTime in it."""
 
-    Delays only make a difference larger, so the smallest is the closest to the clocks' true difference. From any thread: large
-    data sets have one of their own, and a stock AE has one for each association.
-    """
+    difference: timedelta
+    arrival: datetime
+
+    @property
+    def stamped(self) -> datetime:
+        """The DateTime that was compared."""
+        return self.arrival - self.difference
+
+
+class _Device:
+    """The smallest differences of one device, by stretch of arrival, and the last estimates made of them."""
 
     def __init__(self) -> None:
-        # Per device a queue of (arrival, difference) with rising differences: its head is the smallest of the hour.
-        self._queues: dict[str, deque[tuple[datetime, timedelta]]] = {}
-        self._lock = Lock()
+        self.stretches: dict[int, list[Measurement]] = {}
+        self.estimates: dict[timedelta, tuple[int, timedelta | None]] = {}
 
-    def seen(self, ae_title: str, arrival: datetime, latest: datetime) -> None:
-        """Note a request.
+    def take(self, new: Measurement) -> bool:
+        """Note a measurement; whether it is one of the smallest of its stretch."""
+        stretch = int(new.arrival.timestamp()) // KEPT_SECONDS
+        kept = self.stretches.setdefault(stretch, [])
+        if any(known.stamped == new.stamped and known.difference <= new.difference for known in kept):
+            return False
+        if len(kept) == KEPT_MEASUREMENTS:
+            if kept[-1].difference <= new.difference:
+                return False
+            kept.pop()
+        kept.append(new)
+        kept.sort()
+        self.estimates.clear()
+        oldest = stretch - int(DAY.total_seconds()) // KEPT_SECONDS - 1
+        for old in [known for known in self.stretches if known < oldest]:
+            del self.stretches[old]
+        return True
+
+    def estimate(self, arrival: datetime, window: timedelta, tolerance: timedelta) -> timedelta | None:
+        """The smallest difference of the window that another DateTime agrees with."""
+        stretch = int(arrival.timestamp()) // KEPT_SECONDS
+        known = self.estimates.get(window)
+        if known is not None and known[0] == stretch:
+            return known[1]
+        began = arrival - window
+        smallest = sorted(m for kept in self.stretches.values() for m in kept if began <= m.arrival <= arrival)
+        found = _first_agreed(smallest, tolerance)
+        self.estimates[window] = (stretch, found)
+        return found
+
+
+def _first_agreed(smallest: Sequence[Measurement], tolerance: timedelta) -> timedelta | None:
+    for at, one in enumerate(smallest):
+        for other in smallest[at + 1 :]:
+            if other.difference - one.difference > tolerance:
+                break
+            if other.stamped != one.stamped:
+                return one.difference
+    return None
+
+
+class ClockDifferences:
+    """What was measured of each device's clock, by calling AE title.
+
+    From any thread: large data sets have one of their own, and a stock AE has one for each association.
+
+    Args:
+        keep: called with (calling AE title, arrival, difference) in microseconds of each measurement that a restart must know.
+    """
+
+    def __init__(self, keep: Callable[[str, int, int], None] | None = None) -> None:
+        self._devices: dict[str, _Device] = {}
+        self._lock = Lock()
+        self._keep = keep
+
+    def measure(
+        self,
+        ae_title: str,
+        times: Sequence[Instant],
+        arrival: datetime,
+        *,
+        tolerance: timedelta,
+        for_a_day: bool = False,
+    ) -> timedelta | None:
+        """Note a request that passed step 7, and say what is known of its device's clock with it.
 
         Args:
+            times: of its entries; only DateTimes to the second that have one reading are compared.
             arrival: UTC, when it was read.
-            latest: UTC, the latest of its DateTimes.
+            tolerance: by how much differences may differ and still agree.
+            for_a_day: the request follows this server's Synchronization Frame of Reference: measurements count for a day,
+                else for an hour.
+
+        Returns:
+            The difference; negative for a fast clock; None while no two agree.
         """
-        difference = arrival - latest
+        exact = [time.latest for time in times if time.latest == time.earliest and time.other is None]
+        difference = arrival - max(exact) if exact else None
+        new = None
         with self._lock:
-            if len(self._queues) >= MOST_KNOWN and ae_title not in self._queues:
-                self._queues.clear()
-            queue = self._queues.setdefault(ae_title, deque())
-            while queue and queue[-1][1] >= difference:
-                queue.pop()
-            if not queue or arrival - queue[-1][0] >= RESOLUTION:
-                queue.append((arrival, difference))
+            device = self._devices.get(ae_title)
+            if device is None:
+                if len(self._devices) >= MOST_DEVICES:
+                    self._devices.clear()
+                device = self._devices[ae_title] = _Device()
+            if difference is not None and abs(difference) <= DAY and device.take(Measurement(difference, arrival)):
+                new = difference
+            found = device.estimate(arrival, DAY if for_a_day else HOUR, tolerance)
+        if new is not None and self._keep is not None:
+            self._keep(ae_title, _microseconds(arrival), new // timedelta(microseconds=1))
+        return found
 
-    def before(self, ae_title: str, arrival: datetime, latest: datetime) -> timedelta | None:
-        """The estimate for a request that has just arrived; None until an earlier request of the hour is known.
-
-        A request alone says nothing: late and wrong cannot be told apart. With earlier ones, its own difference counts too,
-        since a clock may just have been set back.
-        """
+    def load(self, ae_title: str, arrival: int, difference: int) -> None:
+        """Take back a measurement that was kept; both in microseconds."""
         with self._lock:
-            queue = self._queues.get(ae_title)
-            while queue and queue[0][0] < arrival - HOUR:
-                queue.popleft()
-            return min(queue[0][1], arrival - latest) if queue else None
+            device = self._devices.setdefault(ae_title, _Device())
+            moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=arrival)
+            device.take(Measurement(timedelta(microseconds=difference), moment))
 
-    def current(self, ae_title: str) -> timedelta | None:
-        """The last estimate, for metrics and pages."""
+    def current(self, ae_title: str, now: datetime, tolerance: timedelta) -> timedelta | None:
+        """What the last hour's measurements say, for metrics and pages."""
         with self._lock:
-            queue = self._queues.get(ae_title)
-            return queue[0][1] if queue else None
+            device = self._devices.get(ae_title)
+            return None if device is None else device.estimate(now, HOUR, tolerance)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

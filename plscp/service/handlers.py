@@ -127,7 +127,7 @@ class Handlers:
 
     @property
     def clocks(self) -> ClockDifferences:
-        """Each device's estimated clock difference."""
+        """What was measured of each device's clock."""
         return self._reading.clocks
 
     def heard(self, receipts: Sequence[object]) -> None:

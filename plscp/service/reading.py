@@ -110,7 +110,7 @@ class Reading:
     """Reads requests: the templates room's work, the times, and the question for the matching room.
 
     Attributes:
-        clocks: each device's estimated clock difference.
+        clocks: what was measured of each device's clock.
     """
 
     def __init__(self, keeper: RegistryKeeper, bounds: Bounds, counters: Counters) -> None:
@@ -157,7 +157,13 @@ class Reading:
             device_zone=pending.profile.zone,
             server_zone=pending.profile.server_zone,
             arrival=pending.arrival,
+            tolerance=pending.profile.policy.clock_tolerance,
         )
+
+    def _measured(self, pending: Pending, times: Sequence[Instant], *, for_a_day: bool) -> timedelta | None:
+        """What is known of the device's clock with this request."""
+        tolerance = pending.profile.policy.clock_tolerance
+        return self.clocks.measure(pending.calling_ae, times, pending.arrival, tolerance=tolerance, for_a_day=for_a_day)
 
     def _times(self, pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list[Instant]:
         times: list[Instant] = []
@@ -174,14 +180,10 @@ class Reading:
     def _procedural(self, pending: Pending, content: ProcedureLog) -> None:
         policy, device = pending.profile.policy, pending.profile.device
         times = self._times(pending, content.entries, content.timezone_offset)
-        difference = None
-        if times:
-            latest = max(moment.latest for moment in times)
-            difference = self.clocks.before(pending.calling_ae, pending.arrival, latest)
-            self.clocks.seen(pending.calling_ae, pending.arrival, latest)
         given = content.identifiers
         frame = given.synchronization_frame_of_reference_uid
-        synchronized = frame == policy.synchronization_frame_of_reference_uid
+        synchronized = bool(frame) and frame == policy.synchronization_frame_of_reference_uid
+        difference = self._measured(pending, times, for_a_day=synchronized)
         pending.content = content
         pending.noticed += content.findings
         pending.entries = [
@@ -199,8 +201,7 @@ class Reading:
         [moment] = self._times(pending, [content.entry], content.timezone_offset)
         pending.content = content
         pending.noticed += content.findings
-        difference = self.clocks.before(pending.calling_ae, pending.arrival, moment.latest)
-        self.clocks.seen(pending.calling_ae, pending.arrival, moment.latest)
+        difference = self._measured(pending, [moment], for_a_day=False)
         drafted = self._draft(content.entry, moment, ADMINISTRATION, synchronized=False, difference=difference)
         pending.entries = [drafted]
         question = SubstanceQuestion(

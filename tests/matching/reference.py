@@ -41,7 +41,12 @@ class Reference:
         self.issuer = issuer or question.device.patient_id_issuer or question.policy.patient_id_issuer
         self.now = question.arrival
         self.untrusted = question.device.times == "untrusted"
-        self.times = [(t.earliest, t.latest) for t in question.times] if not self.untrusted else [(self.now, self.now)]
+        tolerance, difference = question.policy.clock_tolerance, question.clock_difference
+        self.fast = not self.untrusted and difference is not None and difference < -tolerance
+        self.known = not self.untrusted and difference is not None and abs(difference) <= tolerance
+        shift = difference if self.fast and difference is not None else timedelta(0)
+        self.times = [(t.earliest + shift, t.latest + shift) for t in question.times]
+        self.times += [t.other for t in question.times if t.other and t.other[0] <= self.now + tolerance]
         self.studies = registry.studies()
         self.home = [registry.place(name) for name in question.device.locations]
         table = registry.locations.resolve(self.L) if self.L else None
@@ -76,6 +81,11 @@ class Reference:
         by_place = rule in {"5", "6", "7"}
         if self.P and found.patient not in self.patients() and self.q.policy.patient_mismatch == "refuse":
             return Answer(0xC104, "", "")
+        if self.P and self.S and self.L and not by_place and self.both_are_anothers(found):
+            return Answer(0xC104, "", "")
+        slip = rule == "2a" and found.study_instance_uid == self.U
+        if slip and self.q.policy.not_started_elsewhere == "refuse" and self.another_open(found):
+            return Answer(0xC104, "", "")
         if self.S and by_place and found.study_id and found.study_id != self.S:
             return Answer(0xC104, "", "")
         return Answer(0, rule, found.study_instance_uid)
@@ -87,6 +97,9 @@ class Reference:
             if self.takes(study):
                 return "1", study
             if study.status in {"closed", "cancelled"}:
+                return "2", 0xC101
+            planned = study.planned
+            if planned is not None and self.now - planned > self.q.policy.scheduled_expires:
                 return "2", 0xC101
             others = [
                 other
@@ -114,19 +127,62 @@ class Reference:
             if not self.places or (self.home and not set(self.places) & set(self.home)):
                 return "", 0xC103
             return "6", self.at(self.places, "") or 0xC103
-        return "7", self.at(self.home, "") or 0xC103
+        return "7", (self.at(self.home, "") or 0xC103) if len(set(self.home)) == 1 else 0xC103
+
+    def both_are_anothers(self, found: Study) -> bool:
+        """S and L are both those of one other patient's study, and neither is the found one's."""
+        if not found.study_id or found.study_id == self.S or not self.places or not self.elsewhere(found):
+            return False
+        expires = self.q.policy.scheduled_expires
+        for other in self.studies:
+            if other.patient == found.patient or other.study_id != self.S:
+                continue
+            if other.status == "scheduled":
+                fresh = other.planned is None or self.now - other.planned <= expires
+                if other.location in self.places and fresh:
+                    return True
+            elif any(self.was_at(other, e, l) for e, l in [*self.when(), (self.now, self.now)]):
+                return True
+        return False
+
+    def elsewhere(self, study: Study) -> bool:
+        """Whether some event occurred while it was at none of the places; before and after its stays, the nearest count."""
+        if not study.stays:
+            return bool(study.location) and study.location not in self.places
+        if len(study.stays) == 1:
+            return study.stays[0].location not in self.places
+        tolerance = self.q.policy.clock_tolerance
+        for e, l in self.when():
+            e, l = e - tolerance, l + tolerance  # noqa: PLW2901
+            at = {s.location for s in study.stays if s.arrived <= l and (s.left is None or s.left > e)}
+            if not at:
+                at = {s.location for s in [s for s in study.stays if s.arrived <= l][-1:]}
+                at |= {s.location for s in [s for s in study.stays if s.arrived > l][:1]}
+            if not at & set(self.places):
+                return True
+        return False
+
+    def when(self) -> list[tuple[datetime, datetime]]:
+        """When the events occurred, without the other readings."""
+        return [(self.now, self.now)] if self.untrusted else self.times[: len(self.q.times)]
+
+    def another_open(self, found: Study) -> bool:
+        places = {*self.places, *self.home}
+        return any(s.status == "open" and s.patient != found.patient and s.location in places for s in self.studies)
 
     def rule_4(self, taking: list[Study]) -> Study | int | None:
         if self.places:
             there = [
                 study
                 for study in taking
-                if study.location in self.places or all(self.was_at(study, e, l) for e, l in self.times)
+                if study.location in self.places
+                or (self.known and all(self.was_at(study, e, l) for e, l in self.when()))
             ]
             taking = there or [study for study in taking if study.status == "open" or not study.location]
         if len(taking) > 1:
-            if self.untrusted or self.future():
+            if self.untrusted or self.fast or self.future() or self.old():
                 return 0xC103
+            all_taking = taking
             taking = [
                 study
                 for study in taking
@@ -137,7 +193,13 @@ class Reference:
                     for e, l in self.times
                 )
             ]
-            return taking[0] if len(taking) == 1 else 0xC103
+            if len(taking) != 1:
+                return 0xC103
+            first = min(e for e, _ in self.times)
+            for other in all_taking:
+                later = other.opened is not None and (other.closed is None or other.closed > first)
+                if other is not taking[0] and later and not self.known:
+                    return 0xC103
         return taking[0] if taking else None
 
     def was_at(self, study: Study, earliest: datetime, latest: datetime) -> bool:
@@ -148,6 +210,9 @@ class Reference:
 
     def future(self) -> bool:
         return any(e > self.now + self.q.policy.clock_tolerance for e, _ in self.times)
+
+    def old(self) -> bool:
+        return any(self.now - e > self.q.policy.place_match_max_age for e, _ in self.times)
 
     def alive(self, study: Study, moment: datetime) -> bool:
         tolerance = self.q.policy.clock_tolerance
@@ -177,39 +242,44 @@ class Reference:
                 found.append(study)
         several = {s.study_instance_uid for s in found}
         if not study_id:
-            several |= {s.study_instance_uid for s in there if self.alive(s, l)}
+            several |= {s.study_instance_uid for s in there}
         if len(several) > 1:
             return 0xC103
         return found[0] if found else None
 
     def at(self, places: Sequence[str], study_id: str) -> Study | int | None:
-        if not self.untrusted and self.future():
+        tolerance, grace = self.q.policy.clock_tolerance, self.q.policy.close_grace
+        if not self.untrusted and (self.old() or self.future()):
             return 0xC103
+        if self.fast and not all(e <= self.now + tolerance and l >= self.now - tolerance for e, l in self.times):
+            return 0xC103
+        by_arrival = self.untrusted or self.fast
         found: list[Study] = []
-        for e, l in self.times:
+        for e, l in [(self.now, self.now)] if by_arrival else self.times:
             one = self.one(places, e, l, study_id)
             if one is None or isinstance(one, int):
                 return one
             found.append(one)
         if any(study is not found[0] for study in found):
             return 0xC103
-        grace = self.q.policy.close_grace
-        if self.untrusted:
-            lately = self.present(places, self.now - grace, self.now)
-            return 0xC103 if [study for study in lately if study is not found[0]] else found[0]
-        there = [study for study in self.present(places, self.now, self.now) if self.alive(study, self.now)]
+        if by_arrival:
+            others = [study for study in self.lately(places, grace) if study is not found[0]]
+            return 0xC103 if others else found[0]
+        if self.known:
+            return found[0]
+        there = self.present(places, self.now, self.now)
         if not there:
             gone = [
                 (stay.left, study.study_instance_uid)
-                for study in self.present(places, self.now - grace, self.now)
+                for study in self.lately(places, grace)
                 for stay in study.stays
-                if stay.location in places and stay.left is not None and self.now - grace < stay.left <= self.now
+                if stay.location in places and stay.left is not None and self.now - grace <= stay.left <= self.now
             ]
             last = max((left for left, _ in gone), default=None)
             there = [study for study in self.studies if (last, study.study_instance_uid) in gone]
-        own = self.q.policy.synchronization_frame_of_reference_uid
-        difference = self.q.clock_difference
-        sure = self.q.given.synchronization_frame_of_reference_uid == own or (
-            difference is not None and abs(difference) <= self.q.policy.clock_tolerance
-        )
-        return found[0] if sure or there == [found[0]] else 0xC103
+        between = self.present(places, min(e for e, _ in self.times), self.now)
+        return found[0] if there == [found[0]] and all(study is found[0] for study in between) else 0xC103
+
+    def lately(self, places: Sequence[str], grace: timedelta) -> list[Study]:
+        """Who was there within the grace, one who left just that long ago too."""
+        return self.present(places, self.now - grace - timedelta(microseconds=1), self.now)

@@ -178,5 +178,5 @@ def test_c10_electrophysiology(world: World) -> None:
                 assert outcome(decision) == f"0000 7 {uid}"
                 world.registry.touch(uid, int(world.now.timestamp() * 1e6))
                 assert outcome(world.ask(device=SHARED, P=patient)) == f"0000 4 {uid}"
-            assert world.ask(device=SHARED).comment == comments.SEVERAL_AT_LOCATION
+            assert world.ask(device=SHARED).comment == comments.SEVERAL_LOCATIONS
             assert outcome(world.ask(device=SHARED, L="Lab 2")) == "0000 6 1.2"

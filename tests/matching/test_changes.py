@@ -38,6 +38,7 @@ def test_a_study_is_put_with_its_patient(world: World) -> None:
         "patient": {"id": "P1", "issuer": "HOSP"},
         "location": "LAB1",
         "status": "open",
+        "planned": None,
         "opened": "2024-05-14T10:00:00Z",
         "closed": None,
         "stays": [{"location": "LAB1", "arrived": "2024-05-14T10:00:00Z", "left": None}],

@@ -99,9 +99,10 @@ def questions(draw: st.DrawFn) -> Callable[[World], Question]:
     ago = draw(st.lists(st.integers(0, 30) | st.integers(-4, 60) | st.integers(0, 900), min_size=1, max_size=2))
     whole = draw(maybe)
     device = draw(st.sampled_from(DEVICES))
-    mismatch = draw(st.sampled_from(["refuse", "log"]))
-    policy = replace(POLICY, patient_mismatch=mismatch)  # type: ignore[arg-type]  # both are literals
-    difference = draw(st.sampled_from([timedelta(0), None, timedelta(minutes=7)]))
+    mismatch, slip = draw(st.sampled_from(["refuse", "log"])), draw(st.sampled_from(["refuse", "log"]))
+    policy = replace(POLICY, patient_mismatch=mismatch, not_started_elsewhere=slip)  # type: ignore[arg-type]  # literals
+    minutes_off = draw(st.sampled_from([0, None, 7, -1, -7, -40, 0]))
+    difference = None if minutes_off is None else timedelta(minutes=minutes_off)
     later = draw(st.sampled_from([0, 1, 3, 10, 40]))
 
     def question(world: World) -> Question:

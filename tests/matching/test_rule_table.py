@@ -1,6 +1,6 @@
 """The table of contracts section 3, one test row or more per row of it; the row's number and words stand beside each."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -21,6 +21,8 @@ FRAME = "1.2.840.10008.15.1.1"
 def room_of_many() -> World:
     """Noon in two labs: 1.1 open in LAB1, 1.2 open in LAB2, others over, cancelled or to come."""
     world = World()
+    world.study("1.10", "06:00", patient="P10", status="scheduled", planned="2024-05-07T11:59:00Z")
+    world.study("1.11", "06:00", patient="P10", status="scheduled", planned="2024-05-07T12:01:00Z")
     world.open("1.4", "07:00", "P4", study_id="S4")
     world.close("1.4", "08:00")  # closed longer than the grace
     world.study("1.5", "08:00", patient="P5", status="scheduled", location="LAB1")
@@ -53,7 +55,11 @@ class Row:
 
 ROWS = [
     Row("1", "study U that takes events", {"U": "1.1"}, "0000 1 1.1"),
-    Row("1", "study U in its grace takes events", {"U": "1.3"}, "0000 1 1.3", findings=frozenset({"after-closing"})),
+    Row("1", "study U in its grace takes events", {"U": "1.3"}, "0000 1 1.3", times=("11:39:00",)),
+    Row("1", "in its grace, after it left, another's study open there: B104", {"U": "1.3", "L": "LAB1"}, "B104 1 1.3",
+        findings=frozenset({"after-closing", "left-already"}), comment=comments.LEFT_ALREADY),
+    Row("1", "so too at the device's location", {"U": "1.3"}, "B104 1 1.3", AT_LAB1, findings=frozenset({"after-closing", "left-already"})),
+    Row("1", "no place known: where the study was", {"U": "1.3"}, "B104 1 1.3", findings=frozenset({"after-closing", "left-already"})),
     Row("1", "spaces at the ends do not count", {"U": " 1.1 "}, "0000 1 1.1"),
     Row("2", "study U closed longer than the grace", {"U": "1.4"}, "C101", comment=comments.CLOSED),
     Row("2", "study U cancelled", {"U": "1.5"}, "C101", comment=comments.CANCELLED),
@@ -65,18 +71,25 @@ ROWS = [
         "there is none at L: U itself",
         {"U": "1.6", "L": "LAB2"},
         "B104 2a 1.6",
-        findings=frozenset({"study-not-started", "location-differs"}),
+        findings=frozenset({"study-not-started", "location-differs", "not-started-elsewhere"}),
     ),
     Row(
         "2a",
         "there is none at the device's location: U itself",
         {"U": "1.6"},
-        "0000 2a 1.6",
+        "B104 2a 1.6",
         AT_LAB2,
-        findings=frozenset({"study-not-started", "device-location-differs"}),
+        findings=frozenset({"study-not-started", "device-location-differs", "not-started-elsewhere"}),
     ),
     Row("2a", "no place known: U itself", {"U": "1.6"}, "0000 2a 1.6", findings=frozenset({"study-not-started"})),
-    Row("2a", "the patient has no open study", {"U": "1.7", "L": "LAB2"}, "0000 2a 1.7", findings=frozenset({"study-not-started"})),
+    Row("2a", "the patient has no open study, another's is open there", {"U": "1.7", "L": "LAB2"}, "B104 2a 1.7",
+        findings=frozenset({"study-not-started", "not-started-elsewhere"}), comment=comments.NOT_STARTED_ELSEWHERE),
+    Row("2a", "so too at the device's location, whatever L is", {"U": "1.7", "L": "LAB9"}, "B104 2a 1.7", AT_LAB2,
+        findings=frozenset({"study-not-started", "not-started-elsewhere", "location-unknown"})),
+    Row("2a", 'not_started_elsewhere = "refuse": C104', {"U": "1.7", "L": "LAB2"}, "C104", Device("SLIP"), comment=comments.NOT_STARTED_ELSEWHERE),
+    Row("2a", "nobody there", {"U": "1.7", "L": "LAB9"}, "0000 2a 1.7", findings=frozenset({"study-not-started", "location-unknown"})),
+    Row("2a", "scheduled_expires after its planned time it counts as cancelled", {"U": "1.10"}, "C101", comment=comments.EXPIRED),
+    Row("2a", "until then it does not", {"U": "1.11"}, "0000 2a 1.11", findings=frozenset({"study-not-started"})),
     Row("3", "study of P with S that takes events", {"P": "P8", "S": "S9"}, "0000 3 1.9"),
     Row("3", "U given and different: B102", {"U": "1.99", "P": "P8", "S": "S8"}, "B102 3 1.8", comment=comments.COERCED),
     Row("4", "the only study of P that takes events", {"P": "P2"}, "0000 4 1.2"),
@@ -103,7 +116,15 @@ ROWS = [
     Row("-", "none: P unknown", {"P": "P99"}, "C103", comment=comments.UNKNOWN_PATIENT),
     Row("-", "none: P without a study", {"P": "P4"}, "C103", comment=comments.NO_CURRENT_STUDY),
     Row("-", "none at the location then", {"L": "LAB1"}, "C103", times=("11:42:30",), comment=comments.NONE_THEN_ONE_NOW),
-    Row("-", "several at the device's locations", {}, "C103", AT_BOTH, comment=comments.SEVERAL_AT_LOCATION),
+    Row("7", "a device with several locations must send L", {}, "C103", AT_BOTH, comment=comments.SEVERAL_LOCATIONS),
+    Row("7", "also where one of them alone has a study", {}, "C103", Device("ECHO2", ("LAB1", "LAB9")), comment=comments.SEVERAL_LOCATIONS),
+    Row("4", "S and L both of another patient's study, against P: C104", {"P": "P2", "S": "S1", "L": "LAB1"}, "C104", comment=comments.BOTH_CONTRADICT),
+    Row("1", "so too where U is given", {"U": "1.2", "P": "P2", "S": "S1", "L": "LAB1"}, "C104", comment=comments.BOTH_CONTRADICT),
+    Row("1", "without P they are two warnings", {"U": "1.2", "S": "S1", "L": "LAB1"}, "B104 1 1.2",
+        findings=frozenset({"study-id-differs", "location-differs"})),
+    Row("4", "S of a scheduled study of another patient at L", {"P": "P2", "S": "S6", "L": "LAB1"}, "C104", comment=comments.BOTH_CONTRADICT),
+    Row("4", "S and L of two different studies are two warnings", {"P": "P2", "S": "S8", "L": "LAB1"}, "B104 4 1.2",
+        findings=frozenset({"study-id-differs", "location-differs"})),
     Row("-", "entries in two studies' times", {"L": "LAB1"}, "C103", times=("11:30:00", "11:50:00"), comment=comments.ENTRIES_IN_TWO),
     Row("-", "U unknown, patient not named", {"U": "1.99", "L": "LAB1"}, "C103", AT_LAB1, comment=comments.UNKNOWN_STUDY),
     Row("-", "U unknown, P without a study", {"U": "1.99", "P": "P4"}, "C103", AT_LAB1, comment=comments.UNKNOWN_STUDY_NO_CURRENT),
@@ -119,7 +140,10 @@ ROWS = [
 def test_row(row: Row) -> None:
     """What each row of the table says."""
     world = room_of_many()
-    decision = world.ask(*row.times, arrival="12:00", device=row.device, clock_difference=row.clock, given=row.given)
+    policy = replace(world.policy, not_started_elsewhere="refuse" if row.device.ae_title == "SLIP" else "log")
+    decision = world.ask(
+        *row.times, arrival="12:00", device=row.device, clock_difference=row.clock, given=row.given, policy=policy
+    )
     assert outcome(decision) == row.expected
     if row.comment:
         assert decision.comment == row.comment

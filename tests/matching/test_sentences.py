@@ -1,12 +1,13 @@
 """The sentences of contracts section 3 about identifiers, times and contradictions; each test is named by its sentence."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from plscp.matching import comments, rules
+from plscp.matching import changes, comments, rules
 from plscp.matching.model import Device, Question
+from plscp.matching.times import instant
 from plscp.templates.request import Identifiers
 from tests.matching.world import POLICY, World, at, codes, minutes, moment, outcome
 
@@ -190,17 +191,30 @@ def test_rule_4_a_study_at_l_goes_before_one_elsewhere(world: World) -> None:
     assert outcome(world.ask(P="P1")) == "C103"
 
 
-def test_rule_4_several_unless_the_entry_times_decide(world: World) -> None:
-    """The one in its grace was over, or the next not begun, when the events occurred."""
+RULE_4 = [
+    # a patient's two studies, 10:00 to 11:00 and since 11:10; times, clock difference, expected
+    (("10:59:00",), minutes(0), "0000 4 1.1"),
+    (("11:12:00",), minutes(0), "0000 4 1.2"),
+    (("10:59:00", "11:12:00"), minutes(0), "C103"),
+    (("11:05:00",), minutes(0), "C103"),
+    (("11:12:00",), None, "0000 4 1.2"),  # times and arrival name the same one
+    (("10:59:00",), None, "C103"),  # they do not, and the clock is not known
+    (("10:59:00",), minutes(20), "C103"),  # or may be slow
+    (("11:12:00",), minutes(-20), "C103"),  # a fast clock chooses nothing
+]
+
+
+@pytest.mark.parametrize(("times", "difference", "expected"), RULE_4)
+def test_rule_4_several_unless_the_entry_times_decide(
+    world: World, times: tuple[str, ...], difference: timedelta | None, expected: str
+) -> None:
+    """All of them must lie between opening and closing of the same one; the clock as for rules 5 to 7."""
     world.open("1.1", "10:00", "P1")
     world.close("1.1", "11:00")
     world.open("1.2", "11:10", "P1")
-    assert outcome(world.ask("10:59:00", arrival="11:15", P="P1")) == "0000 4 1.1"
-    assert outcome(world.ask("11:12:00", P="P1")) == "0000 4 1.2"
-    assert outcome(world.ask("10:59:00", "11:12:00", P="P1")) == "C103"
-    assert outcome(world.ask("11:05:00", P="P1")) == "C103"
+    assert outcome(world.ask(*times, arrival="11:15", P="P1", clock_difference=difference)) == expected
     untrusted = Device("OLD", (), times="untrusted")
-    assert outcome(world.ask("11:12:00", P="P1", device=untrusted)) == "C103"
+    assert outcome(world.ask(*times, P="P1", device=untrusted)) == "C103"
 
 
 TOLERANCE = [
@@ -262,31 +276,140 @@ def test_a_whole_minute_may_end_in_the_tolerance(world: World) -> None:
     assert outcome(world.ask("10:00", arrival="10:05", L="LAB1", whole_minutes=True)) == "0000 6 1.1"
 
 
+def sign_of_life(world: World, uid: str, clock: str) -> None:
+    """An accepted request of that time named the study."""
+    world.registry.touch(uid, int(at(clock).timestamp() * 1e6))
+
+
 CLOCKS = [
     # the request's frame, the device's clock difference, expected for events of the study before
-    (OWN_FRAME, None, "0000 6 1.1"),
-    ("", timedelta(seconds=100), "0000 6 1.1"),
-    ("", timedelta(seconds=-100), "0000 6 1.1"),
-    ("", timedelta(seconds=121), "C103"),
-    ("", timedelta(seconds=-121), "C103"),
-    ("", None, "C103"),
-    ("1.2.3.4", None, "C103"),
+    (OWN_FRAME, None, "C103", comments.TIMES_NAME_ANOTHER),  # a statement without a measurement proves nothing
+    ("", timedelta(0), "0000 6 1.1", ""),
+    ("", timedelta(seconds=120), "0000 6 1.1", ""),
+    ("", timedelta(seconds=-120), "0000 6 1.1", ""),
+    ("", timedelta(seconds=121), "C103", comments.TIMES_NAME_ANOTHER),
+    (OWN_FRAME, timedelta(minutes=40), "C103", comments.TIMES_NAME_ANOTHER),
+    ("", timedelta(seconds=-121), "C103", comments.CLOCK_FAST),
+    ("", None, "C103", comments.TIMES_NAME_ANOTHER),
+    ("1.2.3.4", None, "C103", comments.TIMES_NAME_ANOTHER),
 ]
 
 
-@pytest.mark.parametrize(("frame", "difference", "expected"), CLOCKS)
+@pytest.mark.parametrize(("frame", "difference", "expected", "comment"), CLOCKS)
 def test_times_that_name_another_study_than_the_one_there_at_arrival(
-    world: World, frame: str, difference: timedelta | None, expected: str
+    world: World, frame: str, difference: timedelta | None, expected: str, comment: str
 ) -> None:
-    """They decide only with the SCP's own Synchronization FoR or a known clock difference within the tolerance."""
+    """They decide only where the clock was measured, within the tolerance."""
     world.open("1.1", "10:00", "P1")
     world.close("1.1", "11:00")
     world.open("1.2", "11:10", "P2")
     decision = world.ask("10:50:00", arrival="11:20", L="LAB1", F=frame, clock_difference=difference)
-    assert outcome(decision) == expected
-    if expected == "C103":
-        assert decision.comment == comments.TIMES_NAME_ANOTHER
+    assert (outcome(decision), decision.comment) == (expected, comment)
+    if comment == comments.TIMES_NAME_ANOTHER:
         assert {candidate.what for candidate in decision.candidates} == {"1.1", "1.2"}
+
+
+FAST = [
+    # a clock ten minutes fast; a study since 11:00; the entry's time, arrival, device's place, expected
+    ("11:45:00", "11:35", "LAB1", "0000 7 1.2"),  # punctual: it occurred at arrival
+    ("11:43:01", "11:35", "LAB1", "0000 7 1.2"),
+    ("11:42:59", "11:35", "LAB1", "C103"),  # more than the tolerance before
+    ("11:35:00", "11:35", "LAB1", "C103"),  # stamped now: it occurred ten minutes ago
+    ("11:35:00", "11:25", "LAB1", "C103"),  # punctual, but another study was there within the grace
+    ("11:35:00", "11:25", "LAB2", "C103"),  # nobody there
+]
+
+
+@pytest.mark.parametrize(("time", "arrival", "place", "expected"), FAST)
+def test_a_fast_clock_is_corrected_for_and_only_for_entries_of_just_now(
+    world: World, time: str, arrival: str, place: str, expected: str
+) -> None:
+    """Also where the entries seem to lie in the future; then as for a device whose times are untrusted."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "11:00")
+    world.open("1.2", "11:01", "P2")
+    device = Device("FAST", (place,))
+    decision = world.ask(time, arrival=arrival, device=device, clock_difference=minutes(-10))
+    assert outcome(decision) == expected
+    if expected == "C103" and place == "LAB1":
+        assert "clock is fast" in decision.comment
+    else:
+        assert "in-the-future" not in codes(decision)
+
+
+MEANWHILE = [
+    # 1.1 from 10:00 to 10:30 and since 11:00, perhaps 1.2 between them; clock difference, expected at 11:10 for 10:20
+    (False, None, "0000 6 1.1"),
+    (True, None, "C103"),
+    (True, minutes(50), "C103"),
+    (True, minutes(1), "0000 6 1.1"),
+]
+
+
+@pytest.mark.parametrize(("between", "difference", "expected"), MEANWHILE)
+def test_a_clock_that_is_not_known_needs_the_same_study_without_another_between(
+    world: World, between: bool, difference: timedelta | None, expected: str
+) -> None:
+    """At the entry times, at arrival, and all the time between them."""
+    world.open("1.1", "10:00", "P1")
+    world.close("1.1", "10:30")
+    if between:
+        world.open("1.2", "10:35", "P2")
+        world.close("1.2", "10:50")
+    world.open("1.1", "11:00")
+    decision = world.ask("10:20:00", arrival="11:10", L="LAB1", clock_difference=difference)
+    assert outcome(decision) == expected
+
+
+def test_entries_older_than_place_match_max_age_are_not_matched_by_place(world: World) -> None:
+    """Whatever is known of the clock; and by name they are."""
+    world.open("1.1", "05:00", "P1")
+    for minute in (10, 20, 30):
+        sign_of_life(world, "1.1", f"05:{minute}")
+    sign_of_life(world, "1.1", "11:00")
+    for difference in (minutes(0), minutes(30), None):
+        ask = {"arrival": "11:30", "clock_difference": difference}
+        assert outcome(world.ask("05:30:00", device=AT_LAB1, **ask)) == "0000 7 1.1"  # type: ignore[arg-type]
+        old = world.ask("05:29:59", device=AT_LAB1, **ask)  # type: ignore[arg-type]
+        assert (old.status, old.comment) == (0xC103, comments.TOO_OLD)
+        assert outcome(world.ask("05:29:59", device=AT_LAB1, U="1.1", **ask)) == "0000 1 1.1"  # type: ignore[arg-type]
+
+
+REPEATED = [
+    # 1.1 until 00:40 UTC, 1.2 since 00:50; the clocks go back at 01:00 UTC; arrival (UTC), wall time in Berlin, expected
+    ("00:20:00", "021900", "0000 6 1.1"),  # the other reading is still to come
+    ("01:31:00", "023000", "C103"),  # 00:30 or 01:30, of two studies
+    ("01:29:59", "023000", "C103"),  # so too where the device's clock is a second ahead
+    ("01:56:00", "025500", "0000 6 1.2"),  # 00:55 or 01:55, of one
+    ("01:59:00", "020500", "C103"),  # 01:05 or 00:05
+]
+
+
+@pytest.mark.parametrize(("arrival", "wall", "expected"), REPEATED)
+def test_both_readings_of_a_repeated_hour_must_name_the_same_study(arrival: str, wall: str, expected: str) -> None:
+    """Whatever is known of the clock; and who is named is found without them."""
+    world = World()
+    night = datetime(2024, 10, 27, tzinfo=UTC)
+    for uid, patient, opened in (("1.1", "P1", 0), ("1.2", "P2", 50)):
+        world.now = night + minutes(opened)
+        world.study(uid, patient=patient, location="LAB1", status="open")
+        world.now = night + minutes(40)
+        if uid == "1.1":
+            world.plan(changes.close_study, uid)
+    came = datetime.fromisoformat(f"2024-10-27T{arrival}+00:00")
+    read = instant(
+        f"20241027{wall}",
+        request_offset="",
+        device_zone="Europe/Berlin",
+        server_zone="UTC",
+        arrival=came,
+        tolerance=minutes(2),
+    )
+    given = Identifiers(performed_location="LAB1")
+    question = Question(given, Device("X"), world.policy, [read], came, minutes(0))
+    assert outcome(rules.decide(question, world.registry)) == expected
+    named = replace(question, given=replace(given, patient_id="P2"))
+    assert rules.decide(named, world.registry).study_instance_uid == "1.2"
 
 
 def test_with_nobody_there_at_arrival_the_last_one_within_its_grace_is_meant(world: World) -> None:
@@ -340,11 +463,11 @@ def test_rules_5_to_7_never_find_a_cancelled_study(world: World) -> None:
 
 def test_rules_5_to_7_never_find_a_study_without_feed_message_or_event_for_place_match_max_age(world: World) -> None:
     """An entry keeps it findable; U still finds it when it is not."""
-    world.open("1.1", "00:10", "P1")
+    world.open("1.1", "06:10", "P1")
     assert outcome(world.ask(arrival="12:09", device=AT_LAB1)) == "0000 7 1.1"
     assert outcome(world.ask(arrival="12:13", device=AT_LAB1)) == "C103"
     assert outcome(world.ask(U="1.1")) == "0000 1 1.1"
-    world.registry.touch("1.1", int(at("06:00").timestamp() * 1e6))
+    sign_of_life(world, "1.1", "09:00")
     assert outcome(world.ask(device=AT_LAB1)) == "0000 7 1.1"
 
 

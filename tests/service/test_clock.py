@@ -1,67 +1,151 @@
-"""The estimated clock difference of a device (contracts section 3)."""
+"""The measured clock difference of a device (contracts section 3, Whose clock is known)."""
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plscp.service.clock import HOUR, MOST_KNOWN, ClockDifferences
+from plscp.matching.model import Instant
+from plscp.service.clock import DAY, HOUR, KEPT_MEASUREMENTS, KEPT_SECONDS, MOST_DEVICES, ClockDifferences
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+TOLERANCE = 2 * MINUTE
+
+
+def stamp(moment: datetime, *, precise: bool = True, twice: bool = False) -> Instant:
+    """A DateTime as a device sends it."""
+    end = moment if precise else moment + MINUTE
+    return Instant("", moment, end, "own", (moment - HOUR, moment - HOUR) if twice else None)
+
+
+def measure(
+    clocks: ClockDifferences, arrival: datetime, difference: timedelta, *, device: str = "A", for_a_day: bool = False
+) -> timedelta | None:
+    """A request whose latest DateTime is so much before its arrival."""
+    return clocks.measure(device, [stamp(arrival - difference)], arrival, tolerance=TOLERANCE, for_a_day=for_a_day)
 
 
 def test_a_request_alone_says_nothing() -> None:
-    """Late and wrong look alike: the first request of the hour has no estimate, the second has."""
+    """Late and wrong look alike, and any DateTime may be absurd: it counts from the second agreeing request on."""
     clocks = ClockDifferences()
-    assert clocks.before("A", NOON, NOON - 5 * SECOND) is None
-    clocks.seen("A", NOON, NOON - 5 * SECOND)
-    assert clocks.before("A", NOON + SECOND, NOON - 9 * SECOND) == 5 * SECOND
-    assert clocks.before("B", NOON, NOON) is None
+    assert measure(clocks, NOON, 5 * SECOND) is None
+    assert measure(clocks, NOON + SECOND, 9 * SECOND) == 5 * SECOND
+    assert measure(clocks, NOON, timedelta(0), device="B") is None
 
 
-def test_a_clock_that_was_set_forward_counts_at_once() -> None:
-    """The request's own difference counts where it is the smaller one."""
+@pytest.mark.parametrize("absurd", [-3 * HOUR, -40 * MINUTE, 23 * HOUR])
+def test_an_absurd_datetime_does_not_spoil_it(absurd: timedelta) -> None:
+    """Nobody agrees with it."""
     clocks = ClockDifferences()
-    clocks.seen("A", NOON, NOON)
-    assert clocks.before("A", NOON, NOON + 60 * SECOND) == -60 * SECOND
+    measure(clocks, NOON, SECOND)
+    measure(clocks, NOON + SECOND, absurd)
+    assert measure(clocks, NOON + 2 * SECOND, SECOND) == SECOND
 
 
-def test_after_an_hour_it_is_not_known_any_more() -> None:
-    """Only requests of the last hour count."""
+def test_the_same_datetime_sent_again_agrees_with_nothing() -> None:
+    """A refused request that is repeated is no second witness."""
     clocks = ClockDifferences()
-    clocks.seen("A", NOON, NOON)
-    assert clocks.before("A", NOON + HOUR, NOON + HOUR) == timedelta(0)
-    assert clocks.before("A", NOON + HOUR + SECOND, NOON + HOUR + SECOND) is None
+    stamped = NOON + 2 * HOUR
+    for later in range(10):
+        arrival = NOON + later * SECOND
+        assert measure(clocks, arrival, arrival - stamped) is None
 
 
-@given(st.lists(st.tuples(st.integers(0, 7200), st.integers(-100, 1000)), min_size=1, max_size=40))
-def test_it_is_the_smallest_of_the_hour(requests: list[tuple[int, int]]) -> None:
-    """The queue of candidates gives what a look at every request would give."""
+def test_differences_beyond_a_day_are_left_out() -> None:
+    """Somebody's birth date is no clock."""
+    clocks = ClockDifferences()
+    for number in range(5):
+        assert measure(clocks, NOON + number * SECOND, -DAY - SECOND) is None
+    assert measure(clocks, NOON, -DAY) is None
+    assert measure(clocks, NOON + SECOND, -DAY) == -DAY
+
+
+@pytest.mark.parametrize("time", [stamp(NOON, precise=False), stamp(NOON, twice=True)])
+def test_only_datetimes_to_the_second_with_one_reading_are_compared(time: Instant) -> None:
+    """A minute, or an hour that the clocks showed twice, cannot be compared with."""
+    clocks = ClockDifferences()
+    for number in range(3):
+        assert clocks.measure("A", [time], NOON + number * SECOND, tolerance=TOLERANCE) is None
+
+
+def test_a_clock_that_was_set_forward_counts_with_the_second_request() -> None:
+    """The smaller difference is the true one, once it is agreed with."""
+    clocks = ClockDifferences()
+    measure(clocks, NOON, timedelta(0))
+    measure(clocks, NOON + SECOND, timedelta(0))
+    assert measure(clocks, NOON + 2 * SECOND, -10 * MINUTE) == timedelta(0)
+    assert measure(clocks, NOON + 3 * SECOND, -10 * MINUTE) == -10 * MINUTE
+
+
+@pytest.mark.parametrize(("for_a_day", "known"), [(False, HOUR), (True, DAY)])
+def test_for_an_hour_or_a_day(*, for_a_day: bool, known: timedelta) -> None:
+    """A day where the request follows this server's Synchronization Frame of Reference."""
+    clocks = ClockDifferences()
+    measure(clocks, NOON, timedelta(0))
+    measure(clocks, NOON + SECOND, timedelta(0))
+    slow = 30 * MINUTE
+    assert measure(clocks, NOON + known, slow, for_a_day=for_a_day) == timedelta(0)
+    assert measure(clocks, NOON + known + KEPT_SECONDS * SECOND, slow, for_a_day=for_a_day) == slow
+
+
+@given(st.lists(st.tuples(st.integers(0, 7200), st.integers(-2000, 3000)), min_size=1, max_size=12))
+def test_it_is_the_smallest_that_another_agrees_with(requests: list[tuple[int, int]]) -> None:
+    """What a look at every request of the last hour gives, within the stretch for which an estimate is kept."""
     clocks = ClockDifferences()
     seen: list[tuple[datetime, timedelta]] = []
-    for at, difference in sorted(requests):
-        arrival, gap = NOON + at * SECOND, difference * SECOND
-        within = [known for when, known in seen if when >= arrival - HOUR]
-        expected = min([*within, gap]) if within else None
-        assert clocks.before("A", arrival, arrival - gap) == expected
-        clocks.seen("A", arrival, arrival - gap)
-        seen.append((arrival, gap))
+    for at, gap in sorted(requests):
+        arrival, difference = NOON + at * SECOND, gap * SECOND
+        seen.append((arrival, difference))
+        found = measure(clocks, arrival, difference)
+        within, surely = (
+            sorted({(d, when - d) for when, d in seen if arrival - when <= HOUR + slack})
+            for slack in (timedelta(0), -KEPT_SECONDS * SECOND)
+        )
+        allowed = {_agreed(within), _agreed(surely), _agreed(_thinned(seen, arrival))}
+        assert found in allowed
 
 
-def test_a_device_that_sends_old_times_all_hour_long_costs_no_memory() -> None:
-    """Differences that rise with every request: at most one of a second is kept."""
+def _agreed(differences: list[tuple[timedelta, datetime]]) -> timedelta | None:
+    for one, stamped in differences:
+        if any(timedelta(0) <= other - one <= TOLERANCE and when != stamped for other, when in differences):
+            return one
+    return None
+
+
+def _thinned(seen: list[tuple[datetime, timedelta]], arrival: datetime) -> list[tuple[timedelta, datetime]]:
+    stretches: dict[int, set[tuple[timedelta, datetime]]] = {}
+    for when, difference in seen:
+        stretch = stretches.setdefault(int(when.timestamp()) // KEPT_SECONDS, set())
+        stretch.add((difference, when - difference))
+    kept = [one for stretch in stretches.values() for one in sorted(stretch)[:KEPT_MEASUREMENTS]]
+    return sorted(one for one in kept if arrival - (one[1] + one[0]) <= HOUR)
+
+
+def test_what_is_kept_is_all_that_a_restart_needs() -> None:
+    """Loaded back it says the same; and few of many requests are kept."""
+    kept: list[tuple[str, int, int]] = []
+    clocks = ClockDifferences(lambda *measurement: kept.append(measurement))
+    for number in range(2000):
+        measure(clocks, NOON + number * SECOND / 2, (number % 17) * SECOND / 7)
+    assert len(kept) < 200
+    again = ClockDifferences()
+    for measurement in kept:
+        again.load(*measurement)
+    later = NOON + 1000 * SECOND
+    assert again.current("A", later, TOLERANCE) == clocks.current("A", later, TOLERANCE) == timedelta(0)
+
+
+def test_titles_without_end_and_requests_without_end_cost_no_memory() -> None:
+    """Any sender may call itself what it likes, and stamp what it likes."""
     clocks = ClockDifferences()
-    for number in range(20_000):
-        clocks.seen("A", NOON + number * SECOND / 1000, NOON)
-    assert len(clocks._queues["A"]) == 20
-    assert clocks.current("A") == timedelta(0)
-
-
-def test_titles_without_end_cost_no_memory() -> None:
-    """Any sender may call itself what it likes: past a bound all are forgotten."""
-    clocks = ClockDifferences()
-    for number in range(3 * MOST_KNOWN):
-        clocks.seen(f"A{number}", NOON, NOON)
-        assert len(clocks._queues) <= MOST_KNOWN
-    assert clocks.current(f"A{3 * MOST_KNOWN - 1}") == timedelta(0)
+    for number in range(3 * MOST_DEVICES):
+        measure(clocks, NOON, timedelta(0), device=f"A{number}")
+        assert len(clocks._devices) <= MOST_DEVICES
+    for number in range(5000):
+        measure(clocks, NOON + number * MINUTE, -(number % 1000) * SECOND)
+    stretches = clocks._devices["A"].stretches
+    assert len(stretches) <= DAY.total_seconds() / KEPT_SECONDS + 2
+    assert all(len(kept) <= KEPT_MEASUREMENTS for kept in stretches.values())

@@ -288,10 +288,10 @@ def test_every_status_of_the_table_has_a_row() -> None:
 
 
 def test_entries_far_apart_in_time_are_told_from_late_ones(running: Running) -> None:
-    """An event far in the future is logged by name with a finding, and never by place."""
+    """An event far in the future is logged by name with a finding, and never by place while the clock is not measured."""
     room(running)
     late = events.procedural([events.note(events.now() + timedelta(hours=1))], study=U1)
-    placed = events.procedural([events.note(events.now() + timedelta(hours=1))])
+    placed = events.procedural([events.note(events.now() + timedelta(hours=2))])
     with running.scu() as scu:
         assert scu.request(PEL, events.encoded(late)).status == 0
         assert scu.request(PEL, events.encoded(placed)).status == 0xC103
