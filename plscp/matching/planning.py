@@ -43,18 +43,31 @@ class Plan:
         self.now = now
         self.records: list[RegistryRecord] = []
 
-    def add(self, change: dict[str, Any], topic: Topic | None, key: str, kind: str, subject: str) -> None:
-        """Plan one change; `view` has it applied."""
+    def add(
+        self,
+        change: dict[str, Any],
+        topic: Topic | None,
+        key: str,
+        kind: str,
+        subject: str,
+        *,
+        without_entries: str = "",
+    ) -> None:
+        """Plan one change; `view` has it applied.
+
+        Args:
+            without_entries: a study under which no entry may stand for the change to be made, or empty.
+        """
         if not self.records:
             self.view = self.view.fork()
-        self.records.append(RegistryRecord(change, topic, key, kind, subject))
+        self.records.append(RegistryRecord(change, topic, key, kind, subject, without_entries))
         self.view.apply(self.view.position + 1, microseconds(self.now), change)
 
     def take_back(self, count: int) -> None:
         """Forget all but the first `count` changes."""
         kept, self.records, self.view = self.records[:count], [], self._registry
         for record in kept:
-            self.add(*record)
+            self.add(*record[:5], without_entries=record.without_entries)
 
     def study(self, what: str, study: Study, reason: str = "") -> None:
         """Plan a change of a study to its full new state."""

@@ -30,8 +30,10 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 from plscp.store.port import (
     Accepted,
     Delivered,
+    EntriesKnown,
     EventStore,
     Failed,
+    Measured,
     Rejected,
     RequestDraft,
     Result,
@@ -85,7 +87,8 @@ class Handlers:
         self._under_way: deque[tuple[float, Pending]] = deque()
         self._watching = False
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
-        self._reading = Reading(keeper, bounds or Bounds(), self._counters)
+        clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
+        self._reading = Reading(keeper, bounds or Bounds(), self._counters, clocks)
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
@@ -220,6 +223,7 @@ class Handlers:
                 done=lambda result: self._done(pending, result),
                 raw_length=truncated or len(pending.raw),
                 raw_digest=getattr(event.request, "truncated_digest", b"") or b"",
+                judged=pending.known,
             )
         )
 
@@ -235,6 +239,10 @@ class Handlers:
         self._counters.matched(decision.rule, decision.status)
         noticed = [*pending.noticed, *decision.findings]
         if not STATUSES[decision.status].performed:
+            if pending.known and len(pending.known) == len(pending.entries):
+                first = pending.known[0]
+                about = (first.study_instance_uid, first.patient_id, first.issuer)
+                return Accepted(0, "procedure-log", "", *about, b""), decision.registry_position
             rejected = self._rejected(pending, decision.status, decision.comment, noticed, decision)
             return rejected, decision.registry_position
         if noticed:
@@ -272,6 +280,10 @@ class Handlers:
         """The store has spoken."""
         match result:
             case Stale():
+                self._keeper.catch_up()
+                self._submit(pending)
+            case EntriesKnown(under):
+                pending.known = under
                 self._keeper.catch_up()
                 self._submit(pending)
             case Failed(error):

@@ -47,7 +47,7 @@ class RegistryKeeper:
     def load_activity(self, since: int) -> None:
         """Note when each study last had an entry; `since` in microseconds since the epoch."""
         with self.lock:
-            for study_instance_uid, moment in self._store.activity(since):
+            for study_instance_uid, _place, moment in self._store.activity(since):
                 self.registry.touch(study_instance_uid, moment)
 
     async def change(self, plan: Plan, source: str) -> list[int]:

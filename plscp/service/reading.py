@@ -18,7 +18,7 @@ from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.port import EntryDraft
+from plscp.store.port import EntryDraft, KnownEntry
 from plscp.templates import action
 from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration, TypedEntry
@@ -88,6 +88,7 @@ class Pending:
     refused: Refused | None = None
     answered: bool = False
     request_id: str = ""
+    known: tuple[KnownEntry, ...] = ()
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""
@@ -113,11 +114,11 @@ class Reading:
         clocks: what was measured of each device's clock.
     """
 
-    def __init__(self, keeper: RegistryKeeper, bounds: Bounds, counters: Counters) -> None:
+    def __init__(self, keeper: RegistryKeeper, bounds: Bounds, counters: Counters, clocks: ClockDifferences) -> None:
         self._keeper = keeper
         self._bounds = bounds
         self._counters = counters
-        self.clocks = ClockDifferences()
+        self.clocks = clocks
         self._decoded = counters.stage("decode")
         self._validated = counters.stage("validate")
 

@@ -39,14 +39,11 @@ class Appender:
         """The head after what was appended."""
         return Head(self.position, self.digest, self.registry_position, self.request_count)
 
-    def request_row(
-        self, draft: RequestDraft, answer: Accepted | Rejected, positions: tuple[int, int], latest: str = ""
-    ) -> RequestRow:
+    def request_row(self, draft: RequestDraft, answer: Accepted | Rejected, positions: tuple[int, int]) -> RequestRow:
         """Number and collect the next request.
 
         Args:
             positions: of its first and last event; 0, 0 where it adds none.
-            latest: when its latest entry occurred, ISO 8601 UTC.
         """
         accepted = answer if isinstance(answer, Accepted) else None
         self.request_count += 1
@@ -69,7 +66,8 @@ class Appender:
             min(draft.registry_position, self.registry_position),
             len(draft.entries),
             *positions,
-            latest,
+            accepted.alive_at if accepted else "",
+            accepted.alive_us if accepted else 0,
             raw_length(draft),
             raw_digest(draft),
             accepted.context if accepted else b"",
@@ -83,7 +81,7 @@ class Appender:
 
         Args:
             event: an `EventRow` but for the digest; its position must be the next one.
-            request: whose event it is, or None for registry changes.
+            request: whose event it is, or None for registry changes and proposals.
             about: `about_request` of that request, or empty.
         """
         position, topic = event[0], event[4]

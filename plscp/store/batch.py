@@ -13,19 +13,24 @@ from plscp.store.appender import Appender, raw_digest, raw_length
 from plscp.store.chain import about_request, iso
 from plscp.store.known import EntryKeys, Known, StoredUnder
 from plscp.store.port import (
+    PROPOSAL,
     Accepted,
     Delivered,
     Draft,
+    EntriesKnown,
     EntryDraft,
     Failed,
+    KnownEntry,
+    Measured,
     RegistryDraft,
+    RegistryRecord,
     Rejected,
     RequestDraft,
     Result,
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, Head, Item, Outcome, Retry, Seen
+from plscp.store.rows import CHANGE, Answered, ClockRow, Head, Item, Outcome, Retry, Seen
 
 REFUSED_TYPE = "org.plscp.request.refused.v1"
 Planned = tuple[EntryDraft, bytes]
@@ -52,7 +57,8 @@ class Batch(Appender):
     """One transaction's worth of decisions.
 
     Attributes:
-        retries, delivered: rows to add.
+        retries, delivered, clocks: rows to add.
+        proposals: ids of the proposals to add, with their positions.
         answered, seen, items: rows to add or replace, by their keys.
     """
 
@@ -61,6 +67,8 @@ class Batch(Appender):
         self._known = known
         self.retries: list[Retry] = []
         self.delivered: dict[str, None] = {}
+        self.clocks: list[ClockRow] = []
+        self.proposals: dict[str, int] = {}
         self.seen: dict[bytes, Seen] = {}
         self.answered: dict[bytes, Answered] = {}
         self.items: dict[bytes, Item] = {}
@@ -69,7 +77,7 @@ class Batch(Appender):
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        return not (self.requests or self.events or self.retries or self.delivered or self.items)
+        return not (self.requests or self.events or self.retries or self.delivered or self.items or self.clocks)
 
     def take(self, draft: Draft, keys: Sequence[EntryKeys]) -> Result | None:
         """Decide on one draft; `keys` are its entries'. None for what has no result."""
@@ -77,6 +85,9 @@ class Batch(Appender):
             return self._request(draft, keys)
         if isinstance(draft, RegistryDraft):
             return self._registry(draft)
+        if isinstance(draft, Measured):
+            self.clocks.append(ClockRow(draft.arrival, draft.calling_ae, draft.difference))
+            return None
         assert isinstance(draft, Delivered)
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
@@ -88,13 +99,16 @@ class Batch(Appender):
         decision = draft.decision
         if isinstance(decision, Rejected) and decision.content_refused:
             return self._refuse(draft, decision)
-        plan, fresh, known = self._plan(draft, keys)
-        if known and not plan:
-            return self._all_known(draft, known[0])
+        plan, fresh, again = self._plan(draft, keys)
+        known = self._known_entries(again) if again else ()
+        if known != draft.judged:
+            return EntriesKnown(known)
         if draft.registry_position < self.registry_position:
             return Stale(self.registry_position)
         if isinstance(decision, Rejected):
             return self._refuse(draft, decision)
+        if known and not plan:
+            return self._all_known(draft, known[0])
         return self._accept(draft, decision, plan, fresh, before)
 
     # --- contracts section 1 ---
@@ -125,21 +139,23 @@ class Batch(Appender):
 
     def _plan(
         self, draft: RequestDraft, keys: Sequence[EntryKeys]
-    ) -> tuple[list[Planned], dict[bytes, Seen], list[int]]:
-        """Which entries to add with which finding, what will then have been seen, and positions of the known ones."""
+    ) -> tuple[list[Planned], dict[bytes, Seen], list[tuple[int, int]]]:
+        """Which entries to add with which finding, what will then have been seen, and (index, position) of the known ones."""
         plan: list[Planned] = []
         fresh: dict[bytes, Seen] = {}
-        known: list[int] = []
+        known: list[tuple[int, int]] = []
         own: dict[bytes, int] = {}
         mark = draft.identity[:8]
-        for entry, key in zip(draft.entries, keys, strict=True):
+        for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
             finding = b""
             like = self._seen(key.likeness)
             if key.exact:
-                exact = fresh.get(key.exact) or self._seen(key.exact)
+                if key.exact in fresh:
+                    continue  # twice in this very request
+                exact = self._seen(key.exact)
                 if exact is not None:
-                    known.append(exact.position)
+                    known.append((index, exact.position))
                     continue
                 same_uid = fresh.get(key.observation) or self._seen(key.observation)
                 if same_uid is not None:
@@ -163,21 +179,29 @@ class Batch(Appender):
     def _seen(self, key: bytes) -> Seen | None:
         return self.seen.get(key) or self._known.seen.get(key)
 
-    def _all_known(self, draft: RequestDraft, position: int) -> Stored:
-        under = self._under(position)
+    def _known_entries(self, known: Sequence[tuple[int, int]]) -> tuple[KnownEntry, ...]:
+        rows = self._known.stored_under({position for _, position in known if position < self._first})
+        for position in {position for _, position in known if position >= self._first}:
+            row = next(r for r in self.requests if r.first_position <= position <= r.last_position)
+            rows[position] = StoredUnder(row.study_instance_uid, row.patient_id, row.issuer, row.context)
+        return tuple(KnownEntry(index, position, *rows[position]) for index, position in known)
+
+    def _all_known(self, draft: RequestDraft, first: KnownEntry) -> Stored:
         item = self._item(draft.identity)
         if item is not None and item.closed_position is None:
-            self._close(item, position)
+            self._close(item, first.position)
         # Not the other request's id: an answer to this one proves nothing about the answer to that one.
         return Stored(
-            "known", draft.request_id, 0x0000, "", under.study_instance_uid, under.patient_id, under.issuer, position, 0
+            "known",
+            draft.request_id,
+            0x0000,
+            "",
+            first.study_instance_uid,
+            first.patient_id,
+            first.issuer,
+            first.position,
+            0,
         )
-
-    def _under(self, position: int) -> StoredUnder:
-        if position < self._first:
-            return self._known.stored_under(position)
-        row = next(r for r in self.requests if r.first_position <= position <= r.last_position)
-        return StoredUnder(row.study_instance_uid, row.patient_id, row.issuer)
 
     # --- appending ---
 
@@ -190,7 +214,7 @@ class Batch(Appender):
         before: Answered | None,
     ) -> Stored:
         positions = (self.position + 1, self.position + len(plan)) if plan else (0, 0)
-        row = self.request_row(draft, decision, positions, max([entry.occurred for entry in draft.entries], default=""))
+        row = self.request_row(draft, decision, positions)
         about = about_request(row)
         subject = decision.study_instance_uid or decision.key
         stem = draft.request_id
@@ -252,29 +276,42 @@ class Batch(Appender):
     def _registry(self, draft: RegistryDraft) -> Result:
         if draft.registry_position < self.registry_position:
             return Stale(self.registry_position)
+        if any(record.without_entries and self._has_entries(record.without_entries) for record in draft.records):
+            return Stale(self.registry_position)
         change_id = secrets.token_hex(16)
-        occurred = iso(draft.time)
         for index, record in enumerate(draft.records):
-            event_id = f"{change_id}-{index}"
-            lead = _json({"event_id": event_id, "position": self.position + 1, "recorded": self.recorded})
-            event = (
-                self.position + 1,
-                "registry",
-                None,
-                event_id,
-                record.topic,
-                record.key,
-                record.type,
-                record.subject,
-                occurred,
-                self.recorded,
-                draft.time,
-                f'{lead[:-1]},"source":{_json(draft.source)}'.encode(),
-                CHANGE + _json(record.change).encode(),
-            )
-            self.append(event, None, b"")
-            self.registry_position = self.position
+            self._record(record, f"{change_id}-{index}", draft.source, draft.time)
         return Stored("changed", change_id, 0x0000, "", "", "", "", self.registry_position, 0)
+
+    def _has_entries(self, study_instance_uid: str) -> bool:
+        here = any(row.study_instance_uid == study_instance_uid and row.first_position for row in self.requests)
+        return here or self._known.has_entries(study_instance_uid)
+
+    def _record(self, record: RegistryRecord, event_id: str, source: str, time: int) -> None:
+        """Append a registry change, or a proposal that is not there yet."""
+        if record.proposed:
+            if record.subject in self.proposals or self._known.proposed(record.subject):
+                return
+            self.proposals[record.subject] = self.position + 1
+        lead = _json({"event_id": event_id, "position": self.position + 1, "recorded": self.recorded})
+        event = (
+            self.position + 1,
+            PROPOSAL if record.proposed else "registry",
+            None,
+            event_id,
+            record.topic,
+            record.key,
+            record.type,
+            record.subject,
+            iso(time),
+            self.recorded,
+            time,
+            f'{lead[:-1]},"source":{_json(source)}'.encode(),
+            CHANGE + _json(record.change).encode(),
+        )
+        self.append(event, None, b"")
+        if not record.proposed:
+            self.registry_position = self.position
 
     # --- quarantine ---
 
@@ -317,6 +354,8 @@ class Batch(Appender):
             )
         outcome.times += 1
         outcome.last_time = draft.arrival
+        if decision.proposal is not None:
+            self._record(decision.proposal, f"{draft.request_id}-p", "server", draft.arrival)
         return Stored("refused", draft.request_id, decision.status, decision.comment, "", "", "", outcome.position, 0)
 
     def _publish_refusal(self, draft: RequestDraft, decision: Rejected, item: Item) -> int:

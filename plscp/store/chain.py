@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from plscp.digests import sha256
-from plscp.store.rows import EventRow, Head, RequestRow, payload
+from plscp.store.rows import WITHOUT_REQUEST, EventRow, Head, RequestRow, payload
 
 NO_RAW = sha256(b"")
 
@@ -19,11 +19,6 @@ NO_RAW = sha256(b"")
 def iso(microseconds: int) -> str:
     """ISO 8601 UTC with milliseconds and Z, from microseconds since the epoch."""
     return datetime.fromtimestamp(microseconds // 1000 / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def microseconds(text: str) -> int:
-    """Microseconds since the epoch, from ISO 8601."""
-    return round(datetime.fromisoformat(text).timestamp() * 1_000_000)
 
 
 def about_request(r: RequestRow) -> bytes:
@@ -80,7 +75,7 @@ class Verifier:
         return self.broken is None
 
     def _fits(self, event: EventRow, request: RequestRow | None) -> bool:
-        if event.position != self.position + 1 or (request is None) != (event.kind == "registry"):
+        if event.position != self.position + 1 or (request is None) != (event.kind in WITHOUT_REQUEST):
             return False
         raw_digest, about, context = NO_RAW, b"", b""
         if request is not None:

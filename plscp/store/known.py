@@ -42,11 +42,12 @@ def keys_of(draft: RequestDraft) -> list[EntryKeys]:
 
 
 class StoredUnder(NamedTuple):
-    """Under what the event at a position stands."""
+    """Under what the event at a position was stored; `context` is its request's."""
 
     study_instance_uid: str
     patient_id: str
     issuer: str
+    context: bytes
 
 
 @dataclass(slots=True)
@@ -57,14 +58,18 @@ class Known:
         answered: identity -> its latest accepted request.
         seen: entry key -> the first entry with it.
         items: identity -> its quarantine item.
-        stored_under: for a position that was there before this transaction.
+        stored_under: for positions that were there before this transaction.
+        has_entries: whether entries stood under a study before this transaction.
+        proposed: whether a proposal with this id was kept before this transaction.
         room_for_refusals: False when the quarantine would take the last reserve of the disk.
     """
 
     answered: dict[bytes, Answered]
     seen: dict[bytes, Seen]
     items: dict[bytes, Item]
-    stored_under: Callable[[int], StoredUnder]
+    stored_under: Callable[[Iterable[int]], dict[int, StoredUnder]]
+    has_entries: Callable[[str], bool]
+    proposed: Callable[[str], bool]
     room_for_refusals: Callable[[], bool]
 
 

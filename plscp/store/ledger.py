@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final
@@ -14,9 +15,9 @@ from plscp.store.batch import Batch
 from plscp.store.failures import translate
 from plscp.store.known import Known, StoredUnder, Wanted
 from plscp.store.opening import BUSY_MS
-from plscp.store.port import Draft, Result
+from plscp.store.port import CLOCKS_KEPT_US, Draft, Result
 from plscp.store.quarantine import look_up_items, save_items
-from plscp.store.rows import Answered, Head, Seen
+from plscp.store.rows import Answered, ClockRow, EventRow, Head, RequestRow, Seen
 
 KNOWN: Final = """
 SELECT EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN identities i ON i.identity = k.value),
@@ -31,6 +32,21 @@ FROM carray(?) k CROSS JOIN identities i ON i.identity = k.value
 CROSS JOIN requests r ON r.n = i.latest CROSS JOIN requests f ON f.n = i.first
 """
 SEEN: Final = "SELECT s.key, s.position, s.mark, s.other FROM carray(?) k CROSS JOIN seen s ON s.key = k.value"
+STORED_UNDER: Final = """
+SELECT e.position, r.study_instance_uid, r.patient_id, r.issuer, r.context
+FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
+"""
+HAS_ENTRIES: Final = """
+SELECT EXISTS (SELECT 1 FROM requests WHERE study_instance_uid = ?1 AND study_instance_uid <> '' AND first_position > 0)
+"""
+FORGET_CLOCKS: Final = """
+DELETE FROM clocks WHERE rowid IN (
+    SELECT n FROM (SELECT rowid AS n, arrival FROM clocks ORDER BY rowid LIMIT ?) WHERE arrival < ?)
+"""
+"""Of the oldest rows those that nobody asks for any more."""
+FEWEST_FORGOTTEN: Final = 1000
+"""Rows that are looked at, at least, when clock differences are forgotten."""
+FORGET_EVERY_US: Final = 60_000_000
 NOTHING: Final = (b"",)
 MOVE: Final = (
     "UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ? WHERE position = ?"
@@ -42,6 +58,15 @@ AT_ONCE: Final = 64
 @cache
 def _insert(into: str, columns: int, rows: int) -> str:
     return f"{into} VALUES {','.join([f'({marks(columns)})'] * rows)}"
+
+
+def _into(table: str, row: Any) -> str:
+    """The columns by name: what a migration added stands last in the table."""
+    return f"INSERT INTO {table} ({','.join(row._fields)})"
+
+
+_REQUESTS: Final = _into("requests", RequestRow)
+_EVENTS: Final = _into("events", EventRow)
 
 
 def marks(columns: int) -> str:
@@ -70,6 +95,8 @@ class SqliteLedger:
         self._checkpoint_pages = checkpoint_pages
         self._wal_pages = 0
         self._checkpoint_at = checkpoint_pages
+        self._clocks_added = 0
+        self._forgot_clocks = 0
         connection.set_wal_hook(self._committed)
         position, digest, registry_position, requests, topics = connection.execute(
             "SELECT position, digest, registry_position, requests, topics FROM head"
@@ -96,6 +123,8 @@ class SqliteLedger:
                 connection.execute("ROLLBACK")
                 return results
             topics = self._save(batch)
+            if batch.clocks:
+                self._forget_clocks(batch.clocks)
             connection.execute("COMMIT")
         except BaseException as error:
             failure = translate(error, connection.system_errno if isinstance(error, apsw.IOError) else 0)
@@ -116,7 +145,7 @@ class SqliteLedger:
     # --- looking up ---
 
     def _look_up(self, wanted: Wanted) -> Known:
-        known = Known({}, {}, {}, self._stored_under, self._room_for_refusals)
+        known = Known({}, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals)
         execute = self._connection.execute
         if not wanted.identities:
             return known
@@ -132,26 +161,35 @@ class SqliteLedger:
                 known.seen[key] = Seen(*row)
         return known
 
-    def _stored_under(self, position: int) -> StoredUnder:
-        row = self._connection.execute(
-            "SELECT r.study_instance_uid, r.patient_id, r.issuer FROM events e JOIN requests r ON r.n = e.request"
-            " WHERE e.position = ?",
-            (position,),
-        ).fetchone()
-        return StoredUnder(*row)
+    def _stored_under(self, positions: Iterable[int]) -> dict[int, StoredUnder]:
+        wanted = array("q", positions)
+        if not wanted:
+            return {}
+        rows = self._connection.execute(STORED_UNDER, (apsw.carray(wanted, flags=apsw.SQLITE_CARRAY_INT64),))
+        return {position: StoredUnder(*row) for position, *row in rows}
+
+    def _has_entries(self, study_instance_uid: str) -> bool:
+        return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)
+
+    def _proposed(self, proposal_id: str) -> bool:
+        return bool(
+            self._connection.execute("SELECT EXISTS (SELECT 1 FROM proposals WHERE id = ?)", (proposal_id,)).get
+        )
 
     # --- writing ---
 
     def _save(self, batch: Batch) -> dict[str, tuple[int, int]]:
         """Writes everything but the commit; the bounds of each topic then."""
-        self._add("INSERT INTO requests", batch.requests)
-        self._add("INSERT INTO events", batch.events)
+        self._add(_REQUESTS, batch.requests)
+        self._add(_EVENTS, batch.events)
         self._add("INSERT OR REPLACE INTO seen", [(key, *seen) for key, seen in batch.seen.items()])
         self._add(
             "INSERT OR REPLACE INTO identities", [(identity, a.first_n, a.n) for identity, a in batch.answered.items()]
         )
         self._add("INSERT INTO retries", batch.retries)
         self._add("INSERT OR IGNORE INTO delivered", [(request_id,) for request_id in batch.delivered])
+        self._add("INSERT INTO clocks", batch.clocks)
+        self._add("INSERT INTO proposals", list(batch.proposals.items()))
         if batch.items:
             save_items(self._connection, batch.items.values(), self._quarantine_bytes)
         topics = {**self._topics}
@@ -161,6 +199,16 @@ class SqliteLedger:
         if self._connection.changes() != 1:
             raise StoreBroken("the store's head moved: another program writes to it")
         return topics
+
+    def _forget_clocks(self, added: Sequence[ClockRow]) -> None:
+        """Now and then drop clock differences too old for the newest; more than came in since, and no more than twice that."""
+        self._clocks_added += len(added)
+        now = max(row.arrival for row in added)
+        if abs(now - self._forgot_clocks) < FORGET_EVERY_US:
+            return
+        most = max(2 * self._clocks_added, FEWEST_FORGOTTEN)
+        self._clocks_added, self._forgot_clocks = 0, now
+        self._connection.execute(FORGET_CLOCKS, (most, now - CLOCKS_KEPT_US))
 
     def _add(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
         for at in range(0, len(rows), AT_ONCE):

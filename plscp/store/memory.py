@@ -5,26 +5,41 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 from plscp.errors import StoreError, StoreUnavailable
 from plscp.store.batch import Batch
-from plscp.store.chain import Verifier, microseconds
+from plscp.store.chain import Verifier
 from plscp.store.known import Known, StoredUnder, Wanted
 from plscp.store.port import (
+    CLOCKS_KEPT_US,
     Deliver,
     Draft,
     Filter,
+    Proposal,
     QuarantineItem,
     Result,
+    RetryNote,
     Soon,
     StoredEvent,
     StoreLimits,
     at_once,
     deliver_directly,
 )
-from plscp.store.rows import CHANGE, EMPTY_HEAD, Answered, EventRow, Item, RequestRow, Retry, Seen, stored_event
+from plscp.store.rows import (
+    CHANGE,
+    EMPTY_HEAD,
+    Answered,
+    ClockRow,
+    EventRow,
+    Item,
+    RequestRow,
+    Retry,
+    Seen,
+    stored_event,
+    thinned,
+)
 from plscp.store.writer import Writer
 
 
@@ -37,6 +52,8 @@ class MemoryLedger:
         self.requests: list[RequestRow] = []
         self.events: list[EventRow] = []
         self.retries: list[Retry] = []
+        self.clocks: list[ClockRow] = []
+        self.proposals: dict[str, int] = {}
         self.delivered: set[str] = set()
         self.answered: dict[bytes, Answered] = {}
         self.seen: dict[bytes, Seen] = {}
@@ -54,17 +71,28 @@ class MemoryLedger:
         }
         seen = {key: self.seen[key] for key in wanted.entry_keys if key in self.seen}
         items = {key: copy.deepcopy(self.items[key]) for key in wanted.identities if key in self.items}
-        known = Known(answered, seen, items, self._stored_under, lambda: True)
+        known = Known(
+            answered, seen, items, self._stored_under, self.has_entries, self.proposals.__contains__, lambda: True
+        )
         batch = Batch(self.head, known, time.time_ns() // 1000)
         results = [batch.take(draft, keys) for draft, keys in zip(drafts, wanted.keys, strict=True)]
         with self.lock:
             self._save(batch)
         return results
 
-    def _stored_under(self, position: int) -> StoredUnder:
-        row = self.request_of(self.events[position - 1])
-        assert row is not None
-        return StoredUnder(row.study_instance_uid, row.patient_id, row.issuer)
+    def _stored_under(self, positions: Iterable[int]) -> dict[int, StoredUnder]:
+        found = {}
+        for position in positions:
+            row = self.request_of(self.events[position - 1])
+            assert row is not None
+            found[position] = StoredUnder(row.study_instance_uid, row.patient_id, row.issuer, row.context)
+        return found
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether any entry stands under a study."""
+        return bool(study_instance_uid) and any(
+            row.study_instance_uid == study_instance_uid and row.first_position for row in self.requests
+        )
 
     def request_of(self, event: EventRow) -> RequestRow | None:
         """The request that an event belongs to."""
@@ -75,6 +103,10 @@ class MemoryLedger:
         self.events += batch.events
         self.retries += batch.retries
         self.delivered.update(batch.delivered)
+        if batch.clocks:
+            kept = max(row.arrival for row in batch.clocks) - CLOCKS_KEPT_US
+            self.clocks = [row for row in (*self.clocks, *batch.clocks) if row.arrival >= kept]
+        self.proposals.update(batch.proposals)
         self.answered.update(batch.answered)
         self.seen.update(batch.seen)
         for identity, item in batch.items.items():
@@ -189,19 +221,48 @@ class MemoryStore:
             rows = [row for row in self._ledger.events[after:] if row.kind == "registry"][:limit]
         return iter([(row.position, row.time, json.loads(row.data[len(CHANGE) :])) for row in rows])
 
-    def activity(self, since: int) -> Iterator[tuple[str, int]]:
-        """Studies with entries since then."""
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+        """Signs of life since then, oldest first."""
         with self._ledger.lock:
-            rows = [row for row in self._ledger.requests if row.first_position and row.arrival >= since]
-        found = {row.study_instance_uid: row.arrival for row in sorted(rows, key=lambda row: row.arrival)}
-        found.pop("", None)
-        return iter(sorted(found.items(), key=lambda pair: pair[1]))
+            rows = [row for row in self._ledger.requests if row.alive_at and row.alive_us >= since_us]
+        return iter(thinned((row.study_instance_uid, row.alive_at, row.alive_us) for row in rows))
 
-    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
-        """Arrival beside latest DateTime of accepted requests since then."""
+    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
+        """Clock differences measured since then, oldest first."""
         with self._ledger.lock:
-            rows = [row for row in self._ledger.requests if row.latest and row.arrival >= since]
-        return iter([(row.calling_ae, row.arrival, microseconds(row.latest)) for row in rows])
+            rows = sorted((row for row in self._ledger.clocks if row.arrival >= since_us), key=lambda row: row.arrival)
+        return iter([(row.calling_ae, row.arrival, row.difference) for row in rows])
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether any entry stands under a study."""
+        with self._ledger.lock:
+            return self._ledger.has_entries(study_instance_uid)
+
+    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+        """Repeats that got the stored answer, newest first."""
+        ledger = self._ledger
+        with ledger.lock:
+            of = ledger.events[position - 1].request if 0 < position <= len(ledger.events) else None
+            rows = [row for row in reversed(ledger.retries) if not position or row.request == of]
+            return [RetryNote(ledger.requests[row.request - 1].last_position, *row[1:]) for row in rows[:limit]]
+
+    def proposals(self, limit: int = 1000) -> list[Proposal]:
+        """Proposed corrections, newest first."""
+        with self._ledger.lock:
+            found = sorted(self._ledger.proposals.items(), key=lambda pair: -pair[1])[:limit]
+            return [self._proposal(*pair) for pair in found]
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One proposed correction by a unique prefix of its id."""
+        with self._ledger.lock:
+            known = self._ledger.proposals.items()
+            found = [pair for pair in known if proposal_id and pair[0].startswith(proposal_id.lower())]
+            return self._proposal(*found[0]) if len(found) == 1 else None
+
+    def _proposal(self, proposal_id: str, position: int) -> Proposal:
+        row = self._ledger.events[position - 1]
+        source = json.loads(row.lead + b"}")["source"]
+        return Proposal(proposal_id, position, row.time, source, json.loads(row.data[len(CHANGE) :]))
 
     def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
         """Quarantine items, newest first."""

@@ -2,16 +2,21 @@
 
 One mechanism carries everything: a *draft* is submitted, the one writer takes it inside a transaction that holds the head,
 and its result is delivered after the transaction is committed and synced. A draft whose decision was made on an older
-registry comes back as `Stale`, is decided again and is submitted again.
+registry comes back as `Stale`, is decided again and is submitted again; so does one whose entries are partly stored already
+(`EntriesKnown`), unless it was decided on exactly these.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from plscp.errors import StoreError
 
 Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
+PROPOSAL: Final = "proposal"
+"""Kind of a proposed correction's event, and the first part of its ``what``."""
+CLOCKS_KEPT_US: Final = 25 * 3_600_000_000
+"""How long measured clock differences are kept: they count for up to a day."""
 
 
 @dataclass(slots=True)
@@ -50,6 +55,8 @@ class Accepted:
         patient_id, issuer: under which it stands.
         context: JSON members (no braces) common to the request's entries: study, patient, match, sender, inherited context.
         comment: Error Comment for a warning.
+        alive_at: the place where the request is a sign of life of its study, or empty where it is none.
+        alive_us: when that sign occurred, microseconds since the epoch, UTC.
     """
 
     status: int
@@ -60,6 +67,35 @@ class Accepted:
     issuer: str
     context: bytes
     comment: str = ""
+    alive_at: str = ""
+    alive_us: int = 0
+
+
+class RegistryRecord(NamedTuple):
+    """One change of patients, admissions, studies, locations or operators; or a proposed correction.
+
+    Attributes:
+        change: the change as a JSON object: what the registry projection applies, and nothing else decides. Where its
+            ``what`` begins with ``proposal``, it changes nothing and does not move the registry's position: it is kept once
+            for each `subject`, to be confirmed by people.
+        topic: where it is published, or None for changes that are kept but not published.
+        key: partition key.
+        type: CloudEvents type, e.g. ``org.plscp.study.opened.v1``.
+        subject: CloudEvents subject; of a proposal its id.
+        without_entries: Study Instance UID of a study under which no entry may stand for this change to be made, or empty.
+    """
+
+    change: dict[str, Any]
+    topic: Topic | None
+    key: str
+    type: str
+    subject: str
+    without_entries: str = ""
+
+    @property
+    def proposed(self) -> bool:
+        """Whether it is a proposal."""
+        return str(self.change["what"]).partition(".")[0] == PROPOSAL
 
 
 @dataclass(slots=True)
@@ -73,6 +109,7 @@ class Rejected:
         data: JSON members of the refusal record (status, comment, findings, sender, ...), without braces.
         comment: Error Comment.
         content_refused: True for steps 5 to 7: the content itself is at fault, so its entries are not looked up.
+        proposal: a correction that would remove the reason, kept beside the refusal.
     """
 
     status: int
@@ -80,6 +117,25 @@ class Rejected:
     data: bytes
     comment: str
     content_refused: bool
+    proposal: RegistryRecord | None = None
+
+
+class KnownEntry(NamedTuple):
+    """An entry of a request that is stored already: same calling AE title, Observation UID and content.
+
+    Attributes:
+        entry: 0-based, its place among the entries of the request that brings it again.
+        position: where it is stored.
+        study_instance_uid, patient_id, issuer: under which it was stored; not yet followed through merges.
+        context: what the entries of the request that brought it first share (`Accepted.context`).
+    """
+
+    entry: int
+    position: int
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    context: bytes
 
 
 @dataclass(slots=True)
@@ -93,6 +149,7 @@ class RequestDraft:
         raw: the encoded data set as received; may be cut (64 KiB) with `raw_length` and `raw_digest` of the whole.
         registry_position: R, the registry's position on which `decision` was made.
         done: called once, by the store's deliver function, after the commit or failure.
+        judged: the entries that the decision took as stored already, as the store has told them.
     """
 
     request_id: str
@@ -111,24 +168,7 @@ class RequestDraft:
     done: "Callable[[Result], None]"
     raw_length: int = -1
     raw_digest: bytes = b""
-
-
-class RegistryRecord(NamedTuple):
-    """One change of patients, admissions, studies, locations or operators.
-
-    Attributes:
-        change: the change as a JSON object: what the registry projection applies, and nothing else decides.
-        topic: where it is published, or None for changes that are kept but not published.
-        key: partition key.
-        type: CloudEvents type, e.g. ``org.plscp.study.opened.v1``.
-        subject: CloudEvents subject.
-    """
-
-    change: dict[str, Any]
-    topic: Topic | None
-    key: str
-    type: str
-    subject: str
+    judged: tuple[KnownEntry, ...] = ()
 
 
 @dataclass(slots=True)
@@ -154,11 +194,25 @@ class Delivered:
     request_ids: Sequence[str]
 
 
+@dataclass(slots=True)
+class Measured:
+    """A device's clock difference, as one request shows it; stored lazily, with a later commit. No result.
+
+    Attributes:
+        arrival: of the request, microseconds since the epoch, UTC.
+        difference: arrival minus the latest DateTime in the request, microseconds.
+    """
+
+    calling_ae: str
+    arrival: int
+    difference: int
+
+
 class Stored(NamedTuple):
     """The draft is committed and synced.
 
     Attributes:
-        outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already);
+        outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already: of the first of them);
             ``refused`` (in quarantine); ``changed`` (registry).
         request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
             stored request's, else the draft's own.
@@ -185,23 +239,29 @@ class Stale(NamedTuple):
     registry_position: int
 
 
+class EntriesKnown(NamedTuple):
+    """Nothing was kept: these entries of the request are stored already. Decide on that, and submit it with them as `judged`."""
+
+    under: tuple[KnownEntry, ...]
+
+
 class Failed(NamedTuple):
     """Nothing was kept."""
 
     error: StoreError
 
 
-Result = Stored | Stale | Failed
-Draft = RequestDraft | RegistryDraft | Delivered
+Result = Stored | Stale | EntriesKnown | Failed
+Draft = RequestDraft | RegistryDraft | Delivered | Measured
 
 
 class StoredEvent(NamedTuple):
     """One position of the store.
 
     Attributes:
-        kind: ``entry``, ``registry`` or ``refusal`` (later: ``correction``, ``expunged``).
+        kind: ``entry``, ``registry``, ``refusal`` or ``proposal`` (later: ``correction``, ``expunged``).
         payload: the record's complete JSON value, as published (position and event id included).
-        change: for ``registry``: the change as JSON text, else None.
+        change: for ``registry`` and ``proposal``: the change as JSON text, else None.
     """
 
     position: int
@@ -278,6 +338,39 @@ class Filter:
     kinds: Sequence[str] = field(default_factory=tuple)
 
 
+class Proposal(NamedTuple):
+    """A correction that the server proposes: kept, and confirmed by nobody yet.
+
+    Attributes:
+        id: what people type.
+        time: when it was proposed, microseconds since the epoch, UTC.
+        change: what it would do, JSON-able.
+    """
+
+    id: str
+    position: int
+    time: int
+    source: str
+    change: dict[str, Any]
+
+
+class RetryNote(NamedTuple):
+    """A repeat that was answered with the stored answer: when, and from where.
+
+    Attributes:
+        position: of the last event of the request that it repeats.
+        arrival: microseconds since the epoch, UTC.
+    """
+
+    position: int
+    arrival: int
+    calling_ae: str
+    address: str
+    association: str
+    message_id: int
+    transfer_syntax: str
+
+
 class EventStore(Protocol):
     """The port. Every adapter runs tests/store/contract.py."""
 
@@ -303,12 +396,31 @@ class EventStore(Protocol):
         """Registry changes after a position: (position, time in microseconds, change), in order."""
         ...
 
-    def activity(self, since: int) -> Iterator[tuple[str, int]]:
-        """(Study Instance UID, microseconds of its last accepted entry's arrival) for studies with entries since then."""
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+        """Signs of life: (Study Instance UID, place, microseconds) of accepted requests since then, oldest first.
+
+        Of each study and place the latest of each minute.
+        """
         ...
 
-    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
-        """(calling AE title, arrival, latest occurred) in microseconds of accepted requests since then: clock differences."""
+    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
+        """(calling AE title, arrival, difference) in microseconds of what was `Measured` since then, oldest first."""
+        ...
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether any entry stands under a study."""
+        ...
+
+    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+        """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all."""
+        ...
+
+    def proposals(self, limit: int = 1000) -> list[Proposal]:
+        """Proposed corrections, newest first."""
+        ...
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One proposed correction by its id or a unique prefix of it."""
         ...
 
     def event(self, position: int) -> StoredEvent | None:

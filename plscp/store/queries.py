@@ -3,9 +3,10 @@
 import json
 from typing import Any, Final
 
-from plscp.store.chain import Verifier, microseconds
-from plscp.store.port import Filter, QuarantineItem, StoredEvent
-from plscp.store.rows import CHANGE, EMPTY_HEAD, EventRow, Head, RequestRow, stored_event
+from plscp.store.chain import Verifier
+from plscp.store.ledger import HAS_ENTRIES
+from plscp.store.port import Filter, Proposal, QuarantineItem, RetryNote, StoredEvent
+from plscp.store.rows import CHANGE, EMPTY_HEAD, EventRow, Head, RequestRow, stored_event, thinned
 
 _EVENT: Final = ", ".join(f"e.{name}" for name in EventRow._fields)
 _REQUEST: Final = ", ".join(f"r.{name}" for name in RequestRow._fields)
@@ -59,30 +60,77 @@ def changes(connection: Any, after: int, limit: int) -> list[tuple[int, int, dic
     return [(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows]
 
 
-def activity(connection: Any, since: int) -> list[tuple[str, int]]:
-    """Studies with entries since then, with their last one's arrival, oldest first."""
-    found: dict[str, int] = {}
-    cursor = connection.execute("SELECT study_instance_uid, arrival, first_position FROM requests ORDER BY n DESC")
-    for study, arrival, position in cursor:
-        if arrival < since - _LATE_US:
+def activity(connection: Any, since_us: int) -> list[tuple[str, str, int]]:
+    """Signs of life since then, oldest first; of each study and place the latest of each minute."""
+    signs = []
+    cursor = connection.execute("SELECT arrival, study_instance_uid, alive_at, alive_us FROM requests ORDER BY n DESC")
+    for arrival, study, place, moment in cursor:
+        if arrival < since_us - _LATE_US:  # a sign is never later than its arrival
             break
-        if study and position and arrival >= since:
-            found[study] = max(arrival, found.get(study, 0))
+        if place and moment >= since_us:
+            signs.append((study, place, moment))
     cursor.close()
-    return sorted(found.items(), key=lambda pair: pair[1])
+    return thinned(signs)
 
 
-def clocks(connection: Any, since: int) -> list[tuple[str, int, int]]:
-    """Arrival beside latest DateTime of accepted requests since then, oldest first."""
+def clocks(connection: Any, since_us: int) -> list[tuple[str, int, int]]:
+    """Clock differences measured since then, oldest first."""
     found = []
-    cursor = connection.execute("SELECT calling_ae, arrival, latest FROM requests ORDER BY n DESC")
-    for calling_ae, arrival, latest in cursor:
-        if arrival < since - _LATE_US:
+    cursor = connection.execute("SELECT calling_ae, arrival, difference FROM clocks ORDER BY rowid DESC")
+    for row in cursor:
+        if row[1] < since_us - _LATE_US:
             break
-        if latest and arrival >= since:
-            found.append((calling_ae, arrival, microseconds(latest)))
+        if row[1] >= since_us:
+            found.append(row)
     cursor.close()
-    return found[::-1]
+    found.reverse()
+    return sorted(found, key=lambda row: row[1])
+
+
+def has_entries(connection: Any, study_instance_uid: str) -> bool:
+    """Whether any entry stands under a study."""
+    return bool(connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)
+
+
+_RETRIES: Final = """
+SELECT r.last_position, t.arrival, t.calling_ae, t.address, t.association, t.message_id, t.transfer_syntax
+FROM retries t CROSS JOIN requests r ON r.n = t.request
+"""
+
+
+def retries(connection: Any, position: int, limit: int) -> list[RetryNote]:
+    """Repeats that got the stored answer, newest first: of the request of one event, or (0) of all."""
+    if position:
+        one = " WHERE t.request = (SELECT request FROM events WHERE position = ?) ORDER BY t.rowid DESC LIMIT ?"
+        rows = connection.execute(_RETRIES + one, (position, limit))
+    else:
+        rows = connection.execute(_RETRIES + " ORDER BY t.rowid DESC LIMIT ?", (limit,))
+    return [RetryNote(*row) for row in rows]
+
+
+_PROPOSALS: Final = """
+SELECT p.id, p.position, e.time, e.lead, e.data FROM proposals p CROSS JOIN events e ON e.position = p.position
+"""
+
+
+def _proposal(row: tuple[Any, ...]) -> Proposal:
+    proposal_id, position, time, lead, data = row
+    return Proposal(proposal_id, position, time, json.loads(lead + b"}")["source"], json.loads(data[len(CHANGE) :]))
+
+
+def proposals(connection: Any, limit: int) -> list[Proposal]:
+    """Proposed corrections, newest first."""
+    rows = connection.execute(_PROPOSALS + " ORDER BY p.position DESC LIMIT ?", (limit,)).fetchall()
+    return [_proposal(row) for row in rows]
+
+
+def proposal(connection: Any, proposal_id: str) -> Proposal | None:
+    """The only proposal whose id begins like this."""
+    if not proposal_id:
+        return None
+    beginning = " WHERE substr(p.id, 1, length(?1)) = ?1 LIMIT 2"
+    rows = connection.execute(_PROPOSALS + beginning, (proposal_id.lower(),)).fetchall()
+    return _proposal(rows[0]) if len(rows) == 1 else None
 
 
 _ITEMS: Final = """

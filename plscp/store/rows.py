@@ -1,9 +1,10 @@
 """What the store keeps, row by row, and what it looks up before it decides; no adapter's types."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from plscp.store.port import StoredEvent
+from plscp.store.port import PROPOSAL, StoredEvent
 
 
 class Head(NamedTuple):
@@ -23,6 +24,7 @@ class Head(NamedTuple):
 
 
 EMPTY_HEAD = Head(0, bytes(32), 0, 0)
+_MINUTE_US = 60_000_000
 
 
 class RequestRow(NamedTuple):
@@ -32,7 +34,8 @@ class RequestRow(NamedTuple):
         n: running number, from 1.
         status: the answer.
         first_position, last_position: of its events; both 0 when it added none.
-        latest: when its latest entry occurred (ISO 8601 UTC), empty for a refusal.
+        alive_at: the place where it is a sign of life of its study, or empty.
+        alive_us: when that sign occurred, microseconds since the epoch, UTC.
         context: JSON members that its entries share.
         raw: None where it is not kept here: refusals keep it in quarantine, retention deletes it.
     """
@@ -56,7 +59,8 @@ class RequestRow(NamedTuple):
     entry_count: int
     first_position: int
     last_position: int
-    latest: str
+    alive_at: str
+    alive_us: int
     raw_length: int
     raw_digest: bytes
     context: bytes
@@ -67,8 +71,8 @@ class EventRow(NamedTuple):
     """One position.
 
     Attributes:
-        request: number of its request row, or None for registry changes.
-        time: microseconds since the epoch of a registry change or refusal, else 0.
+        request: number of its request row, or None for registry changes and proposals.
+        time: microseconds since the epoch of a registry change, proposal or refusal, else 0.
         lead: the JSON value's first members as the writer made them, opening brace included.
         data: its last members, as they were handed in.
         digest: of the chain, up to and including this event.
@@ -91,6 +95,8 @@ class EventRow(NamedTuple):
 
 
 CHANGE = b'"change":'
+WITHOUT_REQUEST = frozenset({"registry", PROPOSAL})
+"""Kinds of events that belong to no request."""
 
 
 def payload(lead: bytes, context: bytes | None, data: bytes) -> bytes:
@@ -112,8 +118,18 @@ def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:
         row.occurred,
         row.recorded,
         payload(row.lead, context, row.data),
-        row.data[len(CHANGE) :].decode() if row.kind == "registry" else None,
+        row.data[len(CHANGE) :].decode() if row.kind in WITHOUT_REQUEST else None,
     )
+
+
+def thinned(signs: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """Signs of life (study, place, microseconds), oldest first: of each study and place the latest of each minute."""
+    latest: dict[tuple[str, str, int], int] = {}
+    for study, place, moment in signs:
+        minute = (study, place, moment // _MINUTE_US)
+        latest[minute] = max(moment, latest.get(minute, moment))
+    found = [(study, place, moment) for (study, place, _), moment in latest.items()]
+    return sorted(found, key=lambda sign: sign[2])
 
 
 class Answered(NamedTuple):
@@ -182,6 +198,14 @@ class Item:
     has_raw: bool = False
     raw: bytes | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+class ClockRow(NamedTuple):
+    """A device's clock difference as one request showed it; microseconds."""
+
+    arrival: int
+    calling_ae: str
+    difference: int
 
 
 class Retry(NamedTuple):

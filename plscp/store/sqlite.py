@@ -15,7 +15,9 @@ from plscp.store.port import (
     Deliver,
     Draft,
     Filter,
+    Proposal,
     QuarantineItem,
+    RetryNote,
     Soon,
     StoredEvent,
     StoreLimits,
@@ -144,15 +146,35 @@ class SqliteStore:
         with self._readers.use() as connection:
             return iter(queries.changes(connection, after, limit))
 
-    def activity(self, since: int) -> Iterator[tuple[str, int]]:
-        """Studies with entries since then. Raises StoreError."""
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+        """Signs of life since then. Raises StoreError."""
         with self._readers.use() as connection:
-            return iter(queries.activity(connection, since))
+            return iter(queries.activity(connection, since_us))
 
-    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
-        """Arrival beside latest DateTime of accepted requests since then. Raises StoreError."""
+    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
+        """Clock differences measured since then. Raises StoreError."""
         with self._readers.use() as connection:
-            return iter(queries.clocks(connection, since))
+            return iter(queries.clocks(connection, since_us))
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether any entry stands under a study. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.has_entries(connection, study_instance_uid)
+
+    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+        """Repeats that got the stored answer, newest first. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.retries(connection, position, limit)
+
+    def proposals(self, limit: int = 1000) -> list[Proposal]:
+        """Proposed corrections, newest first. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.proposals(connection, limit)
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One proposed correction by a unique prefix of its id. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.proposal(connection, proposal_id)
 
     def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
         """Quarantine items, newest first. Raises StoreError."""

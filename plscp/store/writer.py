@@ -17,6 +17,7 @@ from plscp.store.port import (
     Delivered,
     Draft,
     Failed,
+    Measured,
     RequestDraft,
     Result,
     Soon,
@@ -101,6 +102,8 @@ class Writer:
         self._probe_at = 0.0
         self._lazy: list[Draft] = []
         self._lazy_until = 0.0
+        self._clocks: list[Draft] = []
+        self._clocks_until = 0.0
         self._in_hand: list[Draft] = []
         self.head = ledger.head
         self._thread = threading.Thread(target=self._run, name="plscp-store-writer", daemon=True)
@@ -113,6 +116,9 @@ class Writer:
 
     def submit(self, draft: Draft) -> None:
         """Queue a draft, or call its `done` with a failure at once."""
+        if isinstance(draft, Measured):
+            self._submit_clock(draft)
+            return
         size = _size(draft)
         with self._wake:
             error = self._refusal(draft, size)
@@ -126,6 +132,19 @@ class Writer:
                 self._soon(self._notify)
         elif not isinstance(draft, Delivered):
             draft.done(Failed(error))
+
+    def _submit_clock(self, draft: Measured) -> None:
+        """These are written once in a while, so that a commit need not write one page more; they may be lost."""
+        with self._wake:
+            if self._closing or self._refusing is not None or len(self._clocks) >= self._limits.queued_drafts:
+                return
+            if not self._clocks:
+                self._clocks_until = time.monotonic() + self._limits.idle_seconds
+            self._clocks.append(draft)
+            call = len(self._clocks) == 1 and self._sleeping and not self._called
+            self._called = self._called or call
+        if call:
+            self._soon(self._notify)
 
     def _notify(self) -> None:
         with self._wake:
@@ -193,22 +212,24 @@ class Writer:
                 left: float | None = None
                 if self._refusing is not None:
                     if self._closing:
-                        return self._take_lazy() or None
+                        return [*self._take_lazy(), *self._take_clocks()] or None
                     left = self._probe_at - now
                     if left <= 0:
                         return []
                 elif self._queue:
                     batch = self._take()
                     if self._closing or not all(isinstance(draft, Delivered) for draft in batch):
-                        return [*self._take_lazy(), *batch]
+                        clocks = self._take_clocks() if self._closing or now >= self._clocks_until else ()
+                        return [*self._take_lazy(), *clocks, *batch]
                     if not self._lazy:
                         self._lazy_until = now + self._limits.idle_seconds
                     self._lazy += batch
                     continue
-                elif self._lazy:
-                    left = self._lazy_until - now
+                elif self._lazy or self._clocks:
+                    due = ((self._lazy, self._lazy_until), (self._clocks, self._clocks_until))
+                    left = min(until for some, until in due if some) - now
                     if self._closing or left <= 0:
-                        return self._take_lazy()
+                        return [*self._take_lazy(), *self._take_clocks()]
                 elif self._closing:
                     return None
                 self._sleeping = True
@@ -229,6 +250,10 @@ class Writer:
     def _take_lazy(self) -> list[Draft]:
         lazy, self._lazy = self._lazy, []
         return lazy
+
+    def _take_clocks(self) -> list[Draft]:
+        clocks, self._clocks = self._clocks, []
+        return clocks
 
     def _step(self, batch: list[Draft]) -> None:
         """One transaction, its results, and what follows a commit; where a member is at fault, one for each."""
@@ -314,7 +339,7 @@ class Writer:
         pairs = [
             (draft.done, result)
             for draft, result in zip(batch, results, strict=True)
-            if result is not None and not isinstance(draft, Delivered)
+            if result is not None and not isinstance(draft, Delivered | Measured)
         ]
         if pairs:
             self._guarded(lambda: self._deliver_results(pairs))

@@ -1,6 +1,7 @@
 """What every event store does, whatever it is made of: run by each adapter's own test module."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,13 +10,18 @@ import pytest
 
 from plscp.errors import StoreBusy, StoreUnavailable
 from plscp.store.port import (
+    CLOCKS_KEPT_US,
     Delivered,
+    EntriesKnown,
     EntryDraft,
     EventStore,
     Failed,
     Filter,
+    KnownEntry,
+    Measured,
     RequestDraft,
     Result,
+    RetryNote,
     Stale,
     Stored,
     StoredEvent,
@@ -30,6 +36,8 @@ from tests.store.drafts import (
     change,
     digest,
     entry,
+    judged,
+    proposal,
     rejected,
     request,
     send,
@@ -200,11 +208,11 @@ class EventStoreContract:
                 drafts.append(Delivered([draft.request_id]))
         last = request(now)
         if batched:
-            *_, result = send(store, *drafts, last)
+            *_, result = judged(store, *drafts, last)
         else:
             for draft in drafts:
-                send(store, draft)
-            (result,) = send(store, last)
+                judged(store, draft)
+            (result,) = judged(store, last)
         assert isinstance(result, Stored)
         assert (result.outcome, result.entries) == (outcome, count)
         mine = [p for p in payloads(store, "entry") if p["request_id"] == last.request_id]
@@ -273,16 +281,144 @@ class EventStoreContract:
         store.submit(Delivered([known.request_id]))
         assert stored(store, again(draft)).outcome == "retry"
 
-    def test_all_known_names_the_first_entrys_study_whatever_was_decided(self, store: EventStore) -> None:
-        """Every entry known: 0000, study and patient of the first entry's request, also where it would now be refused."""
+    # --- known entries ---
+
+    def test_known_entries_are_told_before_anything_is_kept(self, store: EventStore) -> None:
+        """Which entries, where they are stored and under what; also of requests that would be refused, or are stale."""
+        stored(store, request([entry("a", uid="1.1"), entry("b", uid="1.2", index=1)], accepted("1.1")))
+        stored(store, request([entry("c", uid="1.3")], accepted("2.2")))
+        mixed = [entry("c", uid="1.3"), entry("new", index=1), entry("b", uid="1.2", index=2)]
+        expected = (
+            KnownEntry(0, 3, "2.2", "P-2.2", "HOSP", accepted("2.2").context),
+            KnownEntry(2, 2, "1.1", "P-1.1", "HOSP", accepted("1.1").context),
+        )
+        for decision, at in ((accepted(), 1 << 40), (rejected(), 1 << 40), (accepted(), -1)):
+            assert send(store, request(mixed, decision, identity="x", at=at)) == [EntriesKnown(expected)]
+        assert (store.head()[0], store.quarantine()) == (3, [])
+
+    def test_known_entries_of_the_same_batch_are_told(self, store: EventStore) -> None:
+        """A race within one transaction: the second of two requests learns where the first has put their entry."""
+        first, second = send(
+            store,
+            request([entry("a", uid="1.1"), entry("b", uid="1.2", index=1)], accepted("1.1")),
+            request([entry("b", uid="1.2")], accepted("2.2")),
+        )
+        assert isinstance(first, Stored)
+        assert second == EntriesKnown((KnownEntry(0, 2, "1.1", "P-1.1", "HOSP", accepted("1.1").context),))
+        assert added(store) == 2
+
+    def test_a_judgement_counts_for_exactly_the_entries_it_was_made_on(self, store: EventStore) -> None:
+        """An entry that came in meanwhile makes it be judged once more."""
+        stored(store, request([entry("a", uid="1.1")], accepted("1.1")))
+        draft = request([entry("a", uid="1.1"), entry("b", uid="1.2", index=1), entry("c", index=2)], identity="x")
+        (told,) = send(store, draft)
+        assert isinstance(told, EntriesKnown)
+        stored(store, request([entry("b", uid="1.2")], accepted("2.2")))
+        draft.judged = told.under
+        (told,) = send(store, draft)
+        assert isinstance(told, EntriesKnown)
+        assert [(known.entry, known.study_instance_uid) for known in told.under] == [(0, "1.1"), (1, "2.2")]
+        draft.judged = told.under
+        assert stored(store, draft).entries == 1
+
+    def test_what_was_judged_is_stale_after_a_registry_change(self, store: EventStore) -> None:
+        """Under which patient known entries stand now depends on the registry: also where nothing is to be added."""
+        stored(store, request([entry("a", uid="1.1")]))
+        draft = request([entry("a", uid="1.1")], identity="x", at=0)
+        (told,) = send(store, draft)
+        assert isinstance(told, EntriesKnown)
+        changed = stored(store, change("patient.merged"))
+        draft.judged = told.under
+        assert send(store, draft) == [Stale(changed.position)]
+
+    def test_all_known_names_the_first_entrys_study(self, store: EventStore) -> None:
+        """Every entry known and no contradiction: 0000, nothing added, study and patient of the first entry's request."""
         stored(store, request([entry("a", uid="1.1")], accepted("1.1")))
         stored(store, request([entry("b", uid="1.2")], accepted("2.2")))
         both = [entry("b", uid="1.2"), entry("a", uid="1.1", index=1)]
-        for decision in (accepted("3.3"), rejected()):
-            result = stored(store, request(both, decision, identity=decision, at=0))
-            assert result[:1] + result[2:7] == ("known", 0, "", "2.2", "P-2.2", "HOSP")
+        result = stored(store, request(both, accepted("3.3", 0xB102, "x"), identity="x"))
+        assert result[:1] + result[2:8] == ("known", 0, "", "2.2", "P-2.2", "HOSP", 2)
         assert added(store) == 2
         assert store.quarantine() == []
+
+    def test_known_entries_that_contradict_are_refused(self, store: EventStore) -> None:
+        """Judged on them and refused: in quarantine, nothing is added, with all entries known or some."""
+        stored(store, request([entry("a", uid="1.1")], accepted("1.1")))
+        for entries in ([entry("a", uid="1.1")], [entry("a", uid="1.1"), entry("b", index=1)]):
+            draft = request(entries, rejected(0xC104), identity=len(entries))
+            assert stored(store, draft)[:1] == ("refused",)
+        assert added(store) == 1
+        assert len(store.quarantine(open_only=True)) == 2
+
+    # --- proposed corrections ---
+
+    def test_a_proposal_is_kept_beside_its_refusal(self, store: EventStore) -> None:
+        """It has a position and no topic, does not move the registry, and is no registry change."""
+        stored(store, change("study.opened"))
+        decision = rejected(0xC104, proposal=proposal("ab12", positions=[7]))
+        draft = request([entry("x")], decision, arrival=NOW + 3)
+        assert stored(store, draft)[:8] == ("refused", draft.request_id, 0xC104, decision.comment, "", "", "", 2)
+        assert store.head() == (3, 1)
+        event = store.read(Filter(kinds=("proposal",)))[0]
+        assert (event.position, event.topic, event.event_id) == (3, None, f"{draft.request_id}-p")
+        assert json.loads(event.change or "") == {"what": "proposal.move", "positions": [7]}
+        assert [position for position, _, _ in store.changes(0)] == [1]
+        [found] = store.proposals()
+        assert found == ("ab12", 3, NOW + 3, "server", {"what": "proposal.move", "positions": [7]})
+        assert store.first_broken_position() is None
+
+    def test_the_same_proposal_is_kept_once(self, store: EventStore) -> None:
+        """By its id: from another request, in the same transaction and from a registry draft too."""
+        decision = rejected(0xC104, proposal=proposal("ab12"))
+        drafts = [request([entry(text)], decision) for text in "abc"]
+        send(store, *drafts[:2])
+        stored(store, drafts[2])
+        stored(store, change("study.opened"))
+        more = change("study.updated", "study.updated")
+        more.records = [proposal("ab12"), *more.records, proposal("cd34"), proposal("cd34")]
+        stored(store, more)
+        assert [(found.id, found.position) for found in store.proposals()] == [("cd34", 8), ("ab12", 2)]
+        assert [found.id for found in store.proposals(limit=1)] == ["cd34"]
+        assert store.head() == (8, 7)
+        assert store.first_broken_position() is None
+
+    def test_a_draft_of_nothing_but_known_proposals_changes_nothing(self, store: EventStore) -> None:
+        """There is nothing to write, and that is no failure."""
+        for _ in range(2):
+            draft = change()
+            draft.records = [proposal("ab12")]
+            assert stored(store, draft)[:1] == ("changed",)
+        assert store.head() == (1, 0)
+
+    def test_proposals_are_found_by_prefix(self, store: EventStore) -> None:
+        """A unique beginning of the id finds it; an ambiguous, unknown or empty one does not."""
+        draft = change()
+        draft.records = [proposal("ab12"), proposal("ab34"), proposal("cd%_")]
+        stored(store, draft)
+        table = {"ab1": "ab12", "AB3": "ab34", "ab": None, "": None, "ff": None, "c": "cd%_", "%": None, "ab_": None}
+        for prefix, name in table.items():
+            found = store.proposal(prefix)
+            assert (found and found.id) == name, prefix
+
+    # --- a change that needs a study without entries ---
+
+    def test_a_change_that_needs_a_study_without_entries_is_stale_once_one_stands_there(
+        self, store: EventStore
+    ) -> None:
+        """Entries of the same transaction count, those of other studies and refusals do not."""
+        stored(store, request(decision=accepted("9.9")))
+        stored(store, request(decision=rejected()))
+        assert not store.has_entries(STUDY)
+        assert stored(store, change("study.updated", without_entries=STUDY)).outcome == "changed"
+        _, result = send(store, request(), change("study.updated", without_entries=STUDY))
+        assert result == Stale(3)
+        assert send(store, change("study.updated", "study.updated", without_entries=STUDY)) == [Stale(3)]
+        assert store.has_entries(STUDY)
+        assert store.has_entries("9.9")
+        assert not store.has_entries("")
+        stored(store, request(decision=administered()))
+        assert not store.has_entries("")
+        assert stored(store, change("study.updated")).position == 6
 
     def test_content_that_is_refused_is_not_looked_up(self, store: EventStore) -> None:
         """A refusal of steps 5 to 7 stands although its entries are known, and on whatever registry."""
@@ -446,7 +582,7 @@ class EventStoreContract:
         draft = request([entry("a", uid="1.1")], rejected(0xC102, content=True))
         stored(store, draft)
         stored(store, request([entry("a", uid="1.1")], identity="other"))
-        assert stored(store, again(draft, decision=rejected())).outcome == "known"
+        assert stored(store, again(draft, decision=accepted())).outcome == "known"
         assert [item.closed_position for item in store.quarantine()] == [2]
 
     def test_items_are_found_by_prefix(self, store: EventStore) -> None:
@@ -526,21 +662,87 @@ class EventStoreContract:
         found = store.timeline(STUDY)
         assert [(e.occurred[17:19], e.position) for e in found] == [("01", 3), ("05", 1), ("05", 5)]
 
-    def test_activity_and_clocks(self, store: EventStore) -> None:
-        """Each study's last arrival, and each request's arrival beside its latest entry, since a moment."""
+    def test_signs_of_life(self, store: EventStore) -> None:
+        """Study, place and time of accepted requests that are one, since a moment, oldest first, the latest per minute."""
+        minute = NOW - NOW % MINUTE
         send(
             store,
-            request(arrival=NOW - 90 * MINUTE, decision=accepted("old")),
-            request([entry("a", index=1), entry("b", index=7)], arrival=NOW, ae="XRAY1"),
-            request(arrival=NOW - MINUTE),
-            request(arrival=NOW, decision=rejected()),
-            request(arrival=NOW, decision=administered()),
+            request(decision=accepted("old", place="LAB1", at=minute - 90 * MINUTE), arrival=minute),
+            request(decision=accepted(place="LAB1", at=minute + 10), arrival=minute + 40),
+            request(decision=accepted(place="LAB1", at=minute + 30), arrival=minute + 50),
+            request(decision=accepted(place="LAB1", at=minute + 20), arrival=minute + 60),
+            request(decision=accepted(place="LAB2", at=minute + 25), arrival=minute + 60),
+            request(decision=accepted(place="LAB1", at=minute - MINUTE), arrival=minute + 70),
+            request(decision=accepted(), arrival=minute),
+            request(decision=rejected(), arrival=minute),
+            request(decision=administered(), arrival=minute),
         )
-        assert list(store.activity(NOW - 5 * MINUTE)) == [(STUDY, NOW)]
-        assert dict(store.activity(0)) == {STUDY: NOW, "old": NOW - 90 * MINUTE}
-        found = list(store.clocks(NOW - 5 * MINUTE))
-        assert [(ae, arrival - NOW) for ae, arrival, _ in found] == [("XRAY1", 0), ("HEMO1", -MINUTE), ("HEMO1", 0)]
-        assert found[0][2] == 1_795_341_607_000_000
+        found = [
+            (STUDY, "LAB1", minute - MINUTE),
+            (STUDY, "LAB2", minute + 25),
+            (STUDY, "LAB1", minute + 30),
+        ]
+        assert list(store.activity(minute - 5 * MINUTE)) == found
+        assert list(store.activity(0)) == [("old", "LAB1", minute - 90 * MINUTE), *found]
+        assert list(store.activity(minute + 26)) == found[2:]
+
+    def test_clock_differences(self, open_one: Open) -> None:
+        """What was measured since a moment, by arrival; it costs no commit, and is not lost when the store is closed."""
+        store = open_one()
+        now = time.time_ns() // 1000
+        measured = [("HEMO1", now - 90 * MINUTE, 0), ("XRAY1", now, -7), ("HEMO1", now - MINUTE // 2, 120 * MINUTE)]
+        for ae, arrival, difference in measured:
+            store.submit(Measured(ae, arrival, difference))
+        stored(store, request())
+        store.close()
+        assert store.head()[0] == 1
+        reopened = self.opened_again(store, open_one)
+        assert list(reopened.clocks(0)) == [measured[0], measured[2], measured[1]]
+        assert list(reopened.clocks(now - 5 * MINUTE)) == [measured[2], measured[1]]
+
+    @staticmethod
+    def opened_again(store: EventStore, open_one: Open) -> EventStore:
+        """The same store after a restart; an adapter that keeps nothing gives it back as it is."""
+        return open_one() if hasattr(store, "path") else store
+
+    def test_old_clock_differences_are_forgotten(self, open_one: Open) -> None:
+        """A day and an hour after their arrival; newer ones stay."""
+        store = open_one()
+        now = time.time_ns() // 1000
+        for number in range(5):
+            store.submit(Measured("OLD", now - CLOCKS_KEPT_US - number - 1, number))
+        store.submit(Measured("NEW", now, 0))
+        store.close()
+        assert [ae for ae, _, _ in self.opened_again(store, open_one).clocks(0)] == ["NEW"]
+
+    def test_retries_are_noted_with_when_and_from_where(self, store: EventStore) -> None:
+        """Of one event's request, whichever of its events is named, or of all, newest first."""
+        draft = request([entry("a"), entry("b", index=1)])
+        other = request()
+        send(store, draft, other)
+        notes = []
+        for number, of in enumerate((draft, other, draft)):
+            repeat = again(of, arrival=NOW + number, address=f"10.0.0.{number}", association=f"a{number}")
+            assert stored(store, repeat).outcome == "retry"
+            position = 2 if of is draft else 3
+            notes.append(
+                RetryNote(
+                    position,
+                    NOW + number,
+                    "HEMO1",
+                    f"10.0.0.{number}",
+                    f"a{number}",
+                    repeat.message_id,
+                    repeat.transfer_syntax,
+                )
+            )
+        assert store.retries() == notes[::-1]
+        assert store.retries(limit=1) == notes[2:]
+        assert store.retries(1) == store.retries(2) == [notes[2], notes[0]]
+        assert store.retries(3) == [notes[1]]
+        assert store.retries(3, limit=0) == store.retries(99) == []
+        stored(store, change("study.opened"))
+        assert store.retries(4) == []
 
     # --- the writer ---
 

@@ -10,8 +10,10 @@ from plscp.store.port import (
     Accepted,
     Delivered,
     Draft,
+    EntriesKnown,
     EntryDraft,
     EventStore,
+    Measured,
     RegistryDraft,
     RegistryRecord,
     Rejected,
@@ -47,10 +49,10 @@ def entry(content: str = "x", *, index: int = 0, uid: str = "", likeness: str = 
     )
 
 
-def accepted(study: str = STUDY, status: int = 0, comment: str = "") -> Accepted:
-    """A decision to log."""
+def accepted(study: str = STUDY, status: int = 0, comment: str = "", *, place: str = "", at: int = 0) -> Accepted:
+    """A decision to log; a sign of life at a place."""
     context = b'"study":{"study_instance_uid":"%s"},"sender":{"ae_title":"HEMO1"}' % study.encode()
-    return Accepted(status, "procedure-log", study, study, "P-" + study, "HOSP", context, comment)
+    return Accepted(status, "procedure-log", study, study, "P-" + study, "HOSP", context, comment, place, at)
 
 
 def administered(patient: str = "P1") -> Accepted:
@@ -58,10 +60,12 @@ def administered(patient: str = "P1") -> Accepted:
     return Accepted(0, "medication-administration", f"HOSP|{patient}", "", patient, "HOSP", b'"patient":{}')
 
 
-def rejected(status: int = 0xC103, outcome: str = "", *, content: bool = False) -> Rejected:
+def rejected(
+    status: int = 0xC103, outcome: str = "", *, content: bool = False, proposal: RegistryRecord | None = None
+) -> Rejected:
     """A decision to refuse."""
     outcome = outcome or f"{status:04X} no study"
-    return Rejected(status, outcome, b'"status":"%04X","findings":[]' % status, outcome, content)
+    return Rejected(status, outcome, b'"status":"%04X","findings":[]' % status, outcome, content, proposal)
 
 
 def request(
@@ -100,7 +104,12 @@ def request(
 
 
 def change(
-    *whats: str, at: int = 1 << 40, study: str = STUDY, published: bool = True, time: int = NOW
+    *whats: str,
+    at: int = 1 << 40,
+    study: str = STUDY,
+    published: bool = True,
+    time: int = NOW,
+    without_entries: str = "",
 ) -> RegistryDraft:
     """Registry changes about a study."""
     records = [
@@ -110,10 +119,17 @@ def change(
             study,
             "org.plscp.study.opened.v1",
             study,
+            without_entries,
         )
         for what in whats
     ]
     return RegistryDraft(records, at, time, "http", ignore)
+
+
+def proposal(name: str, **members: Any) -> RegistryRecord:
+    """A proposed correction with this id."""
+    change = {"what": "proposal.move", **members}
+    return RegistryRecord(change, None, STUDY, "org.plscp.correction.proposed.v1", name)
 
 
 def again(draft: RequestDraft, **differently: Any) -> RequestDraft:
@@ -129,7 +145,7 @@ def send(store: EventStore, *drafts: Draft) -> list[Result]:
     """Submit drafts together and wait for their results, in order; at most 20 s."""
     results: dict[int, Result] = {}
     everything = threading.Event()
-    wanted = [draft for draft in drafts if not isinstance(draft, Delivered)]
+    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | Measured)]
 
     def collect(index: int) -> Callable[[Result], None]:
         def done(result: Result) -> None:
@@ -148,8 +164,20 @@ def send(store: EventStore, *drafts: Draft) -> list[Result]:
     return [results[index] for index in range(len(wanted))]
 
 
+def judged(store: EventStore, *drafts: Draft) -> list[Result]:
+    """As `send`; drafts with known entries are submitted once more, one by one, as judged on exactly these."""
+    results = send(store, *drafts)
+    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | Measured)]
+    for index, (draft, result) in enumerate(zip(wanted, results, strict=True)):
+        if isinstance(result, EntriesKnown):
+            assert isinstance(draft, RequestDraft)
+            draft.judged = result.under
+            (results[index],) = send(store, draft)
+    return results
+
+
 def stored(store: EventStore, draft: Draft) -> Stored:
-    """Submit one draft and expect it to be stored."""
-    (result,) = send(store, draft)
+    """Submit one draft and expect it to be stored; one with known entries as judged on them."""
+    (result,) = judged(store, draft)
     assert isinstance(result, Stored), result
     return result

@@ -6,6 +6,7 @@ A layout that was released never changes: a new version gets a file of its own, 
 import io
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,20 @@ import apsw
 import apsw.shell
 
 from plscp.store import SqliteStore
-from plscp.store.port import Delivered
-from tests.store.drafts import accepted, administered, again, change, entry, rejected, request, send
+from plscp.store.port import Delivered, Measured
+from tests.store.drafts import (
+    NOW,
+    accepted,
+    administered,
+    again,
+    change,
+    entry,
+    judged,
+    proposal,
+    rejected,
+    request,
+    send,
+)
 
 FOLDER = Path(__file__).parent / "layouts"
 
@@ -25,9 +38,10 @@ def fill(store: SqliteStore) -> None:
     refused = request(decision=rejected(), raw=b"refused bytes")
     send(store, change("study.opened"), change("admission.changed", published=False))
     send(store, first, again(first), request(decision=administered()))
-    send(store, Delivered([first.request_id]), again(first))
+    judged(store, Delivered([first.request_id]), again(first))
     send(store, refused, again(refused), request(decision=rejected(0xC102, content=True)))
-    send(store, again(refused, decision=accepted(status=0xB102, comment="another study")))
+    send(store, again(refused, decision=accepted(status=0xB102, comment="another study", place="LAB1", at=NOW)))
+    send(store, Measured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12"))))
 
 
 def dump(path: Path) -> str:

@@ -2,18 +2,40 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from plscp.store import MemoryStore
-from plscp.store.port import Delivered, EventStore, Filter, Stale, Stored
-from tests.store.drafts import accepted, change, entry, rejected, request, send
+from plscp.store.port import Delivered, EntriesKnown, EventStore, Filter, Stale, Stored
+from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
 
 CONTENTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])), min_size=1, max_size=3)
-Content = tuple[tuple[str, str], ...]
+STUDIES = st.sampled_from(["1.1", "2.2"])
+Content = tuple[str, tuple[tuple[str, str], ...]]
+"""A study as named, and (text, Observation UID) of each entry."""
+Known = tuple[tuple[int, int, str], ...]
+"""Of each known entry its place in the request, its position, and the study under which it stands."""
+
+
+class Added(NamedTuple):
+    """An entry that was added."""
+
+    position: int
+    text: str
+    uid: str
+    of: Content
+
+
+class Expected(NamedTuple):
+    """What becomes of a draft."""
+
+    outcome: str
+    position: int
+    findings: list[list[str]]
+    known: Known = ()
 
 
 class Model:
@@ -22,59 +44,78 @@ class Model:
     def __init__(self) -> None:
         self.position = self.registry = 0
         self.requests: list[tuple[Content, str, int, bool]] = []  # content, request id, last position, delivered
-        self.entries: list[tuple[int, str, str, Content]] = []  # position, text, uid, content of its request
+        self.entries: list[Added] = []
         self.refused: dict[Content, dict[str, int]] = {}
         self.times: dict[Content, int] = {}
         self.closed: dict[Content, int] = {}
+        self.proposals: dict[str, int] = {}
+        self.retried: dict[int, int] = {}
 
-    def judge(self, content: Content, request_id: str, at: int, refuse: str) -> tuple[str, int, list[list[str]]]:
-        """(outcome, position, findings of what was added)."""
+    def judge(self, content: Content, request_id: str, at: int, refuse: str, *, judged: Known, move: str) -> Expected:
+        """What becomes of a request that was judged with these entries taken as known."""
         same = [number for number, row in enumerate(self.requests) if row[0] == content]
         if same and not self.requests[same[-1]][3]:
-            return "retry", self.requests[same[-1]][2], []
+            position = self.requests[same[-1]][2]
+            self.retried[position] = self.retried.get(position, 0) + 1
+            return Expected("retry", position, [])
         if refuse == "C102":
-            return self.refuse(content, refuse)
-        fresh: list[tuple[int, str, str, Content]] = []
+            return self.refuse(content, refuse, "")
+        fresh: list[Added] = []
         findings: list[list[str]] = []
-        known: list[int] = []
-        for text, uid in content:
+        known: list[tuple[int, int, str]] = []
+        for index, (text, uid) in enumerate(content[1]):
             everything = [*self.entries, *fresh]
-            equal = [e for e in everything if uid and e[1:3] == (text, uid)]
+            equal = [e for e in everything if uid and (e.text, e.uid) == (text, uid)]
             if equal:
-                known.append(equal[0][0])
+                if equal[0] not in fresh:
+                    known.append((index, equal[0].position, equal[0].of[0]))
                 continue
             codes = []
-            if uid and any(e[2] == uid for e in everything):
+            if uid and any(e.uid == uid for e in everything):
                 codes.append("observation-seen-before")
-            others = [e for e in self.entries if e[1] == text and e[3] != content] + [e for e in fresh if e[1] == text]
+            others = [e for e in self.entries if e.text == text and e.of != content]
+            others += [e for e in fresh if e.text == text]
             if not uid and others:
                 codes.append("probable-repeat")
             findings.append(codes)
-            fresh.append((self.position + 1 + len(fresh), text, uid, content))
+            fresh.append(Added(self.position + 1 + len(fresh), text, uid, content))
+        if tuple(known) != judged:
+            return Expected("entries-known", 0, [], tuple(known))
+        if at < self.registry:
+            return Expected("stale", self.registry, [])
+        if refuse:
+            return self.refuse(content, refuse, move)
         if not fresh:
             if content in self.refused and content not in self.closed:
-                self.closed[content] = known[0]
-            return "known", known[0], []
-        if at < self.registry:
-            return "stale", self.registry, []
-        if refuse:
-            return self.refuse(content, refuse)
+                self.closed[content] = known[0][1]
+            return Expected("known", known[0][1], [])
         self.entries += fresh
         self.position += len(fresh)
         self.requests.append((content, request_id, self.position, False))
         if content in self.refused and content not in self.closed:
             self.closed[content] = self.position
-        return "added", self.position, findings
+        return Expected("added", self.position, findings)
 
-    def refuse(self, content: Content, outcome: str) -> tuple[str, int, list[list[str]]]:
-        """Only the first of an outcome has a position."""
+    def refuse(self, content: Content, outcome: str, move: str) -> Expected:
+        """Only the first of an outcome has a position; so has only the first of the same proposals."""
         outcomes = self.refused.setdefault(content, {})
         if outcome not in outcomes:
             self.position += 1
             outcomes[outcome] = self.position
+        if move and move not in self.proposals:
+            self.position += 1
+            self.proposals[move] = self.position
         self.times[content] = self.times.get(content, 0) + 1
         self.closed.pop(content, None)
-        return "refused", outcomes[outcome], []
+        return Expected("refused", outcomes[outcome], [])
+
+    def change(self, without_entries: str) -> Expected:
+        """A registry change, unless entries stand where none may."""
+        if any(e.of[0] == without_entries for e in self.entries):
+            return Expected("stale", self.registry, [])
+        self.position += 1
+        self.registry = self.position
+        return Expected("changed", self.position, [])
 
     def deliver(self, request_id: str) -> None:
         """An answer is known to have arrived."""
@@ -82,7 +123,11 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Any order of requests, proofs of arrival and registry changes, alone and in batches."""
+    """Any order of requests, proofs of arrival and registry changes, alone and in batches.
+
+    The machine judges known entries as the service does: those under another study than the request's are refused, with a
+    proposal. It hands such a request in again at any later time.
+    """
 
     open_one: Callable[[], EventStore] = staticmethod(MemoryStore.open)
 
@@ -92,20 +137,39 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = self.open_one()
         self.model = Model()
         self.receipts: list[str] = []
-        self.waiting: list[tuple[Any, tuple[str, int, list[list[str]]] | None]] = []
+        self.waiting: list[tuple[Any, Content | None, Expected | None]] = []
+        self.told: list[tuple[Content, Any, EntriesKnown]] = []
 
-    @rule(content=CONTENTS, old=st.booleans(), refuse=st.sampled_from(["", "", "", "C103", "C101", "C102"]))
-    def queue_request(self, content: list[tuple[str, str]], old: bool, refuse: str) -> None:
-        """A request, decided on the registry as it is or on an older one."""
-        key = tuple(content)
-        entries = [entry(text, uid=uid, index=index) for index, (text, uid) in enumerate(content)]
-        decision = rejected(int(refuse, 16), refuse, content=refuse == "C102") if refuse else accepted()
-        at = self.model.registry - 1 if old else self.model.registry
-        draft = request(entries, decision, identity=key, at=at)
-        expected = self.model.judge(key, draft.request_id, at, refuse)
-        self.waiting.append((draft, expected))
-        if expected[0] == "added":
+    def queue(self, content: Content, draft: Any, judged: Known, refuse: str, move: str = "") -> None:
+        """A request, and what the model says about it."""
+        at = draft.registry_position
+        expected = self.model.judge(content, draft.request_id, at, refuse, judged=judged, move=move)
+        self.waiting.append((draft, content, expected))
+        if expected.outcome == "added":
             self.receipts.append(draft.request_id)
+
+    @rule(
+        study=STUDIES, content=CONTENTS, old=st.booleans(), refuse=st.sampled_from(["", "", "", "C103", "C101", "C102"])
+    )
+    def queue_request(self, study: str, content: list[tuple[str, str]], old: bool, refuse: str) -> None:
+        """A request, decided on the registry as it is or on an older one, with no entry taken as known."""
+        key = (study, tuple(content))
+        entries = [entry(text, uid=uid, index=index) for index, (text, uid) in enumerate(content)]
+        decision = rejected(int(refuse, 16), refuse, content=refuse == "C102") if refuse else accepted(study)
+        at = self.model.registry - 1 if old else self.model.registry
+        self.queue(key, request(entries, decision, identity=key, at=at), (), refuse)
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data())
+    def queue_judged(self, data: st.DataObject) -> None:
+        """One whose known entries the store has told, now or a good while ago, judged on them."""
+        content, draft, told = self.told.pop(data.draw(st.integers(0, len(self.told) - 1)))
+        elsewhere = [known.position for known in told.under if known.study_instance_uid != content[0]]
+        move = f"{elsewhere} {content[0]}" if elsewhere else ""
+        decision = rejected(0xC104, "C104", proposal=proposal(move)) if move else accepted(content[0])
+        judged = tuple((known.entry, known.position, known.study_instance_uid) for known in told.under)
+        once_more = again(draft, decision=decision, judged=told.under, registry_position=self.model.registry)
+        self.queue(content, once_more, judged, "C104" if move else "", move)
 
     @precondition(lambda self: self.receipts)
     @rule(data=st.data())
@@ -113,47 +177,55 @@ class StoreMachine(RuleBasedStateMachine):
         """An answer is known to have arrived."""
         request_id = data.draw(st.sampled_from(self.receipts))
         self.model.deliver(request_id)
-        self.waiting.append((Delivered([request_id]), None))
+        self.waiting.append((Delivered([request_id]), None, None))
 
-    @rule()
-    def queue_change(self) -> None:
-        """A registry change."""
-        draft = change("study.updated", at=self.model.registry)
-        self.model.position += 1
-        self.model.registry = self.model.position
-        self.waiting.append((draft, ("changed", self.model.position, [])))
+    @rule(without_entries=st.sampled_from(["", "1.1", "2.2"]))
+    def queue_change(self, without_entries: str) -> None:
+        """A registry change, perhaps one that needs a study without entries."""
+        draft = change("study.updated", at=self.model.registry, without_entries=without_entries)
+        self.waiting.append((draft, None, self.model.change(without_entries)))
 
     @precondition(lambda self: self.waiting)
     @rule()
     def send(self) -> None:
         """All that was queued goes to the store, which may take it as one batch or several."""
         waiting, self.waiting = self.waiting, []
-        results = send(self.store, *(draft for draft, _ in waiting))
-        pairs = zip([pair for pair in waiting if pair[1]], results, strict=True)
-        for (draft, expected), result in pairs:
+        results = send(self.store, *(draft for draft, *_ in waiting))
+        rows = zip([row for row in waiting if row[2]], results, strict=True)
+        for (draft, content, expected), result in rows:
             assert expected is not None
             if isinstance(result, Stale):
-                assert (expected[0], expected[1]) == ("stale", result.registry_position)
+                assert (expected.outcome, expected.position) == ("stale", result.registry_position)
+                continue
+            if isinstance(result, EntriesKnown):
+                known = tuple((known.entry, known.position, known.study_instance_uid) for known in result.under)
+                assert (expected.outcome, expected.known) == ("entries-known", known)
+                assert content is not None
+                self.told.append((content, draft, result))
                 continue
             assert isinstance(result, Stored)
             assert (result.outcome, result.position) == expected[:2]
             if result.outcome == "added":
                 values = [json.loads(e.payload) for e in self.store.read(Filter(kinds=("entry",), limit=-1))]
                 mine = [[f["code"] for f in v["findings"]] for v in values if v["request_id"] == draft.request_id]
-                assert mine == expected[2]
+                assert mine == expected.findings
 
     @invariant()
     def agree(self) -> None:
-        """Head, numbering, chain and quarantine are the model's."""
+        """Head, numbering, chain, quarantine, proposals and retries are the model's."""
         if self.waiting:
             return
-        assert self.store.head() == (self.model.position, self.model.registry)
+        model = self.model
+        assert self.store.head() == (model.position, model.registry)
         positions = [event.position for event in self.store.read(Filter(limit=-1))]
-        assert positions == list(range(1, self.model.position + 1))
+        assert positions == list(range(1, model.position + 1))
         assert self.store.first_broken_position() is None
         found = sorted((i.times, i.closed_position or 0, len(i.outcomes)) for i in self.store.quarantine())
-        model = self.model
         assert found == sorted((model.times[c], model.closed.get(c, 0), len(model.refused[c])) for c in model.refused)
+        assert {p.id: p.position for p in self.store.proposals()} == model.proposals
+        assert {position: len(self.store.retries(position)) for position in model.retried} == model.retried
+        for study in ("1.1", "2.2"):
+            assert self.store.has_entries(study) == any(e.of[0] == study for e in model.entries)
 
     def teardown(self) -> None:
         """Everything that was queued is answered, then closed."""

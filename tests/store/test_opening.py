@@ -13,11 +13,11 @@ import pytest
 
 from plscp.errors import ConfigError, StoreNotOpened
 from plscp.store import MemoryStore, SqliteStore, open_store, opening, schema
-from plscp.store.port import Filter
+from plscp.store.port import Filter, Measured
 from plscp.store.relay_view import RelayView
 from plscp.store.urls import sqlite_path
 from tests.store.contract import Open
-from tests.store.drafts import entry, request, stored
+from tests.store.drafts import NOW, STUDY, accepted, entry, proposal, rejected, request, stored
 from tests.store.layout import FOLDER, load
 
 
@@ -154,8 +154,13 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
     head = store.head()[0]
     events = store.read(Filter(limit=-1))
     assert [event.position for event in events] == list(range(1, head + 1))
-    assert {event.kind for event in events} == {"entry", "registry", "refusal"}
-    assert len(store.quarantine()) == 2
+    newest = sql.stem == str(schema.VERSION)
+    assert {event.kind for event in events} == {"entry", "registry", "refusal"} | ({"proposal"} if newest else set())
+    assert len(store.quarantine()) == 2 + newest
+    assert [note.position for note in store.retries()] == [4]
+    # What older layouts did not know is not there; it is kept from now on.
+    assert [len(list(found)) for found in (store.activity(0), store.clocks(0), store.proposals())] == [newest] * 3
+    assert store.has_entries(STUDY)
     published = [event for event in events if event.topic]
     view = RelayView(path)
     assert view.bounds() == {
@@ -164,8 +169,36 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
         if (positions := [event.position for event in published if event.topic == topic])
     }
     view.close()
-    assert stored(store, request([entry("later")], identity=uuid.uuid4())).position == head + 1
+    later = request([entry("later")], accepted(place="LAB1", at=NOW + 60_000_000), identity=uuid.uuid4())
+    assert stored(store, later).position == head + 1
+    assert list(store.activity(NOW + 1)) == [(STUDY, "LAB1", NOW + 60_000_000)]
+    store.submit(Measured("HEMO1", NOW + 10**15, 7))
+    stored(store, request(decision=rejected(proposal=proposal("cd34"))))
+    assert store.proposals()[0].id == "cd34"
+    store.close()
+    store = open_sqlite()
+    assert list(store.clocks(NOW + 10**15)) == [("HEMO1", NOW + 10**15, 7)]
     assert store.first_broken_position() is None
+
+
+@pytest.mark.parametrize("sql", sorted(FOLDER.glob("*.sql")), ids=lambda sql: f"layout {sql.stem}")
+def test_a_migrated_store_has_what_a_new_one_has(sql: Path, path: Path, tmp_path: Path, open_sqlite: Open) -> None:
+    """The same tables with the same columns, and the same indexes: only the order of columns may differ."""
+    load(sql, path)
+    open_sqlite().close()
+    SqliteStore.open(tmp_path / "new.db").close()
+
+    def layout(file: Path) -> dict[str, set[Any]]:
+        connection: Any = apsw.Connection(str(file))
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema").fetchall()]
+        found = {name: {row[1:] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
+        for name in names:
+            of_index = connection.execute(f"PRAGMA index_xinfo({name})").fetchall()
+            found[f"index {name}"] = {(rank, *more) for rank, _, *more in of_index}
+        connection.close()
+        return found
+
+    assert layout(path) == layout(tmp_path / "new.db")
 
 
 def test_the_newest_layout_is_among_the_released_ones() -> None:

@@ -14,7 +14,17 @@ from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.service.keeper import RegistryKeeper
-from plscp.store.port import Draft, Failed, Filter, QuarantineItem, RegistryDraft, Stored, StoredEvent
+from plscp.store.port import (
+    Draft,
+    Failed,
+    Filter,
+    Proposal,
+    QuarantineItem,
+    RegistryDraft,
+    RetryNote,
+    Stored,
+    StoredEvent,
+)
 from plscp.web.app import build
 from plscp.web.serve import HttpServer
 
@@ -29,6 +39,8 @@ class FakeStore:
     def __init__(self) -> None:
         self.events: list[StoredEvent] = []
         self.items: list[QuarantineItem] = []
+        self.noted: list[RetryNote] = []
+        self.proposed: list[Proposal] = []
         self.failure: StoreError | None = None
         self.is_alive = True
         self._changes: list[tuple[int, int, dict[str, Any]]] = []
@@ -74,10 +86,25 @@ class FakeStore:
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         yield from [change for change in self._changes if change[0] > after][:limit]
 
-    def activity(self, since: int) -> Iterator[tuple[str, int]]:
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
         yield from ()
 
-    def clocks(self, since: int) -> Iterator[tuple[str, int, int]]:
+    def has_entries(self, study_instance_uid: str) -> bool:
+        return any(event.kind == "entry" and event.key == study_instance_uid for event in self.events)
+
+    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+        self.probe()
+        return [note for note in self.noted if position in {0, note.position}][:limit]
+
+    def proposals(self, limit: int = 1000) -> list[Proposal]:
+        self.probe()
+        return self.proposed[:limit]
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        self.probe()
+        return next((found for found in self.proposed if found.id == proposal_id), None)
+
+    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
         yield from ()
 
     def event(self, position: int) -> StoredEvent | None:
