@@ -140,7 +140,8 @@ class Server:
         position = self.keeper.catch_up()
         self.keeper.load_activity(now_us() - _us(self.settings.matching.place_match_max_age))
         for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
-            self.handlers.clocks.load(ae_title, arrival, difference)
+            tolerance = self.settings.profile(ae_title).policy.clock_tolerance
+            self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
         log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
 
     async def run(self) -> int:

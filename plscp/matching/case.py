@@ -66,6 +66,16 @@ def spans_of(question: Question) -> list[Span]:
     return spans
 
 
+def occurred_at(question: Question) -> datetime:
+    """When a request's latest entry occurred, for a sign of life: at arrival where the clock may be slow or is not known.
+
+    A study then looks alive for longer than it may have been, which can only make a match by place refuse.
+    """
+    if clock_of(question) not in {Clock.KNOWN, Clock.FAST}:
+        return question.arrival
+    return min(max((latest for _, latest in spans_of(question)), default=question.arrival), question.arrival)
+
+
 def _inside(earliest: datetime, latest: datetime) -> Span:
     if earliest < _FIRST or latest > _LAST:
         return max(earliest, _FIRST), max(min(latest, _LAST), _FIRST)

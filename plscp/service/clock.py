@@ -17,7 +17,7 @@ DAY: Final = timedelta(days=1)
 """A difference of more is an absurd DateTime; and the longest that a measurement counts."""
 KEPT_SECONDS: Final = 300
 """Of each such stretch of arrivals the smallest differences are kept."""
-KEPT_MEASUREMENTS: Final = 3
+KEPT_MEASUREMENTS: Final = 5
 MOST_DEVICES: Final = 4096
 """Titles of devices before all are forgotten: where any may send, they are the senders' to choose."""
 
@@ -41,18 +41,20 @@ class _Device:
         self.stretches: dict[int, list[Measurement]] = {}
         self.estimates: dict[timedelta, tuple[int, timedelta | None]] = {}
 
-    def take(self, new: Measurement) -> bool:
-        """Note a measurement; whether it is one of the smallest of its stretch."""
+    def take(self, new: Measurement, tolerance: timedelta) -> bool:
+        """Note a measurement; whether it is one of those that its stretch keeps."""
         stretch = int(new.arrival.timestamp()) // KEPT_SECONDS
         kept = self.stretches.setdefault(stretch, [])
         if any(known.stamped == new.stamped and known.difference <= new.difference for known in kept):
             return False
-        if len(kept) == KEPT_MEASUREMENTS:
-            if kept[-1].difference <= new.difference:
-                return False
-            kept.pop()
         kept.append(new)
         kept.sort()
+        if len(kept) > KEPT_MEASUREMENTS:
+            # Absurd DateTimes are smaller than true ones: the pair that agrees stays.
+            agreed = _first_agreed(kept, tolerance)
+            kept.remove(next(m for m in reversed(kept) if m not in agreed))
+            if new not in kept:
+                return False
         self.estimates.clear()
         oldest = stretch - int(DAY.total_seconds()) // KEPT_SECONDS - 1
         for old in [known for known in self.stretches if known < oldest]:
@@ -67,19 +69,21 @@ class _Device:
             return known[1]
         began = arrival - window
         smallest = sorted(m for kept in self.stretches.values() for m in kept if began <= m.arrival <= arrival)
-        found = _first_agreed(smallest, tolerance)
+        agreed = _first_agreed(smallest, tolerance)
+        found = agreed[0].difference if agreed else None
         self.estimates[window] = (stretch, found)
         return found
 
 
-def _first_agreed(smallest: Sequence[Measurement], tolerance: timedelta) -> timedelta | None:
+def _first_agreed(smallest: Sequence[Measurement], tolerance: timedelta) -> tuple[Measurement, ...]:
+    """The smallest measurement that another one agrees with, and that one; empty for none."""
     for at, one in enumerate(smallest):
         for other in smallest[at + 1 :]:
             if other.difference - one.difference > tolerance:
                 break
             if other.stamped != one.stamped:
-                return one.difference
-    return None
+                return one, other
+    return ()
 
 
 class ClockDifferences:
@@ -126,19 +130,23 @@ class ClockDifferences:
                 if len(self._devices) >= MOST_DEVICES:
                     self._devices.clear()
                 device = self._devices[ae_title] = _Device()
-            if difference is not None and abs(difference) <= DAY and device.take(Measurement(difference, arrival)):
+            if (
+                difference is not None
+                and abs(difference) <= DAY
+                and device.take(Measurement(difference, arrival), tolerance)
+            ):
                 new = difference
             found = device.estimate(arrival, DAY if for_a_day else HOUR, tolerance)
         if new is not None and self._keep is not None:
             self._keep(ae_title, _microseconds(arrival), new // timedelta(microseconds=1))
         return found
 
-    def load(self, ae_title: str, arrival: int, difference: int) -> None:
-        """Take back a measurement that was kept; both in microseconds."""
+    def load(self, ae_title: str, arrival: int, difference: int, tolerance: timedelta) -> None:
+        """Take back a measurement that was kept; arrival and difference in microseconds."""
         with self._lock:
             device = self._devices.setdefault(ae_title, _Device())
             moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=arrival)
-            device.take(Measurement(timedelta(microseconds=difference), moment))
+            device.take(Measurement(timedelta(microseconds=difference), moment), tolerance)
 
     def current(self, ae_title: str, now: datetime, tolerance: timedelta) -> timedelta | None:
         """What the last hour's measurements say, for metrics and pages."""

@@ -260,6 +260,8 @@ class Handlers:
             issuer=decision.issuer,
             context=fragments.context(decision, pending.sent_by, inherited),
             comment=decision.comment,
+            alive_at=decision.alive_at,
+            alive_us=pending.occurred_us if decision.alive_at else 0,
         )
         return accepted, decision.registry_position
 

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
+from plscp.matching.case import occurred_at
 from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
+from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
 from plscp.network.answer import Encodable, Status
 from plscp.service import checks, fragments
@@ -89,6 +91,7 @@ class Pending:
     answered: bool = False
     request_id: str = ""
     known: tuple[KnownEntry, ...] = ()
+    occurred_us: int = 0
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""
@@ -192,6 +195,7 @@ class Reading:
             for typed, moment in zip(content.entries, times, strict=True)
         ]
         question = Question(given, device, policy, times, pending.arrival, difference)
+        pending.occurred_us = microseconds(occurred_at(question))
 
         def decide() -> tuple[Decision, bytes]:
             return rules.decide(question, self._keeper.registry), content.context

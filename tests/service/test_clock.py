@@ -93,35 +93,40 @@ def test_for_an_hour_or_a_day(*, for_a_day: bool, known: timedelta) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 7200), st.integers(-2000, 3000)), min_size=1, max_size=12))
 def test_it_is_the_smallest_that_another_agrees_with(requests: list[tuple[int, int]]) -> None:
-    """What a look at every request of the last hour gives, within the stretch for which an estimate is kept."""
+    """As a look at every request of the last hour, or of that hour less a stretch, would give it; few requests lose nothing."""
     clocks = ClockDifferences()
-    seen: list[tuple[datetime, timedelta]] = []
+    seen: set[tuple[timedelta, datetime]] = set()
     for at, gap in sorted(requests):
         arrival, difference = NOON + at * SECOND, gap * SECOND
-        seen.append((arrival, difference))
+        if len({known for known in seen if _stretch(known[1]) == _stretch(arrival)}) == KEPT_MEASUREMENTS:
+            continue
+        seen.add((difference, arrival))
         found = measure(clocks, arrival, difference)
-        within, surely = (
-            sorted({(d, when - d) for when, d in seen if arrival - when <= HOUR + slack})
-            for slack in (timedelta(0), -KEPT_SECONDS * SECOND)
-        )
-        allowed = {_agreed(within), _agreed(surely), _agreed(_thinned(seen, arrival))}
-        assert found in allowed
+        windows = (HOUR, HOUR - KEPT_SECONDS * SECOND)
+        assert found in {_agreed(sorted(one for one in seen if arrival - one[1] <= window)) for window in windows} | {
+            _agreed(sorted(one for one in seen if arrival - one[1] <= HOUR + KEPT_SECONDS * SECOND))
+        }
+
+
+def _stretch(arrival: datetime) -> int:
+    return int(arrival.timestamp()) // KEPT_SECONDS
 
 
 def _agreed(differences: list[tuple[timedelta, datetime]]) -> timedelta | None:
-    for one, stamped in differences:
-        if any(timedelta(0) <= other - one <= TOLERANCE and when != stamped for other, when in differences):
-            return one
+    for one, arrival in differences:
+        for other, came in differences:
+            if timedelta(0) <= other - one <= TOLERANCE and came - other != arrival - one:
+                return one
     return None
 
 
-def _thinned(seen: list[tuple[datetime, timedelta]], arrival: datetime) -> list[tuple[timedelta, datetime]]:
-    stretches: dict[int, set[tuple[timedelta, datetime]]] = {}
-    for when, difference in seen:
-        stretch = stretches.setdefault(int(when.timestamp()) // KEPT_SECONDS, set())
-        stretch.add((difference, when - difference))
-    kept = [one for stretch in stretches.values() for one in sorted(stretch)[:KEPT_MEASUREMENTS]]
-    return sorted(one for one in kept if arrival - (one[1] + one[0]) <= HOUR)
+def test_absurd_datetimes_without_end_do_not_push_out_what_agrees() -> None:
+    """They are the smallest of their stretch, and each is alone."""
+    clocks = ClockDifferences()
+    measure(clocks, NOON, SECOND)
+    measure(clocks, NOON + SECOND, SECOND)
+    for number in range(2, 40):
+        assert measure(clocks, NOON + number * SECOND, -number * 10 * MINUTE) == SECOND
 
 
 def test_what_is_kept_is_all_that_a_restart_needs() -> None:
@@ -133,7 +138,7 @@ def test_what_is_kept_is_all_that_a_restart_needs() -> None:
     assert len(kept) < 200
     again = ClockDifferences()
     for measurement in kept:
-        again.load(*measurement)
+        again.load(*measurement, TOLERANCE)
     later = NOON + 1000 * SECOND
     assert again.current("A", later, TOLERANCE) == clocks.current("A", later, TOLERANCE) == timedelta(0)
 

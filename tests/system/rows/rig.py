@@ -59,6 +59,8 @@ class Rig:
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS)))
         self.handlers = Handlers(self.store, self.keeper, self._profile, clock=lambda: self.now)
         self.keeper.catch_up()
+        for ae_title, arrival, difference in self.store.clocks(0):
+            self.handlers.clocks.load(ae_title, arrival, difference, self.policy.clock_tolerance)
         self._ending = asyncio.Event()
         self._ready.clear()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._listen()))
