@@ -51,8 +51,8 @@ def _location_contradicts(case: Case, study: Study) -> bool:
 
 
 def _both_are_anothers(case: Case, study: Study) -> bool:
-    """Study ID and location name one other patient's study: two against the Patient ID."""
-    if not (_study_id_contradicts(case, study) and _location_contradicts(case, study)):
+    """Study ID and location both name one other patient's study: two against the Patient ID."""
+    if study.study_id == case.study_id:
         return False
     there = {uid for place in case.places() for uid in _there_then_or_now(case, place)}
     others = [other for uid in there if (other := case.registry.study(uid)) is not None]

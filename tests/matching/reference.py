@@ -130,8 +130,8 @@ class Reference:
         return "7", (self.at(self.home, "") or 0xC103) if len(set(self.home)) == 1 else 0xC103
 
     def both_are_anothers(self, found: Study) -> bool:
-        """S and L are both those of one other patient's study, and neither is the found one's."""
-        if not found.study_id or found.study_id == self.S or not self.places or not self.elsewhere(found):
+        """S and L are both those of one other patient's study, and S is not the found one's."""
+        if found.study_id == self.S:
             return False
         expires = self.q.policy.scheduled_expires
         for other in self.studies:
@@ -142,23 +142,6 @@ class Reference:
                 if other.location in self.places and fresh:
                     return True
             elif any(self.was_at(other, e, l) for e, l in [*self.when(), (self.now, self.now)]):
-                return True
-        return False
-
-    def elsewhere(self, study: Study) -> bool:
-        """Whether some event occurred while it was at none of the places; before and after its stays, the nearest count."""
-        if not study.stays:
-            return bool(study.location) and study.location not in self.places
-        if len(study.stays) == 1:
-            return study.stays[0].location not in self.places
-        tolerance = self.q.policy.clock_tolerance
-        for e, l in self.when():
-            e, l = e - tolerance, l + tolerance  # noqa: PLW2901
-            at = {s.location for s in study.stays if s.arrived <= l and (s.left is None or s.left > e)}
-            if not at:
-                at = {s.location for s in [s for s in study.stays if s.arrived <= l][-1:]}
-                at |= {s.location for s in [s for s in study.stays if s.arrived > l][:1]}
-            if not at & set(self.places):
                 return True
         return False
 

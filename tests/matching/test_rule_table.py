@@ -28,7 +28,7 @@ def room_of_many() -> World:
     world.study("1.5", "08:00", patient="P5", status="scheduled", location="LAB1")
     world.study("1.5", "08:05", status="cancelled")
     world.study("1.6", "08:10", patient="P1", status="scheduled", location="LAB1", study_id="S6")
-    world.study("1.7", "08:10", patient="P7", status="scheduled", location="LAB2")
+    world.study("1.7", "08:10", patient="P7", status="scheduled", location="LAB2", study_id="S7")
     world.open("1.3", "10:00", "P3", study_id="S3")
     world.close("1.3", "11:40")  # in its grace until 12:10
     world.open("1.1", "11:45", "P1", study_id="S1", accession_number="A1")
@@ -122,6 +122,7 @@ ROWS = [
     Row("1", "so too where U is given", {"U": "1.2", "P": "P2", "S": "S1", "L": "LAB1"}, "C104", comment=comments.BOTH_CONTRADICT),
     Row("1", "without P they are two warnings", {"U": "1.2", "S": "S1", "L": "LAB1"}, "B104 1 1.2",
         findings=frozenset({"study-id-differs", "location-differs"})),
+    Row("4", "so too where P's study is there as well", {"P": "P2", "S": "S7", "L": "LAB2"}, "C104", comment=comments.BOTH_CONTRADICT),
     Row("4", "S of a scheduled study of another patient at L", {"P": "P2", "S": "S6", "L": "LAB1"}, "C104", comment=comments.BOTH_CONTRADICT),
     Row("4", "S and L of two different studies are two warnings", {"P": "P2", "S": "S8", "L": "LAB1"}, "B104 4 1.2",
         findings=frozenset({"study-id-differs", "location-differs"})),
