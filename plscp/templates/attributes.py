@@ -57,7 +57,8 @@ PROCEDURAL: Final = (
 )
 """The named attributes of Table P.2-2, all of Type 2."""
 
-PATIENT_NAME, ISSUER_OF_PATIENT_ID = 0x00100010, 0x00100021
+PATIENT_NAME, ISSUER_OF_PATIENT_ID, ISSUER_QUALIFIERS = 0x00100010, 0x00100021, 0x00100024
+UNIVERSAL_ENTITY_ID: Final = 0x00400032
 ADMISSION_ID, ISSUER_OF_ADMISSION_ID = 0x00380010, 0x00380011
 PACKAGE_IDENTIFIER, PRODUCT_NAME, PRODUCT_DESCRIPTION = 0x00440001, 0x00440008, 0x00440009
 ADMINISTRATION_DATETIME, ADMINISTRATION_NOTES, ADMINISTRATION_DEVICE_ID = 0x00440010, 0x00440011, 0x00440012
@@ -184,12 +185,34 @@ class Step6:
 
 
 def identifiers(dataset: DataSet, step: Step6) -> Identifiers:
-    """The five named attributes of Table P.2-2; what is wrong with them goes to `step`."""
+    """The five named attributes of Table P.2-2 and whose the Patient ID is; what is wrong with them goes to `step`."""
     elements = dataset.root.elements
     for attribute in PROCEDURAL:
         step.type_2(attribute.tag in elements, attribute.tag)
     patient, study, number, frame, location = (step.text(dataset, attribute) for attribute in PROCEDURAL)
-    return Identifiers(study, patient, "", number, location, frame)
+    issuer = step.text(dataset, _ISSUER) if ISSUER_OF_PATIENT_ID in elements else ""
+    universal = issuer_universal_entity_id(dataset, step) if ISSUER_QUALIFIERS in elements else ""
+    return Identifiers(study, patient, issuer, number, location, frame, universal)
+
+
+_ISSUER: Final = Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo)
+_UNIVERSAL_ENTITY_ID: Final = Attribute(UNIVERSAL_ENTITY_ID, "UT", lambda text: is_line(text, 1024))
+
+
+def issuer_universal_entity_id(dataset: DataSet, step: Step6) -> str:
+    """Universal Entity ID of the item of Issuer of Patient ID Qualifiers Sequence (PS3.3 Table 10-18), empty where none is sent.
+
+    It says whose ID a Patient ID is, so what is wrong with it refuses in both SOP Classes.
+    """
+    element = dataset.root.elements.get(ISSUER_QUALIFIERS)
+    if element is not None and type(element[1]) is not list and element[1]:
+        step.invalid("wrong-vr", "VR must be SQ", ISSUER_QUALIFIERS)
+    items = items_of(element)
+    if len(items) > 1:
+        step.invalid("issuer-items", "more than one item", ISSUER_QUALIFIERS)
+    if not items:
+        return ""
+    return step.text(DataSet(items[0], dataset.character_set, (), dataset.sop_class), _UNIVERSAL_ENTITY_ID)
 
 
 def items_of(element: Element | None) -> Sequence[Item]:

@@ -19,7 +19,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Identifiers:
-    """The identifiers that a Procedural Event request gives: without padding, empty where not given (P.2.2.1.1)."""
+    """The identifiers that a Procedural Event request gives: without padding, empty where not given (P.2.2.1.1).
+
+    Attributes:
+        issuer_of_patient_id, issuer_universal_entity_id: (0010,0021), and what its qualifiers (0010,0024) say; beyond Table P.2-2.
+    """
 
     study_instance_uid: str = ""
     patient_id: str = ""
@@ -27,6 +31,7 @@ class Identifiers:
     study_id: str = ""
     performed_location: str = ""
     synchronization_frame_of_reference_uid: str = ""
+    issuer_universal_entity_id: str = ""
 
 
 @dataclass(slots=True)
@@ -81,6 +86,7 @@ class SubstanceAdministration:
     """A Substance Administration request that passed steps 5 to 7 (Table P.3-2).
 
     Attributes:
+        issuer_universal_entity_id: of Issuer of Patient ID Qualifiers Sequence (0010,0024), or empty.
         operators: (code value, coding scheme designator) of each item of Operator Identification Sequence.
         entry: the one administration as an entry of index 0, kind ``substance_administered``.
     """
@@ -95,6 +101,7 @@ class SubstanceAdministration:
     character_set: str
     entry: TypedEntry
     findings: list[Finding] = field(default_factory=list)
+    issuer_universal_entity_id: str = ""
 
 
 @dataclass(slots=True)

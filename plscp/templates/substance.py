@@ -20,12 +20,7 @@ from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw, always
 from plscp.templates.values import Item as AnyItem
 
 OPERATORS, PERSON_CODE, ROUTE, PARAMETER_SEQUENCE = 0x00081072, 0x00401101, 0x00540302, 0x00440019
-ISSUER_OF_ADMISSION_ID_SEQUENCE, LOCAL_NAMESPACE, UNIVERSAL_ID, UNIVERSAL_ID_TYPE = (
-    0x00380014,
-    0x00400031,
-    0x00400032,
-    0x00400033,
-)
+ISSUER_OF_ADMISSION_ID_SEQUENCE, LOCAL_NAMESPACE = 0x00380014, 0x00400031
 _PLACED: Final = frozenset(
     {*(attribute.tag for attribute in table.SUBSTANCE), OPERATORS, ROUTE, PARAMETER_SEQUENCE, 0x00080201}
 )
@@ -104,6 +99,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         if tag in elements and type(elements[tag][1]) is not list:
             step.invalid("wrong-vr", "VR must be SQ", tag)
     issuer = _issuer_of_admission(dataset, text[table.ISSUER_OF_ADMISSION_ID], step)
+    universal = table.issuer_universal_entity_id(dataset, step)
     operators = [
         code
         for item in items_of(elements.get(OPERATORS))
@@ -138,6 +134,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         dataset.character_set.text,
         entry,
         step.findings,
+        universal,
     )
 
 
@@ -197,7 +194,8 @@ def _issuer_of_admission(dataset: DataSet, plain: str, step: Step6) -> str:
         return plain
     inner = DataSet(items[0], dataset.character_set, (), dataset.sop_class)
     local, universal = (
-        step.text(inner, table.Attribute(tag, "UT", table.is_lo)) for tag in (LOCAL_NAMESPACE, UNIVERSAL_ID)
+        step.text(inner, table.Attribute(tag, "UT", table.is_lo))
+        for tag in (LOCAL_NAMESPACE, table.UNIVERSAL_ENTITY_ID)
     )
     sent = local or universal
     if plain and sent and plain not in {local, universal}:
