@@ -82,7 +82,7 @@ class Server:
         )
         self.store.measure(self.metrics.committed)
         self.metrics.watch_disk(self.store.disk_free)
-        self.keeper = RegistryKeeper(self.store, Registry(settings.matching_locations()))
+        self.keeper = RegistryKeeper(self.store, Registry(settings.matching_locations(), settings.matching_issuers()))
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Call it when the event loop has done what it has in hand, or at once from another thread."""

@@ -68,6 +68,10 @@ patient_mismatch = "refuse"
 study_id_mismatch = "log"
 location_mismatch = "log"
 placeholder_patient_ids = ["UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"]
+accession_as_admission = false
+
+[issuers]
+HOSP = ["Hospital", "1.2.840.99999.1"]
 
 [locations.LAB1]
 names = ["Lab 1", "CATH^LAB1"]
@@ -156,6 +160,7 @@ KEYS = [
     ("matching", "location_mismatch", ['"refuse"', '"log"'], '"warn"', MISMATCH),
     ("matching", "name_mismatch", ['"refuse"', '"log"'], '"warn"', MISMATCH),
     ("matching", "placeholder_patient_ids", ['["X"]', "[]"], '"X"', "must be a list"),
+    ("matching", "accession_as_admission", ["true", "false"], '"perhaps"', BOOL),
     ("locations.LAB9", "names", ['["Lab 9"]', '"Lab 9"'], "[1]", "must be text"),
     (
         "devices.D",
@@ -259,6 +264,10 @@ UNKNOWN = [
     ("[devices.THIS-IS-LONGER-THAN-16]\n", "devices.THIS-IS-LONGER-THAN-16: must be 1 to 16"),
     ("[locations.A]\nnames=['x']\n[locations.B]\nnames=['x ']\n", 'locations: "x" names both A and B'),
     ("[locations.A]\nnames=[' ']\n", "locations: A has an empty name"),
+    ("[issuers]\nA=['x']\nB='x '\n", 'issuers: "x" names both A and B'),
+    ("[issuers]\nA=['']\n", "issuers: A has an empty name"),
+    ("[issuers]\nA=['plscp']\n", 'issuers: "plscp" is the issuer of the Patient IDs that plscp gives itself'),
+    ("[issuers]\nA=5\n", "issuers.A: must be a list"),
     ("[operators]\nallowed=[{value='1',scheme='L'}]\n", 'operators.allowed: is given but policy is not "list"'),
     ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',locations=['Q']}]\n", "operators.allowed.1.locations: no table [locations.Q]"),
 ]  # fmt: skip
@@ -306,6 +315,7 @@ ENVIRONMENT = [
     ("PLSCP_KAFKA__BOOTSTRAP_SERVERS", "a:1, b:2", lambda s: s.kafka.bootstrap_servers == ["a:1", "b:2"]),
     ("PLSCP_KAFKA__BOOTSTRAP_SERVERS", '["a:1"]', lambda s: s.kafka.bootstrap_servers == ["a:1"]),
     ("PLSCP_DEVICES__HEMO1__VALIDATION", "strict", lambda s: s.devices["HEMO1"].validation == "strict"),
+    ("PLSCP_ISSUERS__EAST", "East Clinic,1.2.3", lambda s: s.issuers["EAST"] == ["East Clinic", "1.2.3"]),
     ("PLSCP_LOCATIONS__LAB2__NAMES", "Lab 2,L2", lambda s: s.locations["LAB2"].names == ["Lab 2", "L2"]),
     ("PLSCP_OPERATORS__ALLOWED", '[{"value":"1","scheme":"L"}]', lambda s: s.operators.allowed[0].value == "1"),
     ("PLSCP_HTTP__TOKEN_FILE", "t", lambda s: s.http.token_file == "t"),
@@ -443,7 +453,7 @@ def test_profiles(tmp_path: Path) -> None:
     text = CONTRACT + (
         '[devices.MOBILE]\nvalidation = "strict"\ntimes = "untrusted"\nclose_grace = "PT1H"\npatient_id_issuer = "DEV"\n'
         'timezone = "Asia/Tokyo"\nsop_classes = ["procedural-event-logging"]\ncoerce_by_location = true\n'
-        'placeholder_patient_ids = ["foo "]\n'
+        'placeholder_patient_ids = ["foo "]\naccession_as_admission = true\n'
     )
     settings = load(written(tmp_path, text), {})
     mobile, hemo, stranger = settings.profile("MOBILE"), settings.profile("HEMO1"), settings.profile("STRANGER")
@@ -455,6 +465,9 @@ def test_profiles(tmp_path: Path) -> None:
     assert mobile.policy.patient_id_issuer == "HOSP"
     assert mobile.policy.close_grace == timedelta(hours=1)
     assert mobile.policy.placeholder_patient_ids == {"FOO"}
+    assert mobile.policy.accession_as_admission
+    assert not hemo.policy.accession_as_admission
+    assert settings.matching_issuers().spell("1.2.840.99999.1") == "HOSP"
     assert mobile.zone == "Asia/Tokyo"
     assert mobile.server_zone == "Europe/Berlin"
     assert mobile.sop_classes == {PROCEDURAL_EVENT_LOGGING}

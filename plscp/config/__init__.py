@@ -12,7 +12,7 @@ from plscp.config import show as _show
 from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
-from plscp.matching.registry import Locations
+from plscp.matching.registry import Issuers, Locations
 from plscp.network.settings import NetworkSettings
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -68,6 +68,10 @@ class Settings(SettingsModel):
     def matching_locations(self) -> Locations:
         """`[locations]` as the registry takes them."""
         return Locations({table: list(location.names) for table, location in self.locations.items()})
+
+    def matching_issuers(self) -> Issuers:
+        """`[issuers]` as the registry takes them."""
+        return Issuers(self.issuers)
 
     def allowed_operators(self) -> list[Operator] | None:
         """Who may add to the Medication Administration Record; None: anyone."""

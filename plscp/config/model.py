@@ -20,6 +20,7 @@ from plscp.config.values import (
     Zone,
     duration,
 )
+from plscp.matching.records import GENERATED_ISSUER
 
 SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
 Mismatch = Literal["refuse", "log"]
@@ -194,6 +195,7 @@ class Overrides(Section):
     not_started_elsewhere: Mismatch | None = Field(None, description="overrides [matching]")
     scheduled_expires: Duration | None = Field(None, description="overrides [matching]")
     placeholder_patient_ids: list[str] | None = Field(None, description="overrides [matching]")
+    accession_as_admission: bool | None = Field(None, description="overrides [matching]")
 
 
 class Matching(Section):
@@ -227,6 +229,10 @@ class Matching(Section):
     placeholder_patient_ids: list[str] = Field(
         ["UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"],
         description="count as not given; compared without regard to case",
+    )
+    accession_as_admission: bool = Field(
+        False,
+        description="whether the Accession Number of a study that takes events counts as an Admission ID without issuer",
     )
 
 
@@ -287,6 +293,18 @@ class Log(Section):
     )
 
 
+def _one_each(names: dict[str, list[str]]) -> set[str]:
+    """Every name, the tables' own included; each must stand for one table."""
+    owner: dict[str, str] = {}
+    for table, others in names.items():
+        for name in {table.strip(), *(name.strip() for name in others)}:
+            if not name:
+                raise ValueError(f"{table} has an empty name")
+            if owner.setdefault(name, table) != table:
+                raise ValueError(f'"{name}" names both {owner[name]} and {table}')
+    return set(owner)
+
+
 class SettingsModel(Section):
     """All settings as they stand in the file and the environment."""
 
@@ -298,6 +316,7 @@ class SettingsModel(Section):
     http: Http = Field(default_factory=Http)
     registry: RegistryFile = Field(default_factory=RegistryFile)
     matching: Matching = Field(default_factory=Matching)
+    issuers: dict[str, Names] = Field(default_factory=dict)
     locations: dict[str, Location] = Field(default_factory=dict)
     devices: dict[AeTitle, DeviceTable] = Field(default_factory=dict)
     operators: Operators | None = None
@@ -306,13 +325,14 @@ class SettingsModel(Section):
     @field_validator("locations")
     @classmethod
     def _one_lab_per_name(cls, value: dict[str, Location]) -> dict[str, Location]:
-        owner: dict[str, str] = {}
-        for table, location in value.items():
-            for name in {table.strip(), *(name.strip() for name in location.names)}:
-                if not name:
-                    raise ValueError(f"{table} has an empty name")
-                if owner.setdefault(name, table) != table:
-                    raise ValueError(f'"{name}" names both {owner[name]} and {table}')
+        _one_each({table: location.names for table, location in value.items()})
+        return value
+
+    @field_validator("issuers")
+    @classmethod
+    def _one_authority_per_spelling(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        if GENERATED_ISSUER in _one_each(value):
+            raise ValueError(f'"{GENERATED_ISSUER}" is the issuer of the Patient IDs that plscp gives itself')
         return value
 
     def locations_meant(self) -> list[tuple[str, str]]:

@@ -69,6 +69,18 @@ def _table(path: tuple[str, ...], table: dict[str, Any]) -> Iterator[str]:
             yield from _table((*path, key), value)
 
 
+_ISSUERS: Final = (
+    "## [issuers]",
+    "",
+    "Authorities that give out IDs: one spelling for each, in requests, feeds and files. A Patient ID sent with an issuer that is",
+    "neither listed here nor known from a patient names nobody. Stored identifiers stay as they were written.",
+    "",
+    "| setting | kind | default | what it does |",
+    "| --- | --- | --- | --- |",
+    "| `NAME` | text or list of text |  | other spellings of the authority NAME: Issuer of Patient ID (0010,0021), Universal Entity ID of (0010,0024) |",
+)
+
+
 def reference() -> str:
     """The settings reference in Markdown, out of the model."""
     lines = [
@@ -83,6 +95,9 @@ def reference() -> str:
         "`plscp config check` names every fault, `plscp config show` prints what is in force, without secrets.",
     ]
     for name, info in SettingsModel.model_fields.items():
+        if name == "issuers":
+            lines += ["", *_ISSUERS]
+            continue
         model = _table_model(name, info)
         lines += ["", *_section(_title(name), model)]
         if name == "dicom":

@@ -72,8 +72,8 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
     before = plan.known(body.id, body.issuer)
     was: PatientId | None = None
     if before is not None and before.current != current:
-        if before.current == PatientId(body.id, "") and before.current.issuer != current.issuer:
-            was = before.current  # it gets its issuer now
+        if before.current == PatientId(body.id, "") or plan.same(before.current, current):
+            was = before.current  # it gets its issuer now, or the one spelling of it
         elif not current.issuer and before.current.id == current.id:
             current = before.current  # named without issuer, known under one
         elif anew:
@@ -88,15 +88,16 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
     if body.said("other_ids"):
         said["other_ids"] = tuple(other for other in others if other != current and other not in patient.former_ids)
     former = (*patient.former_ids, was) if was else patient.former_ids
-    after = replace(patient, current=current, former_ids=former, **said)
+    if before is None:  # an ID given anew names the new patient only, in whichever spelling it was known
+        former = tuple(known for known in plan.view.spellings(current) if not plan.is_current(known))
+    after = replace(patient, current=current, former_ids=_and(former, (), current), **said)
     if after != before:
         plan.patient(after, was)
 
 
 def _free_for(plan: Plan, other: PatientId, patient: Patient | None) -> None:
     plan.require_usable(other.id)
-    holder = plan.view.owner(other)
-    if holder is not None and (patient is None or holder.number != patient.number):
+    if plan.holders(other) - {_number(patient)}:
         raise Conflict("an other ID names another patient: merge the two instead")
 
 
@@ -116,8 +117,7 @@ def change_patient_id(
         raise Conflict("the Patient ID is not known")
     if patient.current == current:
         return []
-    holder = plan.view.owner(current)
-    if holder is not None and holder.number != patient.number:
+    if plan.holders(current) - {patient.number}:
         raise Conflict("the new Patient ID names another patient: merge the two instead")
     kept = (*(known for known in patient.former_ids if known != current), patient.current)
     others = tuple(known for known in patient.other_ids if known != current)
@@ -143,7 +143,10 @@ def merge_patient(
     prior_id = plan.identifier(merge.prior.id, merge.prior.issuer)
     if plan.usable(prior_id.id):
         prior = plan.known(merge.prior.id, merge.prior.issuer)
-        if prior is not None and prior.current not in {prior_id, PatientId(prior_id.id, "")} and prior_id.issuer:
+        is_current = prior is not None and (
+            plan.same(prior.current, prior_id) or prior.current == PatientId(prior_id.id, "")
+        )
+        if prior is not None and not is_current and prior_id.issuer:
             if prior.number == _number(plan.known(*survivor_id)):
                 return []
             raise Conflict("the prior ID was merged into another patient already")
@@ -224,7 +227,8 @@ def plan_admission(plan: Plan, body: AdmissionBody) -> None:
         raise Conflict("the admission is another patient's")
     if before is None and given is not None:
         patient = patient or plan.make_patient(given.id, given.issuer)
-        before = Admission(body.id, body.issuer, patient.number, patient.current, status="")
+        issuer = plan.view.issuers.spell(body.issuer)
+        before = Admission(body.id, issuer, patient.number, patient.current, status="")
     assert before is not None
     said: dict[str, Any] = {name: getattr(body, name) for name in ("location", "status") if body.said(name)}
     if not before.status:

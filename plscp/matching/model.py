@@ -44,6 +44,7 @@ class Policy:
     scheduled_expires: timedelta = timedelta(days=7)
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
     publish_demographics: bool = False
+    accession_as_admission: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class SubstanceQuestion:
     time: Instant
     arrival: datetime
     allowed: Sequence[Operator] | None = None  # None: any
+    issuer_universal_entity_id: str = ""
 
 
 class Candidate(NamedTuple):

@@ -109,8 +109,12 @@ class Plan:
     # --- whom a feed means ---------------------------------------------------------------------------------------------
 
     def identifier(self, patient_id: str, issuer: str) -> PatientId:
-        """A patient's identifier as a feed, file or body gives it; without issuer it gets the policy's, or plscp's own."""
-        return PatientId(patient_id, issuer or own_issuer(patient_id, self.view) or self.policy.patient_id_issuer)
+        """A patient's identifier as a feed, file or body gives it, its issuer in the one spelling.
+
+        Without issuer it gets the policy's, or plscp's own.
+        """
+        given = issuer or own_issuer(patient_id, self.view) or self.policy.patient_id_issuer.strip(" ")
+        return PatientId(patient_id, self.view.issuers.spell(given))
 
     def known(self, patient_id: str, issuer: str) -> Patient | None:
         """The patient whom a feed names, or None for one not known.
@@ -118,10 +122,25 @@ class Plan:
         Raises:
             Conflict: it may be several.
         """
-        found = self.view.named(*self.identifier(patient_id, issuer))
+        found = self.view.named_as_given(patient_id, issuer or self.identifier(patient_id, "").issuer)
         if len(found) > 1:
-            raise Conflict("the Patient ID without issuer names several patients: give the issuer")
+            raise Conflict("the Patient ID names several patients: give the issuer, as it is spelled for the one meant")
         return found[0] if found else None
+
+    def same(self, one: PatientId, other: PatientId) -> bool:
+        """Whether two identifiers are one, in two spellings of its issuer or in one."""
+        spell = self.view.issuers.spell
+        return one.id == other.id and spell(one.issuer) == spell(other.issuer)
+
+    def is_current(self, patient_id: PatientId) -> bool:
+        """Whether an identifier is its owner's current one."""
+        owner = self.view.owner(patient_id)
+        return owner is not None and owner.current == patient_id
+
+    def holders(self, patient_id: PatientId) -> set[int]:
+        """The patients, by number, who have an ID of its authority, or of none for an identifier without issuer."""
+        owners = map(self.view.owner, self.view.spellings(patient_id))
+        return {owner.number for owner in owners if owner is not None}
 
     def usable(self, patient_id: str) -> bool:
         """Whether a Patient ID counts as given."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 GENERATED_ISSUER: Final = "plscp"
@@ -156,6 +156,11 @@ class Study:
     closed: datetime | None = None
     stays: tuple[Stay, ...] = ()
     steps: tuple[str, ...] = ()
+
+    def takes_events(self, moment: datetime, grace: timedelta) -> bool:
+        """Whether it is open, or was closed no longer than the grace before a moment."""
+        in_grace = self.status == "closed" and self.closed is not None and moment - self.closed <= grace
+        return self.status == "open" or in_grace
 
     def as_json(self) -> Json:
         """The shape of the HTTP body, with the location history and the steps in progress."""

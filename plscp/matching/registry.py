@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from plscp.matching.issuers import Issuers
 from plscp.matching.owners import Owners
 from plscp.matching.places import Locations, Presence
 from plscp.matching.records import (
@@ -19,7 +20,7 @@ from plscp.matching.records import (
     study_from,
 )
 
-__all__ = ["Locations", "Registry"]
+__all__ = ["Issuers", "Locations", "Registry"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -41,14 +42,16 @@ class Registry:
     Attributes:
         position: R, the position of the last change applied; 0 before the first.
         locations: the names of the labs.
+        issuers: the spellings of authorities.
         file: content of the registry file as last read, JSON-able.
         generated: the highest n of the `PLSCP-<n>` given so far.
         decided: decisions that hold at this position for some time (see `plscp.matching.rules`).
     """
 
-    def __init__(self, locations: Locations | None = None) -> None:
+    def __init__(self, locations: Locations | None = None, issuers: Issuers | None = None) -> None:
         self.position = 0
         self.locations = locations or Locations()
+        self.issuers = issuers or Issuers()
         self.file: dict[str, Any] = {}
         self.generated = 0
         self.presence = Presence()
@@ -67,7 +70,7 @@ class Registry:
 
     def fork(self) -> "Registry":
         """An independent copy: what a planner tries its changes on."""
-        twin = Registry(self.locations)
+        twin = Registry(self.locations, self.issuers)
         for name, value in vars(self).items():
             if isinstance(value, dict):
                 setattr(twin, name, dict(value))
@@ -112,13 +115,33 @@ class Registry:
     def named(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
         """The patients that an identifier may mean: none, one, or several.
 
-        With an issuer: the one of that issuer, else the one whose ID has no issuer. Without: everyone who has that ID.
+        With an issuer, in any of its spellings: whoever has the ID of that authority, else whoever has it of none while nobody
+        has it of any. Without: everyone who has that ID.
         """
-        return tuple(self._patients[number] for number in self._owners.named(patient_id, issuer))
+        found = self._owners.named(patient_id, self.issuers.spell(issuer), self.issuers.spell)
+        return tuple(self._patients[number] for number in found)
+
+    def has_id(self, patient: Patient, patient_id: str, issuer: str) -> bool:
+        """Whether a patient has an ID of an authority, or of none while nobody has it of that authority; without issuer of any."""
+        return self._owners.has(patient.number, patient_id, self.issuers.spell(issuer), self.issuers.spell)
+
+    def spellings(self, patient_id: PatientId) -> tuple[PatientId, ...]:
+        """The identifiers, as stored, that are this one in any spelling of its issuer."""
+        return self._owners.spellings(patient_id.id, self.issuers.spell(patient_id.issuer), self.issuers.spell)
+
+    def knows_issuer(self, issuer: str) -> bool:
+        """Whether `[issuers]` lists an authority or some patient has an identifier of it."""
+        return self.issuers.lists(issuer) or self._owners.has_authority(issuer)
+
+    def named_as_given(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
+        """As `named`; of patients that were made before `[issuers]` listed a spelling, the one who has it as it is given."""
+        found = self.named(patient_id, issuer)
+        as_given = self.owner(PatientId(patient_id, issuer)) if issuer and len(found) > 1 else None
+        return found if as_given is None else (as_given,)
 
     def patient(self, patient_id: str, issuer: str = "") -> Patient | None:
-        """The one patient that an identifier names; None for none and for several."""
-        found = self.named(patient_id, issuer)
+        """The one patient that an identifier, as it is given, names; None for none and for several."""
+        found = self.named_as_given(patient_id, issuer)
         return found[0] if len(found) == 1 else None
 
     def patient_number(self, number: int) -> Patient:
@@ -143,11 +166,16 @@ class Registry:
         return current.id, current.issuer
 
     def admissions_named(self, admission_id: str, issuer: str) -> list[Admission]:
-        """The admissions that an Admission ID may mean; without issuer, or where none is known: under any."""
-        issuers = self._admissions_by_id.get(admission_id, ())
+        """The admissions that an Admission ID may mean.
+
+        With an issuer, in any of its spellings: that authority's, else one of no issuer while none of any is known. Without: all.
+        """
+        known = self._admissions_by_id.get(admission_id, ())
         if issuer:
-            issuers = (issuer,) if issuer in issuers else tuple(known for known in issuers if not known)
-        return [self._admissions[admission_id, known] for known in issuers]
+            spell = self.issuers.spell
+            of_authority = tuple(stored for stored in known if spell(stored) == spell(issuer))
+            known = of_authority or (known if known == ("",) else ())
+        return [self._admissions[admission_id, stored] for stored in known]
 
     def admission(self, admission_id: str, issuer: str = "") -> Admission | None:
         """The one admission that an ID names; None for none and for several."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching.bodies import AdmissionBody, PatientBody, StudyBody, parse
 from plscp.matching.changes import plan_admission, plan_patient
+from plscp.matching.issuers import Issuers
 from plscp.matching.model import Policy
 from plscp.matching.planning import Plan
 from plscp.matching.registry import Registry
@@ -45,7 +46,9 @@ def apply_file(
         InvalidBody: the file has a section that none has, or one that is no list of tables.
     """
     plan = Plan(registry, policy, now)
-    before, after = _indexed(previous if previous is not None else registry.file, policy), _indexed(current, policy)
+    issuers = registry.issuers
+    before = _indexed(previous if previous is not None else registry.file, policy, issuers)
+    after = _indexed(current, policy, issuers)
     refused: list[str] = []
     kept: dict[str, dict[str, Entry]] = {section: {} for section in _SECTIONS}
     for section, key, old, new in _in_order(before, after):
@@ -79,7 +82,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _indexed(content: Mapping[str, Any], policy: Policy) -> dict[str, dict[str, Entry]]:
+def _indexed(content: Mapping[str, Any], policy: Policy, issuers: Issuers) -> dict[str, dict[str, Entry]]:
     for name in content:
         if name not in _SECTIONS:
             raise InvalidBody(f"registry file: {name!r} is none of {', '.join(_SECTIONS)}")
@@ -90,18 +93,18 @@ def _indexed(content: Mapping[str, Any], policy: Policy) -> dict[str, dict[str, 
             raise InvalidBody(f"registry file: {section} is not a list of tables")
         of_section = indexed[section] = {}
         for number, entry in enumerate(entries, 1):
-            key = _key(section, entry, policy) or f"number {number}"
+            key = _key(section, entry, policy, issuers) or f"number {number}"
             of_section[key if key not in of_section else f"{key} (number {number})"] = _plain(entry)
     return indexed
 
 
-def _key(section: str, entry: Mapping[str, Any], policy: Policy) -> str:
+def _key(section: str, entry: Mapping[str, Any], policy: Policy, issuers: Issuers) -> str:
     """What tells entries of a section apart."""
     if section == "studies":
         return str(entry.get("study_instance_uid", "")).strip(" ")
     name = str(entry.get("id", "")).strip(" ")
     issuer = str(entry.get("issuer", "")).strip(" ") or (policy.patient_id_issuer if section == "patients" else "")
-    return f"{issuer}|{name}" if name else ""
+    return f"{issuers.spell(issuer)}|{name}" if name else ""
 
 
 def _in_order(

@@ -112,7 +112,7 @@ class RegistryPages:
     async def get_patient(self, request: Request) -> Response:
         """The one patient that an ID names now."""
         patient_id, issuer = self._identifier(request)
-        self._one_only("patients", lambda registry: registry.named(patient_id, issuer))
+        self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
         return _found(self._known(lambda registry: registry.patient(patient_id, issuer)))
 
     async def put_patient(self, request: Request) -> Response:
@@ -130,7 +130,7 @@ class RegistryPages:
         """Merge another patient into this one: the body's prior ID names this patient from now on."""
         patient_id, issuer = self._identifier(request)
         body = await self._body(request)
-        self._one_only("patients", lambda registry: registry.named(patient_id, issuer))
+        self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
         return await self._change(
             lambda registry, policy, now: changes.merge_patient(
                 registry, PatientId(patient_id, issuer), body, policy, now

@@ -8,7 +8,7 @@ from typing import Any
 from plscp.matching import changes, rules, substance
 from plscp.matching.model import Decision, Device, Instant, Operator, Policy, Question, SubstanceQuestion
 from plscp.matching.records import PatientId, Study
-from plscp.matching.registry import Locations, Registry, microseconds
+from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
 from plscp.templates.request import Identifiers
 
@@ -43,10 +43,15 @@ class World:
         log: every change applied, as (position, microseconds, change).
     """
 
-    def __init__(self, policy: Policy = POLICY, labs: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy = POLICY,
+        labs: dict[str, list[str]] | None = None,
+        issuers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.policy = policy
         self.labs = LABS if labs is None else labs
-        self.registry = Registry(Locations(self.labs))
+        self.registry = Registry(Locations(self.labs), Issuers(issuers))
         self.now = NOON
         self.log: list[tuple[int, int, dict[str, Any]]] = []
 
@@ -130,7 +135,7 @@ class World:
         given: Mapping[str, str] | None = None,
         **letters: str,
     ) -> Decision:
-        """A request: its entries' times (none: one at arrival), when it arrives, and its identifiers U, P, I, S, L, F."""
+        """A request: its entries' times (none: one at arrival), when it arrives, and its identifiers U, P, I, Q, S, L, F."""
         if arrival:
             self.now = at(arrival)
         times = [moment(at(clock), whole_minute=whole_minutes) for clock in clocks]
@@ -138,6 +143,7 @@ class World:
             "U": "study_instance_uid",
             "P": "patient_id",
             "I": "issuer_of_patient_id",
+            "Q": "issuer_universal_entity_id",
             "S": "study_id",
             "L": "performed_location",
             "F": "synchronization_frame_of_reference_uid",
@@ -159,6 +165,7 @@ class World:
         admission_id: str = "",
         *,
         issuer: str = "",
+        qualifier: str = "",
         name: str = "",
         issuer_of_admission_id: str = "",
         operators: Sequence[tuple[str, str]] = (("N1001", "L"),),
@@ -171,6 +178,7 @@ class World:
         question = SubstanceQuestion(
             patient_id=patient_id,
             issuer_of_patient_id=issuer,
+            issuer_universal_entity_id=qualifier,
             patient_name=name,
             admission_id=admission_id,
             issuer_of_admission_id=issuer_of_admission_id,

@@ -77,7 +77,7 @@ class House:
         self.clock, self.certificates = clock, secure
         self.metrics = Metrics()
         self.store = MemoryStore.open()
-        keeper = RegistryKeeper(self.store, Registry(settings.matching_locations()))
+        keeper = RegistryKeeper(self.store, Registry(settings.matching_locations(), settings.matching_issuers()))
         handlers = Handlers(self.store, keeper, settings.profile, bounds=settings.bounds(), counters=self.metrics)
         self.acceptor = Acceptor(settings.network(), handlers.answer, counters=self.metrics)
         self.acceptor.later = lambda *_: None  # type: ignore[method-assign]

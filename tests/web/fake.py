@@ -163,7 +163,9 @@ class FakeServer:
     turning: bool = True
 
     def __post_init__(self) -> None:
-        self.keeper = RegistryKeeper(self.store, Registry(self.settings.matching_locations()))
+        self.keeper = RegistryKeeper(
+            self.store, Registry(self.settings.matching_locations(), self.settings.matching_issuers())
+        )
 
     def loop_alive(self) -> bool:
         return self.turning
