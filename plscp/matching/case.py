@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from plscp.matching.identifiers import is_placeholder, issuer_of
+from plscp.matching.identifiers import Issuer, SentIssuer, agrees, find_issuer, is_placeholder
 from plscp.matching.model import Candidate, Question
 from plscp.matching.records import Patient, Study
 from plscp.matching.registry import Registry
@@ -88,7 +88,7 @@ class Case:
     Attributes:
         given: bits of the identifiers that count as given.
         uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
-        issuer: P's issuer by the chain.
+        issuer: P's issuer by the chain; one that cannot be used makes P name nobody.
         arrival: when the request's last byte was read.
         spans: (earliest, latest) of each different entry time, corrected where the clock is fast.
         readings: these, and the other reading of each entry in a repeated hour.
@@ -132,12 +132,12 @@ class Case:
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
         patient_id = identifiers.patient_id.strip(" ")
-        self.issuer = ""
+        self.issuer = Issuer("")
         if patient_id and is_placeholder(patient_id, question.policy.placeholder_patient_ids):
             patient_id = ""
         if patient_id:
-            sent = identifiers.issuer_of_patient_id.strip(" ")
-            self.issuer = issuer_of(patient_id, sent, question.device, question.policy, registry)
+            sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
+            self.issuer = find_issuer(patient_id, sent, question.device, question.policy, registry)
         self.patient_id = patient_id
         self.given = (
             (U if self.uid else 0)
@@ -186,8 +186,14 @@ class Case:
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""
         if self._patients is None:
-            self._patients = self.registry.named(self.patient_id, self.issuer) if self.patient_id else ()
+            names_somebody = self.patient_id and self.issuer.unusable is None
+            self._patients = self.registry.named(self.patient_id, self.issuer.name) if names_somebody else ()
         return self._patients
+
+    def agrees(self, patient: Patient) -> Literal["", "current", "superseded"]:
+        """Whether P names a patient."""
+        usable = self.issuer.unusable is None
+        return agrees(self.registry, patient, self.patient_id, self.issuer.name) if usable else ""
 
     def places(self) -> tuple[str, ...]:
         """Where: L's lab, nowhere for an L that no `[locations]` entry names; L empty: the device's locations."""

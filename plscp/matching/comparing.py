@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.case import A, Case, Clock, L, P, S, Span, U, clock_of, spans_of
-from plscp.matching.identifiers import agrees
 from plscp.matching.model import Question
 from plscp.matching.records import Study
 
@@ -37,8 +36,7 @@ class Contradiction(NamedTuple):
 
 
 def _patient_contradicts(case: Case, study: Study) -> bool:
-    patient = case.registry.patient_number(study.patient)
-    return not agrees(case.registry, patient, case.patient_id, case.issuer)
+    return not case.agrees(case.registry.patient_number(study.patient))
 
 
 def _study_id_contradicts(case: Case, study: Study) -> bool:
@@ -190,9 +188,10 @@ def findings(case: Case, rule: str, study: Study) -> list[Finding]:
     if study.status == "scheduled":
         found.append(NOT_STARTED)
     if given & P:
-        patient = case.registry.patient_number(study.patient)
-        if agrees(case.registry, patient, case.patient_id, case.issuer) == "superseded":
+        if case.agrees(case.registry.patient_number(study.patient)) == "superseded":
             found.append(SUPERSEDED)
+        if case.issuer.unusable is not None:
+            found.append(case.issuer.unusable)
     if given & L:
         if not case.places():
             found.append(LOCATION_UNKNOWN)

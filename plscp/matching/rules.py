@@ -10,7 +10,7 @@ from plscp.matching import comments
 from plscp.matching.at_place import study_at
 from plscp.matching.case import A, Case, Clock, L, P, Refused, S, U
 from plscp.matching.comparing import BY_PLACE, contradictions, findings, is_expired, time_findings
-from plscp.matching.identifiers import agrees
+from plscp.matching.identifiers import SentIssuer, issuers_given
 from plscp.matching.model import Candidate, Decision, Question
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
@@ -311,10 +311,7 @@ def _alive_at(case: Case, study: Study) -> str:
     names_it = (
         (case.named is not None and case.named.patient == study.patient)
         or (case.given & S and study.study_id == case.study_id)
-        or (
-            case.given & P
-            and agrees(case.registry, case.registry.patient_number(study.patient), case.patient_id, case.issuer)
-        )
+        or (case.given & P and case.agrees(case.registry.patient_number(study.patient)))
     )
     return places[0] if names_it else ""
 
@@ -324,13 +321,16 @@ _REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC
 
 def _refusal(case: Case, refused: Refused, rule: str) -> Decision:
     """No study, or one that may not be used: the reason is the first finding."""
+    unusable = case.issuer.unusable
+    if unusable is not None and refused.status in {0xC103, 0xC104}:
+        refused = refused._replace(comment=unusable.reason)  # with it no patient could be found or agree
     reason = Finding(_REASONS[refused.status], refused.comment, refuse=True)
     return Decision(
         status=refused.status,
         rule=rule,
         given=_given(case),
         candidates=case.candidates,
-        findings=[reason, *time_findings(case.question, case.named)],
+        findings=[reason, *filter(None, [unusable]), *time_findings(case.question, case.named)],
         registry_position=case.registry.position,
         comment=refused.comment,
     )
@@ -344,8 +344,9 @@ def _given(case: Case) -> Mapping[str, str]:
         given["study_instance_uid"] = case.uid
     if patient_id := identifiers.patient_id.strip(" "):
         given["patient_id"] = patient_id
-        if case.issuer:
-            given["issuer"] = case.issuer
+        if case.patient_id:
+            sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
+            given.update(issuers_given(case.issuer, sent))
     if case.study_id:
         given["study_id"] = case.study_id
     if case.location:

@@ -73,7 +73,7 @@ def test_to_find_p_without_issuer_must_name_one_patient_among_all_known(world: W
 
 def test_an_id_whose_issuer_is_still_none_agrees_under_any_issuer() -> None:
     """A patient named by a feed without issuer, while none is configured."""
-    world = World(replace(POLICY, patient_id_issuer=""))
+    world = World(replace(POLICY, patient_id_issuer=""), issuers={"ANY": []})
     world.open("1.1", "10:00", "P1")
     assert world.known("1.1").patient_id == ("P1", "")
     decision = world.ask(arrival="10:05", P="P1", I="ANY")
