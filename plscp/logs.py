@@ -24,6 +24,7 @@ EVENTS: Final[dict[str, str]] = {
     "peer-slowed": "a peer is not read for a while: it took too much time for nothing, or as many requests wait as may",
     "request-answered": "an N-ACTION was answered with Success or Warning",
     "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",
+    "issuer-unusable": "a Patient ID came with an issuer that cannot be used, as a rule since [issuers] lacks it; the ID names nobody",
     "answer-late": "the answer deadline passed before the store committed; the device got a failure",
     "store-opened": "the event store is open for writing",
     "store-failed": "the event store could not commit",

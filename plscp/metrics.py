@@ -141,6 +141,9 @@ class Metrics(Collector):
         self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
         self.findings = Counts("plscp_validation_findings", "Findings about requests", ["template", "row", "severity"])
         self.matches = Counts("plscp_match", "Matching decisions", ["rule", "result"])
+        self.unusable_issuers = Counts(
+            "plscp_unusable_issuers", "Patient IDs that came with an issuer that cannot be used", ["device", "reason"]
+        )
         self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
         self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
@@ -186,6 +189,10 @@ class Metrics(Collector):
         if child is None:
             child = self._matches[rule, result] = self.matches.child(rule or "none", f"{result:04X}")
         child.add()
+
+    def issuer_unusable(self, device: str, reason: str) -> None:
+        """A Patient ID came with an issuer that cannot be used: `issuer-not-listed` or `issuers-contradict`."""
+        self.unusable_issuers.child(device, reason).add()
 
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage; to be kept, not looked up per request.
@@ -248,7 +255,15 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family; called by prometheus-client."""
-        for family in (self.associations, self.requests, self.findings, self.matches, self.published, self.feeds):
+        for family in (
+            self.associations,
+            self.requests,
+            self.findings,
+            self.matches,
+            self.unusable_issuers,
+            self.published,
+            self.feeds,
+        ):
             yield family.collect()
         for level in (self.associations_open, self.relay_pending, self.relay_oldest, self.skew, self.certificates):
             yield level.collect()

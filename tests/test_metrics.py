@@ -42,6 +42,7 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.noticed(Finding("study-not-started", "x")), ("plscp_validation_findings_total", "study-not-started", "", "notice"), 1),
     (lambda m: m.matched("2a", 0xB102), ("plscp_match_total", "2a", "B102"), 1),
     (lambda m: m.matched("", 0xC103), ("plscp_match_total", "none", "C103"), 1),
+    (lambda m: m.issuer_unusable("D", "issuer-not-listed"), ("plscp_unusable_issuers_total", "D", "issuer-not-listed"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_commit_duration_seconds_count",), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_request_duration_seconds_count", "commit"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_batch_size_sum",), 12),

@@ -62,11 +62,6 @@ def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Polic
     return Issuer(own_issuer(patient_id, registry) or spell(configured))
 
 
-def issuer_of(patient_id: str, given: str, device: Device, policy: Policy, registry: Registry) -> str:
-    """P's issuer: as sent, else the device's, else the policy's, else none."""
-    return given or own_issuer(patient_id, registry) or device.patient_id_issuer or policy.patient_id_issuer
-
-
 def issuers_given(issuer: Issuer, sent: SentIssuer) -> dict[str, str]:
     """The issuer as it is used, and as it was sent where that differs: members of the published ``match.given``."""
     members = {

@@ -1,11 +1,13 @@
 """The patient of a Substance Administration, and whether the operator may add to the record (PS3.4 P.3.2.3, P.3.2.4)."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.comparing import SUPERSEDED
-from plscp.matching.identifiers import agrees, is_placeholder, issuer_of
+from plscp.matching.identifiers import Issuer, SentIssuer, agrees, find_issuer, is_placeholder, issuers_given
 from plscp.matching.model import Candidate, Decision, SubstanceQuestion
 from plscp.matching.operators import allowed
 from plscp.matching.records import Patient
@@ -17,11 +19,33 @@ _ADMISSION_UNKNOWN: Final = Finding(
 _ADMISSION_CANCELLED: Final = Finding("admission-cancelled", "Admission ID is that of a cancelled admission")
 _ADMISSION_DISCHARGED: Final = Finding("admission-discharged", "Admission ID is that of a patient discharged from it")
 _NAME_DIFFERS: Final = Finding("patient-name-differs", comments.NAME_DIFFERS)
-_FUTURE: Final = Finding("in-the-future", "later than its arrival: entry 1")
+_DATETIME: Final = "(0044,0010)"
+_COARSE: Final = Finding("coarse-datetime", "not dated to the minute", _DATETIME)
+_FUTURE: Final = Finding("in-the-future", "later than its arrival", _DATETIME)
+_FAR_FUTURE: Final = Finding("in-the-future", "more than a day later than its arrival", _DATETIME, refuse=True)
+_MINUTE: Final = timedelta(minutes=1)
+_DAY: Final = timedelta(days=1)
+
+
+def time_findings(question: SubstanceQuestion, *, strict: bool) -> list[Finding]:
+    """What is wrong with when an administration is said to have occurred; what a strict profile refuses, or any, says so.
+
+    It is held against its arrival for every device alike: a record must not say that a drug was given at a time that has not
+    come yet, whoever is to blame.
+    """
+    time, arrival = question.time, question.arrival
+    found: list[Finding] = []
+    if time.latest - time.earliest >= _MINUTE:  # a minute ends a microsecond before the next one
+        found.append(_COARSE)
+    if time.earliest > arrival + _DAY:
+        found.append(_FAR_FUTURE)
+    elif time.earliest > arrival + question.policy.clock_tolerance:
+        found.append(_FUTURE)
+    return [finding._replace(refuse=finding.refuse or strict) for finding in found]
 
 
 class _Admitted(NamedTuple):
-    """What an Admission ID names: patients by number, through an admission or a study's Accession Number."""
+    """What an Admission ID names: patients by number, through an admission or, by setting, a study's Accession Number."""
 
     patients: tuple[int, ...]
     rule: str
@@ -58,15 +82,15 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
 
 def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str, list[Finding]] | Decision:
     """The patient, how it was found and what is worth noting; or C110."""
-    patient_id = question.patient_id.strip(" ")
-    if patient_id and is_placeholder(patient_id, question.policy.placeholder_patient_ids):
-        patient_id = ""
+    patient_id = _usable_patient_id(question)
     admission_id = question.admission_id.strip(" ")
     admitted = _admitted(question, registry, admission_id)
     findings = list(admitted.findings)
     if patient_id:
         issuer = _issuer(question, registry)
-        patients = registry.named(patient_id, issuer)
+        if issuer.unusable is not None:
+            return _refused(question, registry, issuer.unusable.reason, (), [issuer.unusable])
+        patients = registry.named(patient_id, issuer.name)
         if len(patients) != 1:
             comment = comments.PATIENT_AMBIGUOUS if patients else comments.PATIENT_NOT_KNOWN
             return _refused(question, registry, comment, patients)
@@ -77,7 +101,7 @@ def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str
             return _refused(question, registry, comment, (patient, *_all(registry, admitted.patients)))
         if admission_id and not admitted.patients and not findings:
             findings.append(_ADMISSION_UNKNOWN)
-        if agrees(registry, patient, patient_id, issuer) == "superseded":
+        if agrees(registry, patient, patient_id, issuer.name) == "superseded":
             findings.append(SUPERSEDED)
     elif not admission_id:
         return _refused(question, registry, comments.NO_PATIENT_GIVEN)
@@ -90,14 +114,21 @@ def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str
         if question.policy.name_mismatch == "refuse":
             return _refused(question, registry, comments.NAME_DIFFERS, (patient,))
         findings.append(_NAME_DIFFERS)
-    if question.time.earliest > question.arrival + question.policy.clock_tolerance:
-        findings.append(_FUTURE)
     return patient, rule, findings
 
 
-def _issuer(question: SubstanceQuestion, registry: Registry) -> str:
-    sent = question.issuer_of_patient_id.strip(" ")
-    return issuer_of(question.patient_id.strip(" "), sent, question.device, question.policy, registry)
+def _usable_patient_id(question: SubstanceQuestion) -> str:
+    patient_id = question.patient_id.strip(" ")
+    return "" if is_placeholder(patient_id, question.policy.placeholder_patient_ids) else patient_id
+
+
+def _issuer(question: SubstanceQuestion, registry: Registry) -> Issuer:
+    patient_id = question.patient_id.strip(" ")
+    return find_issuer(patient_id, _sent_issuer(question), question.device, question.policy, registry)
+
+
+def _sent_issuer(question: SubstanceQuestion) -> SentIssuer:
+    return SentIssuer(question.issuer_of_patient_id, question.issuer_universal_entity_id)
 
 
 def _all(registry: Registry, numbers: tuple[int, ...]) -> tuple[Patient, ...]:
@@ -105,17 +136,30 @@ def _all(registry: Registry, numbers: tuple[int, ...]) -> tuple[Patient, ...]:
 
 
 def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str) -> _Admitted:
-    """Whom an Admission ID names: a discharged admission still does, a cancelled one does not; Accession Numbers count too."""
+    """Whom an Admission ID names: a discharged admission still does, a cancelled one does not.
+
+    With `accession_as_admission` the Accession Number of a study that takes events counts as one without issuer. An ID without
+    issuer may be meant by one that was sent with an issuer only where that issuer is known and no authority has given that ID.
+    """
     if not admission_id:
         return _Admitted((), "", ())
-    named = registry.admissions_named(admission_id, question.issuer_of_admission_id.strip(" "))
-    admissions = [admission for admission in named if admission.status != "cancelled"]
-    studies = [study for study in registry.studies_by_accession(admission_id) if study.status != "cancelled"]
+    policy, issuer = question.policy, question.issuer_of_admission_id.strip(" ")
+    named = registry.admissions_named(admission_id, issuer)
+    foreign = issuer and not registry.knows_issuer(issuer)
+    admissions = [one for one in named if one.status != "cancelled" and (one.issuer or not foreign)]
+    of_authorities = any(one.issuer for one in registry.admissions_named(admission_id, ""))
+    studies = []
+    if policy.accession_as_admission and not (issuer and (foreign or of_authorities)):
+        studies = [
+            study
+            for study in registry.studies_by_accession(admission_id)
+            if study.takes_events(question.arrival, policy.close_grace)
+        ]
     patients = tuple(dict.fromkeys([a.patient for a in admissions] + [s.patient for s in studies]))
     findings: tuple[Finding, ...] = ()
     if admissions and all(admission.status == "discharged" for admission in admissions) and not studies:
         findings = (_ADMISSION_DISCHARGED,)
-    elif named and not patients:
+    elif not patients and any(one.status == "cancelled" for one in named):
         findings = (_ADMISSION_CANCELLED,)
     return _Admitted(patients, "admission" if admissions else "accession", findings)
 
@@ -137,21 +181,28 @@ def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
     given = {
         "calling_ae": question.device.ae_title,
         "patient_id": question.patient_id.strip(" "),
-        "issuer": _issuer(question, registry) if question.patient_id.strip(" ") else "",
         "admission_id": question.admission_id.strip(" "),
-        "issuer_of_admission_id": question.issuer_of_admission_id.strip(" "),
     }
+    if sent := question.issuer_of_admission_id.strip(" "):
+        used = registry.issuers.spell(sent)
+        given |= {"issuer_of_admission_id": used, "issuer_of_admission_id_as_sent": sent if sent != used else ""}
+    if _usable_patient_id(question):
+        given |= issuers_given(_issuer(question, registry), _sent_issuer(question))
     return {name: value for name, value in given.items() if value}
 
 
 def _refused(
-    question: SubstanceQuestion, registry: Registry, comment: str, candidates: tuple[Patient, ...] = ()
+    question: SubstanceQuestion,
+    registry: Registry,
+    comment: str,
+    candidates: tuple[Patient, ...] = (),
+    findings: Sequence[Finding] = (),
 ) -> Decision:
     return Decision(
         status=0xC110,
         given=_given(question, registry),
         candidates=[Candidate(f"{one.current.issuer}|{one.current.id}", comment) for one in candidates],
-        findings=[Finding("patient-not-identified", comment, refuse=True)],
+        findings=[Finding("patient-not-identified", comment, refuse=True), *findings],
         registry_position=registry.position,
         comment=comment,
     )

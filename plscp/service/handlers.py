@@ -18,6 +18,7 @@ from typing import Any, Final
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.logs import debugging, log
+from plscp.matching.identifiers import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.network.answer import Encodable, Later, Status
 from plscp.service import checks, fragments, outcomes
@@ -48,6 +49,9 @@ LARGE: Final = 32 * 1024
 everybody's. Small ones gain nothing from a thread."""
 DEFLATED_WEIGHT: Final = 16
 """How many times its size a deflated data set counts: what it inflates to is not known before."""
+
+MOST_ISSUERS_TOLD: Final = 1000
+"""Different issuers that the log names: anyone can invent one per request."""
 
 _PROCESS: Final = os.urandom(4).hex()
 _numbers: Final = itertools.count(1)
@@ -86,6 +90,7 @@ class Handlers:
         self._clock = clock
         self._under_way: deque[tuple[float, Pending]] = deque()
         self._watching = False
+        self._issuers_told: set[tuple[str, ...]] = set()
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
         clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
         self._reading = Reading(keeper, bounds or Bounds(), self._counters, clocks)
@@ -237,6 +242,9 @@ class Handlers:
             decision, inherited = pending.decide()
         self._took_to_match(perf_counter() - began)
         self._counters.matched(decision.rule, decision.status)
+        for finding in decision.findings:
+            if finding.code in UNUSABLE_ISSUERS:
+                self._issuer_unusable(pending, finding, decision)
         noticed = [*pending.noticed, *decision.findings]
         if not STATUSES[decision.status].performed:
             if pending.known and len(pending.known) == len(pending.entries):
@@ -264,6 +272,16 @@ class Handlers:
             alive_us=pending.occurred_us if decision.alive_at else 0,
         )
         return accepted, decision.registry_position
+
+    def _issuer_unusable(self, pending: Pending, finding: Finding, decision: Decision) -> None:
+        """Count it, and say once for each device and spelling what `[issuers]` lacks."""
+        self._counters.issuer_unusable(pending.calling_ae, finding.code)
+        names = ("issuer_as_sent", "issuer_universal_entity_id")
+        sent = [decision.given[name] for name in names if name in decision.given]
+        told = (pending.calling_ae, finding.code, *sent)
+        if told not in self._issuers_told and len(self._issuers_told) < MOST_ISSUERS_TOLD:
+            self._issuers_told.add(told)
+            log.warning("issuer-unusable", calling_ae=pending.calling_ae, why=finding.reason, issuers=sent)
 
     def _rejected(
         self, pending: Pending, status: int, comment: str, these: Sequence[Finding], decision: Decision | None

@@ -48,6 +48,9 @@ class Counters(Protocol):
     def matched(self, rule: str, result: int) -> None:
         """A decision was made."""
 
+    def issuer_unusable(self, device: str, reason: str) -> None:
+        """A Patient ID came with an issuer that cannot be used; the reason is a finding's code."""
+
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage: ``decode``, ``validate`` or ``match``."""
 
@@ -62,6 +65,9 @@ class NoCounters:
         """Nothing."""
 
     def matched(self, rule: str, result: int) -> None:
+        """Nothing."""
+
+    def issuer_unusable(self, device: str, reason: str) -> None:
         """Nothing."""
 
     def stage(self, name: str) -> Callable[[float], None]:
@@ -204,14 +210,10 @@ class Reading:
 
     def _substance(self, pending: Pending, content: SubstanceAdministration) -> None:
         [moment] = self._times(pending, [content.entry], content.timezone_offset)
-        pending.content = content
-        pending.noticed += content.findings
-        difference = self._measured(pending, [moment], for_a_day=False)
-        drafted = self._draft(content.entry, moment, ADMINISTRATION, synchronized=False, difference=difference)
-        pending.entries = [drafted]
         question = SubstanceQuestion(
             patient_id=content.patient_id,
             issuer_of_patient_id=content.issuer_of_patient_id,
+            issuer_universal_entity_id=content.issuer_universal_entity_id,
             patient_name=content.patient_name,
             admission_id=content.admission_id,
             issuer_of_admission_id=content.issuer_of_admission_id,
@@ -222,6 +224,14 @@ class Reading:
             arrival=pending.arrival,
             allowed=pending.profile.operators,
         )
+        dated = substance.time_findings(question, strict=pending.profile.strict)
+        if any(finding.refuse for finding in dated):
+            raise InvalidArgument([*dated, *content.findings])
+        pending.content = content
+        pending.noticed += [*content.findings, *dated]
+        difference = self._measured(pending, [moment], for_a_day=False)
+        drafted = self._draft(content.entry, moment, ADMINISTRATION, synchronized=False, difference=difference)
+        pending.entries = [drafted]
 
         def decide() -> tuple[Decision, bytes]:
             return substance.decide(question, self._keeper.registry), b""

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
-from plscp.matching import comments
-from plscp.matching.model import Device, Operator
-from tests.matching.world import POLICY, World, at, codes
+from plscp.matching import comments, substance
+from plscp.matching.model import Device, Operator, SubstanceQuestion
+from plscp.matching.times import instant
+from tests.matching.world import NOON, POLICY, World, at, codes
 
 
 def hospital() -> World:
@@ -20,6 +22,7 @@ def hospital() -> World:
     world.admission("V2", "P2")
     world.admission("V1D", "P1", status="discharged")
     world.admission("V1C", "P1", status="cancelled")
+    world.admission("V2C", "P2", status="cancelled")
     world.admission("VX", "P1", issuer="WEST")
     world.admission("VX", "P2", issuer="EAST")
     world.admission("VS", "P1", issuer="WEST")
@@ -50,10 +53,10 @@ ROWS = [
     ("", "VS", "0000 admission P1", set(), ""),
     ("", "V1C", "C110", None, comments.ADMISSION_NOT_KNOWN),
     ("P1", "V1C", "0000 patient P1", {"admission-cancelled"}, ""),
-    ("", "A1", "0000 accession P1", set(), ""),
-    ("P2", "A1", "C110", None, comments.ADMISSION_DIFFERS),
-    ("", "A2", "C110", None, comments.ADMISSION_NOT_KNOWN),
-    ("", "V1D", "C110", None, comments.ADMISSION_AMBIGUOUS),  # also the Accession Number of another's study
+    ("", "A1", "C110", None, comments.ADMISSION_NOT_KNOWN),  # an Accession Number is no Admission ID
+    ("P2", "A1", "0000 patient P2", {"admission-unknown"}, ""),
+    ("", "V1D", "0000 admission P1", {"admission-discharged"}, ""),  # also the Accession Number of another's study
+    ("P1", "V2C", "0000 patient P1", {"admission-cancelled"}, ""),  # it does not name P2
     ("P1OLD", "", "0000 patient P1", {"superseded-id"}, ""),
 ]
 
@@ -69,6 +72,57 @@ def test_patient(patient_id: str, admission_id: str, expected: str, findings: se
         assert (decision.issuer, decision.patient_key) == ("HOSP", f"HOSP|{decision.patient_id}")
     else:
         assert decision.findings[0].refuse
+
+
+ACCESSION = replace(POLICY, accession_as_admission=True)
+ACCESSION_ROWS = [
+    # Patient ID, Admission ID, outcome, findings, comment
+    ("", "A1", "0000 accession P1", set(), ""),
+    ("P1", "A1", "0000 patient P1", set(), ""),
+    ("P2", "A1", "C110", None, comments.ADMISSION_DIFFERS),
+    ("", "A2", "C110", None, comments.ADMISSION_NOT_KNOWN),  # of a cancelled study
+    ("", "A4", "C110", None, comments.ADMISSION_NOT_KNOWN),  # of a scheduled one
+    ("", "V1D", "0000 admission P1", {"admission-discharged"}, ""),  # 1.3 was never opened
+    ("", "V2", "C110", None, comments.ADMISSION_AMBIGUOUS),  # P2's visit, and the Accession Number of P1's study
+]
+
+
+@pytest.mark.parametrize(("patient_id", "admission_id", "expected", "findings", "comment"), ACCESSION_ROWS)
+def test_accession_as_admission(
+    patient_id: str, admission_id: str, expected: str, findings: set[str] | None, comment: str
+) -> None:
+    """The Accession Number of a study that takes events counts as an Admission ID without issuer."""
+    world = hospital()
+    world.study("1.4", patient="P1", accession_number="A4", status="scheduled")
+    world.study("1.5", patient="P1", accession_number="V2", status="open", location="LAB2")
+    decision = world.administer(patient_id, admission_id, policy=ACCESSION)
+    found = f"{decision.status:04X} {decision.rule} {decision.patient_id}".strip()
+    assert (found, decision.comment) == (expected, comment)
+    assert findings is None or codes(decision) == findings
+
+
+def test_an_accession_number_counts_while_its_study_takes_events() -> None:
+    """Within the grace after its closing, not longer."""
+    world = World(ACCESSION)
+    world.open("1.1", "10:00", "P1", accession_number="A1")
+    world.close("1.1", "10:10")
+    world.now = at("10:40")
+    assert world.administer("", "A1").patient_id == "P1"
+    world.now = at("10:40:01")
+    assert world.administer("", "A1").status == 0xC110
+
+
+def test_an_accession_number_has_no_issuer() -> None:
+    """One sent with an issuer means it only where that issuer is known and nobody has that Admission ID of an authority."""
+    world = World(ACCESSION, issuers={"HOSP": ["Hospital"]})
+    world.open("1.1", "10:00", "P1", accession_number="A1")
+    world.open("1.2", "10:00", "P1", location="LAB2", accession_number="A2")
+    world.admission("A2", "P2", issuer="EAST")
+    assert world.administer("", "A1", issuer_of_admission_id="Hospital").patient_id == "P1"
+    assert world.administer("", "A1", issuer_of_admission_id="NORTH").status == 0xC110
+    assert world.administer("", "A2", issuer_of_admission_id="Hospital").status == 0xC110
+    assert world.administer("", "A2", issuer_of_admission_id="EAST").patient_id == "P2"
+    assert world.administer("", "A2").comment == comments.ADMISSION_AMBIGUOUS
 
 
 def test_a_discharged_admission_still_names_its_patient() -> None:
@@ -122,6 +176,14 @@ def test_family_name_different_from_the_patients(name: str, differs: bool) -> No
     assert (decision.status, decision.comment) == ((0xC110, comments.NAME_DIFFERS) if differs else (0, ""))
 
 
+def test_the_family_name_is_compared_where_only_the_admission_names_the_patient() -> None:
+    """A visit number of the patient before is noticed by the name."""
+    world = hospital()
+    assert codes(world.administer("", "V1", name="Roe^Richard")) == {"patient-name-differs"}
+    decision = world.administer("", "V1", name="Roe^Richard", policy=replace(POLICY, name_mismatch="refuse"))
+    assert (decision.status, decision.comment) == (0xC110, comments.NAME_DIFFERS)
+
+
 def test_the_key_is_that_of_the_patient_as_first_seen() -> None:
     """Kept through merges: the survivor's."""
     world = hospital()
@@ -131,11 +193,46 @@ def test_the_key_is_that_of_the_patient_as_first_seen() -> None:
         assert (decision.patient_id, decision.patient_key) == ("P2", "HOSP|P2")
 
 
-def test_an_administration_in_the_future_is_a_finding() -> None:
-    """Beyond clock_tolerance."""
-    world = hospital()
-    assert codes(world.administer("P1", time=at("10:02"))) == set()
-    assert codes(world.administer("P1", time=at("10:02:01"))) == {"in-the-future"}
+NOON_TO: dict[str, tuple[set[str] | None, set[str] | None]] = {
+    # DT as sent at noon: lenient, strict; None is refused with 0115H
+    "20240514120000": (set(), set()),
+    "202405141200": (set(), set()),
+    "20240514120200": (set(), set()),
+    "20240514120201": ({"in-the-future"}, None),
+    "202405141203": ({"in-the-future"}, None),
+    "20240515120000": ({"in-the-future"}, None),
+    "20240515120001": (None, None),
+    "20990101000000": (None, None),
+    "2099": (None, None),
+    "2024051412": ({"coarse-datetime"}, None),
+    "20240514": ({"coarse-datetime"}, None),
+    "202405": ({"coarse-datetime"}, None),
+    "2024": ({"coarse-datetime"}, None),
+    "2024051413": ({"coarse-datetime", "in-the-future"}, None),
+    "20240513115900": (set(), set()),
+}
+
+
+@pytest.mark.parametrize("times", ["trusted", "untrusted"])
+@pytest.mark.parametrize("text", NOON_TO)
+def test_when_an_administration_is_dated(text: str, times: Literal["trusted", "untrusted"]) -> None:
+    """Coarser than the minute or beyond clock_tolerance in the future: finding, strict refused; beyond a day refused always."""
+    question = SubstanceQuestion(
+        patient_id="P1",
+        issuer_of_patient_id="",
+        patient_name="",
+        admission_id="",
+        issuer_of_admission_id="",
+        operators=(),
+        device=Device("PUMP", times=times),
+        policy=POLICY,
+        time=instant(text, request_offset="+0000", device_zone=None, server_zone="UTC", arrival=NOON),
+        arrival=NOON,
+    )
+    for expected, strict in zip(NOON_TO[text], (False, True), strict=True):
+        found = substance.time_findings(question, strict=strict)
+        assert any(finding.refuse for finding in found) == (expected is None)
+        assert expected is None or {finding.code for finding in found} == expected
 
 
 AT_LAB1 = Device("PUMP", ("Lab 1",))

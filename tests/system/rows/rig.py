@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 from plscp.matching import changes
 from plscp.matching.model import Device, Policy
 from plscp.matching.records import PatientId
-from plscp.matching.registry import Locations, Registry
+from plscp.matching.registry import Issuers, Locations, Registry
+from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
@@ -38,11 +39,20 @@ class Rig:
     Args:
         folder: where the store lives.
         profiles: how each calling AE title is treated; others are mobile devices under POLICY.
+        issuers: `[issuers]`; a restart takes what they are then.
     """
 
-    def __init__(self, folder: Path, *profiles: Profile, policy: Policy = POLICY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *profiles: Profile,
+        policy: Policy = POLICY,
+        issuers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.now = at("08:00")
         self.policy = policy
+        self.issuers = issuers
+        self.metrics = Metrics()
         self._profiles = {profile.device.ae_title: profile for profile in profiles}
         self._url = f"sqlite:///{folder / 'plscp.db'}"
         self._loop = asyncio.new_event_loop()
@@ -56,8 +66,8 @@ class Rig:
             self._loop.call_soon_threadsafe(_all, list(batch))
 
         self.store = open_store(self._url, deliver=deliver)
-        self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS)))
-        self.handlers = Handlers(self.store, self.keeper, self._profile, clock=lambda: self.now)
+        self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS), Issuers(self.issuers)))
+        self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
         self.keeper.catch_up()
         for ae_title, arrival, difference in self.store.clocks(0):
             self.handlers.clocks.load(ae_title, arrival, difference, self.policy.clock_tolerance)
