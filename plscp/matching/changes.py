@@ -220,6 +220,8 @@ def plan_admission(plan: Plan, body: AdmissionBody) -> None:
         raise Conflict("the Admission ID without issuer names several admissions: give the issuer")
     before = named[0] if named else None
     given = body.patient if body.patient and plan.usable(body.patient.id) else None
+    if before is not None and given is not None and body.issuer and not before.issuer:
+        before = None  # what is known without issuer may be another authority's
     if before is None and given is None:
         raise InvalidBody("admission: patient: an admission needs a usable Patient ID")
     patient = plan.known(given.id, given.issuer) if given else None

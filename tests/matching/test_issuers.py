@@ -217,6 +217,17 @@ def test_an_admission_without_issuer_is_meant_by_a_known_issuer_only() -> None:
     assert codes(world.administer("7", "V1", issuer_of_admission_id="WEST")) == {"admission-unknown"}
 
 
+def test_an_admission_of_an_authority_is_not_the_one_known_without_issuer() -> None:
+    """Two hospitals count their visits alike: neither feed is refused, and nobody gets the other's drugs."""
+    world = World(issuers=ISSUERS)
+    world.admission("V1", "7")
+    world.admission("V1", "8", issuer="East Clinic")
+    assert world.administer("", "V1", issuer_of_admission_id="EAST").patient_id == "8"
+    assert world.administer("", "V1", issuer_of_admission_id="HOSP").status == 0xC110
+    assert world.administer("", "V1").comment == comments.ADMISSION_AMBIGUOUS
+    assert world.admission("V1", "8", issuer="EAST", status="active") == []
+
+
 def test_the_registry_file_tells_entries_apart_by_the_spelling_used() -> None:
     """A line whose issuer is only spelled anew is no new patient."""
     world = World(issuers=ISSUERS)
