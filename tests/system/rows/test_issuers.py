@@ -12,7 +12,10 @@ from structlog.testing import capture_logs
 from plscp.matching import comments
 from plscp.matching.model import Device
 from plscp.service.profile import Profile
-from tests.events import note, procedural, substance
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from tests.events import encoded, note, now, procedural, substance
+from tests.rawscu import RawScu
+from tests.serving import Serving
 from tests.system.rows.rig import POLICY, Rig, at
 
 OID = "1.2.840.99999.1"
@@ -137,3 +140,40 @@ def test_row_01_an_issuer_listed_later_is_taken_without_rewriting_what_is_stored
         rig.patient("7", issuer=OID)
         assert str(rig.send(issued(procedural([note(at("09:00:00"))], patient="7"), "Hospital"))) == "0000 1.1 7"
         assert [patient.current for patient in rig.keeper.registry.patients()] == [("7", "HOSP")]
+
+
+SETTINGS = """
+[dicom]
+port = 0
+unknown_devices = "accept"
+[http]
+port = 0
+[matching]
+patient_id_issuer = "Hospital"
+accession_as_admission = true
+[issuers]
+HOSP = ["Hospital", "1.2.840.99999.1"]
+[registry]
+file = "current.toml"
+"""
+REGISTRY = """
+patients = [{ id = "7", issuer = "1.2.840.99999.1" }]
+studies = [{ study_instance_uid = "1.1", accession_number = "4711", patient = { id = "7" }, status = "open" }]
+"""
+
+
+def test_row_01_and_08_the_settings_of_plscp_serve_reach_requests_file_and_http(tmp_path: Path) -> None:
+    (tmp_path / "current.toml").write_text(REGISTRY)
+    with Serving(tmp_path, SETTINGS) as server:
+        [patient] = server.get("/api/v1/patients")["patients"]
+        assert (patient["id"], patient["issuer"]) == ("7", "HOSP")
+        assert server.get("/api/v1/patients/7", issuer="Hospital")["issuer"] == "HOSP"
+        match = server.get("/api/v1/match", patient_id="7", issuer=OID)
+        assert (match["study_instance_uid"], match["given"]["issuer_as_sent"]) == ("1.1", OID)
+        assert server.get("/api/v1/match", patient_id="7", issuer="WEST")["comment"] == comments.ISSUER_NOT_LISTED
+        with RawScu(server.host, server.port) as scu:
+            for issuer, universal, status in (("", "", 0), ("Hospital", OID, 0), ("WEST", "", 0xC103)):
+                made = issued(procedural([note(now())], patient="7"), issuer, universal)
+                assert scu.request(PROCEDURAL_EVENT_LOGGING, encoded(made)).status == status
+            made = substance(now(), admission="4711")
+            assert scu.request(SUBSTANCE_ADMINISTRATION_LOGGING, encoded(made)).status == 0
