@@ -34,6 +34,7 @@ class Policy:
     clock_tolerance: timedelta = timedelta(minutes=2)
     room_turnover: timedelta = timedelta(minutes=15)
     place_match_max_age: timedelta = timedelta(hours=6)
+    turnover_decides: bool = False
     synchronization_frame_of_reference_uid: str = "1.2.840.10008.15.1.1"
     patient_id_issuer: str = ""
     patient_mismatch: Literal["refuse", "log"] = "refuse"

@@ -69,10 +69,15 @@ class Plan:
         for record in kept:
             self.add(*record[:5], without_entries=record.without_entries)
 
-    def study(self, what: str, study: Study, reason: str = "") -> None:
-        """Plan a change of a study to its full new state."""
+    def study(self, what: str, study: Study, reason: str = "", *, without_entries: str = "") -> None:
+        """Plan a change of a study to its full new state.
+
+        Args:
+            without_entries: as in `add`.
+        """
+        uid = study.study_instance_uid
         change = {"what": what, **study.as_json(), **({"reason": reason} if reason else {})}
-        self.add(change, "study", study.study_instance_uid, _STUDY_TYPES[what], study.study_instance_uid)
+        self.add(change, "study", uid, _STUDY_TYPES[what], uid, without_entries=without_entries)
 
     def patient(self, patient: Patient, was: PatientId | None = None) -> None:
         """Plan a change of a patient to its full new state; demographics are published only by setting.
