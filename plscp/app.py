@@ -82,7 +82,11 @@ class Server:
         )
         self.store.measure(self.metrics.committed)
         self.metrics.watch_disk(self.store.disk_free)
-        self.keeper = RegistryKeeper(self.store, Registry(settings.matching_locations(), settings.matching_issuers()))
+        self.keeper = RegistryKeeper(
+            self.store,
+            Registry(settings.matching_locations(), settings.matching_issuers()),
+            policy=settings.policy(),
+        )
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Call it when the event loop has done what it has in hand, or at once from another thread."""
@@ -138,7 +142,7 @@ class Server:
         """Rebuild what is known from the store."""
         started = time.monotonic()
         position = self.keeper.catch_up()
-        self.keeper.load_activity(now_us() - _us(self.settings.matching.place_match_max_age))
+        self.keeper.load_signs_of_life()
         for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
             tolerance = self.settings.profile(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
@@ -237,9 +241,16 @@ class Server:
                 self.metrics.certificate(name, expires)
             await asyncio.sleep(LOOK)
 
+    def _look_at_rooms(self) -> None:
+        try:
+            self.keeper.look()
+        except Exception:  # a defect there must not stop the clock that shows that the loop turns
+            log.exception("internal-error", where="turnover")
+
     async def _turn(self) -> None:
         while True:
             self._turned = time.monotonic()
+            self._look_at_rooms()
             self.metrics.open_associations(self.acceptor.associated)
             now = datetime.now(UTC)
             for ae_title in self.settings.devices:

@@ -186,6 +186,7 @@ class Overrides(Section):
     clock_tolerance: Duration | None = Field(None, description="overrides [matching]")
     room_turnover: Duration | None = Field(None, description="overrides [matching]")
     place_match_max_age: Duration | None = Field(None, description="overrides [matching]")
+    turnover_decides: bool | None = Field(None, description="overrides [matching]")
     synchronization_frame_of_reference_uid: Uid | None = Field(None, description="overrides [matching]")
     patient_id_issuer: str | None = Field(None, description="overrides [matching]")
     patient_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
@@ -204,10 +205,15 @@ class Matching(Section):
     close_grace: Duration = Field(duration("PT30M"), description="a closed study still takes events for so long")
     clock_tolerance: Duration = Field(duration("PT2M"), description="how far a device's clock may be off")
     room_turnover: Duration = Field(
-        duration("PT15M"), description="a study without step, entry or message for so long closes when another arrives"
+        duration("PT15M"),
+        description="a study without step or sign of life in its room for so long is closed by another patient's there, "
+        "once that one is confirmed",
     )
     place_match_max_age: Duration = Field(
         duration("PT6H"), description="rules 5 to 7 find no study without a sign of life for so long, nor older entries"
+    )
+    turnover_decides: bool = Field(
+        False, description="true: a study that comes to a room needs no confirmation to close one that is quiet there"
     )
     synchronization_frame_of_reference_uid: Uid = Field(
         "1.2.840.10008.15.1.1",

@@ -1,7 +1,7 @@
 """Locations by their names, and which study was at which location when."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -86,9 +86,13 @@ class Presence:
                 longest = self._longest.get(stay.location, timedelta(0))
                 self._longest[stay.location] = max(longest, stay.left - stay.arrived)
 
-    def now(self, place: str) -> Iterable[str]:
+    def now(self, place: str) -> Collection[str]:
         """The studies that are at a location."""
         return self._here.get(place, ())
+
+    def shared(self) -> list[str]:
+        """The locations where several studies are."""
+        return [place for place, here in self._here.items() if len(here) > 1]
 
     def between(self, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
         """Every stay at a location that has some of the time from `earliest` to `latest` in it, in a fixed order."""

@@ -38,11 +38,21 @@ def _patient_ids(members: Sequence[Mapping[str, str]]) -> tuple[PatientId, ...]:
 
 
 class Stay(NamedTuple):
-    """A study's time at a location: from `arrived` until just before `left`; None while it is there. Times in UTC."""
+    """A study's time at a location: from `arrived` until just before `left`; None while it is there. Times in UTC.
+
+    `confirmed` is when a request from there named the study or its patient while another patient's study was there, or a step
+    showed it; None where that did not happen or was not asked.
+    """
 
     location: str
     arrived: datetime
     left: datetime | None = None
+    confirmed: datetime | None = None
+
+    def as_json(self) -> Json:
+        """``{"location", "arrived", "left"}``, and ``confirmed`` where it was."""
+        known: Json = {"location": self.location, "arrived": utc_text(self.arrived), "left": utc_text(self.left)}
+        return known if self.confirmed is None else known | {"confirmed": utc_text(self.confirmed)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +184,7 @@ class Study:
             "planned": utc_text(self.planned),
             "opened": utc_text(self.opened),
             "closed": utc_text(self.closed),
-            "stays": [
-                {"location": stay.location, "arrived": utc_text(stay.arrived), "left": utc_text(stay.left)}
-                for stay in self.stays
-            ],
+            "stays": [stay.as_json() for stay in self.stays],
             "steps": list(self.steps),
         }
 
@@ -196,7 +203,12 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         opened=utc_moment(change["opened"]),
         closed=utc_moment(change["closed"]),
         stays=tuple(
-            Stay(stay["location"], datetime.fromisoformat(stay["arrived"]).astimezone(UTC), utc_moment(stay["left"]))
+            Stay(
+                stay["location"],
+                datetime.fromisoformat(stay["arrived"]).astimezone(UTC),
+                utc_moment(stay["left"]),
+                utc_moment(stay.get("confirmed")),
+            )
             for stay in change["stays"]
         ),
         steps=tuple(change["steps"]),

@@ -1,12 +1,12 @@
 """The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
 
-from bisect import bisect_right, insort
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from plscp.matching.issuers import Issuers
+from plscp.matching.life import SignsOfLife
 from plscp.matching.owners import Owners
 from plscp.matching.places import Locations, Presence
 from plscp.matching.records import (
@@ -24,8 +24,7 @@ __all__ = ["Issuers", "Locations", "Registry"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_SAME_ACTIVITY: Final = 60_000_000
-"""Activity within a minute of the one before is not kept by itself (microseconds): a study then looks quieter, never livelier."""
+_FOREVER_US: Final = 1 << 62
 
 
 def microseconds(moment: datetime) -> int:
@@ -46,6 +45,8 @@ class Registry:
         file: content of the registry file as last read, JSON-able.
         generated: the highest n of the `PLSCP-<n>` given so far.
         decided: decisions that hold at this position for some time (see `plscp.matching.rules`).
+        entered: whether an entry ever stood under a study, by its Study Instance UID: the store knows.
+        life: signs of life; changes bring those of feeds, and accepted requests the others.
     """
 
     def __init__(self, locations: Locations | None = None, issuers: Issuers | None = None) -> None:
@@ -64,8 +65,9 @@ class Registry:
         self._studies: dict[str, Study] = {}
         self._studies_by_patient: dict[int, tuple[str, ...]] = {}
         self._studies_by_accession: dict[str, tuple[str, ...]] = {}
-        self._activity: dict[str, tuple[int, ...]] = {}
-        self._entered: dict[str, int] = {}
+        self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
+        self.life = SignsOfLife()
+        self.entered: Callable[[str], bool] = _never
         self.decided: dict[Hashable, Any] = {}
 
     def fork(self) -> "Registry":
@@ -74,7 +76,7 @@ class Registry:
         for name, value in vars(self).items():
             if isinstance(value, dict):
                 setattr(twin, name, dict(value))
-            elif isinstance(value, Presence | Owners):
+            elif isinstance(value, Presence | Owners | SignsOfLife):
                 setattr(twin, name, value.copy())
             else:
                 setattr(twin, name, value)
@@ -186,39 +188,43 @@ class Registry:
         """Every admission, in the order of first mention."""
         return list(self._admissions.values())
 
-    # --- activity: entries and feed messages -----------------------------------------------------------------------------
+    # --- signs of life ---------------------------------------------------------------------------------------------------
 
-    def touch(self, study_instance_uid: str, time_us: int) -> None:
-        """Note that a study had an entry; `time_us` is its arrival in microseconds since the epoch."""
-        if study_instance_uid in self._studies:
-            self._active(study_instance_uid, time_us)
-            self._entered[study_instance_uid] = max(time_us, self._entered.get(study_instance_uid, 0))
+    def sign_of_life(self, study_instance_uid: str, place: str, time_us: int, *, by_request: bool = False) -> None:
+        """Note that a study was going on at a place.
 
-    def _active(self, study_instance_uid: str, time_us: int) -> None:
-        known = self._activity.get(study_instance_uid, ())
-        if not known or time_us > known[-1]:
-            if len(known) > 1 and known[-1] - known[-2] < _SAME_ACTIVITY:
-                known = known[:-1]
-            self._activity[study_instance_uid] = (*known, time_us)
-        elif time_us not in known:
-            times = list(known)
-            insort(times, time_us)
-            self._activity[study_instance_uid] = tuple(times)
-
-    def last_activity(self, study_instance_uid: str) -> int:
-        """Microseconds since the epoch of a study's last entry or feed message; 0 for none."""
-        return self._activity.get(study_instance_uid, (0,))[-1]
-
-    def has_entries(self, study_instance_uid: str) -> bool:
-        """Whether entries are known to stand under a study."""
-        return study_instance_uid in self._entered
+        Args:
+            time_us: when, microseconds since the epoch. While the study was closed it gives none.
+            by_request: an accepted request says so, not a feed.
+        """
+        if not place or study_instance_uid not in self._studies:
+            return
+        for closed, again in self._closed_times.get(study_instance_uid, ()):
+            if closed < time_us < again:
+                return
+        self.life.note(study_instance_uid, place, time_us, by_request=by_request)
 
     def active(self, study_instance_uid: str, place: str, since: datetime, until: datetime) -> bool:
-        """Whether a study had an entry or a feed message in that time."""
-        del place
-        times = self._activity.get(study_instance_uid, ())
-        before = bisect_right(times, microseconds(until))
-        return before > 0 and times[before - 1] >= microseconds(since)
+        """Whether a study gave a sign of life at a place in that time, both ends included."""
+        return self.life.any_between(
+            study_instance_uid, place, microseconds(since), self._open_until(study_instance_uid, microseconds(until))
+        )
+
+    def last_sign_of_life(self, study_instance_uid: str, place: str, until: datetime | None = None) -> int:
+        """Microseconds since the epoch of a study's last sign of life at a place, if need be until a time; 0 for none."""
+        until_us = _FOREVER_US if until is None else microseconds(until)
+        return self.life.last(study_instance_uid, place, self._open_until(study_instance_uid, until_us))
+
+    def _open_until(self, study_instance_uid: str, until_us: int) -> int:
+        """A closed study has no sign of life after its closing."""
+        study = self._studies.get(study_instance_uid)
+        if study is None or study.closed is None:
+            return until_us
+        return min(until_us, microseconds(study.closed))
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether an entry stands, or ever stood, under a study."""
+        return self.entered(study_instance_uid)
 
     # --- applying changes -------------------------------------------------------------------------------------------------
 
@@ -275,10 +281,25 @@ class Registry:
                 _add(self._studies_by_accession, study.accession_number, uid)
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
-        # A feed that reports when the study arrived has spoken for that moment too.
-        for stay in study.stays[len(before.stays) if before else 0 :]:
-            self._active(uid, microseconds(stay.arrived))
-        self._active(uid, time_us)
+        self._signs_of(time_us, before, study)
+
+    def _signs_of(self, time_us: int, before: Study | None, study: Study) -> None:
+        """A change is a sign of life when it says that the study arrived somewhere, or that a step began or ended.
+
+        That it left is none: whoever says so late would have it live until then.
+        """
+        uid = study.study_instance_uid
+        known = before.stays if before else ()
+        if before is not None and before.closed is not None and study.closed is None:
+            again = microseconds(study.stays[-1].arrived) if len(study.stays) > len(known) else time_us
+            closed_time = (microseconds(before.closed), again)
+            self._closed_times[uid] = (*self._closed_times.get(uid, ()), closed_time)
+            self.life.forget_between(uid, *closed_time)
+        for index, stay in enumerate(study.stays):
+            if index >= len(known) or known[index].arrived != stay.arrived:
+                self.sign_of_life(uid, stay.location, microseconds(stay.arrived))
+        if study.steps != (before.steps if before else ()):
+            self.sign_of_life(uid, study.location, time_us)
 
     def _apply_patient(self, position: int, change: Mapping[str, Any]) -> None:
         current = PatientId(change["id"], change["issuer"])
@@ -360,6 +381,11 @@ class Registry:
         self._admissions[key] = admission
         _add(self._admissions_by_id, admission.id, admission.issuer)
         _add(self._admissions_by_patient, admission.patient, key)
+
+
+def _never(_study_instance_uid: str) -> bool:
+    """Nothing was ever entered: there is no store."""
+    return False
 
 
 def _add(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> None:

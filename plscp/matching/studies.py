@@ -1,4 +1,4 @@
-"""How a study's state follows what is said about it: opening, moving, closing, cancelling, and the turnover of its room."""
+"""How a study's state follows what is said about it: opening, moving, closing, cancelling."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -8,7 +8,7 @@ from plscp.errors import Conflict
 from plscp.matching.bodies import StudyBody
 from plscp.matching.planning import Plan
 from plscp.matching.records import Patient, Stay, Study
-from plscp.matching.registry import microseconds
+from plscp.matching.turnover import last_life_of_others, turn_over
 
 _FORBIDDEN: Final = {
     ("open", "scheduled"): "the study is open: close or cancel it instead",
@@ -70,13 +70,13 @@ def _with_status(plan: Plan, study: Study, wanted: str, place: str, body: StudyB
     if wanted == "open" and study.status != "open":
         return _opened(plan, study, place, body)
     if wanted == "open":
-        return _moved(_opened_earlier(study, body), place, plan.now)
+        return _moved(_opened_at_another_time(plan, study, body), place, plan.now)
     if wanted == "scheduled":
         study = replace(study, planned=body.planned or study.planned or plan.now, closed=None)
     if wanted in {study.status, "scheduled"}:
         known = study.status in {"closed", "cancelled"} and study.stays
         return replace(study, status=wanted, location=study.location if known else place)
-    return ended(_backfilled(study, place, body), wanted, body.closed or plan.now)
+    return ended(_backfilled(plan, study, place, body), wanted, body.closed or plan.now)
 
 
 def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
@@ -84,20 +84,40 @@ def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
     begin = body.opened or plan.now
     if study.closed is not None and begin < study.closed:
         begin = plan.now
-    stays = (*study.stays, Stay(place, begin)) if place else study.stays
+    stays = (*study.stays, Stay(place, _arrival(plan, study, place, begin))) if place else study.stays
     first = study.opened if study.opened is not None else begin
     return replace(study, status="open", location=place, opened=first, closed=None, stays=stays)
 
 
-def _opened_earlier(study: Study, body: StudyBody) -> Study:
-    """An open study whose time of opening is said to be another: the first stay begins with it."""
+def _arrival(plan: Plan, study: Study, place: str, stated: datetime, until: datetime | None = None) -> datetime:
+    """A time that is stated counts unless it is in the future or another patient's study lived there later.
+
+    Args:
+        until: what happened there after this says nothing.
+    """
+    until = plan.now if until is None else min(until, plan.now)
+    return min(max(stated, last_life_of_others(plan.view, study, place, until)), until)
+
+
+def _opened_at_another_time(plan: Plan, study: Study, body: StudyBody) -> Study:
+    """An open study whose time of opening is said to be another: the first stay begins with it, if it began with the opening.
+
+    It does not where another patient's study lived there until later, or where the study came there after its opening.
+    """
     if body.opened is None or body.opened == study.opened:
         return study
     stays = study.stays
-    if stays and stays[0].arrived == study.opened:
-        if stays[0].left is not None and body.opened > stays[0].left:
+    if stays and study.opened is not None:
+        first = stays[0]
+        if first.left is not None and body.opened > first.left:
             raise Conflict("opened lies after the study's first move")
-        stays = (stays[0]._replace(arrived=body.opened), *stays[1:])
+        arrived = first.arrived
+        if body.opened > arrived:
+            arrived = min(body.opened, max(plan.now, arrived))
+        elif arrived <= study.opened:
+            arrived = min(arrived, _arrival(plan, study, first.location, body.opened, first.left))
+        known = first.confirmed is not None and first.confirmed > arrived
+        stays = (first._replace(arrived=arrived, confirmed=first.confirmed if known else None), *stays[1:])
     return replace(study, opened=body.opened, stays=stays)
 
 
@@ -108,11 +128,11 @@ def _moved(study: Study, place: str, now: datetime) -> Study:
     return replace(study, location=place, stays=(*stays, Stay(place, now)) if place else stays)
 
 
-def _backfilled(study: Study, place: str, body: StudyBody) -> Study:
+def _backfilled(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
     """A study that is first heard of when it is over still was somewhere."""
     if study.status or body.opened is None:
         return replace(study, location=place) if not study.stays else study
-    stays = (Stay(place, body.opened),) if place else ()
+    stays = (Stay(place, _arrival(plan, study, place, body.opened, body.closed)),) if place else ()
     return replace(study, location=place, opened=body.opened, stays=stays)
 
 
@@ -150,34 +170,13 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
 
 def _record(plan: Plan, before: Study | None, study: Study) -> None:
     old = before.status if before else ""
+    # The store looks once more when it commits: an event may be on its way to it.
+    another = before is not None and before.patient != study.patient
+    without_entries = study.study_instance_uid if another else ""
     if study.status == old:
-        plan.study("study.updated", study)
+        plan.study("study.updated", study, without_entries=without_entries)
     else:
         word = {"open": "opened"}.get(study.status, study.status)
-        plan.study(f"study.{word}", study)
+        plan.study(f"study.{word}", study, without_entries=without_entries)
     if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
-        turn_over(plan, study)
-
-
-def turn_over(plan: Plan, arrived: Study) -> None:
-    """Plan the closing of other patients' studies that a study's arrival finds at its location, idle and without a step.
-
-    A study with a step in progress, or with an entry or feed message in the last `room_turnover`, stays.
-    """
-    if not arrived.location:
-        return
-    begin = arrived.stays[-1].arrived
-    idle_since = microseconds(plan.now - plan.policy.room_turnover)
-    for uid in list(plan.view.presence.now(arrived.location)):
-        study = plan.view.study(uid)
-        if study is None or study.patient == arrived.patient or study.steps:
-            continue
-        if plan.view.last_activity(uid) > idle_since:
-            continue
-        closed = ended(study, "closed", plan.now)
-        # It gave up the room when the other one came; its grace runs from now.
-        last = closed.stays[-1]
-        gone = max(last.arrived, min(begin, plan.now))
-        plan.study(
-            "study.closed", replace(closed, stays=(*closed.stays[:-1], last._replace(left=gone))), "room-turnover"
-        )
+        turn_over(plan, study.location)

@@ -175,6 +175,9 @@ class Stay(Model):
     location: str
     arrived: AwareDatetime
     left: AwareDatetime | None
+    confirmed: AwareDatetime | None = Field(
+        default=None, description="When a device there named it while another patient's study was there as well."
+    )
 
 
 class StudyChange(Model):
@@ -192,7 +195,11 @@ class StudyChange(Model):
     closed: AwareDatetime | None = Field(description="When it was closed or cancelled.")
     stays: list[Stay] = Field(description="Oldest first.")
     steps: list[str] = Field(description="UIDs of the procedure steps in progress.")
-    reason: str = Field(default="", description="Why, where that cannot be seen from the study itself.")
+    reason: str = Field(
+        default="",
+        description="Why, where that cannot be seen from the study itself.",
+        examples=["patient-identifier", "room-confirmed", "room-turnover"],
+    )
 
 
 class PatientChange(Model):

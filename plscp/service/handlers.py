@@ -240,6 +240,11 @@ class Handlers:
         began = perf_counter()
         with self._keeper.lock:
             decision, inherited = pending.decide()
+            if decision.alive_at:  # what turns a room over waits until this one is stored
+                self._keeper.registry.life.expect(pending.request_id, decision.study_instance_uid, decision.alive_at)
+            elif pending.alive_at:
+                self._keeper.registry.life.settle(pending.request_id)
+            pending.alive_at = decision.alive_at
         self._took_to_match(perf_counter() - began)
         self._counters.matched(decision.rule, decision.status)
         for finding in decision.findings:
@@ -307,6 +312,7 @@ class Handlers:
                 self._keeper.catch_up()
                 self._submit(pending)
             case Failed(error):
+                self._settle(pending)
                 self._finish(pending, outcomes.store_failure(pending.sop_class, error), ())
             case Stored():
                 self._stored(pending, result)
@@ -318,19 +324,31 @@ class Handlers:
         if info.comment:
             status.comment = stored.comment
         if not info.performed:
+            self._settle(pending)
             self._finish(pending, status, refused.findings if refused else ())
             return
         status.receipt = stored.request_id
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry
-            if stored.outcome == "added" and stored.study_instance_uid:
-                registry.touch(stored.study_instance_uid, int(pending.arrival.timestamp() * 1_000_000))
+            alive = pending.alive_at if stored.outcome == "added" else ""
+            if alive:
+                registry.sign_of_life(stored.study_instance_uid, alive, pending.occurred_us, by_request=True)
+            if pending.alive_at:
+                registry.life.settle(pending.request_id)
             if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
                 patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer, stored.position)
                 character_set = pending.content.character_set if pending.content else ""
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
         self._finish(pending, status, (), reply, stored)
+        if alive:  # the answer does not wait for what follows
+            self._keeper.confirmed(stored.study_instance_uid, alive, pending.occurred_us)
+
+    def _settle(self, pending: Pending) -> None:
+        """It will be no sign of life."""
+        if pending.alive_at:
+            with self._keeper.lock:
+                self._keeper.registry.life.settle(pending.request_id)
 
     def _late(self, pending: Pending) -> None:
         """The answer deadline has passed: the device gets a failure, and identity makes its repeat harmless."""

@@ -3,19 +3,32 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from threading import RLock
+from typing import Final
 
-from plscp.errors import StoreUnavailable
-from plscp.matching.registry import Registry
-from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stale, Stored
+from plscp.errors import PlscpError, StoreUnavailable
+from plscp.logs import log
+from plscp.matching import turnover
+from plscp.matching.model import Policy
+from plscp.matching.registry import Registry, microseconds
+from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
 
 Plan = Callable[[Registry], Sequence[RegistryRecord]]
+Outcome = list[int] | Exception
 MOST_TRIES = 50
+_HOUR: Final = timedelta(hours=1)
 
 
 def now_us() -> int:
     """Microseconds since the epoch, UTC."""
     return time.time_ns() // 1000
+
+
+def utc_now() -> datetime:
+    """The time, UTC."""
+    return datetime.now(UTC)
 
 
 class RegistryKeeper:
@@ -24,14 +37,35 @@ class RegistryKeeper:
     Decisions and changes carry the position of the registry that they were made on; the store refuses them as stale when it
     knows of a later change, and then this one reads what it missed. So the same few lines serve one server or several.
 
+    Args:
+        clock: gives the time of changes, UTC.
+
     Attributes:
         registry: read it only under `lock`, or on the one thread that uses it.
+        policy: `[matching]`, for what the server does by itself: the turnover of rooms.
     """
 
-    def __init__(self, store: EventStore, registry: Registry) -> None:
+    def __init__(
+        self,
+        store: EventStore,
+        registry: Registry,
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._store = store
         self.registry = registry
+        self.policy = policy or Policy()
+        self._clock = clock
         self.lock = RLock()
+        self._turning_over = False
+        self._look_again = False
+        self._late: dict[tuple[str, str], None] = {}
+        self._pruned = clock()
+        registry.entered = self._has_entries
+
+    def _has_entries(self, study_instance_uid: str) -> bool:
+        return self._store.has_entries(study_instance_uid)
 
     def catch_up(self) -> int:
         """Apply every registry change that the store has and the registry has not; returns the registry's position."""
@@ -44,11 +78,30 @@ class RegistryKeeper:
                     more = True
             return self.registry.position
 
-    def load_activity(self, since: int) -> None:
-        """Note when each study last had an entry; `since` in microseconds since the epoch."""
+    def load_signs_of_life(self) -> None:
+        """Take the signs of life by requests from the store, as far back as they can matter.
+
+        That is twice `place_match_max_age`; where several studies are, since the second of them came.
+        """
         with self.lock:
-            for study_instance_uid, _place, moment in self._store.activity(since):
-                self.registry.touch(study_instance_uid, moment)
+            registry = self.registry
+            since = self._clock() - self._memory()
+            for place in registry.presence.shared():
+                here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
+                since = min(since, sorted(study.stays[-1].arrived for study in here)[1])
+            for uid, place, moment in self._store.activity(microseconds(since)):
+                registry.sign_of_life(uid, place, moment, by_request=True)
+            # What came between a turnover and the end of the server is looked at again.
+            for closed in self.registry.studies(status="closed"):
+                for stay in closed.stays[-1:]:
+                    if turnover.lived_on(self.registry, closed.study_instance_uid, stay.location):
+                        self._late[closed.study_instance_uid, stay.location] = None
+
+    def _memory(self) -> timedelta:
+        """An entry may be one `place_match_max_age` old, and the sign of life before it another one."""
+        return 2 * self.policy.place_match_max_age + 2 * self.policy.clock_tolerance + _HOUR
+
+    # --- changes -----------------------------------------------------------------------------------------------------
 
     async def change(self, plan: Plan, source: str) -> list[int]:
         """Make a registry change durable and known here.
@@ -65,29 +118,122 @@ class RegistryKeeper:
             StoreError: nothing was kept.
         """
         loop = asyncio.get_running_loop()
-        for _ in range(MOST_TRIES):
-            with self.lock:
+        result: asyncio.Future[Outcome] = loop.create_future()
+
+        def done(outcome: Outcome) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_resolve, result, outcome)
+
+        self.begin(plan, source, done)
+        outcome = await result
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def begin(self, plan: Plan, source: str, done: Callable[[Outcome], None], tries: int = MOST_TRIES) -> None:
+        """As `change`, without waiting: `done` is called with what `change` returns or raises, on any thread, perhaps at once."""
+
+        def answered(result: Result) -> None:
+            if isinstance(result, Failed):
+                done(result.error)
+                return
+            try:
+                self.catch_up()
+            except PlscpError as error:
+                done(error)
+                return
+            if isinstance(result, Stored):
+                done([result.position])
+            elif tries > 1:
+                self.begin(plan, source, done, tries - 1)
+            else:
+                done(StoreUnavailable("the registry keeps changing: try again"))
+
+        # Planned and handed over in one piece: no decision is made, and no sign of life announced, between the two.
+        with self.lock:
+            try:
                 records = plan(self.registry)
-                position = self.registry.position
-            if not records:
-                return []
-            result: asyncio.Future[Result] = loop.create_future()
+            except Exception as error:  # it is the caller's
+                done(error)
+                return
+            if records:
+                now = microseconds(self._clock())
+                self._store.submit(RegistryDraft(records, self.registry.position, now, source, answered))
+                return
+        done([])
 
-            def done(value: Result, future: "asyncio.Future[Result]" = result) -> None:
-                loop.call_soon_threadsafe(_resolve, future, value)
+    # --- turnover ----------------------------------------------------------------------------------------------------
 
-            self._store.submit(RegistryDraft(records, position, now_us(), source, done))
-            match await result:
-                case Stored() as stored:
-                    self.catch_up()
-                    return [stored.position]
-                case Failed(error):
-                    raise error
-                case Stale():
-                    self.catch_up()
-        raise StoreUnavailable("the registry keeps changing: try again")
+    def confirmed(self, study: str, place: str, time_us: int) -> None:
+        """A study gave a sign of life by a request: what follows for the room is planned, and not waited for.
+
+        Call it after `Registry.sign_of_life`.
+
+        Args:
+            time_us: when it occurred, microseconds since the epoch.
+        """
+        with self.lock:
+            registry = self.registry
+            known = registry.study(study)
+            if known is None:
+                return
+            if known.closed is None:
+                if len(registry.presence.now(place)) < 2:  # nearly always: nobody else is there
+                    return
+                if not turnover.due(registry, place, self.policy, self._clock()):
+                    return
+            elif time_us <= microseconds(known.closed) and turnover.lived_on(registry, study, place):
+                self._late[study, place] = None
+            else:
+                return
+        self._turn_over()
+
+    def look(self) -> None:
+        """What the time alone brings: rooms whose turnover is due. Call it every second or so."""
+        now = self._clock()
+        with self.lock:
+            registry = self.registry
+            if now - self._pruned > _HOUR:
+                self._pruned = now
+                registry.life.prune(microseconds(now - self._memory()))
+            shared = registry.presence.shared()
+            if not self._late and not any(turnover.due(registry, place, self.policy, now) for place in shared):
+                return
+        self._turn_over()
+
+    def _turn_over(self) -> None:
+        """Have done what is due: one change at a time, and once more for what came meanwhile."""
+        with self.lock:
+            if self._turning_over:
+                self._look_again = True
+                return
+            self._turning_over, self._look_again = True, False
+        late: dict[tuple[str, str], None] = {}
+
+        def plan(registry: Registry) -> list[RegistryRecord]:
+            late.update(self._late)
+            self._late.clear()
+            return turnover.look(registry, late, self.policy, self._clock())
+
+        def done(outcome: Outcome) -> None:
+            with self.lock:
+                self._turning_over = False
+                again = self._look_again
+                if isinstance(outcome, Exception):
+                    self._late.update(late)
+            if isinstance(outcome, PlscpError):
+                log.warning("store-failed", error=str(outcome))  # the timer tries it again
+            elif isinstance(outcome, Exception):
+                log.error("internal-error", where="turnover", exc_info=outcome)
+            else:
+                if outcome:
+                    log.info("registry-changed", source="server", position=outcome[-1])
+                if again:
+                    self._turn_over()
+
+        self.begin(plan, "server", done)
 
 
-def _resolve(future: "asyncio.Future[Result]", value: Result) -> None:
+def _resolve(future: "asyncio.Future[Outcome]", value: Outcome) -> None:
     if not future.done():
         future.set_result(value)

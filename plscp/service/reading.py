@@ -78,7 +78,12 @@ class NoCounters:
 
 @dataclass(slots=True)
 class Pending:
-    """One request between its last byte and its answer."""
+    """One request between its last byte and its answer.
+
+    Attributes:
+        occurred_us: when it is a sign of life, microseconds since the epoch.
+        alive_at: the place where it is one of its study, by the last decision, or empty.
+    """
 
     event: Any
     profile: Profile
@@ -98,6 +103,7 @@ class Pending:
     request_id: str = ""
     known: tuple[KnownEntry, ...] = ()
     occurred_us: int = 0
+    alive_at: str = ""
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""

@@ -7,6 +7,7 @@ import pytest
 from plscp.matching import changes, comments
 from plscp.matching.model import Device
 from plscp.matching.records import PatientId
+from plscp.matching.registry import microseconds
 from tests.matching.world import World, codes, outcome
 
 RECORDER = Device("HEMO1", ("LAB1",))
@@ -176,7 +177,7 @@ def test_c10_electrophysiology(world: World) -> None:
             for device, uid, patient in ((RECORDER, "1.1", "P1"), (OTHER_LAB, "1.2", "P2")):
                 decision = world.ask(arrival=clock, device=device)
                 assert outcome(decision) == f"0000 7 {uid}"
-                world.registry.touch(uid, int(world.now.timestamp() * 1e6))
+                world.registry.sign_of_life(uid, device.locations[0], microseconds(world.now), by_request=True)
                 assert outcome(world.ask(device=SHARED, P=patient)) == f"0000 4 {uid}"
             assert world.ask(device=SHARED).comment == comments.SEVERAL_LOCATIONS
             assert outcome(world.ask(device=SHARED, L="Lab 2")) == "0000 6 1.2"

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching import changes
-from plscp.matching.records import PatientId
+from plscp.matching.records import PatientId, Stay
 from plscp.matching.registry import Locations
 from plscp.store.port import RegistryRecord
 from tests.matching.world import POLICY, World, at
@@ -137,7 +136,7 @@ def test_a_study_that_is_over_when_it_is_first_heard_of_was_somewhere(world: Wor
     )
     study = world.known("1.1")
     assert (study.status, study.opened, study.closed) == ("closed", at("10:00"), at("11:00"))
-    assert [tuple(stay) for stay in study.stays] == [("LAB1", at("10:00"), at("11:00"))]
+    assert study.stays == (Stay("LAB1", at("10:00"), at("11:00")),)
 
 
 def test_the_time_of_opening_can_be_set_right(world: World) -> None:
@@ -184,7 +183,7 @@ def test_the_patient_of_a_study_nothing_stands_under_can_change(world: World) ->
     assert said(world.study("1.1", patient="P2")) == ["patient.changed", "study.updated"]
     assert world.known("1.1").patient_id == ("P2", "HOSP")
     assert [study.study_instance_uid for study in world.registry.studies_of(1)] == []
-    world.registry.touch("1.1", int(at("10:01").timestamp() * 1e6))
+    world.registry.entered = {"1.1"}.__contains__
     with pytest.raises(Conflict):
         world.study("1.1", patient="P1")
 
@@ -345,48 +344,6 @@ def test_admissions(world: World) -> None:
     with pytest.raises(InvalidBody, match="usable"):
         world.admission("V2", "TEMP")
     assert [one.as_json()["status"] for one in world.registry.admissions()] == ["discharged"]
-
-
-# --- turnover ----------------------------------------------------------------------------------------------------------------
-
-TURNOVER = [
-    # minutes since the last entry, a step in progress, the same patient, closed?
-    (15, False, False, True),
-    (14, False, False, False),
-    (15, True, False, False),
-    (15, False, True, False),
-]
-
-
-@pytest.mark.parametrize("row", TURNOVER)
-@pytest.mark.parametrize("how", ["opened", "moved"])
-def test_room_turnover(world: World, row: tuple[int, bool, bool, bool], how: str) -> None:
-    """A study of another patient that comes to a location closes one there that is idle and has no step in progress."""
-    idle, step, same, closed = row
-    world.study("1.1", "08:00", patient="P1", location="LAB1")
-    if step:
-        world.step("1.1", "08:30", "s1")
-    else:
-        world.study("1.1", "08:30", status="open")
-    patient = "P1" if same else "P2"
-    if how == "moved":
-        world.open("1.2", "08:40", patient, location="LAB2")
-    came = at("10:00")
-    world.registry.touch("1.1", int((came - timedelta(minutes=idle)).timestamp() * 1e6))
-    records = world.study("1.2", "10:00", patient=patient, location="LAB1", status="open")
-    study = world.known("1.1")
-    assert (study.status == "closed") is closed
-    if closed:
-        assert (records[-1].change["what"], records[-1].change["reason"]) == ("study.closed", "room-turnover")
-        assert (study.closed, study.stays[-1].left) == (came, came)
-        assert world.ask("09:59:00", arrival="10:29", U="1.1").status == 0  # with grace
-
-
-def test_a_scheduled_study_turns_no_room_over(world: World) -> None:
-    """It never arrives."""
-    world.open("1.1", "08:00", "P1")
-    world.study("1.2", "10:00", patient="P2", location="LAB1", status="scheduled")
-    assert world.known("1.1").status == "open"
 
 
 # --- bodies ------------------------------------------------------------------------------------------------------------------

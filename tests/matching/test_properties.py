@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from plscp.errors import Conflict
 from plscp.matching import rules
 from plscp.matching.model import Device, Question
-from plscp.matching.registry import Locations, Registry
+from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.templates.request import Identifiers
 from tests.matching.reference import Reference
 from tests.matching.world import LABS, NOON, POLICY, World, minutes, moment
@@ -66,7 +66,7 @@ def _happen(world: World, what: tuple[Any, ...]) -> None:
         case "close" if study is not None:
             world.close(what[1], clock)
         case "entry" if study is not None:
-            world.registry.touch(what[1], int(world.now.timestamp() * 1e6))
+            world.registry.sign_of_life(what[1], study.location, microseconds(world.now), by_request=True)
         case "merge" if what[1] != "TEMP" and what[2] != "TEMP":
             world.merge(what[1], what[2])
         case "step" if study is not None and study.status in {"open", "scheduled"}:
@@ -212,11 +212,7 @@ def test_the_registry_is_rebuilt_from_its_changes(happened: list[Any]) -> None:
     for entry in world.log:
         rebuilt.fork().apply(*entry)  # a fork is independent
         rebuilt.apply(*entry)
-    kept = [
-        name
-        for name in vars(rebuilt)
-        if name not in {"_activity", "_entered", "locations", "issuers", "presence", "_owners"}
-    ]
+    kept = [name for name in vars(rebuilt) if name not in {"life", "locations", "issuers", "presence", "_owners"}]
     assert {name: getattr(rebuilt, name) for name in kept} == {name: getattr(world.registry, name) for name in kept}
     assert vars(rebuilt.presence) == vars(world.registry.presence)
     assert vars(rebuilt._owners) == vars(world.registry._owners)

@@ -7,6 +7,7 @@ import pytest
 
 from plscp.matching import changes, comments, rules
 from plscp.matching.model import Device, Question
+from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
 from plscp.templates.request import Identifiers
 from tests.matching.world import POLICY, World, at, codes, minutes, moment, outcome
@@ -278,7 +279,7 @@ def test_a_whole_minute_may_end_in_the_tolerance(world: World) -> None:
 
 def sign_of_life(world: World, uid: str, clock: str) -> None:
     """An accepted request of that time named the study."""
-    world.registry.touch(uid, int(at(clock).timestamp() * 1e6))
+    world.registry.sign_of_life(uid, world.known(uid).location, microseconds(at(clock)), by_request=True)
 
 
 CLOCKS = [

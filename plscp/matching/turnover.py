@@ -1,0 +1,159 @@
+"""Turnover of a room: when a study that comes there ends the stay of another patient's (contracts section 3).
+
+What is due is computed from the registry and its signs of life; what is decided stands in the registry changes alone, so that
+applying them needs no sign of life. Signs that are on their way to the store are waited for: a plan is made and handed to the
+store under the same lock under which a request is decided and announced, so no accepted sign comes between plan and commit.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from plscp.matching.model import Policy
+from plscp.matching.planning import Plan
+from plscp.matching.records import Study
+from plscp.matching.registry import Registry, microseconds
+from plscp.store.port import RegistryRecord
+
+CONFIRMED: Final = "room-confirmed"
+TURNOVER: Final = "room-turnover"
+"""Reasons that the changes carry."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Due(NamedTuple):
+    """A change that is due: what it is, the study as it will be, and why."""
+
+    what: str
+    study: Study
+    reason: str
+
+
+def _moment(time_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[Due]:
+    """The confirmations and turnovers that are due at a place; nearly always nobody else is there, and none is.
+
+    A study is confirmed by a request from there that names it or its patient and occurred after its arrival, or by a step. A
+    study without a step in progress that gave no sign of life there for `room_turnover` is ended by another patient's confirmed
+    one that arrived later; of several by the one that arrived first.
+    """
+    here = registry.presence.now(place)
+    if len(here) < 2:  # one alone shares the room with nobody
+        return []
+    studies = [study for uid in here if (study := registry.study(uid)) is not None]
+    if len({study.patient for study in studies}) == 1:
+        return []
+    studies.sort(key=lambda study: (study.stays[-1].arrived, study.study_instance_uid))
+    changes: list[Due] = []
+    present: list[Study] = []
+    for study in studies:
+        newly = _confirmed(registry, study, place, now)
+        if newly is not None:
+            changes.append(Due("study.updated", newly, CONFIRMED))
+        present.append(newly or study)
+    for first in list(present):
+        if first.steps or not _quiet(registry, first, place, policy, now):
+            continue
+        for second in present:
+            if (
+                second.patient != first.patient
+                and second.stays[-1].arrived >= first.stays[-1].arrived
+                and (policy.turnover_decides or second.stays[-1].confirmed is not None)
+            ):
+                changes.append(Due("study.closed", _ended(registry, first, second, place, now), TURNOVER))
+                present.remove(first)
+                break
+    return changes
+
+
+def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> Study | None:
+    """The study with its stay confirmed, if that is new."""
+    stay = study.stays[-1]
+    if stay.confirmed is not None:
+        return None
+    named = registry.life.last_request(study.study_instance_uid, place)
+    if named > microseconds(stay.arrived):
+        since = _moment(named)
+    elif study.steps:
+        since = max(now, stay.arrived)
+    else:
+        return None
+    return replace(study, stays=(*study.stays[:-1], stay._replace(confirmed=since)))
+
+
+def _quiet(registry: Registry, study: Study, place: str, policy: Policy, now: datetime) -> bool:
+    uid = study.study_instance_uid
+    if registry.life.expected(uid, place):
+        return False
+    return registry.last_sign_of_life(uid, place) <= microseconds(now - policy.room_turnover)
+
+
+def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:
+    """Closed now, so that its grace runs from now; it was there until the other came, or until its last sign of life."""
+    stay = first.stays[-1]
+    last = _moment(registry.last_sign_of_life(first.study_instance_uid, place))
+    left = max(stay.arrived, second.stays[-1].arrived, last)
+    stays = (*first.stays[:-1], stay._replace(left=left))
+    return replace(first, status="closed", closed=max(now, left), stays=stays)
+
+
+def lived_on(registry: Registry, study_instance_uid: str, place: str) -> Due | None:
+    """A sign of life that came late may show that a study was there for longer than its turnover took it to be.
+
+    Its stay then ends with that sign, at the latest with its closing: place and time alone name it no less than the other one.
+    """
+    study = registry.study(study_instance_uid)
+    if study is None or study.status != "closed" or not study.stays or study.closed is None:
+        return None
+    stay = study.stays[-1]
+    turned_over = stay.left is not None and stay.left < study.closed and study.location == stay.location
+    if not turned_over or stay.location != place:
+        return None
+    last = registry.last_sign_of_life(study_instance_uid, place)
+    if stay.left is None or last <= microseconds(stay.left):
+        return None
+    stays = (*study.stays[:-1], stay._replace(left=_moment(last)))
+    return Due("study.updated", replace(study, stays=stays), TURNOVER)
+
+
+def last_life_of_others(registry: Registry, study: Study, place: str, until: datetime) -> datetime:
+    """The last sign of life until a time of other patients' studies that are or were at a place: no stay begins before it."""
+    last = 0
+    for uid in registry.life.at(place):
+        other = registry.study(uid)
+        if other is None or other.patient == study.patient or all(stay.location != place for stay in other.stays):
+            continue
+        last = max(last, registry.last_sign_of_life(uid, place, until))
+    return _moment(last)
+
+
+def turn_over(plan: Plan, place: str) -> None:
+    """Plan what is due at a place."""
+    for each in due(plan.view, place, plan.policy, plan.now):
+        plan.study(each.what, each.study, each.reason)
+
+
+def look(registry: Registry, late: Iterable[tuple[str, str]], policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what is due anywhere.
+
+    Args:
+        late: (Study Instance UID, place) of signs of life that came after a study's turnover.
+        now: UTC.
+    """
+    plan = Plan(registry, policy, now)
+    for each in _everywhere(plan, late):
+        plan.study(each.what, each.study, each.reason)
+    return plan.records
+
+
+def _everywhere(plan: Plan, late: Iterable[tuple[str, str]]) -> Iterator[Due]:
+    for uid, place in late:
+        each = lived_on(plan.view, uid, place)
+        if each is not None:
+            yield each
+    for place in sorted(plan.view.presence.shared()):
+        yield from due(plan.view, place, plan.policy, plan.now)
