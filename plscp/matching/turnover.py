@@ -51,7 +51,9 @@ def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[D
     changes: list[Due] = []
     present: list[Study] = []
     for study in studies:
-        newly = _confirmed(registry, study, place, now)
+        newly = None
+        if not policy.turnover_decides and any(_older(first, study) for first in studies):
+            newly = _confirmed(registry, study, place, now)
         if newly is not None:
             changes.append(Due("study.updated", newly, CONFIRMED))
         present.append(newly or study)
@@ -59,15 +61,17 @@ def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[D
         if first.steps or not _quiet(registry, first, place, policy, now):
             continue
         for second in present:
-            if (
-                second.patient != first.patient
-                and second.stays[-1].arrived >= first.stays[-1].arrived
-                and (policy.turnover_decides or second.stays[-1].confirmed is not None)
-            ):
+            confirmed = policy.turnover_decides or second.stays[-1].confirmed is not None
+            if confirmed and _older(first, second):
                 changes.append(Due("study.closed", _ended(registry, first, second, place, now), TURNOVER))
                 present.remove(first)
                 break
     return changes
+
+
+def _older(first: Study, second: Study) -> bool:
+    """Whether the first is another patient's that came no later."""
+    return first.patient != second.patient and first.stays[-1].arrived <= second.stays[-1].arrived
 
 
 def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> Study | None:
