@@ -198,10 +198,10 @@ class Reference:
         return any(self.now - e > self.q.policy.place_match_max_age for e, _ in self.times)
 
     def alive(self, study: Study, moment: datetime) -> bool:
-        tolerance = self.q.policy.clock_tolerance
-        at = microseconds(moment + tolerance)
-        age = (self.q.policy.place_match_max_age + tolerance) // timedelta(microseconds=1)
-        return any(at - age <= t <= at for t in self.r._activity.get(study.study_instance_uid, ()))
+        since = microseconds(moment - self.q.policy.place_match_max_age)
+        until = moment + self.q.policy.clock_tolerance
+        uid = study.study_instance_uid
+        return any(self.r.last_sign_of_life(uid, place, until) >= since for place in self.places)
 
     def present(self, places: Sequence[str], e: datetime, l: datetime) -> list[Study]:
         """Who was there in some of that time."""
