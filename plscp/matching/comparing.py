@@ -79,8 +79,11 @@ def _not_started_elsewhere(case: Case, study: Study) -> bool:
 
 def _left_already(case: Case, study: Study) -> bool:
     """A study in its grace, an entry after it left, and another patient's study open at the place."""
-    left = study.closed
-    if left is None or not any(earliest > left for earliest, _ in case.times()):
+    if study.closed is None:
+        return False
+    # A turnover ends the stay before it closes the study.
+    left = study.stays[-1].left or study.closed if study.stays else study.closed
+    if not any(earliest > left for earliest, _ in case.times()):
         return False
     return _another_is_open(case, study, set(case.places()) or {study.location})
 
