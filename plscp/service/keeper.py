@@ -43,6 +43,7 @@ class RegistryKeeper:
     Attributes:
         registry: read it only under `lock`, or on the one thread that uses it.
         policy: `[matching]`, for what the server does by itself: the turnover of rooms.
+        turning_over: whether such a change is on its way.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class RegistryKeeper:
         self.policy = policy or Policy()
         self._clock = clock
         self.lock = RLock()
-        self._turning_over = False
+        self.turning_over = False
         self._look_again = False
         self._late: dict[tuple[str, str], None] = {}
         self._pruned = clock()
@@ -204,10 +205,10 @@ class RegistryKeeper:
     def _turn_over(self) -> None:
         """Have done what is due: one change at a time, and once more for what came meanwhile."""
         with self.lock:
-            if self._turning_over:
+            if self.turning_over:
                 self._look_again = True
                 return
-            self._turning_over, self._look_again = True, False
+            self.turning_over, self._look_again = True, False
         late: dict[tuple[str, str], None] = {}
 
         def plan(registry: Registry) -> list[RegistryRecord]:
@@ -217,7 +218,7 @@ class RegistryKeeper:
 
         def done(outcome: Outcome) -> None:
             with self.lock:
-                self._turning_over = False
+                self.turning_over = False
                 again = self._look_again
                 if isinstance(outcome, Exception):
                     self._late.update(late)

@@ -23,6 +23,7 @@ from plscp.store import open_store
 from plscp.store.port import Filter, QuarantineItem, RegistryRecord, Result, StoredEvent
 from tests.events import encoded
 from tests.rawscu import SYNTAXES, RawScu, Response
+from tests.serving import until
 
 LABS: Mapping[str, Sequence[str]] = {"LAB1": ("Lab 1", "CATH^LAB1"), "LAB2": ("Lab 2",)}
 POLICY = Policy(patient_id_issuer="HOSP")
@@ -66,9 +67,11 @@ class Rig:
             self._loop.call_soon_threadsafe(_all, list(batch))
 
         self.store = open_store(self._url, deliver=deliver)
-        self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS), Issuers(self.issuers)))
+        registry = Registry(Locations(LABS), Issuers(self.issuers))
+        self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
         self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
         self.keeper.catch_up()
+        self.keeper.load_signs_of_life()
         for ae_title, arrival, difference in self.store.clocks(0):
             self.handlers.clocks.load(ae_title, arrival, difference, self.policy.clock_tolerance)
         self._ending = asyncio.Event()
@@ -116,6 +119,21 @@ class Rig:
     def change(self, plan: Callable[[Registry], Sequence[RegistryRecord]]) -> None:
         """Change the registry and wait until that is committed."""
         asyncio.run_coroutine_threadsafe(self.keeper.change(plan, "http"), self._loop).result(60)
+
+    def look(self, now: str | None = None) -> None:
+        """The timer that looks at rooms; returns when what it found is committed."""
+        if now is not None:
+            self.clock(now)
+
+        async def run() -> None:
+            self.keeper.look()
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what the server does by itself is committed."""
+        until(lambda: not self.keeper.turning_over, "the turnover")
 
     def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
         """Put a study at the time that the clock shows; without patient its patient stays as it is."""
