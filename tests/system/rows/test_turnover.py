@@ -14,8 +14,9 @@ from plscp.matching.model import Device
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import Draft, Failed, RegistryDraft, RequestDraft
-from tests.events import encoded, note, procedural
-from tests.serving import until
+from tests.events import encoded, note, now, procedural
+from tests.rawscu import SYNTAXES, RawScu
+from tests.serving import Serving, until
 from tests.system.rows.rig import POLICY, Rig, at
 
 HEMO = Profile(Device("HEMO1", ("LAB1",)), POLICY)
@@ -258,3 +259,45 @@ def test_row_07_an_entry_that_is_committed_before_the_change_holds_it_up(tmp_pat
         with pytest.raises(Conflict, match="another patient"):
             rig.study("1.1", "PB", status="scheduled")
         assert asked == ["1.1", "1.1"]
+
+
+# --- the program -------------------------------------------------------------------------------------------------------------
+
+SETTINGS = """
+[dicom]
+port = 0
+[store]
+url = "sqlite:///{folder}/plscp.db"
+[http]
+port = 0
+[log]
+format = "json"
+[matching]
+room_turnover = "PT1S"
+[locations.LAB1]
+[devices.HEMO1]
+location = "LAB1"
+"""
+
+
+def test_row_05_the_program_turns_rooms_over_by_its_own_timer_also_after_a_restart(tmp_path: Path) -> None:
+    """Its settings, its clock: nothing is said or sent any more when the time has come."""
+    with Serving(tmp_path, SETTINGS) as server:
+        for uid, patient in (("1.1", "PA"), ("1.2", "PB")):
+            body = {"patient": {"id": patient}, "location": "LAB1", "status": "open"}
+            server.put(f"/api/v1/studies/{uid}", body).raise_for_status()
+        with RawScu(
+            "127.0.0.1", server.port, calling="HEMO1", contexts=[(PROCEDURAL_EVENT_LOGGING, SYNTAXES[1])]
+        ) as scu:
+            named = procedural([note(now())], patient="PB")
+            assert scu.request(PROCEDURAL_EVENT_LOGGING, encoded(named)).status == 0
+        server.kill()
+        server.start()
+        study = until(lambda: _closed(server, "1.1"), "the turnover")
+        assert server.get("/api/v1/studies/1.2")["stays"][0]["confirmed"]
+        assert study["stays"][0]["left"] == server.get("/api/v1/studies/1.2")["stays"][0]["arrived"]
+
+
+def _closed(server: Serving, uid: str) -> dict[str, Any] | None:
+    study: dict[str, Any] = server.get(f"/api/v1/studies/{uid}")
+    return study if study["status"] == "closed" else None
