@@ -61,6 +61,7 @@ class RegistryKeeper:
         self.lock = RLock()
         self.turning_over = False
         self._look_again = False
+        self._failing = False
         self._late: dict[tuple[str, str], None] = {}
         self._pruned = clock()
         registry.entered = self._has_entries
@@ -223,10 +224,13 @@ class RegistryKeeper:
                 if isinstance(outcome, Exception):
                     self._late.update(late)
             if isinstance(outcome, PlscpError):
-                log.warning("store-failed", error=str(outcome))  # the timer tries it again
+                if not self._failing:
+                    log.warning("store-failed", error=str(outcome))  # the timer goes on trying
+                self._failing = True
             elif isinstance(outcome, Exception):
                 log.error("internal-error", where="turnover", exc_info=outcome)
             else:
+                self._failing = False
                 if outcome:
                     log.info("registry-changed", source="server", position=outcome[-1])
                 if again:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from plscp.matching import changes, comments, turnover
+from plscp.errors import Conflict
+from plscp.matching import comments, turnover
 from plscp.matching.model import Device
 from plscp.matching.records import Stay
 from plscp.matching.registry import Locations, Registry, microseconds
@@ -529,5 +530,5 @@ def test_the_patient_of_a_study_with_entries_cannot_change_however_old_they_are(
     assert record.without_entries == "1.3"
     rooms.study("1.4", patient="P4")
     rooms.registry.entered = {"1.4"}.__contains__
-    with pytest.raises(changes.Conflict):
+    with pytest.raises(Conflict):
         rooms.study("1.4", patient="P3")
