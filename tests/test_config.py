@@ -153,6 +153,7 @@ KEYS = [
     ("matching", "clock_tolerance", ['"PT2M"'], '"-PT2M"', DURATION),
     ("matching", "room_turnover", ['"PT15M"'], "900", DURATION),
     ("matching", "place_match_max_age", ['"PT12H"'], '"P1Y"', DURATION),
+    ("matching", "turnover_decides", ["true", "false"], '"perhaps"', BOOL),
     ("matching", "synchronization_frame_of_reference_uid", ['"1.2.3"', '""'], '"1.02"', "must be a UID"),
     ("matching", "patient_id_issuer", ['"HOSP"'], "1", "must be text"),
     ("matching", "patient_mismatch", ['"refuse"', '"log"'], '"warn"', MISMATCH),

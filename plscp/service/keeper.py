@@ -141,7 +141,7 @@ class RegistryKeeper:
                 return
             try:
                 self.catch_up()
-            except PlscpError as error:
+            except Exception as error:
                 done(error)
                 return
             if isinstance(result, Stored):
@@ -155,7 +155,7 @@ class RegistryKeeper:
         with self.lock:
             try:
                 records = plan(self.registry)
-            except Exception as error:  # it is the caller's
+            except Exception as error:
                 done(error)
                 return
             if records:
