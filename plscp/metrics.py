@@ -139,6 +139,11 @@ class Metrics(Collector):
             "plscp_associations", "Associations that ended or were refused", ["outcome", "reason"]
         )
         self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
+        self.retries = Counts(
+            "plscp_requests_retried",
+            "Repeats that got the stored answer, since none is known to have arrived",
+            ["sop_class"],
+        )
         self.findings = Counts("plscp_validation_findings", "Findings about requests", ["template", "row", "severity"])
         self.matches = Counts("plscp_match", "Matching decisions", ["rule", "result"])
         self.unusable_issuers = Counts(
@@ -177,6 +182,14 @@ class Metrics(Collector):
                 self._requests[sop_class, status] = child
         child.add()
         self._total(seconds)
+
+    def retried(self, sop_class: str) -> None:
+        """A repeat got the stored answer."""
+        self.retries.child(_SOP_CLASSES.get(sop_class, "other")).add()
+
+    def retried_so_far(self) -> int:
+        """Repeats since the start that got the stored answer."""
+        return int(sum(child.value for child in list(self.retries.children.values())))
 
     def noticed(self, finding: Finding) -> None:
         """A finding was made."""
@@ -258,6 +271,7 @@ class Metrics(Collector):
         for family in (
             self.associations,
             self.requests,
+            self.retries,
             self.findings,
             self.matches,
             self.unusable_issuers,

@@ -37,6 +37,8 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.answered(PROCEDURAL_EVENT_LOGGING, 0xC103, 0.002), ("plscp_requests_total", "procedural-event-logging", "C103"), 1),
     (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_requests_total", "other", "0000"), 1),
     (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_request_duration_seconds_count", "total"), 1),
+    (lambda m: m.retried(PROCEDURAL_EVENT_LOGGING), ("plscp_requests_retried_total", "procedural-event-logging"), 1),
+    (lambda m: m.retried("1.2.3"), ("plscp_requests_retried_total", "other"), 1),
     (lambda m: m.stage("decode")(0.002), ("plscp_request_duration_seconds_sum", "decode"), 0.002),
     (lambda m: m.noticed(Finding("missing-row", "x", "3.2", "TID3108", "4", refuse=True)), ("plscp_validation_findings_total", "TID3108", "4", "refusal"), 1),
     (lambda m: m.noticed(Finding("study-not-started", "x")), ("plscp_validation_findings_total", "study-not-started", "", "notice"), 1),

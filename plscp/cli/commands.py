@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "study": Entry("plscp.cli.study", "app", "Studies of a running server: list, open, close."),
     "event": Entry("plscp.cli.event", "app", "Events of a running server: list, show, tail."),
     "quarantine": Entry("plscp.cli.quarantine", "app", "Refused requests of a running server: list, show."),
+    "correction": Entry("plscp.cli.correction", "app", "Proposed corrections of a running server: list, show."),
     "match": Entry("plscp.cli.match", "match", "Where an entry with given identifiers would go now, and why."),
     "explain": Entry("plscp.cli.explain", "explain", "Check a request off line and draw its content tree."),
     "send": Entry("plscp.cli.scu", "send", "Send recorded or written events to an SCP."),

@@ -10,9 +10,19 @@ def status(json: Json = False, url: Url = None, token_file: TokenFile = None, co
     if json:
         output.print_json(found)
         return
-    associations = found.pop("associations")
+    associations, retries = found.pop("associations"), found.pop("latest_retries", [])
     output.page(output.described(found))
     print()
+    if retries:
+        output.table(
+            ["event", "sent again", "device", "address", "association"],
+            [
+                (one["position"], output.local(one["time"]), one["calling_ae"], one["address"], one["association"])
+                for one in retries
+            ],
+            "",
+        )
+        print()
     output.table(
         ["device", "address", "since", "requests"],
         [

@@ -105,6 +105,14 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
             why_not = candidate.get("why_not") or "taken"
             yield 2, str(candidate.get("what")), why_not, "green" if why_not == "taken" else "dim"
     yield from findings(event.get("findings") or [], 1)
+    for retry in event.get("retries") or []:
+        where = f"from {retry.get('address')}, association {retry.get('association')}"
+        yield (
+            1,
+            "sent again",
+            f"{output.local(retry.get('time'))} {where}: no answer was known to have arrived",
+            "yellow",
+        )
     repeated = {name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}
     yield from output.described(repeated, depth=1)
 

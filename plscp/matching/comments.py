@@ -46,12 +46,14 @@ LOCATION_CONTRADICTS: Final = "study found was not at Performed Location then"
 BOTH_CONTRADICT: Final = "Study ID and location are those of another patient's study"
 NOT_STARTED_ELSEWHERE: Final = "study not started, and another patient's study is open there"
 LEFT_ALREADY: Final = "study had left, and another patient's study is open there"
+KNOWN_ELSEWHERE: Final = "an entry of it stands under another study, a move is proposed"
 
 # B102, B101
 COERCED: Final = "logged under another Study Instance UID, see Action Reply"
 SYNCHRONIZATION: Final = "Synchronization Frame of Reference differs from the SCP's"
 
 # C110, C10E
+KNOWN_OF_ANOTHER: Final = "it stands under another patient already, a move is proposed"
 NO_PATIENT_GIVEN: Final = "neither a usable Patient ID nor an Admission ID was given"
 PATIENT_NOT_KNOWN: Final = "Patient ID is not known"
 PATIENT_AMBIGUOUS: Final = "Patient ID without issuer names several patients"

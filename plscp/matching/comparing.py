@@ -154,8 +154,9 @@ def _locations_at(case: Case, study: Study, span: Span) -> set[str]:
     return {stay.location for stay in (*before[-1:], *after[:1])}
 
 
-def _count(code: str, what: str, of: list[bool]) -> list[Finding]:
-    hits = [str(number) for number, hit in enumerate(of, 1) if hit]
+def _count(question: Question, code: str, what: str, of: list[bool]) -> list[Finding]:
+    numbers = question.numbers or range(1, len(of) + 1)
+    hits = [str(number) for number, hit in zip(numbers, of, strict=True) if hit]
     return [Finding(code, f"{what}: entry {', '.join(hits[:8])}{' ...' if len(hits) > 8 else ''}")] if hits else []
 
 
@@ -174,13 +175,15 @@ def time_findings(question: Question, study: Study | None) -> list[Finding]:
     else:
         return []
     times = question.times
-    found = _count("in-the-future", "later than its arrival", [time.earliest > future - fast for time in times])
+    found = _count(
+        question, "in-the-future", "later than its arrival", [time.earliest > future - fast for time in times]
+    )
     if opened is not None:
         early = [time.latest < opened - fast for time in times]
-        found += _count("before-opening", "before the study was opened", early)
+        found += _count(question, "before-opening", "before the study was opened", early)
     if closed is not None:
         late = [time.earliest > closed - fast for time in times]
-        found += _count("after-closing", "after the study was closed", late)
+        found += _count(question, "after-closing", "after the study was closed", late)
     return found
 
 

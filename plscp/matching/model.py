@@ -84,6 +84,7 @@ class Question:
         arrival: UTC, when the request's last byte was read.
         clock_difference: the device's measured clock difference (the smallest arrival minus latest DateTime; negative: its
             clock is fast), or None where it was not measured.
+        numbers: of these entries in their request, from 1; empty where `times` are those of all its entries.
     """
 
     given: Identifiers
@@ -92,6 +93,7 @@ class Question:
     times: Sequence[Instant]
     arrival: datetime
     clock_difference: timedelta | None = None
+    numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,3 +206,16 @@ def _refused(
         registry_position=registry.position,
         comment=comment,
     )
+
+
+def contradicts(question: SubstanceQuestion, registry: Registry, patient: Patient) -> bool:
+    """Whether Patient ID or Admission ID, as far as they are given and name anybody, name another patient than this one.
+
+    A Patient ID that names nobody is none of his.
+    """
+    patient_id = question.patient_id.strip(" ")
+    given = bool(patient_id) and not is_placeholder(patient_id, question.policy.placeholder_patient_ids)
+    if given and not agrees(registry, patient, patient_id, _issuer(question, registry)):
+        return True
+    admitted = _admitted(question, registry, question.admission_id.strip(" "))
+    return bool(admitted.patients) and admitted.patients != (patient.number,)

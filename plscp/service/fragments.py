@@ -4,13 +4,17 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from hashlib import sha256
 from json.encoder import encode_basestring as quoted
-from typing import Any
+from typing import Any, Final
 
 from plscp.findings import Finding
+from plscp.matching.known import Move, Place
 from plscp.matching.model import Decision, Instant
 from plscp.statuses import STATUSES
+from plscp.store.port import RegistryRecord
 
+PROPOSED_TYPE: Final = "org.plscp.correction.proposed.v1"
 _dumps = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
@@ -65,6 +69,37 @@ def context(decision: Decision, sent_by: bytes, inherited: bytes) -> bytes:
         }
         head = decision.published = dumps(members)[1:-1]
     return head + b',"sender":' + sent_by + (b"," + inherited if inherited else b"")
+
+
+@lru_cache(maxsize=256)
+def given_study(context: bytes) -> str:
+    """The Study Instance UID that a stored request gave, out of its `context`; empty where it gave none."""
+    match = json.loads(b"{" + context + b"}").get("match") or {}
+    return str((match.get("given") or {}).get("study_instance_uid", ""))
+
+
+def proposal(move: Move, *, because: str, calling_ae: str, request_id: str, identity: bytes) -> RegistryRecord:
+    """A proposed correction: kept, not published. The same events to the same place are the same proposal."""
+    target = _place(move.target)
+    what = {"positions": move.positions, "to": target}
+    change = {
+        "what": "proposal.move",
+        **what,
+        "from": [_place(origin) for origin in move.origins],
+        "because": because,
+        "calling_ae": calling_ae,
+        "request_id": request_id,
+        "quarantine": identity.hex()[:16],
+    }
+    key = move.origins[0].study_instance_uid or f"{move.origins[0].issuer}|{move.origins[0].patient_id}"
+    return RegistryRecord(change, None, key, PROPOSED_TYPE, sha256(dumps(what)).hexdigest()[:16])
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "study_instance_uid": place.study_instance_uid,
+        "patient": {"id": place.patient_id, "issuer": place.issuer},
+    }
 
 
 def entry(

@@ -239,7 +239,8 @@ class Handlers:
             return self._rejected(pending, refused.status, comment, refused.findings, None), 1 << 62
         began = perf_counter()
         with self._keeper.lock:
-            decision, inherited = pending.decide()
+            decided = pending.decide(pending.known)
+            decision = decided.decision
             if decision.alive_at:  # what turns a room over waits until this one is stored
                 self._keeper.registry.life.expect(pending.request_id, decision.study_instance_uid, decision.alive_at)
             elif pending.alive_at:
@@ -252,17 +253,22 @@ class Handlers:
                 self._issuer_unusable(pending, finding, decision)
         noticed = [*pending.noticed, *decision.findings]
         if not STATUSES[decision.status].performed:
-            if pending.known and len(pending.known) == len(pending.entries):
-                first = pending.known[0]
-                about = (first.study_instance_uid, first.patient_id, first.issuer)
-                return Accepted(0, "procedure-log", "", *about, b""), decision.registry_position
             rejected = self._rejected(pending, decision.status, decision.comment, noticed, decision)
+            if decided.move is not None:
+                rejected.proposal = fragments.proposal(
+                    decided.move,
+                    because=decision.comment,
+                    calling_ae=pending.calling_ae,
+                    request_id=pending.request_id,
+                    identity=pending.identity,
+                )
             return rejected, decision.registry_position
-        if noticed:
-            extra = fragments.findings(noticed)
+        extra = fragments.findings(noticed)
+        if extra != pending.extra:  # a decision made again may notice something else
+            pending.extra = extra
             for drafted, typed in zip(pending.entries, pending.typed(), strict=True):
                 own = fragments.findings(typed.findings)
-                drafted.findings = own + b"," + extra if own else extra
+                drafted.findings = own + b"," + extra if own and extra else own or extra
         procedural = pending.sop_class == PROCEDURAL_EVENT_LOGGING
         accepted = Accepted(
             status=decision.status,
@@ -271,7 +277,7 @@ class Handlers:
             study_instance_uid=decision.study_instance_uid,
             patient_id=decision.patient_id,
             issuer=decision.issuer,
-            context=fragments.context(decision, pending.sent_by, inherited),
+            context=fragments.context(decision, pending.sent_by, decided.inherited),
             comment=decision.comment,
             alive_at=decision.alive_at,
             alive_us=pending.occurred_us if decision.alive_at else 0,
@@ -328,6 +334,10 @@ class Handlers:
             self._finish(pending, status, refused.findings if refused else ())
             return
         status.receipt = stored.request_id
+        if stored.outcome == "retry":
+            self._counters.retried(pending.sop_class)
+        if stored.outcome != "added":
+            self._keeper.catch_up()  # nothing was compared with the registry: the answer says under whom the event stands now
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry

@@ -1,16 +1,18 @@
 """Steps 5 to 7 of contracts section 2: from encoded bytes to entries and the question where they belong."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from time import perf_counter
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
 from plscp.matching.case import occurred_at
+from plscp.matching.known import Move, Standing, judge, judge_administration
 from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
 from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
@@ -42,6 +44,9 @@ class Counters(Protocol):
     def answered(self, sop_class: str, status: int, seconds: float) -> None:
         """A request was answered, so long after its last byte."""
 
+    def retried(self, sop_class: str) -> None:
+        """A request was a repeat of one whose answer is not known to have arrived, and got the stored answer."""
+
     def noticed(self, finding: Finding) -> None:
         """A finding was made."""
 
@@ -61,6 +66,9 @@ class NoCounters:
     def answered(self, sop_class: str, status: int, seconds: float) -> None:
         """Nothing."""
 
+    def retried(self, sop_class: str) -> None:
+        """Nothing."""
+
     def noticed(self, finding: Finding) -> None:
         """Nothing."""
 
@@ -76,12 +84,27 @@ class NoCounters:
         return _nothing
 
 
+class Decided(NamedTuple):
+    """A decision, and what is stored with it.
+
+    Attributes:
+        inherited: the ``"context":{...}`` member that the entries share, or empty.
+        move: the correction that would make it right, where it is refused because of entries that are known.
+    """
+
+    decision: Decision
+    inherited: bytes = b""
+    move: Move | None = None
+
+
 @dataclass(slots=True)
 class Pending:
     """One request between its last byte and its answer.
 
     Attributes:
-        occurred_us: when it is a sign of life, microseconds since the epoch.
+        known: those of its entries that are stored already, as the store has told them.
+        occurred_us: when its latest entry occurred, for a sign of life; microseconds since the epoch.
+        extra: the findings, in JSON, that the decision added to each of its entries.
         alive_at: the place where it is one of its study, by the last decision, or empty.
     """
 
@@ -97,13 +120,14 @@ class Pending:
     noticed: list[Finding] = field(default_factory=list)
     content: ProcedureLog | SubstanceAdministration | None = None
     entries: Sequence[EntryDraft] = ()
-    decide: Callable[[], tuple[Decision, bytes]] | None = None
+    decide: Callable[[Sequence[KnownEntry]], Decided] | None = None
     refused: Refused | None = None
     answered: bool = False
     request_id: str = ""
     known: tuple[KnownEntry, ...] = ()
     occurred_us: int = 0
     alive_at: str = ""
+    extra: bytes = b""
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""
@@ -209,8 +233,16 @@ class Reading:
         question = Question(given, device, policy, times, pending.arrival, difference)
         pending.occurred_us = microseconds(occurred_at(question))
 
-        def decide() -> tuple[Decision, bytes]:
-            return rules.decide(question, self._keeper.registry), content.context
+        def decide(known: Sequence[KnownEntry]) -> Decided:
+            registry = self._keeper.registry
+            new = question
+            if known:
+                new = _without(question, {one.entry for one in known})
+            decision, move = rules.decide(new, registry), None
+            if known:
+                standing = [_standing(one) for one in known]
+                decision, move = judge(new, registry, standing, decision, every=len(known) == len(times))
+            return Decided(decision, content.context, move)
 
         pending.decide = decide
 
@@ -239,8 +271,13 @@ class Reading:
         drafted = self._draft(content.entry, moment, ADMINISTRATION, synchronized=False, difference=difference)
         pending.entries = [drafted]
 
-        def decide() -> tuple[Decision, bytes]:
-            return substance.decide(question, self._keeper.registry), b""
+        def decide(known: Sequence[KnownEntry]) -> Decided:
+            registry = self._keeper.registry
+            decision = substance.decide(question, registry)
+            if not known:
+                return Decided(decision)
+            decision, move = judge_administration(question, registry, _standing(known[0]), decision)
+            return Decided(decision, move=move)
 
         pending.decide = decide
 
@@ -269,3 +306,16 @@ class Reading:
             data=data,
             findings=fragments.findings(typed.findings),
         )
+
+
+def _without(question: Question, known: AbstractSet[int]) -> Question:
+    """The question of the new entries alone; as it is where there are none."""
+    new = [index for index in range(len(question.times)) if index not in known]
+    if not new:
+        return question
+    return replace(question, times=[question.times[index] for index in new], numbers=[index + 1 for index in new])
+
+
+def _standing(known: KnownEntry) -> Standing:
+    where = (known.position, known.study_instance_uid, known.patient_id, known.issuer)
+    return Standing(*where, fragments.given_study(known.context))

@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from plscp.web.corrections import Corrections
 from plscp.web.events import Events
 from plscp.web.guard import Guard, TokenFile
 from plscp.web.health import Health
@@ -58,7 +59,7 @@ def operations(server: Server) -> list[Operation]:
         return JSONResponse(described)
 
     rows: list[Operation] = []
-    for pages in (Health, RegistryPages, Events, Quarantine, Matching):
+    for pages in (Health, RegistryPages, Events, Quarantine, Corrections, Matching):
         rows += pages(server).operations()
     rows.append(Operation("GET", "/openapi.json", openapi, "This document", answers={200: "OpenAPI 3.1"}))
     described.update(document(rows))

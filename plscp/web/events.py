@@ -3,20 +3,23 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from plscp.errors import StoreError
 from plscp.logs import log
-from plscp.store.port import Filter, StoredEvent
+from plscp.store.port import Filter, RetryNote, StoredEvent
 from plscp.web.operations import JSON, NDJSON, Operation, Parameter
 from plscp.web.problems import Problem
+from plscp.web.quarantine import moment
 from plscp.web.reading import flag, known_only, one_of, whole
 from plscp.web.server import Server
 
-KINDS: Final = ("entry", "registry", "refusal")
+KINDS: Final = ("entry", "registry", "refusal", "proposal")
+MOST_RETRIES: Final = 100
+"""Of an event's request, the latest."""
 MOST: Final = 10_000
 PAGE: Final = 500
 MOST_FOLLOWERS: Final = 32
@@ -98,7 +101,7 @@ class Events:
             await asyncio.sleep(LOOK)
 
     async def get_event(self, request: Request) -> Response:
-        """One event of whatever kind."""
+        """One event of whatever kind; with an entry the repeats of its request that got the stored answer."""
         known_only(request)
         text = request.path_params["position"]
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
@@ -106,7 +109,10 @@ class Events:
         found = await asyncio.to_thread(self._server.store.event, int(text))
         if found is None:
             raise Problem(404, f"nothing at position {int(text)}")
-        return _json(found.payload)
+        if found.kind != "entry":
+            return _json(found.payload)
+        notes = await asyncio.to_thread(self._server.store.retries, found.position, MOST_RETRIES)
+        return _json(b'%b,"retries":%b}' % (found.payload[:-1], json.dumps([retry(note) for note in notes]).encode()))
 
     async def timeline(self, request: Request) -> Response:
         """One study's entries by when they occurred."""
@@ -138,7 +144,7 @@ class Events:
                 media=[JSON, NDJSON],
                 problems=[422, 503],
             ),
-            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", answers={200: "the published value"}, problems=[404, 503]),
+            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", answers={200: "the published value; retries beside an entry"}, problems=[404, 503]),
             Operation(
                 "GET",
                 "/api/v1/timeline/{study_instance_uid}",
@@ -148,6 +154,18 @@ class Events:
                 problems=[404, 503],
             ),
         ]  # fmt: skip
+
+
+def retry(note: RetryNote) -> dict[str, Any]:
+    """A repeat: when it came, and from where."""
+    return {
+        "time": moment(note.arrival),
+        "calling_ae": note.calling_ae,
+        "address": note.address,
+        "association": note.association,
+        "message_id": note.message_id,
+        "transfer_syntax": note.transfer_syntax,
+    }
 
 
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}

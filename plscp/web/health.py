@@ -9,11 +9,13 @@ from starlette.responses import JSONResponse, Response
 from plscp import __version__
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
+from plscp.web.events import retry
 from plscp.web.operations import JSON, TEXT, Operation
 from plscp.web.problems import Problem
 from plscp.web.server import Server
 
 PROBE_SECONDS = 2.0
+LATEST_RETRIES = 5
 
 
 class Health:
@@ -59,6 +61,8 @@ class Health:
             }
         position, last_change = await asyncio.to_thread(server.store.head)
         waiting = await asyncio.to_thread(server.store.quarantine, open_only=True, limit=1000)
+        retries = await asyncio.to_thread(server.store.retries, 0, LATEST_RETRIES)
+        proposed = await asyncio.to_thread(server.store.proposals, 1000)
         shown: dict[str, Any] = {
             "version": __version__,
             "ae_title": server.settings.dicom.ae_title,
@@ -71,6 +75,9 @@ class Health:
             },
             "registry": counts,
             "quarantine_open": len(waiting),
+            "corrections_proposed": len(proposed),
+            "requests_retried": server.metrics.retried_so_far(),
+            "latest_retries": [{"position": note.position, **retry(note)} for note in retries],
             "associations": [dict(each) for each in server.acceptor.associations],
             "kafka": "absent" if server.settings.kafka is None else dict(server.relay_status) or "starting",
         }

@@ -92,6 +92,7 @@ _MEANS: Final = {
     413: "the body is too long",
     415: "the body is not application/json",
     422: "a value cannot be used",
+    501: "not in this version",
     503: "not now: the store does not answer, or the server is stopping",
 }
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from plscp.cli import main
-from tests.web.fake import FakeServer, Running, entry, item
+from tests.web.fake import FakeServer, Running, entry, item, proposal, retry
 
 
 class Ran(NamedTuple):
@@ -47,6 +47,8 @@ def server() -> Iterator[Running]:
     )
     fake.store.add("entry", entry("9.9"), key="9.9")
     fake.store.items.append(item())
+    fake.store.noted.append(retry(1))
+    fake.store.proposed.append(proposal())
     with Running(fake) as running:
         yield running
 

@@ -26,6 +26,13 @@ ROWS = [
     (["event", "show", "1"], 0, ["study-not-started: the study is scheduled; TID3106 row 4; at 3.2"]),
     (["event", "show", "1"], 0, ["the row: HAS PROPERTIES NUM DCID 3410, 1-n U; CID 3410: ("]),
     (["event", "show", "1", "--json"], 0, ['"position": 1']),
+    (["event", "show", "1"], 0, ["sent again: ", "from 10.0.0.7, association a1-3: no answer was known to have arrived"]),
+    (["event", "show", "1", "--json"], 0, ['"association": "a1-3"']),
+    (["event", "show", "3", "--json"], 0, ['"retries": []']),
+    (["correction", "list"], 0, ["ab12cd34ef56ab78", "proposed", "HEMO1", "3, 4", "1.2.3 of P1 (HOSP)", "9.9 of P2 (HOSP)"]),
+    (["correction", "list", "--json"], 0, ['"status": "proposed"']),
+    (["correction", "show", "ab12cd34ef56ab78"], 0, ["because: an entry of it stands under another study", "quarantine: 0101010101010101"]),
+    (["correction", "show", "ab12cd34ef56ab78", "--json"], 0, ['"what": "proposal.move"']),
     (["quarantine", "list"], 0, ["0101010101010101", "HEMO1", "C102", "TID3106 r4 missing 121154 at 3.2 (+1)"]),
     (["quarantine", "list", "--open", "--device", "XRAY1"], 0, ["nothing in quarantine"]),
     (["quarantine", "show", "0101"], 0, ["HEMO1 from 127.0.0.1, 2 times", "5 bytes, whole", "findings: 2"]),
@@ -36,6 +43,7 @@ ROWS = [
     (["match", "--location", "LAB1", "--json"], 1, ['"status": "C103"']),
     (["status"], 0, ["version: 0.1.0", "HEMO1", "kafka: absent"]),
     (["status", "--json"], 0, ['"quarantine_open": 1']),
+    (["status"], 0, ["corrections proposed: 1", "requests retried: 0", "sent again", "10.0.0.7", "a1-3"]),
 ]  # fmt: skip
 
 
@@ -86,6 +94,8 @@ FAILURES = [
     (["study", "list", "--status", "ajar"], 1, "status must be one of"),
     (["event", "show", "99"], 1, "nothing at position 99"),
     (["quarantine", "show", "ff/../x"], 1, ""),
+    (["correction", "show", "ff"], 1, "no such correction"),
+    (["correction", "confirm", "ab12cd34ef56ab78"], 1, "cannot confirm corrections"),
     (["event", "show", "0"], 2, "position"),
     (["event", "list", "--limit", "0"], 2, "limit"),
     (["event", "show"], 2, "Missing argument"),

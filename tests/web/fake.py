@@ -214,6 +214,25 @@ def entry(study: str = "1.2.3", **more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def retry(position: int, **more: Any) -> RetryNote:
+    """A repeat of the request of the event at a position."""
+    return RetryNote(position, NOW, "HEMO1", "10.0.0.7", "a1-3", 5, "1.2.840.10008.1.2")._replace(**more)
+
+
+def proposal(proposal_id: str = "ab12cd34ef56ab78") -> Proposal:
+    """A proposed correction of two events."""
+    change = {
+        "what": "proposal.move",
+        "positions": [3, 4],
+        "from": [{"study_instance_uid": "1.2.3", "patient": {"id": "P1", "issuer": "HOSP"}}],
+        "to": {"study_instance_uid": "9.9", "patient": {"id": "P2", "issuer": "HOSP"}},
+        "because": "an entry of it stands under another study",
+        "calling_ae": "HEMO1",
+        "quarantine": "0101010101010101",
+    }
+    return Proposal(proposal_id, 5, NOW, "server", change)
+
+
 def item(number: int = 1, **more: Any) -> QuarantineItem:
     """A quarantine item."""
     identity = bytes([number]) * 32

@@ -10,7 +10,7 @@ import pytest
 from plscp import logs
 from plscp.errors import StoreUnavailable
 from tests.web.conftest import Ask
-from tests.web.fake import AWAY, FakeServer, entry, item, settings_of
+from tests.web.fake import AWAY, FakeServer, entry, item, proposal, retry, settings_of
 
 UID = "1.2.3"
 STUDY = f"/api/v1/studies/{UID}"
@@ -37,6 +37,8 @@ def filled(server: FakeServer, ask: Ask) -> FakeServer:
     server.store.add("entry", entry(UID), key=UID, occurred="2026-01-01T00:00:02.000Z")
     server.store.add("entry", entry("9.9"), key="9.9")
     server.store.add("refusal", {"status": "C102"}, key="HEMO1")
+    server.store.noted += [retry(6), retry(6, address="10.0.0.8"), retry(7)]
+    server.store.proposed.append(proposal())
     server.store.items += [item(1), item(2, calling_ae="XRAY1", closed_position=9)]
     return server
 
@@ -104,6 +106,10 @@ ROWS: list[tuple[str, str, Any, int, Any]] = [
     ("GET", "/api/v1/events?follow=perhaps", None, 422, None),
     ("GET", "/api/v1/events?kind=thing", None, 422, None),
     ("GET", "/api/v1/events/1", None, 200, lambda a: a["position"] == 1),
+    ("GET", "/api/v1/events/1", None, 200, lambda a: "retries" not in a),
+    ("GET", "/api/v1/events/8", None, 200, lambda a: a["position"] == 8 and a["retries"] == []),
+    ("GET", "/api/v1/events/6", None, 200, lambda a: [r["address"] for r in a["retries"]] == ["10.0.0.7", "10.0.0.8"]),
+    ("GET", "/api/v1/events/7", None, 200, lambda a: a["retries"][0] == {"time": "2026-01-01T00:00:00.000Z", "calling_ae": "HEMO1", "address": "10.0.0.7", "association": "a1-3", "message_id": 5, "transfer_syntax": "1.2.840.10008.1.2"}),
     ("GET", "/api/v1/events/0", None, 404, None),
     ("GET", "/api/v1/events/999", None, 404, lambda a: "nothing at position 999" in a["detail"]),
     ("GET", "/api/v1/events/one", None, 404, None),
@@ -115,6 +121,14 @@ ROWS: list[tuple[str, str, Any, int, Any]] = [
     ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["outcomes"][0]["status"] == "C102" and base64.b64decode(a["raw"]) == b"\x08\x00abc"),
     ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["first_time"] == "2026-01-01T00:00:00.000Z" and a["last_time"] == "2026-01-01T00:00:01.500Z"),
     ("GET", "/api/v1/quarantine/ff", None, 404, None),
+    # corrections
+    ("GET", "/api/v1/corrections", None, 200, lambda a: [(c["id"], c["status"], c["positions"]) for c in a["corrections"]] == [("ab12cd34ef56ab78", "proposed", [3, 4])]),
+    ("GET", "/api/v1/corrections?limit=0", None, 422, None),
+    ("GET", "/api/v1/corrections/ab12cd34ef56ab78", None, 200, lambda a: a["to"]["patient"]["id"] == "P2" and a["time"] == "2026-01-01T00:00:00.000Z"),
+    ("GET", "/api/v1/corrections/ff", None, 404, None),
+    ("POST", "/api/v1/corrections/ab12cd34ef56ab78/confirm", None, 501, lambda a: "stays proposed, and nothing was moved" in a["detail"]),
+    ("POST", "/api/v1/corrections/ff/confirm", None, 404, None),
+    ("POST", "/api/v1/corrections", {}, 405, None),
     # timeline and match
     ("GET", f"/api/v1/timeline/{UID}", None, 200, lambda a: [e["position"] for e in a["entries"]] == sorted((e["position"] for e in a["entries"]), reverse=True)),
     ("GET", "/api/v1/timeline/7.7", None, 404, None),
@@ -124,6 +138,7 @@ ROWS: list[tuple[str, str, Any, int, Any]] = [
     ("GET", "/livez", None, 200, lambda a: a == {"status": "live"}),
     ("GET", "/readyz", None, 200, lambda a: a == {"status": "ready"}),
     ("GET", "/api/v1/status", None, 200, lambda a: a["registry"]["open_studies"] == 1 and a["associations"][0]["calling_ae"] == "HEMO1" and a["quarantine_open"] == 1),
+    ("GET", "/api/v1/status", None, 200, lambda a: (a["requests_retried"], a["corrections_proposed"], [r["position"] for r in a["latest_retries"]]) == (0, 1, [6, 6, 7])),
     ("HEAD", "/livez", None, 200, None),
     # what is not there
     ("GET", "/", None, 404, None),

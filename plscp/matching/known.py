@@ -1,0 +1,185 @@
+"""Entries that are stored already and come again in another request: where they stand decides, not where matching would put them.
+
+Contracts section 1, Identity: an entry with an Observation UID known from the same calling AE title, with the same content, is never
+added again. A request that says so of another study or patient than the one under which it stands is refused, and a correction is
+proposed that would move it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from plscp.findings import Finding
+from plscp.matching import comments
+from plscp.matching.case import Case, P, S, U
+from plscp.matching.comparing import BY_PLACE
+from plscp.matching.identifiers import agrees
+from plscp.matching.model import Candidate, Decision, Question, SubstanceQuestion
+from plscp.matching.records import Patient, PatientId
+from plscp.matching.registry import Registry
+from plscp.matching.substance import contradicts as administration_contradicts
+from plscp.statuses import STATUSES
+
+_STUDY: Final = Finding("identifiers-contradict", comments.KNOWN_ELSEWHERE, refuse=True)
+_PATIENT: Final = Finding("patient-not-identified", comments.KNOWN_OF_ANOTHER, refuse=True)
+
+
+class Standing(NamedTuple):
+    """A known entry, and where it stands.
+
+    Attributes:
+        position: of its event.
+        study_instance_uid: under which it stands; empty for an administration.
+        patient_id, issuer: under which it was stored; `Registry.current_patient` leads on from there.
+        named: the Study Instance UID that its own request gave, which the study found may not have, or empty.
+    """
+
+    position: int
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    named: str = ""
+
+
+class Place(NamedTuple):
+    """A study and its patient, as far as they are known; an administration's place has no study."""
+
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+
+
+class Move(NamedTuple):
+    """The correction that would make a refused request right: the events at these positions go from there to there."""
+
+    positions: tuple[int, ...]
+    origins: tuple[Place, ...]
+    target: Place
+
+
+class Judgement(NamedTuple):
+    """The decision on a request with known entries, and the correction to propose, if any."""
+
+    decision: Decision
+    move: Move | None = None
+
+
+def judge(
+    question: Question, registry: Registry, known: Sequence[Standing], decision: Decision, *, every: bool
+) -> Judgement:
+    """Judge a Procedural Event request some entries of which are known.
+
+    Args:
+        question: as `decision` was made on it: on the new entries, or on all where every entry is known.
+        known: the known entries, at least one.
+        decision: what the rules say.
+        every: whether every entry is known. Then nothing is matched by place: only the identifiers given count.
+
+    Returns:
+        The rules' decision; or 0000 with the study of the first where every entry is known; or C104.
+    """
+    if every:
+        case = Case(question, registry)
+        elsewhere = [one for one in known if _contradicts(case, one)]
+        target = _named_by(case, decision, elsewhere)
+    elif STATUSES[decision.status].performed:
+        elsewhere = [one for one in known if one.study_instance_uid != decision.study_instance_uid]
+        target = Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
+    else:
+        return Judgement(decision)
+    if elsewhere:
+        return _refused(registry, decision, elsewhere, target, _STUDY)
+    return Judgement(_stands(registry, decision, known[0]) if every else decision)
+
+
+def judge_administration(
+    question: SubstanceQuestion, registry: Registry, known: Standing, decision: Decision
+) -> Judgement:
+    """Judge a Substance Administration that is known: 0000, or C110 where Patient ID or Admission ID names another patient."""
+    patient = _patient_of(registry, known)
+    if patient is not None and not administration_contradicts(question, registry, patient):
+        return Judgement(_stands(registry, decision, known))
+    found = STATUSES[decision.status].performed
+    target = Place("", decision.patient_id, decision.issuer) if found else Place("", question.patient_id.strip(" "), "")
+    return _refused(registry, decision, [known], target, _PATIENT)
+
+
+def _patient_of(registry: Registry, known: Standing) -> Patient | None:
+    """The patient under whom a known entry stands now, through merges and changes of the ID."""
+    study = registry.study(known.study_instance_uid) if known.study_instance_uid else None
+    if study is not None:
+        return registry.patient_number(study.patient)
+    current = registry.current_patient(known.patient_id, known.issuer, known.position)
+    return registry.owner(PatientId(*current))
+
+
+def _contradicts(case: Case, known: Standing) -> bool:
+    """Whether what is given names another study or patient than the one under which a known entry stands."""
+    study, patient = case.registry.study(known.study_instance_uid), _patient_of(case.registry, known)
+    named = case.named
+    itself = case.uid == known.study_instance_uid
+    if case.given & P:
+        agreed = patient is not None and agrees(case.registry, patient, case.patient_id, case.issuer)
+        if not agreed and not (itself and case.policy.patient_mismatch == "log"):
+            return True
+    if named is not None and not itself:
+        if patient is None or named.patient != patient.number:
+            return True
+        # One that was coerced when the entry came first says no more when it comes again.
+        if case.takes_events(named) and case.uid != known.named:
+            return True
+    if case.given & S and not case.given & (U | P):
+        return study is not None and bool(study.study_id) and study.study_id != case.study_id
+    return False
+
+
+def _named_by(case: Case, decision: Decision, elsewhere: Sequence[Standing]) -> Place:
+    """The study that the identifiers given name, or their patient: never one found by place, nor where the entries stand."""
+    if STATUSES[decision.status].performed and decision.rule not in BY_PLACE:
+        return Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
+    if case.named is not None and all(one.study_instance_uid != case.uid for one in elsewhere):
+        return Place(case.uid, *case.registry.patient_number(case.named.patient).current)
+    patients = case.patients()
+    if len(patients) == 1:
+        return Place("", *patients[0].current)
+    return Place("", case.patient_id, case.issuer)
+
+
+def _place_of(registry: Registry, known: Standing) -> Place:
+    patient = _patient_of(registry, known)
+    current = patient.current if patient is not None else PatientId(known.patient_id, known.issuer)
+    return Place(known.study_instance_uid, *current)
+
+
+def _stands(registry: Registry, decision: Decision, known: Standing) -> Decision:
+    """0000: everything is there already."""
+    return Decision(
+        0x0000,
+        study_instance_uid=known.study_instance_uid,
+        patient_id=known.patient_id,
+        issuer=known.issuer,
+        given=decision.given,
+        registry_position=registry.position,
+    )
+
+
+def _refused(
+    registry: Registry, decision: Decision, elsewhere: Sequence[Standing], target: Place, reason: Finding
+) -> Judgement:
+    origins = tuple(dict.fromkeys(_place_of(registry, one) for one in elsewhere))
+    names = [place.study_instance_uid or f"{place.issuer}|{place.patient_id}" for place in origins]
+    refused = replace(
+        decision,
+        status=0xC104 if reason is _STUDY else 0xC110,
+        warnings=(),
+        study_instance_uid="",
+        patient_id="",
+        issuer="",
+        found={},
+        candidates=[Candidate(name, reason.reason) for name in names],
+        findings=[reason],
+        registry_position=registry.position,
+        comment=reason.reason,
+        published=b"",
+    )
+    return Judgement(refused, Move(tuple(one.position for one in elsewhere), origins, target))
