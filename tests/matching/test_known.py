@@ -30,6 +30,7 @@ def lab() -> World:
     world.study("1.2", "09:30", patient="PA", status="scheduled", study_id="S9")
     world.open("1.1", "10:00", "PA", study_id="S1")
     world.open("2.2", "10:00", "PB", "LAB2", study_id="S2")
+    world.study("2.3", "10:30", patient="PB", status="scheduled")
     world.now = at("11:00")
     return world
 
@@ -67,6 +68,12 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
     "U that agrees": ({"U": "1.1"}, (A,), "1.1"),
     "U of another patient's study": ({"U": "2.2"}, (A,), OF_PB),
     "U of another patient's study, with P that agrees": ({"U": "2.2", "P": "PA"}, (A,), OF_PB),
+    "U of another patient's scheduled study": ({"U": "2.3"}, (A,), Place("2.3", "PB", "HOSP")),
+    "U that was coerced when it came first, and is another patient's by now": (
+        {"U": "2.3"},
+        (A._replace(named="2.3"),),
+        Place("2.3", "PB", "HOSP"),
+    ),
     "U that agrees, with P of another patient": ({"U": "1.1", "P": "PB"}, (A,), Place("", "PB", "HOSP")),
     "U that is not known": ({"U": "9.9"}, (A,), "1.1"),
     "U of the patient's study that was closed long ago": ({"U": "1.3"}, (A,), "1.1"),
@@ -83,6 +90,7 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
     ),
     "S alone that agrees": ({"S": "S1"}, (A,), "1.1"),
     "S alone of another study": ({"S": "S2"}, (A,), Place("", "", "")),
+    "S of another study, from where that one is": ({"S": "S2", "L": "LAB2"}, (A,), Place("", "", "")),
     "S of another study, with P that agrees": ({"S": "S2", "P": "PA"}, (A,), "1.1"),
     "S of another study, with U that agrees": ({"S": "S2", "U": "1.1"}, (A,), "1.1"),
     "S of another study, with U that is not known": ({"S": "S2", "U": "9.9"}, (A,), "1.1"),

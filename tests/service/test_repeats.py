@@ -110,7 +110,7 @@ def test_a_known_observation_uid_is_not_added_again(running: Running) -> None:
 
 
 def test_nothing_new_is_answered_with_the_study_of_the_first(running: Running) -> None:
-    """All entries known: 0000, nothing added, the reply names where the first stands, whatever the request says now."""
+    """All entries known and nothing given contradicts: 0000, nothing added, the reply names where the first stands."""
     one, two = (
         with_uid(events.note(events.now(), "one"), "1.2.3.1"),
         with_uid(events.note(events.now(0.01), "two"), "1.2.3.2"),

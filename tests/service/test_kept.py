@@ -1,0 +1,68 @@
+"""What the handlers have the store keep beside a request: where it is a sign of life, and what it says about its device's clock."""
+
+import pytest
+from pydicom.dataset import Dataset
+
+from plscp.matching.registry import microseconds
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING as PEL
+from tests import events
+from tests.service.conftest import Running
+from tests.serving import until
+
+STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
+
+
+def send(running: Running, *entries: Dataset, calling: str = "HEMO1", **given: str) -> int:
+    """One request, released; its status."""
+    with running.scu(calling) as scu:
+        return scu.request(PEL, events.encoded(events.procedural(entries, **given))).status
+
+
+@pytest.fixture(autouse=True)
+def room(running: Running) -> None:
+    """One open study."""
+    running.study(STUDY, "P1", location="LAB1")
+
+
+def test_a_request_that_names_the_study_is_a_sign_of_life_at_its_place(running: Running) -> None:
+    """At the time of its latest entry that does not lie in the future."""
+    begin = events.now(-300)
+    moments = [events.now(seconds) for seconds in (-90, -70, 3600)]
+    assert send(running, *(events.note(moment) for moment in moments), patient="P1") == 0
+    assert list(running.store.activity(microseconds(begin))) == [(STUDY, "LAB1", microseconds(moments[1]))]
+
+
+def test_an_entry_a_little_in_the_future_counts_at_its_arrival(running: Running) -> None:
+    """Within the tolerance of clocks: a device whose clock is a second fast is no quieter than others."""
+    begin = microseconds(events.now())
+    assert send(running, events.note(events.now(60)), study=STUDY) == 0
+    [(study, place, moment)] = running.store.activity(0)
+    assert (study, place) == (STUDY, "LAB1")
+    assert begin <= moment <= microseconds(events.now())
+
+
+@pytest.mark.parametrize(
+    ("calling", "given", "seconds", "status"),
+    [
+        ("HEMO1", {}, 0, 0),
+        ("MOBILE", {"patient": "P1"}, 0, 0),
+        ("HEMO1", {"patient": "P1"}, 3600, 0),
+        ("HEMO1", {"patient": "P9"}, 0, 0xC104),
+    ],
+    ids=["matched by place alone", "from nowhere", "in the future", "refused"],
+)
+def test_others_are_no_sign_of_life(
+    running: Running, calling: str, given: dict[str, str], seconds: float, status: int
+) -> None:
+    """What place alone matched, comes from nowhere, lies in the future or is refused keeps nothing alive."""
+    assert send(running, events.note(events.now(seconds)), calling=calling, **given) == status
+    assert list(running.store.activity(0)) == []
+
+
+def test_measured_clocks_are_kept(running: Running) -> None:
+    """Of accepted and refused requests alike, with a later commit."""
+    for patient in ("P1", "P9"):
+        send(running, events.note(events.now(-7)), patient=patient)
+    found = until(lambda: len(kept := list(running.store.clocks(0))) == 2 and kept, "both measurements")
+    assert {ae for ae, _, _ in found} == {"HEMO1"}
+    assert all(7_000_000 <= difference < 60_000_000 for _, _, difference in found)
