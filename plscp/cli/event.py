@@ -26,7 +26,7 @@ def events(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most events.", min=1, max=10_000)] = None,
     study: Annotated[str | None, typer.Option(help="Of one study only, by its Study Instance UID.")] = None,
-    kind: Annotated[str | None, typer.Option(help="entry (the default), registry, refusal or all.")] = None,
+    kind: Annotated[str | None, typer.Option(help="entry (the default), registry, refusal, proposal or all.")] = None,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,

@@ -13,7 +13,6 @@ from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.case import Case, P, S, U
 from plscp.matching.comparing import BY_PLACE
-from plscp.matching.identifiers import agrees
 from plscp.matching.model import Candidate, Decision, Question, SubstanceQuestion
 from plscp.matching.records import Patient, PatientId
 from plscp.matching.registry import Registry
@@ -119,7 +118,7 @@ def _contradicts(case: Case, known: Standing) -> bool:
     named = case.named
     itself = case.uid == known.study_instance_uid
     if case.given & P:
-        agreed = patient is not None and agrees(case.registry, patient, case.patient_id, case.issuer)
+        agreed = patient is not None and case.agrees(patient)
         if not agreed and not (itself and case.policy.patient_mismatch == "log"):
             return True
     if named is not None and not itself:
@@ -142,7 +141,7 @@ def _named_by(case: Case, decision: Decision, elsewhere: Sequence[Standing]) -> 
     patients = case.patients()
     if len(patients) == 1:
         return Place("", *patients[0].current)
-    return Place("", case.patient_id, case.issuer)
+    return Place("", case.patient_id, case.issuer.name)
 
 
 def _place_of(registry: Registry, known: Standing) -> Place:

@@ -213,9 +213,10 @@ def contradicts(question: SubstanceQuestion, registry: Registry, patient: Patien
 
     A Patient ID that names nobody is none of his.
     """
-    patient_id = question.patient_id.strip(" ")
-    given = bool(patient_id) and not is_placeholder(patient_id, question.policy.placeholder_patient_ids)
-    if given and not agrees(registry, patient, patient_id, _issuer(question, registry)):
-        return True
+    patient_id = _usable_patient_id(question)
+    if patient_id:
+        issuer = _issuer(question, registry)
+        if issuer.unusable is not None or not agrees(registry, patient, patient_id, issuer.name):
+            return True
     admitted = _admitted(question, registry, question.admission_id.strip(" "))
     return bool(admitted.patients) and admitted.patients != (patient.number,)

@@ -166,7 +166,8 @@ class SqliteLedger:
         if not wanted:
             return {}
         rows = self._connection.execute(STORED_UNDER, (apsw.carray(wanted, flags=apsw.SQLITE_CARRAY_INT64),))
-        return {position: StoredUnder(*row) for position, *row in rows}
+        same: dict[bytes, bytes] = {}  # hundreds of entries of one request have one context
+        return {at: StoredUnder._make((*about, same.setdefault(shared, shared))) for at, *about, shared in rows}
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)

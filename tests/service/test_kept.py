@@ -24,38 +24,35 @@ def room(running: Running) -> None:
     running.study(STUDY, "P1", location="LAB1")
 
 
-def test_a_request_that_names_the_study_is_a_sign_of_life_at_its_place(running: Running) -> None:
-    """At the time of its latest entry that does not lie in the future."""
-    begin = events.now(-300)
-    moments = [events.now(seconds) for seconds in (-90, -70, 3600)]
-    assert send(running, *(events.note(moment) for moment in moments), patient="P1") == 0
-    assert list(running.store.activity(microseconds(begin))) == [(STUDY, "LAB1", microseconds(moments[1]))]
-
-
-def test_an_entry_a_little_in_the_future_counts_at_its_arrival(running: Running) -> None:
-    """Within the tolerance of clocks: a device whose clock is a second fast is no quieter than others."""
+@pytest.mark.parametrize("given", [{"patient": "P1"}, {"study": STUDY}], ids=str)
+def test_a_request_that_names_the_study_is_a_sign_of_life_at_its_place(running: Running, given: dict[str, str]) -> None:
+    """Of a device whose clock nobody knows: at arrival."""
     begin = microseconds(events.now())
-    assert send(running, events.note(events.now(60)), study=STUDY) == 0
+    assert send(running, events.note(events.now(-90)), events.note(events.now(-70)), **given) == 0
     [(study, place, moment)] = running.store.activity(0)
     assert (study, place) == (STUDY, "LAB1")
     assert begin <= moment <= microseconds(events.now())
 
 
 @pytest.mark.parametrize(
-    ("calling", "given", "seconds", "status"),
-    [
-        ("HEMO1", {}, 0, 0),
-        ("MOBILE", {"patient": "P1"}, 0, 0),
-        ("HEMO1", {"patient": "P1"}, 3600, 0),
-        ("HEMO1", {"patient": "P9"}, 0, 0xC104),
-    ],
-    ids=["matched by place alone", "from nowhere", "in the future", "refused"],
+    ("calling", "given", "status"),
+    [("HEMO1", {}, 0), ("MOBILE", {"patient": "P1"}, 0), ("HEMO1", {"patient": "P9"}, 0xC104)],
+    ids=["matched by place alone", "from nowhere", "refused"],
 )
-def test_others_are_no_sign_of_life(
-    running: Running, calling: str, given: dict[str, str], seconds: float, status: int
-) -> None:
-    """What place alone matched, comes from nowhere, lies in the future or is refused keeps nothing alive."""
-    assert send(running, events.note(events.now(seconds)), calling=calling, **given) == status
+def test_others_are_no_sign_of_life(running: Running, calling: str, given: dict[str, str], status: int) -> None:
+    """What place alone matched, comes from nowhere or is refused keeps nothing alive."""
+    assert send(running, events.note(events.now()), calling=calling, **given) == status
+    assert list(running.store.activity(0)) == []
+
+
+def test_entries_that_are_known_are_no_sign_of_life(running: Running) -> None:
+    """Nothing is added when a log is sent again."""
+    entry = events.note(events.now())
+    entry.ObservationUID = "1.2.3.4"
+    for location, count in (("", 0), ("LAB1", 0)):
+        assert send(running, entry, location=location) == 0
+        assert len(list(running.store.activity(0))) == count
+    assert send(running, entry, patient="P1") == 0
     assert list(running.store.activity(0)) == []
 
 

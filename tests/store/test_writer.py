@@ -9,9 +9,9 @@ from typing import Any
 import apsw
 import pytest
 
-from plscp.store.port import Delivered, Filter, StoreLimits
+from plscp.store.port import Delivered, Filter, Measured, StoreLimits
 from tests.store.contract import Open
-from tests.store.drafts import again, entry, request, send, stored
+from tests.store.drafts import NOW, again, entry, request, send, stored
 
 
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
@@ -61,6 +61,44 @@ def test_a_proof_of_arrival_survives_a_restart(open_sqlite: Open) -> None:
     assert stored(store, repeated).outcome == "added"
     store.close()
     assert stored(open_sqlite(), again(draft)).request_id == repeated.request_id
+
+
+def clocks(path: Path) -> int:
+    """How many clock differences are on disk."""
+    connection: Any = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    found: int = connection.execute("SELECT count(*) FROM clocks").get
+    connection.close()
+    return found
+
+
+def test_clock_differences_are_written_once_in_a_while(open_sqlite: Open, path: Path) -> None:
+    """They cost no commit of their own, and most commits no page: others' commits take them only when it is time."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=3600))
+    for number in range(5):
+        store.submit(Measured("HEMO1", NOW + number, 0))
+        stored(store, request())
+    assert clocks(path) == 0
+    store.close()
+    assert clocks(path) == 5
+
+
+def test_clock_differences_are_written_after_a_while(open_sqlite: Open, path: Path) -> None:
+    """With nobody else to commit, they are written by themselves, also by a writer that sleeps already."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
+    for number in range(2):
+        store.submit(Measured("HEMO1", NOW + number, 0))
+        until(lambda: clocks(path) == number + 1)  # noqa: B023 -- waited for at once
+
+
+def test_clock_differences_that_nobody_can_write_are_dropped(open_sqlite: Open, path: Path) -> None:
+    """No more wait than drafts may; what is beyond is lost, and nothing else is."""
+    store = open_sqlite(limits=StoreLimits(idle_seconds=3600, queued_drafts=3))
+    for number in range(10):
+        store.submit(Measured("HEMO1", NOW + number, 0))
+    assert stored(store, request()).position == 1
+    store.close()
+    store.submit(Measured("HEMO1", NOW, 0))
+    assert clocks(path) == 3
 
 
 def test_the_log_is_copied_back_and_emptied_at_the_end(open_sqlite: Open, path: Path) -> None:
