@@ -48,6 +48,10 @@ class Place(NamedTuple):
     issuer: str
 
 
+NOWHERE: Final = Place("", "", "")
+"""Where what is given names nobody."""
+
+
 class Move(NamedTuple):
     """The correction that would make a refused request right: the events at these positions go from there to there."""
 
@@ -99,7 +103,7 @@ def judge_administration(
     if patient is not None and not administration_contradicts(question, registry, patient):
         return Judgement(_stands(registry, decision, known))
     found = STATUSES[decision.status].performed
-    target = Place("", decision.patient_id, decision.issuer) if found else Place("", question.patient_id.strip(" "), "")
+    target = Place("", decision.patient_id, decision.issuer) if found else NOWHERE
     return _refused(registry, decision, [known], target, _PATIENT)
 
 
@@ -141,7 +145,7 @@ def _named_by(case: Case, decision: Decision, elsewhere: Sequence[Standing]) -> 
     patients = case.patients()
     if len(patients) == 1:
         return Place("", *patients[0].current)
-    return Place("", case.patient_id, case.issuer.name)
+    return NOWHERE if case.issuer.unusable is not None else Place("", case.patient_id, case.issuer.name)
 
 
 def _place_of(registry: Registry, known: Standing) -> Place:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from plscp.matching import changes, comments, rules, substance
-from plscp.matching.known import Judgement, Place, Standing, judge, judge_administration
+from plscp.matching.known import NOWHERE, Judgement, Place, Standing, judge, judge_administration
 from plscp.matching.model import Device, Instant, Policy, Question, SubstanceQuestion
 from plscp.matching.records import PatientId
 from plscp.templates.request import Identifiers
@@ -31,6 +31,7 @@ def lab() -> World:
     world.open("1.1", "10:00", "PA", study_id="S1")
     world.open("2.2", "10:00", "PB", "LAB2", study_id="S2")
     world.study("2.3", "10:30", patient="PB", status="scheduled")
+    world.patient("PA", "EAST")
     world.now = at("11:00")
     return world
 
@@ -64,6 +65,7 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
     "P of another patient": ({"P": "PB"}, (A,), OF_PB),
     "P that nobody has": ({"P": "PX"}, (A,), Place("", "PX", "HOSP")),
     "P of another issuer": ({"P": "PA", "I": "EAST"}, (A,), Place("", "PA", "EAST")),
+    "P of an issuer that nobody knows": ({"P": "PA", "I": "WEST"}, (A,), NOWHERE),
     "a placeholder for P": ({"P": "UNKNOWN"}, (A,), "1.1"),
     "U that agrees": ({"U": "1.1"}, (A,), "1.1"),
     "U of another patient's study": ({"U": "2.2"}, (A,), OF_PB),
@@ -89,12 +91,12 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
         OF_PA,
     ),
     "S alone that agrees": ({"S": "S1"}, (A,), "1.1"),
-    "S alone of another study": ({"S": "S2"}, (A,), Place("", "", "")),
-    "S of another study, from where that one is": ({"S": "S2", "L": "LAB2"}, (A,), Place("", "", "")),
+    "S alone of another study": ({"S": "S2"}, (A,), NOWHERE),
+    "S of another study, from where that one is": ({"S": "S2", "L": "LAB2"}, (A,), NOWHERE),
     "S of another study, with P that agrees": ({"S": "S2", "P": "PA"}, (A,), "1.1"),
     "S of another study, with U that agrees": ({"S": "S2", "U": "1.1"}, (A,), "1.1"),
     "S of another study, with U that is not known": ({"S": "S2", "U": "9.9"}, (A,), "1.1"),
-    "S of another study, with a placeholder for P": ({"S": "S2", "P": "UNK"}, (A,), Place("", "", "")),
+    "S of another study, with a placeholder for P": ({"S": "S2", "P": "UNK"}, (A,), NOWHERE),
     "closed long ago": ({"P": "PA", "U": "1.3"}, (Standing(7, "1.3", "PA", "HOSP"),), "1.3"),
     "the first decides which is named": ({}, (B, A), "2.2"),
     "two studies of one patient, P agrees with both": ({"P": "PA"}, (Standing(6, "1.3", "PA", "HOSP"), A), "1.3"),
