@@ -183,6 +183,7 @@ def _refused(
         findings=[reason],
         registry_position=registry.position,
         comment=reason.reason,
+        alive_at="",
         published=b"",
     )
     return Judgement(refused, Move(tuple(one.position for one in elsewhere), origins, target))

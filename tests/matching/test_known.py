@@ -149,7 +149,7 @@ def test_some_entries_known(row: str) -> None:
         assert f"{decision.status:04X} {decision.study_instance_uid}".strip() == expected
         assert move is None
     else:
-        assert decision.status == 0xC104
+        assert (decision.status, decision.alive_at) == (0xC104, "")
         assert move is not None
         assert move.target == expected
 
