@@ -59,12 +59,10 @@ class Generator:
             ``requests`` and ``per_second`` in the time measured, ``answered`` in all, ``p50_ms``, ``p99_ms``,
             ``failures`` and the status of the last.
         """
-        associate, request = files(load, self.folder)
         times = (str(seconds), str(warmup))
-        mode = f"twice:{load.first_part}" if twice else "once"
-        given = ("127.0.0.1", str(port), str(associations), *times, str(associate), str(request), mode)
+        given = ("127.0.0.1", str(port), str(associations), *times, *map(str, files(load, self.folder)))
         result = subprocess.run(
-            [*self.command, *given, *map(str, load.offsets)],
+            [*self.command, *given, "twice" if twice else "once"],
             check=True,
             stdout=subprocess.PIPE,
             text=True,

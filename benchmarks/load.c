@@ -1,12 +1,16 @@
 /* A load generator whose cost is small: pre-encoded DICOM requests over raw sockets, one epoll loop.
  *
- * load HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUEST_FILE MODE OFFSET...
+ * load HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUESTS_FILE MODE
  *
- * REQUEST_FILE holds one complete request as it goes over the wire; at each OFFSET ten ASCII digits are replaced by a
- * running number, so that no two requests are equal. The two bytes at offset -MESSAGE_ID need no change: each request is
- * answered before the next one leaves. MODE: "once" writes a request in one piece with TCP_NODELAY; "twice:N" writes N bytes,
- * then the rest, with Nagle's algorithm on, as stock SCUs do. Prints one JSON object:
- * "requests" counts what was answered within SECONDS, "answered" also what was in WARMUP.
+ * REQUESTS_FILE holds complete requests as they go over the wire; they are sent in turn, by whichever association is free.
+ * All numbers in it are of four bytes, big endian: how many requests; then for each its length, the length of its first
+ * P-DATA-TF (the command), how many numbers and how many times it holds; the offset of each number; offset and age in
+ * milliseconds of each time; its bytes. At a number's offset ten ASCII digits of a running number are written, at a time's
+ * offset YYYYMMDDHHMMSS.FFFFFF, the time of sending in UTC less its age: so no two requests are equal, and their entries
+ * happened just now. The Message ID needs no change: each request is answered before the next one leaves. MODE: "once"
+ * writes a request in one piece with TCP_NODELAY; "twice" writes command and data set one after the other with Nagle's
+ * algorithm on, as stock SCUs do. Prints one JSON object: "requests" counts what was answered within SECONDS, "answered"
+ * also what was in WARMUP.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,10 +34,17 @@ struct conn {
     unsigned char *request;
 };
 
-static size_t request_len, associate_len, first_part;
-static unsigned char *request_bytes, *associate_bytes;
-static long offsets[64];
-static int n_offsets;
+struct request {
+    const unsigned char *bytes, *numbers, *times;
+    uint32_t length, first_part, n_numbers, n_times;
+};
+
+static size_t associate_len, longest;
+static unsigned char *associate_bytes;
+static struct request *requests;
+static uint32_t n_requests;
+static int twice;
+static int64_t last_stamp;
 static uint64_t counter, answered, failures, measured, begin_at, end_at;
 static float *latencies;
 static size_t latencies_cap;
@@ -74,22 +85,64 @@ static void write_all(int fd, const unsigned char *p, size_t n) {
     }
 }
 
-static void send_request(struct conn *c) {
-    char digits[16];
-    snprintf(digits, sizeof digits, "%010llu", (unsigned long long)(counter++ % 10000000000ull));
-    for (int i = 0; i < n_offsets; i++) memcpy(c->request + offsets[i], digits, 10);
-    c->command_done = c->has_data = 0;
-    c->sent_at = now_ns();
-    if (first_part) {
-        write_all(c->fd, c->request, first_part);
-        write_all(c->fd, c->request + first_part, request_len - first_part);
-    } else {
-        write_all(c->fd, c->request, request_len);
+static uint32_t be32(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void read_requests(const char *path) {
+    size_t length;
+    const unsigned char *p = slurp(path, &length), *end = p + length;
+    n_requests = be32(p);
+    p += 4;
+    requests = calloc(n_requests, sizeof *requests);
+    if (!requests) die("calloc");
+    for (uint32_t i = 0; i < n_requests; i++) {
+        struct request *r = requests + i;
+        r->length = be32(p), r->first_part = be32(p + 4), r->n_numbers = be32(p + 8), r->n_times = be32(p + 12);
+        r->numbers = p + 16;
+        r->times = r->numbers + 4 * (size_t)r->n_numbers;
+        r->bytes = r->times + 8 * (size_t)r->n_times;
+        p = r->bytes + r->length;
+        if (r->length > longest) longest = r->length;
+    }
+    if (!n_requests || p != end) {
+        fprintf(stderr, "%s is no file of requests\n", path);
+        exit(2);
     }
 }
 
-static uint32_t be32(const unsigned char *p) {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+/* Microseconds since the epoch, each time later than before. */
+static int64_t stamp(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    int64_t now = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    return last_stamp = now > last_stamp ? now : last_stamp + 1;
+}
+
+static void write_time(unsigned char *to, int64_t us) {
+    char text[32];
+    struct tm parts;
+    time_t seconds = (time_t)(us / 1000000);
+    gmtime_r(&seconds, &parts);
+    size_t n = strftime(text, sizeof text, "%Y%m%d%H%M%S", &parts);
+    snprintf(text + n, sizeof text - n, ".%06d", (int)(us % 1000000));
+    memcpy(to, text, 21);
+}
+
+static void send_request(struct conn *c) {
+    const struct request *r = requests + counter % n_requests;
+    char digits[16];
+    memcpy(c->request, r->bytes, r->length);
+    snprintf(digits, sizeof digits, "%010llu", (unsigned long long)(counter++ % 10000000000ull));
+    for (uint32_t i = 0; i < r->n_numbers; i++) memcpy(c->request + be32(r->numbers + 4 * i), digits, 10);
+    int64_t now = stamp();
+    for (uint32_t i = 0; i < r->n_times; i++)
+        write_time(c->request + be32(r->times + 8 * i), now - 1000 * (int64_t)be32(r->times + 8 * i + 4));
+    c->command_done = c->has_data = 0;
+    c->sent_at = now_ns();
+    size_t first_part = twice ? r->first_part : r->length;
+    write_all(c->fd, c->request, first_part);
+    write_all(c->fd, c->request + first_part, r->length - first_part);
 }
 
 static uint32_t le32(const unsigned char *p) {
@@ -167,16 +220,15 @@ static int by_value(const void *a, const void *b) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 9) {
-        fprintf(stderr, "usage: load HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUEST_FILE MODE OFFSET...\n");
+    if (argc != 9) {
+        fprintf(stderr, "usage: load HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUESTS_FILE MODE\n");
         return 2;
     }
     int n = atoi(argv[3]);
     double seconds = atof(argv[4]), warmup = atof(argv[5]);
     associate_bytes = slurp(argv[6], &associate_len);
-    request_bytes = slurp(argv[7], &request_len);
-    if (!strncmp(argv[8], "twice:", 6)) first_part = (size_t)atol(argv[8] + 6);
-    for (int i = 9; i < argc && n_offsets < 64; i++) offsets[n_offsets++] = atol(argv[i]);
+    read_requests(argv[7]);
+    twice = !strcmp(argv[8], "twice");
     struct timespec wall;
     clock_gettime(CLOCK_REALTIME, &wall);
     counter = ((uint64_t)wall.tv_sec % 1000) * 10000000ull; /* runs against one store do not repeat each other */
@@ -189,9 +241,9 @@ int main(int argc, char **argv) {
         c->fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(c->fd, (struct sockaddr *)&to, sizeof to)) die("connect");
         int one = 1;
-        if (!first_part) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        c->request = malloc(request_len);
-        memcpy(c->request, request_bytes, request_len);
+        if (!twice) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        c->request = malloc(longest);
+        if (!c->request) die("malloc");
         write_all(c->fd, associate_bytes, associate_len);
         struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
         epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ev);

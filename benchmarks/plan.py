@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.requests import LOADS
+
 Say = Callable[[str], None]
 PARTS = ("stages", "throughput", "scus", "idle", "relay", "visible")
 
@@ -24,7 +26,7 @@ class Plan:
     """
 
     parts: Sequence[str] = PARTS
-    loads: Sequence[str] = ("E1", "E5")
+    loads: Sequence[str] = LOADS
     associations: Sequence[int] = (1, 4, 16, 64)
     rounds: int = 3
     seconds: float = 4.0

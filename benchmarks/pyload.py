@@ -13,25 +13,55 @@ from typing import Final
 NO_DATA_SET: Final = 0x0101
 
 
+class Requests:
+    """A file of requests, as `load.c` describes it."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._requests: list[tuple[bytes, int, tuple[int, ...], list[tuple[int, int]]]] = []
+        [count], at = struct.unpack_from(">L", raw), 4
+        for _ in range(count):
+            length, first_part, numbers, times = struct.unpack_from(">4L", raw, at)
+            places = struct.unpack_from(f">{numbers + 2 * times}L", raw, at + 16)
+            at += 16 + 4 * len(places)
+            pairs = list(zip(places[numbers::2], places[numbers + 1 :: 2], strict=True))
+            self._requests.append((raw[at : at + length], first_part, places[:numbers], pairs))
+            at += length
+        self._last = 0
+
+    def next(self, number: int) -> tuple[bytes, int]:
+        """The request with a running number as it is sent now, and the length of its first part."""
+        raw, first_part, numbers, times = self._requests[number % len(self._requests)]
+        made = bytearray(raw)
+        for at in numbers:
+            made[at : at + 10] = b"%010d" % number
+        self._last = max(time.time_ns() // 1000, self._last + 1)
+        for at, age in times:
+            seconds, rest = divmod(self._last - 1000 * age, 1_000_000)
+            made[at : at + 21] = time.strftime(f"%Y%m%d%H%M%S.{rest:06d}", time.gmtime(seconds)).encode()
+        return bytes(made), first_part
+
+
 class Line:
     """One association: one request after the other."""
 
-    def __init__(self, peer: tuple[str, int], associate: bytes, first_part: int) -> None:
+    def __init__(self, peer: tuple[str, int], associate: bytes, *, twice: bool) -> None:
         self.socket = socket.create_connection(peer)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not first_part)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not twice)
         self.socket.sendall(associate)
         self.sent_at = 0.0
-        self._first_part = first_part
+        self._twice = twice
         self._buffer = b""
         self._data_follows = False
         self.status = 0
 
-    def send(self, request: bytes) -> None:
+    def send(self, request: bytes, first_part: int) -> None:
         """A request, in one write or in two."""
         self.sent_at = time.perf_counter()
-        if self._first_part:
-            self.socket.sendall(request[: self._first_part])
-        self.socket.sendall(request[self._first_part :])
+        if self._twice:
+            self.socket.sendall(request[:first_part])
+            self.socket.sendall(request[first_part:])
+        else:
+            self.socket.sendall(request)
 
     def read(self) -> int:
         """What has arrived: how many requests may be sent now."""
@@ -79,16 +109,15 @@ def run(
     times: tuple[float, float],
     files: tuple[bytes, bytes],
     *,
-    first_part: int,
-    offsets: Sequence[int],
+    twice: bool,
 ) -> dict[str, object]:
     """Load a server; the figures of `load.c`."""
     seconds, warmup = times
-    associate, request = files[0], bytearray(files[1])
+    associate, requests = files[0], Requests(files[1])
     counter = int(time.time()) % 1000 * 10_000_000
     selector = selectors.DefaultSelector()
     for _ in range(associations):
-        line = Line(peer, associate, first_part)
+        line = Line(peer, associate, twice=twice)
         selector.register(line.socket, selectors.EVENT_READ, line)
     begin = time.perf_counter() + warmup
     end = begin + seconds
@@ -106,9 +135,7 @@ def run(
                     if begin <= now < end:
                         took.append(now - line.sent_at)
                 counter += 1
-                for offset in offsets:
-                    request[offset : offset + 10] = b"%010d" % counter
-                line.send(request)
+                line.send(*requests.next(counter))
     took.sort()
     return {
         "associations": associations,
@@ -123,15 +150,14 @@ def run(
 
 
 def main(given: Sequence[str]) -> int:
-    """HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUEST_FILE MODE OFFSET..."""
-    host, port, associations, seconds, warmup, associate, request, mode, *offsets = given
+    """HOST PORT ASSOCIATIONS SECONDS WARMUP ASSOCIATE_FILE REQUESTS_FILE MODE"""
+    host, port, associations, seconds, warmup, associate, requests, mode = given
     figures = run(
         (host, int(port)),
         int(associations),
         (float(seconds), float(warmup)),
-        (Path(associate).read_bytes(), Path(request).read_bytes()),
-        first_part=int(mode.partition(":")[2] or 0),
-        offsets=[int(offset) for offset in offsets],
+        (Path(associate).read_bytes(), Path(requests).read_bytes()),
+        twice=mode == "twice",
     )
     print(json.dumps(figures))
     return 0

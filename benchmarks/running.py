@@ -79,7 +79,7 @@ def _stages(plan: Plan, say: Say) -> dict[str, Any]:
         ratio = figures["pydicom"] / (figures["decode_hot"] + figures["type_hot"])
         figures["times_pydicom"] = round(ratio, 1)
         figures["times_pydicom_cold"] = round(figures["pydicom"] / (figures["decode_cold"] + figures["type_cold"]), 1)
-        if name == "E5":
+        if name == "real":
             figures["decode"] = PYDICOM.judged(ratio)
         say(f"{name}: network {figures['network']:.0f} us, the handler {figures['handler']:.0f} us")
     return made

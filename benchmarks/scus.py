@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from benchmarks.plan import Plan, Say
 from benchmarks.requests import SYNTAX, dataset, make
 from benchmarks.targets import STOCK_SCU, TWICE
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
+from tests import events
 
 FIRST = 5
 """Requests that are not counted."""
@@ -51,11 +53,12 @@ def stock_scu(port: int, requests: int) -> tuple[float, int]:
     ae.add_requested_context(PROCEDURAL_EVENT_LOGGING, SYNTAX)
     association = ae.associate("127.0.0.1", port, ae_title="PLSCP")
     assert association.is_established
-    made, took, failures = dataset(1), [], 0
+    made, took, failures = dataset("E1"), [], 0
     entry: Dataset = made.ContentSequence[-1]
     try:
         for number in range(FIRST + requests):
             entry.TextValue = f"balloon inflated {number:010d}"
+            entry.ObservationDateTime = events.when(datetime.now(UTC))
             began = time.perf_counter()
             status, _ = association.send_n_action(made, 1, PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE)
             took.append(1000 * (time.perf_counter() - began))

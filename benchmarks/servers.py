@@ -5,11 +5,14 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import httpx
 
-STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
+STUDIES = tuple((f"1.2.826.0.1.3680043.9.3811.8.{number}", f"P{number}") for number in range(1, 17))
+"""Studies that are open, each with its patient."""
+STUDY = STUDIES[0][0]
 STOCK = """
 import sys, time
 from pynetdicom import AE, evt
@@ -105,6 +108,28 @@ class Under:
             self.process.wait()
 
 
+@cache
+def python_of(checkout: Path) -> Path:
+    """The interpreter of a checkout's own environment, which finds plscp in that checkout.
+
+    Raises:
+        SystemExit: it has none, or its plscp lies elsewhere.
+    """
+    python = checkout.absolute() / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise SystemExit(f"{checkout} has no .venv: run `make venv` there")
+    found = subprocess.run(
+        [python, "-c", "import plscp; print(plscp.__file__)"],
+        cwd=checkout,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+    if Path(found).resolve() != (checkout / "plscp" / "__init__.py").resolve():
+        raise SystemExit(f"{python} finds plscp in {found}")
+    return python
+
+
 def stock() -> Under:
     """The stock SCP."""
     port = free_port()
@@ -112,10 +137,13 @@ def stock() -> Under:
     return Under("stock", subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
 
 
-def plscp(folder: Path, kafka: str = "", prefix: str = "", *, ready: bool = True) -> Under:
+def plscp(
+    folder: Path, kafka: str = "", prefix: str = "", *, checkout: Path | None = None, ready: bool = True
+) -> Under:
     """plscp with validation, matching, a durable store and, where a broker is given, the relay.
 
     Args:
+        checkout: whose server it is, in its own environment; by default this one's.
         prefix: of the topics; by default one that no other server has.
         ready: wait until the relay publishes: until then it is busy with its own start.
     """
@@ -125,11 +153,16 @@ def plscp(folder: Path, kafka: str = "", prefix: str = "", *, ready: bool = True
     text = SETTINGS.format(port=port, http=http, folder=folder, kafka=table)
     (folder / "plscp.toml").write_text(text)
     (folder / "current.toml").write_text(
-        f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
+        "".join(
+            f'[[studies]]\nstudy_instance_uid = "{study}"\nstatus = "open"\n'
+            f'patient = {{ id = "{patient}", issuer = "HOSP" }}\n'
+            for study, patient in STUDIES
+        )
     )
-    command = [sys.executable, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
+    python = sys.executable if checkout is None else str(python_of(checkout))
+    command = [python, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
     with (folder / "serve.log").open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=checkout, stdout=output, stderr=output)
     try:
         server = Under("plscp", process, port, http)
     except (OSError, RuntimeError) as error:

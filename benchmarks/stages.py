@@ -1,7 +1,8 @@
 """What each stage of a request costs, in microseconds: `python -m benchmarks.stages`.
 
 Each room's public functions are driven directly, in one process, with requests that differ from each other as those of
-the load generator do. The best of several rounds counts: whatever else the machine does only adds.
+the load generator do. It is processor time but for the store's; the best of several rounds counts: whatever else the
+machine does only adds.
 """
 
 import argparse
@@ -13,19 +14,21 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pynetdicom.dsutils import decode as pydicom_reads
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.requests import ENTRIES, MARK, SYNTAX, associate, dataset, make
-from benchmarks.servers import STUDY
+from benchmarks.requests import LOADS, SYNTAX, Load, associate, make, wire
+from benchmarks.servers import STUDIES, STUDY
 from benchmarks.walking import walk
 from plscp import logs
 from plscp.matching import changes, rules
@@ -67,7 +70,7 @@ STAGES = {
     "relay_record": "relay, one record: read from the store, value and envelope; without the producer",
     "pydicom": "pydicom reads the data set and every element becomes the same content items",
 }
-_numbers = itertools.count(1_000_000_000)
+_meanings = itertools.count(1)
 
 
 class Instantly(MemoryStore):
@@ -88,33 +91,33 @@ class Instantly(MemoryStore):
 
 
 def best(rounds: Sequence[Sequence[Any]], call: Callable[[Any], object]) -> float:
-    """Microseconds of a call: the best round's mean; the first round warms up."""
+    """Microseconds of this thread's processor time in a call: the best round's mean; the first round warms up."""
     took = []
     gc.collect()
     gc.freeze()  # what the bench itself keeps is not to be looked through again and again
     for given in rounds:
-        began = time.perf_counter()
+        began = time.thread_time()
         for one in given:
             call(one)
-        took.append((time.perf_counter() - began) / len(given))
+        took.append((time.thread_time() - began) / len(given))
     return 1e6 * min(took[1:])
 
 
-def numbered(raw: bytes) -> bytes:
-    """A request unlike all others, as the load generator makes them."""
-    return raw.replace(MARK.encode(), b"%010d" % next(_numbers))
-
-
-def unseen(made: Dataset) -> bytes:
-    """A request whose Code Meanings were never seen before."""
-    mark = f" {next(_numbers)}"
+def unseen(raw: bytes) -> bytes:
+    """The request with Code Meanings that were never seen before."""
+    made, mark = pydicom_reads(BytesIO(raw), True, True), f" {next(_meanings)}"
 
     def change(owner: Dataset, element: Any) -> None:
         if element.keyword == "CodeMeaning":
-            owner.CodeMeaning = element.value.split(" 1", 1)[0] + mark
+            owner.CodeMeaning = element.value[:50] + mark
 
     made.walk(change)
-    return numbered(events.encoded(made, SYNTAX))
+    return events.encoded(made, SYNTAX)
+
+
+def rounds_of(data: Iterator[bytes], rounds: int, count: int) -> list[list[bytes]]:
+    """So many rounds of so many requests."""
+    return [list(itertools.islice(data, count)) for _ in range(rounds)]
 
 
 def read(raw: bytes) -> Decoded:
@@ -132,7 +135,7 @@ def _decode_and_type(rounds: Sequence[Sequence[bytes]]) -> tuple[float, float]:
     took = []
     gc.collect()
     gc.freeze()
-    clock = time.perf_counter
+    clock = time.thread_time
     for given in rounds:
         decoding = typing = 0.0
         for raw in given:
@@ -147,19 +150,18 @@ def _decode_and_type(rounds: Sequence[Sequence[bytes]]) -> tuple[float, float]:
     return min(decodings), min(typings)
 
 
-def _templates(name: str, rounds: int, count: int) -> Figures:
-    raw, few = make(name).data, max(count // 10, 5)
-    made = dataset(ENTRIES[name])
-    hot = [[numbered(raw) for _ in range(count)] for _ in range(rounds)]
-    cold = [[unseen(made) for _ in range(few)] for _ in range(rounds)]
+def _templates(load: Load, rounds: int, count: int) -> Figures:
+    few = max(count // 10, 5)
+    hot = rounds_of(load.data(), rounds, count)
+    cold = rounds_of(map(unseen, load.data()), rounds, few)
     figures = dict(zip(("decode_hot", "type_hot"), _decode_and_type(hot), strict=True))
     figures |= dict(zip(("decode_cold", "type_cold"), _decode_and_type(cold), strict=True))
     return figures | {"pydicom": best([given[:few] for given in hot], walk)}
 
 
-def _network(name: str, rounds: int, count: int) -> tuple[Figures, list[Any]]:
+def _network(load: Load, rounds: int, count: int) -> tuple[Figures, list[Any]]:
     """Also the handler's events of all requests."""
-    wire, got = make(name).wire, []
+    got: list[Any] = []
     with Line() as line:
         line.send(associate())
         assert [kind for kind, _ in line.pdus()] == [2]
@@ -167,16 +169,21 @@ def _network(name: str, rounds: int, count: int) -> tuple[Figures, list[Any]]:
         def one(raw: bytes) -> None:
             line.send(raw)
 
-        took = best([[numbered(wire) for _ in range(count)] for _ in range(rounds)], one)
+        took = best(rounds_of(map(wire, load.data()), rounds, count), one)
         got = line.events
     return {"network": took}, got
 
 
 def _keeper(store: MemoryStore) -> RegistryKeeper:
-    """A registry that knows the study of the loads."""
+    """A registry that knows the studies of the loads."""
     keeper = RegistryKeeper(store, Registry(Locations({})))
-    body = {"study_instance_uid": STUDY, "status": "open", "patient": {"id": "P1", "issuer": "HOSP"}}
-    asyncio.run(keeper.change(lambda registry: changes.put_study(registry, body, POLICY, datetime.now(UTC)), "http"))
+
+    async def put() -> None:
+        for study, patient in STUDIES:
+            body = {"study_instance_uid": study, "status": "open", "patient": {"id": patient, "issuer": "HOSP"}}
+            await keeper.change(lambda registry: changes.put_study(registry, body, POLICY, datetime.now(UTC)), "http")  # noqa: B023
+
+    asyncio.run(put())
     return keeper
 
 
@@ -195,15 +202,15 @@ def _question(decoded: Decoded) -> Question:
     return Question(content.identifiers, PROFILE.device, POLICY, times, now)
 
 
-def _service(name: str, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
+def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
     """Matching and the handler as a whole; also the drafts that it made."""
     part = len(got) // rounds
     truth = MemoryStore.open()
     keeper = _keeper(truth)
     truth.close()
-    raw = make(name).data
-    questions = [[_question(read(numbered(raw))) for _ in range(max(part // 4, 5))] for _ in range(rounds)]
-    figures = {"match": best(questions, lambda asked: rules.decide(asked, keeper.registry))}
+    asked = rounds_of(load.data(), rounds, max(part // 4, 5))
+    questions = [[_question(read(raw)) for raw in given] for given in asked]
+    figures = {"match": best(questions, lambda one: rules.decide(one, keeper.registry))}
     store = Instantly.open()
     handlers = Handlers(store, keeper, lambda _: PROFILE)
     drafts: list[RequestDraft] = []
@@ -308,9 +315,10 @@ def measure(name: str, *, rounds: int = 6, count: int = 400) -> Figures:
         rounds: the best counts, after the first.
         count: requests in a round.
     """
-    figures, got = _network(name, rounds, count)
-    figures |= _templates(name, rounds, count)
-    service, drafts = _service(name, rounds, got)
+    load = make(name)
+    figures, got = _network(load, rounds, count)
+    figures |= _templates(load, rounds, count)
+    service, drafts = _service(load, rounds, got)
     figures |= service
     figures["rest"] = max(figures["handler"] - figures["decode_hot"] - figures["type_hot"] - figures["match"], 0.0)
     with tempfile.TemporaryDirectory(prefix="plscp-stages-") as folder:
@@ -342,9 +350,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="instead of the table")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--count", type=int, default=400, help="requests in a round")
+    parser.add_argument("--loads", nargs="+", choices=LOADS, default=LOADS)
     args = parser.parse_args()
     logs.configure(level="warning")
-    stages = {name: measure(name, rounds=args.rounds, count=args.count) for name in ENTRIES}
+    stages = {name: measure(name, rounds=args.rounds, count=args.count) for name in args.loads}
     if args.json:
         print(json.dumps(stages, indent=1))
     else:

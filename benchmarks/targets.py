@@ -50,4 +50,4 @@ IDLE_CPU = Target(1, 1, less=True)
 IDLE_MB = Target(150, 150, less=True)
 """Resident memory with 1,000 idle associations."""
 PYDICOM = Target(8, 8)
-"""Reading and typing an E5 request, pydicom over plscp."""
+"""Reading and typing a request of the load real, pydicom over plscp."""

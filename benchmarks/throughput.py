@@ -1,7 +1,7 @@
-"""Requests a second, latency and processor time of both servers, in turn, under both loads."""
+"""Requests a second, latency and processor time of the servers, in turn, under each load."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,36 @@ from benchmarks.requests import Load, make
 from benchmarks.targets import ALONE, RATES
 
 Run = dict[str, Any]
+Started = Callable[[Path], servers.Under]
+"""Starts a server that keeps its files in a folder."""
 MEDIANS = ("per_second", "p50_ms", "p99_ms", "cpu_us", "relay_cpu_us")
 
 
 def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say) -> list[dict[str, Any]]:
     """One row for each load and number of associations; each figure the median of its rounds."""
+    started: dict[str, Started] = {"stock": lambda _: servers.stock(), "plscp": lambda home: servers.plscp(home, kafka)}
     rows = []
     for name in plan.loads:
         load = make(name)
         for associations in plan.associations:
-            rounds: dict[str, list[Run]] = {"stock": [], "plscp": []}
-            for number in range(plan.rounds):
-                for which, runs in rounds.items():
-                    home = folder / f"{which}-{name}-{associations}-{number}"
-                    server = servers.stock() if which == "stock" else servers.plscp(home, kafka)
-                    try:
-                        runs.append(_driven(plan, generator, server, load, associations))
-                    finally:
-                        server.stop()
-            rows.append(_row(load, associations, rounds))
+            rows.append(_row(load, associations, in_turn(started, plan, generator, load, associations, folder)))
             say(_line(rows[-1]))
     return rows
+
+
+def in_turn(  # noqa: PLR0917
+    started: Mapping[str, Started], plan: Plan, generator: Generator, load: Load, associations: int, folder: Path
+) -> dict[str, Run]:
+    """Each server's figures: the medians of its rounds. In a round each server has its turn, freshly started."""
+    runs: dict[str, list[Run]] = {which: [] for which in started}
+    for number in range(plan.rounds):
+        for which, start in started.items():
+            server = start(folder / f"{which}-{load.name}-{associations}-{number}")
+            try:
+                runs[which].append(_driven(plan, generator, server, load, associations))
+            finally:
+                server.stop()
+    return {which: _summary(of) for which, of in runs.items()}
 
 
 def _driven(plan: Plan, generator: Generator, server: servers.Under, load: Load, associations: int) -> Run:
@@ -45,22 +54,21 @@ def _driven(plan: Plan, generator: Generator, server: servers.Under, load: Load,
     return run
 
 
-def _row(load: Load, associations: int, rounds: dict[str, list[Run]]) -> dict[str, Any]:
+def _row(load: Load, associations: int, figures: Mapping[str, Run]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "load": load.name,
-        "bytes": len(load.data),
+        "bytes": load.length,
         "associations": associations,
         "load_average": load_average(),
+        **figures,
     }
-    for which, runs in rounds.items():
-        row[which] = _summary(runs)
     row["ratio"] = round(row["plscp"]["per_second"] / max(row["stock"]["per_second"], 0.001), 2)
     row["ratio_p50"] = round(row["stock"]["p50_ms"] / max(row["plscp"]["p50_ms"], 0.001), 2)
     row["ratio_cpu"] = round(row["stock"]["cpu_us"] / max(row["plscp"]["cpu_us"], 0.001), 2)
     if target := RATES.get((load.name, associations)):
         row |= target.judged(row["ratio"])
-    if associations == 1:
-        row["p50"] = ALONE[load.name].judged(row["ratio_p50"])
+    if associations == 1 and (alone := ALONE.get(load.name)):
+        row["p50"] = alone.judged(row["ratio_p50"])
     return row
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks import servers
-from benchmarks.requests import MARK, make
+from benchmarks.requests import make
 from benchmarks.targets import SEEN_P50, SEEN_P99
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.rawscu import SYNTAXES, RawScu
@@ -53,7 +53,7 @@ def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dic
     """Send so many requests a second on four associations; latencies in milliseconds."""
     server = servers.plscp(folder, bootstrap)
     answered: dict[str, float] = {}
-    load = make("E1")
+    [request] = make("E1").requests
     stop = time.monotonic() + seconds + 2
 
     def send(number: int) -> None:
@@ -64,9 +64,9 @@ def measure(bootstrap: str, folder: Path, *, rate: float, seconds: float) -> dic
                 time.sleep(max(due - time.monotonic(), 0))
                 due += 4 / rate
                 count += 1
-                digits = f"{number}{count:09d}"
-                scu.request(PROCEDURAL_EVENT_LOGGING, load.data.replace(MARK.encode(), digits.encode()))
-                answered[digits] = time.monotonic()
+                running = 1_000_000_000 * number + count
+                scu.request(PROCEDURAL_EVENT_LOGGING, request.filled(running))
+                answered[str(running)] = time.monotonic()
 
     try:
         threads = [threading.Thread(target=send, args=(number,)) for number in range(1, 5)]
