@@ -101,9 +101,10 @@ class Item:
         height: how many levels of sequences are below.
         faulty: something in it is `Undecoded`.
         code, content: what was made of it without any finding; kept, since an item may stand in many requests.
+        like: an item that differs from it in the value only, or None.
     """
 
-    __slots__ = ("canonical", "code", "content", "count", "elements", "faulty", "height")
+    __slots__ = ("canonical", "code", "content", "count", "elements", "faulty", "height", "like")
 
     def __init__(self) -> None:
         self.elements: dict[int, tuple[str, Value]] = {}
@@ -113,6 +114,7 @@ class Item:
         self.faulty = False
         self.code: Code | None = None
         self.content: ContentItem | None = None
+        self.like: Item | None = None
 
 
 Value = str | bytes | list[Item]

@@ -19,7 +19,7 @@ from plscp.digests import sha256
 
 _LENGTH: Final = Struct(">I").pack
 _HEAD: Final = Struct(">III").pack
-_ITEM_END: Final = b"\xff\xfe\xe0\x0d"
+ITEM_END: Final = b"\xff\xfe\xe0\x0d"
 UNDECODED: Final = 0x80000000
 head = Struct(">II").pack
 """Tag and length of an element that is no sequence."""
@@ -27,7 +27,7 @@ head = Struct(">II").pack
 
 def sequence(tag: int, items: Sequence[bytes]) -> bytes:
     """A sequence in canonical form, from its items' canonical forms."""
-    return _HEAD(tag, 0xFFFFFFFF, len(items)) + b"".join([piece for item in items for piece in (item, _ITEM_END)])
+    return _HEAD(tag, 0xFFFFFFFF, len(items)) + b"".join([piece for item in items for piece in (item, ITEM_END)])
 
 
 def prefixed(parts: Iterable[bytes]) -> bytes:

@@ -181,6 +181,11 @@ class _Tree:
         report = self.report
         before = report.count
         elements = node.elements
+        like = node.like.content if node.like is not None else None
+        if like is not None:  # there was nothing to say about it; here only the value can be wrong
+            return ContentItem(
+                like.relationship, like.value_type, like.concept, self._value(like.value_type, elements, path)
+            )
         relationship = text_of(elements, RELATIONSHIP_TYPE)
         value_type = text_of(elements, VALUE_TYPE)
         placed = _PLACED.get(value_type)

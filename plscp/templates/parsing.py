@@ -25,6 +25,7 @@ from plscp.templates.encodings import IMPLICIT, Fault, Form, Note, Where, memory
 from plscp.templates.identity import UNDECODED
 from plscp.templates.identity import head as canonical_head
 from plscp.templates.identity import sequence as canonical_sequence
+from plscp.templates.leaves import Leaf, value_at
 from plscp.templates.request import Bounds
 
 DEEPEST: Final = 128
@@ -319,16 +320,22 @@ class Reader:
         return items, canonical_sequence(tag, [item.canonical for item in items]), height, faulty, pos
 
     def _recalled(self, pos: int, end: int, where: Where, depth: int) -> Item:
-        """A content item that is no log entry is as a rule one that came before."""
-        key = where.key + self.raw[pos - 8 : end]
-        found: Item | None = memory.table.get(key)
-        if found is not None and found.count - 1 <= self.left and depth + found.height <= self.deepest:
-            self.left -= found.count - 1
-            return found
+        """A content item that is no log entry is as a rule one that came before, but for its text or number."""
+        raw = self.raw
+        value = value_at(raw, pos, end, where.form)
+        key = where.key + raw[pos - 8 : value or end]
+        known: Leaf | Item | None = memory.table.get(key)
+        if known is not None:
+            found = known.with_value(raw[value:end], where.charset) if isinstance(known, Leaf) else known
+            if found is not None and found.count - 1 <= self.left and depth + found.height <= self.deepest:
+                self.left -= found.count - 1
+                return found
         notes = len(self.notes)
         made, _ = self.item(pos, end, where, depth, delimited=False)
         if not made.faulty and len(self.notes) == notes:
-            memory.keep(key, made)
+            kept = Leaf.of(made, raw[value:end]) if value else made
+            if kept is not None:
+                memory.keep(key, kept)
         return made
 
 

@@ -1,0 +1,173 @@
+"""Content items that came before but for their text or number: what is not read again is the same as if it were."""
+
+from dataclasses import asdict
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from plscp.errors import Refused
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.templates import action, parsing
+from plscp.templates.elements import Item
+from plscp.templates.encodings import Memory
+from plscp.templates.leaves import Leaf
+from plscp.templates.reader import decode
+from plscp.templates.request import Bounds
+from tests.templates import build
+
+MATERIAL = ("121145", "DCM", "Description of Material")
+TEXTS = [
+    ["abcd", "dcba", " abc", "abc ", "ab\nc", "a\1bc", "\x1b(Ba", "\xe4bcd", "\xc3\xa4bc", "b\x85cd", "@\0`\xa1"],
+    [
+        "abcdefghijkl",
+        "@\0`\xa1\4\0\0\0abcd",
+        "@\0`\xa1\2\0\0\0ab\0\0",
+        "abcd\xfe\xff\xdd\xe0\0\0\0\0",
+        "@\0`\xa1UT\0\0\0\0\0\0",
+    ],
+    ["", "a", "b", "ab", "\xe4", "a\0", "  "],
+]
+"""Texts in Latin-1 that are equally long when they are encoded; some look like the heads of elements."""
+NAMES = ["Doe^Jane", "Doe^Joan", "D\xf6e^Idas", "a\\bcdefg", "^^^^^^^^", "\x1b(BDoe^J", "Doe^Jo \0"]
+AMOUNTS = ["12", " 5", "5 ", "77", "-1", "1.", "5", ""]
+BROKEN = [b"77", b"7x", b"\xb57", b"\x1b("]
+"""What is sent for 77: pydicom writes no decimal string that is none."""
+CHANGES = ["", "", "", "when", "uid", "text", "child", "two", "set", "inner set", "no value", "type", "beside"]
+SETS = ["", "ISO_IR 100", "ISO_IR 192", "GB18030", "\\ISO 2022 IR 87", "UNKNOWN"]
+
+
+def child(kind: str, change: str, words: str, name: str, amount: str) -> Dataset:
+    """A child of an entry: it can be a leaf, or only looks like one."""
+    if kind == "text":
+        made = build.text(MATERIAL, words)
+    elif kind == "name":
+        made = build.pname(build.ADMINISTERED_BY, name, rel="HAS PROPERTIES")
+    else:
+        made = build.num(build.DOSE, amount, "mg")
+    inner = made.MeasuredValueSequence[0] if kind == "number" else made
+    if change == "when":
+        made.ObservationDateTime = build.when(1)
+    elif change == "uid":
+        made.ObservationUID = "1.2.3"
+    elif change == "text":
+        inner.TextValue = words
+    elif change == "child":
+        made.ContentSequence = Items([build.text(MATERIAL, words)])
+    elif change == "two":
+        made.MeasuredValueSequence = Items([build.dataset(TextValue=words), *made.get("MeasuredValueSequence", ())])
+    elif change == "set":
+        made.SpecificCharacterSet = "ISO_IR 100"
+    elif change == "inner set":
+        inner.SpecificCharacterSet = "ISO_IR 192"
+    elif change == "no value":
+        made.MeasuredValueSequence = Items([])
+    elif change == "type":
+        made.ValueType = "TEXT"
+    elif change == "beside":
+        made.UID = "1.2.3"
+    return made
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[tuple[Dataset, bytes]]:
+    """Logs of one entry that differ in the texts and numbers below it, and what is sent for 77."""
+    kind, change = draw(st.sampled_from(["text", "name", "number"])), draw(st.sampled_from(CHANGES))
+    words = draw(st.sampled_from(TEXTS))
+    made = []
+    for _ in range(draw(st.integers(2, 4))):
+        values = (draw(st.sampled_from(words)), draw(st.sampled_from(NAMES)), draw(st.sampled_from(AMOUNTS)))
+        entry = build.coded(
+            build.DRUG_ADMINISTERED,
+            build.DEXTRAN,
+            *(child(kind, change, *values) for _ in range(draw(st.integers(1, 2)))),
+            rel="CONTAINS",
+            ObservationDateTime=build.when(1),
+        )
+        made.append((build.log(entry, observers=[]), draw(st.sampled_from(BROKEN))))
+    return made
+
+
+def encode(made: Dataset, syntax: str, declared: str, *, undefined: bool) -> bytes:
+    """The bytes with texts in Latin-1, whatever is declared: what does not decode is a case of its own."""
+    made.SpecificCharacterSet = "ISO_IR 100"
+    raw = build.encode(made, syntax, undefined=undefined)
+    value = declared.encode() + b" " * (len(declared) % 2)
+    assert raw[8:18] == b"ISO_IR 100"
+    length = len(value).to_bytes(4 if syntax == build.IMPLICIT else 2, "little")
+    return raw[: 8 - len(length)] + length + value + raw[18:]
+
+
+def told(item: Item) -> Any:
+    """Everything that the reader says of an item."""
+    members = {
+        tag: (vr, [told(one) for one in value] if isinstance(value, list) else (type(value), value))
+        for tag, (vr, value) in item.elements.items()
+    }
+    return members, item.canonical, item.count, item.height, item.faulty
+
+
+def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
+    """Everything that steps 5 to 7 make of a request."""
+    try:
+        decoded = decode(raw, syntax, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=bounds)
+    except Refused as refused:
+        return refused.status, refused.findings
+    made: list[Any] = [decoded.identity, told(decoded.dataset.root), decoded.dataset.notes]
+    for strict in (False, True):
+        try:
+            log = action.procedural(decoded, strict=strict)
+        except Refused as refused:
+            made.append((refused.status, refused.findings))
+        else:
+            made.append({**asdict(log), "entries": [asdict(entry) for entry in log.entries]})
+    return made
+
+
+def _elements(most: int) -> Bounds:
+    return Bounds(elements=most)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    alike(),
+    st.sampled_from([build.IMPLICIT, build.EXPLICIT]),
+    st.sampled_from(SETS),
+    st.booleans(),
+    st.sampled_from([*[Bounds()] * 4, Bounds(depth=2), Bounds(depth=3), *map(_elements, range(40, 60))]),
+)
+def test_what_came_before_changes_nothing(
+    sent: list[tuple[Dataset, bytes]], syntax: str, declared: str, undefined: bool, bounds: Bounds
+) -> None:
+    """A request after others that differ from it in texts and numbers is what it would be alone."""
+    raws = [encode(made, syntax, declared, undefined=undefined).replace(b"77", number) for made, number in sent]
+    with patch.object(parsing, "memory", Memory()):
+        after_others = [outcome(raw, syntax, bounds) for raw in raws]
+    for raw, seen in zip(raws, after_others, strict=True):
+        with patch.object(parsing, "memory", Memory()):
+            assert outcome(raw, syntax, bounds) == seen
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_texts_and_numbers_without_end_take_no_memory(syntax: str) -> None:
+    """What is kept of an item does not depend on its value, only on how long that is."""
+    memory = Memory()
+    with patch.object(parsing, "memory", memory):
+        for number in range(1000, 1200):
+            children = (
+                build.text(MATERIAL, f"lot {number}"),
+                build.num(build.DOSE, f"{number}", "mg"),
+                build.pname(build.ADMINISTERED_BY, f"Doe^{number}"),
+            )
+            entry = build.coded(
+                build.DRUG_ADMINISTERED, build.DEXTRAN, *children, rel="CONTAINS", ObservationDateTime=build.when(1)
+            )
+            outcome(build.encode(build.log(entry), syntax), syntax, Bounds())
+            if number == 1000:
+                size, kept = memory.size, len(memory.table)
+    assert (memory.size, len(memory.table)) == (size, kept)
+    assert sum(isinstance(one, Leaf) for one in memory.table.values()) == 3
