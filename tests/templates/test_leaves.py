@@ -162,6 +162,11 @@ def test_whichever_came_first_changes_nothing(syntax: str, declared: str) -> Non
     groups += [[child("number", "", "", "", "77") for _ in BROKEN]]
     groups += [[child(kind, change, "abcd", "Doe^Jane", "12") for change in CHANGES[2:]] for kind in ("text", "name")]
     groups += [[child("number", change, "abcd", "Doe^Jane", "12") for change in CHANGES[2:]]]
+    groups += [
+        [child(kind, change, *values) for values in (("abcd", "Doe^Jane", "12"), ("dcba", "Doe^Joan", "21"))]
+        for kind in ("text", "name", "number")
+        for change in CHANGES[2:]
+    ]
     for group in groups:
         raws = [encode(build.log(entry(one), observers=[]), syntax, declared, undefined=False) for one in group]
         raws = [raw.replace(b"77", BROKEN[at % len(BROKEN)]) for at, raw in enumerate(raws)]
