@@ -175,7 +175,10 @@ def plscp(
 def _wait_for_relay(server: Under, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
-        relay = httpx.get(f"http://127.0.0.1:{server.http}/api/v1/status").json()["kafka"]
+        try:
+            relay = httpx.get(f"http://127.0.0.1:{server.http}/api/v1/status").json()["kafka"]
+        except httpx.TransportError as error:  # it begins to listen after DICOM does
+            relay = str(error)
         topics = relay["topics"].values() if isinstance(relay, dict) else ()
         if topics and all(topic["state"] == "running" for topic in topics):
             return
