@@ -151,10 +151,11 @@ class Server:
     async def run(self) -> int:
         """Serve until SIGTERM, SIGINT or a store that cannot be trusted; returns the exit status."""
         settings = self.settings
+        profiles = lru_cache(MOST_PROFILES)(settings.profile)
         self.handlers = Handlers(
             self.store,
             self.keeper,
-            lru_cache(MOST_PROFILES)(settings.profile),
+            profiles,
             bounds=settings.bounds(),
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
@@ -167,6 +168,7 @@ class Server:
             self.handlers.heard,
             counters=self.metrics,
             allowed=settings.allowed,
+            closes_without_release=lambda ae_title: profiles(ae_title).closes_without_release,
         )
         http = HttpServer(build(self), settings.http.host, settings.http.port)
         stop = asyncio.Event()

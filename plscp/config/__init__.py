@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import resources
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Issuers, Locations
 from plscp.network.settings import NetworkSettings
+from plscp.network.sockets import KNOWS_ENDS
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.request import Bounds
@@ -59,6 +61,7 @@ class Settings(SettingsModel):
             zone=table.timezone,
             server_zone=self.dicom.timezone,
             operators=self.allowed_operators(),
+            closes_without_release=table.closes_without_release,
         )
 
     def policy(self) -> Policy:
@@ -107,6 +110,7 @@ class Settings(SettingsModel):
             pdu_deadline=d.pdu_deadline.total_seconds(),
             message_deadline=d.message_deadline.total_seconds(),
             futile_share=d.futile_share,
+            trusted_proxies=tuple(map(ip_network, d.trusted_proxies)),
         )
 
     def certificates(self) -> "Certificates | None":
@@ -207,6 +211,10 @@ class Settings(SettingsModel):
             lines.append('devices: none, and dicom.unknown_devices is "refuse": every association will be rejected')
         if self.dicom.unknown_devices == "accept" and self.dicom.host not in LOOPBACK:
             lines.append('dicom.unknown_devices: "accept", and the listener is not on loopback: any machine may report')
+        if not KNOWS_ENDS and any(device.closes_without_release for device in self.devices.values()):
+            lines.append(
+                "devices: closes_without_release has no effect on this system, which does not tell when a peer closed"
+            )
         return lines
 
     def as_json(self) -> dict[str, Any]:

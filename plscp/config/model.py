@@ -11,6 +11,7 @@ from plscp.config.values import (
     Duration,
     Moment,
     Names,
+    Networks,
     Port,
     Size,
     StoreUrl,
@@ -72,8 +73,13 @@ class Dicom(Section):
         0.05,
         ge=0.001,
         le=1,
-        description="share of the server's time that one address may take with what leads to no accepted request; beyond, "
-        "it is read more slowly; 1: never",
+        description="share of the server's time that an address may take before an association is accepted, and an AE title at "
+        "an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never",
+    )
+    trusted_proxies: Networks = Field(
+        default_factory=list,
+        description="addresses or networks of proxies and NATs with many devices behind them: their connections are not counted "
+        "against one address",
     )
     first_pdu_deadline: Duration = Field(duration("PT10S"), description="from accept to a complete A-ASSOCIATE-RQ")
     pdu_deadline: Duration = Field(duration("PT10S"), description="from a PDU's first byte to its last")
@@ -258,6 +264,11 @@ class DeviceTable(Overrides):
     )
     validation: Literal["lenient", "strict"] = Field("lenient", description="how its data sets are checked")
     times: Literal["trusted", "untrusted"] = Field("trusted", description="untrusted: matched by arrival time")
+    closes_without_release: bool = Field(
+        False,
+        description="it ends the connection after the answer, without A-RELEASE: such an end proves that the answer arrived, "
+        "and equal content after it is an event of its own; Linux only; over TLS with close_notify",
+    )
     sop_classes: Annotated[list[SopClassName], Field(min_length=1)] = Field(
         ["procedural-event-logging", "substance-administration-logging"], description="what it may send; else 0124H"
     )

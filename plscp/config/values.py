@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, get_args
 from zoneinfo import ZoneInfo
 
@@ -72,6 +73,13 @@ def _some(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise ValueError("must be an address such as 10.1.2.3, or a network such as 10.1.2.0/24") from None
+
+
 def _bootstrap(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -115,6 +123,11 @@ AeTitle = Annotated[str, AfterValidator(_ae_title), Field(json_schema_extra={"ki
 Zone = Annotated[str, AfterValidator(_zone), Field(json_schema_extra={"kind": "time zone"})]
 Uid = Annotated[str, AfterValidator(_uid), Field(json_schema_extra={"kind": "UID"})]
 Names = Annotated[list[str], BeforeValidator(_some), Field(json_schema_extra={"kind": "text or list of text"})]
+Networks = Annotated[
+    list[Annotated[str, AfterValidator(_network)]],
+    BeforeValidator(_some),
+    Field(json_schema_extra={"kind": "network or list of networks"}),
+]
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 TopicPrefix = Annotated[str, AfterValidator(_topic_prefix)]
 StoreUrl = Annotated[str, AfterValidator(_store_url), Field(json_schema_extra={"kind": "URL"})]

@@ -1,11 +1,13 @@
 """The listener: accepts connections, keeps the caps and deadlines of all associations, drains them at the end."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any, Final
 
 from plscp.errors import CommandError
@@ -13,7 +15,7 @@ from plscp.logs import log
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.connection import ANSWERING, AT_ONCE, NEVER, Connection
-from plscp.network.fairness import Accounts, Turns
+from plscp.network.fairness import Accounts, Admission, Turns
 from plscp.network.negotiation import Context
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 from plscp.network.tls import Secured
@@ -40,9 +42,12 @@ class Acceptor:
             `Later` or a future of it.
         heard: told the receipts of answers that are known to have arrived.
         allowed: whether a calling AE title may associate.
+        closes_without_release: whether a device ends its connection in place of an A-RELEASE-RQ: of it an orderly end proves that
+            the answers before it arrived.
 
     Attributes:
-        accounts: what each address took for nothing.
+        accounts: what each address, and each association after that, took for nothing.
+        admission: of connections whose address is in debt.
         turns: of the handshakes.
         draining: the server stops; nothing new is accepted.
         ending: what has no request in hand is aborted.
@@ -56,11 +61,13 @@ class Acceptor:
         *,
         counters: NetworkCounters | None = None,
         allowed: Callable[[str], bool] = lambda _: True,
+        closes_without_release: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.settings = settings
         self.handler = handler
         self.heard = heard
         self.allowed = allowed
+        self.closes_without_release = closes_without_release
         self.draining = self.ending = False
         self._counters = counters or NoNetworkCounters()
         self._servers: list[asyncio.Server] = []
@@ -74,6 +81,7 @@ class Acceptor:
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
         self.turns = Turns(self.later)
+        self.admission = Admission(self.accounts, self.later)
         self._noted: dict[tuple[str, str, str], set[str]] = {}
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
@@ -129,10 +137,11 @@ class Acceptor:
     def connected(self, one: Connection) -> None:
         """A connection was made: take it, close it, or close an older one that has no association yet."""
         address = one.requestor.address
+        payer = self.payer(address)
         self._open[one] = None
         self._unassociated[one] = None
         self._connections[address] += 1
-        if self._connections[address] > 2 * self.settings.max_associations_per_address:
+        if payer and self._connections[address] > 2 * self.settings.max_associations_per_address:
             self._unassociated.pop(one)
             one.close("connections-per-address")
             return
@@ -142,6 +151,20 @@ class Acceptor:
         one.deadline = one.opened + self.settings.first_pdu_deadline
         self.watch(one)
         one.charge(CONNECTION)
+        if payer and self.accounts.rest(payer) > 0.0:
+            self.slowed(one, "futile-work")
+            one.wait_for_turn()
+
+    def payer(self, address: str) -> str | None:
+        """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
+        trusted = self.settings.trusted_proxies
+        if trusted:
+            with contextlib.suppress(ValueError):  # no address: a socket of another family
+                found = ip_address(address)
+                found = getattr(found, "ipv4_mapped", None) or found
+                if any(found in network for network in trusted):
+                    return None
+        return address
 
     def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
         """A connection is gone."""
@@ -149,6 +172,7 @@ class Acceptor:
         self._unassociated.pop(one, None)
         self._watched.pop(one, None)
         address = one.requestor.address
+        self.admission.leave(address, one)
         _less(self._connections, address)
         if one.established is not None:
             self._associated -= 1
@@ -172,8 +196,9 @@ class Acceptor:
     def room_for(self, one: Connection) -> bool:
         """Whether a further association is within the caps."""
         settings = self.settings
-        here = self._associations[one.requestor.address]
-        return self._associated < settings.max_associations and here < settings.max_associations_per_address
+        address = one.requestor.address
+        here = self._associations[address] < settings.max_associations_per_address or self.payer(address) is None
+        return self._associated < settings.max_associations and here
 
     def accepted(self, one: Connection, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
@@ -203,7 +228,7 @@ class Acceptor:
             )
 
     def slowed(self, one: Connection, reason: str) -> None:
-        """A connection is not read for a while: `futile-work` of its address, or `waiting-requests`."""
+        """A connection is not read for a while: `futile-work` of its own or its address, or `waiting-requests`."""
         self._counters.association("slowed", reason)
         if self._first_time("slowed", reason, one):
             log.warning("peer-slowed", calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)

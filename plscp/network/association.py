@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydicom.dataset import Dataset
 
 from plscp.logs import log
-from plscp.network import dimse, negotiation, pdu
+from plscp.network import dimse, negotiation, pdu, sockets
 from plscp.network.answer import Later
 from plscp.network.connection import ANSWERING, Connection
 from plscp.network.event import ActionEvent, ActionRequest
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from plscp.network.acceptor import Acceptor
 
 PROCESSING_FAILURE: Final = 0x0110
+_Receipt = tuple[object, bool]
+"""What the store is told, and whether the connection's end was certainly not there yet when the answer was written."""
 REFUSAL: Final = 0.001
 """Seconds of work of other threads that a refused request costs: it is kept, logged and published."""
 REFUSED_BYTE: Final = 2e-7
@@ -38,8 +40,9 @@ class Association(Connection):
         self._waiting: deque[tuple[Message, datetime]] = deque()
         self._outstanding: set[int] = set()
         self._busy = False
-        self._written: list[object] = []  # receipts of answers since the last read
-        self._receipts: list[object] = []  # of those before it
+        self._written: list[_Receipt] = []  # of answers since the last read
+        self._receipts: list[_Receipt] = []  # of those before it
+        self._closes = False  # without a release: so the device is said to do
 
     def reading(self) -> None:
         """Only bytes that are read later than an answer was written can prove that it arrived."""
@@ -63,6 +66,16 @@ class Association(Connection):
         begins = first == pdu.P_DATA_TF and not (self._assembler and self._assembler.open)
         if self.state is State.STA6 and (begins or first == pdu.RELEASE_RQ):
             receipts, self._receipts = self._receipts, []
+            self._owner.heard([receipt for receipt, _ in receipts])
+
+    def ended(self) -> None:
+        """Of a device that closes without a release this proves what was written before its end was there (contracts section 1)."""
+        if not self._closes or self.state is not State.STA6 or self._buffer or self.in_hand:
+            return
+        if self._transport.get_write_buffer_size() or not sockets.all_arrived(self._socket):
+            return
+        receipts = [receipt for receipt, open_then in self._receipts + self._written if open_then]
+        if receipts:
             self._owner.heard(receipts)
 
     def _forget(self) -> None:
@@ -78,7 +91,6 @@ class Association(Connection):
         settings = self._settings
         try:
             proposal = negotiation.read(body, settings.contexts)
-            self._event(Event.ASSOCIATE_RQ)
             if isinstance(proposal, Proposal):
                 self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
                 rejection = negotiation.check_titles(proposal, settings.ae_title, self._owner.allowed)
@@ -87,15 +99,18 @@ class Association(Connection):
             else:
                 rejection = proposal
             if rejection is not None or not isinstance(proposal, Proposal):
+                self._event(Event.ASSOCIATE_RQ)
                 self._reject(rejection or negotiation.LOCAL_LIMIT)
                 return
             answer, contexts = negotiation.accept(proposal, settings.max_pdu)
-        except negotiation.Unreadable as error:
+        except negotiation.Unreadable as error:  # still in Sta2: no A-ASSOCIATE-RQ was received but an invalid PDU
             self._invalid(pdu.INVALID_PARAMETER, str(error) or "an A-ASSOCIATE-RQ that cannot be read")
             return
+        self._event(Event.ASSOCIATE_RQ)
         self._event(Event.ACCEPT)
         self._max_length = proposal.max_length
         self._assembler = Assembler(contexts, settings.command_set, settings.data_set)
+        self._closes = self._owner.closes_without_release(proposal.calling_ae)
         self.established = datetime.now(UTC)
         self._transport.write(answer)
         self._owner.accepted(self, contexts)
@@ -151,7 +166,7 @@ class Association(Connection):
             self._message_began = time.monotonic()  # that pause was ours: the clock starts again
         elif many and self._full and not was_full:
             self._owner.slowed(self, "waiting-requests")
-        pause = self._full or self._resting
+        pause = self._full or self._held
         if pause == self._read_paused or self._transport.is_closing():
             return
         self._read_paused = pause
@@ -247,13 +262,15 @@ class Association(Connection):
         self._event(Event.P_DATA_REQUEST)
         if not message.repeated:
             self._outstanding.discard(message.command.message_id)
+        open_then = self._closes and not self.end_is_there()
         self._transport.write(out)
         self.requests += 1
         if message.command.field == dimse.N_ACTION_RQ:
             if status == 0x0000 or status & 0xF000 == 0xB000:
                 self._tab.made_up_for()
-            else:
+                self._stop_resting()
+            elif not self._tab.forgiven(message.length):
                 self.charge(REFUSAL + REFUSED_BYTE * message.length)
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
-            self._written.append(receipt)
+            self._written.append((receipt, open_then))

@@ -5,13 +5,13 @@ import itertools
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network import pdu, sockets
 from plscp.network.event import Peer
-from plscp.network.fairness import Tab
+from plscp.network.fairness import MOST_REST_SECONDS, REST, Tab
 from plscp.network.fsm import TABLE, Event, State
 from plscp.network.headers import EVENT_OF, event_of, fault
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 AT_ONCE: Final = 0.005
 """Seconds of work on the PDUs of one connection before it is the others' turn."""
-REST: Final = 0.25
-"""Longest time in seconds until a connection that rests is looked at again."""
 PATIENCE: Final = 32
 """PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 ANSWERING: Final = frozenset({State.STA6, State.STA8})
+ENDS: Final = frozenset({pdu.RELEASE_RQ, pdu.ABORT})
+"""What is taken also from an association that rests: it costs nothing, and an end that goes unanswered looks like a failure."""
 _numbers = itertools.count(1)
 _PROCESS: Final = secrets.token_hex(4)
 
@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol, ABC):
         established: when the association was accepted, UTC, or None.
         requests: how many were answered.
         secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
+        end_is_there: whether the peer may have ended the connection already, though that was not read yet.
     """
 
     def __init__(self, owner: "Acceptor") -> None:
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol, ABC):
         self.secured: Mapping[str, Any] = {}
         self._transport: Any = None
         self._socket: Any = None
+        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self._socket)
         self._buffer = b""
         self._skip = 0  # bytes still to come of a PDU that is not taken
         self._patience = PATIENCE
@@ -69,6 +71,10 @@ class Connection(asyncio.Protocol, ABC):
         self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads
         self._resting = False
+        self._held = False  # rests, and nothing is read: what comes next is more than an end
+        self._looking = False  # a timer is set for the end of the rest
+        self._rested_since = 0.0
+        self._unread = 0.0  # seconds of rest before the association
         self._tab: Tab
         self._why = ("lost", "transport")
 
@@ -87,6 +93,10 @@ class Connection(asyncio.Protocol, ABC):
     @abstractmethod
     def reading(self) -> None:
         """Bytes were read that the peer may have sent after all that was written."""
+
+    @abstractmethod
+    def ended(self) -> None:
+        """The peer ended the connection in order: with FIN, over TLS with close_notify."""
 
     @abstractmethod
     def _first_byte(self, first: int) -> None:
@@ -123,12 +133,11 @@ class Connection(asyncio.Protocol, ABC):
         self._transport = transport
         peer = transport.get_extra_info("peername") or ("", 0)
         self.requestor = Peer("", str(peer[0]), int(peer[1]))
-        self._tab = Tab(self._owner.accounts, self.requestor.address)
+        self._tab = Tab(self._owner.accounts, self._owner.payer(self.requestor.address))
         self._socket = transport.get_extra_info("socket")
         sockets.tune(self._socket)
         self._event(Event.TRANSPORT_INDICATION)
         self._owner.connected(self)
-        self._rest_for_debt()  # of the address: it is not one connection's
 
     def connection_lost(self, exc: Exception | None) -> None:
         """E17; also after a close of our own."""
@@ -152,6 +161,7 @@ class Connection(asyncio.Protocol, ABC):
 
     def eof_received(self) -> bool:
         """The peer closed its side: so do we, and wait for nobody to read what is still to be sent."""
+        self.ended()
         self._transport.abort()
         return False
 
@@ -184,6 +194,8 @@ class Connection(asyncio.Protocol, ABC):
             self._pdu_began = now
         self._buffer = data[used:] if used < len(data) else b""
         self.charge(now - began)
+        if self.established is not None and not self._tab.associated:  # the proposal was its address's affair
+            self._tab.associate(self.requestor.address, self.requestor.ae_title)
         self._watch()
 
     def _pdus(self, data: bytes, old: int, until: float) -> int:
@@ -209,6 +221,9 @@ class Connection(asyncio.Protocol, ABC):
                 break
             if position >= old:
                 self._first_byte(data[position])
+            if self._resting and state in ANSWERING and data[position] not in ENDS:
+                self._hold()
+                break
             if end - position < 6:
                 break
             kind, length = pdu.HEADER.unpack_from(data, position)
@@ -235,8 +250,9 @@ class Connection(asyncio.Protocol, ABC):
         if found is None:
             return True
         event, reason, what = found
+        before = self.state
         self._event(event)
-        self._abort(pdu.SERVICE_PROVIDER, reason, what)
+        self._abort(before, reason, what)
         return False
 
     def _unwanted(self, kind: int, length: int) -> None:
@@ -271,30 +287,75 @@ class Connection(asyncio.Protocol, ABC):
     def charge(self, seconds: float) -> None:
         """So much time went by for this connection; who took more than its share for nothing rests."""
         rest = self._tab.charge(seconds)
-        if rest > 0.0 and not self._resting:
+        if rest > 0.0 and not self._resting and self.state is not State.STA1:
             self._owner.slowed(self, "futile-work")
-            self._rest(rest)
+            if self.state is State.STA2:
+                self.wait_for_turn()
+            else:
+                self._rest(rest)
+
+    def wait_for_turn(self) -> None:
+        """Read nothing until it is this connection's turn among those of its address."""
+        self._begin_rest()
+        self._owner.admission.wait(self.requestor.address, self)
+
+    def read_on(self) -> None:
+        """It is this connection's turn."""
+        self._tab.allow_more()
+        self._end_rest()
 
     def _rest(self, seconds: float) -> None:
-        """Read nothing for so long."""
+        """Take nothing but an end for so long."""
         if not self._resting and self.state is not State.STA1:
-            self._resting = True
-            self._read_or_pause()
-            self._owner.later(min(seconds, REST), self._rested)
+            self._begin_rest()
+            self._look_after(seconds)
 
-    def _rest_for_debt(self) -> bool:
-        """Rest where the address owes more than its credit; returns whether it does."""
-        rest = self._owner.accounts.charge(self.requestor.address, 0.0)
-        if rest > 0.0:
-            self._rest(rest)
-        return rest > 0.0
+    def _look_after(self, seconds: float) -> None:
+        if not self._looking:
+            self._looking = True
+            self._owner.later(min(seconds, REST), self._rested)
 
     def _rested(self) -> None:
         """Go on, unless the debt is still too high."""
-        self._resting = False
-        if not self._rest_for_debt() and self.state is not State.STA1:
+        self._looking = False
+        if not self._resting or self.state is State.STA1:
+            return
+        rest = self._tab.rest()
+        if rest <= 0.0 or time.monotonic() - self._rested_since >= MOST_REST_SECONDS:
+            self._end_rest()
+        elif self.state is State.STA2:
+            self._owner.admission.wait(self.requestor.address, self)
+        else:
+            self._look_after(rest)
+
+    def _begin_rest(self) -> None:
+        self._resting = True
+        self._rested_since = time.monotonic()
+        if self.state not in ANSWERING or self._in_message or (self._buffer and self._buffer[0] not in ENDS):
+            self._hold()
+        self._watch()
+
+    def _hold(self) -> None:
+        self._held = True
+        self._read_or_pause()
+
+    def _end_rest(self) -> None:
+        """Read on."""
+        self._stop_resting()
+        if self.state is not State.STA1:
             self._read_or_pause()
             self._go_on()
+
+    def _stop_resting(self) -> None:
+        """The rest is over; what was begun before it has so much more time."""
+        if not self._resting:
+            return
+        self._resting = self._held = False
+        now = time.monotonic()
+        if self.state is State.STA2:
+            self._unread += now - self._rested_since
+        else:
+            self._message_began = min(self._message_began + now - self._rested_since, now)
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
@@ -305,10 +366,15 @@ class Connection(asyncio.Protocol, ABC):
         """E19."""
         if self.state is State.STA1:
             return
+        before = self.state
         self._event(Event.INVALID_PDU)
-        self._abort(pdu.SERVICE_PROVIDER, reason, what)
+        self._abort(before, reason, what)
 
-    def _abort(self, source: int, reason: int, what: str) -> None:
+    def _abort(self, before: State, reason: int, what: str) -> None:
+        """AA-1 in Sta2, without a reason (PS3.8 9.3.8); else AA-8."""
+        source = pdu.SERVICE_PROVIDER
+        if before is State.STA2:
+            source, reason = pdu.SERVICE_USER, pdu.NOT_SPECIFIED
         self._why = ("aborted", f"{source}-{reason}")
         self._owner.aborted(self, what, source, reason)
         self._forget()
@@ -328,13 +394,14 @@ class Connection(asyncio.Protocol, ABC):
             return
         deadline = NEVER
         if self.state is State.STA2:
-            deadline = self.opened + settings.first_pdu_deadline
+            if not self._resting:
+                deadline = self.opened + self._unread + settings.first_pdu_deadline
         elif self._write_paused:
             deadline = self._stalled + settings.pdu_deadline  # answers that nobody reads
         elif self.state in ANSWERING:
             if self._buffer and not self._read_paused:
                 deadline = self._pdu_began + settings.pdu_deadline
-            if self._in_message and not self._full:  # a rest is the peer's own fault: this clock goes on
+            if self._in_message and not self._full and not self._resting:
                 deadline = min(deadline, self._message_began + settings.message_deadline)
         if deadline != self.deadline:
             self.deadline = deadline
@@ -351,6 +418,7 @@ class Connection(asyncio.Protocol, ABC):
             self._transport.abort()
         else:
             self._invalid(pdu.NOT_SPECIFIED, self._late())
+            self._take(self._buffer, len(self._buffer))  # what was begun may be an end of the peer's
 
     def _late(self) -> str:
         """What the deadline was for."""

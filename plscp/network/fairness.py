@@ -3,47 +3,109 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from plscp.network.settings import NetworkSettings
 
 BURST: Final = 0.25
-"""Seconds of futile work that an address may have on credit: what is in hand of a busy device counts until it is accepted."""
+"""Seconds of futile work that one may have on credit: what is in hand of a busy device counts until it is accepted."""
 MOST_FORGIVEN: Final = 0.02
 """Seconds of work that one accepted request makes up for."""
 ENTERED: Final = 0.001
-"""Seconds of work that are put to the account of an address at once: most of it is made up for before."""
+"""Seconds of work that are put to an account at once: most of it is made up for before."""
+OWN: Final = 0.002
+"""Seconds of futile work of its own below which an association does not rest, whatever others owe under its name or at its address."""
+UNASSOCIATED: Final = 0.02
+"""Seconds of work that a connection may take for handshake and A-ASSOCIATE-RQ before it waits again while its address is in debt."""
+MOST_UNASSOCIATED_REST: Final = 10.0
+"""Seconds in which an address's debt of connections and proposals is paid at the latest: more is not counted."""
+TITLES: Final = 4
+"""AE titles of one address that may take their share each; where more do, those who owe pay together."""
+REFUSED_PER_SECOND: Final = 20
+"""Refused requests of one AE title at one address that cost nothing: to be refused is normal for a device under test."""
+REFUSED_AT_ONCE: Final = 60
+REFUSED_BYTES: Final = 4096
+"""Of a refused data set; a longer one counts as several."""
+LONGEST_TURN_SECONDS: Final = 1.0
+"""Until the next connection of an address in debt is read, where one waits; where several do, it is divided by them."""
+SHORTEST_TURN_SECONDS: Final = 0.1
+REST: Final = 0.25
+"""Longest time in seconds until what rests is looked at again."""
+SHORTEST_REST_SECONDS: Final = 0.001
+MOST_REST_SECONDS: Final = 10.0
+"""Of an association at a time: also where others go on under its name it is answered in the end."""
 MOST_KNOWN: Final = 4096
 SHAKING: Final = 0.002
 """Seconds of handshakes in one turn of the event loop."""
 
+Payer = str | tuple[str, str]
+"""An address, before an association is accepted; afterwards an address and the calling AE title there, an empty one for all of them."""
+
+
+def _now() -> float:
+    return time.monotonic()
+
 
 class Accounts:
-    """For each peer address the seconds of the event loop's time that led to no accepted request.
+    """For each payer the seconds of the event loop's time that led to no accepted request.
 
-    Associations that ask nothing, fragments without end, requests that are refused: each may be cheap, and many of them are
-    not. The debt of an address wears off with time, and an accepted request makes up for the work around it: a device that
-    sends what it should is never slowed, however much it sends.
+    Connections that ask nothing, fragments without end, requests that are refused: each may be cheap, and many of them are
+    not. A debt wears off with time, and an accepted request makes up for the work around it: a device that sends what it should
+    is never slowed, however much it sends.
+
+    Args:
+        clock: monotonic seconds.
     """
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: NetworkSettings, clock: Callable[[], float] = _now) -> None:
         self._share = settings.futile_share
-        self._debts: dict[str, tuple[float, float]] = {}
+        self.clock = clock
+        self._debts: dict[Payer, tuple[float, float]] = {}
+        self._refused: dict[Payer, tuple[float, float]] = {}
 
-    def charge(self, address: str, seconds: float) -> float:
-        """Work was done for this address, or made up for where negative; returns for how many seconds to rest."""
+    def charge(self, payer: Payer, seconds: float, most: float = float("inf")) -> float:
+        """Work was done for this payer, or made up for where negative; returns for how many seconds to rest.
+
+        Args:
+            most: seconds of rest beyond which a debt does not grow.
+        """
         if self._share >= 1.0:
             return 0.0
-        now = time.monotonic()
-        debt, since = self._debts.get(address, (0.0, now))
+        now = self.clock()
+        debt, since = self._debts.get(payer, (0.0, now))
         debt = max(debt - (now - since) * self._share, 0.0) + seconds
         if debt <= 0.0:
-            self._debts.pop(address, None)
+            self._debts.pop(payer, None)
             return 0.0
+        debt = min(debt, BURST + most * self._share)
         if len(self._debts) > MOST_KNOWN:
-            self._debts.clear()
-        self._debts[address] = (debt, now)
-        return (debt - BURST) / self._share if debt > BURST else 0.0
+            self._forget(now)
+        self._debts[payer] = (debt, now)
+        rest = (debt - BURST) / self._share
+        return rest if rest > SHORTEST_REST_SECONDS else 0.0
+
+    def _forget(self, now: float) -> None:
+        """Forget the debts that are paid; where most are not, all."""
+        owed = {payer: kept for payer, kept in self._debts.items() if kept[0] > (now - kept[1]) * self._share}
+        self._debts = owed if len(owed) < MOST_KNOWN // 2 else {}
+
+    def rest(self, payer: Payer) -> float:
+        """For how many seconds this payer must rest: until its debt is within the credit."""
+        return self.charge(payer, 0.0) if payer in self._debts else 0.0
+
+    def forgives(self, wanted: dict[Payer, float]) -> bool:
+        """Whether so many refused requests cost each of these payers nothing now; if so, they are used up."""
+        if len(self._refused) > MOST_KNOWN:
+            self._refused.clear()
+        now = self.clock()
+        found = {}
+        for payer, requests in wanted.items():
+            used, since = self._refused.get(payer, (0.0, now))
+            found[payer] = (max(used - (now - since) * REFUSED_PER_SECOND, 0.0) + requests, now)
+            if found[payer][0] > REFUSED_AT_ONCE:
+                return False
+        self._refused |= found
+        return True
 
 
 class Turns:
@@ -80,19 +142,108 @@ class Turns:
             self._call()
 
 
+class Waiting(Protocol):
+    """A connection without an association that is not read for the moment."""
+
+    def read_on(self) -> None:
+        """It is its turn."""
+
+
+class _Line:
+    """The connections of one address that wait, the oldest first.
+
+    Attributes:
+        read: when the last of them was read, or the first began to wait.
+        called: whether somebody will look.
+    """
+
+    __slots__ = ("called", "read", "waiting")
+
+    def __init__(self, now: float) -> None:
+        self.waiting: dict[Waiting, None] = {}
+        self.read = now
+        self.called = False
+
+
+class Admission:
+    """Connections of an address in debt are read one after the other, so that each has its turn whatever the others do.
+
+    The next is read when the debt is paid, and else after a second divided by those who wait, though not more than ten in a
+    second: a scanner behind an address makes others there wait for some seconds (twelve, where a hundred wait), and does not keep
+    them out.
+
+    Args:
+        later: calls something after so many seconds.
+    """
+
+    def __init__(self, accounts: Accounts, later: Callable[[float, Callable[[], None]], None]) -> None:
+        self._accounts, self._later = accounts, later
+        self._lines: dict[str, _Line] = {}
+
+    def wait(self, address: str, one: Waiting) -> None:
+        """This connection is not read until it is its turn."""
+        line = self._lines.get(address)
+        if line is None:
+            line = self._lines[address] = _Line(self._accounts.clock())
+        line.waiting[one] = None
+        self._call(address, line, 0.0)
+
+    def leave(self, address: str, one: Waiting) -> None:
+        """This connection is gone."""
+        if address in self._lines:
+            self._lines[address].waiting.pop(one, None)
+
+    def _call(self, address: str, line: _Line, seconds: float) -> None:
+        if not line.called:
+            line.called = True
+            self._later(min(seconds, REST), lambda: self._look(address, line))
+
+    def _look(self, address: str, line: _Line) -> None:
+        line.called = False
+        if not line.waiting:
+            self._lines.pop(address, None)
+            return
+        now = self._accounts.clock()
+        turn = max(LONGEST_TURN_SECONDS / len(line.waiting), SHORTEST_TURN_SECONDS)
+        rest = min(self._accounts.rest(address), line.read + turn - now)
+        if rest <= 0.0:
+            rest, line.read = 0.0, now  # the next one is looked at when this one was read: what it does counts before
+            one = next(iter(line.waiting))
+            del line.waiting[one]
+            one.read_on()
+        self._call(address, line, rest)
+
+
 class Tab:
     """What one connection took since its last request that was accepted.
 
+    Args:
+        address: pays until an association is accepted; None: nobody does (a trusted proxy's).
+
     Attributes:
         taken: seconds of work.
+        associated: whether an association was accepted, which pays from then on.
     """
 
-    __slots__ = ("_accounts", "_address", "_entered", "taken")
+    __slots__ = ("_accounts", "_address", "_allowed", "_entered", "_payers", "associated", "taken")
 
-    def __init__(self, accounts: Accounts, address: str) -> None:
+    def __init__(self, accounts: Accounts, address: str | None) -> None:
         self._accounts, self._address = accounts, address
+        self._payers: dict[Payer, float] = {} if address is None else {address: 1.0}  # and the part that each pays
+        self.associated = False
         self.taken = 0.0
-        self._entered = 0.0  # of which so many seconds are in the account of the address
+        self._entered = 0.0  # of which so many seconds are in the accounts
+        self._allowed = UNASSOCIATED  # as much may be taken until the association is accepted
+
+    def associate(self, address: str, ae_title: str) -> None:
+        """An association was accepted: from now on it pays, under its AE title at that address."""
+        self.enter()
+        self._payers = {(address, ae_title): 1.0}
+        if self._address is not None:
+            self._payers[address, ""] = 1.0 / TITLES
+        self.associated = True
+        self.taken = self._entered = 0.0
+        self._allowed = OWN
 
     def charge(self, seconds: float) -> float:
         """So much time went by; returns for how many seconds to rest.
@@ -101,17 +252,44 @@ class Tab:
         be exact, and asking the system for it cost a tenth of the throughput.)
         """
         self.taken += min(seconds, MOST_FORGIVEN)
-        return self.enter() if self.taken - self._entered >= ENTERED else 0.0
+        if self.taken - self._entered < ENTERED:
+            return 0.0
+        self.enter()
+        return self.rest()
 
-    def enter(self) -> float:
-        """Put it to the account of the address; returns for how many seconds to rest."""
-        rest = self._accounts.charge(self._address, self.taken - self._entered)
+    def enter(self) -> None:
+        """Put it to the accounts."""
+        self._charge(self.taken - self._entered)
         self._entered = self.taken
-        return rest
+
+    def rest(self) -> float:
+        """For how many seconds to rest: none where others owe, and this one does not."""
+        if self.taken <= self._allowed:
+            return 0.0
+        return max((self._accounts.rest(payer) for payer in self._payers), default=0.0)
+
+    def allow_more(self) -> None:
+        """The connection had its turn."""
+        self._allowed = self.taken + UNASSOCIATED
 
     def made_up_for(self) -> None:
         """A request was accepted: it was no futile work."""
         futile = self.taken - MOST_FORGIVEN
         if self._entered or futile > 0.0:
-            self._accounts.charge(self._address, max(futile, 0.0) - self._entered)
+            self._charge(max(futile, 0.0) - self._entered)
         self.taken = self._entered = 0.0
+
+    def forgiven(self, length: int) -> bool:
+        """Whether a refused request with a data set of so many bytes is one of those that cost nothing; if so, nothing is owed for it."""
+        requests = 1 + length // REFUSED_BYTES
+        if not self.associated or not self._accounts.forgives(
+            {payer: part * requests for payer, part in self._payers.items()}
+        ):
+            return False
+        self.made_up_for()
+        return True
+
+    def _charge(self, seconds: float) -> None:
+        most = float("inf") if self.associated else MOST_UNASSOCIATED_REST
+        for payer, part in self._payers.items():
+            self._accounts.charge(payer, part * seconds, most)

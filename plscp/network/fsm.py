@@ -2,9 +2,6 @@
 
 Left out, because an acceptor that never asks for a release never reaches them: Sta4 and Sta5 (requestor only), Sta7, Sta9 to
 Sta12 (release asked for by us, release collision), the events E1, E2 and E11 and the actions that belong to them.
-
-One liberty: AA-1 on a PDU that is invalid or unexpected in Sta2 names the service provider as its source, since a reason can only
-stand beside that one (PS3.8 9.3.8), and the reason is what helps whoever looks for the fault.
 """
 
 from enum import IntEnum

@@ -1,6 +1,7 @@
 """The acceptor's settings and what it counts: value classes and a port."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 
@@ -13,8 +14,9 @@ class NetworkSettings:
         max_pdu: Maximum Length Received that is announced.
         data_set: longest data set; a longer one reaches the handler cut and marked.
         waiting: requests of one association that wait; beyond, reading stops.
-        futile_share: share of the event loop's time that one address may take with what leads to no accepted request; beyond, it
-            is read more slowly; 1: never.
+        futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
+            at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
+        trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
         artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
     """
 
@@ -34,6 +36,7 @@ class NetworkSettings:
     message_deadline: float = 30.0
     artim: float = 10.0
     futile_share: float = 0.05
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 class NetworkCounters(Protocol):

@@ -1,13 +1,20 @@
 """What the kernel is told of a connection's socket."""
 
 import contextlib
+import fcntl
+import select
 import socket
 import struct
+import termios
 from collections.abc import Mapping
 from typing import Final
 
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
 _OPTIONS: Final[Mapping[str, int]] = {"TCP_NODELAY": 1, "TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 3}
+_PEER_CLOSED: Final = getattr(select, "POLLRDHUP", 0)
+_BROKEN: Final = select.POLLERR | select.POLLHUP | select.POLLNVAL
+KNOWS_ENDS: Final = bool(_PEER_CLOSED)
+"""Whether this system tells of a connection's end before all bytes that came before it were read (Linux does)."""
 
 
 def tune(sock: socket.socket | None) -> None:
@@ -40,3 +47,36 @@ def drop_unsent(sock: socket.socket | None) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _polled(sock: socket.socket, events: int) -> int:
+    """Which of these events, or of errors, there are now."""
+    look = select.poll()
+    look.register(sock.fileno(), events)
+    found = look.poll(0)
+    return found[0][1] if found else 0
+
+
+def ended(sock: socket.socket | None) -> bool:
+    """Whether the peer's FIN or RST may be there, whatever is still to be read before it; where that cannot be known, it may."""
+    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
+        return True
+    return bool(_polled(sock, _PEER_CLOSED))
+
+
+def unread(sock: socket.socket | None) -> bool:
+    """Whether anything may be there that was not read yet; where that cannot be known, it may."""
+    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
+        return True
+    return bool(_polled(sock, select.POLLIN | _PEER_CLOSED))
+
+
+def all_arrived(sock: socket.socket | None) -> bool:
+    """Whether the peer's system has acknowledged all that was sent, and the connection was not reset; False where it cannot be known."""
+    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
+        return False
+    try:
+        left: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return False
+    return not left and not _polled(sock, 0) & _BROKEN

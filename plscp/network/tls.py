@@ -6,6 +6,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from plscp.network import sockets
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
 
@@ -66,6 +67,7 @@ class Secured(asyncio.Protocol):
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._hello = b""
         self._ready = False
+        self._ended = False  # close_notify was read
         self._records = Records()
 
     # --- to the transport: a protocol ----------------------------------------------------------------------------------
@@ -73,6 +75,7 @@ class Secured(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Tell the association, which is counted and watched from now on."""
         self._raw = transport
+        self._association.end_is_there = self._end_is_there
         self._association.connection_made(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -92,10 +95,14 @@ class Secured(asyncio.Protocol):
         self._association.resume_writing()
 
     def eof_received(self) -> bool:
-        """The peer closed its side, with close_notify or without: as without TLS."""
+        """The peer closed its side, with close_notify or without: as without TLS, but that only close_notify is an orderly end."""
         self._hear_last()
         self._raw.abort()
         return False
+
+    def _end_is_there(self) -> bool:
+        """Whether close_notify may be among what was not read or deciphered yet."""
+        return self._ended or self._records.open or sockets.unread(self._raw.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer, cut anywhere."""
@@ -138,9 +145,11 @@ class Secured(asyncio.Protocol):
             self._broken(error)
         self._flush()
         association.charge(time.monotonic() - began)
+        self._ended = ended
         if plain:
             association.take(plain)
         if ended:
+            association.ended()
             self.eof_received()
 
     def _decipher(self, data: bytes) -> tuple[bytes, bool]:
@@ -221,6 +230,10 @@ class Secured(asyncio.Protocol):
         if not self._ready and not self._raw.is_closing():
             self._association.close("no-tls-handshake")
         self._raw.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return int(self._raw.get_write_buffer_size())
 
     def is_closing(self) -> bool:
         """Whether it was closed."""

@@ -1,7 +1,10 @@
 """The handlers on a stock `pynetdicom.AE`, for people who embed plscp in a program of their own.
 
 What a stock AE cannot show: errors of the command set (0210H, 0211H, 0212H and missing mandatory elements are its own affair),
-Attribute Identifier List (0000,1005) and Offending Element (0000,0901), and the bounds of our acceptor.
+Attribute Identifier List (0000,1005) and Offending Element (0000,0901), the bounds of our acceptor, and `closes_without_release`:
+pynetdicom says that a connection is gone, not whether it ended in order or by a reset, nor whether that was there before the answer
+was written. There an A-RELEASE-RQ or a further message proves that an answer arrived, and no end of a connection does, whatever the
+device's setting.
 """
 
 from typing import Any

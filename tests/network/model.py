@@ -2,7 +2,7 @@
 
 Where the standard leaves a choice, the model makes the one that the documentation of the acceptor states: a PDU is judged as soon as
 its header is there; the P-DATA-TF that breaks a rule is not taken at all; an A-ABORT for a broken rule names the provider (source
-2) and its reason; after enough unwanted PDUs, or one that was answered with A-ABORT, a peer is not listened to any more.
+2) and its reason, in Sta2 the user and none; after enough unwanted PDUs, or one that was answered with A-ABORT, a peer is not listened to any more.
 """
 
 import re
@@ -347,6 +347,8 @@ class Model:
         self._queue.clear()
 
     def _abort(self, source: int, reason: int) -> bool:
+        if self.state == 2:
+            source = reason = 0
         self._ends("ABORT", source, reason)
         return False
 

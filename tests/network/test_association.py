@@ -185,13 +185,13 @@ def test_another_application_context() -> None:
 
 
 def test_a_context_id_twice() -> None:
-    """Two presentation contexts of one ID are no A-ASSOCIATE-RQ: A-ABORT, invalid parameter."""
+    """Two presentation contexts of one ID are no A-ASSOCIATE-RQ: A-ABORT as AA-1 says."""
     raw = bytearray(associate_rq("HEMO1", "PLSCP", CONTEXTS))
     place = raw.index(b"\x20\0", raw.index(b"\x20\0", 80) + 1)
     raw[place + 4] = 1
     with Line() as line:
         line.send(bytes(raw))
-        assert line.pdus() == [(7, b"\0\0\2\6")]
+        assert line.pdus() == [(7, b"\0\0\0\0")]
 
 
 @pytest.mark.parametrize("caps", [{"max_associations": 2}, {"max_associations_per_address": 2}])

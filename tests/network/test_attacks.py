@@ -113,7 +113,7 @@ def test_an_association_request_that_announces_too_much(length: int) -> None:
     """It is refused by its header: nothing of what follows is kept."""
     with Line() as line:
         line.send(struct.pack(">BBL", 1, 0, length))
-        assert [(kind, body[2]) for kind, body in line.pdus()] == [(7, 2)]
+        assert line.pdus() == [(7, b"\0\0\0\0")]
         for _ in range(400):
             line.send(bytes(65536))
             assert len(line.association._buffer) == 0
@@ -127,7 +127,7 @@ def test_an_association_request_of_4_gib_over_a_socket() -> None:
         scu.socket.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF) + bytes(1 << 22))
         with pytest.raises(Aborted) as aborted:
             scu.pdu()
-        assert aborted.value.args == (2, 6)
+        assert aborted.value.args == (0, 0)
         honest(listener.port)
         scu.socket.close()
 

@@ -89,7 +89,7 @@ def test_refusals_are_slowed_and_accepted_requests_are_not(status: int, slowed: 
                 assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == status
                 if seen:
                     break
-                listener.acceptor.accounts.charge("127.0.0.1", 0.002 if slowed else 0.0)
+                listener.acceptor.accounts.charge(("127.0.0.1", "HEMO1"), 0.002 if slowed else 0.0)
         assert bool(seen) == slowed
 
 

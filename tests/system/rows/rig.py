@@ -85,7 +85,12 @@ class Rig:
 
     async def _listen(self) -> None:
         settings = NetworkSettings(host="127.0.0.1", port=0, ae_title="PLSCP")
-        acceptor = Acceptor(settings, self.handlers.begin, self.handlers.heard)
+        self.acceptor = acceptor = Acceptor(
+            settings,
+            self.handlers.begin,
+            self.handlers.heard,
+            closes_without_release=lambda ae_title: self._profile(ae_title).closes_without_release,
+        )
         [(_, self.port)] = await acceptor.start()
         self._ready.set()
         await self._ending.wait()
