@@ -29,7 +29,8 @@ ACCEPTED_AT_ONCE: Final = 8
 """In one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each."""
 MOST_NOTED: Final = 1000
 MOST_TITLES: Final = 32
-"""Devices of one address that are told apart in what is logged once for each: a calling AE title is whatever the peer says."""
+"""Devices of one address that are told apart in what is logged once for each, by their AE title or refused certificate: it is whatever
+the peer says."""
 CONNECTION: Final = 0.0003
 """Seconds of work that a connection costs before its first byte."""
 
@@ -247,18 +248,23 @@ class Acceptor:
 
     def _note(self, outcome: str, reason: str, one: Connection) -> None:
         self._counters.association(outcome, reason)
-        if self._first_time(outcome, reason, one):
-            name = "association-rejected" if outcome == "rejected" else "connection-closed"
-            log.info(name, calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)
+        if not self._first_time(outcome, reason, one):
+            return
+        about = {"calling_ae": one.requestor.ae_title, "address": one.requestor.address, "reason": reason}
+        if one.refused_certificate:
+            log.warning("connection-closed", **about, **one.refused_certificate)
+        else:
+            log.info("association-rejected" if outcome == "rejected" else "connection-closed", **about)
 
     def _first_time(self, outcome: str, reason: str, one: Connection) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()
         titles = self._noted.setdefault((outcome, reason, one.requestor.address), set())
-        if one.requestor.ae_title in titles or len(titles) >= MOST_TITLES:
+        title = one.requestor.ae_title or one.refused_certificate.get("certificate", "")
+        if title in titles or len(titles) >= MOST_TITLES:
             return False
-        titles.add(one.requestor.ae_title)
+        titles.add(title)
         return True
 
     async def _sweep(self) -> None:

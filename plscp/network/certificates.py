@@ -10,6 +10,7 @@ from typing import Final
 
 from plscp.errors import ConfigError
 from plscp.logs import log
+from plscp.network.presented import keep_presented
 
 SUITES: Final = "ECDHE+AESGCM"
 """Of TLS 1.2, as BCP 195 (RFC 9325 4.2) recommends; those of TLS 1.3 are all fit."""
@@ -108,6 +109,7 @@ class Certificates:
             authorities, expires[settings.client_ca] = _first_expiry("client_ca", settings.client_ca)
             context.load_verify_locations(cadata=authorities)
             context.verify_mode = ssl.CERT_REQUIRED
+            keep_presented(context)
         return context, expires
 
 

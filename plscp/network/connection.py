@@ -45,6 +45,7 @@ class Connection(asyncio.Protocol, ABC):
         established: when the association was accepted, UTC, or None.
         requests: how many were answered.
         secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
+        refused_certificate: what the log says of a client certificate that was refused, or why it can say nothing; empty for others.
         end_is_there: whether the peer may have ended the connection already, though that was not read yet.
     """
 
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol, ABC):
         self.established: datetime | None = None
         self.requests = 0
         self.secured: Mapping[str, Any] = {}
+        self.refused_certificate: Mapping[str, str] = {}
         self._transport: Any = None
         self._socket: Any = None
         self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self._socket)

@@ -6,9 +6,10 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from plscp.network import sockets
+from plscp.network import presented, sockets
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
+from plscp.network.presented import MOST_SHOWN
 
 if TYPE_CHECKING:
     from plscp.network.association import Association
@@ -19,7 +20,7 @@ MOST_HELLO: Final = 16 * 1024
 """Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
 MOST_HELD: Final = 256 * 1024
 """Bytes of a handshake that may wait for their turn."""
-MOST_SHOWN: Final = 256
+_OTHER: Final = "tls-handshake"
 _HANDSHAKE, _CLIENT_HELLO = 0x16, 1
 _CAUSES: Final = {
     "UNSUPPORTED_PROTOCOL": "tls-version",
@@ -169,6 +170,7 @@ class Secured(asyncio.Protocol):
                     tls.do_handshake()
                     self._ready = True
                     self._association.secured = _described(tls)
+                    presented.forget(tls)
                 while piece := tls.read(PIECE):
                     plain.append(piece)
             except ssl.SSLWantReadError:
@@ -194,7 +196,12 @@ class Secured(asyncio.Protocol):
         if self._ready:
             self._raw.close()
         else:
-            self._association.close(_cause(error))
+            cause = _cause(error)
+            if cause == _OTHER and presented.certificate(self._tls):  # such as a key that is not the certificate's
+                cause = "client-certificate-refused"
+            if cause.startswith("client-certificate-"):
+                self._association.refused_certificate = presented.described(self._tls)
+            self._association.close(cause)
 
     def _flush(self) -> None:
         if (out := self._outgoing.read()) and not self._raw.is_closing():
@@ -284,7 +291,7 @@ def _cause(error: ssl.SSLError) -> str:
     """Why a handshake failed, in a word from a closed list."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFICATION.get(error.verify_code, "client-certificate-refused")
-    return _CAUSES.get(error.reason or "", "tls-handshake")
+    return _CAUSES.get(error.reason or "", _OTHER)
 
 
 def _described(tls: ssl.SSLObject) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import resource
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -162,6 +163,19 @@ class Field:
             best = min(best, self.clock.window(seconds / 4).p99)
         self._calmest = min(best, self._calmest)
         return best
+
+    def beside(self, attack: Attack, act: Callable[[str], None]) -> None:
+        """Do something while an attack is under way, told an address that attackers have, too.
+
+        Args:
+            act: is called once the attack has had an effect.
+        """
+        number = ATTACKS.index(attack)
+        counts = self._counts()
+        self._tell({"attack": number, "port": self.clock.port, "secure_port": self.secure_port, "strength": 1})
+        until(lambda: (self._counts() - counts)[attack.counted], f"{attack.counted}: {attack.name}", PATIENCE)
+        act(f"127.{1 + number}.1.1")
+        self._tell({"stop": True})
 
     def attack(
         self, attack: Attack, *, seconds: float = 0.6, windows: int = 5, strength: int = 1, floor: float = FLOOR
