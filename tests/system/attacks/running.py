@@ -174,6 +174,7 @@ class Field:
         counts = self._counts()
         self._tell({"attack": number, "port": self.clock.port, "secure_port": self.secure_port, "strength": 1})
         until(lambda: (self._counts() - counts)[attack.counted], f"{attack.counted}: {attack.name}", PATIENCE)
+        self.clock.window(1.0)  # and some debt has come together
         act(f"127.{1 + number}.1.1")
         self._tell({"stop": True})
 
