@@ -269,8 +269,8 @@ class Association(Connection):
             if status == 0x0000 or status & 0xF000 == 0xB000:
                 self._tab.made_up_for()
                 self._stop_resting()
-            elif not self._tab.forgiven(message.length):
-                self.charge(REFUSAL + REFUSED_BYTE * message.length)
+            else:
+                self._rest_if(self._tab.refused(message.length, REFUSAL + REFUSED_BYTE * message.length))
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
             self._written.append((receipt, open_then))

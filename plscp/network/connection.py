@@ -288,7 +288,10 @@ class Connection(asyncio.Protocol, ABC):
 
     def charge(self, seconds: float) -> None:
         """So much time went by for this connection; who took more than its share for nothing rests."""
-        rest = self._tab.charge(seconds)
+        self._rest_if(self._tab.charge(seconds))
+
+    def _rest_if(self, rest: float) -> None:
+        """Rest for so many seconds, if any."""
         if rest > 0.0 and not self._resting and self.state is not State.STA1:
             self._owner.slowed(self, "futile-work")
             if self.state is State.STA2:

@@ -225,13 +225,13 @@ class Tab:
         associated: whether an association was accepted, which pays from then on.
     """
 
-    __slots__ = ("_accounts", "_address", "_allowed", "_entered", "_payers", "associated", "taken")
+    __slots__ = ("_accounts", "_address", "_allowed", "_answered", "_entered", "_payers", "associated", "taken")
 
     def __init__(self, accounts: Accounts, address: str | None) -> None:
         self._accounts, self._address = accounts, address
         self._payers: dict[Payer, float] = {} if address is None else {address: 1.0}  # and the part that each pays
         self.associated = False
-        self.taken = 0.0
+        self.taken = self._answered = 0.0  # _answered: as much was taken when the last answer went out
         self._entered = 0.0  # of which so many seconds are in the accounts
         self._allowed = UNASSOCIATED  # as much may be taken until the association is accepted
 
@@ -242,7 +242,7 @@ class Tab:
         if self._address is not None:
             self._payers[address, ""] = 1.0 / TITLES
         self.associated = True
-        self.taken = self._entered = 0.0
+        self.taken = self._entered = self._answered = 0.0
         self._allowed = OWN
 
     def charge(self, seconds: float) -> float:
@@ -277,17 +277,26 @@ class Tab:
         futile = self.taken - MOST_FORGIVEN
         if self._entered or futile > 0.0:
             self._charge(max(futile, 0.0) - self._entered)
-        self.taken = self._entered = 0.0
+        self.taken = self._entered = self._answered = 0.0
 
-    def forgiven(self, length: int) -> bool:
-        """Whether a refused request with a data set of so many bytes is one of those that cost nothing; if so, nothing is owed for it."""
+    def refused(self, length: int, seconds: float) -> float:
+        """A request with a data set of so many bytes was refused; returns for how many seconds to rest.
+
+        Args:
+            seconds: of work of others that it costs beside what was taken; nothing where it is one of those that are free, and what
+                was taken since the answer before it is made up for then.
+        """
         requests = 1 + length // REFUSED_BYTES
-        if not self.associated or not self._accounts.forgives(
-            {payer: part * requests for payer, part in self._payers.items()}
-        ):
-            return False
-        self.made_up_for()
-        return True
+        wanted = {payer: part * requests for payer, part in self._payers.items()}
+        if self.associated and self._accounts.forgives(wanted):
+            self.taken -= min(self.taken - self._answered, MOST_FORGIVEN)
+            if self._entered > self.taken:
+                self.enter()
+            rest = 0.0
+        else:
+            rest = self.charge(seconds)
+        self._answered = self.taken
+        return rest
 
     def _charge(self, seconds: float) -> None:
         most = float("inf") if self.associated else MOST_UNASSOCIATED_REST

@@ -183,34 +183,55 @@ def test_refused_requests_are_normal(clock: Clock) -> None:
     device = tab(accounts, HERE, "HEMO1")
     for _ in range(REFUSED_AT_ONCE):
         assert device.charge(MOST_FORGIVEN) == 0.0
-        assert device.forgiven(1000)
-    assert not device.forgiven(1000)
+        assert device.refused(1000, 0.001) == 0.0
+    assert accounts._debts == {}
     for _ in range(3600):
         clock.passes(1.0)
         for _ in range(REFUSED_PER_SECOND):
             assert device.charge(MOST_FORGIVEN) == 0.0
-            assert device.forgiven(1000)
+            assert device.refused(1000, 0.001) == 0.0
     assert accounts._debts == {}
+    clock.passes(3.0)
+    free = sum(is_free(device, 1000) for _ in range(100))
+    assert free == REFUSED_AT_ONCE
+
+
+def test_a_refused_request_that_is_free_forgives_nothing_else(clock: Clock) -> None:
+    """What others before it took stays owed: a hundred a second are slowed, though twenty of them are free."""
+    device = tab(Accounts(SHARED, clock), HERE, "HEMO1")
+    rests = []
+    for _ in range(1000):
+        clock.passes(0.01)
+        rests.append(max(device.charge(0.002), device.refused(1000, 0.001)))
+    assert not any(rests[:90])
+    assert all(rests[300:][number] or rests[301:][number] for number in range(600))
+
+
+def is_free(device: Tab, length: int) -> bool:
+    """Whether a refused request costs nothing."""
+    before = device.taken
+    device.refused(length, 0.001)
+    return device.taken == before
 
 
 @pytest.mark.parametrize(("length", "free"), [(0, 60), (REFUSED_BYTES - 1, 60), (REFUSED_BYTES, 30), (1 << 20, 0)])
 def test_large_refused_requests_count_as_several(clock: Clock, length: int, free: int) -> None:
     """What a refused request costs grows with its data set."""
     device = tab(Accounts(SHARED, clock), HERE, "HEMO1")
-    assert sum(device.forgiven(length) for _ in range(100)) == free
+    assert sum(is_free(device, length) for _ in range(100)) == free
 
 
 def test_refused_requests_of_many_titles(clock: Clock) -> None:
     """An address has as many as some titles have; another one has its own."""
     accounts = Accounts(SHARED, clock)
     titles = [tab(accounts, HERE, f"T{number}") for number in range(50)]
-    assert sum(one.forgiven(100) for one in titles for _ in range(100)) == TITLES * REFUSED_AT_ONCE
-    assert tab(accounts, THERE, "T1").forgiven(100)
+    assert sum(is_free(one, 100) for one in titles for _ in range(100)) == TITLES * REFUSED_AT_ONCE
+    assert is_free(tab(accounts, THERE, "T1"), 100)
 
 
 def test_before_an_association_nothing_is_forgiven(clock: Clock) -> None:
     """There are no requests to refuse."""
-    assert not tab(Accounts(SHARED, clock)).forgiven(100)
+    assert not is_free(tab(Accounts(SHARED, clock)), 100)
 
 
 # --- connections of an address in debt ---------------------------------------------------------------------------------------
