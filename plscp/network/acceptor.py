@@ -253,8 +253,10 @@ class Acceptor:
         about = {"calling_ae": one.requestor.ae_title, "address": one.requestor.address, "reason": reason}
         if one.refused_certificate:
             log.warning("connection-closed", **about, **one.refused_certificate)
+        elif outcome == "rejected":
+            log.info("association-rejected", **about)
         else:
-            log.info("association-rejected" if outcome == "rejected" else "connection-closed", **about)
+            log.info("connection-closed", **about)
 
     def _first_time(self, outcome: str, reason: str, one: Connection) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
