@@ -7,6 +7,7 @@ from pydicom.charset import convert_encodings, encode_string
 from pydicom.dataset import Dataset
 
 from plscp.network.answer import Status
+from plscp.templates.charset import character_set as known_character_set
 
 _UTF_8: Final = "ISO_IR 192"
 
@@ -15,14 +16,14 @@ def _encoded(text: str, character_set: str) -> tuple[str, bytes]:
     """(Specific Character Set to name, bytes) for a text: the request's set where it fits, else UTF-8; none for ASCII."""
     if text.isascii():
         return "", text.encode("ascii")
-    if character_set and character_set != _UTF_8:
+    declared = known_character_set(character_set.encode("ascii", "replace"))
+    if declared.known and character_set not in {"", _UTF_8}:
         try:
-            terms = convert_encodings(character_set.split("\\"))
-            raw: bytes = encode_string(text, terms)
-            if raw and b"?" not in raw:
-                return character_set, raw
+            raw: bytes = encode_string(text, convert_encodings(character_set.split("\\")))
         except (LookupError, UnicodeError, ValueError, Warning):
-            pass  # a set that pydicom cannot write: UTF-8 is always right
+            raw = b""  # a set that pydicom cannot write: UTF-8 is always right
+        if declared.decode(raw, "LO") == text:
+            return character_set, raw
     return _UTF_8, text.encode("utf-8")
 
 

@@ -145,12 +145,9 @@ class Step6:
             self.invalid("wrong-vr", f"VR must be {attribute.vr}", attribute.tag)
             return ""
         text = str(value).strip(" ")
-        undecodable = isinstance(value, Undecoded) or (
-            attribute.identifier
-            and attribute.vr in {"LO", "SH", "UT"}
-            and bool(text)
-            and not dataset.character_set.known
-        )
+        # ASCII needs no character set: only a strict profile minds that nobody knows the one that was named.
+        unknown = self.strict and attribute.vr in {"LO", "SH", "UT"} and not dataset.character_set.known
+        undecodable = isinstance(value, Undecoded) or (attribute.identifier and bool(text) and unknown)
         if undecodable:
             if attribute.identifier:
                 self.invalid("identifier-undecodable", "does not decode by its character set", attribute.tag)

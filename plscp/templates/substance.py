@@ -173,7 +173,8 @@ def _required_code(item: Item, tag: int, step: Step6, dataset: DataSet, *, ident
         (step.empty if one in elements else step.absent)(one)
     if missing:
         return None
-    undecoded = not dataset.character_set.known or any(isinstance(elements[one][1], Undecoded) for one in needed[:-1])
+    undecoded = any(isinstance(elements[one][1], Undecoded) for one in needed[:-1])
+    undecoded = undecoded or (step.strict and not dataset.character_set.known)
     if identifier and undecoded:
         step.invalid("identifier-undecodable", "does not decode by its character set", value)
     elif items[0].faulty:

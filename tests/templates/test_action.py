@@ -221,19 +221,38 @@ def unknown_set(made: Dataset) -> bytes:
     return with_bytes(made, b"ISO_IR 100", b"ISO_IR 999")
 
 
-def test_an_unknown_character_set() -> None:
-    """Identifiers are refused although they look plain; without any the set is a finding, which strict refuses."""
-    with pytest.raises(Refused) as refused:
-        of_bytes(unknown_set(log(DRUG)))
-    assert refused.value.status == 0x0115
-    bare = {"PatientID": "", "StudyID": "", "PerformedLocation": ""}
-    found = of_bytes(unknown_set(log(DRUG, **bare)))
+@pytest.mark.parametrize(("sop_class", "made"), [(PEL, lambda: log(DRUG)), (SAL, administration)])
+def test_ascii_under_a_character_set_that_nobody_knows(sop_class: str, made: Callable[[], Dataset]) -> None:
+    """ASCII needs no character set: lenient notes the unknown one, strict refuses identifiers under it (contracts section 2)."""
+    found = of_bytes(unknown_set(made()), sop_class)
     assert [f.code for f in found.findings] == ["character-set-unknown"]
+    with pytest.raises(Refused) as refused:
+        of_bytes(unknown_set(made()), sop_class, strict=True)
+    assert refused.value.status == 0x0115
+    assert refused.value.findings[0].code == "identifier-undecodable"
+
+
+def test_a_log_without_identifiers_under_a_character_set_that_nobody_knows() -> None:
+    """Lenient notes it; strict refuses it as content."""
+    bare = {"PatientID": "", "StudyID": "", "PerformedLocation": ""}
+    assert [f.code for f in of_bytes(unknown_set(log(DRUG, **bare))).findings] == ["character-set-unknown"]
     with pytest.raises(DoesNotMatchTemplate):
         of_bytes(unknown_set(log(DRUG, **bare)), strict=True)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(("sop_class", "made", "old", "new"), IDENTIFIERS, ids=[str(row[2]) for row in IDENTIFIERS])
+def test_an_identifier_beyond_ascii_under_a_character_set_that_nobody_knows(
+    sop_class: str, made: Callable[[], Dataset], old: bytes, new: bytes, strict: bool
+) -> None:
+    """It is refused in both profiles: nothing is guessed."""
+    declared = made()
+    declared.SpecificCharacterSet = "ISO_IR 100"
+    raw = with_bytes(declared, old, new).replace(b"ISO_IR 100", b"ISO_IR 999")
     with pytest.raises(Refused) as refused:
-        of_bytes(unknown_set(administration()), SAL)
+        of_bytes(raw, sop_class, strict=strict)
     assert refused.value.status == 0x0115
+    assert refused.value.findings[0].code == "identifier-undecodable"
 
 
 def test_text_outside_identifiers_that_does_not_decode() -> None:

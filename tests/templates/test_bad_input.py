@@ -165,7 +165,8 @@ TABLE = [
     Row("an impossible DATE", lambda: entry(item("HAS ACQ CONTEXT", "DATE", DOSE, Date="20260230")), C102, "value-invalid", "1.1"),
     Row("an impossible day, substance", lambda: build.administration(SubstanceAdministrationDateTime="20260230"), 0x0115, "invalid-value", "(0044,0010)", None, SUBSTANCE),
     # --- character sets ---
-    Row("an unknown character set", lambda: charset("ISO_IR 999"), 0x0115, "identifier-undecodable", "(0010,0020)"),
+    Row("an unknown character set", lambda: charset("ISO_IR 999"), 0, "character-set-unknown", "(0008,0005)", 0x0115),
+    Row("an identifier beyond ASCII in an unknown one", lambda: charset("ISO_IR 999").replace(b"PAT ", b"P\xe4T "), 0x0115, "identifier-undecodable", "(0010,0020)"),
     Row("bytes outside the character set", lambda: charset(None).replace(b"MARK", b"M\xe4RK"), 0, "text-undecodable", "4", C102),
     Row("UTF-8 that is none", lambda: charset("ISO_IR 192").replace(b"MARK", b"M\xff\xfeK"), 0, "text-undecodable", "4", C102),
     Row("an escape sequence to nowhere", lambda: charset("ISO 2022 IR 6\\ISO 2022 IR 87").replace(b"MARK", b"\x1b$ZK"), C102, "value-invalid", "4"),
