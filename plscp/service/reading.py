@@ -211,7 +211,7 @@ class Reading:
             try:
                 times.append(self._instant(pending, typed.observation_datetime, offset))
             except ValueError as error:
-                finding = Finding("bad-datetime", str(error)[:60], path=str(typed.index + 1), refuse=True)
+                finding = Finding("bad-datetime", str(error)[:60], path=typed.path, refuse=True)
                 if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
                     raise DoesNotMatchTemplate([finding]) from None
                 raise InvalidArgument([finding]) from None

@@ -177,6 +177,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         sha256(likeness_text(item).encode()),
         encoded(text),
         findings,
+        str(position),
     )
 
 

@@ -48,6 +48,7 @@ class TypedEntry:
         likeness: SHA-256 of (DateTime as sent, concept, value).
         json: the entry as a JSON object (bytes): kind, template and fields.
         findings: about this entry.
+        path: where it stands, as findings say it: a position, or an attribute's tag.
     """
 
     index: int
@@ -59,6 +60,7 @@ class TypedEntry:
     likeness: bytes
     json: bytes
     findings: Sequence[Finding] = ()
+    path: str = ""
 
 
 @dataclass(slots=True)

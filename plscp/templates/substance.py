@@ -11,7 +11,7 @@ from plscp.templates.attributes import Step6, items_of
 from plscp.templates.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
 from plscp.templates.codes import group, known
 from plscp.templates.content import Code, ContentItem
-from plscp.templates.elements import DataSet, Element, Item, Undecoded, raw
+from plscp.templates.elements import DataSet, Element, Item, Undecoded, raw, tag_text
 from plscp.templates.fragments import amount_members, code_members, encoded, moment, quoted, raw_elements, whole
 from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.report import Report
@@ -122,6 +122,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         sha256(dataset.root.canonical).digest(),
         _likeness(text, names, given),
         encoded(f"{{{members}}}"),
+        path=tag_text(table.ADMINISTRATION_DATETIME),
     )
     return SubstanceAdministration(
         text[table.PATIENT_ID],

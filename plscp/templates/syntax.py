@@ -15,11 +15,14 @@ _UI: Final = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _DS: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _IS_OFFSET: Final = re.compile(_OFFSET, re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_YEAR_1: Final = datetime(1, 1, 1, tzinfo=UTC)
 _UNFORMATTED: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def _day_exists(text: str) -> bool:
-    return text[6:8] <= "28" or (text[:4] != "0000" and int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1])
+    if text[:4] == "0000":
+        return False  # the calendar has no such year: after 1 BC comes 1
+    return text[6:8] <= "28" or int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1]
 
 
 def is_dt(text: str) -> bool:
@@ -95,18 +98,15 @@ def order(first: str, second: str, offset: str) -> int | None:
     return (first > second) - (first < second)
 
 
-def _instant(text: str, offset: str) -> tuple[datetime, bool]:
+def _instant(text: str, offset: str) -> tuple[timedelta, bool]:
+    """The time since year 1, which may lie beyond the calendar's ends; and whether it is in UTC."""
     found = _DT.fullmatch(text)
     assert found is not None
     clock, own = found.groups()
     zone = own or offset
-    seconds = float(clock[12:] or 0)
-    moment = datetime(*(int(clock[a:b]) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12))), tzinfo=UTC)  # type: ignore[misc,arg-type]
-    moment += timedelta(microseconds=round(seconds * 1_000_000))
+    whole = datetime(*(int(clock[a:b]) for a, b in ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12))), tzinfo=UTC)  # type: ignore[misc,arg-type]
+    moment = whole - _YEAR_1 + timedelta(microseconds=round(float(clock[12:] or 0) * 1_000_000))
     if not zone:
         return moment, False
     shift = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))
-    try:
-        return (moment - shift if zone[0] == "+" else moment + shift), True
-    except OverflowError:
-        return moment, False
+    return (moment - shift if zone[0] == "+" else moment + shift), True
