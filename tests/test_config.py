@@ -112,7 +112,7 @@ KEYS = [
     ("dicom", "max_presentation_contexts", ["1", "128"], "129", "must be at most 128"),
     ("dicom", "max_command_set", ["16384"], "0", "must be at least 1"),
     ("dicom", "max_data_set", ["1048576"], "0", "must be at least 1"),
-    ("dicom", "max_depth", ["32"], "101", "must be at most 100"),
+    ("dicom", "max_depth", ["32"], "61", "must be at most 60"),
     ("dicom", "max_elements", ["20000"], "0", "must be at least 1"),
     ("dicom", "max_value", ["65536"], "0", "must be at least 1"),
     ("dicom", "max_waiting_requests", ["8"], "0", "must be at least 1"),

@@ -65,7 +65,7 @@ class Dicom(Section):
     max_presentation_contexts: Count = Field(128, le=128, description="presentation contexts per A-ASSOCIATE-RQ")
     max_command_set: Size = Field(16384, description="longest command set that is read")
     max_data_set: Size = Field(1048576, description="longest data set, before and after inflating; beyond: 0213H")
-    max_depth: Count = Field(32, le=100, description="deepest nesting of sequences in a data set")
+    max_depth: Count = Field(32, le=60, description="deepest nesting of sequences in a data set")
     max_elements: Count = Field(20000, description="data elements in a data set")
     max_value: Size = Field(65536, description="longest single value in a data set")
     max_waiting_requests: Count = Field(8, description="requests of one association that wait; beyond, reading stops")

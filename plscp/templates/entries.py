@@ -105,7 +105,7 @@ for _plan in PLANS.values():
     for _key in _concept.keys if _concept else ():
         _exact[_plan.row.value_type, _key] = (*_exact.get((_plan.row.value_type, _key), ()), _plan)
         _concepts[_key] = (*_concepts.get(_key, ()), _plan)
-    if _concept is None or _concept.binding == "BCID":
+    if _plan.row.open:
         _open[_plan.row.value_type] = (*_open.get(_plan.row.value_type, ()), _plan)
 
 

@@ -28,8 +28,9 @@ from plscp.templates.identity import sequence as canonical_sequence
 from plscp.templates.leaves import Leaf, value_at
 from plscp.templates.request import Bounds
 
-DEEPEST: Final = 128
-"""No setting goes deeper: reading, checking and publishing go down by calls."""
+DEEPEST: Final = 60
+"""No setting goes deeper: reading, checking and publishing go down by calls; and each sequence is up to three levels of JSON, of which
+consumers' parsers take 200."""
 
 CODED: Final = frozenset(
     {0x0040A043, 0x0040A168, 0x004008EA, 0x0040A301, 0x0040A504, 0x00540302, 0x00401101, 0x00081072}

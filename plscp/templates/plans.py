@@ -265,12 +265,9 @@ def _places(slot: Slot) -> Iterator[tuple[Any, ...]]:
             yield from _places(inner)
         return
     at = (slot.row.relationship, slot.row.value_type)
-    if slot.row.concept is None:
-        yield at
-        return
-    for key in slot.row.concept.keys:
+    for key in slot.row.concept.keys if slot.row.concept else ():
         yield (*at, key)
-    if isinstance(slot.row.concept, rows.Group) and slot.row.concept.binding == "BCID":
+    if slot.row.open:
         yield at
 
 

@@ -212,6 +212,11 @@ class Row:
     gate: Gate | None = None
     role: Literal["item", "concept", "value"] = "item"
 
+    @property
+    def open(self) -> bool:
+        """Whether items of any concept may fill it, and items without one where their value type needs none (PS3.3 C.17.3)."""
+        return self.concept is None or (isinstance(self.concept, Group) and self.concept.binding == "BCID")
+
     def rests_on(self, *cells: Cell) -> bool:
         """Whether a judgement by these cells may refuse: the row was read, and none of them is inference."""
         return self.verified and not self.inferred.intersection(cells)
@@ -305,7 +310,7 @@ def entry(
         number, "", CONTAINS, value_type, concept, "1", "M",
         verified=verified, inferred=frozenset(inferred), role="concept",
     )  # fmt: skip
-    return Field(default=None, json_schema_extra=declared) if concept is None else Field(json_schema_extra=declared)
+    return Field(default=None, json_schema_extra=declared) if declared.open else Field(json_schema_extra=declared)
 
 
 def entry_value(*value: Set) -> Any:
