@@ -1,6 +1,7 @@
 """Whether a record is what its published contract says: as the consumer library reads it, and as the schema files describe it."""
 
 import json
+from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jsonschema import Draft202012Validator
 from plscp.publish import records
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-_judged: set[tuple[str, str]] = set()
+_judged: set[tuple[str, Hashable]] = set()
 
 
 @cache
@@ -31,7 +32,7 @@ def judge(kind: str, value: bytes) -> Any:
         raise AssertionError(f"{error}: {value.decode('utf-8', 'replace')}") from error
     json.loads(typed.model_dump_json(exclude_unset=True))
     plain = json.loads(value)
-    seen = (kind, repr(_form(plain)))
+    seen = (kind, _form(plain))
     if seen not in _judged:
         errors = [f"{error.json_path}: {error.message[:200]}" for error in validator(kind).iter_errors(plain)]
         assert errors == [], value.decode("utf-8", "replace")
@@ -39,10 +40,10 @@ def judge(kind: str, value: bytes) -> Any:
     return typed
 
 
-def _form(value: Any) -> Any:
+def _form(value: Any) -> Hashable:
     if isinstance(value, dict):
         kept = ("kind", "template", "what", "status", "tag")
-        return [(name, each if name in kept else _form(each)) for name, each in sorted(value.items())]
+        return tuple((name, each if name in kept else _form(each)) for name, each in sorted(value.items()))
     if isinstance(value, list):
-        return sorted({repr(_form(each)) for each in value})
+        return frozenset(map(_form, value))
     return type(value).__name__

@@ -28,9 +28,9 @@ from plscp.templates.writing import dataset
 from tests.publish.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode
-from tests.templates.strategies import KINDS, valid_logs
+from tests.templates.strategies import KINDS
 from tests.templates.tables import LINES
-from tests.templates.trees import COMPREHENSIVE_SR, MG, PRIVATE, XA_IMAGE, device, entry, item_for, root
+from tests.templates.trees import COMPREHENSIVE_SR, MG, PRIVATE, XA_IMAGE, device, entry, item_for, person, root
 
 ENTRY = "org.plscp.procedure-log.entry.v1"
 RECORD = next(as_json(value) for kind, name, value in examples() if (kind, name) == (ENTRY, "note"))
@@ -133,7 +133,7 @@ ODD_CODES = st.sampled_from([
     Code("121120", "DCM", "Other words", "2024"), Code("1", "UCUM", "one"),
     Code("T", "99X", "Tau", other=(RawElement(0x0008010F, "CS", "3420"),)),
 ])  # fmt: skip
-ODD_VALUES = {
+ODD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "CODE": ODD_CODES,
     "NUM": st.sampled_from([
         Numeric(None), Numeric(None, None, PRIVATE), Numeric("-0", MG), Numeric("1E+300", MG), Numeric("9" * 16, PRIVATE),
@@ -196,11 +196,15 @@ def test_an_odd_entry_that_is_accepted_is_valid(kind: str, data: st.DataObject) 
     judged(log)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(valid_logs().flatmap(lambda log: oddly(log, 4)))
-def test_an_odd_log_that_is_accepted_is_valid(log: ContentItem) -> None:
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
+def test_an_odd_log_that_is_accepted_is_valid(data: st.DataObject, kinds: list[str]) -> None:
     """The context as well as the entries."""
-    judged(log)
+    entries = [log_with(entry(kind)).children[-1] for kind in kinds]
+    context = [
+        item_for(line) for line in LINES if line.tid == "3601" or (line.tid, line.row) in {("3001", "4"), ("3001", "5")}
+    ]
+    judged(data.draw(oddly(root(*entries, observers=[*device(), *person(), *context]), 5)))
 
 
 def _plans(plan: Plan) -> Iterator[Plan]:
@@ -240,12 +244,15 @@ def _holds(model: Any, name: str, row: Any) -> bool:
 
 def test_the_deepest_nesting_that_is_accepted_can_be_read() -> None:
     """Content items in each other, and private sequences in each other, to the last level that any setting allows."""
-    items_below, private = ContentItem("HAS PROPERTIES", "TEXT", PRIVATE, "x"), RawElement(0x00091002, "LO", "x")
-    for _ in range(DEEPEST - 3):
-        items_below = ContentItem("HAS PROPERTIES", "TEXT", PRIVATE, "x", [items_below])
+    below, private = ContentItem("HAS PROPERTIES", "TEXT", PRIVATE, "x"), RawElement(0x00091002, "LO", "x")
+    for _ in range(
+        DEEPEST - 3
+    ):  # Content Sequence of the root and of the entry, and Concept Name Code Sequence innermost
+        below = ContentItem("HAS PROPERTIES", "TEXT", PRIVATE, "x", [below])
+    for _ in range(DEEPEST - 1):
         private = RawElement(0x00091003, "SQ", [(private,)])
     for note in (entry("note"), entry("measurement")):
-        note.children = [items_below]
+        note.children = [below]
         assert judged(root(note, observers=device())) is not None
         note.children = []
         note.other = (private,)

@@ -1,6 +1,5 @@
 """Row 15: no value of any attribute leads to an internal error, and what is accepted can be read by consumers."""
 
-import json
 import os
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import Filter
 from plscp.templates.values import Item
+from tests.publish.judging import judge
 from tests.rawscu import RawScu
 from tests.scu.test_requests import administration, full
 from tests.system.rows.rig import POLICY, Rig
@@ -153,13 +153,12 @@ class Sender:
         return scu
 
     def read(self) -> int:
-        """How many records there are since the last time; each is what its published class says."""
+        """How many records there are since the last time; each is what its published class and schema say."""
         number = 0
         while found := self._rig.store.read(Filter(after=self._read, limit=500)):
             for event in found:
                 if event.type in records.RECORDS:
-                    typed = records.read(event.type, event.payload)
-                    assert json.loads(typed.model_dump_json(exclude_unset=True))
+                    judge(event.type, event.payload)
                     number += 1
             self._read = found[-1].position
         return number
