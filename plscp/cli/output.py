@@ -37,6 +37,12 @@ def print_line(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
 
 
+def warn(answer: Mapping[str, Any]) -> None:
+    """The `warnings` of an answer, a line each on standard error."""
+    for each in answer.get("warnings") or ():
+        print(f"warning: {clean(each)}", file=sys.stderr)
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """A table, or a line that says that there is nothing.
 

@@ -24,6 +24,7 @@ def list_studies(
 ) -> None:
     """List studies."""
     found = api(url, token_file, config).get("/api/v1/studies", {"status": status, "location": location})
+    output.warn(found)
     if json:
         output.print_json(found)
         return
@@ -83,7 +84,8 @@ def close_study(
 
 
 def _show(study: dict[str, Any], json: bool) -> None:
+    output.warn(study)
     if json:
         output.print_json(study)
     else:
-        output.page(output.described(study))
+        output.page(output.described({name: value for name, value in study.items() if name != "warnings"}))

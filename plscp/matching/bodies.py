@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -39,6 +39,25 @@ def _uid(text: str) -> str:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
+
+
+def _birth_date(given: object) -> object:
+    """A date as TOML and ISO 8601 write it becomes the standard's DA."""
+    given = _text(given.isoformat() if isinstance(given, date) else given)
+    if isinstance(given, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", given, re.ASCII):
+        return given.replace("-", "")
+    return given
+
+
+def _da(text: str) -> str:
+    if text:
+        if not re.fullmatch(r"\d{8}", text, re.ASCII):
+            raise ValueError("not a date: YYYYMMDD (PS3.5 6.2, DA)")
+        try:
+            date(int(text[:4]), int(text[4:6]), int(text[6:]))
+        except ValueError:
+            raise ValueError("no such day: YYYYMMDD (PS3.5 6.2, DA)") from None
+    return text
 
 
 def _some(text: str) -> str:
@@ -88,9 +107,7 @@ class PatientBody(Body):
     id: Annotated[LO, AfterValidator(_some)]
     issuer: LO = ""
     name: Annotated[str, BeforeValidator(_text), _fits(324)] = ""
-    birth_date: Annotated[
-        str, BeforeValidator(lambda given: _text(str(given) if given is not None else None)), _fits(10)
-    ] = ""
+    birth_date: Annotated[str, BeforeValidator(_birth_date), AfterValidator(_da)] = ""
     sex: SH = ""
     other_ids: tuple[NamedRef, ...] = ()
 

@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from plscp.matching.records import Stay
@@ -29,6 +30,17 @@ class Locations:
     def resolve(self, name: str) -> str | None:
         """The table that lists a name, compared exactly after removing leading and trailing spaces; None for no table."""
         return self._tables.get(name.strip(" "))
+
+    @property
+    def names(self) -> list[str]:
+        """Every name of every lab."""
+        return list(self._tables)
+
+    def nearest(self, name: str) -> str:
+        """The listed name that a name may have been meant for, or empty."""
+        folded = {known.casefold(): known for known in self._tables}
+        found = get_close_matches(name.strip(" ").casefold(), folded, 1, 0.5)
+        return folded[found[0]] if found else ""
 
 
 class Visit(NamedTuple):

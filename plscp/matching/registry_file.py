@@ -5,7 +5,8 @@ from datetime import date, datetime, time
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody
-from plscp.matching.bodies import AdmissionBody, PatientBody, StudyBody, parse
+from plscp.matching.bodies import AdmissionBody, Body, PatientBody, StudyBody, parse
+from plscp.matching.cautions import cautions
 from plscp.matching.changes import plan_admission, plan_patient
 from plscp.matching.issuers import Issuers
 from plscp.matching.model import Policy
@@ -19,15 +20,17 @@ _SECTIONS: Final = ("patients", "admissions", "studies")
 
 
 class Planned(NamedTuple):
-    """What a registry file changes.
+    """What a registry file changes. Its lines name rows by their number: no patient's name or ID is in them.
 
     Attributes:
         records: the changes; the last one keeps the file's content, so that a restart knows what is a difference.
-        refused: one line for each change that was not taken; it is tried again when the file is next read.
+        refused: one line for each row that cannot be taken; where there is one, `records` is empty.
+        warnings: one line for each change that is legal and probably not meant.
     """
 
     records: list[RegistryRecord]
     refused: list[str]
+    warnings: list[str]
 
 
 def apply_file(
@@ -35,8 +38,8 @@ def apply_file(
 ) -> Planned:
     """Plan what a new content of the registry file changes.
 
-    A new entry is said in full; of a changed one only the members that differ; an open study that is no longer listed is
-    closed; a patient or admission no longer listed stays known.
+    All of it, or nothing where one row cannot be taken. A new entry is said in full; of a changed one only the members that
+    differ; an open study that is no longer listed is closed; a patient or admission no longer listed stays known.
 
     Args:
         previous: the content before, or None for what the registry last read.
@@ -50,25 +53,24 @@ def apply_file(
     before = _indexed(previous if previous is not None else registry.file, policy, issuers)
     after = _indexed(current, policy, issuers)
     refused: list[str] = []
-    kept: dict[str, dict[str, Entry]] = {section: {} for section in _SECTIONS}
-    for section, key, old, new in _in_order(before, after):
-        if old == new:
-            if new is not None:
-                kept[section][key] = new
+    warnings: list[str] = []
+    for row in _in_order(before, after):
+        if row.old == row.new:
             continue
-        count, taken = len(plan.records), new
+        count = len(plan.records)
         try:
-            _PLANNERS[section](plan, key, old, new)
+            body = _PLANNERS[row.section](plan, row)
         except (Conflict, InvalidBody) as error:
-            plan.take_back(count)
-            refused.append(f"{section} {key}: {error}")
-            taken = old  # what was not taken is still a difference when the file is next read
-        if taken is not None:
-            kept[section][key] = taken
-    content = {section: list(kept[section].values()) for section in _SECTIONS if kept[section]}
+            plan.take_back(count)  # the rows after it are judged without it
+            refused.append(f"{row.label}: {error}")
+            continue
+        warnings += [f"{row.label}: {line}" for line in (cautions(body, plan.view) if body is not None else ())]
+    if refused:
+        return Planned([], refused, warnings)
+    content = {section: list(after[section].values()) for section in _SECTIONS if after[section]}
     if content != registry.file:
         plan.add({"what": "file.read", "content": content}, None, "", "org.plscp.registry.file.v1", "")
-    return Planned(plan.records, refused)
+    return Planned(plan.records, [], warnings)
 
 
 def _plain(value: Any) -> Any:
@@ -107,16 +109,31 @@ def _key(section: str, entry: Mapping[str, Any], policy: Policy, issuers: Issuer
     return f"{issuers.spell(issuer)}|{name}" if name else ""
 
 
-def _in_order(
-    before: dict[str, dict[str, Entry]], after: dict[str, dict[str, Entry]]
-) -> list[tuple[str, str, Entry | None, Entry | None]]:
+class _Row(NamedTuple):
+    """One entry of the file, before and now."""
+
+    section: str
+    key: str
+    number: int
+    old: Entry | None
+    new: Entry | None
+
+    @property
+    def label(self) -> str:
+        """Where it stands: patients and admissions only by their number."""
+        number = f" {self.number}" if self.number else ""
+        named = (self.new or self.old or {}).get("study_instance_uid")
+        return f"{self.section}{number}{f' ({named})' if self.section == 'studies' and named else ''}"
+
+
+def _in_order(before: dict[str, dict[str, Entry]], after: dict[str, dict[str, Entry]]) -> list[_Row]:
     """Every entry with its old and new form; studies that end come before those that begin."""
     rows = [
-        (section, key, before[section].get(key), after[section].get(key))
+        _Row(section, key, number if key in after[section] else 0, before[section].get(key), after[section].get(key))
         for section in _SECTIONS
-        for key in dict.fromkeys((*before[section], *after[section]))
+        for number, key in enumerate(dict.fromkeys((*after[section], *before[section])), 1)
     ]
-    return sorted(rows, key=lambda row: (_SECTIONS.index(row[0]), row[0] == "studies" and not _ends(row[3])))
+    return sorted(rows, key=lambda row: (_SECTIONS.index(row.section), row.section == "studies" and not _ends(row.new)))
 
 
 def _ends(new: Entry | None) -> bool:
@@ -132,26 +149,34 @@ def _differences(identity: Sequence[str], old: Entry | None, new: Entry) -> Entr
     return said | emptied
 
 
-def _file_patient(plan: Plan, _key: str, old: Entry | None, new: Entry | None) -> None:
-    if new is not None:
-        plan_patient(plan, parse(PatientBody, _differences(("id", "issuer"), old, new)), anew=old is None)
+def _file_patient(plan: Plan, row: _Row) -> PatientBody | None:
+    if row.new is None:
+        return None
+    body = parse(PatientBody, _differences(("id", "issuer"), row.old, row.new))
+    plan_patient(plan, body, anew=row.old is None)
+    return body
 
 
-def _file_admission(plan: Plan, _key: str, old: Entry | None, new: Entry | None) -> None:
-    if new is not None:
-        plan_admission(plan, parse(AdmissionBody, _differences(("id", "issuer"), old, new)))
+def _file_admission(plan: Plan, row: _Row) -> AdmissionBody | None:
+    if row.new is None:
+        return None
+    body = parse(AdmissionBody, _differences(("id", "issuer"), row.old, row.new))
+    plan_admission(plan, body)
+    return body
 
 
-def _file_study(plan: Plan, key: str, old: Entry | None, new: Entry | None) -> None:
-    if new is not None:
-        plan_study(plan, parse(StudyBody, _differences(("study_instance_uid",), old, new)))
-        return
-    known = plan.view.study(key)
-    if known is not None and known.status == "open":
-        end_study(plan, key, "closed")
+def _file_study(plan: Plan, row: _Row) -> StudyBody | None:
+    if row.new is None:
+        known = plan.view.study(row.key)
+        if known is not None and known.status == "open":
+            end_study(plan, row.key, "closed")
+        return None
+    body = parse(StudyBody, _differences(("study_instance_uid",), row.old, row.new))
+    plan_study(plan, body)
+    return body
 
 
-_PLANNERS: Final[dict[str, Callable[[Plan, str, Entry | None, Entry | None], None]]] = {
+_PLANNERS: Final[dict[str, Callable[[Plan, _Row], Body | None]]] = {
     "patients": _file_patient,
     "admissions": _file_admission,
     "studies": _file_study,

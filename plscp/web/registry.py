@@ -7,8 +7,10 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from plscp.logs import log
 from plscp.matching import changes
-from plscp.matching.bodies import AdmissionBody, MergeBody, PatientBody, StudyBody
+from plscp.matching.bodies import AdmissionBody, Body, MergeBody, PatientBody, StudyBody, parse
+from plscp.matching.cautions import cautions, unknown_location
 from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Registry
@@ -47,17 +49,43 @@ class RegistryPages:
     async def _body(self, request: Request, *, required: bool = True) -> Json:
         return await json_body(request, self._server.settings.http.max_body, required=required)
 
-    async def _change(self, planner: Planner, look: Callable[[Registry], Any], *, may_make: bool = False) -> Response:
-        """Make the change and answer with what is known afterwards: 201 where it was not known before."""
+    async def _change(
+        self,
+        planner: Planner,
+        look: Callable[[Registry], Any],
+        *,
+        may_make: bool = False,
+        said: Callable[[], Body] | None = None,
+    ) -> Response:
+        """Make the change and answer with what is known afterwards: 201 where it was not known before.
+
+        Args:
+            said: reads the body once more, for what is to be said beside the answer (`warnings`).
+        """
         if self._server.draining:
             raise Problem(503, "draining: the server was told to stop", {"Retry-After": "10"})
-        before = self._known(look)
-        if before is None and not may_make:
+        if not may_make and self._known(look) is None:
             raise Problem(404, "not known")
         now = datetime.now(UTC)
-        await self._server.keeper.change(lambda registry: planner(registry, self._policy, now), "http")
-        status = 201 if before is None else 200
-        return JSONResponse(self._known(look), status, headers=_PRIVATE)
+        made = False
+
+        def plan(registry: Registry) -> Sequence[RegistryRecord]:
+            # The registry that the committed plan was made on says whether this request made it, or another at the same time.
+            nonlocal made
+            made = look(registry) is None
+            return planner(registry, self._policy, now)
+
+        await self._server.keeper.change(plan, "http")
+        with self._server.keeper.lock:
+            registry = self._server.keeper.registry
+            known = look(registry)
+            answer: Json = {} if known is None else dict(known.as_json())
+            warnings = cautions(said(), registry) if said is not None else []
+        for line in warnings:
+            log.warning("registry-warning", why=line)
+        if warnings:
+            answer["warnings"] = warnings
+        return JSONResponse(answer, 201 if made else 200, headers=_PRIVATE)
 
     # --- studies -----------------------------------------------------------------------------------------------------
 
@@ -66,7 +94,11 @@ class RegistryPages:
         known_only(request, "status", "location")
         status, location = one_of(request, "status", STUDY_STATUS), request.query_params.get("location", "")
         found = self._all(lambda registry: registry.studies(status=status, location=location))
-        return JSONResponse({"studies": found}, headers=_PRIVATE)
+        with self._server.keeper.lock:
+            line = unknown_location(location, self._server.keeper.registry)
+        return JSONResponse(
+            {"studies": found} | ({"warnings": [f"location: {line}"]} if line else {}), headers=_PRIVATE
+        )
 
     async def get_study(self, request: Request) -> Response:
         """One study."""
@@ -82,6 +114,7 @@ class RegistryPages:
             lambda registry, policy, now: changes.put_study(registry, body, policy, now),
             lambda registry: registry.study(uid),
             may_make=True,
+            said=lambda: parse(StudyBody, body),
         )
 
     async def close_study(self, request: Request) -> Response:
@@ -124,6 +157,7 @@ class RegistryPages:
             lambda registry, policy, now: changes.put_patient(registry, body, policy, now),
             lambda registry: registry.patient(patient_id, issuer),
             may_make=True,
+            said=lambda: parse(PatientBody, body),
         )
 
     async def merge_patient(self, request: Request) -> Response:
@@ -161,6 +195,7 @@ class RegistryPages:
             lambda registry, policy, now: changes.put_admission(registry, body, policy, now),
             lambda registry: registry.admission(admission_id, issuer),
             may_make=True,
+            said=lambda: parse(AdmissionBody, body),
         )
 
     def _identifier(self, request: Request) -> tuple[str, str]:

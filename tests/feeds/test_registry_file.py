@@ -63,14 +63,29 @@ def test_a_fault_changes_nothing_and_stops_nothing(tmp_path: Path, keeper: Regis
     assert [line["event"] for line in lines] == ["registry-file-refused"]
 
 
-def test_one_refused_change_does_not_stop_the_others(tmp_path: Path, keeper: RegistryKeeper) -> None:
-    """Another patient for an open study is refused with a line; the new study beside it is opened."""
+def test_of_a_file_with_one_bad_row_nothing_is_taken(tmp_path: Path, keeper: RegistryKeeper) -> None:
+    """Another patient for an open study: one line, and the new study beside it is not opened until that is mended."""
     path = tmp_path / "current.toml"
     path.write_text(STUDY)
     read(path, keeper)
     path.write_text(STUDY.replace("P1", "P2") + STUDY.replace("1.2.3", "1.2.4"))
     assert read(path, keeper) == 1
-    one, two = keeper.registry.study("1.2.3"), keeper.registry.study("1.2.4")
+    one = keeper.registry.study("1.2.3")
     assert one is not None
-    assert two is not None
-    assert (one.as_json()["patient"]["id"], two.status) == ("P1", "open")
+    assert one.as_json()["patient"]["id"] == "P1"
+    assert keeper.registry.study("1.2.4") is None
+    path.write_text(STUDY + STUDY.replace("1.2.3", "1.2.4"))
+    assert read(path, keeper) == 0
+    assert keeper.registry.study("1.2.4") is not None
+
+
+def test_what_is_probably_not_meant_is_logged_without_the_patient(tmp_path: Path, keeper: RegistryKeeper) -> None:
+    """A warning for each, and the change is taken."""
+    path = tmp_path / "current.toml"
+    path.write_text(STUDY.replace(', issuer = "HOSP"', "").replace('"P1"', '"SECRET"'))
+    with capture_logs() as lines:
+        assert read(path, keeper) == 0
+    [warning] = [line for line in lines if line["event"] == "registry-warning"]
+    assert warning["log_level"] == "warning"
+    assert "has no issuer" in warning["why"]
+    assert "SECRET" not in str(lines)
