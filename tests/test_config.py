@@ -136,7 +136,8 @@ KEYS = [
         '"data/plscp.db"',
         "must be sqlite:///",
     ),
-    ("store", "url", ['"postgresql://host/db"'], '"mysql://root:secret@host/db"', "must be sqlite:///"),
+    ("store", "url", ['"sqlite:////var/lib/plscp.db"'], '"mysql://root:secret@host/db"', "must be sqlite:///"),
+    ("store", "url", ['"memory://"'], '"postgresql://plscp:secret@host/db"', "PostgreSQL comes with a later version"),
     ("store", "queue_requests", ["1"], "0", "must be at least 1"),
     ("store", "queue_bytes", ["1"], "0", "must be at least 1"),
     ("store", "disk_reserve", ["1"], "0", "must be at least 1"),
@@ -269,6 +270,7 @@ UNKNOWN = [
     ("[kafka]\nbootstrap_servers = []\n", "kafka.bootstrap_servers: must have a value at least"),
     ("[kafka]\nbootstrap_servers = ['k:1', 'h']\n", 'kafka.bootstrap_servers.2: must be host:port, such as 127.0.0.1:9092, not "h"'),
     ("[kafka]\nbootstrap_servers=['k:1']\nsecurity_protocol='SASL_SSL'\n", "kafka.sasl_mechanism: is missing: security_protocol says SASL"),
+    ("[kafka]\nbootstrap_servers=['k:1']\nsecurity_protocol='SASL_SSL'\nsasl_mechanism='PLAIN'\n", "kafka.sasl_plain_username: is missing: PLAIN needs it"),
     ("[kafka]\nbootstrap_servers=['k:1']\nssl_password='a'\nssl_password_file='b'\n", "kafka.ssl_password: is given beside ssl_password_file"),
     ("[devices.THIS-IS-LONGER-THAN-16]\n", "devices.THIS-IS-LONGER-THAN-16: must be 1 to 16"),
     ("[locations.A]\nnames=['x']\n[locations.B]\nnames=['x ']\n", 'locations: "x" names both A and B'),
@@ -364,7 +366,7 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     """`config show` in both forms, repr and errors hold no secret; kafka-python gets it."""
     (tmp_path / "password").write_text("open-sesame-2\n")
     text = (
-        '[store]\nurl = "postgresql://plscp:open-sesame-0@db/plscp?password=open-sesame-3"\n[kafka]\nbootstrap_servers = ["k:9093"]\n'
+        '[kafka]\nbootstrap_servers = ["k:9093"]\n'
         'security_protocol = "SASL_SSL"\nsasl_mechanism = "PLAIN"\nsasl_plain_username = "u"\n'
         'sasl_plain_password = "open-sesame-1"\nssl_password_file = "password"\n'
     )

@@ -32,14 +32,15 @@ def init(
 
 @app.command("check")
 def check(config: Config = None) -> int:
-    """Check the settings, file and environment together: every fault on a line, exit status 2 where there is one."""
+    """Check the settings, file and environment together, and the registry file: every fault on a line, then exit status 2."""
     path = settings_file(config)
     faults = settings_room.problems(path, os.environ)
     for fault in faults:
         typer.echo(f"plscp: {f'{path}: ' if path else ''}{fault}", err=True)
     if faults:
         return 2
-    for warning in settings_room.load(path, os.environ).warnings():
+    found = settings_room.load(path, os.environ)
+    for warning in [*found.warnings(), *found.registry_file()[1]]:
         typer.echo(f"warning: {warning}", err=True)
     print(f"{path or 'the defaults'}: no fault")
     return 0

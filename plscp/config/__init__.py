@@ -13,7 +13,7 @@ from plscp.config import show as _show
 from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
-from plscp.matching.registry import Issuers, Locations
+from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.network.settings import NetworkSettings
 from plscp.network.sockets import KNOWS_ENDS
 from plscp.service.profile import Profile
@@ -217,6 +217,19 @@ class Settings(SettingsModel):
             )
         return lines
 
+    def registry_file(self) -> tuple[list[str], list[str]]:
+        """What is wrong with `[registry] file`, and what in it is probably not meant, a line each; nothing where there is none."""
+        if self.registry.file is None:
+            return [], []
+        from plscp.feeds.registry_file import check  # noqa: PLC0415  # only `config check` asks
+
+        path = Path(self.registry.file)
+        said = check(path, Registry(self.matching_locations(), self.matching_issuers()), self.policy())
+        refused, warnings = (
+            [f"registry.file: {path}: {line}" for line in lines] for lines in (said.refused, said.warnings)
+        )
+        return refused, warnings
+
     def as_json(self) -> dict[str, Any]:
         """What is in force as JSON-able data, secrets masked."""
         shown: dict[str, Any] = _show.masked(self)
@@ -267,11 +280,13 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     """
     settings, faults = _read(path, environ)
     if settings is not None and not faults:
-        for read_files in (settings.token, settings.kafka_options, settings.certificates):
+        for read_files in (settings.token, settings.kafka_options, settings.relay, settings.certificates):
             try:
                 read_files()
             except ConfigError as error:
-                faults.append(str(error))
+                if str(error) not in faults:  # the relay's settings hold Kafka's options too
+                    faults.append(str(error))
+        faults += settings.registry_file()[0]
     return faults
 
 

@@ -102,9 +102,7 @@ class Dicom(Section):
 class Store(Section):
     """The event store."""
 
-    url: StoreUrl = Field(
-        "sqlite:///data/plscp.db", description="sqlite:///relative/path, sqlite:////absolute/path, or postgresql://..."
-    )
+    url: StoreUrl = Field("sqlite:///data/plscp.db", description="sqlite:///relative/path or sqlite:////absolute/path")
     queue_requests: Count = Field(10000, description="requests that wait for the writer; beyond: 0213H")
     queue_bytes: Size = Field(67108864, description="their size; beyond: 0213H")
     disk_reserve: Size = Field(268435456, description="free disk that the quarantine never takes")
@@ -129,8 +127,8 @@ class Kafka(Section):
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to the brokers"
     )
-    sasl_mechanism: Literal["PLAIN", "GSSAPI", "OAUTHBEARER", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="SASL mechanism"
+    sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism; GSSAPI needs the Python package gssapi"
     )
     sasl_plain_username: str | None = Field(None, description="user name for PLAIN and SCRAM")
     sasl_plain_password: SecretStr | None = Field(None, description="password for PLAIN and SCRAM")
@@ -149,8 +147,11 @@ class Kafka(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.security_protocol.startswith("SASL") and self.sasl_mechanism is None:
+        sasl = self.security_protocol.startswith("SASL")
+        if sasl and self.sasl_mechanism is None:
             raise ValueError("sasl_mechanism is missing: security_protocol says SASL")
+        if sasl and self.sasl_mechanism != "GSSAPI" and not self.sasl_plain_username:
+            raise ValueError(f"sasl_plain_username is missing: {self.sasl_mechanism} needs it")
         for name in ("sasl_plain_password", "ssl_password"):
             if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
                 raise ValueError(f"{name} is given beside {name}_file: keep one")

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any, Final, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -149,32 +150,37 @@ def _default(info: FieldInfo) -> str:
     return "" if value is None or value == [] else f"`{toml_value(value)}`"
 
 
+_PLAIN: Final[dict[Any, str]] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    SecretStr: "secret",
+    datetime: "date and time",
+}
+
+
 def _kind(info: FieldInfo) -> str:
-    choices = _choices(info.annotation)
-    if choices:
-        listed = " or ".join(f'`"{choice}"`' for choice in choices)
-        return f"list of {listed}" if "list" in str(info.annotation) else listed
     extra: Any = info.json_schema_extra or {}
-    if "kind" in extra:
-        return str(extra["kind"])
-    text = str(info.annotation)
-    for mark, kind in (
-        ("AllowedOperator", "list of tables"),
-        ("list", "list of text"),
-        ("SecretStr", "secret"),
-        ("timedelta", "duration"),
-        ("datetime", "date and time"),
-        ("bool", "true or false"),
-        ("int", "whole number"),
-        ("zone", "time zone"),
-    ):
-        if mark in text:
-            return kind
-    return "text"
+    return str(extra["kind"]) if "kind" in extra else _kind_of(info.annotation)
 
 
-def _choices(annotation: Any) -> list[str]:
-    """Every Literal value in an annotation."""
-    if getattr(annotation, "__origin__", None) is not None and "Literal" in str(annotation.__origin__):
-        return [str(value) for value in get_args(annotation)]
-    return [choice for part in get_args(annotation) if not isinstance(part, str) for choice in _choices(part)]
+def _kind_of(annotation: Any) -> str:
+    """What a type takes, in words.
+
+    Raises:
+        KeyError: a type that has no words yet.
+    """
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        named = [one.json_schema_extra for one in parts[1:] if isinstance(one, FieldInfo)]
+        kinds = [extra["kind"] for extra in named if isinstance(extra, dict) and "kind" in extra]
+        return str(kinds[0]) if kinds else _kind_of(parts[0])
+    if origin is Literal:
+        return " or ".join(f'`"{choice}"`' for choice in parts)
+    if origin in {Union, UnionType}:
+        return " or ".join(_kind_of(part) for part in parts if part is not NoneType)
+    if origin is list:
+        table = isinstance(parts[0], type) and issubclass(parts[0], BaseModel)
+        return "list of tables" if table else f"list of {_kind_of(parts[0])}"
+    return _PLAIN[annotation]

@@ -94,14 +94,12 @@ def _topic_prefix(value: str) -> str:
 
 
 def _store_url(value: str) -> str:
-    scheme, separator, rest = value.partition(":")
-    fits = (
-        (scheme == "sqlite" and rest.startswith("///") and len(rest) > 3 and not rest.endswith("/"))
-        or (scheme in {"postgresql", "postgres"} and rest.startswith("//"))
-        or value == "memory://"
-    )
-    if not separator or not fits:
-        raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path) or postgresql://...")
+    scheme, _, rest = value.partition(":")
+    if scheme in {"postgresql", "postgres"}:
+        raise ValueError("must be sqlite:///path/to/file.db: PostgreSQL comes with a later version")
+    fits = scheme == "sqlite" and rest.startswith("///") and len(rest) > 3 and not rest.endswith("/")
+    if not fits and value != "memory://":
+        raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path)")
     return value
 
 
