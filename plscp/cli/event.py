@@ -13,6 +13,8 @@ app = typer.Typer(
 
 LATEST = 30
 """Events that are listed where no number is given."""
+MOST = (1 << 62) - 1
+"""The highest position that can be asked for."""
 HEADINGS = ["position", "occurred", "device", "what", "study or patient", "answer"]
 
 
@@ -22,7 +24,8 @@ def events(
     context: typer.Context,
     *,
     after: Annotated[
-        int | None, typer.Option(help="Position after which to begin; absent: the latest, or from now on.", min=0)
+        int | None,
+        typer.Option(help="Position after which to begin; absent: the latest, or from now on.", min=0, max=MOST),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most events.", min=1, max=10_000)] = None,
     study: Annotated[str | None, typer.Option(help="Of one study only, by its Study Instance UID.")] = None,
@@ -35,13 +38,13 @@ def events(
     """What is stored, or what comes: the two commands differ only in where they begin and end."""
     server = api(url, token_file, config)
     follow = context.info_name == "tail"
-    most = limit if follow else limit or LATEST
-    if after is None and (follow or study is None):
-        head = int(server.get("/api/v1/status")["store"]["position"])
-        after = max(head - (0 if follow else most or 0), 0)
-    query = {"after": after, "limit": most, "study": study, "kind": kind}
+    if after is None and follow:
+        after = int(server.get("/api/v1/status")["store"]["position"])
+    query = {"after": after, "limit": limit, "study": study, "kind": kind}
     if not follow:
-        found = server.get("/api/v1/events", query)
+        found = server.get(
+            "/api/v1/events", query | {"limit": limit or LATEST, "latest": "true" if after is None else None}
+        )
         if json:
             output.print_json(found)
         else:

@@ -252,6 +252,7 @@ class Handlers:
             if finding.code in UNUSABLE_ISSUERS:
                 self._issuer_unusable(pending, finding, decision)
         noticed = [*pending.noticed, *decision.findings]
+        pending.decided = decision.findings
         if not STATUSES[decision.status].performed:
             rejected = self._rejected(pending, decision.status, decision.comment, noticed, decision)
             if decided.move is not None:
@@ -379,6 +380,8 @@ class Handlers:
         pending.answered = True
         seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
         self._counters.answered(pending.sop_class, int(status), seconds)
+        for finding in (*pending.noticed, *pending.decided, *these):
+            self._counters.noticed(finding)
         about = {"calling_ae": pending.calling_ae, "request_id": pending.request_id, "status": f"{int(status):04X}"}
         if STATUSES[int(status)].performed:
             position = stored.position if stored else None

@@ -118,6 +118,7 @@ class Pending:
     identity: bytes = b""
     raw: bytes = b""
     noticed: list[Finding] = field(default_factory=list)
+    decided: Sequence[Finding] = ()
     content: ProcedureLog | SubstanceAdministration | None = None
     entries: Sequence[EntryDraft] = ()
     decide: Callable[[Sequence[KnownEntry]], Decided] | None = None

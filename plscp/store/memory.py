@@ -195,6 +195,8 @@ class MemoryStore:
             rows = [row for row in rows if row.kind in which.kinds]
         if study := which.study_instance_uid:
             rows = [row for row in rows if self._is_of(row, study)]
+        if which.latest and which.limit >= 0:
+            rows = rows[max(len(rows) - which.limit, 0) :]
         return self._stored(rows[: which.limit] if which.limit >= 0 else rows)
 
     def _is_of(self, row: EventRow, study: str) -> bool:

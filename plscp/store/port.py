@@ -330,12 +330,17 @@ class QuarantineItem(NamedTuple):
 
 @dataclass(slots=True)
 class Filter:
-    """What to read: events after a position, optionally of one study."""
+    """What to read: events after a position, optionally of one study.
+
+    Attributes:
+        latest: where there are more than `limit`, the last of them and not the first; in order all the same.
+    """
 
     after: int = 0
     limit: int = 1000
     study_instance_uid: str = ""
     kinds: Sequence[str] = field(default_factory=tuple)
+    latest: bool = False
 
 
 class Proposal(NamedTuple):

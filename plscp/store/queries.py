@@ -33,8 +33,10 @@ def events(connection: Any, which: Filter) -> list[StoredEvent]:
     if which.kinds:
         wanted += " AND e.kind IN (SELECT value FROM json_each(?4))"
         bindings.append(json.dumps(list(which.kinds)))
-    rows = connection.execute(f"{_EVENTS} WHERE {wanted} ORDER BY e.position LIMIT ?3", bindings)
-    return [_event(row) for row in rows]
+    order = "DESC" if which.latest else "ASC"
+    rows = connection.execute(f"{_EVENTS} WHERE {wanted} ORDER BY e.position {order} LIMIT ?3", bindings)
+    found = [_event(row) for row in rows]
+    return found[::-1] if which.latest else found
 
 
 def event(connection: Any, position: int) -> StoredEvent | None:

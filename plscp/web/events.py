@@ -38,21 +38,26 @@ class Events:
 
     async def list_events(self, request: Request) -> Response:
         """The published values after a position, in order; kept open with `follow`."""
-        known_only(request, "after", "limit", "study", "follow", "kind")
+        known_only(request, "after", "limit", "latest", "study", "follow", "kind")
         after = whole(request, "after", 0, 0, 1 << 62)
         follow = flag(request, "follow")
         limit = whole(request, "limit", 0 if follow else 100, 1, MOST)
+        latest = flag(request, "latest")
+        if latest and follow:
+            raise Problem(422, "latest ends where follow begins: give one of them")
         kind = one_of(request, "kind", (*KINDS, "all")) or "entry"
         which = Filter(
             after=after,
+            limit=limit,
             study_instance_uid=request.query_params.get("study", ""),
             kinds=() if kind == "all" else (kind,),
+            latest=latest,
         )
         if follow:
             if self._followers >= MOST_FOLLOWERS:
                 raise Problem(503, f"{MOST_FOLLOWERS} answers are being kept open already", {"Retry-After": "10"})
             return StreamingResponse(self._following(which, limit), media_type=NDJSON, headers=_NOT_KEPT)
-        found = await self._read(which, limit)
+        found = await (asyncio.to_thread(self._server.store.read, which) if latest else self._read(which, limit))
         if _wants_lines(request):
             return Response(b"".join(event.payload + b"\n" for event in found), media_type=NDJSON, headers=_NOT_KEPT)
         last = found[-1].position if found else after
@@ -136,6 +141,7 @@ class Events:
                 parameters=[
                     Parameter("after", "position; 0 by default", _NUMBER),
                     Parameter("limit", "most events; 100 by default, without bound with follow", {"type": "integer", "minimum": 1, "maximum": MOST}),
+                    Parameter("latest", "the last ones where there are more than limit", {"type": "boolean"}),
                     Parameter("study", "Study Instance UID"),
                     Parameter("kind", "entry by default", {"enum": [*KINDS, "all"]}),
                     Parameter("follow", "keep the answer open, as ND-JSON", {"type": "boolean"}),

@@ -81,6 +81,8 @@ class FakeStore:
             if (not which.kinds or event.kind in which.kinds)
             and (not which.study_instance_uid or event.key == which.study_instance_uid)
         )
+        if which.latest:
+            return list(fits)[-which.limit :]
         return [event for event, _ in zip(fits, range(which.limit), strict=False)]
 
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -1,0 +1,97 @@
+"""What people saw who only read the README: each as a test against a whole server in a process of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydicom.dataset import Dataset
+
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests import events
+from tests.rawscu import RawScu
+from tests.serving import Serving, httpx
+
+SETTINGS = """
+[dicom]
+port = 0
+unknown_devices = "accept"
+[store]
+url = "sqlite:///data/plscp.db"
+[http]
+port = 0
+[operators]
+policy = "any"
+[locations.LAB1]
+names = ["Lab 1"]
+"""
+STUDY = "1.2.3"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Serving]:
+    """A server with one open study."""
+    with Serving(tmp_path, SETTINGS) as running:
+        running.put(f"/api/v1/studies/{STUDY}", {"status": "open", "patient": {"id": "P1", "issuer": "HOSP"}})
+        yield running
+
+
+def send(server: Serving, *requests: Dataset) -> list[int]:
+    """Each request on one association; their statuses."""
+    with RawScu(server.host, server.port) as scu:
+        return [scu.request(PROCEDURAL_EVENT_LOGGING, events.encoded(each)).status for each in requests]
+
+
+def notes(count: int, **ids: str) -> Dataset:
+    """A log of so many notes."""
+    return events.procedural([events.note(events.now()) for _ in range(count)], **ids)
+
+
+def faulty() -> Dataset:
+    """An intervention (TID 3108) without its attempt identifier and site."""
+    entry = events.coded("CONTAINS", ("122090", "DCM", "Intervention Action"), ("122061", "DCM", "Start"))
+    return events.procedural([events.at(entry, events.now())], study=STUDY)
+
+
+def command(server: Serving, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A `plscp` command about this server."""
+    line = [sys.executable, "-m", "plscp", *arguments, "--url", server.http]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False, cwd=server.folder)
+
+
+def test_refusals_count_among_the_findings(server: Serving) -> None:
+    """validation_findings_total counts what a request was refused for, by template and row, and what was only noticed."""
+    assert send(server, faulty(), notes(1, study="9.9")) == [0xC102, 0xC103]
+    text = httpx.get(server.http + "/metrics").text
+    counted = {
+        (sample.labels["template"], sample.labels["row"], sample.labels["severity"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "plscp_validation_findings_total"
+    }
+    assert counted["TID3108", "4", "refusal"] == 1
+    assert sum(value for (_, _, severity), value in counted.items() if severity == "refusal") >= 2
+
+
+def test_event_list_counts_events(server: Serving) -> None:
+    """--limit N are the last N of the kind asked for, however many positions of other kinds lie between and after them."""
+    assert send(server, *(notes(1, study=STUDY) for _ in range(4)), notes(2, study=STUDY)) == [0] * 5
+    for number in range(20):
+        server.put(f"/api/v1/studies/7.{number}", {"status": "open", "patient": {"id": f"Q{number}", "issuer": "HOSP"}})
+    assert send(server, faulty()) == [0xC102]
+    whole = [
+        event["position"]
+        for event in json.loads(command(server, "event", "list", "--after", "0", "--json").stdout)["events"]
+    ]
+    assert len(whole) == 6
+    for limit in (1, 3, 6, 30):
+        listed = json.loads(command(server, "event", "list", "--limit", str(limit), "--json").stdout)["events"]
+        assert [event["position"] for event in listed] == whole[-limit:]
+    of_study = json.loads(command(server, "event", "list", "--limit", "2", "--study", STUDY, "--json").stdout)
+    assert [event["position"] for event in of_study["events"]] == whole[-2:]
+    refusals = json.loads(command(server, "event", "list", "--limit", "1", "--kind", "refusal", "--json").stdout)
+    assert [event["status"] for event in refusals["events"]] == ["C102"]
+    assert len(command(server, "event", "list", "--limit", "4").stdout.splitlines()) == 5
