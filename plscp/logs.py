@@ -27,6 +27,7 @@ EVENTS: Final[dict[str, str]] = {
     "issuer-unusable": "a Patient ID came with an issuer that cannot be used, as a rule since [issuers] lacks it; the ID names nobody",
     "answer-late": "the answer deadline passed before the store committed; the device got a failure",
     "store-opened": "the event store is open for writing",
+    "store-permissions": "others may read where the store lives, or its files",
     "store-failed": "the event store could not commit",
     "store-fatal": "the event store cannot be trusted any more; the server ends",
     "registry-loaded": "the registry was rebuilt from the event store",

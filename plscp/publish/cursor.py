@@ -13,6 +13,7 @@ import apsw
 
 from plscp.errors import RelayError
 from plscp.publish.partitions import Partitions
+from plscp.store.private import FILE_MODE, private_database, private_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY);
@@ -91,7 +92,8 @@ class Cursor:
     @staticmethod
     def _take(file: Path, patience: float) -> int:
         try:
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            private_file(file)
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
             raise RelayError(f"the relay's lock {file} cannot be used: {error.strerror}") from error
         deadline = time.monotonic() + patience
@@ -109,6 +111,7 @@ class Cursor:
                 return handle
 
     def _open(self) -> apsw.Connection:
+        private_database(self.file)
         base = apsw.Connection(str(self.file))
         base.set_busy_timeout(2000)
         base.execute("PRAGMA journal_mode = WAL")

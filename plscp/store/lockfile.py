@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from plscp.errors import StoreNotOpened
+from plscp.store.private import FILE_MODE, private_file
 
 
 class LockFile:
@@ -24,7 +25,8 @@ class LockFile:
             StoreNotOpened: another process has it.
             OSError: the folder cannot be written.
         """
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        private_file(self._path)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ import apsw
 from plscp.errors import StoreError, StoreNotOpened
 from plscp.store import schema
 from plscp.store.lockfile import LockFile
+from plscp.store.private import private_database, private_folder
 
 OLDEST_SQLITE: Final = 3051003
 """Before 3.51.3, two connections that checkpoint at once can corrupt a write-ahead log."""
@@ -77,8 +78,9 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
     connection: Any = None
     try:
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
             lock.take()
+            private_database(path)
             connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
             _refuse_read_only(connection, path)
             schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed

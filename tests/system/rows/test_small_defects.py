@@ -1,6 +1,8 @@
 """What people saw who only read the README: each as a test against a whole server in a process of its own."""
 
 import json
+import os
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pydicom.dataset import Dataset
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu
-from tests.serving import Serving, httpx
+from tests.serving import Serving, httpx, until
 
 SETTINGS = """
 [dicom]
@@ -95,3 +97,37 @@ def test_event_list_counts_events(server: Serving) -> None:
     refusals = json.loads(command(server, "event", "list", "--limit", "1", "--kind", "refusal", "--json").stdout)
     assert [event["status"] for event in refusals["events"]] == ["C102"]
     assert len(command(server, "event", "list", "--limit", "4").stdout.splitlines()) == 5
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of a folder and of each file in it."""
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    return found | {".": stat.S_IMODE(folder.stat().st_mode)}
+
+
+def test_store_files_are_their_owners_alone(tmp_path: Path) -> None:
+    """0600, folder 0700: database, write-ahead log, locks and the relay's cursor, whatever the umask; wider ones are narrowed."""
+    kafka = '[kafka]\nbootstrap_servers = ["127.0.0.1:9"]\n'
+    before = os.umask(0)
+    try:
+        with Serving(tmp_path, SETTINGS + kafka) as server:
+            server.put(f"/api/v1/studies/{STUDY}", {"status": "open", "patient": {"id": "P1", "issuer": "HOSP"}})
+            assert send(server, notes(1, study=STUDY)) == [0]
+            until(lambda: "plscp-relay.db-wal" in modes(tmp_path / "data"), "the relay's cursor")
+            found = modes(tmp_path / "data")
+            assert found.pop(".") == 0o700
+            expected = {"plscp.db", "plscp.db-wal", "plscp.db-shm", "plscp.db.lock"}
+            expected |= {f"plscp-relay.db{tail}" for tail in ("", "-wal", "-shm", ".lock")}
+            assert set(found) == expected
+            assert set(found.values()) == {0o600}
+            assert server.stop() == 0
+            for path in (tmp_path / "data").iterdir():
+                path.chmod(0o666)
+            (tmp_path / "data").chmod(0o755)
+            server.start()
+            until(lambda: set(modes(tmp_path / "data").values()) == {0o600, 0o755}, "files to be narrowed")
+            warned = [json.loads(line) for line in server.lines if '"store-permissions"' in line]
+            assert [(line["path"], line["mode"]) for line in warned] == [(str(tmp_path / "data"), "0755")]
+            assert server.stop() == 0
+    finally:
+        os.umask(before)
