@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from threading import Lock
 from typing import Any, Final
 
@@ -153,6 +154,10 @@ class Metrics(Collector):
         self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.relay_pending = Levels("plscp_relay_pending", "Records in the store that Kafka has not acknowledged")
+        self.kafka_up = Levels("plscp_relay_kafka_up", "1 while a broker answers the relay, else 0")
+        self.kafka_away_since = Levels(
+            "plscp_relay_kafka_away_since_timestamp_seconds", "Since when no broker has answered; 0 while one answers"
+        )
         self.relay_oldest = Levels("plscp_relay_oldest_age_seconds", "Age of the oldest record not acknowledged")
         self.skew = Levels(
             "plscp_sender_clock_skew_seconds", "Estimated clock difference of a configured device", ["device"]
@@ -249,13 +254,18 @@ class Metrics(Collector):
         """Take over the relay's status line.
 
         Args:
-            status: ``pending`` records, ``oldest_age`` in seconds, ``published``: for each topic a count, or counts by outcome,
-                since the relay process started. Members that are missing change nothing.
+            status: ``pending`` records, ``oldest_age`` in seconds, ``reachable`` and ``away_since`` (ISO 8601, or empty),
+                ``published``: for each topic a count, or counts by outcome, since the relay process started. Members that are
+                missing change nothing.
         """
         if isinstance(status.get("pending"), (int, float)):
             self.relay_pending.set((), status["pending"])
         if isinstance(status.get("oldest_age"), (int, float)):
             self.relay_oldest.set((), status["oldest_age"])
+        if isinstance(status.get("reachable"), bool):
+            since = status.get("away_since")
+            self.kafka_up.set((), 1 if status["reachable"] else 0)
+            self.kafka_away_since.set((), datetime.fromisoformat(since).timestamp() if since else 0)
         for topic, counts in (status.get("published") or {}).items():
             outcomes = counts if isinstance(counts, Mapping) else {"acknowledged": counts}
             for outcome, count in outcomes.items():
@@ -279,7 +289,15 @@ class Metrics(Collector):
             self.feeds,
         ):
             yield family.collect()
-        for level in (self.associations_open, self.relay_pending, self.relay_oldest, self.skew, self.certificates):
+        for level in (
+            self.associations_open,
+            self.relay_pending,
+            self.relay_oldest,
+            self.kafka_up,
+            self.kafka_away_since,
+            self.skew,
+            self.certificates,
+        ):
             yield level.collect()
         durations = HistogramMetricFamily(
             "plscp_request_duration_seconds", "Time per stage of a request", labels=["stage"]

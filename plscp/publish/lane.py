@@ -11,6 +11,7 @@ from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError
 from plscp.logs import log
+from plscp.publish.backlog import Progress
 from plscp.publish.cluster import TopicState, one_line
 from plscp.publish.cursor import Cursor, Mark, TopicCursor
 from plscp.publish.envelope import REDUCED, Envelope, reduced, size
@@ -84,6 +85,7 @@ class Lane:
         why: why it waits or is halted, one line; empty otherwise.
         low: every record of the topic with a lower position is acknowledged.
         reached: up to which position of the store it has handed over.
+        progress: from where on records count as pending, and how many of them do no longer.
         again: not to be tried before this time (monotonic, seconds).
         published: counts by outcome since the process started.
     """
@@ -95,6 +97,7 @@ class Lane:
         known = relay.cursor.topic(self.topic)
         self.low = known.low if known else 1
         self.reached = 0
+        self.progress = Progress(self.low - 1)
         self.published = {"acknowledged": 0, "reduced": 0}
         self.topic_id, self.partitions = "", Partitions.fixed(1)
         self.flight = Flight(self._wake, self._lost)
@@ -246,6 +249,7 @@ class Lane:
         self.state, self._said, self._pause = "running", "", 0.0
         self.relay.changed()
         self.reached = self.low - 1
+        self.progress = Progress(self.reached)
         recovered = {part: mark.position for part, mark in self._marks.items()}
         while not self.relay.halted:
             self._settle()
@@ -263,6 +267,8 @@ class Lane:
                 if position > recovered.get(self.partitions.of(position, record[2]), 0):
                     self._room()
                     self._send(producer, record, largest)
+                else:
+                    self._done(1)
                 self.reached = position
             if backlog:
                 self._news = True
@@ -312,12 +318,16 @@ class Lane:
         if count:
             self.since = time.monotonic()
             self.published["acknowledged"] += count
+            self._done(count)
         lowest = self.flight.lowest()
         self.low = self.reached + 1 if lowest is None else lowest
         at, low = self._saved
         if self.low != low and time.monotonic() - at >= SAVE_SECONDS:
             with contextlib.suppress(RelayError):  # an older cursor costs only reading
                 self._save()
+
+    def _done(self, count: int) -> None:
+        self.progress = self.progress._replace(done=self.progress.done + count)
 
     def _save(self) -> None:
         known = TopicCursor(self.topic_id, self.partitions, self.low, dict(self._marks))

@@ -51,6 +51,7 @@ class RelayProcess:
         self._stopping = asyncio.Event()
         self._before: dict[str, dict[str, int]] = {}
         self._latest: dict[str, dict[str, int]] = {}
+        self._said: Status = {}
         self.pid = 0
         self.restarts = 0
 
@@ -85,6 +86,7 @@ class RelayProcess:
                 break
             pause = FIRST_PAUSE if time.monotonic() - started >= STEADY else pause
             log.warning("relay-stopped", code=code, again_in=pause)
+            self._tell_end()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, LAST_PAUSE)
@@ -148,7 +150,15 @@ class RelayProcess:
         self._latest = status.get("published") or {}
         status["published"] = self._total(self._latest)
         status["restarts"] = self.restarts
+        self._said = status
         self._on_status(status)
+
+    def _tell_end(self) -> None:
+        """What the process said last is no longer so: nothing runs until the next one does."""
+        if self._said:
+            why = "the relay has ended and is started anew"
+            topics = {topic: {"state": "starting", "why": why} for topic in self._said.get("topics") or {}}
+            self._on_status({**self._said, "topics": topics, "errors": [why]})
 
     def _total(self, latest: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         """With what the processes before this one had published."""

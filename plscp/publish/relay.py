@@ -12,11 +12,12 @@ import select
 import stat
 import threading
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from plscp.errors import StoreError, Unreachable
 from plscp.logs import log
+from plscp.publish.backlog import Backlog
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
 from plscp.publish.envelope import Envelope
@@ -34,6 +35,10 @@ EXIT_CHANGED: Final = 72
 _RECORDED: Final = b'"recorded":"'
 _LONGEST: Final = 4096  # of a pipe's write that is whole or not at all
 TICK: Final = 0.25
+AGAIN: Final = 1.0
+"""Seconds between two looks for a broker that does not answer."""
+LATE: Final = 5.0
+"""Seconds without an answer after which a broker is asked, or counts as away."""
 LAST_WORDS: Final = 2.0
 
 
@@ -60,6 +65,8 @@ class Relay:
         self._gate = threading.Event()
         self.halted = ""
         self._unreachable = ""
+        self._away_since = self._asked = 0.0
+        self._backlogs = {name: Backlog(name) for name in self.lanes}
         self._poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._dying = threading.Lock()
 
@@ -113,7 +120,7 @@ class Relay:
             if ready and now >= due and not self.halted:
                 retry = 0.0 if self._bring(ready) else longer(retry)
                 due = time.monotonic() + retry
-            late = [lane for lane in self.lanes.values() if lane.stalled(min(5.0, self.settings.stall_seconds / 2))]
+            late = [lane for lane in self.lanes.values() if lane.stalled(min(LATE, self.settings.stall_seconds / 2))]
             if late:
                 answering = (answering or time.monotonic()) if self._answers(late) else 0.0
                 long = self.settings.stall_seconds
@@ -125,24 +132,24 @@ class Relay:
                     self._die(EXIT_STALLED, f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers")
             else:
                 answering = 0.0
-                self._unreachable = self._unreachable if waiting else ""
-            if time.monotonic() - checked >= self.settings.check_seconds:
+            if time.monotonic() - checked >= (AGAIN if self._unreachable else self.settings.check_seconds):
                 self._check()
                 checked = time.monotonic()
             pause.wait(TICK)
 
     def _bring(self, ready: list[Lane]) -> bool:
         """Look at the topics of waiting lanes and start those that can go on; False when no broker answers."""
+        asked = time.time()
         try:
             found = self._cluster.look([lane.topic for lane in ready])
         except Exception as error:  # what the library does not call a Kafka error is a defect, but not the end
             why = str(error) if isinstance(error, Unreachable) else one_line(error)
-            self._away(why)
+            self._away(why, asked)
             for lane in ready:
                 lane.state, lane.why = "waiting", why
             self.changed()
             return False
-        self._unreachable = ""
+        self._there()
         for lane in ready:
             if refusal := found[lane.topic].refusal:
                 lane.wait(refusal)
@@ -152,32 +159,55 @@ class Relay:
                 threading.Thread(target=lane.run, args=(found[lane.topic],), name=name, daemon=True).start()
         return True
 
-    def _away(self, why: str) -> None:
+    def _away(self, why: str, since: float) -> None:
         if not self._unreachable:
             log.warning("relay-kafka-away", why=why)
+            self._away_since = since
             self._unreachable = why
             self.changed()
 
-    def _answers(self, late: list[Lane]) -> bool:
+    def _there(self) -> None:
+        """A broker has answered."""
+        if self._unreachable:
+            self._unreachable = ""
+            self.changed()
+
+    def _ids(self, lanes: list[Lane]) -> dict[str, tuple[str, int]]:
+        """Ask for topics; how long that has been going on shows in the status. Raises Unreachable, and says so."""
+        self._asked = time.time()
         try:
-            self._cluster.ids([late[0].topic])
+            found = self._cluster.ids([lane.topic for lane in lanes])
         except Unreachable as error:
-            self._away(str(error))
-            return False
-        self._unreachable = ""
-        return True
+            self._away(str(error), self._asked)
+            raise
+        finally:
+            self._asked = 0.0
+        self._there()
+        return found
+
+    def _answers(self, late: list[Lane]) -> bool:
+        with contextlib.suppress(Unreachable):
+            return bool(self._ids(late[:1]))
+        return False
 
     def _check(self) -> None:
-        """Topics that were made again or lost partitions while their lane runs."""
+        """Topics that were made again or lost partitions while their lane runs; and whether a broker answers at all."""
         running = [lane for lane in self.lanes.values() if lane.state == "running"]
         try:
-            found = self._cluster.ids([lane.topic for lane in running]) if running else {}
+            found = self._ids(running) if running else {}
         except Unreachable:
             return
         for lane in running:
             topic_id, count = found[lane.topic]
             if topic_id and (topic_id != lane.topic_id or count < lane.partitions.count):
                 self._die(EXIT_CHANGED, f"{lane.topic} was made again, or has fewer partitions")
+
+    def _kafka(self) -> tuple[str, float]:
+        """Why nothing is published although it should be, and since when (seconds since the epoch); empty and 0 while a broker answers."""
+        why, since, asked = self._unreachable, self._away_since, self._asked
+        if not why and asked and time.time() - asked >= LATE:
+            return f"no broker has answered for {time.time() - asked:.0f} s", asked
+        return why, since if why else 0.0
 
     # --- the main thread ---------------------------------------------------------------------------------------------
 
@@ -218,45 +248,49 @@ class Relay:
                 lane.wake()
 
     def _states(self) -> dict[str, dict[str, str]]:
-        return {lane.topic: {"state": lane.state, "why": lane.why} for lane in self.lanes.values()}
+        """What each topic does; while no broker answers none is said to be running."""
+        away, _ = self._kafka()
+        shown = {}
+        for lane in self.lanes.values():
+            state, why = lane.state, lane.why
+            if away and state in {"running", "recovering"}:
+                state, why = "waiting", away
+            shown[lane.topic] = {"state": state, "why": why}
+        return shown
 
     def status(self) -> dict[str, Any]:
         """What a status line says.
 
-        ``pending``: records not acknowledged; where a topic is behind: positions after its last one, at most.
-        ``oldest_age``: seconds since the oldest of them was recorded. ``published``: counts by topic and outcome.
+        ``pending``: records not acknowledged; far behind (see `plscp.publish.backlog`) at most. ``oldest_age``: seconds since the
+        oldest of them was recorded. ``published``: counts by topic and outcome. ``away_since``: when a broker was first asked that
+        has not answered since, ISO 8601 UTC; empty while one answers.
         """
-        head = self._source.head()
-        pending, age = self._pending(head)
+        pending, age = self._pending()
+        away, since = self._kafka()
         problems = [f"{lane.topic}: {lane.why}" for lane in self.lanes.values() if lane.why]
         return {
             "pid": os.getpid(),
             "store": self.store_id,
-            "head": head,
+            "head": self._source.head(),
             "pending": pending,
             "oldest_age": age,
             "oldest_age_seconds": age,
             "published": {lane.topic: lane.published for lane in self.lanes.values()},
             "topics": self._states(),
-            "reachable": not self._unreachable,
-            "errors": [self.halted] if self.halted else [self._unreachable] if self._unreachable else problems,
+            "reachable": not away,
+            "away_since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds") if since else "",
+            "errors": [self.halted] if self.halted else [away] if away else problems,
         }
 
-    def _pending(self, head: int) -> tuple[int, float]:
-        flying, behind, oldest = 0, 0, 0.0
-        bounds = self._source.bounds()
+    def _pending(self) -> tuple[int, float]:
+        pending, oldest = 0, 0.0
         for lane in self.lanes.values():
-            if lane.reached >= head:
-                flying += lane.flight.records
-                if not lane.flight.records:
-                    continue
-            elif bounds.get(lane.name, (0, 0))[1] < lane.low:
-                continue
-            for record in self._source.records(lane.low - 1, 1, [lane.name]):
-                oldest = max(oldest, _age(record[7]))
-                if lane.reached < head:
-                    behind = max(behind, head - record[0] + 1)
-        return flying + behind, round(oldest, 3)
+            of_topic = self._backlogs[lane.name].pending(self._source, lane.progress)
+            if of_topic:
+                pending += of_topic
+                for record in self._source.records(lane.low - 1, 1, [lane.name]):
+                    oldest = max(oldest, _age(record[7]))
+        return pending, round(oldest, 3)
 
     def _say(self, status: dict[str, Any]) -> None:
         line = json.dumps(status, ensure_ascii=True).encode() + b"\n"

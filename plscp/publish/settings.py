@@ -122,7 +122,7 @@ class RelaySettings:
         topics: names without prefix.
         stall_seconds: without any acknowledgement while the broker answers, after which the relay starts anew.
         gate_seconds: how long the first publication waits for the other topics' recovery.
-        check_seconds: between two looks at whether topics are still those that they were.
+        check_seconds: between two looks at whether a broker answers and topics are still those that they were.
         status_seconds: between two status lines.
         in_flight_records, in_flight_bytes: per topic, handed over and not yet acknowledged.
     """
@@ -133,7 +133,7 @@ class RelaySettings:
     topics: Sequence[str] = TOPICS
     stall_seconds: float = 60.0
     gate_seconds: float = 10.0
-    check_seconds: float = 30.0
+    check_seconds: float = 5.0
     status_seconds: float = 1.0
     in_flight_records: int = 5_000
     in_flight_bytes: int = 4 << 20

@@ -23,6 +23,10 @@ class Source(Protocol):
         """Up to `limit` published records with a position above `after`, in order; of these topics, or of all."""
         ...
 
+    def count(self, topic: str, after: int, upto: int) -> int:
+        """How many records of a topic have a position above `after` and not above `upto`."""
+        ...
+
     def bounds(self) -> Mapping[str, tuple[int, int]]:
         """Topic -> (lowest, highest position); only topics that have records."""
         ...

@@ -51,6 +51,10 @@ class RecordSource(Protocol):
         """The next records after a position, in order; of all topics, or of these."""
         ...
 
+    def count(self, topic: str, after: int, upto: int) -> int:
+        """How many records of a topic have a position above `after` and not above `upto`."""
+        ...
+
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Topic -> (lowest, highest position); only topics that have records."""
         ...
@@ -115,6 +119,14 @@ class RelayView:
             Record._make((*about, lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"))
             for *about, lead, context, data in rows
         ]
+
+    def count(self, topic: str, after: int, upto: int) -> int:
+        """How many records of a topic have a position above `after` and not above `upto`. Raises StoreError."""
+        with self._reading() as connection:
+            if connection is None:
+                return 0
+            query = "SELECT count(*) FROM events WHERE topic = ? AND position > ? AND position <= ?"
+            return int(connection.execute(query, (topic, after, upto)).get)
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Topic -> (lowest, highest position). Raises StoreError."""

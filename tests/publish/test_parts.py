@@ -13,12 +13,15 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from plscp.errors import ConfigError, RelayError
+from plscp.publish import backlog
+from plscp.publish.backlog import Backlog, Progress
 from plscp.publish.cursor import Cursor, Mark, TopicCursor, peek
 from plscp.publish.envelope import Envelope, reduced, size
 from plscp.publish.flight import Flight
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import TOPICS, KafkaSettings, RelaySettings, cursor_beside
 from plscp.publish.source import Record
+from tests.publish.twin import WritableTwin
 
 JAVA_MURMUR2 = [
     # What org.apache.kafka.common.utils.Utils.murmur2 gives, from Kafka's own UtilsTest.
@@ -225,3 +228,22 @@ def test_a_failed_batch_is_told_at_once_and_never_settled() -> None:
     assert [str(error) for error in world.failures] == ["refused"]
     assert world.flight.reap({}) == 0
     assert world.flight.lowest() == 1
+
+
+def test_a_backlog_counts_what_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By topic, however many records of others lie between; far behind, what is not yet counted is taken for records."""
+    twin = WritableTwin(tmp_path / "twin.db")
+    twin.requests_of_all(8)  # five records each, over four topics
+    known = Backlog("study")
+    assert known.pending(twin, Progress()) == 10
+    assert known.pending(twin, Progress(0, 7)) == 3
+    twin.request("quarantine")
+    assert known.pending(twin, Progress(0, 10)) == 0
+    twin.request("study")
+    assert known.pending(twin, Progress(0, 10)) == 5
+    assert known.pending(twin, Progress(twin.head() - 2, 0)) == 2  # a lane that has looked at what Kafka holds
+    assert known.pending(twin, Progress(twin.head() - 2, 2)) == 0
+    monkeypatch.setattr(backlog, "AT_ONCE_POSITIONS", 30)
+    slow = Backlog("study")
+    assert [slow.pending(twin, Progress()) for _ in range(2)] == [5 + 20, 15]
+    twin.close()

@@ -92,6 +92,8 @@ def test_started_anew_and_counts_go_on(tmp_path: Path) -> None:
         first = await until(lambda: seen and seen[0])
         relay.wake()  # counts to 2 and ends
         again = await until(lambda: seen[-1]["pid"] != first["pid"] and seen[-1])
+        [between] = [line for line in seen if line.get("errors") == ["the relay has ended and is started anew"]]
+        assert between["published"]["t"]["acknowledged"] == 2
         assert again["published"]["t"]["acknowledged"] == 3
         assert again["restarts"] == relay.restarts == 1
         os.kill(relay.pid, signal.SIGKILL)

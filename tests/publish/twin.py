@@ -50,6 +50,10 @@ class Twin:
         query = f"SELECT * FROM record WHERE position > ? {only} ORDER BY position LIMIT ?"
         return self.base.execute(query, (after, *(topics or ()), limit)).fetchall()
 
+    def count(self, topic: str, after: int, upto: int) -> int:
+        query = "SELECT count(*) FROM record WHERE topic = ? AND position > ? AND position <= ?"
+        return int(self.base.execute(query, (topic, after, upto)).fetchone()[0])
+
     def bounds(self) -> Mapping[str, tuple[int, int]]:
         return {topic: (low, high) for topic, low, high in self.base.execute("SELECT * FROM bounds")}
 

@@ -93,6 +93,22 @@ def test_the_view_never_writes(url: str, open_sqlite: Open) -> None:
     assert open_sqlite().read(Filter())
 
 
+def test_records_of_a_topic_are_counted_between_positions(url: str, open_sqlite: Open) -> None:
+    """Above the first position, up to the second; other topics' are not among them."""
+    store = open_sqlite()
+    stored(store, request([entry("a"), entry("b", index=1)]))
+    stored(store, request(decision=rejected()))
+    view = RelayView.open(url)
+    assert [view.count("procedure-log", after, upto) for after, upto in ((0, 9), (1, 9), (0, 1), (2, 9))] == [
+        2,
+        1,
+        1,
+        0,
+    ]
+    assert view.count("quarantine", 0, 9) == 1
+    view.close()
+
+
 def test_reading_does_not_hold_the_log(url: str, open_sqlite: Open, path: Path) -> None:
     """A relay that has read leaves the writer free to start the write-ahead log from its beginning."""
     store = open_sqlite(limits=StoreLimits(checkpoint_pages=10))

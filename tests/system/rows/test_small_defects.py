@@ -5,17 +5,21 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydicom.dataset import Dataset
 
+from plscp.local.kafka import LocalBroker
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu
-from tests.serving import Serving, httpx, until
+from tests.serving import Serving, until
 
 SETTINGS = """
 [dicom]
@@ -131,3 +135,54 @@ def test_store_files_are_their_owners_alone(tmp_path: Path) -> None:
             assert server.stop() == 0
     finally:
         os.umask(before)
+
+
+@pytest.mark.kafka
+def test_a_broker_that_goes_away_is_said_with_since_when(own_broker: Callable[[], LocalBroker], tmp_path: Path) -> None:
+    """Also while nothing is to be published; what is not acknowledged counts, exactly, and never less; when it is back, all is well."""
+    broker = own_broker()
+    kafka = f'[kafka]\nbootstrap_servers = ["{broker.address}"]\n'
+
+    with Serving(tmp_path, SETTINGS + kafka) as serving:
+
+        def relay() -> dict[str, Any]:
+            found: dict[str, Any] = serving.get("/api/v1/status")["kafka"]
+            return found if isinstance(found, dict) else {}
+
+        def states() -> set[str]:
+            return {topic["state"] for topic in relay().get("topics", {}).values()}
+
+        def gauge(name: str) -> float:
+            [line] = [
+                line for line in httpx.get(serving.http + "/metrics").text.splitlines() if line.startswith(f"{name} ")
+            ]
+            return float(line.split()[1])
+
+        serving.put(f"/api/v1/studies/{STUDY}", {"status": "open", "patient": {"id": "P1", "issuer": "HOSP"}})
+        until(lambda: states() == {"running"} and relay()["pending"] == 0, "the relay to be up to date", 60)
+        assert (relay()["reachable"], relay()["away_since"], gauge("plscp_relay_kafka_up")) == (True, "", 1)
+        began = datetime.now(UTC)
+        broker.kill()
+        until(lambda: not relay()["reachable"], "the idle relay to notice", 60)
+        since = datetime.fromisoformat(relay()["away_since"])
+        assert began - timedelta(seconds=1) <= since <= datetime.now(UTC)
+        assert states() == {"waiting"}
+        assert gauge("plscp_relay_kafka_up") == 0
+        assert gauge("plscp_relay_kafka_away_since_timestamp_seconds") == since.timestamp()
+
+        def one_more(expected: int) -> None:
+            """A request, the changes of a patient and a study, and a refusal: four topics."""
+            number = serving.get("/api/v1/status")["store"]["position"]
+            patient = {"id": f"Q{number}", "issuer": "HOSP"}
+            serving.put(f"/api/v1/studies/7.{number}", {"status": "open", "patient": patient})
+            assert send(serving, notes(100, study=STUDY), notes(1, study="9.9")) == [0, 0xC103]
+            until(lambda: relay()["pending"] == expected, "each record that is not acknowledged to count", 30)
+            assert gauge("plscp_relay_pending") == expected
+            assert states() == {"waiting"}
+
+        for expected in (103, 206, 309):
+            one_more(expected)
+        broker.start()
+        until(lambda: states() == {"running"} and relay()["pending"] == 0, "the rest to be published", 90)
+        assert (relay()["reachable"], relay()["away_since"], gauge("plscp_relay_kafka_up")) == (True, "", 1)
+        assert serving.stop() == 0
