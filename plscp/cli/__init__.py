@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 
-from plscp.errors import PlscpError
+from plscp.errors import CommandError, PlscpError
 
 DEFECT = 70
 INTERRUPTED = 130
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     arguments = list(sys.argv[1:] if argv is None else argv)
     variables = os.environ if environ is None else environ
     try:
+        _readable(arguments)
         status = _run(_rewritten(arguments), "_PLSCP_COMPLETE" in variables)
         sys.stdout.flush()
         return status
@@ -54,6 +55,13 @@ def say(line: str) -> None:
     """One line on standard error, whatever the text holds."""
     text = "".join(c if c.isprintable() else " " for c in " ".join(line.split()))
     print(f"plscp: {text}", file=sys.stderr)
+
+
+def _readable(arguments: Sequence[str]) -> None:
+    """Refuse what is no text: nothing but a file's name can be meant by it."""
+    for argument in arguments:
+        if any("\ud800" <= c <= "\udfff" for c in argument) and not os.path.lexists(argument):
+            raise CommandError(f"{argument!a} is not text in {sys.getfilesystemencoding()}", 2)
 
 
 def _rewritten(arguments: list[str]) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
+from plscp.cli.values import SECONDS_AT_MOST, a_host, an_ae_title
+from plscp.cli.values import pdu as pdu_length
 from plscp.errors import CommandError
 from plscp.scu.secure import client_context
 from plscp.scu.sending import Peer
@@ -39,15 +41,25 @@ class Call(NamedTuple):
 
 def _call(
     *,
-    host: Annotated[str, typer.Argument(help="Host name or address of the SCP.")],
+    host: Annotated[str, typer.Argument(help="Host name or address of the SCP.", callback=a_host)],
     port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
-    aet: Annotated[str | None, typer.Option("--aet", help="Calling AE title (-aet); absent: the tool's own.")] = None,
-    aec: Annotated[str, typer.Option("--aec", help="Called AE title (-aec).")] = "PLSCP",
-    ta: Annotated[float, typer.Option("--ta", help="Seconds for an association to be answered (-ta).", min=0.1)] = 30.0,
-    td: Annotated[float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1)] = 30.0,
-    to: Annotated[float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1)] = 10.0,
+    aet: Annotated[
+        str | None, typer.Option("--aet", help="Calling AE title (-aet); absent: the tool's own.", callback=an_ae_title)
+    ] = None,
+    aec: Annotated[str, typer.Option("--aec", help="Called AE title (-aec).", callback=an_ae_title)] = "PLSCP",
+    ta: Annotated[
+        float,
+        typer.Option("--ta", help="Seconds for an association to be answered (-ta).", min=0.1, max=SECONDS_AT_MOST),
+    ] = 30.0,
+    td: Annotated[
+        float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1, max=SECONDS_AT_MOST)
+    ] = 30.0,
+    to: Annotated[
+        float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1, max=SECONDS_AT_MOST)
+    ] = 10.0,
     pdu: Annotated[
-        int, typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0)
+        int,
+        typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0, callback=pdu_length),
     ] = 16382,
     tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
     ca: Annotated[

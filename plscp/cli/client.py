@@ -16,6 +16,8 @@ from plscp.errors import CommandError
 
 UNREACHABLE = 3
 SECONDS = 15.0
+_EXIT: dict[int, int] = {httpx.codes.SERVICE_UNAVAILABLE: UNREACHABLE, httpx.codes.UNPROCESSABLE_ENTITY: 2}
+"""Exit status by HTTP status, where it is not 1: a value that cannot be used is wrong usage."""
 
 Url = Annotated[str | None, typer.Option("--url", help="Address of the server's HTTP API.", envvar="PLSCP_URL")]
 TokenFile = Annotated[
@@ -51,12 +53,12 @@ class Api:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise CommandError(f"{url}: must be an address such as http://127.0.0.1:8080", 2)
+        host = _host(url)
+        if not host:
+            raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._here = parts.hostname in LOOPBACK
+        self._here = host in LOOPBACK
 
     def _client(self) -> httpx.Client:
         # A proxy of the environment is never meant for this machine.
@@ -120,6 +122,18 @@ class Api:
         return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
 
 
+def _host(url: str) -> str:
+    """The host of an address of HTTP, or empty where it is none."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):  # UnicodeError is a ValueError
+        return ""
+    return host if parts.scheme in {"http", "https"} else ""
+
+
 def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
@@ -135,7 +149,7 @@ def _check(answer: httpx.Response, url: str) -> None:
         raise CommandError(f"{url} is not the HTTP API of plscp: it answered {answer.status_code}") from None
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         detail = "the server asks for its token: --token-file FILE"
-    raise CommandError(detail, UNREACHABLE if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE else 1)
+    raise CommandError(detail, _EXIT.get(answer.status_code, 1))
 
 
 def api(url: str | None, token_file: Path | None, config: Path | None) -> Api:
@@ -167,5 +181,11 @@ def _token(path: Path) -> str:
 
 
 def segment(text: str) -> str:
-    """A value as one segment of a path."""
+    """A value as one segment of a path.
+
+    Raises:
+        CommandError: it cannot be one.
+    """
+    if text in {"", ".", ".."}:
+        raise CommandError(f"{text!r} names nothing", 2)
     return quote(text, safe="")

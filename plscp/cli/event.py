@@ -6,6 +6,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.values import POSITION_AT_MOST, a_uid
 
 app = typer.Typer(
     help="Events: logged entries, registry changes, refusals.", no_args_is_help=True, rich_markup_mode=None
@@ -13,8 +14,6 @@ app = typer.Typer(
 
 LATEST = 30
 """Events that are listed where no number is given."""
-MOST = (1 << 62) - 1
-"""The highest position that can be asked for."""
 HEADINGS = ["position", "occurred", "device", "what", "study or patient", "answer"]
 
 
@@ -25,10 +24,14 @@ def events(
     *,
     after: Annotated[
         int | None,
-        typer.Option(help="Position after which to begin; absent: the latest, or from now on.", min=0, max=MOST),
+        typer.Option(
+            help="Position after which to begin; absent: the latest, or from now on.", min=0, max=POSITION_AT_MOST
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most events.", min=1, max=10_000)] = None,
-    study: Annotated[str | None, typer.Option(help="Of one study only, by its Study Instance UID.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Of one study only, by its Study Instance UID.", callback=a_uid)
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="entry (the default), registry, refusal, proposal or all.")] = None,
     json: Json = False,
     url: Url = None,
@@ -59,7 +62,7 @@ def events(
 
 @app.command("show")
 def show_event(
-    position: Annotated[int, typer.Argument(help="The event's position.", min=1)],
+    position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)],
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,

@@ -6,17 +6,22 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.values import a_uid, an_ae_title, long_text, short_text
 from plscp.cli.view import findings
 
 
 def match(
     *,
-    study: Annotated[str | None, typer.Option("--study", help="Study Instance UID.")] = None,
-    patient: Annotated[str | None, typer.Option("--patient", help="Patient ID.")] = None,
-    issuer: Annotated[str | None, typer.Option("--issuer", help="Issuer of the Patient ID.")] = None,
-    study_id: Annotated[str | None, typer.Option("--study-id", help="Study ID.")] = None,
-    location: Annotated[str | None, typer.Option("--location", help="Performed Location.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Calling AE title of the device.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Study Instance UID.", callback=a_uid)] = None,
+    patient: Annotated[str | None, typer.Option("--patient", help="Patient ID.", callback=long_text)] = None,
+    issuer: Annotated[
+        str | None, typer.Option("--issuer", help="Issuer of the Patient ID.", callback=long_text)
+    ] = None,
+    study_id: Annotated[str | None, typer.Option("--study-id", help="Study ID.", callback=short_text)] = None,
+    location: Annotated[str | None, typer.Option("--location", help="Performed Location.", callback=long_text)] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Calling AE title of the device.", callback=an_ae_title)
+    ] = None,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,

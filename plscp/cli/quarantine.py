@@ -7,6 +7,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
+from plscp.cli.values import an_ae_title
 from plscp.cli.view import findings
 
 app = typer.Typer(help="Quarantine: refused requests, and why.", no_args_is_help=True, rich_markup_mode=None)
@@ -15,7 +16,9 @@ app = typer.Typer(help="Quarantine: refused requests, and why.", no_args_is_help
 @app.command("list")
 def list_items(
     *,
-    calling_ae: Annotated[str | None, typer.Option("--device", help="Of one device, by its calling AE title.")] = None,
+    calling_ae: Annotated[
+        str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
+    ] = None,
     open_only: Annotated[bool, typer.Option("--open", help="Only those not accepted since.")] = False,
     limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
     json: Json = False,

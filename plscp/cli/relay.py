@@ -7,6 +7,7 @@ import typer
 from plscp.cli import output
 from plscp.cli.client import Config, Json
 from plscp.cli.publishing import open_source, relay_settings
+from plscp.cli.values import POSITION_AT_MOST
 from plscp.publish import admin
 
 app = typer.Typer(help="The relay's cursor; stop the server first.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,7 +29,10 @@ def repartition(topic: Topic, json: Json = False, config: Config = None) -> None
 def rewind(
     topic: Topic,
     to: Annotated[
-        int, typer.Option("--to", metavar="POSITION", help="Publish again what lies above it; 0: all.", min=0)
+        int,
+        typer.Option(
+            "--to", metavar="POSITION", help="Publish again what lies above it; 0: all.", min=0, max=POSITION_AT_MOST
+        ),
     ],
     json: Json = False,
     config: Config = None,

@@ -11,6 +11,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.calling import Call, calls
+from plscp.cli.values import a_uid, long_text, short_text
 from plscp.errors import CommandError
 from plscp.scu.building import stamp
 from plscp.scu.files import read
@@ -78,12 +79,12 @@ def simulate(
     speed: Annotated[
         float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
     ] = 50.0,
-    study_uid: Annotated[str, typer.Option(help="Study Instance UID.")] = Subject.study_instance_uid,
-    study_id: Annotated[str, typer.Option(help="Study ID.")] = Subject.study_id,
-    patient_id: Annotated[str, typer.Option(help="Patient ID.")] = Subject.patient_id,
-    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.")] = Subject.issuer,
-    admission_id: Annotated[str, typer.Option(help="Admission ID.")] = Subject.admission_id,
-    location: Annotated[str, typer.Option(help="Performed Location.")] = Subject.location,
+    study_uid: Annotated[str, typer.Option(help="Study Instance UID.", callback=a_uid)] = Subject.study_instance_uid,
+    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = Subject.study_id,
+    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = Subject.patient_id,
+    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = Subject.issuer,
+    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = Subject.admission_id,
+    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = Subject.location,
 ) -> None:
     """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
 

@@ -48,7 +48,8 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _ae_title(value: str) -> str:
+def ae_title(value: str) -> str:
+    """Check an AE title, without padding. Raises ValueError."""
     title = value.strip(" ")
     if not 1 <= len(title) <= 16 or "\\" in title or not all(" " <= c <= "~" for c in title):
         raise ValueError("must be 1 to 16 printable ASCII characters without backslash (PS3.5 6.2, AE)")
@@ -117,7 +118,7 @@ Whole = Annotated[int, BeforeValidator(_whole), Field(json_schema_extra={"kind":
 Port = Annotated[Whole, Field(ge=0, le=65535, json_schema_extra={"kind": "port"})]
 Size = Annotated[Whole, Field(ge=1, json_schema_extra={"kind": "bytes"})]
 Count = Annotated[Whole, Field(ge=1, json_schema_extra={"kind": "whole number"})]
-AeTitle = Annotated[str, AfterValidator(_ae_title), Field(json_schema_extra={"kind": "AE title"})]
+AeTitle = Annotated[str, AfterValidator(ae_title), Field(json_schema_extra={"kind": "AE title"})]
 Zone = Annotated[str, AfterValidator(_zone), Field(json_schema_extra={"kind": "time zone"})]
 Uid = Annotated[str, AfterValidator(_uid), Field(json_schema_extra={"kind": "UID"})]
 Names = Annotated[list[str], BeforeValidator(_some), Field(json_schema_extra={"kind": "text or list of text"})]

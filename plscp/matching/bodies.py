@@ -31,7 +31,8 @@ def _text(given: object) -> object:
     return given.strip(" ") if isinstance(given, str) else given
 
 
-def _uid(text: str) -> str:
+def uid(text: str) -> str:
+    """Check a UID. Raises ValueError."""
     if len(text) > 64 or not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", text, re.ASCII):
         raise ValueError("not a UID (PS3.5 9.1)")
     return text
@@ -68,7 +69,7 @@ def _some(text: str) -> str:
 
 LO = Annotated[str, BeforeValidator(_text), _fits(64)]
 SH = Annotated[str, BeforeValidator(_text), _fits(16)]
-Uid = Annotated[str, BeforeValidator(_text), AfterValidator(_uid)]
+Uid = Annotated[str, BeforeValidator(_text), AfterValidator(uid)]
 Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]
 
 

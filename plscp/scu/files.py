@@ -85,8 +85,10 @@ def _json(path: Path, raw: bytes) -> Dataset:
             if len(found) != 1:
                 raise CommandError(f"{path}: {len(found)} data sets, where one request holds one", 2)
             found = found[0]
+        if not isinstance(found, dict):
+            raise CommandError(f"{path}: a data set is a JSON object, not {json.dumps(found)[:20]}", 2)
         for name, request in TYPED.items():
-            if isinstance(found, dict) and name in found:
+            if name in found:
                 return _typed(path, request, found)
         made: Dataset = Dataset.from_json(found)
     except CommandError:

@@ -1,5 +1,6 @@
 """Sending: one association to any SCP of Annex P, with pynetdicom as the SCU."""
 
+import socket
 import ssl
 import time
 from collections.abc import Sequence
@@ -146,6 +147,8 @@ class Association:
                 max_pdu=self.peer.pdu,
                 tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
             )
+        except socket.gaierror as error:
+            raise CommandError(f"host {self.peer.host} is not known: {error.strerror}", 2) from error
         except OSError as error:
             raise CommandError(f"no association with {where}: {error.strerror}") from error
         if association.is_established:

@@ -103,12 +103,14 @@ class RegistryPages:
     async def get_study(self, request: Request) -> Response:
         """One study."""
         known_only(request)
-        return _found(self._known(lambda registry: registry.study(request.path_params["study_instance_uid"])))
+        return _found(
+            self._known(lambda registry: registry.study(request.path_params["study_instance_uid"].strip(" ")))
+        )
 
     async def put_study(self, request: Request) -> Response:
         """Make or change a study."""
         known_only(request)
-        uid = request.path_params["study_instance_uid"]
+        uid = request.path_params["study_instance_uid"].strip(" ")
         body = _named(await self._body(request), study_instance_uid=uid)
         return await self._change(
             lambda registry, policy, now: changes.put_study(registry, body, policy, now),
@@ -127,7 +129,7 @@ class RegistryPages:
 
     async def _end_study(self, request: Request, end: Callable[..., Sequence[RegistryRecord]]) -> Response:
         known_only(request)
-        uid = request.path_params["study_instance_uid"]
+        uid = request.path_params["study_instance_uid"].strip(" ")
         body = await self._body(request, required=False)
         if body:
             raise Problem(422, "this takes no body: it is done now")

@@ -90,8 +90,8 @@ def test_a_study_without_patient(call: Run) -> None:
 
 FAILURES = [
     (["study", "close", UID], 1, "not known"),
-    (["study", "open", "x"], 1, "not a UID"),
-    (["study", "list", "--status", "ajar"], 1, "status must be one of"),
+    (["study", "open", "x"], 2, "not a UID"),
+    (["study", "list", "--status", "ajar"], 2, "status must be one of"),
     (["event", "show", "99"], 1, "nothing at position 99"),
     (["quarantine", "show", "ff/../x"], 1, ""),
     (["correction", "show", "ff"], 1, "no such correction"),
