@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "correction": Entry("plscp.cli.correction", "app", "Proposed corrections of a running server: list, show."),
     "match": Entry("plscp.cli.match", "match", "Where an entry with given identifiers would go now, and why."),
     "explain": Entry("plscp.cli.explain", "explain", "Check a request off line and draw its content tree."),
+    "example": Entry("plscp.cli.example", "example", "Print an event to start from, as typed JSON."),
     "send": Entry("plscp.cli.scu", "send", "Send recorded or written events to an SCP."),
     "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
     "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),

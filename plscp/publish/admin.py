@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kafka import errors as kafka_errors
 
-from plscp.errors import CommandError, RelayError, Unreachable
+from plscp.errors import RelayError, Unreachable
 from plscp.publish.cluster import Cluster, TopicState, one_line
 from plscp.publish.cursor import Cursor, Mark, TopicCursor
 from plscp.publish.envelope import POSITION, STORE
@@ -93,7 +93,7 @@ def _name(settings: RelaySettings, topic: str) -> str:
     prefix = settings.kafka.topic_prefix + "."
     name = topic.removeprefix(prefix)
     if name not in settings.topics:
-        raise CommandError(f"no topic {topic}: there are {', '.join(settings.topics)}", 2)
+        raise RelayError(f"no topic {topic}: there are {', '.join(settings.topics)}")
     return name
 
 

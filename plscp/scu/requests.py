@@ -5,7 +5,7 @@
         context=device_observer("1.2.3", "Recorder 2"),
         entries=[DrugAdministered(
             observation_datetime=moment(datetime.now(UTC)),
-            action=code("122083", "DCM"), drug=code("372877000", "SCT", "Heparin"), dose=quantity("5000", "[iU]"),
+            action=code("122083", "DCM"), drug=code("84812008", "SCT", "Heparin"), dose=quantity("5000", "[iU]"),
         )],
     )
     request.encode("1.2.840.10008.1.2")

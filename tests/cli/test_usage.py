@@ -38,6 +38,7 @@ OTHERS = [
     (["simulate", "127.0.0.1", "1", "--patient-id", LONG], "at most 64"),
     (["simulate", "127.0.0.1", "1", "--location", "a\\b"], "backslash"),
     (["simulate", "127.0.0.1", "1", "--speed", "nan"], "10000"),
+    (["example", "--study", "banana"], "not a UID"),
     (["send", "127.0.0.1", "1", "good.json", "--sop-class", "x"], "procedural"),
     (["config", "check", "--config", "missing"], "No such file"),
     (["config", "show", "--config", "folder"], "Is a directory"),

@@ -1,16 +1,19 @@
 """The README's examples run as they stand."""
 
+import os
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plscp.cli import main
 from plscp.cli.commands import COMMANDS
-from plscp.scu.pci_case import Subject, pci_case
+from plscp.config import load, starter
+from plscp.scu.pci_case import DEVICES, Subject, pci_case
 from plscp.statuses import STATUSES
 from tests.events import now
 from tests.serving import until
@@ -42,6 +45,84 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
         process.kill()
         process.wait(10)
     assert "C103 cannot-match-to-current-study" in capsys.readouterr().err
+
+
+def run_it() -> list[str]:
+    """The command lines of "Run it", top to bottom."""
+    part = README.split("## Run it")[1].split("\n## ")[0]
+    return [line.strip() for line in part.splitlines() if line.startswith("    ")]
+
+
+def test_run_it_can_be_followed(tmp_path: Path) -> None:
+    """Its commands, top to bottom, by a shell in a fresh folder: each ends well and says nothing on standard error."""
+    root = Path(__file__).parents[2]
+    (tmp_path / ".venv").symlink_to(root / ".venv")  # what `make venv` makes
+    dicom, http = free_ports()
+    variables = {"PATH": os.environ["PATH"], "PLSCP_DICOM__PORT": str(dicom), "PLSCP_HTTP__PORT": str(http)}
+    lines = run_it()
+    assert lines[0].split("#")[0].strip() == "make venv"
+    assert re.search(r"^venv:", (root / "Makefile").read_text(), re.MULTILINE)
+    serving: subprocess.Popen[str] | None = None
+    said: dict[str, str] = {}
+    try:
+        for line in lines[1:]:
+            assert line.startswith(".venv/bin/plscp ")
+            command = line.split("#")[0].strip().replace("11112", str(dicom))
+            if command == ".venv/bin/plscp serve":
+                with (tmp_path / "log").open("w") as log:
+                    serving = subprocess.Popen(
+                        command.split(), cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=log, text=True
+                    )
+                assert serving.stdout is not None
+                assert serving.stdout.readline() == f"listening PLSCP 127.0.0.1:{dicom}\n"
+                continue
+            ran = subprocess.run(
+                ["bash", "-c", command],
+                cwd=tmp_path,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            assert (ran.returncode, ran.stderr) == (0, ""), command
+            said[command.split()[1]] = ran.stdout
+    finally:
+        if serving is not None:
+            serving.terminate()
+            assert serving.wait(60) == 0
+            assert serving.stdout is not None
+            serving.stdout.close()
+    assert "0000 success; study 1.2.3, patient 4711" in said["send"]
+    assert "0000 success" in said["explain"]
+    assert "C103" not in said["simulate"]  # all four devices are known, and find the study that was opened
+    assert "Patient transferred to CCU" in said["event"]
+    assert "C102" in said["quarantine"]
+
+
+def free_ports() -> list[int]:
+    """Two ports that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return [one.getsockname()[1], other.getsockname()[1]]
+
+
+def test_the_starter_settings_know_every_device_of_the_case(tmp_path: Path) -> None:
+    """Who plays `simulate` against a server with them is let in."""
+    (tmp_path / "plscp.toml").write_text(starter())
+    settings = load(tmp_path / "plscp.toml", {})
+    assert {device: settings.devices[device].location for device in DEVICES} == {device: ["LAB1"] for device in DEVICES}
+
+
+def test_the_request_that_is_built_in_python_has_no_finding() -> None:
+    """Its codes are in their context groups, its units valid."""
+    part = README.split("## Build a device")[1].split("\n## ")[0]
+    code = "".join(
+        line[4:] + "\n" for line in part.split("    from", 1)[1].splitlines() if line.startswith("    ") or not line
+    )
+    names: dict[str, Any] = {}
+    exec("from" + part.split("    from", 1)[1].splitlines()[0] + "\n" + code, names)
+    assert names["raw"]
+    assert names["request"].findings() == []
 
 
 def test_every_status_is_explained() -> None:
