@@ -33,6 +33,8 @@ def rows() -> Iterator[tuple[type[BaseModel], str, str]]:
     for part in reference().split("\n## ")[1:]:
         title, _, rest = part.partition("\n")
         model: type[BaseModel] = TITLES.get(title) or type(getattr(SettingsModel(), title.strip("[]")))
+        if not issubclass(model, BaseModel):
+            continue  # [issuers]: names that a hospital makes up
         for name, kind in re.findall(r"^\| `(\w+)` \| (.*?) \| ", rest, re.MULTILINE):
             yield model, name, kind
 

@@ -148,7 +148,7 @@ class Association:
                 tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
             )
         except socket.gaierror as error:
-            raise CommandError(f"host {self.peer.host} is not known: {error.strerror}", 2) from error
+            raise CommandError(f"no association with {where}: {error.strerror}", 2) from error
         except OSError as error:
             raise CommandError(f"no association with {where}: {error.strerror}") from error
         if association.is_established:
