@@ -1,10 +1,13 @@
 # Everything one types to run, test and check plscp. Needs Python 3.11+ and make; fetches the rest, no root.
 # ARGS is handed on: make demo ARGS=--no-kafka, make test ARGS="-k relay"
+# make test draws the same values each time; make explore draws new ones.
 
 PYTEST := .venv/bin/python -m pytest -p tests.strict
 JOBS ?= 2
 KILLS ?= 1000
 MINUTES ?= 5
+EXAMPLES ?= 500
+SEED ?= random
 ASSOCIATIONS ?= 100000
 
 .PHONY: help
@@ -18,6 +21,10 @@ demo: .venv/stamp-run  ## a cath-lab case from four devices through a real serve
 .PHONY: test
 test: .venv/stamp-dev  ## every test that needs no root: fetches and starts a real Kafka
 	@$(PYTEST) -n $(JOBS) --dist loadgroup --ignore=tests/peers $(ARGS)
+
+.PHONY: explore
+explore: .venv/stamp-dev  ## every property with new values, EXAMPLES=500 each, again and again for MINUTES=5; finds land in build/explore
+	@PLSCP_TEST_SEED=$(SEED) .venv/bin/python -m tests.explore --minutes $(MINUTES) --examples $(EXAMPLES) --jobs $(JOBS) $(ARGS)
 
 .PHONY: peers
 peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as root on Debian it installs them
@@ -55,7 +62,7 @@ soak: .venv/stamp-dev  ## ASSOCIATIONS=100000 opened and closed: no memory, desc
 
 .PHONY: torture
 torture: .venv/stamp-dev  ## server, relay and broker killed under load, KILLS=1000 times: nothing acknowledged is lost
-	@PLSCP_TEST_KILLS=$(KILLS) $(PYTEST) -s tests/system/test_kill.py $(ARGS)
+	@PLSCP_TEST_KILLS=$(KILLS) PLSCP_TEST_SEED=$(SEED) $(PYTEST) -s tests/system/test_kill.py $(ARGS)
 
 .PHONY: lock
 lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions

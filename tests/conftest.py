@@ -1,22 +1,49 @@
-"""What every room's tests may use: a real Kafka broker."""
+"""What every room's tests may use: chance that is the same in each run, and a real Kafka broker."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from plscp.local.kafka import LocalBroker
+from tests.seed import SEED
+
+EXPLORING: Final = "PLSCP_TEST_EXPLORE" in os.environ
+"""Whether properties are held against new values each time (`make explore`), not against the same ones."""
 
 # Time says something about the machine here, not about the code: slow examples are no failures.
-settings.register_profile("plscp", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "plscp", deadline=None, derandomize=not EXPLORING, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("plscp")
+if not EXPLORING:
+    # Hypothesis also draws constants that it finds in the modules which are imported by then: the draws of a property would
+    # change with any line of the program, and with the tests that run beside it.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """kafka-python 3.0 reads its own files in a way that Python 3.11 and 3.12 call deprecated and 3.13 does not."""
+    """Warnings that are not ours, and chance that does not depend on the order of the tests."""
+    # kafka-python 3.0 reads its own files in a way that Python 3.11 and 3.12 call deprecated and 3.13 does not.
     config.addinivalue_line("filterwarnings", r"ignore:\w+_text is deprecated:DeprecationWarning")
+    if hasattr(config.option, "randomly_reset_seed"):
+        config.option.randomly_reset_seed = False  # pytest-randomly orders the tests; what they draw is fixed below
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What fixtures draw."""
+    random.seed(f"{SEED} {item.nodeid} setup")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """What the test draws."""
+    random.seed(f"{SEED} {item.nodeid}")
 
 
 class Broker(Protocol):

@@ -1,4 +1,5 @@
-"""A pytest plugin: where the variable CI is set, a skipped test is a failed one; tests on Kafka share one worker and its broker."""
+"""A pytest plugin: where the variable CI is set, a skipped test is a failed one; tests on Kafka share one worker and its broker;
+what failed can be repeated in the same order."""
 
 import os
 from collections.abc import Generator
@@ -43,3 +44,10 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     if STRICT and report.skipped:
         _failed(report, report.longrepr)
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Where a test failed, say in which order they ran: no verdict should depend on it."""
+    order = config.getoption("randomly_seed", None)
+    if order is not None and {"failed", "error"} & terminalreporter.stats.keys():
+        terminalreporter.write_line(f'The order of the tests once more: make test ARGS="--randomly-seed={order}"')

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Self
 from unittest.mock import Mock, patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -318,6 +319,7 @@ class Machine(RuleBasedStateMachine):
         self.real.__exit__(None, None, None)
 
 
+@pytest.mark.seeded
 def test_any_order_of_events_is_answered_as_the_model_says() -> None:
     """PDUs, answers, time, a peer that does not read, shutdown, loss: states, PDUs sent and deadlines are the model's."""
     run_state_machine_as_test(Machine, settings=settings(max_examples=EXAMPLES, stateful_step_count=40))
