@@ -156,7 +156,7 @@ class RawScu:
         (SUBSTANCE_ADMINISTRATION_LOGGING, SYNTAXES[1]),
         (VERIFICATION, SYNTAXES[1]),
     )
-    timeout: float = 20.0
+    timeout: float = 60.0
     max_length: int = 16384
     source: tuple[str, int] | None = None
     _buffer: bytes = field(default=b"", repr=False)

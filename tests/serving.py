@@ -15,7 +15,7 @@ from typing import Any, Self
 import httpx
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Wait for a condition; its value, or an AssertionError that says what was waited for."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
@@ -44,7 +44,7 @@ class Serving:
         self._reader: threading.Thread | None = None
         self.host, self.port, self.http = "", 0, ""
 
-    def start(self, seconds: float = 30.0) -> Self:
+    def start(self, seconds: float = 60.0) -> Self:
         """Start and wait until it accepts associations."""
         seen: Queue[str | None] = Queue()
         self.process = process = subprocess.Popen(
@@ -65,7 +65,7 @@ class Serving:
             seen.put(None)
 
         if self._reader is not None:
-            self._reader.join(10)
+            self._reader.join(60)
         self._reader = threading.Thread(target=read, daemon=True)
         self._reader.start()
         deadline = time.monotonic() + seconds
@@ -86,15 +86,15 @@ class Serving:
 
     def get(self, path: str, **params: Any) -> Any:
         """A JSON answer of the HTTP API."""
-        answer = httpx.get(self.http + path, params=params)
+        answer = httpx.get(self.http + path, params=params, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def put(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """PUT a JSON body."""
-        return httpx.put(self.http + path, json=body)
+        return httpx.put(self.http + path, json=body, timeout=60)
 
-    def stop(self, seconds: float = 30.0) -> int:
+    def stop(self, seconds: float = 60.0) -> int:
         """SIGTERM and wait."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
@@ -104,15 +104,15 @@ class Serving:
         """SIGKILL and wait."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def end(self) -> None:
         """Make sure that nothing of it is left."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         if self._reader is not None:
-            self._reader.join(10)
+            self._reader.join(60)
 
     def __enter__(self) -> Self:
         return self.start()

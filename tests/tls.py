@@ -146,4 +146,4 @@ def hello() -> bytes:
 
 def bare(port: int, source: str = "127.0.0.1") -> socket.socket:
     """A TCP connection."""
-    return socket.create_connection(("127.0.0.1", port), 10, source_address=(source, 0))
+    return socket.create_connection(("127.0.0.1", port), 60, source_address=(source, 0))

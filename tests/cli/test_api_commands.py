@@ -211,7 +211,7 @@ def test_tail_until_interrupted(server: Running, tmp_path: Path) -> None:
         server.server.store.add("entry", entry(entry={"kind": "late_one"}))
         assert "Late one" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == ""
 

@@ -61,7 +61,7 @@ class Group:
 
     def member(self, **kafka: Any) -> Events:
         """One that gives up where nothing comes for 20 s, so that no test waits for ever."""
-        given = {"consumer_timeout_ms": 20_000, "heartbeat_interval_ms": 100, "fetch_max_wait_ms": 50} | kafka
+        given = {"consumer_timeout_ms": 60_000, "heartbeat_interval_ms": 100, "fetch_max_wait_ms": 50} | kafka
         return consume(self.broker, **({"topics": self.topic, "group": self.name} | given))
 
     def rest(self) -> list[int]:
@@ -306,7 +306,7 @@ class Reader:
     def stop(self) -> None:
         """End it, and raise what it raised."""
         self.events.stop()
-        self.ended.result(20)
+        self.ended.result(60)
 
 
 def test_members_that_come_and_go_share_the_events(kafka_broker: Broker) -> None:
@@ -316,10 +316,10 @@ def test_members_that_come_and_go_share_the_events(kafka_broker: Broker) -> None
 
     def until_both(*names: str) -> None:
         """Go on writing until each of these has been given something."""
-        wanted, deadline = set(names), time.monotonic() + 20
+        wanted, deadline = set(names), time.monotonic() + 60
         while wanted and time.monotonic() < deadline:
             group.write(*(patient(next(positions), partition=each) for each in range(4)))
-            seen.append(found.get(timeout=20))
+            seen.append(found.get(timeout=60))
             while not found.empty():
                 seen.append(found.get())
             wanted -= {name for name, _ in seen[-8:]}
@@ -332,7 +332,7 @@ def test_members_that_come_and_go_share_the_events(kafka_broker: Broker) -> None
     last = next(positions)
     group.write(*(patient(last, partition=each) for each in range(4)))
     while sum(each == last for _, each in seen) < 4:
-        seen.append(found.get(timeout=20))
+        seen.append(found.get(timeout=60))
     first.stop()
     assert {name for name, _ in seen} == {"first", "second"}
     assert sorted(each for _, each in seen if each != last) == list(range(1, last))
@@ -346,7 +346,7 @@ def test_a_loop_that_waits_is_ended_from_outside(group: Group) -> None:
     group.write(patient(1))
     found = Queue[tuple[str, int]]()
     reader = Reader(group.member(), found, "one")
-    assert found.get(timeout=20) == ("one", 1)
+    assert found.get(timeout=60) == ("one", 1)
     reader.stop()
     assert group.committed()[0] == 1
 
@@ -419,7 +419,7 @@ def test_events_come_to_coroutines(group: Group) -> None:
                     break
         return found
 
-    assert asyncio.run(asyncio.wait_for(read(), 20)) == [1, 2]
+    assert asyncio.run(asyncio.wait_for(read(), 60)) == [1, 2]
     assert group.rest() == [2, 3]
 
 
@@ -439,5 +439,5 @@ def test_a_coroutine_that_waits_can_be_cancelled(group: Group) -> None:
         task.cancel()
         await asyncio.wait([task])
 
-    asyncio.run(asyncio.wait_for(read(), 20))
+    asyncio.run(asyncio.wait_for(read(), 60))
     assert group.rest() == []

@@ -44,11 +44,11 @@ def dcm(value: str, meaning: str) -> CodeValue:
 
 @contextmanager
 def running(*command: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python program, killed at the end and after 40 s."""
+    """A Python program, killed at the end and, where it hangs, after two minutes."""
     with subprocess.Popen(
         [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
-        limit = threading.Timer(40, process.kill)
+        limit = threading.Timer(120, process.kill)
         limit.start()
         try:
             yield process
@@ -70,7 +70,7 @@ def example(name: str, broker: str, topics: list[str], group: str, *, count: int
         found = first(process, count)
         until(lambda: sum(at.offset for at in committed(broker, group).values()) == records, "all to be committed")
         process.send_signal(signal.SIGINT)
-        _, complaint = process.communicate(timeout=20)
+        _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (0, "")
     return found
 

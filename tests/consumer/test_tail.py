@@ -45,7 +45,7 @@ def write(broker: Broker, topic: str, *records: tuple[int, int | None, str]) -> 
 
 def read(broker: Broker, topics: list[str], count: int, **given: Any) -> list[Record]:
     """The next so many records."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     records = tail([broker.address], topics, going=lambda: time.monotonic() < deadline, **given)
     return list(islice((record for record in records if record is not None), count))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.fuzz.mutate import mutated
-from tests.fuzz.targets import Defect, Outcome, run
+from tests.fuzz.targets import SLOW, Defect, Outcome, run
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 MOST_KEPT: Final = 5000
@@ -32,14 +32,18 @@ def memory() -> float:
 class Fuzzer:
     """One target.
 
+    Args:
+        slow: seconds of its own time that an input may take.
+
     Attributes:
         done: how many inputs were run.
         seen: what became of them, each thing once.
         defects: inputs to errors, one for each place where an error came from.
     """
 
-    def __init__(self, target: str, seed: int) -> None:
+    def __init__(self, target: str, seed: int, slow: float = SLOW) -> None:
         self.target = target
+        self._slow = slow
         self.done = 0
         self.seen: set[object] = set()
         self.defects: dict[bytes, Exception] = {}
@@ -52,7 +56,7 @@ class Fuzzer:
 
     def one(self, raw: bytes) -> None:
         """Run an input, and keep it if it is news."""
-        outcome = run(self.target, raw)
+        outcome = run(self.target, raw, self._slow)
         self.done += 1
         if outcome.error is not None:
             place = _place(outcome)
@@ -66,8 +70,16 @@ class Fuzzer:
     def some(self, seconds: float) -> None:
         """Go on for so long."""
         until = time.monotonic() + seconds
+        self._while(lambda: time.monotonic() < until)
+
+    def so_many(self, inputs: int) -> None:
+        """Go on for so many inputs: they are the same ones each time."""
+        until = self.done + inputs
+        self._while(lambda: self.done < until)
+
+    def _while(self, going: Callable[[], bool]) -> None:
         before = memory()
-        while time.monotonic() < until:
+        while going():
             self.one(mutated(self._dice, self._pool))
         if memory() - before > GROWTH:
             self.defects[b""] = Defect(f"grew by {memory() - before:.0f} MB")
@@ -80,7 +92,7 @@ class Fuzzer:
             at = 0
             while at < len(raw) and time.monotonic() < until:
                 less = raw[:at] + raw[at + size :]
-                if _place(run(self.target, less)) == place:
+                if _place(run(self.target, less, self._slow)) == place:
                     raw = less
                 else:
                     at += size

@@ -178,7 +178,7 @@ class Outcome:
     error: Exception | None = None
 
 
-def run(name: str, raw: bytes) -> Outcome:
+def run(name: str, raw: bytes, slow: float = SLOW) -> Outcome:
     """One input, with its time bounded."""
     began = time.thread_time()
     try:
@@ -188,7 +188,7 @@ def run(name: str, raw: bytes) -> Outcome:
         if warned:  # a line on standard error, and Python remembers each for ever
             raise Defect(f"warned: {warned[0].category.__name__}: {warned[0].message}")
         taken = time.thread_time() - began
-        if taken > SLOW:
+        if taken > slow:
             raise Defect(f"{taken:.1f} s")
     except Exception as error:  # that is what is looked for
         return Outcome(None, error)

@@ -122,7 +122,7 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         assert child.stdout is not None
         assert child.stdout.readline().startswith(b"now")
         os.kill(child.pid, signal.SIGKILL)
-        child.wait(10)
+        child.wait(60)
     registry = Registry()
     runtime = fetch(folder=tmp_path, jars=JARS, by=registry)
     assert [path.read_bytes() for path in runtime.jars] == list(CONTENTS.values())

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,9 @@ from plscp.local import kafka as local
 from plscp.local.kafka import HOST, LocalBroker
 from plscp.local.wire import cluster_id
 from tests.serving import until
+
+NEVER_SECONDS = 3600.0
+"""A time-out that no test waits for: what passes did not need it."""
 
 
 def gone(pid: int) -> bool:
@@ -33,17 +35,17 @@ def test_one_life_of_a_broker(own_broker: Callable[[], LocalBroker]) -> None:
     """Killed, it starts again at the same address as the same cluster; frozen, it does not answer; thawed, it does."""
     broker = own_broker()
     address, cluster = broker.address, broker.cluster_id
-    assert cluster_id(HOST, broker.port, 5) == cluster
+    assert cluster_id(HOST, broker.port, 60) == cluster
     broker.kill()
     assert not broker.running
     assert cluster_id(HOST, broker.port, 1) is None
     broker.start()
-    assert (broker.address, cluster_id(HOST, broker.port, 5)) == (address, cluster)
+    assert (broker.address, cluster_id(HOST, broker.port, 60)) == (address, cluster)
     broker.freeze()
     assert broker.running
     assert cluster_id(HOST, broker.port, 0.3) is None
     broker.thaw()
-    until(lambda: cluster_id(HOST, broker.port, 1) == cluster, "an answer after thawing")
+    until(lambda: cluster_id(HOST, broker.port, 10) == cluster, "an answer after thawing")
     broker.stop()
     assert not broker.running
 
@@ -64,8 +66,8 @@ def test_a_broker_dies_with_its_owner(tmp_path: Path) -> None:
         pid = int(owner.stdout.readline())
         assert not gone(pid)
         os.kill(owner.pid, signal.SIGKILL)
-        owner.wait(10)
-    until(lambda: gone(pid), "the broker's end", 10)
+        owner.wait(60)
+    until(lambda: gone(pid), "the broker's end")
 
 
 def test_a_strangers_broker_is_not_taken_for_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +77,7 @@ def test_a_strangers_broker_is_not_taken_for_ours(tmp_path: Path, monkeypatch: p
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         broker._process = process
         with pytest.raises(CommandError, match="another Kafka broker answers"):
-            broker._await(1)
+            broker._await(60)
         broker._process = None
 
 
@@ -86,7 +88,7 @@ def test_a_broker_that_ends_at_once_is_one_line(tmp_path: Path) -> None:
     broker.port = local.free_port()
     broker._process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(1)"])
     with pytest.raises(CommandError, match="ended with status 1: Exception: Address already in use"):
-        broker._await(10)
+        broker._await(60)
 
 
 def answering(answer: bytes) -> tuple[int, threading.Thread]:
@@ -109,7 +111,5 @@ def answering(answer: bytes) -> tuple[int, threading.Thread]:
 def test_what_is_not_kafka_has_no_cluster(answer: bytes) -> None:
     """Anything else at the port is None, never an exception."""
     port, thread = answering(answer)
-    started = time.monotonic()
-    assert cluster_id(HOST, port, 2) is None
-    assert time.monotonic() - started < 5
-    thread.join(5)
+    assert cluster_id(HOST, port, NEVER_SECONDS) is None
+    thread.join(60)

@@ -24,7 +24,7 @@ RESTING = {State.STA1, State.STA2, State.STA6, State.STA8, State.STA13}
 
 def honest(port: int, source: str = "127.0.0.1") -> None:
     """An association from any address, one request, a release."""
-    with RawScu("127.0.0.1", port, source=(source, 0), timeout=10) as scu:
+    with RawScu("127.0.0.1", port, source=(source, 0), timeout=60) as scu:
         assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0
 
 
@@ -34,7 +34,7 @@ def connections(port: int, count: int, first: bytes = b"", source: str = "127.0.
     with ExitStack() as stack:
         made = []
         for _ in range(count):
-            one = socket.create_connection(("127.0.0.1", port), 10, source_address=(source, 0))
+            one = socket.create_connection(("127.0.0.1", port), 60, source_address=(source, 0))
             made.append(stack.enter_context(one))
             one.sendall(first)
         yield made
@@ -235,7 +235,7 @@ def test_connect_and_close() -> None:
     """A load balancer's probe leaves nothing behind."""
     with Listener() as listener:
         for _ in range(50):
-            socket.create_connection(("127.0.0.1", listener.port), 10).close()
+            socket.create_connection(("127.0.0.1", listener.port), 60).close()
         honest(listener.port)
         acceptor = listener.acceptor
         listener.until(lambda: not acceptor._open)
@@ -255,7 +255,7 @@ def test_reset_in_the_middle_of_everything() -> None:
             RQ + request(1) + request(2),
             RQ + request(1) + RELEASE_RQ,
         ):
-            one = socket.create_connection(("127.0.0.1", listener.port), 10)
+            one = socket.create_connection(("127.0.0.1", listener.port), 60)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             one.sendall(sent)
             one.close()
@@ -391,7 +391,7 @@ def test_empty_fragments_are_not_kept() -> None:
 def test_a_peer_that_sends_and_never_reads() -> None:
     """Requests without end whose answers nobody reads: memory is bounded, and the association ends in time."""
     with Listener(pdu_deadline=0.05, artim=0.05) as listener:
-        scu = RawScu("127.0.0.1", listener.port, timeout=30).associate()
+        scu = RawScu("127.0.0.1", listener.port, timeout=60).associate()
         scu.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         flood = b"".join(request(i) for i in range(1, 200)) * 20
         with scu.socket, pytest.raises(ConnectionError):

@@ -1,18 +1,18 @@
 """Whose work led to nothing is read more slowly; whose requests are accepted is not."""
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from plscp.network import acceptor, association, connection, fairness
+from plscp.network.acceptor import Acceptor
 from plscp.network.answer import SUCCESS
-from plscp.network.connection import Connection
+from plscp.network.association import Association
 from plscp.network.fairness import BURST, MOST_KNOWN, SHAKING, Accounts, Turns
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from tests.network.wire import DATA, SETTINGS, Listener
-from tests.rawscu import RawScu
+from tests.network.wire import CONTEXTS, SETTINGS, Line, Transport, pdus_of, request
+from tests.rawscu import associate_rq
 
 SHARED = replace(SETTINGS, futile_share=0.1)
 
@@ -78,28 +78,64 @@ def test_handshakes_have_their_turns(now: list[float]) -> None:
     assert done == list(range(7))
 
 
+class Ticking:
+    """A clock on which each look takes two milliseconds: so long does work take here, on any machine."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        self.now += 0.002
+        return self.now
+
+
 @pytest.mark.parametrize(("status", "slowed"), [(0x0000, False), (0xB102, False), (0xC103, True), (0x0213, True)])
-def test_refusals_are_slowed_and_accepted_requests_are_not(status: int, slowed: bool) -> None:
+def test_refusals_are_slowed_and_accepted_requests_are_not(
+    monkeypatch: pytest.MonkeyPatch, status: int, slowed: bool
+) -> None:
     """A device whose requests are refused rests at last, and is answered all the same; one whose are accepted never does."""
-    seen: list[Connection] = []
-    with Listener(lambda _: (status, None) if status else (SUCCESS, None), futile_share=0.001) as listener:
-        listener.acceptor.slowed = lambda one, _: seen.append(one)  # type: ignore[assignment, method-assign]
-        with RawScu("127.0.0.1", listener.port) as scu:
-            for _ in range(200):
-                assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == status
-                if seen:
-                    break
-                listener.acceptor.accounts.charge(("127.0.0.1", "HEMO1"), 0.002 if slowed else 0.0)
-        assert bool(seen) == slowed
+    clock = Ticking()
+    for module in (acceptor, association, connection, fairness):
+        monkeypatch.setattr(module, "time", clock)
+    seen: list[str] = []
+    with Line(replace(SETTINGS, futile_share=0.001), lambda _: (status, None) if status else (SUCCESS, None)) as line:
+        line.acceptor.slowed = lambda _, reason: seen.append(reason)  # type: ignore[method-assign]
+        line.associate()
+        line.acceptor.later = lambda *_: None  # type: ignore[method-assign]
+        for number in range(1, 201):
+            line.send(request(number))
+            assert [answer.Status for answer in line.answers()] == [status]
+            if seen:
+                break
+    assert seen == ["futile-work"] * slowed
 
 
-def test_a_debt_is_that_of_the_address_not_of_one_connection() -> None:
+def test_a_debt_is_that_of_the_address_not_of_one_connection(now: list[float]) -> None:
     """A new connection is read when the debt is paid; those of other addresses at once."""
-    with Listener(lambda _: (SUCCESS, None), futile_share=0.5) as listener:
-        listener.acceptor.accounts.charge("127.0.0.5", BURST + 0.5)
-        began = time.monotonic()
-        with RawScu("127.0.0.1", listener.port):
-            assert time.monotonic() - began < 0.9
-        with RawScu("127.0.0.1", listener.port, source=("127.0.0.5", 0)) as scu:
-            assert time.monotonic() - began > 0.9
-            assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0
+    owner = Acceptor(replace(SETTINGS, futile_share=0.5), lambda _: (SUCCESS, None))
+    rests: list[tuple[float, Callable[[], None]]] = []
+    owner.later = lambda *rest: rests.append(rest)  # type: ignore[method-assign]
+    owner.accounts.charge("10.0.0.5", BURST + 0.5)
+
+    def connected(address: str) -> tuple[Association, Transport]:
+        one, transport = Association(owner), Transport(address)
+        one.connection_made(transport)
+        return one, transport
+
+    other, _ = connected("10.0.0.1")
+    assert not rests
+    one, transport = connected("10.0.0.5")
+    began = now[0]
+    while rests:
+        assert not transport.reading
+        [(seconds, call)] = rests
+        rests.clear()
+        now[0] += seconds
+        call()
+    assert transport.reading
+    assert now[0] - began == pytest.approx(1.0)
+    one.data_received(associate_rq("HEMO1", "PLSCP", CONTEXTS))
+    assert [kind for kind, _ in pdus_of(bytes(transport.written))] == [2]
+    for each in (one, other):
+        each.connection_lost(None)

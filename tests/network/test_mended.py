@@ -24,6 +24,7 @@ from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import State
 from plscp.network.negotiation import Context
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.counted import calls
 from tests.network.wire import DATA, EVENTS, SETTINGS, Line, Listener, Transport, pdvs_of, request, with_receipt
 from tests.rawscu import SYNTAXES, Aborted, RawScu, associate_rq, command_set, p_data, pdv, uid
 
@@ -63,7 +64,7 @@ def test_items_that_nobody_knows_are_ignored() -> None:
     "name", ["transfer syntaxes", "contexts", "application contexts", "user information", "user items"]
 )
 def test_an_association_request_of_64_kib_is_judged_at_once(name: str) -> None:
-    """However its bytes are spent, the event loop is not held up: 50 ms, of the process's own time."""
+    """However its bytes are spent, the event loop is not held up: at most three calls of functions for a byte."""
     context, user, applications = CONTEXT, USER, APPLICATION
     if name == "transfer syntaxes":
         context = item(0x20, CONTEXT[4:] + b"".join(item(0x40, f"1.2.{i}".encode()) for i in range(4600)))
@@ -79,14 +80,10 @@ def test_an_association_request_of_64_kib_is_judged_at_once(name: str) -> None:
         user = item(0x50, USER[4:] + item(0x52, b"1.2.3") * 3000 + item(0x54, b"\0\0051.2.3\1\1") * 1500)
     raw = associating(applications, context, user)
     assert 40_000 < len(raw) < 65_536 + 6
-    spent = []
-    for _ in range(3):
-        with Line() as line:
-            began = time.process_time()
-            line.send(raw)
-            spent.append(time.process_time() - began)
-            assert line.state in {State.STA6, State.STA13}
-    assert min(spent) < 0.05
+    with Line() as line:
+        _, count = calls(lambda: line.send(raw))
+        assert line.state in {State.STA6, State.STA13}
+    assert count < 3 * len(raw)
 
 
 def test_titles_padded_with_nul() -> None:
@@ -370,7 +367,7 @@ def test_a_defect_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Association, "overdue", broken)
     with Listener(first_pdu_deadline=0.01) as listener:
         for _ in range(2):
-            with socket.create_connection(("127.0.0.1", listener.port), 10) as one:
+            with socket.create_connection(("127.0.0.1", listener.port), 60) as one:
                 assert one.recv(1) == b""
         listener.until(lambda: not listener.acceptor._open)
     assert failed
@@ -384,7 +381,7 @@ def test_requests_in_hand_have_until_the_end_of_the_grace_time() -> None:
         busy, idle = (RawScu("127.0.0.1", listener.port).associate() for _ in range(2))
         busy.send(PROCEDURAL_EVENT_LOGGING, DATA)
         listener.until(lambda: listener.events)
-        drained = asyncio.run_coroutine_threadsafe(listener.acceptor.drain(20), listener.loop)
+        drained = asyncio.run_coroutine_threadsafe(listener.acceptor.drain(600), listener.loop)
         listener.until(lambda: listener.acceptor.draining)
         listener.call(listener.acceptor.end_idle)
         with pytest.raises(Aborted):
@@ -395,7 +392,7 @@ def test_requests_in_hand_have_until_the_end_of_the_grace_time() -> None:
             busy.pdu()
         for scu in (busy, idle):
             scu.socket.close()
-        drained.result(10)
+        drained.result(60)
 
 
 def test_association_ids_of_two_processes_differ() -> None:

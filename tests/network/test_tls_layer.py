@@ -252,3 +252,40 @@ def test_a_connection_that_is_gone_leaves_nothing(first: bytes) -> None:
             assert secured() is None
     finally:
         gc.enable()
+
+
+# --- those who take their time ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock to turn by hand."""
+    moment = [1000.0]
+    monkeypatch.setattr("plscp.network.connection.time.monotonic", lambda: moment[0])
+    return moment
+
+
+def test_a_handshake_byte_by_byte(now: list[float]) -> None:
+    """Bytes that come one by one do not put the deadline off; past it the connection is closed without a word."""
+    with SecureLine() as line:
+        for number in hello()[:-1]:
+            line.send(bytes([number]))
+            now[0] += 0.1
+            assert line.association.deadline == 1000.0 + SETTINGS.first_pdu_deadline
+        line.association.overdue()
+        assert (line.take(), line.transport.closing) == (b"", True)
+
+
+def test_a_handshake_and_nothing_after_it(now: list[float]) -> None:
+    """The A-ASSOCIATE-RQ must come within the same time."""
+    ends: list[tuple[str, ...]] = []
+    with SecureLine() as line:
+        line.acceptor.disconnected = lambda _, *why: ends.append(why)  # type: ignore[method-assign]
+        now[0] += 5.0
+        line.shake()
+        line.take()
+        assert line.association.deadline == 1000.0 + SETTINGS.first_pdu_deadline
+        line.association.overdue()
+        line.turn()
+        assert (line.take(), line.transport.closing) == (b"", True)
+    assert ends == [("closed", "no-associate-request")]

@@ -267,7 +267,7 @@ class Listener:
         async def inside() -> Any:
             return work()
 
-        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(inside(), self.loop).result(60)
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Wait until it holds, looked at in the loop."""
@@ -275,11 +275,11 @@ class Listener:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         if exc[0] is None:
             assert not self.errors

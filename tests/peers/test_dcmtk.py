@@ -34,7 +34,7 @@ def echoscu(server: Serving, *options: str) -> subprocess.CompletedProcess[str]:
     program = shutil.which("echoscu")
     if program is None:
         pytest.skip("echoscu is missing (Debian, Ubuntu: apt-get install dcmtk)")
-    command = [program, "-v", "-to", "10", "-ta", "10", "-td", "10", *options, server.host, str(server.port)]
+    command = [program, "-v", "-to", "60", "-ta", "60", "-td", "60", *options, server.host, str(server.port)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

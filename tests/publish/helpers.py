@@ -27,10 +27,17 @@ UNKNOWN = {EXIT_UNKNOWN, EXIT_STALLED, EXIT_CHANGED}
 COMMAND = (sys.executable, "-m", "tests.publish.twin")
 
 
-def settings(twin: Twin, address: str, prefix: str, **changed: Any) -> RelaySettings:
-    """Settings with time-outs that a test can wait for."""
+def settings(twin: Twin, address: str, prefix: str, *, hasty: bool = False, **changed: Any) -> RelaySettings:
+    """Settings of a relay.
+
+    Args:
+        hasty: with time-outs that a test can wait for; a machine that stops for as long starts the relay anew.
+    """
     kafka = KafkaSettings(
-        bootstrap_servers=[address], topic_prefix=prefix, request_timeout_ms=1200, connect_timeout_ms=1000
+        bootstrap_servers=[address],
+        topic_prefix=prefix,
+        request_timeout_ms=1200 if hasty else 30_000,
+        connect_timeout_ms=1000 if hasty else 10_000,
     )
     made = RelaySettings(
         store_url=str(twin.file), cursor=twin.file.with_suffix(".relay"), kafka=kafka, topics=TOPICS, status_seconds=0.2
@@ -86,7 +93,7 @@ class Child:
             self.status = self._lines.get() or self.status
         return self.status
 
-    def until_done(self, twin: Twin, seconds: float = 30.0, *, revive: bool = False) -> dict[str, Any]:
+    def until_done(self, twin: Twin, seconds: float = 60.0, *, revive: bool = False) -> dict[str, Any]:
         """Wait until everything in the store is acknowledged.
 
         Args:
@@ -134,20 +141,20 @@ class Child:
     def _wait(self) -> int:
         assert self.process is not None
         try:
-            code = self.process.wait(10)
+            code = self.process.wait(60)
         finally:
             if self.process.poll() is None:
                 os.kill(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             for thread in self._threads:
-                thread.join(10)
+                thread.join(60)
             for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
         return code
 
-    def until_state(self, topic: str, state: str, seconds: float = 20.0) -> dict[str, Any]:
+    def until_state(self, topic: str, state: str, seconds: float = 60.0) -> dict[str, Any]:
         """Wait until a topic is in a state; the status line."""
 
         def reached() -> dict[str, Any] | None:
@@ -156,7 +163,7 @@ class Child:
 
         return self._until(reached, f"{topic} {state}", seconds)
 
-    def ended(self, seconds: float = 20.0) -> int:
+    def ended(self, seconds: float = 60.0) -> int:
         """Wait for its end; the exit status."""
         assert self.process is not None
         self.process.wait(seconds)

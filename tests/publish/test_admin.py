@@ -131,7 +131,7 @@ def sockets() -> int:
 def test_no_broker_is_one_line(twin: WritableTwin, command: Callable[[RelaySettings], Any]) -> None:
     """Exit status 3, and neither threads nor descriptors are left behind."""
     before = threading.active_count(), sockets()
-    line, status = refusal(lambda: command(settings(twin, f"127.0.0.1:{free_port()}", "away")))
+    line, status = refusal(lambda: command(settings(twin, f"127.0.0.1:{free_port()}", "away", hasty=True)))
     gc.collect()
     assert line.startswith("no broker answers at 127.0.0.1:")
     assert "\n" not in line

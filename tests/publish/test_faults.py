@@ -12,11 +12,11 @@ from plscp.local.kafka import LocalBroker
 from tests.conftest import Broker
 from tests.publish.helpers import Child, check, settings
 from tests.publish.twin import WritableTwin
+from tests.seed import SEED
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 KILLS = int(os.environ.get("PLSCP_TEST_RELAY_KILLS", "12"))
-SEED = int(os.environ.get("PLSCP_TEST_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
 MOST = 200
 """Rounds of four requests per test: enough to be under load at every moment, few enough to be read back."""
 LONG = 2.8
@@ -66,39 +66,39 @@ def test_killed_at_any_moment(kafka_broker: Broker, twin: WritableTwin, prefix: 
 
 def test_broker_killed_and_started_again(weak_broker: LocalBroker, twin: WritableTwin, prefix: str) -> None:
     """Away for longer than the time-outs, while requests keep coming."""
-    with Child(settings(twin, weak_broker.address, prefix)) as relay:
+    with Child(settings(twin, weak_broker.address, prefix, hasty=True)) as relay:
         twin.requests_of_all(8)
-        relay.until_done(twin)
+        relay.until_done(twin, revive=True)
         with Load(twin, relay.wake) as stop:
             stop.wait(0.3)
             weak_broker.kill()
             stop.wait(LONG)
             weak_broker.start()
-        relay.until_done(twin, 60, revive=True)
+        relay.until_done(twin, revive=True)
         assert not relay.events("noise")
     assert check(weak_broker.address, prefix, twin)
 
 
 def test_broker_frozen_for_longer_than_every_timeout(weak_broker: LocalBroker, twin: WritableTwin, prefix: str) -> None:
     """Its sockets stay and nothing answers; afterwards what was sent before may arrive late."""
-    with Child(settings(twin, weak_broker.address, prefix, stall_seconds=2.0)) as relay:
+    with Child(settings(twin, weak_broker.address, prefix, hasty=True, stall_seconds=2.0)) as relay:
         twin.requests_of_all(8)
-        relay.until_done(twin)
+        relay.until_done(twin, revive=True)
         with Load(twin, relay.wake) as stop:
             stop.wait(0.3)
             weak_broker.freeze()
             stop.wait(LONG)
             weak_broker.thaw()
             stop.wait(0.5)
-        relay.until_done(twin, 60, revive=True)
+        relay.until_done(twin, revive=True)
     assert check(weak_broker.address, prefix, twin)
 
 
 def test_broker_frozen_and_relay_killed_meanwhile(weak_broker: LocalBroker, twin: WritableTwin, prefix: str) -> None:
     """The successor cannot know what its predecessor's bytes will do: repeats may be, droppable by position."""
-    with Child(settings(twin, weak_broker.address, prefix)) as relay:
+    with Child(settings(twin, weak_broker.address, prefix, hasty=True)) as relay:
         twin.requests_of_all(8)
-        relay.until_done(twin)
+        relay.until_done(twin, revive=True)
         with Load(twin, relay.wake) as stop:
             stop.wait(0.3)
             weak_broker.freeze()
@@ -108,7 +108,7 @@ def test_broker_frozen_and_relay_killed_meanwhile(weak_broker: LocalBroker, twin
             stop.wait(LONG)
             weak_broker.thaw()
             stop.wait(0.5)
-        relay.until_done(twin, 60, revive=True)
+        relay.until_done(twin, revive=True)
     assert check(weak_broker.address, prefix, twin)
 
 

@@ -69,11 +69,13 @@ def test_the_barrier_has_no_position(kafka_broker: Broker, twin: WritableTwin, p
         bootstrap_servers=kafka_broker.address,
         group_id=None,
         auto_offset_reset="earliest",
-        consumer_timeout_ms=1000,
+        consumer_timeout_ms=60_000,
     )
     first: dict[tuple[str, int], Any] = {}
     for record in consumer:
         first.setdefault((record.topic, record.partition), []).append(record)
+        if sum(map(len, first.values())) == 2 * 24:  # one before the count is known, one after
+            break
     consumer.close()
     assert len(first) == 24
     for records in first.values():
@@ -109,7 +111,7 @@ def test_a_fresh_store_on_old_topics(kafka_broker: Broker, twin: WritableTwin, p
 def test_without_a_broker_it_waits_and_says_so_once(twin: WritableTwin) -> None:
     """One line per cause, a status that tells, an end at once when the parent goes."""
     twin.request("study")
-    with Child(settings(twin, f"127.0.0.1:{free_port()}", "away")) as relay:
+    with Child(settings(twin, f"127.0.0.1:{free_port()}", "away", hasty=True)) as relay:
         status = relay.until_state("away.study", "waiting")
         assert not status["reachable"]
         assert status["pending"] == 5
@@ -157,7 +159,7 @@ def test_a_store_that_cannot_be_read_ends_it(kafka_broker: Broker, twin: Writabl
 
 def test_settings_that_are_none() -> None:
     """One line, status 2."""
-    ended = subprocess.run(COMMAND, input=b"what?\n", capture_output=True, cwd=ROOT, check=False, timeout=20)
+    ended = subprocess.run(COMMAND, input=b"what?\n", capture_output=True, cwd=ROOT, check=False, timeout=60)
     (line,) = ended.stderr.splitlines()
     assert ended.returncode == 2
     assert "the relay cannot read its settings" in json.loads(line)["why"]
@@ -165,5 +167,5 @@ def test_settings_that_are_none() -> None:
 
 def test_its_parent_is_gone_before_it_was_told_anything() -> None:
     """Ends with 0 and without a word."""
-    ended = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, check=False, timeout=20)
+    ended = subprocess.run(COMMAND, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, check=False, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")

@@ -150,7 +150,7 @@ def test_a_topic_that_stops_acknowledging(kafka_broker: Broker, twin: WritableTw
         make(admin, f"{prefix}.{name}")
     with Child(given) as relay:
         twin.requests_of_all(4)
-        relay.until_done(twin)
+        relay.until_done(twin, revive=True)
         before = twin.head()
         admin.delete_topics([topic])
         twin.requests_of_all(8)

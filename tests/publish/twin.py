@@ -32,7 +32,7 @@ class Twin:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.base = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
+        self.base = sqlite3.connect(file, timeout=60, isolation_level=None, check_same_thread=False)
 
     @classmethod
     def open(cls, url: str) -> Self:

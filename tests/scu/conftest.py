@@ -33,7 +33,7 @@ class StockScp:
 
     def peer(self, **given: Any) -> Peer:
         """How to call it."""
-        return replace(Peer("127.0.0.1", self.port, "STOCK", acse=5, dimse=5, connection=5), **given)
+        return replace(Peer("127.0.0.1", self.port, "STOCK", acse=60, dimse=60, connection=60), **given)
 
     def on_action(self, event: Any) -> tuple[int | Dataset, Dataset | None]:
         """EVT_N_ACTION."""

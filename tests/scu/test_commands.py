@@ -33,7 +33,7 @@ def run(scp: StockScp, command: str, *more: str) -> int:
 
 def test_echo_says_the_status(scp: StockScp, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit status 0."""
-    assert run(scp, "echo", "-aet", "ME", "-ta", "5", "-td", "5", "-to", "5", "-pdu", "0") == 0
+    assert run(scp, "echo", "-aet", "ME", "-ta", "60", "-td", "60", "-to", "60", "-pdu", "0") == 0
     assert "0000 success" in capsys.readouterr().out
 
 

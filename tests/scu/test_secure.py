@@ -32,7 +32,7 @@ def listener(tmp_path: Path) -> Iterator[Listener]:
 def echo(listener: Listener, folder: Path, *options: str) -> int:
     """The exit status of an echo with these options, `{}` being the folder."""
     given = [option.replace("{}", str(folder)) for option in options]
-    return main(["echo", "127.0.0.1", str(listener.port), "-ta", "5", "-to", "5", *given], {})
+    return main(["echo", "127.0.0.1", str(listener.port), "-ta", "60", "-to", "60", *given], {})
 
 
 CA, CERT, KEY = ("--ca", "{}/ca.pem"), ("--cert", "{}/own.pem"), ("--key", "{}/own.key")

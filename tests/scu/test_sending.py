@@ -95,7 +95,7 @@ def test_echo_is_answered(scp: StockScp) -> None:
 def test_no_answer_in_time_is_an_answer_without_status(scp: StockScp) -> None:
     """The SCP hangs; what is sent after that is not sent at all."""
     done = threading.Event()
-    scp.answers = lambda _: (0 if done.wait(10) else 0x0110, None)
+    scp.answers = lambda _: (0 if done.wait(60) else 0x0110, None)
     with Association(scp.peer(dimse=0.2)) as association:
         dataset = first(PROCEDURAL_EVENT_LOGGING).dataset(NOW)
         silent = association.send(dataset, PROCEDURAL_EVENT_LOGGING)
@@ -120,7 +120,7 @@ def test_a_port_that_nobody_listens_on_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
-        Association(Peer("127.0.0.1", port, connection=5)).open()
+        Association(Peer("127.0.0.1", port, connection=60)).open()
 
 
 def test_a_host_that_nobody_knows_is_one_line() -> None:

@@ -114,12 +114,12 @@ class Running:
 
         thread = threading.Thread(target=lambda: loop.run_until_complete(listen()))
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         stop = self._stop
 
         def end() -> None:
             stop()
-            thread.join(10)
+            thread.join(60)
             loop.close()
 
         self._stop = end

@@ -160,7 +160,7 @@ def send(store: EventStore, *drafts: Draft) -> list[Result]:
         draft.done = collect(index)
     for each in drafts:
         store.submit(each)
-    assert not wanted or everything.wait(20), "no result"
+    assert not wanted or everything.wait(60), "no result"
     return [results[index] for index in range(len(wanted))]
 
 

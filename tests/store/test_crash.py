@@ -5,25 +5,23 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from plscp.store import SqliteStore
 from plscp.store.port import Filter
+from tests.seed import SEED
 
 KILLS = 6
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_what_was_acknowledged_survives_sigkill(path: Path, record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.seeded
+def test_what_was_acknowledged_survives_sigkill(path: Path) -> None:
     """After each kill: every acknowledged entry is there once, at the position that was acknowledged; every other at most once."""
-    seed = random.randrange(1 << 32)
-    record_property("seed", seed)
-    print(f"seed {seed}")
-    dice = random.Random(seed)
+    dice = random.Random(SEED)
     acknowledged: dict[int, tuple[str, int]] = {}
     first = 0
     for _ in range(KILLS):
@@ -44,7 +42,7 @@ def test_what_was_acknowledged_survives_sigkill(path: Path, record_property: Cal
                 if line.endswith("\n"):
                     outcome, request, position = line.split()
                     acknowledged[int(request)] = (outcome, int(position))
-        process.wait(20)
+        process.wait(60)
         first = max(acknowledged) + 100
         check(path, acknowledged)
 

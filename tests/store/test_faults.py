@@ -26,7 +26,7 @@ def disk() -> Iterator[Disk]:
         yield disk
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()

@@ -14,7 +14,7 @@ from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, request, send, stored
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()
@@ -150,7 +150,7 @@ def test_many_threads_read_while_the_writer_writes(open_sqlite: Open) -> None:
         send(store, *(request([entry(f"{number} {n}"), entry(f"{number} {n} b", index=1)]) for n in range(3)))
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert wrong == []
     assert store.head()[0] == 240
 
@@ -162,14 +162,14 @@ def test_a_writer_that_is_stuck_is_not_alive(open_sqlite: Open, stuck: bool) -> 
 
     def deliver(batch: Any) -> None:
         entered.set()
-        leave.wait(20)
+        leave.wait(60)
         for done, result in batch:
             done(result)
 
     store = open_sqlite(deliver=deliver, limits=StoreLimits(stall_seconds=0.0 if stuck else 3600))
     assert store.alive()
     store.submit(request())
-    assert entered.wait(20)
+    assert entered.wait(60)
     assert store.alive() is not stuck
     leave.set()
     until(store.alive)

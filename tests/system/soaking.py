@@ -87,7 +87,7 @@ class Worker:
         self._count += 1
         source = f"127.{10 + self._number}.0.{self._count % ADDRESSES + 1}"
         [how] = self._dice.choices(list(ENDS), list(ENDS.values()))
-        with socket.create_connection(("127.0.0.1", self._port), 20, (source, 0)) as one:
+        with socket.create_connection(("127.0.0.1", self._port), 60, (source, 0)) as one:
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if how == "silent":
                 return
@@ -168,7 +168,7 @@ class Soak:
             assert worker.stdout.readline() == "done\n"
 
     def _series(self) -> dict[str, float]:
-        text = httpx.get(f"{self.server.http}/metrics", timeout=20).text
+        text = httpx.get(f"{self.server.http}/metrics", timeout=60).text
         return {
             f"{sample.name} {sorted(sample.labels.items())}": sample.value
             for family in text_string_to_metric_families(text)

@@ -88,7 +88,7 @@ def sent(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
             assert scu.request(PROCEDURAL_EVENT_LOGGING, unknown.encode()).status == 0xC103
         prior = {"prior": {"id": "TEMP-1", "issuer": ISSUER}}
         merge = f"{server.http}/api/v1/patients/4711/merge"
-        httpx.post(merge, params={"issuer": ISSUER}, json=prior).raise_for_status()
+        httpx.post(merge, params={"issuer": ISSUER}, json=prior, timeout=60).raise_for_status()
         for uid, status in ((STUDY, "closed"), ("1.2.4", "scheduled"), ("1.2.4", "cancelled")):
             server.put(f"/api/v1/studies/{uid}", body | {"status": status}).raise_for_status()
         position = server.get("/api/v1/status")["store"]["position"]
@@ -97,7 +97,7 @@ def sent(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         )
         assert server.stop() == 0
     topics = [f"{prefix}.{name}" for name in TOPICS]
-    with consume(kafka_broker.address, topics=topics, group=prefix, consumer_timeout_ms=10_000) as events:
+    with consume(kafka_broker.address, topics=topics, group=prefix, consumer_timeout_ms=60_000) as events:
         yield Sent(given, raw, [next(events) for _ in raw])
 
 

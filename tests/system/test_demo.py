@@ -46,7 +46,7 @@ class Demo:
     def wait(self, seconds: float = 120) -> int:
         """Its exit status; `text` is complete then."""
         status = self.process.wait(seconds)
-        self._reading.join(10)
+        self._reading.join(60)
         return status
 
     def until(self, text: str) -> None:
@@ -75,7 +75,7 @@ def demo(folder: Path, *arguments: str) -> Iterator[Demo]:
         yield running
     finally:
         running.process.kill()
-        running.process.wait(10)
+        running.process.wait(60)
         assert running.process.stdout is not None
         running.process.stdout.close()
 

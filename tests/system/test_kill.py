@@ -62,7 +62,7 @@ class Sender:
         while not self.stop.is_set() or pending:
             with (
                 contextlib.suppress(OSError, Closed, Aborted, Rejected, AssertionError),
-                RawScu("127.0.0.1", self.port, calling=self.name, timeout=15) as scu,
+                RawScu("127.0.0.1", self.port, calling=self.name, timeout=60) as scu,
             ):
                 while not self.stop.is_set() or pending:
                     if pending is None:
@@ -93,7 +93,7 @@ def relay_pid(server: Serving) -> int:
     """Process id of the relay: the server's one child."""
     assert server.process is not None
     children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    return int(until(lambda: children.read_text().split(), "the relay process", LAST_PAUSE + 20)[0])
+    return int(until(lambda: children.read_text().split(), "the relay process", LAST_PAUSE + 60)[0])
 
 
 @pytest.mark.kafka

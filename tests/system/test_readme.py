@@ -43,7 +43,7 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
         assert main(["send", "127.0.0.1", str(port), str(event), "-aet", "HEMO1"], {}) == 1
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
     assert "C103 cannot-match-to-current-study" in capsys.readouterr().err
 
 

@@ -69,7 +69,7 @@ def test_both_ports_record_and_certificates_are_exchanged(tmp_path: Path) -> Non
         metric = f'plscp_tls_certificate_expiry_timestamp_seconds{{file="{given.certificate}"}} '
 
         def shown() -> float:
-            text = httpx.get(running.http + "/metrics").text
+            text = httpx.get(running.http + "/metrics", timeout=60).text
             return float(text.split(metric)[1].split()[0]) if metric in text else 0.0
 
         assert until(shown, "the metric") == expires.expires[given.certificate]

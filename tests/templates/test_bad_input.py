@@ -1,6 +1,5 @@
 """Bad input: each kind of it has its answer with a path, never an exception, in bounded time and memory (checks 5 to 7)."""
 
-import time
 import tracemalloc
 from collections.abc import Callable
 from random import Random
@@ -23,11 +22,14 @@ from plscp.templates import action
 from plscp.templates.elements import DICTIONARY, KINDS, LONG
 from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
+from tests.counted import calls
 from tests.templates import build
 from tests.templates.build import DOSE, EXPLICIT, LOG_NOTE, coded, dataset, drug, encode, item, log, note, num, text
 
-CPU: Final = 3.0
-"""Seconds of this thread's own time for any one input of a megabyte; none takes a third of it."""
+SOME_CALLS: Final = 20_000
+"""Calls of functions that any input may take, whatever its size."""
+CALLS_PER_BYTE: Final = 2
+CALLS_PER_ELEMENT: Final = 500
 ROOM: Final = 96 << 20
 """Bytes at the most for any one input of a megabyte."""
 
@@ -178,14 +180,13 @@ TABLE = [
 @pytest.mark.parametrize("strict", [False, True], ids=["lenient", "strict"])
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
 def test_each_kind_of_bad_input_has_its_answer(row: Row, strict: bool) -> None:
-    """Status, finding and path; within a budget of time and memory."""
+    """Status, finding and path; within a budget of work and memory."""
     made = row.made()
     raw = made if isinstance(made, bytes) else encode(made)
     tracemalloc.start()
-    begun = time.thread_time()
     try:
-        status, findings = answer(raw, EXPLICIT, row.sop_class, strict=strict)
-        took, peak = time.thread_time() - begun, tracemalloc.get_traced_memory()[1]
+        (status, findings), count = calls(lambda: answer(raw, EXPLICIT, row.sop_class, strict=strict))
+        peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     expected = row.strict if strict and row.strict is not None else row.status
@@ -193,7 +194,7 @@ def test_each_kind_of_bad_input_has_its_answer(row: Row, strict: bool) -> None:
     if row.code or row.path:
         found = [(f.code, f.path) for f in findings]
         assert any(code == (row.code or code) and path == row.path for code, path in found), found[:5]
-    assert took < CPU
+    assert count < SOME_CALLS + CALLS_PER_BYTE * len(raw)
     assert peak < ROOM
     assert len(findings) <= 500
 
@@ -283,15 +284,14 @@ def anything(random: Random, budget: list[int], depth: int = 0, of: int = 0) -> 
     st.sampled_from([PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING]),
 )  # fmt: skip
 def test_any_tree_of_elements_gets_an_answer(seed: int, budget: int, strict: bool, sop_class: str) -> None:
-    """Never an exception; time goes with the number of elements; the same answer each time, also when it is explained."""
+    """Never an exception; work goes with the number of elements; the same answer each time, also when it is explained."""
     random = Random(seed)
     raw = anything(random, [budget])
     if random.random() < 0.8:
         entries = [anything(random, [budget // 4], 1, 0x0040A730) for _ in range(random.choice([1, 2, 4]))]
         raw = with_content(items(*entries))
-    begun = time.thread_time()
-    first = answer(raw, EXPLICIT, sop_class, strict=strict)
-    assert time.thread_time() - begun < 0.5 + budget * 0.001
+    first, count = calls(lambda: answer(raw, EXPLICIT, sop_class, strict=strict))
+    assert count < SOME_CALLS + CALLS_PER_ELEMENT * budget
     assert answer(raw, EXPLICIT, sop_class, strict=strict) == first
     told = explained(Encoded(raw, EXPLICIT), sop_class, strict=strict)
     assert told is not None

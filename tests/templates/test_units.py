@@ -1,8 +1,9 @@
 """Units: the grammar and the symbols of UCUM, and what is said of a unit that is none."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
-from time import perf_counter
 
 import pytest
 
@@ -107,14 +108,14 @@ def test_units_of_context_groups_pass(cid: int) -> None:
     assert [value for value, scheme in group(cid) if scheme == "UCUM" and not is_ucum(value)] == []
 
 
-@pytest.mark.parametrize(
-    "unit", ["(" * 128 + ")" * 128, "m." * 128, "dada" * 64, "m" * 100_000, "(" * 127 + "m" + ")" * 127]
-)
-def test_a_flood_is_judged_quickly(unit: str) -> None:
-    """No unit costs more than a moment, whatever it looks like."""
-    begun = perf_counter()
-    is_ucum(unit)
-    assert perf_counter() - begun < 0.5
+def test_a_flood_is_judged() -> None:
+    """No unit keeps the process for long, whatever it looks like: a pattern that tries every way to read one would never end."""
+    units = ["(" * 128 + ")" * 128, "m." * 128, "dada" * 64, "m" * 100_000, "(" * 127 + "m" + ")" * 127]
+    code = "import sys; from plscp.templates.units import is_ucum; print(*map(is_ucum, sys.stdin.read().split()))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], input=" ".join(units), capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    assert told.split() == ["False", "False", "False", "False", "True"]
 
 
 def noted(kind: str, unit: Code) -> tuple[Sequence[Finding], object]:

@@ -283,16 +283,16 @@ class Running:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        host, port = asyncio.run_coroutine_threadsafe(self._http.start(), self._loop).result(10)
+        host, port = asyncio.run_coroutine_threadsafe(self._http.start(), self._loop).result(60)
         self.url = f"http://{host}:{port}"
         return self
 
     def __exit__(self, *_: object) -> None:
         self.server.draining = True
         with contextlib.suppress(RuntimeError):
-            asyncio.run_coroutine_threadsafe(self._http.stop(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._http.stop(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
 

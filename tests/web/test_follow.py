@@ -25,7 +25,7 @@ def test_follow(running: Running) -> None:
     """`follow` gives what is there and then what comes, in order, until the limit."""
     store = running.server.store
     store.add("entry", entry())
-    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=true&limit=4", timeout=10) as answer:
+    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=true&limit=4", timeout=60) as answer:
         assert answer.headers["content-type"] == "application/x-ndjson"
         got = lines(answer)
         assert next(got) == 1
@@ -40,7 +40,7 @@ def test_follow(running: Running) -> None:
 def test_follow_ends_when_the_server_stops(running: Running) -> None:
     """Answers that are kept open end when the server drains: they never hold it up."""
     running.server.store.add("entry", entry())
-    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=1", timeout=10) as answer:
+    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=1", timeout=60) as answer:
         got = lines(answer)
         assert next(got) == 1
         running.server.draining = True
@@ -50,7 +50,7 @@ def test_follow_ends_when_the_server_stops(running: Running) -> None:
 def test_follow_ends_when_the_store_fails(running: Running) -> None:
     """A store that stops answering ends the answer."""
     running.server.store.add("entry", entry())
-    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=1", timeout=10) as answer:
+    with httpx.stream("GET", f"{running.url}/api/v1/events?follow=1", timeout=60) as answer:
         got = lines(answer)
         assert next(got) == 1
         running.server.store.failure = AWAY
@@ -62,7 +62,7 @@ def test_followers_are_bounded_and_go(running: Running) -> None:
     """Past the bound of answers kept open: 503. Callers that went away count no more."""
     running.server.store.add("entry", entry())
     url = f"{running.url}/api/v1/events?follow=1"
-    with httpx.Client(limits=httpx.Limits(max_connections=None), timeout=10) as client:
+    with httpx.Client(limits=httpx.Limits(max_connections=None), timeout=60) as client:
         held = [client.send(client.build_request("GET", url), stream=True) for _ in range(MOST_FOLLOWERS)]
         readers = [lines(answer) for answer in held]  # a reader that is collected closes its answer
         assert [next(reader) for reader in readers] == [1] * MOST_FOLLOWERS
@@ -71,7 +71,7 @@ def test_followers_are_bounded_and_go(running: Running) -> None:
             answer.close()
 
     def free() -> bool:
-        with httpx.stream("GET", url, timeout=10) as answer:
+        with httpx.stream("GET", url, timeout=60) as answer:
             return answer.status_code == 200
 
     assert until(free, "a place among the followers")
@@ -104,7 +104,7 @@ def test_starts_and_stops_in_a_loop(server: FakeServer) -> None:
         http = HttpServer(build(server), "127.0.0.1", 0)
         await http.stop()
         host, port = await http.start()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             status = (await client.get(f"http://{host}:{port}/livez")).status_code
         await http.stop()
         await http.stop()

@@ -57,7 +57,7 @@ def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, en
             done=result,
         )
     )
-    assert done.wait(10)
+    assert done.wait(60)
 
 
 def drafted(index: int, occurred: str) -> EntryDraft:

@@ -55,15 +55,27 @@ def answer(one: socket.socket) -> int:
     return status
 
 
+def associated(port: int) -> socket.socket:
+    """An association; once more where the machine stopped for longer than a first PDU may take."""
+    while True:
+        one = socket.create_connection(("127.0.0.1", port), 60)
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            one.sendall(associate_rq("HONEST", "PLSCP", [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[0])]))
+            kind, _ = pdu(one)
+        except ConnectionError:
+            one.close()
+        else:
+            assert kind == 2
+            return one
+
+
 def run(port: int) -> None:
     """Send until the standard input ends; a line per answer: when due, seconds taken, status, and how late the machine woke us."""
     note = events.note(events.now(), f"balloon inflated {MARK.decode()}")
     data = events.encoded(events.procedural([note], study=STUDY, patient="P1"), SYNTAXES[0])
     wire = p_data(pdv(1, 3, n_action(1, PROCEDURAL_EVENT_LOGGING))) + p_data(pdv(1, 2, data))
-    with socket.create_connection(("127.0.0.1", port), 20) as one:
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        one.sendall(associate_rq("HONEST", "PLSCP", [(PROCEDURAL_EVENT_LOGGING, SYNTAXES[0])]))
-        assert pdu(one)[0] == 2
+    with associated(port) as one:
         ended = threading.Event()
 
         def wait() -> None:
@@ -108,8 +120,8 @@ class Clock:
     def __exit__(self, *exc: object) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(20)
-        self._reader.join(20)
+        self.process.wait(60)
+        self._reader.join(60)
         if exc[0] is None:
             assert self.process.returncode == 0, "the honest association was not released as it should"
 
@@ -124,7 +136,7 @@ class Clock:
         """The answers to what is due from now on, for so many seconds; waits until all of them came."""
         began = time.monotonic()
         end = began + seconds
-        until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 30)
+        until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 60)
         return Window([rest for due, *rest in self._answers if began <= due < end])
 
 

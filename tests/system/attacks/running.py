@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events, tls
+from tests.rawscu import Closed, Response
 from tests.serving import Serving, until
 from tests.system.attacks.attackers import ATTACKS, Attack
 from tests.system.attacks.honest import STUDY, Clock
@@ -26,6 +27,7 @@ from tests.system.attacks.target import Target
 SETTINGS = """
 [dicom]
 port = 0
+max_associations = 250
 unknown_devices = "accept"
 first_pdu_deadline = "PT1S"
 pdu_deadline = "PT1S"
@@ -45,7 +47,7 @@ policy = "any"
 """
 REGISTRY = f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
 RATIO = 5.0
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds until an attack has had its effect, on a machine that has much else to do."""
 HANDOVERS = 5
 """Between threads and processes for each answer: clock, event loop, writer, event loop, clock."""
@@ -91,9 +93,15 @@ class Outcome:
 
 
 class Field:
-    """A server, its honest association and a process of attackers; a context manager."""
+    """A server, its honest association and a process of attackers; a context manager.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        niceness: of the attackers. Other machines do not take our cores: where answers are timed, attackers get what server and
+            clock leave.
+    """
+
+    def __init__(self, folder: Path, *, niceness: int = 10) -> None:
+        self._niceness = niceness
         (folder / "current.toml").write_text(REGISTRY)
         tls.write(folder)
         self._server = Serving(folder, SETTINGS)
@@ -106,7 +114,10 @@ class Field:
             self.secure_port = self._listening_over_tls()
             self.clock = ends.enter_context(Clock(server.port))
             self._attackers = subprocess.Popen(
-                [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", __name__, str(self._niceness)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             ends.callback(self._stop_attackers)
             self._ends = ends.pop_all()
@@ -135,8 +146,16 @@ class Field:
     def _served_over_tls(self) -> int:
         """The status that a device gets which comes over TLS now."""
         data = events.encoded(events.procedural([events.note(events.now())], study=STUDY, patient="P1"))
-        with tls.SecureScu("127.0.0.1", self.secure_port) as scu:
-            return scu.request(PROCEDURAL_EVENT_LOGGING, data).status
+
+        def answered() -> Response | None:
+            try:
+                with tls.SecureScu("127.0.0.1", self.secure_port) as scu:
+                    return scu.request(PROCEDURAL_EVENT_LOGGING, data)
+            except (OSError, Closed):  # the machine stopped for longer than a first PDU may take
+                return None
+
+        status: int = until(answered, "an answer over TLS", PATIENCE).status
+        return status
 
     def _memory(self) -> float:
         assert self._server.process is not None
@@ -146,7 +165,7 @@ class Field:
     def _counts(self) -> Counter[str]:
         """What the server has counted so far: `outcome reason` of associations, `status` of requests."""
         found: Counter[str] = Counter()
-        for family in text_string_to_metric_families(httpx.get(f"{self._server.http}/metrics", timeout=20).text):
+        for family in text_string_to_metric_families(httpx.get(f"{self._server.http}/metrics", timeout=60).text):
             for sample in family.samples:
                 if sample.name == "plscp_associations_total":
                     found[f"{sample.labels['outcome']} {sample.labels['reason']}"] += int(sample.value)
@@ -218,7 +237,12 @@ class Field:
             return bool(outcome.counted[attack.counted])
 
         until(counted, f"{attack.counted} to be counted: {attack.name}", PATIENCE)
-        outcome.lines = [json.loads(line) for line in self._server.lines[first:] if line.startswith("{")]
+
+        def logged() -> bool:
+            outcome.lines = [json.loads(line) for line in self._server.lines[first:] if line.startswith("{")]
+            return attack.logged in {line["event"] for line in outcome.lines}
+
+        until(logged, f"{attack.logged} in the log: {attack.name}", PATIENCE)
         return outcome
 
 
@@ -244,7 +268,7 @@ async def _attacking() -> None:
 
 
 if __name__ == "__main__":
-    os.nice(10)  # other machines do not take our cores: attackers get what server and clock leave
+    os.nice(int(sys.argv[1]))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     asyncio.run(_attacking())
