@@ -36,7 +36,7 @@ def _fetch(progress: Progress | None) -> Runtime:
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now."""
-    for port in random.sample(PORTS, 100):
+    for port in random.SystemRandom().sample(PORTS, 100):  # two programs with one seed would want the same one
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))

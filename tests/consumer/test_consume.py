@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +36,7 @@ from tests.consumer.writing import (
     patient,
     write,
 )
+from tests.ports import silent_port
 
 pytestmark = [
     pytest.mark.kafka,
@@ -376,11 +376,10 @@ def test_a_joining_that_takes_longer_than_a_poll_is_finished(group: Group, monke
 
 def test_no_broker_is_one_error_when_the_first_event_is_asked_for() -> None:
     """With the addresses that were tried; nothing is left running."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    events = consume(f"127.0.0.1:{port}", topics="t", group="g", bootstrap_timeout_ms=300)
-    with pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}: "):
-        next(events)
+    with silent_port() as port:
+        events = consume(f"127.0.0.1:{port}", topics="t", group="g", bootstrap_timeout_ms=300)
+        with pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}: "):
+            next(events)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Reading along on the real broker: the records of one store, each once, whatever else is in the topics."""
 
 import json
-import socket
 import time
 from itertools import islice, pairwise
 from typing import Any
@@ -13,6 +12,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from plscp.consumer.tail import Record, tail
 from plscp.errors import Unreachable
 from tests.conftest import Broker
+from tests.ports import silent_port
 
 OWN, OTHER = "11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000"
 
@@ -102,7 +102,8 @@ def test_a_topic_that_is_made_later_is_found(kafka_broker: Broker, topic: str) -
 
 def test_no_broker_is_one_line_at_once() -> None:
     """With the reason for each address that was tried."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}, x:1: "):
+    with (
+        silent_port() as port,
+        pytest.raises(Unreachable, match=rf"Kafka does not answer at 127\.0\.0\.1:{port}, x:1: "),
+    ):
         next(iter(tail([f"127.0.0.1:{port}", "x:1"], ["t"], going=lambda: True)))

@@ -11,13 +11,13 @@ import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from plscp.errors import RelayError
-from plscp.local.kafka import free_port
 from plscp.publish.admin import repartition, rewind
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import RelaySettings
 from plscp.publish.verify import PartitionReport, Report, verify
 from tests.conftest import Broker
 from tests.kafkaread import read_all
+from tests.ports import silent_port
 from tests.publish.helpers import Child, check, settings
 from tests.publish.test_topics import make, make_anew
 from tests.publish.twin import Twin, WritableTwin
@@ -131,7 +131,8 @@ def sockets() -> int:
 def test_no_broker_is_one_line(twin: WritableTwin, command: Callable[[RelaySettings], Any]) -> None:
     """Exit status 3, and neither threads nor descriptors are left behind."""
     before = threading.active_count(), sockets()
-    line, status = refusal(lambda: command(settings(twin, f"127.0.0.1:{free_port()}", "away", hasty=True)))
+    with silent_port() as port:
+        line, status = refusal(lambda: command(settings(twin, f"127.0.0.1:{port}", "away", hasty=True)))
     gc.collect()
     assert line.startswith("no broker answers at 127.0.0.1:")
     assert "\n" not in line

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
-from plscp.local.kafka import free_port
 from tests.conftest import Broker
 from tests.kafkaread import read_all
+from tests.ports import silent_port
 from tests.publish.helpers import COMMAND, ROOT, Child, check, settings
 from tests.publish.twin import TOPICS, WritableTwin
 
@@ -111,7 +111,7 @@ def test_a_fresh_store_on_old_topics(kafka_broker: Broker, twin: WritableTwin, p
 def test_without_a_broker_it_waits_and_says_so_once(twin: WritableTwin) -> None:
     """One line per cause, a status that tells, an end at once when the parent goes."""
     twin.request("study")
-    with Child(settings(twin, f"127.0.0.1:{free_port()}", "away", hasty=True)) as relay:
+    with silent_port() as port, Child(settings(twin, f"127.0.0.1:{port}", "away", hasty=True)) as relay:
         status = relay.until_state("away.study", "waiting")
         assert not status["reachable"]
         assert status["pending"] == 5

@@ -1,6 +1,5 @@
 """Sending to a stock SCP: what arrives there, and what becomes of every kind of answer."""
 
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from plscp.statuses import (
     SUBSTANCE_ADMINISTRATION_LOGGING,
     SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
+from tests.ports import silent_port
 from tests.scu.conftest import Heard, StockScp
 
 CASE = pci_case()
@@ -117,9 +117,7 @@ def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Calla
 )  # pynetdicom leaves its socket to the collector
 def test_a_port_that_nobody_listens_on_is_one_line() -> None:
     """No traceback, no waiting."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
+    with silent_port() as port, pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
         Association(Peer("127.0.0.1", port, connection=60)).open()
 
 

@@ -13,6 +13,7 @@ import pytest
 from plscp.cli import main
 from plscp.cli.commands import COMMANDS
 from plscp.config import load, starter
+from plscp.local.kafka import free_port
 from plscp.scu.pci_case import DEVICES, Subject, pci_case
 from plscp.statuses import STATUSES
 from tests.events import now
@@ -31,8 +32,7 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
     """Ten lines on a stock pynetdicom AE: an event that fits no study gets C103, and the server says why."""
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.split("\n\n")[-1].strip().splitlines()) <= 10
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     (tmp_path / "plscp.toml").write_text('[store]\nurl = "sqlite:///plscp.db"\n[devices.HEMO1]\n')
     event = tmp_path / "event.json"
     event.write_text(pci_case(Subject())[0].dataset(now()).to_json())
