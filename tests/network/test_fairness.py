@@ -100,7 +100,7 @@ def test_refusals_are_slowed_and_accepted_requests_are_not(
         monkeypatch.setattr(module, "time", clock)
     seen: list[str] = []
     with Line(replace(SETTINGS, futile_share=0.001), lambda _: (status, None) if status else (SUCCESS, None)) as line:
-        line.acceptor.slowed = lambda _, reason: seen.append(reason)  # type: ignore[method-assign]
+        line.acceptor.slowed = lambda _, reason: seen.append(reason)  # type: ignore[assignment, method-assign]
         line.associate()
         line.acceptor.later = lambda *_: None  # type: ignore[method-assign]
         for number in range(1, 201):

@@ -317,7 +317,7 @@ def test_handshakes_are_work(tmp_path: Path) -> None:
     """Who shakes hands again and again for nothing is read more slowly; others are not."""
     slowed: set[str] = set()
     with listening(tmp_path, futile_share=0.001) as (listener, _):
-        listener.acceptor.slowed = lambda one, _: slowed.add(one.requestor.address)  # type: ignore[method-assign]
+        listener.acceptor.slowed = lambda one, _: slowed.add(one.requestor.address)  # type: ignore[assignment, method-assign]
         listener.call(lambda: listener.acceptor.accounts.charge("127.0.0.5", BURST - 0.01))
 
         def once_more() -> bool:

@@ -48,8 +48,12 @@ def test_associations_leave_nothing_behind(tmp_path: Path) -> None:
     assert sum(counted.values()) >= COUNT - STEPS
     assert counted.keys() >= {"released", "aborted", "lost", "rejected", "closed"}
     assert "internal-error" not in {line["event"] for line in lines}
-    kinds = {(line["event"], line.get("reason", ""), *sorted(line)) for line in lines}
-    assert kinds == {(line["event"], line.get("reason", ""), *sorted(line)) for line in lines[: len(lines) // STEPS]}
+    kinds = [
+        (line["event"], line.get("reason", ""), *sorted(line))
+        for line in lines
+        if line["event"] != "peer-slowed"  # whether anybody is depends on the machine
+    ]
+    assert set(kinds) == set(kinds[: len(kinds) // STEPS])
 
 
 def test_the_acceptor_forgets_them() -> None:
