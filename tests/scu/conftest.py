@@ -1,5 +1,8 @@
 """A stock pynetdicom SCP on loopback that answers as the test says."""
 
+import gc
+import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
 from plscp.scu.sending import SYNTAXES, VERIFICATION, Peer
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -78,3 +82,17 @@ def make_scp() -> Iterator[Callable[..., StockScp]]:
 def scp(make_scp: Callable[..., StockScp]) -> StockScp:
     """A stock SCP that takes everything."""
     return make_scp()
+
+
+@pytest.fixture
+def leaking(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """For tests that ignore unclosed sockets: those go within the test; log and threads of the library would hold them longer.
+
+    pynetdicom leaves a socket to the garbage collector where it could not connect, and where a handshake failed.
+    """
+    caplog.set_level(logging.CRITICAL + 1, "pynetdicom")
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, Association):
+            thread.join(60)
+    gc.collect()

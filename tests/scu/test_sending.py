@@ -112,9 +112,8 @@ def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Calla
         Association(scp.peer(calling="NOBODY")).open()
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # pynetdicom leaves its socket to the collector
+@pytest.mark.usefixtures("leaking")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_port_that_nobody_listens_on_is_one_line() -> None:
     """No traceback, no waiting."""
     with silent_port() as port, pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
