@@ -90,3 +90,41 @@ def test_a_skip_counts_as_failed_where_ci_is_set(tmp_path: Path, ci: str, status
         check=False,
     )
     assert (ended.returncode, line in ended.stdout.splitlines()[-1]) == (status, True), ended.stdout
+
+
+DRAWING = """
+import random
+from hypothesis import given, strategies as st
+
+drawn = []
+
+@given(st.integers(), st.text(max_size=5), st.lists(st.floats()))
+def test_1_property(number, text, numbers):
+    drawn.append((number, text, numbers))
+
+def test_2_chance():
+    print("drawn", drawn, random.random())
+"""
+RUN = "import sys, importlib, pytest; importlib.import_module(sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
+
+
+@pytest.mark.parametrize("exploring", [False, True])
+def test_a_run_of_the_tests_draws_what_the_one_before_drew(tmp_path: Path, exploring: bool) -> None:
+    """Whatever else is imported, whatever seed orders the tests; `make explore` draws anew."""
+    (tmp_path / "test_it.py").write_text(DRAWING)
+    seen = set()
+    for number, imported in enumerate(("json", "plscp.cli", "plscp.app"), 1):
+        options = [f"--randomly-seed={number}", "--randomly-dont-reorganize", "-q", "-s", "-p", "no:cacheprovider"]
+        where = ["-p", "tests.conftest", "-c", os.devnull, "--rootdir", str(tmp_path), str(tmp_path)]
+        ended = subprocess.run(
+            [sys.executable, "-c", RUN, imported, *options, *where],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": str(number), **({"PLSCP_TEST_EXPLORE": "1"} if exploring else {})},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = re.findall(r"drawn .*", ended.stdout)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        seen.add(found[0])
+    assert len(seen) == (3 if exploring else 1)

@@ -57,12 +57,12 @@ def elements(alphabet: str, depth: int) -> st.SearchStrategy[Dataset]:
         "EncapsulatedDocument": st.binary(max_size=6).map(lambda b: b + bytes(len(b) % 2)),
     }
     chosen = st.sets(st.sampled_from(sorted(members)), max_size=6).flatmap(
-        lambda names: st.fixed_dictionaries({name: members[name] for name in names})
+        lambda names: st.fixed_dictionaries({name: members[name] for name in sorted(names)})
     )
     if depth:
         below = st.lists(elements(alphabet, depth - 1), max_size=3).map(Items)
         names = st.sets(st.sampled_from(["ContentSequence", "ConceptNameCodeSequence", "MeasuredValueSequence"]))
-        sequences = names.flatmap(lambda names: st.fixed_dictionaries(dict.fromkeys(names, below)))
+        sequences = names.flatmap(lambda names: st.fixed_dictionaries(dict.fromkeys(sorted(names), below)))
         chosen = st.tuples(chosen, sequences).map(lambda pair: {**pair[0], **pair[1]})
     return chosen.map(lambda values: build.dataset(**values))
 
