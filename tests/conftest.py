@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -27,9 +28,12 @@ if not EXPLORING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Warnings that are not ours, and chance that does not depend on the order of the tests."""
+    """Warnings that are not ours, Ctrl-C, and chance that does not depend on the order of the tests."""
     # kafka-python 3.0 reads its own files in a way that Python 3.11 and 3.12 call deprecated and 3.13 does not.
     config.addinivalue_line("filterwarnings", r"ignore:\w+_text is deprecated:DeprecationWarning")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Started in the background of a script: what the tests start must be ended by Ctrl-C all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(config.option, "randomly_reset_seed"):
         config.option.randomly_reset_seed = False  # pytest-randomly orders the tests; what they draw is fixed below
 
