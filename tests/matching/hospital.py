@@ -167,7 +167,7 @@ class Hospital:
         self.store.close()
         self._loop.close()
 
-    def wait(self, minutes: float) -> None:
+    def pass_minutes(self, minutes: float) -> None:
         """Time passes, and the server looks at its rooms."""
         self.now += timedelta(minutes=minutes)
         self.log.append(f"{self.now:%H:%M:%S}")

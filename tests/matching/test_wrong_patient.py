@@ -64,15 +64,15 @@ class Days(RuleBasedStateMachine):
         self.hospital.arrive("LAB1", first, telling="now")
         self.hospital.schedule("LAB1", second)
         for _ in range(2):
-            self.hospital.wait(1)
+            self.hospital.pass_minutes(1)
             room = (*SENDERS[known].profile.device.locations, "LAB1")[0]
             self.sent.append(self.hospital.report(known, room, timedelta(0), {}))
-        self.hospital.wait(1)
+        self.hospital.pass_minutes(1)
 
     @rule(pause=pause)
     def wait(self, pause: float) -> None:
         """Time passes."""
-        self.hospital.wait(pause)
+        self.hospital.pass_minutes(pause)
 
     @rule(room=room, patient=patient, telling=telling)
     def arrive(self, room: str, patient: str, telling: Any) -> None:
@@ -88,10 +88,10 @@ class Days(RuleBasedStateMachine):
     @rule(room=room, patient=patient, pause=pause)
     def hand_over(self, room: str, patient: str, pause: float) -> None:
         """One goes and the next comes, as they should be told."""
-        self.hospital.wait(pause)
+        self.hospital.pass_minutes(pause)
         self.leave(room, telling=True)
         self.hospital.arrive(room, patient, telling="now")
-        self.hospital.wait(4)
+        self.hospital.pass_minutes(4)
 
     @rule(room=room, patient=patient)
     def open_early(self, room: str, patient: str) -> None:
@@ -104,16 +104,16 @@ class Days(RuleBasedStateMachine):
         places = SENDERS[self.known].profile.device.locations
         room = places[0] if len(places) == 1 else room
         self.open_early(room, patient)
-        self.hospital.wait(pause)
+        self.hospital.pass_minutes(pause)
         for arriving in (False, True):
             if arriving:
                 self.hospital.arrive(room, patient, telling="never")
-                self.hospital.wait(1)
+                self.hospital.pass_minutes(1)
             lies = self.hospital.occupant(room, self.hospital.now)
             if lies != NOBODY:
                 self.sent.append(self.hospital.report(self.known, room, timedelta(0), {"P": lies}))
-            self.hospital.wait(1)
-        self.hospital.wait(16)
+            self.hospital.pass_minutes(1)
+        self.hospital.pass_minutes(16)
 
     @rule(room=room, patient=patient)
     def schedule(self, room: str, patient: str) -> None:
@@ -149,7 +149,7 @@ class Days(RuleBasedStateMachine):
             whose["P"] += "*"  # without issuer
         for _ in range(data.draw(st.sampled_from([1, 1, 2]))):  # a clock is measured by two
             self.sent.append(self.hospital.report(sender, room, timedelta(minutes=delay), whose))
-            self.hospital.wait(0.1)
+            self.hospital.pass_minutes(0.1)
 
     @precondition(lambda self: self.sent)
     @rule(which=st.integers(0, 3), patient=patient)

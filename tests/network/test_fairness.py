@@ -10,7 +10,7 @@ from plscp.network import acceptor, association, connection, fairness
 from plscp.network.acceptor import Acceptor
 from plscp.network.answer import SUCCESS
 from plscp.network.association import Association
-from plscp.network.fairness import BURST, MOST_KNOWN, SHAKING, Accounts, Turns
+from plscp.network.fairness import BURST, MOST_KNOWN, SHAKING, Accounts, Admission, Turns
 from tests.network.wire import CONTEXTS, SETTINGS, Line, Transport, pdus_of, request
 from tests.rawscu import associate_rq
 
@@ -115,7 +115,7 @@ def test_a_debt_is_that_of_the_address_not_of_one_connection(now: list[float]) -
     """A new connection is read when the debt is paid; those of other addresses at once."""
     owner = Acceptor(replace(SETTINGS, futile_share=0.5), lambda _: (SUCCESS, None))
     rests: list[tuple[float, Callable[[], None]]] = []
-    owner.later = lambda *rest: rests.append(rest)  # type: ignore[method-assign]
+    owner.admission = Admission(owner.accounts, lambda *rest: rests.append(rest))
     owner.accounts.charge("10.0.0.5", BURST + 0.5)
 
     def connected(address: str) -> tuple[Association, Transport]:
@@ -127,13 +127,11 @@ def test_a_debt_is_that_of_the_address_not_of_one_connection(now: list[float]) -
     assert not rests
     one, transport = connected("10.0.0.5")
     began = now[0]
-    while rests:
-        assert not transport.reading
+    while not transport.reading:
         [(seconds, call)] = rests
         rests.clear()
         now[0] += seconds
         call()
-    assert transport.reading
     assert now[0] - began == pytest.approx(1.0)
     one.data_received(associate_rq("HEMO1", "PLSCP", CONTEXTS))
     assert [kind for kind, _ in pdus_of(bytes(transport.written))] == [2]

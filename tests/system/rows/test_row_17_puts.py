@@ -28,7 +28,7 @@ def test_row_17_of_eight_racing_puts_of_one_new_study_one_says_201(tmp_path: Pat
 
         def put(path: str, body: dict[str, Any]) -> httpx.Response:
             with httpx.Client(base_url=server.http) as client:
-                start.wait(30)
+                start.wait(60)
                 return client.put(path, json=body)
 
         for number in range(ROUNDS):

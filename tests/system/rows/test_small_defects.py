@@ -176,7 +176,7 @@ def test_a_broker_that_goes_away_is_said_with_since_when(own_broker: Callable[[]
             patient = {"id": f"Q{number}", "issuer": "HOSP"}
             serving.put(f"/api/v1/studies/7.{number}", {"status": "open", "patient": patient})
             assert send(serving, notes(100, study=STUDY), notes(1, study="9.9")) == [0, 0xC103]
-            until(lambda: relay()["pending"] == expected, "each record that is not acknowledged to count", 30)
+            until(lambda: relay()["pending"] == expected, "each record that is not acknowledged to count", 60)
             assert gauge("plscp_relay_pending") == expected
             assert states() == {"waiting"}
 
