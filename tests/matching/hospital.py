@@ -275,18 +275,18 @@ class Hospital:
         last = [one.uid for one in self.told if one.patient == patient]
         return (planned or last[-1:] or ["1.99"])[0]
 
-    def report(self, sender: str, room: str, delay: timedelta, whose: dict[str, str]) -> Sent:
-        """An event that truly occurred in a room so long ago, sent now."""
+    def report(self, sender: str, room: str, delay: timedelta, whose: dict[str, str], uid: str = "") -> Sent:
+        """An event that truly occurred in a room so long ago, sent now; `uid` goes before the study of `whose` U."""
         self._count += 1
         occurred = self.now - delay
-        uid = f"1.2.{self._count}"
+        observation = f"1.2.{self._count}"
         lately = [
             when for when, late in self.arrivals.get(sender, []) if not late and self.now - when < timedelta(minutes=50)
         ]
         measured = len(lately) + (not delay) >= 2
         stamp = SENDERS[sender].stamp(occurred)
-        sent = Sent(sender, room, occurred, whose, uid, stamp, f"note {self._count}", measured)
-        self._send(sent)
+        sent = Sent(sender, room, occurred, whose, observation, stamp, f"note {self._count}", measured)
+        self._send(sent, uid)
         self.arrivals.setdefault(sender, []).append((self.now, bool(delay)))
         return sent
 
@@ -306,7 +306,7 @@ class Hospital:
         self._send(sent)
         return sent
 
-    def _send(self, sent: Sent) -> None:
+    def _send(self, sent: Sent, uid: str = "") -> None:
         whose = sent.whose
         entry = text("CONTAINS", ("121174", "DCM", "Procedure Note"), sent.words)
         entry.ObservationDateTime, entry.ObservationUID = sent.stamp, sent.observation
@@ -314,7 +314,7 @@ class Hospital:
         named = PATIENTS.get(patient.rstrip("*"), ("", ""))
         dataset = procedural(
             [entry],
-            study=self.study_of(whose["U"]) if "U" in whose else "",
+            study=(uid or self.study_of(whose["U"])) if "U" in whose else "",
             patient=named[0],
             study_id=f"S{whose['S'][-1]}" if "S" in whose else "",
             location=whose.get("L", ""),
@@ -421,7 +421,8 @@ class Hospital:
             return False
         places = SENDERS[sent.sender].profile.device.locations
         rooms = {sent.whose["L"]} if "L" in sent.whose else set(places)
-        return any(one.until is None and one.room in rooms and one.patient != self.scheduled[uid] for one in self.told)
+        there = self.keeper.registry.studies(status="open")
+        return any(one.location in rooms and one.patient != study.patient for one in there)
 
     def _two_against_one(self, sent: Sent) -> bool:
         """Study ID and location of one patient whose study is open there, Patient ID of another."""
@@ -429,7 +430,8 @@ class Hospital:
         if not {"P", "S", "L"} <= set(whose) or self._named_by_patient_id(sent) == whose["S"]:
             return False
         theirs = self.current(whose["S"])
-        return theirs is not None and theirs.room == whose["L"]
+        known = self.keeper.registry.study(theirs.uid) if theirs is not None else None
+        return known is not None and known.status == "open" and known.location == whose["L"]
 
     def _judge(self, sent: Sent, status: int, reply: ActionReply, named_uid: str, *, slip: bool, two: bool) -> None:
         story = "\n".join(self.log)

@@ -67,7 +67,7 @@ class Days(RuleBasedStateMachine):
             self.hospital.pass_minutes(1)
             room = (*SENDERS[known].profile.device.locations, "LAB1")[0]
             self.sent.append(self.hospital.report(known, room, timedelta(0), {}))
-        self.hospital.pass_minutes(1)
+        self.hospital.pass_minutes(45 if self.hospital.start == NIGHT else 1)
 
     @rule(pause=pause)
     def wait(self, pause: float) -> None:
@@ -150,6 +150,24 @@ class Days(RuleBasedStateMachine):
         for _ in range(data.draw(st.sampled_from([1, 1, 2]))):  # a clock is measured by two
             self.sent.append(self.hospital.report(sender, room, timedelta(minutes=delay), whose))
             self.hospital.pass_minutes(0.1)
+
+    @rule(sender=sender, room=room, patient=patient)
+    def name_two_patients(self, sender: str, room: str, patient: str) -> None:
+        """Study ID and location of who lies there, Patient ID of another."""
+        lies = self.hospital.occupant(room, self.hospital.now)
+        if lies != NOBODY:
+            whose = {"P": patient, "S": lies, "L": room}
+            self.sent.append(self.hospital.report(sender, room, timedelta(0), whose))
+
+    @precondition(lambda self: self.hospital.scheduled)
+    @rule(sender=sender, room=room)
+    def name_what_is_scheduled(self, sender: str, room: str) -> None:
+        """The worklist entry that was picked is that of the order, whoever lies there."""
+        places = SENDERS[sender].profile.device.locations
+        room = places[0] if len(places) == 1 else room
+        uid = min(self.hospital.scheduled)
+        whose = {"U": self.hospital.scheduled[uid]}
+        self.sent.append(self.hospital.report(sender, room, timedelta(0), whose, uid))
 
     @precondition(lambda self: self.sent)
     @rule(which=st.integers(0, 3), patient=patient)
