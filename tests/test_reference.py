@@ -24,6 +24,7 @@ IN_SCHEMA = {
     "number": "number", "whole number": "integer", "bytes": "integer", "port": "integer", "true or false": "boolean",
     "text": "string", "secret": "string", "duration": "string", "time zone": "string", "UID": "string", "URL": "string",
     "AE title": "string", "date and time": "string", "text or list of text": "array",
+    "network or list of networks": "array",
 }  # fmt: skip
 """What each kind of the reference is in JSON Schema."""
 
