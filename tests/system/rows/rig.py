@@ -205,13 +205,13 @@ class Rig:
 class Answer:
     """A response, read."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, syntax: str = SYNTAXES[1]) -> None:
         self.response = response
         self.status = f"{response.status:04X}"
         self.comment = response.comment
         self.study = self.patient = ""
         if response.data:
-            reply = response.reply()
+            reply = response.reply(syntax)
             self.study, self.patient = str(reply.get("StudyInstanceUID", "")), str(reply.get("PatientID", ""))
 
     def __str__(self) -> str:
