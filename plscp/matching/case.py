@@ -17,6 +17,7 @@ L: Final = 8  # Performed Location
 A: Final = 16  # calling AE title with configured locations
 
 _FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _NOTHING: Final = timedelta(0)
 
@@ -66,14 +67,20 @@ def spans_of(question: Question) -> list[Span]:
     return spans
 
 
-def occurred_at(question: Question) -> datetime:
-    """When a request's latest entry occurred, for a sign of life: at arrival where the clock may be slow or is not known.
+def occurred_between(question: Question) -> Span:
+    """The earliest and the latest time at which a request's latest entry may have occurred, for a sign of life.
 
-    A study then looks alive for longer than it may have been, which can only make a match by place refuse.
+    What proves that a study was alive, or is confirmed, counts at the earliest; what keeps a study in its room, at the latest: a
+    clock that may be slow stamps a punctual event early. Entries of the future prove nothing: then the earliest is the epoch.
     """
-    if clock_of(question) not in {Clock.KNOWN, Clock.FAST}:
-        return question.arrival
-    return min(max((latest for _, latest in spans_of(question)), default=question.arrival), question.arrival)
+    arrival, clock = question.arrival, clock_of(question)
+    if clock is Clock.UNTRUSTED:
+        return arrival, arrival
+    spans = [span for span in spans_of(question) if span[0] <= arrival + question.policy.clock_tolerance]
+    earliest = min(max((earliest for earliest, _ in spans), default=_EPOCH), arrival)
+    if clock not in {Clock.KNOWN, Clock.FAST}:
+        return max(earliest, _EPOCH), arrival
+    return max(earliest, _EPOCH), min(max((latest for _, latest in spans), default=arrival), arrival)
 
 
 def _inside(earliest: datetime, latest: datetime) -> Span:

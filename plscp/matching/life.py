@@ -19,6 +19,7 @@ class SignsOfLife:
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, int]] = {}  # by place, then by study
         self._latest_request: dict[tuple[str, str], int] = {}
+        self._perhaps: dict[tuple[str, str], int] = {}
         self._kept: dict[tuple[str, str], tuple[int, ...]] = {}  # rising
         self._under_way: dict[str, tuple[str, str]] = {}
 
@@ -27,18 +28,25 @@ class SignsOfLife:
         twin = SignsOfLife()
         twin._latest = {place: dict(studies) for place, studies in self._latest.items()}
         twin._latest_request = dict(self._latest_request)
+        twin._perhaps = dict(self._perhaps)
         twin._kept = dict(self._kept)
         twin._under_way = dict(self._under_way)
         return twin
 
-    def note(self, study: str, place: str, time_us: int, *, by_request: bool = False) -> None:
-        """Keep a sign of life, in whatever order they come."""
+    def note(self, study: str, place: str, time_us: int, *, by_request: bool = False, perhaps_us: int = 0) -> None:
+        """Keep a sign of life, in whatever order they come.
+
+        Args:
+            perhaps_us: a later time at which it may have occurred, or 0.
+        """
         here = self._latest.get(place)
         if here is None:
             here = self._latest[place] = {}
         if time_us > here.get(study, 0):
             here[study] = time_us
         key = (study, place)
+        if perhaps_us > max(time_us, self._perhaps.get(key, 0)):
+            self._perhaps[key] = perhaps_us
         if by_request and time_us > self._latest_request.get(key, 0):
             self._latest_request[key] = time_us
         kept = self._kept.get(key, ())
@@ -67,6 +75,10 @@ class SignsOfLife:
         """The latest sign by a request; 0 for none."""
         return self._latest_request.get((study, place), 0)
 
+    def last_perhaps(self, study: str, place: str) -> int:
+        """The latest time at which a sign may have occurred; 0 for none."""
+        return max(self._latest.get(place, {}).get(study, 0), self._perhaps.get((study, place), 0))
+
     def _kept_until(self, study: str, place: str, until_us: int) -> int:
         kept = self._kept.get((study, place), ())
         at = bisect_right(kept, until_us)
@@ -88,6 +100,8 @@ class SignsOfLife:
                 here[study] = kept[-1] if kept else 0
             if after_us < self._latest_request.get(key, 0) < before_us:
                 del self._latest_request[key]
+            if after_us < self._perhaps.get(key, 0) < before_us:
+                del self._perhaps[key]
 
     def prune(self, before_us: int) -> None:
         """Drop what can no longer be asked for: of a study quiet since then only the latest sign stays."""

@@ -190,19 +190,25 @@ class Registry:
 
     # --- signs of life ---------------------------------------------------------------------------------------------------
 
-    def sign_of_life(self, study_instance_uid: str, place: str, time_us: int, *, by_request: bool = False) -> None:
+    def sign_of_life(
+        self, study_instance_uid: str, place: str, time_us: int, *, by_request: bool = False, perhaps_us: int = 0
+    ) -> None:
         """Note that a study was going on at a place.
 
         Args:
             time_us: when, microseconds since the epoch. While the study was closed it gives none.
             by_request: an accepted request says so, not a feed.
+            perhaps_us: a later time at which it may have occurred: the device's clock may be slow.
         """
         if not place or study_instance_uid not in self._studies:
             return
         for closed, again in self._closed_times.get(study_instance_uid, ()):
             if closed < time_us < again:
-                return
-        self.life.note(study_instance_uid, place, time_us, by_request=by_request)
+                time_us = 0
+            if closed < perhaps_us < again:
+                perhaps_us = 0
+        if time_us or perhaps_us:
+            self.life.note(study_instance_uid, place, time_us, by_request=by_request, perhaps_us=perhaps_us)
 
     def active(self, study_instance_uid: str, place: str, since: datetime, until: datetime) -> bool:
         """Whether a study gave a sign of life at a place in that time, both ends included."""
@@ -214,6 +220,10 @@ class Registry:
         """Microseconds since the epoch of a study's last sign of life at a place, if need be until a time; 0 for none."""
         until_us = _FOREVER_US if until is None else microseconds(until)
         return self.life.last(study_instance_uid, place, self._open_until(study_instance_uid, until_us))
+
+    def perhaps_alive(self, study_instance_uid: str, place: str) -> int:
+        """Microseconds since the epoch of the latest time at which an open study may have given a sign of life at a place."""
+        return self.life.last_perhaps(study_instance_uid, place)
 
     def _open_until(self, study_instance_uid: str, until_us: int) -> int:
         """A closed study has no sign of life after its closing."""

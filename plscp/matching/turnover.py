@@ -93,13 +93,13 @@ def _quiet(registry: Registry, study: Study, place: str, policy: Policy, now: da
     uid = study.study_instance_uid
     if registry.life.expected(uid, place):
         return False
-    return registry.last_sign_of_life(uid, place) <= microseconds(now - policy.room_turnover)
+    return registry.perhaps_alive(uid, place) <= microseconds(now - policy.room_turnover)
 
 
 def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:
     """Closed now, so that its grace runs from now; it was there until the other came, or until its last sign of life."""
     stay = first.stays[-1]
-    last = _moment(registry.last_sign_of_life(first.study_instance_uid, place))
+    last = _moment(registry.perhaps_alive(first.study_instance_uid, place))
     left = max(stay.arrived, second.stays[-1].arrived, last)
     stays = (*first.stays[:-1], stay._replace(left=left))
     return replace(first, status="closed", closed=max(now, left), stays=stays)

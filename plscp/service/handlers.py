@@ -344,7 +344,13 @@ class Handlers:
             registry = self._keeper.registry
             alive = pending.alive_at if stored.outcome == "added" else ""
             if alive:
-                registry.sign_of_life(stored.study_instance_uid, alive, pending.occurred_us, by_request=True)
+                registry.sign_of_life(
+                    stored.study_instance_uid,
+                    alive,
+                    pending.occurred_us,
+                    by_request=True,
+                    perhaps_us=pending.perhaps_us,
+                )
             if pending.alive_at:
                 registry.life.settle(pending.request_id)
             if pending.sop_class == PROCEDURAL_EVENT_LOGGING:

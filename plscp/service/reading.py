@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
-from plscp.matching.case import occurred_at
+from plscp.matching.case import occurred_between
 from plscp.matching.known import Move, Standing, judge, judge_administration
 from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
 from plscp.matching.registry import microseconds
@@ -104,6 +104,7 @@ class Pending:
     Attributes:
         known: those of its entries that are stored already, as the store has told them.
         occurred_us: when its latest entry occurred, for a sign of life; microseconds since the epoch.
+        perhaps_us: the latest time at which it may have occurred: the device's clock may be slow.
         extra: the findings, in JSON, that the decision added to each of its entries.
         alive_at: the place where it is one of its study, by the last decision, or empty.
     """
@@ -127,6 +128,7 @@ class Pending:
     request_id: str = ""
     known: tuple[KnownEntry, ...] = ()
     occurred_us: int = 0
+    perhaps_us: int = 0
     alive_at: str = ""
     extra: bytes = b""
 
@@ -232,7 +234,8 @@ class Reading:
             for typed, moment in zip(content.entries, times, strict=True)
         ]
         question = Question(given, device, policy, times, pending.arrival, difference)
-        pending.occurred_us = microseconds(occurred_at(question))
+        earliest, latest = occurred_between(question)
+        pending.occurred_us, pending.perhaps_us = microseconds(earliest), microseconds(latest)
 
         def decide(known: Sequence[KnownEntry]) -> Decided:
             registry = self._keeper.registry
