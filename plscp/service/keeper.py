@@ -91,8 +91,10 @@ class RegistryKeeper:
             for place in registry.presence.shared():
                 here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
                 since = min(since, sorted(study.stays[-1].arrived for study in here)[1])
-            for uid, place, moment in self._store.activity(microseconds(since)):
-                registry.sign_of_life(uid, place, moment, by_request=True)
+            for uid, place, moment, arrival in self._store.activity(microseconds(since)):
+                # Whether the device's clock was known then is not kept: one that came late may have been punctual.
+                late = timedelta(microseconds=arrival - moment) > self.policy.clock_tolerance
+                registry.sign_of_life(uid, place, moment, by_request=True, perhaps_us=arrival if late else 0)
             # What came between a turnover and the end of the server is looked at again.
             for closed in self.registry.studies(status="closed"):
                 for stay in closed.stays[-1:]:

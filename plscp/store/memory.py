@@ -223,11 +223,11 @@ class MemoryStore:
             rows = [row for row in self._ledger.events[after:] if row.kind == "registry"][:limit]
         return iter([(row.position, row.time, json.loads(row.data[len(CHANGE) :])) for row in rows])
 
-    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then, oldest first."""
         with self._ledger.lock:
             rows = [row for row in self._ledger.requests if row.alive_at and row.alive_us >= since_us]
-        return iter(thinned((row.study_instance_uid, row.alive_at, row.alive_us) for row in rows))
+        return iter(thinned((row.study_instance_uid, row.alive_at, row.alive_us, row.arrival) for row in rows))
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
         """Clock differences measured since then, oldest first."""

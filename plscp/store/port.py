@@ -401,10 +401,10 @@ class EventStore(Protocol):
         """Registry changes after a position: (position, time in microseconds, change), in order."""
         ...
 
-    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
-        """Signs of life: (Study Instance UID, place, microseconds) of accepted requests since then, oldest first.
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
+        """Signs of life: (Study Instance UID, place, microseconds, arrival) of accepted requests since then, oldest first.
 
-        Of each study and place the latest of each minute.
+        Of each study and place the latest of each minute, and the latest arrival of one.
         """
         ...
 

@@ -62,7 +62,7 @@ def changes(connection: Any, after: int, limit: int) -> list[tuple[int, int, dic
     return [(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows]
 
 
-def activity(connection: Any, since_us: int) -> list[tuple[str, str, int]]:
+def activity(connection: Any, since_us: int) -> list[tuple[str, str, int, int]]:
     """Signs of life since then, oldest first; of each study and place the latest of each minute."""
     signs = []
     cursor = connection.execute("SELECT arrival, study_instance_uid, alive_at, alive_us FROM requests ORDER BY n DESC")
@@ -70,7 +70,7 @@ def activity(connection: Any, since_us: int) -> list[tuple[str, str, int]]:
         if arrival < since_us - _LATE_US:  # a sign is never later than its arrival
             break
         if place and moment >= since_us:
-            signs.append((study, place, moment))
+            signs.append((study, place, moment, arrival))
     cursor.close()
     return thinned(signs)
 

@@ -122,13 +122,14 @@ def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:
     )
 
 
-def thinned(signs: Iterable[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
-    """Signs of life (study, place, microseconds), oldest first: of each study and place the latest of each minute."""
-    latest: dict[tuple[str, str, int], int] = {}
-    for study, place, moment in signs:
+def thinned(signs: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, int, int]]:
+    """Signs of life (study, place, microseconds, arrival), oldest first: of each study and place the latest of each minute."""
+    latest: dict[tuple[str, str, int], tuple[int, int]] = {}
+    for study, place, moment, arrival in signs:
         minute = (study, place, moment // _MINUTE_US)
-        latest[minute] = max(moment, latest.get(minute, moment))
-    found = [(study, place, moment) for (study, place, _), moment in latest.items()]
+        known = latest.get(minute, (moment, arrival))
+        latest[minute] = max(moment, known[0]), max(arrival, known[1])
+    found = [(study, place, *times) for (study, place, _), times in latest.items()]
     return sorted(found, key=lambda sign: sign[2])
 
 

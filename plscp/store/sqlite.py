@@ -146,7 +146,7 @@ class SqliteStore:
         with self._readers.use() as connection:
             return iter(queries.changes(connection, after, limit))
 
-    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then. Raises StoreError."""
         with self._readers.use() as connection:
             return iter(queries.activity(connection, since_us))

@@ -29,8 +29,9 @@ def test_a_request_that_names_the_study_is_a_sign_of_life_at_its_place(running: 
     """When it occurred, also by a clock that nobody knows."""
     latest = events.now(-70)
     assert send(running, events.note(events.now(-90)), events.note(latest), **given) == 0
-    [(study, place, moment)] = running.store.activity(0)
+    [(study, place, moment, arrival)] = running.store.activity(0)
     assert (study, place, moment) == (STUDY, "LAB1", microseconds(latest))
+    assert 70 <= (arrival - moment) / 1_000_000 < 190
 
 
 @pytest.mark.parametrize(

@@ -666,7 +666,7 @@ class EventStoreContract:
         assert [(e.occurred[17:19], e.position) for e in found] == [("01", 3), ("05", 1), ("05", 5)]
 
     def test_signs_of_life(self, store: EventStore) -> None:
-        """Study, place and time of accepted requests that are one, since a moment, oldest first, the latest per minute."""
+        """Study, place, time and arrival of accepted requests that are one, since a moment, oldest first, the latest per minute."""
         minute = NOW - NOW % MINUTE
         send(
             store,
@@ -681,13 +681,13 @@ class EventStoreContract:
             request(decision=administered(), arrival=minute),
         )
         found = [
-            (STUDY, "LAB1", minute - MINUTE),
-            (STUDY, "LAB2", minute + 25),
-            (STUDY, "LAB1", minute + 30),
+            (STUDY, "LAB1", minute - MINUTE, minute + 70),
+            (STUDY, "LAB2", minute + 25, minute + 60),
+            (STUDY, "LAB1", minute + 30, minute + 60),
         ]
         assert list(store.activity(minute - 5 * MINUTE)) == found
-        assert list(store.activity(0)) == [("old", "LAB1", minute - 90 * MINUTE), *found]
-        assert list(store.activity(minute + 26)) == found[2:]
+        assert list(store.activity(0)) == [("old", "LAB1", minute - 90 * MINUTE, minute), *found]
+        assert list(store.activity(minute + 26)) == [(STUDY, "LAB1", minute + 30, minute + 50)]
 
     def test_clock_differences(self, open_one: Open) -> None:
         """What was measured since a moment, by arrival; it costs no commit, and is not lost when the store is closed."""

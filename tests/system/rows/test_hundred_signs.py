@@ -39,6 +39,32 @@ SIGNS = {
         +1d08:00 HEMO1 sends P=PA at=09:30 -> 0000 1.1 PA
         +1d08:01 HEMO1 sends -> C103
         """,
+    "a slow clock does not make a patient look quiet after a restart either": """
+        09:00 study 1.1 PA at=LAB1
+        09:30 PUMP1 measured slow=40
+        10:15 study 1.2 PB at=LAB1
+        10:20 PUMP1 sends P=PA at=09:40 -> 0000 1.1 PA
+        10:20:30 restart
+        10:21 HEMO1 sends P=PB -> 0000 1.2 PB
+        10:22 HEMO1 sends -> C103
+        10:35 look
+        10:36 HEMO1 sends -> 0000 1.2 PB
+        """,
+    "a restart makes nobody alive who was not": """
+        09:00 study 1.1 PA at=LAB1
+        +1d08:00 HEMO1 sends P=PA at=09:30 -> 0000 1.1 PA
+        +1d08:00 restart
+        +1d08:01 HEMO1 sends -> C103
+        """,
+    "a restart confirms nobody by an event from before his arrival": """
+        09:00 study 1.1 PA at=LAB1
+        09:30 study 1.2 PB at=LAB2
+        10:00 study 1.2 at=LAB1
+        10:05 HEMO1 sends P=PB at=09:50 -> 0000 1.2 PB
+        10:06 restart
+        10:25 look
+        10:26 HEMO1 sends -> C103
+        """,
     "a slow clock does not make a patient look quiet": """
         09:00 study 1.1 PA at=LAB1
         09:30 PUMP1 measured slow=40
