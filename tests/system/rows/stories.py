@@ -14,7 +14,7 @@ later, or a whole ISO date and time; all UTC. Then comes a verb of `Story`, or a
 * ``gives``: a Substance Administration with P, ``issuer``, ``admission``, ``of`` (its issuer), ``name``, ``operator``, ``at``, ``dt``.
 * ``measured``: two requests that name nobody and show the device's clock, which is right, ``fast=MINUTES`` or ``slow=MINUTES``.
 
-``unheard`` closes the connection after the answer instead of releasing. What is expected follows ``->``: the status, and for one
+``unheard`` aborts the association after the answer, ``closes`` ends the connection without a release. What is expected follows ``->``: the status, and for one
 that says performed the study and the patient under which every entry is stored; ``adds=N`` where that is not every entry (``retry``:
 none). ``says`` is a name of `plscp.matching.comments`, ``finds`` and ``warns`` are codes that each new event carries.
 
@@ -42,6 +42,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LO
 from plscp.store.port import Filter
 from tests.events import encoded, procedural, substance, text
 from tests.rawscu import SYNTAXES, RawScu
+from tests.serving import until
 from tests.system.rows.rig import POLICY, Answer, Rig, at
 
 NOTE: Final = ("121174", "DCM", "Procedure Note")
@@ -55,7 +56,9 @@ NURSES: Final = (
 
 def _device(ae_title: str, *locations: str, policy: Policy = POLICY, more: Mapping[str, Any] | None = None) -> Profile:
     options = dict(more or {})
-    beside = {name: options.pop(name) for name in ("strict", "zone", "operators") if name in options}
+    beside = {
+        name: options.pop(name) for name in ("strict", "zone", "operators", "closes_without_release") if name in options
+    }
     return Profile(Device(ae_title, locations, **options), policy, **beside)
 
 
@@ -77,6 +80,7 @@ DEVICES: Final = (
     _device("NAMES1", "LAB1", policy=replace(POLICY, name_mismatch="refuse")),
     _device("NURSE1", "LAB1", more={"operators": NURSES}),
     _device("ACCESSION1", "LAB1", policy=replace(POLICY, accession_as_admission=True)),
+    _device("CLOSER1", "LAB1", more={"closes_without_release": True}),
     _device("SLIP1", "LAB1", policy=replace(POLICY, not_started_elsewhere="refuse")),
 )
 """Others are mobile devices."""
@@ -140,7 +144,7 @@ class Story:
         self.rig.close(uid)
 
     def _cancel(self, uid: str) -> None:
-        self.rig.change(lambda registry: changes.cancel_study(registry, uid, POLICY, self.rig.now))
+        self.rig.change(lambda registry: changes.cancel_study(registry, uid, self.rig.policy, self.rig.now))
 
     def _patient(self, patient: str, **more: Any) -> None:
         if "other" in more:
@@ -150,14 +154,16 @@ class Story:
 
     def _admission(self, admission: str, patient: str, of: str = "", **more: str) -> None:
         body = {"id": admission, "issuer": of, "patient": {"id": patient, "issuer": more.pop("issuer", "HOSP")}, **more}
-        self.rig.change(lambda registry: changes.put_admission(registry, body, POLICY, self.rig.now))
+        self.rig.change(lambda registry: changes.put_admission(registry, body, self.rig.policy, self.rig.now))
 
     def _merge(self, survivor: str, prior: str, issuer: str = "HOSP") -> None:
         self.rig.merge(survivor, prior, issuer=issuer)
 
     def _rename(self, old: str, new: str, issuer: str = "HOSP") -> None:
         before, after = PatientId(old, issuer), PatientId(new, issuer)
-        self.rig.change(lambda registry: changes.change_patient_id(registry, before, after, POLICY, self.rig.now))
+        self.rig.change(
+            lambda registry: changes.change_patient_id(registry, before, after, self.rig.policy, self.rig.now)
+        )
 
     def _refuses(self, verb: str, *plain: str, **named: str) -> None:
         """The feed's message is refused, and changes nothing."""
@@ -256,9 +262,12 @@ class Story:
         answer = Answer(scu.request(sop_class, raw), syntax)
         if "unheard" in more:
             scu.abort()
+        elif "closes" in more:
+            scu.socket.close()
         else:
             scu.release()
             scu.socket.close()
+        until(lambda: not self.rig.acceptor.associated, "the end of the association")
         self.rig.settle()
         entries = 1 if administered else len(made.ContentSequence) - 1
         self._expect((device, name), answer, entries, given, expected, administered=administered)
@@ -321,9 +330,13 @@ def _issued(made: Dataset, given: Mapping[str, str]) -> Dataset:
     return made
 
 
-def play(folder: Path, story: str) -> None:
-    """Play a story; a failure names its line."""
-    with Rig(folder, *DEVICES, issuers=ISSUERS) as rig:
+def play(folder: Path, story: str, policy: Policy = POLICY) -> None:
+    """Play a story; a failure names its line.
+
+    Args:
+        policy: what feeds and mobile devices have.
+    """
+    with Rig(folder, *DEVICES, issuers=ISSUERS, policy=policy) as rig:
         played = Story(rig)
         for line in filter(None, map(str.strip, story.splitlines())):
             try:

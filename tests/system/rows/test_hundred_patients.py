@@ -1,7 +1,9 @@
 """Whom identifiers name, worked out from the contract before they were run: issuers, merges, IDs given anew, placeholders."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from tests.system.rows.rig import POLICY
 from tests.system.rows.stories import play, told
 
 PATIENTS = {
@@ -271,7 +273,87 @@ PATIENTS = {
         """,
 }
 
+UNISSUED = {
+    "an ID without an issuer agrees with any until a feed says whose it is": """
+        09:00 study 1.1 7 issuer= at=LAB1
+        09:01 NOISSUER1 sends P=7 -> 0000 1.1 7
+        09:02 HEMO1 sends P=7 -> 0000 1.1 7
+        09:03 HEMO1 sends P=7 issuer=EAST -> 0000 1.1 7
+        09:04 HEMO1 sends P=7 issuer=NOWHERE -> C104
+        09:10 study 1.2 7 issuer=EAST at=LAB2
+        09:11 HEMO2 sends P=7 issuer=EAST -> 0000 1.2 7
+        09:11 HEMO1 sends U=1.1 P=7 issuer=EAST -> 0000 1.1 7
+        09:11 HEMO1 sends P=7 issuer=HOSP -> 0000 1.1 7
+        09:11 MOBILE sends P=7 says=SEVERAL_OF_PATIENT -> C103
+        09:20 patient 7 issuer=EAST
+        09:21 HEMO1 sends P=7 -> C104
+        09:21 HEMO1 sends U=1.1 P=7 issuer=HOSP -> C104
+        09:21 MOBILE sends P=7 issuer=HOSP -> C103
+        09:21 EAST1 sends P=7 -> 0000 1.1 7
+        09:21 NOISSUER1 sends P=7 -> 0000 1.1 7
+        09:22 study 1.3 7 issuer=HOSP at=LAB1
+        09:23 HEMO1 sends P=7 -> 0000 1.3 7
+        09:23 EAST1 sends P=7 -> 0000 1.1 7
+        09:23 NOISSUER1 sends P=7 -> C103
+        09:23 NOISSUER1 sends U=1.3 P=7 -> 0000 1.3 7
+        """,
+    "doses for IDs without an issuer": """
+        09:00 patient 7 issuer=
+        09:00 admission V1 7 issuer=
+        09:01 PUMP1 gives P=7 -> 0000 7
+        09:01 EAST1 gives P=7 admission=V1 -> 0000 7
+        09:10 patient 7 issuer=EAST
+        09:11 EAST1 gives P=7 -> 0000 7@EAST
+        09:11 EAST1 gives P=7 admission=V1 -> 0000 7@EAST
+        09:11 PUMP1 gives P=7 -> C110
+        09:11 PUMP1 gives P=7 admission=V1 -> C110
+        09:11 NOISSUER1 gives P=7 -> 0000 7@EAST
+        09:12 patient 7 issuer=HOSP
+        09:13 NOISSUER1 gives P=7 -> C110
+        09:13 NOISSUER1 gives P=7 admission=V1 -> C110
+        09:13 NOISSUER1 gives admission=V1 -> 0000 7@EAST
+        09:13 PUMP1 gives P=7 admission=V1 -> C110
+        """,
+}
 
-@told(PATIENTS)
+NAMED_LATER = {
+    "a study without any patient, and one whose patient is named before it begins": """
+        09:00 study 1.7 at=LAB1
+        09:00 study 1.8 UNKNOWN status=scheduled at=LAB2
+        09:10 HEMO1 sends -> 0000 1.7 PLSCP-1
+        09:11 refuses study 1.7 PA
+        09:12 study 1.8 PB status=scheduled
+        09:13 HEMO2 sends U=1.8 P=PB -> 0000 1.8 PB
+        09:14 HEMO2 sends U=1.8 P=PLSCP-2 -> C104
+        09:15 merge PA PLSCP-1
+        09:16 HEMO1 sends P=PA -> C104
+        """,
+    "an ID merged before anybody knew it": """
+        09:00 study 1.1 PA at=LAB1
+        09:10 merge PA PZ
+        09:11 HEMO1 sends P=PZ finds=superseded-id -> 0000 1.1 PA
+        09:20 study 1.2 PZ at=LAB2
+        09:21 HEMO2 sends P=PZ -> 0000 1.2 PA
+        09:22 HEMO2 sends P=PA -> 0000 1.2 PA
+        """,
+    "a merge of the wrong way round, and again": """
+        09:00 study 1.1 PA at=LAB1
+        09:00 study 1.2 PB at=LAB2
+        09:10 merge PB PA
+        09:11 merge PB PA
+        09:12 merge PA PB
+        09:13 HEMO1 sends P=PA -> 0000 1.1 PB
+        09:13 HEMO2 sends P=PA -> 0000 1.2 PB
+        09:13 HEMO1 sends U=1.1 P=PB -> 0000 1.1 PB
+        """,
+}
+
+
+@told(PATIENTS | NAMED_LATER)
 def test_patients(tmp_path: Path, story: str) -> None:
     play(tmp_path, story)
+
+
+@told(UNISSUED)
+def test_where_no_feed_names_issuers(tmp_path: Path, story: str) -> None:
+    play(tmp_path, story, replace(POLICY, patient_id_issuer=""))

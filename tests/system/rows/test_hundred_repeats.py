@@ -224,8 +224,47 @@ REPEATS = {
         """,
 }
 
+CLOSINGS = {
+    "equal stents of a device that closes without a release": ROOM
+    + """
+        10:00 CLOSER1 sends P=PA as=stent closes -> 0000 1.1 PA
+        10:01 CLOSER1 resends stent closes -> 0000 1.1 PA
+        10:01 restart
+        10:02 CLOSER1 resends stent unheard -> 0000 1.1 PA
+        10:03 CLOSER1 resends stent closes -> 0000 1.1 PA retry
+        10:04 CLOSER1 resends stent -> 0000 1.1 PA
+        """,
+    "equal stents of a device that nobody said closes without a release": ROOM
+    + """
+        10:00 HEMO1 sends P=PA as=stent closes -> 0000 1.1 PA
+        10:01 HEMO1 resends stent closes -> 0000 1.1 PA retry
+        10:01 restart
+        10:02 HEMO1 resends stent -> 0000 1.1 PA retry
+        10:03 HEMO1 resends stent closes -> 0000 1.1 PA
+        10:04 PUMP1 resends stent closes -> 0000 1.1 PA
+        """,
+    "refused, closed, taken, closed, and given once more": ROOM
+    + """
+        10:00 CLOSER1 sends U=1.2 as=early closes -> C103
+        10:01 CLOSER1 resends early closes -> C103
+        10:02 study 1.2 PB at=LAB2
+        10:03 CLOSER1 resends early closes -> 0000 1.2 PB
+        10:04 CLOSER1 resends early closes -> 0000 1.2 PB
+        10:05 close 1.2
+        10:40 CLOSER1 resends early closes -> C101
+        """,
+    "doses and known entries of a device that closes without a release": ROOM
+    + """
+        10:00 CLOSER1 gives P=PA as=dose closes -> 0000 PA
+        10:01 CLOSER1 resends dose closes -> 0000 PA
+        10:02 CLOSER1 sends P=PA obs=2.1 at=10:02 as=log closes -> 0000 1.1 PA
+        10:03 CLOSER1 resends log closes -> 0000 1.1 PA adds=0
+        10:04 CLOSER1 sends P=PA obs=2.1,2.2 at=10:02,10:04 closes -> 0000 1.1 PA adds=1
+        """,
+}
 
-@told(REPEATS)
+
+@told(REPEATS | CLOSINGS)
 def test_repeats(tmp_path: Path, story: str) -> None:
     play(tmp_path, story)
 

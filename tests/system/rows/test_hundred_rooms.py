@@ -1,7 +1,9 @@
 """Rooms, worked out from the contract before they were run: moves, turnovers, forgotten closings, early registrations, gaps."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from tests.system.rows.rig import POLICY
 from tests.system.rows.stories import play, told
 
 ROOMS = {
@@ -356,6 +358,35 @@ ROOMS = {
         10:05 HEMO1 sends -> 0000 1.2 PB
         """,
 }
+
+DECIDED = {
+    "where a newer study needs no confirmation, a quiet patient gives way at once": """
+        09:00 study 1.1 PA at=LAB1
+        10:00 study 1.2 PB at=LAB1
+        10:01 HEMO1 sends -> 0000 1.2 PB
+        10:02 HEMO1 sends U=1.1 -> B104 1.1 PA
+        10:20 study 1.3 PC at=LAB1
+        10:21 HEMO1 sends -> 0000 1.3 PC
+        """,
+    "where a newer study needs no confirmation, a patient who is alive stays": """
+        09:00 study 1.1 PA at=LAB1
+        09:50 HEMO1 sends P=PA -> 0000 1.1 PA
+        10:00 study 1.2 PB at=LAB1
+        10:01 HEMO1 sends -> C103
+        10:04 HEMO1 sends P=PA -> 0000 1.1 PA
+        10:06 look
+        10:06 HEMO1 sends -> C103
+        10:18:59 look
+        10:18:59 HEMO1 sends -> C103
+        10:19 look
+        10:19 HEMO1 sends -> 0000 1.2 PB
+        """,
+}
+
+
+@told(DECIDED)
+def test_rooms_where_turnover_decides(tmp_path: Path, story: str) -> None:
+    play(tmp_path, story, replace(POLICY, turnover_decides=True))
 
 
 @told(ROOMS)
