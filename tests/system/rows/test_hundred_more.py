@@ -211,6 +211,77 @@ MORE = {
         10:06 HEMO1 sends -> 0000 1.3 PC
         10:06 HEMO2 sends -> C103
         """,
+    "a sign of life that comes late by an unmeasured clock, after the turnover": """
+        09:00 study 1.1 PA at=LAB1
+        10:00 study 1.2 PB at=LAB1
+        10:05 HEMO1 sends P=PB -> 0000 1.2 PB
+        10:06 HEMO1 sends -> 0000 1.2 PB
+        10:07 PUMP1 sends P=PA at=10:04 -> 0000 1.1 PA
+        10:08 HEMO1 measured
+        10:09 HEMO1 sends at=10:03 -> C103
+        10:09 HEMO1 sends at=10:04:30 -> 0000 1.2 PB
+        10:09 HEMO1 sends -> 0000 1.2 PB
+        """,
+    "a sign of life that comes late by a measured clock, after the turnover": """
+        09:00 study 1.1 PA at=LAB1
+        09:10 PUMP1 measured
+        10:00 study 1.2 PB at=LAB1
+        10:05 HEMO1 sends P=PB -> 0000 1.2 PB
+        10:07 PUMP1 sends P=PA at=10:04 -> 0000 1.1 PA
+        10:08 HEMO1 measured
+        10:09 HEMO1 sends at=10:03 -> C103
+        10:09 HEMO1 sends -> 0000 1.2 PB
+        """,
+    "a patient who was turned out goes on being named there": """
+        09:00 study 1.1 PA at=LAB1
+        10:00 study 1.2 PB at=LAB1
+        10:05 PUMP1 sends P=PB -> 0000 1.2 PB
+        10:06 HEMO1 sends P=PA -> 0000 1.1 PA
+        10:07 HEMO1 sends P=PA -> 0000 1.1 PA
+        10:08 HEMO1 sends -> 0000 1.2 PB
+        """,
+    "a study that is opened again by mistake in the next patient's room": """
+        09:00 study 1.1 PA at=LAB1
+        10:00 close 1.1
+        10:05 study 1.2 PB at=LAB1
+        10:10 HEMO1 sends P=PB -> 0000 1.2 PB
+        10:20 study 1.1 at=LAB1
+        10:21 HEMO1 sends -> C103
+        10:22 HEMO1 sends P=PB -> 0000 1.2 PB
+        10:40 look
+        10:41 HEMO1 sends -> C103
+        10:45 close 1.1
+        10:46 HEMO1 sends -> 0000 1.2 PB
+        10:47 HEMO1 measured
+        10:48 HEMO1 sends at=10:12 -> 0000 1.2 PB
+        10:48 HEMO1 sends at=10:30 -> C103
+        """,
+    "an order that is cancelled in its grace": """
+        09:00 study 1.1 PA at=LAB1
+        10:00 close 1.1
+        10:05 HEMO1 sends U=1.1 as=a unheard -> 0000 1.1 PA
+        10:06 cancel 1.1
+        10:07 HEMO1 sends P=PA -> C103
+        10:07 HEMO1 sends at=09:30 -> C103
+        10:08 HEMO1 resends a -> 0000 1.1 PA retry
+        10:09 HEMO1 resends a -> C101
+        """,
+    "a study that took an event before it was opened there": """
+        09:00 study 1.1 PA status=scheduled at=LAB1
+        09:01 HEMO1 sends U=1.1 -> 0000 1.1 PA
+        09:02 HEMO1 sends -> C103
+        09:03 study 1.1 at=LAB1 opened=08:55
+        09:04 HEMO1 sends -> 0000 1.1 PA
+        09:04 HEMO1 sends at=08:56 -> 0000 1.1 PA
+        """,
+    "a room and a Study ID of another patient, with and without a Patient ID": """
+        09:00 study 1.1 PA at=LAB1 id=S1
+        09:00 study 1.2 PB at=LAB2 id=S2
+        10:00 BOTH sends P=PB L="Lab 1" -> B104 1.2 PB
+        10:00 BOTH sends S=S2 L="Lab 1" -> C104
+        10:00 MOBILE sends U=1.2 S=S1 L="Lab 1" warns=B104 -> B104 1.2 PB
+        10:00 MOBILE sends U=1.2 P=PB S=S1 L="Lab 1" -> C104
+        """,
 }
 
 
