@@ -226,7 +226,7 @@ class MemoryStore:
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then, oldest first."""
         with self._ledger.lock:
-            rows = [row for row in self._ledger.requests if row.alive_at and row.alive_us >= since_us]
+            rows = [row for row in self._ledger.requests if row.alive_at and row.arrival >= since_us]
         return iter(thinned((row.study_instance_uid, row.alive_at, row.alive_us, row.arrival) for row in rows))
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:

@@ -402,7 +402,7 @@ class EventStore(Protocol):
         ...
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
-        """Signs of life: (Study Instance UID, place, microseconds, arrival) of accepted requests since then, oldest first.
+        """Signs of life: (Study Instance UID, place, microseconds, arrival) of requests that arrived since then, oldest first.
 
         Of each study and place the latest of each minute, and the latest arrival of one.
         """

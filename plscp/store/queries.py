@@ -63,13 +63,13 @@ def changes(connection: Any, after: int, limit: int) -> list[tuple[int, int, dic
 
 
 def activity(connection: Any, since_us: int) -> list[tuple[str, str, int, int]]:
-    """Signs of life since then, oldest first; of each study and place the latest of each minute."""
+    """Signs of life that arrived since then, oldest first; of each study and place the latest of each minute."""
     signs = []
     cursor = connection.execute("SELECT arrival, study_instance_uid, alive_at, alive_us FROM requests ORDER BY n DESC")
     for arrival, study, place, moment in cursor:
-        if arrival < since_us - _LATE_US:  # a sign is never later than its arrival
+        if arrival < since_us - _LATE_US:
             break
-        if place and moment >= since_us:
+        if place and arrival >= since_us:  # a sign is never later than its arrival
             signs.append((study, place, moment, arrival))
     cursor.close()
     return thinned(signs)

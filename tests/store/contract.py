@@ -685,9 +685,9 @@ class EventStoreContract:
             (STUDY, "LAB2", minute + 25, minute + 60),
             (STUDY, "LAB1", minute + 30, minute + 60),
         ]
-        assert list(store.activity(minute - 5 * MINUTE)) == found
-        assert list(store.activity(0)) == [("old", "LAB1", minute - 90 * MINUTE, minute), *found]
-        assert list(store.activity(minute + 26)) == [(STUDY, "LAB1", minute + 30, minute + 50)]
+        assert list(store.activity(minute)) == [("old", "LAB1", minute - 90 * MINUTE, minute), *found]
+        assert list(store.activity(minute + 1)) == found
+        assert list(store.activity(minute + 55)) == [found[0], (STUDY, "LAB1", minute + 20, minute + 60), found[1]]
 
     def test_clock_differences(self, open_one: Open) -> None:
         """What was measured since a moment, by arrival; it costs no commit, and is not lost when the store is closed."""

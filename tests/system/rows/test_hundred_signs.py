@@ -50,6 +50,25 @@ SIGNS = {
         10:35 look
         10:36 HEMO1 sends -> 0000 1.2 PB
         """,
+    "clocks of three days ago and of ten minutes to come do not make a patient look quiet": """
+        09:00 study 1.1 PA at=LAB1
+        09:00 study 1.2 PB at=LAB2
+        10:15 study 1.3 PC at=LAB1
+        10:15 study 1.4 PD at=LAB2
+        10:20 PUMP1 sends P=PA at=2024-05-11T10:20 -> 0000 1.1 PA
+        10:20 HEMO2 sends P=PB at=10:30 -> 0000 1.2 PB
+        10:21 HEMO1 sends P=PC -> 0000 1.3 PC
+        10:21 MOBILE sends P=PD L="Lab 2" -> 0000 1.4 PD
+        10:22 HEMO1 sends -> C103
+        10:22 MOBILE sends L="Lab 2" -> C103
+        10:23 restart
+        10:24 look
+        10:25 HEMO1 sends -> C103
+        10:25 MOBILE sends L="Lab 2" -> C103
+        10:35 look
+        10:36 HEMO1 sends -> 0000 1.3 PC
+        10:36 MOBILE sends L="Lab 2" -> 0000 1.4 PD
+        """,
     "a restart makes nobody alive who was not": """
         09:00 study 1.1 PA at=LAB1
         +1d08:00 HEMO1 sends P=PA at=09:30 -> 0000 1.1 PA
