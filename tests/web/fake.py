@@ -88,7 +88,7 @@ class FakeStore:
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         yield from [change for change in self._changes if change[0] > after][:limit]
 
-    def activity(self, since_us: int) -> Iterator[tuple[str, str, int]]:
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         yield from ()
 
     def has_entries(self, study_instance_uid: str) -> bool:
