@@ -140,12 +140,26 @@ def _named_by_arrival_too(case: Case, place: str, found: Study) -> Study | Refus
         case.note(uid, "the entry times name it, it was not the one there at arrival; clock not known")
         case.note_all(_studies(case, there), "there at arrival, but not at the entry times")
         return Refused(0xC103, comments.TIMES_NAME_ANOTHER)
+    if _may_have_left(case, place, uid):
+        case.note(uid, "the entry times name it, and by the device's slow clock it may have left before")
+        return Refused(0xC103, comments.CLOCK_DIFFERS)
     first = min(earliest for earliest, _ in case.readings)
     between = {visit.study_instance_uid for visit in _visits(case, place, first, case.arrival)} - {uid}
     if between:
         case.note_all(_studies(case, between), "at the location between the entry times and arrival; clock not known")
         return Refused(0xC103, comments.ANOTHER_MEANWHILE)
     return found
+
+
+def _may_have_left(case: Case, place: str, uid: str) -> bool:
+    """Whether the study had left when an entry may have occurred: a clock that is slow by the difference stamps it so much early."""
+    difference = case.question.clock_difference
+    if case.clock is not Clock.SLOW or difference is None:
+        return False
+    latest = min(max(latest for _, latest in case.readings) + difference, case.arrival)
+    tolerance = case.policy.clock_tolerance
+    near = _visits(case, place, latest - tolerance - _JUST, latest + tolerance)
+    return all(visit.study_instance_uid != uid for visit in near)
 
 
 def _there_at_arrival(case: Case, place: str) -> set[str]:

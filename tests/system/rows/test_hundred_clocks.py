@@ -120,6 +120,15 @@ CLOCKS = {
         10:21 HEMO1 sends at=09:50 -> C103
         10:21 HEMO1 sends P=PA at=09:50 -> 0000 1.1 PA
         """,
+    "a slow clock in a room that was left to nobody": """
+        08:00 study 1.1 PA at=LAB1
+        08:01 HEMO1 measured slow=40
+        08:34 study 1.1 at=LAB2
+        08:35 HEMO1 sends at=08:00 -> 0000 1.1 PA
+        08:36 HEMO1 sends at=07:56 -> C103
+        08:40 HEMO1 sends at=08:00 -> C103
+        08:41 HEMO1 sends P=PA at=08:01 -> 0000 1.1 PA
+        """,
     "an unknown clock after the room was left, within the grace and after it": """
         09:00 study 1.1 PA at=LAB1
         10:00 close 1.1
