@@ -337,6 +337,7 @@ class Hospital:
         """A drug given now, for a patient or a visit."""
         self._count += 1
         dataset = substance(self.now, product=f"Drug {self._count}", admission=visit[0] if visit else "")
+        dataset.SubstanceAdministrationDateTime = SENDERS[sender].stamp(self.now)  # by the clock of its log entries
         if patient:
             dataset.PatientID, dataset.IssuerOfPatientID = PATIENTS[patient]
         if visit and issuer:
