@@ -163,7 +163,7 @@ def _may_have_left(case: Case, place: str, uid: str) -> bool:
 
 
 def _there_at_arrival(case: Case, place: str) -> set[str]:
-    """Who is at the place when the request arrives; nobody: who left last, within the grace."""
+    """Who is at the place when the request arrives; nobody: who left last, within the grace, and is not elsewhere by now."""
     arrival = case.arrival
     here = {visit.study_instance_uid for visit in _visits(case, place, arrival, arrival)}
     if here:
@@ -173,7 +173,16 @@ def _there_at_arrival(case: Case, place: str) -> set[str]:
         for visit in _visits(case, place, arrival - case.policy.close_grace - _JUST, arrival)
         if visit.left is not None
     ]
-    return {uid for left, uid in gone if left == max(gone)[0]}
+    last = {uid for left, uid in gone if left == max(gone)[0]}
+    return {study.study_instance_uid for study in _studies(case, last) if not _went_elsewhere(case, place, study)}
+
+
+def _went_elsewhere(case: Case, place: str, study: Study) -> bool:
+    """Whether the study went to another room, or its patient has one open there: who is in the old room then is somebody else."""
+    if study.location != place:
+        return True
+    others = case.registry.studies_of(study.patient)
+    return any(other.status == "open" and other.location not in {"", place} for other in others)
 
 
 def _why_none(case: Case, place: str) -> str:

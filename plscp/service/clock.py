@@ -115,8 +115,8 @@ class ClockDifferences:
             times: of its entries; only DateTimes to the second that have one reading are compared.
             arrival: UTC, when it was read.
             tolerance: by how much differences may differ and still agree.
-            for_a_day: the request follows this server's Synchronization Frame of Reference: measurements count for a day,
-                else for an hour.
+            for_a_day: the request follows this server's Synchronization Frame of Reference: where the last hour's measurements
+                do not agree, those of the last day count.
 
         Returns:
             The difference; negative for a fast clock; None while no two agree.
@@ -136,7 +136,9 @@ class ClockDifferences:
                 and device.take(Measurement(difference, arrival), tolerance)
             ):
                 new = difference
-            found = device.estimate(arrival, DAY if for_a_day else HOUR, tolerance)
+            found = device.estimate(arrival, HOUR, tolerance)
+            if found is None and for_a_day:
+                found = device.estimate(arrival, DAY, tolerance)
         if new is not None and self._keep is not None:
             self._keep(ae_title, _microseconds(arrival), new // timedelta(microseconds=1))
         return found

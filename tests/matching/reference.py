@@ -260,6 +260,18 @@ class Reference:
             ]
             last = max((left for left, _ in gone), default=None)
             there = [study for study in self.studies if (last, study.study_instance_uid) in gone]
+            there = [study for study in there if study.location in places]
+            there = [
+                study
+                for study in there
+                if not any(
+                    other.patient == study.patient
+                    and other.status == "open"
+                    and other.location
+                    and other.location not in places
+                    for other in self.studies
+                )
+            ]
         between = self.present(places, min(e for e, _ in self.times), self.now)
         return found[0] if there == [found[0]] and all(study is found[0] for study in between) else 0xC103
 

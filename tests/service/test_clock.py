@@ -91,6 +91,16 @@ def test_for_an_hour_or_a_day(*, for_a_day: bool, known: timedelta) -> None:
     assert measure(clocks, NOON + known + KEPT_SECONDS * SECOND, slow, for_a_day=for_a_day) == slow
 
 
+def test_the_last_hour_goes_before_the_day() -> None:
+    """A clock that was set back counts as right for an hour, not for a day."""
+    clocks = ClockDifferences()
+    for second in (0, 1):
+        measure(clocks, NOON + second * SECOND, timedelta(0), for_a_day=True)
+    late = NOON + 2 * HOUR
+    assert measure(clocks, late, 40 * MINUTE, for_a_day=True) == timedelta(0)
+    assert measure(clocks, late + SECOND, 40 * MINUTE, for_a_day=True) == 40 * MINUTE
+
+
 @given(st.lists(st.tuples(st.integers(0, 7200), st.integers(-2000, 3000)), min_size=1, max_size=12))
 def test_it_is_the_smallest_that_another_agrees_with(requests: list[tuple[int, int]]) -> None:
     """As a look at every request of the last hour, or of that hour less a stretch, would give it; few requests lose nothing."""

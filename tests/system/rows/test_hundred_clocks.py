@@ -124,7 +124,7 @@ CLOCKS = {
         08:00 study 1.1 PA at=LAB1
         08:01 HEMO1 measured slow=40
         08:34 study 1.1 at=LAB2
-        08:35 HEMO1 sends at=08:00 -> 0000 1.1 PA
+        08:35 HEMO1 sends at=08:00 -> C103
         08:36 HEMO1 sends at=07:56 -> C103
         08:40 HEMO1 sends at=08:00 -> C103
         08:41 HEMO1 sends P=PA at=08:01 -> 0000 1.1 PA

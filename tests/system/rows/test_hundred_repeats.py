@@ -81,7 +81,7 @@ REPEATS = {
         10:00 HEMO1 sends P=PB as=early -> C104
         10:01 HEMO1 resends early unheard -> C104
         10:02 study 1.1 at=LAB2
-        10:03 HEMO1 resends early -> C104
+        10:03 HEMO1 resends early -> C103
         10:04 study 1.2 PB at=LAB1
         10:05 HEMO1 resends early unheard -> 0000 1.2 PB
         10:06 HEMO1 resends early -> 0000 1.2 PB retry

@@ -132,7 +132,7 @@ class Sender:
         self._read = rig.store.head()[0]
         self.statuses: Counter[int] = Counter()
 
-    def send(self, sop_class: str, requests: Iterable[bytes], calling: str = "HEMO1") -> None:
+    def send(self, sop_class: str, requests: Iterable[bytes], calling: str = "BOUNDS") -> None:
         """Each on an association of some: the server itself fails at none of them, and the associations live on."""
         waiting: deque[tuple[RawScu, bytes]] = deque()
         for raw in requests:
@@ -169,6 +169,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A server with a study of PA at 09:00."""
     profiles = [
         Profile(Device("HEMO1", ("LAB1",)), POLICY),
+        Profile(Device("BOUNDS", ("LAB1",)), POLICY),  # another device than those whose requests are taken as they are
         Profile(Device("STRICT", ("LAB1",)), POLICY, strict=True),
         Profile(Device("BERLIN", ("LAB1",)), POLICY, zone="Europe/Berlin"),
         Profile(Device("ARRIVAL", ("LAB1",), times="untrusted"), POLICY),
