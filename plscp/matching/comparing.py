@@ -52,15 +52,16 @@ def _both_are_anothers(case: Case, study: Study) -> bool:
     """Study ID and location both name one other patient's study: two against the Patient ID."""
     if study.study_id == case.study_id:
         return False
-    there = {uid for place in case.places() for uid in _there_then_or_now(case, place)}
-    others = [other for uid in there if (other := case.registry.study(uid)) is not None]
-    others += [
-        other
-        for place in case.places()
-        for other in case.registry.studies(status="scheduled", location=place)
-        if not is_expired(case, other)
-    ]
-    return any(other.study_id == case.study_id and other.patient != study.patient for other in others)
+    others = [other for other in case.registry.studies_by_study_id(case.study_id) if other.patient != study.patient]
+    if not others:  # nearly always: the registry does not have that Study ID
+        return False
+    places = case.places()
+    there = {uid for place in places for uid in _there_then_or_now(case, place)}
+    return any(
+        other.study_instance_uid in there
+        or (other.status == "scheduled" and other.location in places and not is_expired(case, other))
+        for other in others
+    )
 
 
 def _there_then_or_now(case: Case, place: str) -> set[str]:

@@ -65,6 +65,7 @@ class Registry:
         self._studies: dict[str, Study] = {}
         self._studies_by_patient: dict[int, tuple[str, ...]] = {}
         self._studies_by_accession: dict[str, tuple[str, ...]] = {}
+        self._studies_by_study_id: dict[str, tuple[str, ...]] = {}
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()
         self.entered: Callable[[str], bool] = _never
@@ -108,6 +109,10 @@ class Registry:
     def studies_by_accession(self, accession_number: str) -> list[Study]:
         """The studies with an Accession Number."""
         return [self._studies[uid] for uid in self._studies_by_accession.get(accession_number, ())]
+
+    def studies_by_study_id(self, study_id: str) -> list[Study]:
+        """The studies with a Study ID."""
+        return [self._studies[uid] for uid in self._studies_by_study_id.get(study_id, ())]
 
     def owner(self, patient_id: PatientId) -> Patient | None:
         """The patient that exactly this identifier names now, be it current, former or another one."""
@@ -284,11 +289,8 @@ class Registry:
             if before is not None:
                 _drop(self._studies_by_patient, before.patient, uid)
             _add(self._studies_by_patient, study.patient, uid)
-        if before is None or before.accession_number != study.accession_number:
-            if before is not None:
-                _drop(self._studies_by_accession, before.accession_number, uid)
-            if study.accession_number:
-                _add(self._studies_by_accession, study.accession_number, uid)
+        _move(self._studies_by_accession, before.accession_number if before else "", study.accession_number, uid)
+        _move(self._studies_by_study_id, before.study_id if before else "", study.study_id, uid)
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
         self._signs_of(time_us, before, study)
@@ -410,3 +412,12 @@ def _drop(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> Non
         index[key] = left
     else:
         index.pop(key, None)
+
+
+def _move(index: dict[str, tuple[str, ...]], before: str, now: str, member: str) -> None:
+    """Find a member under what it has now; what is empty finds nothing."""
+    if before != now:
+        if before:
+            _drop(index, before, member)
+        if now:
+            _add(index, now, member)

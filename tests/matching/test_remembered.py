@@ -108,3 +108,16 @@ def test_kept_or_made_anew_is_the_same(story: list[tuple[str, int]]) -> None:
         asked = question(world, GIVEN_BY_NAME[which], "08:30", arrival=arrival)
         fresh.decided.clear()
         assert rules.decide(asked, world.registry) == rules.decide(asked, fresh)
+
+
+@pytest.mark.parametrize("study_id", ["", "S1"])
+def test_a_study_id_that_no_other_study_has_is_kept_as_well(world: World, study_id: str) -> None:
+    """Many a device sends one that the registry does not have: only where another study has it the times matter."""
+    world.open("1.2.3", "10:00", "P1", study_id=study_id)
+    world.open("1.9", "10:00", "P2", location="LAB2", study_id="S9")
+    given = Identifiers(study_instance_uid="1.2.3", patient_id="P1", study_id="S7", performed_location="LAB1")
+    rules.decide(question(world, given, "10:20", arrival="10:30"), world.registry)
+    assert len(world.registry.decided) == 1
+    of_another = Identifiers("1.2.3", "P1", study_id="S9", performed_location="LAB1")
+    rules.decide(question(world, of_another, "10:20", arrival="10:30"), world.registry)
+    assert len(world.registry.decided) == 1
