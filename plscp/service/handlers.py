@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Final
 
-from plscp.errors import Refused
+from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
 from plscp.matching.identifiers import UNUSABLE_ISSUERS
@@ -310,6 +310,12 @@ class Handlers:
 
     def _done(self, pending: Pending, result: Result) -> None:
         """The store has spoken."""
+        try:
+            self._go_on(pending, result)
+        except StoreError as error:  # the registry cannot be caught up with
+            self._fail(pending, error)
+
+    def _go_on(self, pending: Pending, result: Result) -> None:
         match result:
             case Stale():
                 self._keeper.catch_up()
@@ -319,10 +325,13 @@ class Handlers:
                 self._keeper.catch_up()
                 self._submit(pending)
             case Failed(error):
-                self._settle(pending)
-                self._finish(pending, outcomes.store_failure(pending.sop_class, error), ())
+                self._fail(pending, error)
             case Stored():
                 self._stored(pending, result)
+
+    def _fail(self, pending: Pending, error: StoreError) -> None:
+        self._settle(pending)
+        self._finish(pending, outcomes.store_failure(pending.sop_class, error), ())
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]

@@ -45,9 +45,16 @@ BOUNDS = Bounds(data_set=60_000, depth=8, elements=2000, value=20_000)
 
 
 class Interrupted(MemoryStore):
-    """The in-memory store, with a switch that makes it fail as a lost disk would."""
+    """The in-memory store, with switches that make it fail as a lost disk would: on writing, or on reading registry changes."""
 
     broken: Callable[[], Any] | None = None
+    unreadable = False
+
+    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """As the store's, unless it is unreadable."""
+        if self.unreadable:
+            raise StoreUnavailable("the disk is away")
+        return super().changes(after, limit)
 
     def submit(self, draft: Draft) -> None:
         """As the store's, unless it is broken."""

@@ -1,18 +1,22 @@
 """Every status of contracts sections 2 and 3, reached by its cause through a real association (PS3.4 P.2.2.4, P.3.2.4)."""
 
+import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
 from pydicom.dataset import Dataset
 
+from plscp.matching.changes import put_patient
+from plscp.matching.registry import Registry
+from plscp.service.keeper import RegistryKeeper
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING as PEL
 from plscp.statuses import STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING as SAL
 from tests import events
 from tests.rawscu import SYNTAXES, command_set, n_action
-from tests.service.conftest import Running
+from tests.service.conftest import POLICY, Running
 
 U1, U2, U3 = (f"1.2.826.0.1.3680043.9.3811.5.{n}" for n in (1, 2, 3))
 
@@ -249,6 +253,19 @@ def test_processing_failure_has_an_error_id(running: Running) -> None:
     with running.scu() as scu:
         answer = scu.request(PEL, events.encoded(note(study=U1)))
     assert (answer.status, answer.command.ErrorID) == (0x0110, 1)
+
+
+def test_a_registry_that_cannot_be_caught_up_with_is_a_failure_at_once(running: Running) -> None:
+    """Another server has changed it, and the change cannot be read: 0110H, and nothing waits for that request's sign of life."""
+    room(running)
+    another = RegistryKeeper(running.store, Registry())
+    another.catch_up()
+    asyncio.run(another.change(lambda registry: put_patient(registry, {"id": "P9"}, POLICY, datetime.now(UTC)), "http"))
+    running.store.unreadable = True
+    with running.scu() as scu:
+        answer = scu.request(PEL, events.encoded(note(study=U1)))
+    assert (answer.status, answer.comment) == (0x0110, "not recorded, please send again: store-unavailable")
+    assert not running.keeper.registry.life.expected(U1, "LAB1")
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
