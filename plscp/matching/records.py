@@ -199,7 +199,7 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         accession_number=change["accession_number"],
         location=change["location"],
         status=change["status"],
-        planned=utc_moment(change.get("planned")),  # changes of before 0.2 have none
+        planned=utc_moment(change.get("planned")),  # what a store of layout 2 holds has none
         opened=utc_moment(change["opened"]),
         closed=utc_moment(change["closed"]),
         stays=tuple(

@@ -47,6 +47,14 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
     assert "C103 cannot-match-to-current-study" in capsys.readouterr().err
 
 
+def test_the_stock_example_knows_what_the_settings_say_of_matching() -> None:
+    """A Patient ID with an issuer that only `[issuers]` spells would name nobody otherwise."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    for name in ("matching_locations", "matching_issuers", "policy"):
+        assert f"config.{name}()" in code
+    assert "keeper.load_signs_of_life()" in code
+
+
 def run_it() -> list[str]:
     """The command lines of "Run it", top to bottom."""
     part = README.split("## Run it")[1].split("\n## ")[0]
