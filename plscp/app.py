@@ -72,6 +72,7 @@ class Server:
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._certificates = settings.certificates()
+        self._profiles = lru_cache(MOST_PROFILES)(settings.profile)
         self.store = open_store(
             settings.store.url,
             deliver=self._deliver,
@@ -134,7 +135,7 @@ class Server:
         Args:
             query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
         """
-        return ask(self.keeper, self.settings.profile, query)
+        return ask(self.keeper, self._profiles, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
 
@@ -144,18 +145,17 @@ class Server:
         position = self.keeper.catch_up()
         self.keeper.load_signs_of_life()
         for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
-            tolerance = self.settings.profile(ae_title).policy.clock_tolerance
+            tolerance = self._profiles(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
         log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
 
     async def run(self) -> int:
         """Serve until SIGTERM, SIGINT or a store that cannot be trusted; returns the exit status."""
         settings = self.settings
-        profiles = lru_cache(MOST_PROFILES)(settings.profile)
         self.handlers = Handlers(
             self.store,
             self.keeper,
-            profiles,
+            self._profiles,
             bounds=settings.bounds(),
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
@@ -168,7 +168,7 @@ class Server:
             self.handlers.heard,
             counters=self.metrics,
             allowed=settings.allowed,
-            closes_without_release=lambda ae_title: profiles(ae_title).closes_without_release,
+            closes_without_release=lambda ae_title: self._profiles(ae_title).closes_without_release,
         )
         http = HttpServer(build(self), settings.http.host, settings.http.port)
         stop = asyncio.Event()
@@ -256,7 +256,7 @@ class Server:
             self.metrics.open_associations(self.acceptor.associated)
             now = datetime.now(UTC)
             for ae_title in self.settings.devices:
-                tolerance = self.settings.profile(ae_title).policy.clock_tolerance
+                tolerance = self._profiles(ae_title).policy.clock_tolerance
                 difference = self.handlers.clocks.current(ae_title, now, tolerance)
                 if difference is not None:
                     self.metrics.clock_skew(ae_title, difference.total_seconds())
