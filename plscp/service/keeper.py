@@ -211,7 +211,10 @@ class RegistryKeeper:
             if self.turning_over:
                 self._look_again = True
                 return
-            self.turning_over, self._look_again = True, False
+            self.turning_over = True
+        self._turn_over_once()
+
+    def _turn_over_once(self) -> None:
         late: dict[tuple[str, str], None] = {}
 
         def plan(registry: Registry) -> list[RegistryRecord]:
@@ -221,10 +224,10 @@ class RegistryKeeper:
 
         def done(outcome: Outcome) -> None:
             with self.lock:
-                self.turning_over = False
-                again = self._look_again
                 if isinstance(outcome, Exception):
                     self._late.update(late)
+                again = self.turning_over = self._look_again and not isinstance(outcome, Exception)
+                self._look_again = False
             if isinstance(outcome, PlscpError):
                 if not self._failing:
                     log.warning("store-failed", error=str(outcome))  # the timer goes on trying
@@ -235,8 +238,8 @@ class RegistryKeeper:
                 self._failing = False
                 if outcome:
                     log.info("registry-changed", source="server", position=outcome[-1])
-                if again:
-                    self._turn_over()
+            if again:
+                self._turn_over_once()
 
         self.begin(plan, "server", done)
 

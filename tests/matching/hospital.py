@@ -6,6 +6,7 @@ its room at the time when it truly occurred.
 """
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from plscp.service.profile import Profile
 from plscp.service.reply import ActionReply
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store import open_store
+from plscp.store.port import RegistryDraft
 from tests.events import encoded, procedural, substance, text
 from tests.rawscu import INSTANCE_OF, SYNTAXES
 from tests.serving import until
@@ -175,7 +177,11 @@ class Hospital:
         self._settle()
 
     def _settle(self) -> None:
-        until(lambda: not self.keeper.turning_over, "the turnover")
+        """Wait for what the server does by itself: first for what the store's thread has in hand, then for a turnover."""
+        done = threading.Event()
+        self.store.submit(RegistryDraft([], self.keeper.registry.position, 0, "test", lambda _: done.set()))
+        assert done.wait(60)
+        until(lambda: not self.keeper.turning_over, "the turnover", 60)
 
     def _tell(self, plan: Any) -> bool:
         """A registry change; whether the server took it."""

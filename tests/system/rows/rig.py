@@ -137,7 +137,12 @@ class Rig:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what the server does by itself is committed."""
+        """Wait until what the server does by itself is committed; what its loop has in hand comes before."""
+
+        async def nothing() -> None:
+            pass
+
+        asyncio.run_coroutine_threadsafe(nothing(), self._loop).result(60)
         until(lambda: not self.keeper.turning_over, "the turnover")
 
     def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
