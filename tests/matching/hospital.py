@@ -57,6 +57,7 @@ class Sender:
     off: timedelta = timedelta(0)
     zone: str = ""
     frame: str = OWN_FRAME
+    drifts: bool = False
 
     @property
     def ahead(self) -> timedelta:
@@ -67,14 +68,23 @@ class Sender:
     def stamp(self, moment: datetime) -> str:
         """A DT as it writes it."""
         shown = moment + self.off
+        if self.drifts:  # half a minute slower each hour, and set right at midnight
+            shown -= timedelta(seconds=moment.hour * 30 + moment.minute / 2)
         if not self.zone:
             return shown.strftime("%Y%m%d%H%M%S+0000")
         return shown.astimezone(ZoneInfo(self.zone)).strftime("%Y%m%d%H%M%S")
 
 
-def _sender(name: str, *places: str, off: timedelta = timedelta(0), zone: str = "", known_zone: bool = True) -> Sender:
+def _sender(
+    name: str,
+    *places: str,
+    off: timedelta = timedelta(0),
+    zone: str = "",
+    known_zone: bool = True,
+    drifts: bool = False,
+) -> Sender:
     profile = Profile(Device(name, places), POLICY, zone=zone if zone and known_zone else None)
-    return Sender(profile, off, zone)
+    return Sender(profile, off, zone, drifts=drifts)
 
 
 SENDERS: Final = {
@@ -85,6 +95,7 @@ SENDERS: Final = {
         _sender("SLOW1", "LAB1", off=-timedelta(minutes=40)),
         _sender("SLOW2", "LAB2", off=-timedelta(days=3)),
         _sender("FAST1", "LAB1", off=timedelta(minutes=10)),
+        _sender("DRIFT", "LAB2", off=timedelta(minutes=4), drifts=True),
         _sender("ECHO", "LAB1", "LAB2"),
         _sender("MOBILE"),
         _sender("BERLIN", "LAB1", off=timedelta(seconds=1), zone="Europe/Berlin"),
