@@ -27,8 +27,8 @@ INSTANCES = {
 SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 _REJECTED = {1: "rejected for good", 2: "rejected for now"}
 
-REST: Final = 0.002
-"""Seconds for a thread that looks around every millisecond to come to rest."""
+REST_SECONDS: Final = 0.001
+"""Seconds between two looks whether pynetdicom's thread is at rest; it looks around every millisecond itself."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,14 @@ class Association:
         return self._message
 
     def _quieten(self) -> None:
-        """Let pynetdicom's reactor thread come to rest: while it runs it may take the answer for a request of the peer's."""
-        self._association._reactor_checkpoint.clear()
-        time.sleep(REST)
+        """Let pynetdicom's reactor thread come to rest: while it runs it may take the answer for a request of the peer's.
+
+        It says that it is paused before it is: only when it waits on the event can it take nothing.
+        """
+        checkpoint = self._association._reactor_checkpoint
+        checkpoint.clear()
+        while self.is_open and not checkpoint._cond._waiters:
+            time.sleep(REST_SECONDS)
 
     def send(self, dataset: Dataset, sop_class: str) -> Answer:
         """Send one N-ACTION request of Action Type 1 and wait for its answer.
