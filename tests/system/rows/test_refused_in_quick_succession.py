@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plscp.network.fairness import REFUSED_AT_ONCE, Accounts, Admission
+from plscp.network.fairness import REFUSED_AT_ONCE, Accounts, Admission, Payer
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.system.rows.rig import Rig, at
@@ -11,6 +11,14 @@ from tests.system.rows.rig import Rig, at
 def refused(number: int) -> bytes:
     """For a patient whom nobody knows, each with other words."""
     return events.encoded(events.procedural([events.note(at("10:00"), f"note {number}")], patient="NOBODY"))
+
+
+class Unhurried(Accounts):
+    """No piece of work counts for more than it takes: a machine that stalls is nobody's debt."""
+
+    def charge(self, payer: Payer, seconds: float, most: float = float("inf")) -> float:
+        """As ever, but for the stall."""
+        return super().charge(payer, min(seconds, 0.002), most)
 
 
 def test_sixty_refused_requests_then_a_release(tmp_path: Path) -> None:
@@ -22,7 +30,7 @@ def test_sixty_refused_requests_then_a_release(tmp_path: Path) -> None:
     with Rig(tmp_path) as rig:
         rig.study("1.1", "PA", location="LAB1")
         acceptor = rig.acceptor
-        acceptor.accounts = Accounts(acceptor.settings, lambda: 1000.0)
+        acceptor.accounts = Unhurried(acceptor.settings, lambda: 1000.0)
         acceptor.later = lambda *_: None  # type: ignore[method-assign]
         acceptor.admission = Admission(acceptor.accounts, acceptor.later)
         acceptor.slowed = lambda _, reason: pauses.append(reason)  # type: ignore[assignment, method-assign]
