@@ -22,7 +22,8 @@ _KEY: Final = re.compile(
 
 _FILES: Final = {
     "dicom.tls": ("certificate", "private_key", "client_ca"),
-    "http": ("token_file",),
+    "http": ("token_file", "read_token_file", "operate_token_file", "feed_token_file"),
+    "http.tls": ("certificate", "private_key"),
     "registry": ("file",),
     "kafka": (
         "ssl_cafile",
@@ -78,6 +79,10 @@ def from_folder(tables: dict[str, Any], folder: Path) -> None:
         for name in names:
             if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
                 table[name] = str(folder / table[name])
+    devices = tables.get("devices")
+    for device in devices.values() if isinstance(devices, dict) else ():
+        if isinstance(device, dict) and isinstance(device.get("passcode_file"), str) and device["passcode_file"]:
+            device["passcode_file"] = str(folder / device["passcode_file"])
     store = tables.get("store")
     url = store.get("url", Store().url) if isinstance(store, dict) else Store().url if store is None else None
     if isinstance(url, str) and folder != Path():

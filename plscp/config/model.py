@@ -87,8 +87,12 @@ class Dicom(Section):
     answer_deadline: Duration = Field(
         duration("PT10S"), description="from a request to its answer: a failure status when the store has not committed"
     )
+    drain_delay: Duration = Field(
+        duration("PT0S"),
+        description="after SIGTERM: go on accepting for so long, while /readyz says no and whoever routes to this server learns it",
+    )
     drain_grace: Duration = Field(
-        duration("PT30S"), description="after SIGTERM: finish what is in hand, then abort associations still open"
+        duration("PT30S"), description="after that: finish what is in hand, then abort associations still open"
     )
     tls: Tls | None = Field(None, description="the TLS listener")
 
@@ -106,6 +110,13 @@ class Store(Section):
     queue_requests: Count = Field(10000, description="requests that wait for the writer; beyond: 0213H")
     queue_bytes: Size = Field(67108864, description="their size; beyond: 0213H")
     disk_reserve: Size = Field(268435456, description="free disk that the quarantine never takes")
+    disk_watermark: Size = Field(
+        134217728, description="free disk below which every request is answered 0213H; taken again a tenth above it"
+    )
+    raw_retention: Duration | None = Field(
+        None,
+        description="requests as received are deleted when they are older, and their digests stay; absent: they are kept",
+    )
     quarantine_bytes: Size = Field(
         67108864, description="raw bytes kept in quarantine per device; beyond, the oldest go and their digests stay"
     )
@@ -158,19 +169,41 @@ class Kafka(Section):
         return self
 
 
+class HttpTls(Section):
+    """TLS for the HTTP listener; absent: plain HTTP. Files that change are read again."""
+
+    certificate: str = Field(description="file with the server's certificate chain, PEM")
+    private_key: str = Field(description="file with the private key, PEM, without a passphrase")
+
+
 class Http(Section):
-    """The HTTP listener: API, health, metrics."""
+    """The HTTP listener: API, health, metrics. A token file holds one token per line: all of them are valid."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Port = Field(8080, description="port to listen on; 0: a free one")
-    token_file: str | None = Field(
-        None, description="file with the token that /api asks for; required when host is not loopback"
+    authentication: Literal["token", "none"] = Field(
+        "token",
+        description='"none": without a token file, whoever reaches the address may read and change everything; else tokens are '
+        "required when host is not loopback",
     )
+    token_file: str | None = Field(None, description="file with tokens that may do everything that /api offers")
+    read_token_file: str | None = Field(None, description="file with tokens that may read")
+    operate_token_file: str | None = Field(
+        None, description="file with tokens that may read, replay, correct, reload and change the registry"
+    )
+    feed_token_file: str | None = Field(
+        None, description="file with tokens that may read and change patients, admissions and studies, nothing else"
+    )
+    probes: Bootstrap | None = Field(
+        None, description="host:port of a listener of its own for /livez, /readyz and /metrics alone, without a token"
+    )
+    tls: HttpTls | None = Field(None, description="TLS for the HTTP listener")
     max_body: Size = Field(1048576, description="longest request body")
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if self.host not in LOOPBACK and self.token_file is None:
+        files = (self.token_file, self.read_token_file, self.operate_token_file, self.feed_token_file)
+        if self.host not in LOOPBACK and self.authentication == "token" and not any(files):
             raise ValueError(f"token_file is missing: required when host is not loopback ({self.host})")
         return self
 
@@ -260,6 +293,22 @@ class Location(Section):
 class DeviceTable(Overrides):
     """One device: [devices.AE]; the table's name is the calling AE title."""
 
+    address: Networks = Field(
+        default_factory=list,
+        description="addresses or networks that it calls from; absent: any; from others it is refused",
+    )
+    certificate: Names = Field(
+        default_factory=list,
+        description='client certificates that it may have, by subject ("CN=HEMO1,O=Clinic") or alternative name '
+        '("DNS:hemo1.example"); given: only over TLS, and with one of them',
+    )
+    username: str | None = Field(
+        None,
+        min_length=1,
+        description="user identity that it must negotiate (PS3.7 D.3.3.7); absent: none is asked for",
+    )
+    passcode: SecretStr | None = Field(None, description="passcode beside the username")
+    passcode_file: str | None = Field(None, description="file that holds the passcode instead")
     location: Names = Field(
         default_factory=list, description="name of its [locations] table, or a list; absent for a mobile device"
     )
@@ -275,6 +324,14 @@ class DeviceTable(Overrides):
     )
     timezone: Zone | None = Field(None, description="offset of its times that state none")
     coerce_by_location: bool = Field(False, description="an unknown Study Instance UID alone: rules 5 to 7, B102")
+
+    @model_validator(mode="after")
+    def _identity(self) -> Self:
+        if self.passcode is not None and self.passcode_file is not None:
+            raise ValueError("passcode is given beside passcode_file: keep one")
+        if self.username is None and (self.passcode is not None or self.passcode_file is not None):
+            raise ValueError("username is missing: a passcode goes with one")
+        return self
 
 
 class AllowedOperator(Section):
@@ -326,7 +383,7 @@ def _one_each(names: dict[str, list[str]]) -> set[str]:
 class SettingsModel(Section):
     """All settings as they stand in the file and the environment."""
 
-    secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password"})
+    secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password", "passcode"})
 
     dicom: Dicom = Field(default_factory=Dicom)
     store: Store = Field(default_factory=Store)
