@@ -60,3 +60,9 @@ def show(json: Json = False, config: Config = None) -> None:
 def reference() -> None:
     """Print the reference of all settings, in Markdown."""
     print(settings_room.reference(), end="")
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of a settings file, for editors and other tools."""
+    output.print_json(settings_room.schema())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr, ValidationError
 
 from plscp.config import load as _load
+from plscp.config import schema as _schema
 from plscp.config import show as _show
 from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
 from plscp.errors import ConfigError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from plscp.network.certificates import Certificates
     from plscp.publish.settings import RelaySettings
 
-__all__ = ["Settings", "load", "problems", "reference", "starter"]
+__all__ = ["Settings", "load", "problems", "reference", "schema", "starter"]
 
 _SOP_CLASSES = {
     "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
@@ -310,6 +311,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 def reference() -> str:
     """The settings reference in Markdown, generated from the model: docs/settings.md."""
     return _show.reference()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a settings file, generated from the model."""
+    return _schema.schema()
 
 
 def starter() -> str:
