@@ -68,7 +68,7 @@ spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "plscp.gracePeriod" . }}
-  {{- with include "plscp.pullSecrets" . }}
+  {{- with include "plscp.pullSecrets" . | trim }}
   imagePullSecrets:
     {{- . | nindent 4 }}
   {{- end }}
