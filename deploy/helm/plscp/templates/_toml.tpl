@@ -1,11 +1,17 @@
-{{- /* One value as TOML. JSON's strings and numbers are TOML's; DEL alone must be escaped. */}}
+{{- /* One value as TOML. JSON's strings and numbers are TOML's, but for characters that TOML or YAML has only escaped. */}}
 {{- define "plscp.tomlValue" -}}
 {{- if kindIs "slice" . -}}
 [{{ range $i, $each := . }}{{ if $i }}, {{ end }}{{ include "plscp.tomlValue" $each }}{{ end }}]
 {{- else if kindIs "map" . -}}
 { {{ $first := true }}{{ range $key, $each := . }}{{ if not $first }}, {{ end }}{{ $first = false }}{{ include "plscp.tomlKey" $key }} = {{ include "plscp.tomlValue" $each }}{{ end }} }
 {{- else -}}
-{{- toJson . | replace "\u007f" "\\u007f" -}}
+{{- $text := toJson . -}}
+{{- if regexMatch "[\\x{7f}-\\x{9f}\\x{fffe}\\x{ffff}]" $text -}}
+{{- range concat (untilStep 127 160 1) (list 65534 65535) -}}
+{{- $text = replace (printf "%c" .) (printf "\\u%04x" .) $text -}}
+{{- end -}}
+{{- end -}}
+{{- $text -}}
 {{- end -}}
 {{- end }}
 
