@@ -30,6 +30,7 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.store import open_store
 from plscp.store.port import Result
+from plscp.store.retention import Retention
 from plscp.web.app import build
 from plscp.web.serve import HttpServer
 
@@ -82,7 +83,9 @@ class Server:
             **settings.store_options(),
         )
         self.store.measure(self.metrics.committed)
-        self.metrics.watch_disk(self.store.disk_free)
+        self.metrics.watch_disk(self.store.disk_free, self.store.full)
+        keep = settings.store.raw_retention
+        self._retention = Retention(self.store, keep, expunged=self.metrics.expunged) if keep else None
         self.keeper = RegistryKeeper(
             self.store,
             Registry(settings.matching_locations(), settings.matching_issuers()),
@@ -253,6 +256,8 @@ class Server:
         while True:
             self._turned = time.monotonic()
             self._look_at_rooms()
+            if self._retention is not None:
+                self._retention.look()
             self.metrics.open_associations(self.acceptor.associated)
             now = datetime.now(UTC)
             for ae_title in self.settings.devices:

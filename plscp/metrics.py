@@ -151,6 +151,9 @@ class Metrics(Collector):
             "plscp_unusable_issuers", "Patient IDs that came with an issuer that cannot be used", ["device", "reason"]
         )
         self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
+        self.raw_expunged = Counts(
+            "plscp_store_expunged", "Requests and quarantine items whose raw bytes were deleted for their age", []
+        )
         self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.relay_pending = Levels("plscp_relay_pending", "Records in the store that Kafka has not acknowledged")
@@ -172,6 +175,7 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, int], Counter] = {}
         self._matches: dict[tuple[str, int], Counter] = {}
         self._disk_free: Callable[[], int | None] = lambda: None
+        self._disk_full: Callable[[], bool] = lambda: False
         self._relayed: dict[tuple[str, str], float] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -234,9 +238,13 @@ class Metrics(Collector):
         self.stages["commit"].observe(seconds)
         self.batches.observe(size)
 
-    def watch_disk(self, free: Callable[[], int | None]) -> None:
-        """Ask this function for the bytes free where the store lives, at each scrape."""
-        self._disk_free = free
+    def watch_disk(self, free: Callable[[], int | None], full: Callable[[], bool] = lambda: False) -> None:
+        """Ask these functions at each scrape: for the bytes free where the store lives, and whether requests are refused for it."""
+        self._disk_free, self._disk_full = free, full
+
+    def expunged(self, count: int) -> None:
+        """Raw bytes of so many requests and quarantine items were deleted for their age."""
+        self.raw_expunged.child().add(count)
 
     def clock_skew(self, device: str, seconds: float) -> None:
         """The estimated clock difference of a configured device."""
@@ -286,6 +294,7 @@ class Metrics(Collector):
             self.matches,
             self.unusable_issuers,
             self.published,
+            self.raw_expunged,
             self.feeds,
         ):
             yield family.collect()
@@ -315,6 +324,11 @@ class Metrics(Collector):
         free = self._disk_free()
         if free is not None:
             yield GaugeMetricFamily("plscp_store_disk_free_bytes", "Bytes free where the store lives", value=free)
+            yield GaugeMetricFamily(
+                "plscp_store_disk_full",
+                "1 while requests are refused for lack of disk, else 0",
+                value=int(self._disk_full()),
+            )
         build = GaugeMetricFamily("plscp_build_info", "The version that runs", labels=["version"])
         build.add_metric([__version__], 1)
         yield build

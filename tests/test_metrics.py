@@ -49,6 +49,8 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.committed(0.001, 12), ("plscp_request_duration_seconds_count", "commit"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_batch_size_sum",), 12),
     (lambda m: m.watch_disk(lambda: 4096), ("plscp_store_disk_free_bytes",), 4096),
+    (lambda m: m.watch_disk(lambda: 4096, lambda: True), ("plscp_store_disk_full",), 1),
+    (lambda m: m.expunged(3), ("plscp_store_expunged_total",), 3),
     (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_pending",), 3),
     (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_oldest_age_seconds",), 1.5),
     (lambda m: m.relay({"reachable": True, "away_since": ""}), ("plscp_relay_kafka_up",), 1),

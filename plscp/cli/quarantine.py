@@ -8,7 +8,7 @@ import typer
 from plscp.cli import output
 from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
 from plscp.cli.values import an_ae_title
-from plscp.cli.view import findings
+from plscp.cli.view import findings, received
 
 app = typer.Typer(help="Quarantine: refused requests, and why.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -73,8 +73,7 @@ def page(item: Mapping[str, Any]) -> Iterator[tuple[int, str, object, str]]:
     yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
     yield 1, "first", output.local(item["first_time"]), ""
     yield 1, "last", output.local(item["last_time"]), ""
-    kept = "whole" if item["raw_kept"] == item["raw_length"] else f"{item['raw_kept']} kept"
-    yield 1, "data set", f"{item['raw_length']} bytes, {kept}", ""
+    yield 1, "data set", received(item["raw_length"], item["raw_kept"]), ""
     if item["closed_position"]:
         yield 1, "accepted since", f"at position {item['closed_position']}", "green"
     for outcome in item["outcomes"]:

@@ -95,7 +95,9 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
     yield from output.described(
         {name: event.get(name) for name in ("occurred", "recorded", "sender", "patient", "study")}, depth=1
     )
-    yield from output.described({name: event[name] for name in ("entry", "change") if name in event}, depth=1)
+    yield from output.described(
+        {name: event[name] for name in ("entry", "change", "expunged") if name in event}, depth=1
+    )
     yield from output.described({"context": event.get("context")}, depth=1)
     if match:
         rule = f"rule {match.get('rule')}" if match.get("rule") else "no rule"
@@ -113,8 +115,18 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
             f"{output.local(retry.get('time'))} {where}: no answer was known to have arrived",
             "yellow",
         )
+    raw = event.get("raw")
+    if raw:
+        yield 1, "as received", received(raw["length"], raw["kept"]), ""
     repeated = {name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}
     yield from output.described(repeated, depth=1)
+
+
+def received(length: int, kept: int) -> str:
+    """How much is kept of a data set as it was received."""
+    return f"{length} bytes, " + (
+        "whole" if kept == length else f"{kept} kept" if kept else "deleted since: only their digest is kept"
+    )
 
 
 def findings(these: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Line]:

@@ -163,6 +163,7 @@ class Settings(SettingsModel):
             queued_bytes=s.queue_bytes,
             quarantine_bytes_per_device=s.quarantine_bytes,
             disk_reserve=s.disk_reserve,
+            disk_watermark=s.disk_watermark,
         )
         return {"limits": limits}
 

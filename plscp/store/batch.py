@@ -13,12 +13,14 @@ from plscp.store.appender import Appender, raw_digest, raw_length
 from plscp.store.chain import about_request, iso
 from plscp.store.known import EntryKeys, Known, StoredUnder
 from plscp.store.port import (
+    EXPUNGED,
     PROPOSAL,
     Accepted,
     Delivered,
     Draft,
     EntriesKnown,
     EntryDraft,
+    Expunge,
     Failed,
     KnownEntry,
     Measured,
@@ -30,7 +32,7 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, ClockRow, Head, Item, Outcome, Retry, Seen
+from plscp.store.rows import CHANGE, Answered, ClockRow, Expired, Head, Item, Outcome, Retry, Seen
 
 REFUSED_TYPE = "org.plscp.request.refused.v1"
 Planned = tuple[EntryDraft, bytes]
@@ -60,6 +62,7 @@ class Batch(Appender):
         retries, delivered, clocks: rows to add.
         proposals: ids of the proposals to add, with their positions.
         answered, seen, items: rows to add or replace, by their keys.
+        expired: whose raw bytes go, or None where that was not asked.
     """
 
     def __init__(self, head: Head, known: Known, now: int) -> None:
@@ -72,12 +75,16 @@ class Batch(Appender):
         self.seen: dict[bytes, Seen] = {}
         self.answered: dict[bytes, Answered] = {}
         self.items: dict[bytes, Item] = {}
+        self.expired: Expired | None = None
         self._first = head.position + 1
 
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        return not (self.requests or self.events or self.retries or self.delivered or self.items or self.clocks)
+        moved = self.expired is not None and self.expired.upto
+        return not (
+            self.requests or self.events or self.retries or self.delivered or self.items or self.clocks or moved
+        )
 
     def take(self, draft: Draft, keys: Sequence[EntryKeys]) -> Result | None:
         """Decide on one draft; `keys` are its entries'. None for what has no result."""
@@ -88,6 +95,8 @@ class Batch(Appender):
         if isinstance(draft, Measured):
             self.clocks.append(ClockRow(draft.arrival, draft.calling_ae, draft.difference))
             return None
+        if isinstance(draft, Expunge):
+            return self._expunge(draft)
         assert isinstance(draft, Delivered)
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
@@ -312,6 +321,46 @@ class Batch(Appender):
         self.append(event, None, b"")
         if not record.proposed:
             self.registry_position = self.position
+
+    # --- retention ---
+
+    def _expunge(self, draft: Expunge) -> Stored:
+        """Say what goes. A quarantine item that this transaction has to do with may be open when it ends: it stays."""
+        if self.expired is not None:
+            return Stored("expunged", "", 0x0000, "", "", "", "", 0, 0)
+        found = self._known.expired(draft.before, draft.now, draft.most)
+        items = [item for item in found.items if item.identity not in self._known.items]
+        self.expired = found = found._replace(items=items)
+        count = len(found.requests) + len(items)
+        if not count:
+            return Stored("expunged", "", 0x0000, "", "", "", "", 0, 0)
+        event_id = secrets.token_hex(16)
+        lead = {"event_id": event_id, "position": self.position + 1, "recorded": self.recorded, "source": "retention"}
+        low, high = found.positions
+        said = {
+            "from": low,
+            "to": high,
+            "requests": len(found.requests),
+            "quarantine": len(items),
+            "bytes": found.raw_bytes + sum(item.raw_bytes for item in items),
+        }
+        event = (
+            self.position + 1,
+            EXPUNGED,
+            None,
+            event_id,
+            None,
+            "",
+            "org.plscp.raw.expunged.v1",
+            "",
+            iso(draft.now),
+            self.recorded,
+            draft.now,
+            _json(lead)[:-1].encode(),
+            b'"expunged":' + _json(said).encode(),
+        )
+        self.append(event, None, b"")
+        return Stored("expunged", event_id, 0x0000, "", "", "", "", self.position, count)
 
     # --- quarantine ---
 

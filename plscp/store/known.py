@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plscp.digests import sha256
 from plscp.store.port import Draft, RequestDraft
-from plscp.store.rows import Answered, Item, Seen
+from plscp.store.rows import Answered, Expired, Item, Seen
 
 
 class EntryKeys(NamedTuple):
@@ -62,6 +62,7 @@ class Known:
         has_entries: whether entries stood under a study before this transaction.
         proposed: whether a proposal with this id was kept before this transaction.
         room_for_refusals: False when the quarantine would take the last reserve of the disk.
+        expired: raw bytes that arrived before a moment: (before, now, how many at most).
     """
 
     answered: dict[bytes, Answered]
@@ -71,6 +72,7 @@ class Known:
     has_entries: Callable[[str], bool]
     proposed: Callable[[str], bool]
     room_for_refusals: Callable[[], bool]
+    expired: Callable[[int, int, int], Expired]
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from plscp.store.failures import translate
 from plscp.store.known import Known, StoredUnder, Wanted
 from plscp.store.opening import BUSY_MS
 from plscp.store.port import CLOCKS_KEPT_US, Draft, Result
-from plscp.store.quarantine import look_up_items, save_items
-from plscp.store.rows import Answered, ClockRow, EventRow, Head, RequestRow, Seen
+from plscp.store.quarantine import expired_items, expunge_items, look_up_items, save_items
+from plscp.store.rows import LOOK_ROWS, Answered, ClockRow, EventRow, Expired, Head, RequestRow, Seen, expired
 
 KNOWN: Final = """
 SELECT EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN identities i ON i.identity = k.value),
@@ -39,6 +39,11 @@ FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests
 HAS_ENTRIES: Final = """
 SELECT EXISTS (SELECT 1 FROM requests WHERE study_instance_uid = ?1 AND study_instance_uid <> '' AND first_position > 0)
 """
+OLDEST_RAW: Final = """
+SELECT n, arrival, raw IS NOT NULL, raw_length, first_position, last_position FROM requests
+WHERE n > (SELECT expunged FROM head) ORDER BY n LIMIT ?
+"""
+EXPUNGE: Final = "UPDATE requests SET raw = NULL WHERE n IN (SELECT value FROM carray(?))"
 FORGET_CLOCKS: Final = """
 DELETE FROM clocks WHERE rowid IN (
     SELECT n FROM (SELECT rowid AS n, arrival FROM clocks ORDER BY rowid LIMIT ?) WHERE arrival < ?)
@@ -145,7 +150,9 @@ class SqliteLedger:
     # --- looking up ---
 
     def _look_up(self, wanted: Wanted) -> Known:
-        known = Known({}, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals)
+        known = Known(
+            {}, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals, self._expired
+        )
         execute = self._connection.execute
         if not wanted.identities:
             return known
@@ -177,6 +184,10 @@ class SqliteLedger:
             self._connection.execute("SELECT EXISTS (SELECT 1 FROM proposals WHERE id = ?)", (proposal_id,)).get
         )
 
+    def _expired(self, before: int, now: int, most: int) -> Expired:
+        rows = self._connection.execute(OLDEST_RAW, (most * LOOK_ROWS,))
+        return expired(rows, before, now, most)._replace(items=expired_items(self._connection, before, most))
+
     # --- writing ---
 
     def _save(self, batch: Batch) -> dict[str, tuple[int, int]]:
@@ -193,6 +204,8 @@ class SqliteLedger:
         self._add("INSERT INTO proposals", list(batch.proposals.items()))
         if batch.items:
             save_items(self._connection, batch.items.values(), self._quarantine_bytes)
+        if batch.expired is not None:
+            self._expunge(batch.expired)
         topics = {**self._topics}
         for topic, (low, high) in batch.topics.items():
             topics[topic] = (topics.get(topic, (low,))[0], high)
@@ -200,6 +213,14 @@ class SqliteLedger:
         if self._connection.changes() != 1:
             raise StoreBroken("the store's head moved: another program writes to it")
         return topics
+
+    def _expunge(self, these: Expired) -> None:
+        if these.requests:
+            numbers = array("q", these.requests)
+            self._connection.execute(EXPUNGE, (apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64),))
+        expunge_items(self._connection, these.items)
+        if these.upto:
+            self._connection.execute("UPDATE head SET expunged = ?", (these.upto,))
 
     def _forget_clocks(self, added: Sequence[ClockRow]) -> None:
         """Now and then drop clock differences too old for the newest; more than came in since, and no more than twice that."""

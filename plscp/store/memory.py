@@ -19,6 +19,7 @@ from plscp.store.port import (
     Filter,
     Proposal,
     QuarantineItem,
+    RawKept,
     Result,
     RetryNote,
     Soon,
@@ -33,10 +34,13 @@ from plscp.store.rows import (
     Answered,
     ClockRow,
     EventRow,
+    Expired,
+    ExpiredItem,
     Item,
     RequestRow,
     Retry,
     Seen,
+    expired,
     stored_event,
     thinned,
 )
@@ -60,6 +64,7 @@ class MemoryLedger:
         self.items: dict[bytes, Item] = {}
         self.raw: dict[bytes, bytes] = {}
         self._quarantine_bytes = quarantine_bytes
+        self._expunged = 0
 
     def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
         """All drafts, or nothing where one of them cannot be stored."""
@@ -72,7 +77,14 @@ class MemoryLedger:
         seen = {key: self.seen[key] for key in wanted.entry_keys if key in self.seen}
         items = {key: copy.deepcopy(self.items[key]) for key in wanted.identities if key in self.items}
         known = Known(
-            answered, seen, items, self._stored_under, self.has_entries, self.proposals.__contains__, lambda: True
+            answered,
+            seen,
+            items,
+            self._stored_under,
+            self.has_entries,
+            self.proposals.__contains__,
+            lambda: True,
+            self._expired,
         )
         batch = Batch(self.head, known, time.time_ns() // 1000)
         results = [batch.take(draft, keys) for draft, keys in zip(drafts, wanted.keys, strict=True)]
@@ -87,6 +99,18 @@ class MemoryLedger:
             assert row is not None
             found[position] = StoredUnder(row.study_instance_uid, row.patient_id, row.issuer, row.context)
         return found
+
+    def _expired(self, before: int, now: int, most: int) -> Expired:
+        items = [
+            ExpiredItem(item.identity, item.calling_ae, len(self.raw[item.identity]))
+            for item in self.items.values()
+            if item.has_raw and item.closed_position is not None and item.last_time < before
+        ]
+        rows = (
+            (r.n, r.arrival, r.raw is not None, r.raw_length, r.first_position, r.last_position)
+            for r in self.requests[self._expunged :]
+        )
+        return expired(rows, before, now, most)._replace(items=items[:most])
 
     def has_entries(self, study_instance_uid: str) -> bool:
         """Whether any entry stands under a study."""
@@ -114,7 +138,17 @@ class MemoryLedger:
                 self.raw[identity], item.raw = bytes(item.raw), None
             self.items[identity] = item
             self._keep_under_cap(item.calling_ae)
+        if batch.expired is not None:
+            self._expunge(batch.expired)
         self.head = batch.head
+
+    def _expunge(self, these: Expired) -> None:
+        for n in these.requests:
+            self.requests[n - 1] = self.requests[n - 1]._replace(raw=None)
+        for item in these.items:
+            del self.raw[item.identity]
+            self.items[item.identity].has_raw = False
+        self._expunged = max(self._expunged, these.upto)
 
     def _keep_under_cap(self, calling_ae: str) -> None:
         kept = [item for item in self.items.values() if item.has_raw and item.calling_ae == calling_ae]
@@ -325,6 +359,20 @@ class MemoryStore:
     def disk_free(self) -> int | None:
         """Memory has no disk."""
         return None
+
+    def full(self) -> bool:
+        """Memory is never said to be full."""
+        return False
+
+    def raw_kept(self, position: int) -> RawKept | None:
+        """What is left of an event's request as it was received."""
+        with self._ledger.lock:
+            event = self._ledger.events[position - 1] if 0 < position <= len(self._ledger.events) else None
+            request = self._ledger.request_of(event) if event else None
+            if request is None:
+                return None
+            kept = request.raw if request.raw is not None else self._ledger.raw.get(request.identity, b"")
+            return RawKept(request.raw_length, request.raw_digest, len(kept))
 
     def close(self) -> None:
         """Write what is queued, deliver it, end. Safe to call twice."""

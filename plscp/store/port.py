@@ -15,6 +15,8 @@ from plscp.errors import StoreError
 Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
 PROPOSAL: Final = "proposal"
 """Kind of a proposed correction's event, and the first part of its ``what``."""
+EXPUNGED: Final = "expunged"
+"""Kind of the event that says that raw bytes were deleted for their age."""
 CLOCKS_KEPT_US: Final = 25 * 3_600_000_000
 """How long measured clock differences are kept: they count for up to a day."""
 
@@ -208,21 +210,39 @@ class Measured:
     difference: int
 
 
+@dataclass(slots=True)
+class Expunge:
+    """Raw bytes of requests that arrived before a moment are to be deleted, the oldest first; their digests stay.
+
+    Open quarantine items keep theirs. An event of kind `expunged` says what went. To be submitted again while it finds as many
+    as it may.
+
+    Attributes:
+        before, now: microseconds since the epoch, UTC. What claims to have arrived after `now` came while a clock was wrong: it is kept.
+        most: requests, and quarantine items, of one transaction.
+    """
+
+    before: int
+    now: int
+    done: "Callable[[Result], None]"
+    most: int = 256
+
+
 class Stored(NamedTuple):
     """The draft is committed and synced.
 
     Attributes:
         outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already: of the first of them);
-            ``refused`` (in quarantine); ``changed`` (registry).
+            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``.
         request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
             stored request's, else the draft's own.
         status, comment: the answer to send. For ``known``: 0000.
         study_instance_uid, patient_id, issuer: for the Action Reply; as stored, not yet followed through merges.
         position: of the last event appended, or of the stored request; 0 where nothing has one.
-        entries: how many entries were added.
+        entries: how many entries were added; of how many requests and quarantine items raw bytes were deleted.
     """
 
-    outcome: Literal["added", "retry", "known", "refused", "changed"]
+    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged"]
     request_id: str
     status: int
     comment: str
@@ -252,14 +272,14 @@ class Failed(NamedTuple):
 
 
 Result = Stored | Stale | EntriesKnown | Failed
-Draft = RequestDraft | RegistryDraft | Delivered | Measured
+Draft = RequestDraft | RegistryDraft | Delivered | Measured | Expunge
 
 
 class StoredEvent(NamedTuple):
     """One position of the store.
 
     Attributes:
-        kind: ``entry``, ``registry``, ``refusal`` or ``proposal`` (later: ``correction``, ``expunged``).
+        kind: ``entry``, ``registry``, ``refusal``, ``proposal`` or ``expunged`` (later: ``correction``).
         payload: the record's complete JSON value, as published (position and event id included).
         change: for ``registry`` and ``proposal``: the change as JSON text, else None.
     """
@@ -286,6 +306,8 @@ class StoreLimits(NamedTuple):
         batch_drafts, batch_bytes: what one transaction takes at most.
         quarantine_bytes_per_device: raw bytes kept in quarantine for one calling AE title; the oldest go first.
         disk_reserve: bytes of free disk that the quarantine never takes.
+        disk_watermark: bytes of free disk below which no request is taken; they are again a tenth above it.
+        disk_look_seconds: how often the free disk is asked for.
         idle_seconds: how long known deliveries may wait for a commit of someone else.
         probe_seconds: how often a store that refused (full, unavailable) is tried again.
         checkpoint_pages: pages in the write-ahead log at which it is copied back.
@@ -298,6 +320,8 @@ class StoreLimits(NamedTuple):
     batch_bytes: int = 4 << 20
     quarantine_bytes_per_device: int = 64 << 20
     disk_reserve: int = 256 << 20
+    disk_watermark: int = 0
+    disk_look_seconds: float = 1.0
     idle_seconds: float = 1.0
     probe_seconds: float = 1.0
     checkpoint_pages: int = 1000
@@ -374,6 +398,20 @@ class RetryNote(NamedTuple):
     association: str
     message_id: int
     transfer_syntax: str
+
+
+class RawKept(NamedTuple):
+    """What is known of a request as it was received.
+
+    Attributes:
+        length: bytes of the whole.
+        digest: SHA-256 of the whole.
+        kept: bytes that are still there; in quarantine, where it was refused.
+    """
+
+    length: int
+    digest: bytes
+    kept: int
 
 
 class EventStore(Protocol):
@@ -458,6 +496,14 @@ class EventStore(Protocol):
 
     def disk_free(self) -> int | None:
         """Bytes free where the store lives, or None where that means nothing."""
+        ...
+
+    def full(self) -> bool:
+        """Whether requests are refused for lack of disk."""
+        ...
+
+    def raw_kept(self, position: int) -> RawKept | None:
+        """What is left of the request that an event belongs to, as it was received; None where the event has none."""
         ...
 
     def close(self) -> None:

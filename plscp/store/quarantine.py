@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from plscp.store.rows import Item, Outcome
+from plscp.store.rows import ExpiredItem, Item, Outcome
 
 ITEMS: Final = """
 SELECT q.identity, q.calling_ae, q.address, q.sop_class, q.transfer_syntax, q.first_time, q.last_time, q.times,
@@ -31,6 +31,23 @@ OLDEST: Final = """
 SELECT n, length(raw) FROM quarantine INDEXED BY quarantine_raw WHERE raw IS NOT NULL AND calling_ae = ?
 ORDER BY closed_position IS NULL, last_time LIMIT 1
 """
+
+EXPIRED: Final = """
+SELECT identity, calling_ae, length(raw) FROM quarantine INDEXED BY quarantine_raw
+WHERE raw IS NOT NULL AND (closed_position IS NULL) = 0 AND last_time < ? LIMIT ?
+"""
+
+
+def expired_items(connection: Any, before: int, most: int) -> list[ExpiredItem]:
+    """Closed items that were last sent before a moment and still have raw bytes."""
+    return [ExpiredItem(*row) for row in connection.execute(EXPIRED, (before, most))]
+
+
+def expunge_items(connection: Any, items: Iterable[ExpiredItem]) -> None:
+    """Delete their raw bytes."""
+    for item in items:
+        connection.execute("UPDATE quarantine SET raw = NULL WHERE identity = ?", (item.identity,))
+        connection.execute(USE, (item.calling_ae, -item.raw_bytes)).fetchall()
 
 
 def look_up_items(connection: Any, identities: object) -> dict[bytes, Item]:

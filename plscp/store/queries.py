@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from plscp.store.chain import Verifier
 from plscp.store.ledger import HAS_ENTRIES
-from plscp.store.port import Filter, Proposal, QuarantineItem, RetryNote, StoredEvent
+from plscp.store.port import Filter, Proposal, QuarantineItem, RawKept, RetryNote, StoredEvent
 from plscp.store.rows import CHANGE, EMPTY_HEAD, EventRow, Head, RequestRow, stored_event, thinned
 
 _EVENT: Final = ", ".join(f"e.{name}" for name in EventRow._fields)
@@ -92,6 +92,18 @@ def clocks(connection: Any, since_us: int) -> list[tuple[str, int, int]]:
 def has_entries(connection: Any, study_instance_uid: str) -> bool:
     """Whether any entry stands under a study."""
     return bool(connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)
+
+
+_RAW: Final = """
+SELECT r.raw_length, r.raw_digest, coalesce(length(r.raw), length(q.raw), 0) FROM events e CROSS JOIN requests r ON r.n = e.request
+LEFT JOIN quarantine q ON q.identity = r.identity WHERE e.position = ?
+"""
+
+
+def raw_kept(connection: Any, position: int) -> RawKept | None:
+    """What is left of an event's request as it was received."""
+    row = connection.execute(_RAW, (position,)).fetchone()
+    return RawKept(*row) if row else None
 
 
 _RETRIES: Final = """

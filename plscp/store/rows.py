@@ -1,10 +1,10 @@
 """What the store keeps, row by row, and what it looks up before it decides; no adapter's types."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from plscp.store.port import PROPOSAL, StoredEvent
+from plscp.store.port import EXPUNGED, PROPOSAL, StoredEvent
 
 
 class Head(NamedTuple):
@@ -95,7 +95,9 @@ class EventRow(NamedTuple):
 
 
 CHANGE = b'"change":'
-WITHOUT_REQUEST = frozenset({"registry", PROPOSAL})
+WITH_CHANGE = frozenset({"registry", PROPOSAL})
+"""Kinds of events that hold a change."""
+WITHOUT_REQUEST = WITH_CHANGE | {EXPUNGED}
 """Kinds of events that belong to no request."""
 
 
@@ -118,7 +120,7 @@ def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:
         row.occurred,
         row.recorded,
         payload(row.lead, context, row.data),
-        row.data[len(CHANGE) :].decode() if row.kind in WITHOUT_REQUEST else None,
+        row.data[len(CHANGE) :].decode() if row.kind in WITH_CHANGE else None,
     )
 
 
@@ -199,6 +201,57 @@ class Item:
     has_raw: bool = False
     raw: bytes | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+class ExpiredItem(NamedTuple):
+    """A closed quarantine item whose raw bytes, so many, are older than they are kept."""
+
+    identity: bytes
+    calling_ae: str
+    raw_bytes: int
+
+
+class Expired(NamedTuple):
+    """Raw bytes that are older than they are kept: some of them, the oldest first.
+
+    Attributes:
+        upto: number of the last request row that was looked at; 0 where none was.
+        requests: numbers of the request rows whose raw bytes go.
+        positions: of the first and the last event of these requests; 0, 0 where they have none.
+        raw_bytes: of these requests.
+        items: closed quarantine items.
+    """
+
+    upto: int = 0
+    requests: Sequence[int] = ()
+    positions: tuple[int, int] = (0, 0)
+    raw_bytes: int = 0
+    items: Sequence[ExpiredItem] = ()
+
+
+LOOK_ROWS = 4
+"""Request rows that are looked at for each whose raw bytes may go: those of refusals have none."""
+
+
+def expired(rows: Iterable[tuple[int, int, bool, int, int, int]], before: int, now: int, most: int) -> Expired:
+    """Which of the oldest requests that were not looked at yet have raw bytes to lose.
+
+    Args:
+        rows: number, arrival, whether it has raw bytes, how many, first and last position; in order, `most` * `LOOK_ROWS` of them.
+        before: what arrived earlier goes, up to the first that did not. What is dated after `now` is passed over: it came while
+            a clock was wrong, and nobody knows its age.
+    """
+    upto, raw_bytes, low, high = 0, 0, 0, 0
+    requests: list[int] = []
+    for n, arrival, kept, length, first, last in rows:
+        if before <= arrival <= now or len(requests) == most:
+            break
+        upto = n
+        if kept and arrival < before:
+            requests.append(n)
+            raw_bytes += length
+            low, high = low or first, last or high
+    return Expired(upto, requests, (low, high), raw_bytes)
 
 
 class ClockRow(NamedTuple):

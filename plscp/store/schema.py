@@ -1,7 +1,9 @@
 """The layout of the SQLite store, its version, and how an older one is brought up to date."""
 
+import os
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from plscp.errors import StoreNotOpened
@@ -9,13 +11,14 @@ from plscp.errors import StoreNotOpened
 APPLICATION_ID: Final = 0x706C7363
 """``plsc``: what makes an SQLite database one of ours."""
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 LAYOUT: Final = """
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     position INTEGER NOT NULL, digest BLOB NOT NULL, registry_position INTEGER NOT NULL, requests INTEGER NOT NULL,
-    store_id TEXT NOT NULL, probe INTEGER NOT NULL, topics TEXT NOT NULL DEFAULT '{}'
+    store_id TEXT NOT NULL, probe INTEGER NOT NULL, topics TEXT NOT NULL DEFAULT '{}',
+    expunged INTEGER NOT NULL DEFAULT 0, ancestors TEXT NOT NULL DEFAULT '[]'
 );
 CREATE TABLE requests (
     n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, identity BLOB NOT NULL, sop_class TEXT NOT NULL,
@@ -90,15 +93,26 @@ CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, differe
 CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life}
+
+def _retention(connection: Any) -> None:
+    """Layout 4: up to which request raw bytes were looked through by age; the stores that this one was restored from."""
+    connection.execute("ALTER TABLE head ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE head ADD COLUMN ancestors TEXT NOT NULL DEFAULT '[]'")
+
+
+MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life, 3: _retention}
 """From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
+REWRITING: Final = frozenset({2})
+"""Layouts whose step to the next one may write every page anew, which the write-ahead log holds meanwhile."""
+_SMALL_STEP_BYTES: Final = 16 << 20
+"""Free disk that any step needs."""
 
 
 def create(connection: Any) -> None:
     """Lay out an empty store with a new store id; in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(LAYOUT)
-    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0, '{}')", (bytes(32), str(uuid.uuid4())))
+    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0, '{}', 0, '[]')", (bytes(32), str(uuid.uuid4())))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
@@ -126,13 +140,14 @@ def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Mig
     """Create the layout or migrate an older one, in one transaction.
 
     Raises:
-        StoreNotOpened: as `layout_of`.
+        StoreNotOpened: as `layout_of`; or the disk has no room for the migration.
     """
     newest = max([VERSION, *(n + 1 for n in migrations)])
     version = layout_of(connection, path, newest)
     if version == 0:
         create(connection)
     elif version < newest:
+        _check_room(connection, path, version, newest)
         connection.execute("BEGIN IMMEDIATE")
         try:
             for n in range(version, newest):
@@ -142,3 +157,21 @@ def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Mig
             connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+
+
+def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
+    """Whether the disk takes what a migration writes beside the database until it is copied back.
+
+    Raises:
+        StoreNotOpened: it does not.
+    """
+    needed = _SMALL_STEP_BYTES
+    if REWRITING & set(range(version, newest)):
+        needed += connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get
+    found = os.statvfs(Path(path).parent)
+    free = found.f_bavail * found.f_frsize
+    if free < needed:
+        raise StoreNotOpened(
+            f"{path} has layout {version}: bringing it to layout {newest} needs {needed >> 20} MiB of free disk, "
+            f"there are {free >> 20} MiB"
+        )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from plscp.errors import StoreError
+from plscp.errors import StoreError, StoreFull
 from plscp.logs import log
 from plscp.store import queries
 from plscp.store.ledger import SqliteLedger
@@ -17,6 +17,7 @@ from plscp.store.port import (
     Filter,
     Proposal,
     QuarantineItem,
+    RawKept,
     RetryNote,
     Soon,
     StoredEvent,
@@ -25,6 +26,7 @@ from plscp.store.port import (
     deliver_directly,
 )
 from plscp.store.readers import Readers
+from plscp.store.watermark import Watermark
 from plscp.store.writer import Writer
 
 
@@ -64,8 +66,15 @@ class SqliteStore:
             quarantine_bytes=limits.quarantine_bytes_per_device,
             checkpoint_pages=limits.checkpoint_pages,
         )
+        self._watermark = Watermark(self.disk_free, limits.disk_watermark, every=limits.disk_look_seconds)
         self._writer = Writer(
-            ledger, deliver=deliver, on_fatal=on_fatal, after_commit=after_commit, limits=limits, soon=soon
+            ledger,
+            deliver=deliver,
+            on_fatal=on_fatal,
+            after_commit=after_commit,
+            limits=limits,
+            soon=soon,
+            watermark=self._watermark,
         )
 
     @classmethod
@@ -209,6 +218,15 @@ class SqliteStore:
         except OSError:
             return None
         return found.f_bavail * found.f_frsize
+
+    def full(self) -> bool:
+        """Whether requests are refused for lack of disk: it is below the watermark, or took nothing any more."""
+        return self._watermark.look() or isinstance(self._writer.failure, StoreFull)
+
+    def raw_kept(self, position: int) -> RawKept | None:
+        """What is left of an event's request as it was received. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.raw_kept(connection, position)
 
     def close(self) -> None:
         """Write what is queued, deliver it, close everything and let go of the lock. Safe to call twice."""

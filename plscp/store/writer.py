@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreUnavailable
+from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUnavailable
 from plscp.logs import log
 from plscp.store.port import (
     Deliver,
@@ -25,6 +25,7 @@ from plscp.store.port import (
     at_once,
 )
 from plscp.store.rows import Head
+from plscp.store.watermark import Watermark
 
 
 class Ledger(Protocol):
@@ -59,6 +60,10 @@ def _size(draft: Draft) -> int:
     return 1000
 
 
+def _low() -> StoreFull:
+    return StoreFull("the disk is below its watermark: no request is taken until more is free")
+
+
 def _nobody(_seconds: float, _drafts: int) -> None:
     """Nobody measures."""
 
@@ -72,6 +77,7 @@ class Writer:
         after_commit: called with the position of the last event, after results were delivered, when it has moved.
         soon: calls what wakes the writer. A writer that is awake while an event loop still computes only fights it for the GIL:
             woken when the loop has read what there is, it finds the GIL free and more drafts at once.
+        watermark: of the disk; looked at on this thread.
     """
 
     def __init__(
@@ -83,8 +89,10 @@ class Writer:
         after_commit: Callable[[int], None],
         limits: StoreLimits,
         soon: Soon = at_once,
+        watermark: Watermark | None = None,
     ) -> None:
         self._ledger = ledger
+        self._watermark = watermark or Watermark(lambda: None, 0)
         self._soon = soon
         self._called = False
         self._deliver_results = deliver
@@ -159,6 +167,8 @@ class Writer:
             return None  # lost, an equal bolus would later be taken for a repeat: these always fit
         if self._refusing is not None:
             return self._refusing
+        if self._watermark.low and isinstance(draft, RequestDraft):
+            return _low()
         limits = self._limits
         if len(self._queue) >= limits.queued_drafts or self._queued_bytes + size > limits.queued_bytes:
             return StoreBusy("too many requests wait for the store")
@@ -186,9 +196,12 @@ class Writer:
             while (batch := self._next()) is not None:
                 self._busy_since = time.monotonic()
                 if batch:
-                    self._step(batch)
-                else:
+                    if batch := self._without_room(batch):
+                        self._step(batch)
+                elif self._refusing is not None:
                     self._probe()
+                else:
+                    self._watermark.look()
                 self._busy_since = 0.0
         except StoreBroken as error:
             broken = True
@@ -205,7 +218,8 @@ class Writer:
                 log.error("store-failed", error=str(error))
 
     def _next(self) -> list[Draft] | None:
-        """Wait for work: the drafts of the next transaction; an empty list: time for a probe; None: the end."""
+        """Wait for work: the drafts of the next transaction; an empty list: time for a probe, or a look at the disk; None: the end."""
+        look_at = time.monotonic() + self._limits.disk_look_seconds
         with self._wake:
             while True:
                 now = time.monotonic()
@@ -232,6 +246,10 @@ class Writer:
                         return [*self._take_lazy(), *self._take_clocks()]
                 elif self._closing:
                     return None
+                if self._watermark.low and self._refusing is None:
+                    if now >= look_at:
+                        return []
+                    left = look_at - now if left is None else min(left, look_at - now)
                 self._sleeping = True
                 self._wake.wait(left)
                 self._sleeping = False
@@ -254,6 +272,14 @@ class Writer:
     def _take_clocks(self) -> list[Draft]:
         clocks, self._clocks = self._clocks, []
         return clocks
+
+    def _without_room(self, batch: list[Draft]) -> list[Draft]:
+        """What of a batch is written although the disk is low: all but requests. Those get their failure."""
+        if not self._watermark.look():
+            return batch
+        requests = [draft for draft in batch if isinstance(draft, RequestDraft)]
+        self._deliver(requests, [Failed(_low())] * len(requests))
+        return [draft for draft in batch if not isinstance(draft, RequestDraft)]
 
     def _step(self, batch: list[Draft]) -> None:
         """One transaction, its results, and what follows a commit; where a member is at fault, one for each."""

@@ -17,7 +17,7 @@ from plscp.web.quarantine import moment
 from plscp.web.reading import flag, known_only, one_of, whole
 from plscp.web.server import Server
 
-KINDS: Final = ("entry", "registry", "refusal", "proposal")
+KINDS: Final = ("entry", "registry", "refusal", "proposal", "expunged")
 MOST_RETRIES: Final = 100
 """Of an event's request, the latest."""
 MOST: Final = 10_000
@@ -106,7 +106,7 @@ class Events:
             await asyncio.sleep(LOOK)
 
     async def get_event(self, request: Request) -> Response:
-        """One event of whatever kind; with an entry the repeats of its request that got the stored answer."""
+        """One event of whatever kind: how much of its request is kept as it was received; of an entry the repeats that got its answer."""
         known_only(request)
         text = request.path_params["position"]
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
@@ -114,10 +114,16 @@ class Events:
         found = await asyncio.to_thread(self._server.store.event, int(text))
         if found is None:
             raise Problem(404, f"nothing at position {int(text)}")
-        if found.kind != "entry":
+        more: dict[str, Any] = {}
+        raw = await asyncio.to_thread(self._server.store.raw_kept, found.position)
+        if raw is not None:
+            more["raw"] = {"length": raw.length, "kept": raw.kept, "sha256": raw.digest.hex()}
+        if found.kind == "entry":
+            notes = await asyncio.to_thread(self._server.store.retries, found.position, MOST_RETRIES)
+            more["retries"] = [retry(note) for note in notes]
+        if not more:
             return _json(found.payload)
-        notes = await asyncio.to_thread(self._server.store.retries, found.position, MOST_RETRIES)
-        return _json(b'%b,"retries":%b}' % (found.payload[:-1], json.dumps([retry(note) for note in notes]).encode()))
+        return _json(b"%b,%b" % (found.payload[:-1], json.dumps(more).encode()[1:]))
 
     async def timeline(self, request: Request) -> Response:
         """One study's entries by when they occurred."""
@@ -150,7 +156,7 @@ class Events:
                 media=[JSON, NDJSON],
                 problems=[422, 503],
             ),
-            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", answers={200: "the published value; retries beside an entry"}, problems=[404, 503]),
+            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", answers={200: "the published value; beside it `raw` (what is kept of its request as received) and of an entry `retries`"}, problems=[404, 503]),
             Operation(
                 "GET",
                 "/api/v1/timeline/{study_instance_uid}",

@@ -29,6 +29,8 @@ ROWS = [
     (["event", "show", "1"], 0, ["sent again: ", "from 10.0.0.7, association a1-3: no answer was known to have arrived"]),
     (["event", "show", "1", "--json"], 0, ['"association": "a1-3"']),
     (["event", "show", "3", "--json"], 0, ['"retries": []']),
+    (["event", "show", "1"], 0, ["as received: 10 bytes, whole"]),
+    (["event", "show", "2"], 0, ["as received: 10 bytes, deleted since: only their digest is kept"]),
     (["correction", "list"], 0, ["ab12cd34ef56ab78", "proposed", "HEMO1", "3, 4", "1.2.3 of P1 (HOSP)", "9.9 of P2 (HOSP)"]),
     (["correction", "list", "--json"], 0, ['"status": "proposed"']),
     (["correction", "show", "ab12cd34ef56ab78"], 0, ["because: an entry of it stands under another study", "quarantine: 0101010101010101"]),

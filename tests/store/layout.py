@@ -14,7 +14,7 @@ import apsw
 import apsw.shell
 
 from plscp.store import SqliteStore
-from plscp.store.port import Delivered, Measured
+from plscp.store.port import Delivered, Expunge, Measured
 from tests.store.drafts import (
     NOW,
     accepted,
@@ -22,6 +22,7 @@ from tests.store.drafts import (
     again,
     change,
     entry,
+    ignore,
     judged,
     proposal,
     rejected,
@@ -42,6 +43,7 @@ def fill(store: SqliteStore) -> None:
     send(store, refused, again(refused), request(decision=rejected(0xC102, content=True)))
     send(store, again(refused, decision=accepted(status=0xB102, comment="another study", place="LAB1", at=NOW)))
     send(store, Measured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12"))))
+    send(store, Expunge(NOW + 1, NOW + 2, ignore, most=1))
 
 
 def dump(path: Path) -> str:

@@ -5,9 +5,10 @@ import pytest
 from plscp.store import MemoryStore
 from plscp.store.port import EventStore
 from tests.store.contract import EventStoreContract, Open
+from tests.store.retention import RetentionContract
 
 
-class TestMemoryStore(EventStoreContract):
+class TestMemoryStore(EventStoreContract, RetentionContract):
     """The in-memory twin keeps the contract."""
 
     @pytest.fixture

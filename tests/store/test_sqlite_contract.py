@@ -1,9 +1,10 @@
 import pytest
 
 from tests.store.contract import EventStoreContract, Open
+from tests.store.retention import RetentionContract
 
 
-class TestSqliteStore(EventStoreContract):
+class TestSqliteStore(EventStoreContract, RetentionContract):
     """The store on SQLite keeps the contract."""
 
     @pytest.fixture

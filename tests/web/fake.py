@@ -20,6 +20,7 @@ from plscp.store.port import (
     Filter,
     Proposal,
     QuarantineItem,
+    RawKept,
     RegistryDraft,
     RetryNote,
     Stored,
@@ -43,6 +44,7 @@ class FakeStore:
         self.proposed: list[Proposal] = []
         self.failure: StoreError | None = None
         self.is_alive = True
+        self.is_full = False
         self._changes: list[tuple[int, int, dict[str, Any]]] = []
 
     def add(
@@ -141,6 +143,16 @@ class FakeStore:
 
     def disk_free(self) -> int | None:
         return 4096
+
+    def full(self) -> bool:
+        return self.is_full
+
+    def raw_kept(self, position: int) -> RawKept | None:
+        """Every request had ten bytes; those of other devices than HEMO1 are gone."""
+        found = self.event(position)
+        if found is None or found.kind not in {"entry", "refusal"}:
+            return None
+        return RawKept(10, bytes(32), 10 if b'"HEMO1"' in found.payload else 0)
 
     def close(self) -> None:
         pass

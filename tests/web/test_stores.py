@@ -1,5 +1,6 @@
 """The HTTP side on the real stores: what the fake of the other tests stands for."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from plscp.matching.registry import Registry
 from plscp.service.keeper import RegistryKeeper
 from plscp.store import EventStore, open_store
-from plscp.store.port import Accepted, EntryDraft, Rejected, RequestDraft, Result
+from plscp.store.port import Accepted, EntryDraft, Expunge, Rejected, RequestDraft, Result
 from tests.web.conftest import Ask
 from tests.web.fake import NOW, FakeServer
 
@@ -81,7 +82,9 @@ def test_what_is_stored_is_shown(real: FakeServer, store: EventStore, ask: Ask) 
     listed = ask(real, "GET", "/api/v1/events?kind=all").json()
     assert listed["next"] == head["position"] == len(listed["events"])
     assert [event["position"] for event in listed["events"]] == list(range(1, head["position"] + 1))
-    assert ask(real, "GET", f"/api/v1/events/{head['position']}").json() == listed["events"][-1]
+    shown = ask(real, "GET", f"/api/v1/events/{head['position']}").json()
+    raw = {"length": 3, "kept": 3, "sha256": hashlib.sha256(b"raw").hexdigest()}
+    assert shown == listed["events"][-1] | {"raw": raw}  # what an event's own record does not say: it changes with time
     assert ask(real, "GET", f"/api/v1/events/{head['position'] + 1}").status_code == 404
 
     timeline = ask(real, "GET", f"/api/v1/timeline/{UID}").json()["entries"]
@@ -103,3 +106,17 @@ def test_a_closed_store_is_not_ready(real: FakeServer, store: EventStore, ask: A
     store.close()
     assert ask(real, "GET", "/readyz").status_code == 503
     assert ask(real, "PUT", f"/api/v1/studies/{UID}", json={"status": "open"}).status_code == 503
+
+
+def test_raw_bytes_that_were_deleted_are_said_to_be(real: FakeServer, store: EventStore, ask: Ask) -> None:
+    """The event stays as it was and says that nothing of its request is kept; the deletion is an event of its own."""
+    accepted = Accepted(0, "procedure-log", UID, UID, "P1", "", b'"patient":{"id":"P1","issuer":""}')
+    submit(store, "a" * 32, accepted, [drafted(0, "2026-01-01T00:00:05.000Z")])
+    done = threading.Event()
+    store.submit(Expunge(NOW + 1, NOW + 2, lambda _: done.set()))
+    assert done.wait(60)
+    shown = ask(real, "GET", "/api/v1/events/1").json()
+    assert shown["raw"] == {"length": 3, "kept": 0, "sha256": hashlib.sha256(b"raw").hexdigest()}
+    (event,) = ask(real, "GET", "/api/v1/events?kind=expunged").json()["events"]
+    assert event["expunged"] == {"from": 1, "to": 1, "requests": 1, "quarantine": 0, "bytes": 3}
+    assert ask(real, "GET", "/api/v1/events/2").json() == event
