@@ -41,6 +41,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
     "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),
     "verify": Entry("plscp.cli.verify", "verify", "Hold what is on Kafka against the store."),
+    "backup": Entry("plscp.cli.backup", "backup", "Copy the store to a file while the server goes on."),
+    "restore": Entry("plscp.cli.restore", "restore", "Make a store out of a backup; stop the server first."),
     "schema": Entry("plscp.cli.schema", "app", "What is published: export, show, check the schemas."),
     "relay": Entry("plscp.cli.relay", "app", "The relay's cursor: repartition, rewind."),
 }

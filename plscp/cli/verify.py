@@ -5,14 +5,25 @@ from contextlib import closing
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json
-from plscp.cli.publishing import open_source, relay_settings
+from plscp.cli.publishing import beyond_lines, open_source, relay_settings
 from plscp.publish.verify import PartitionReport, Report
 from plscp.publish.verify import verify as verified
 from plscp.store.queries import first_broken_position
 from plscp.store.readers import open_read_only
 from plscp.store.urls import sqlite_path
 
-COUNTS = ("records", "missing", "repeats", "droppable", "out_of_order", "misplaced", "foreign", "not_judged", "reduced")
+COUNTS = (
+    "records",
+    "missing",
+    "repeats",
+    "droppable",
+    "out_of_order",
+    "misplaced",
+    "foreign",
+    "not_judged",
+    "reduced",
+    "beyond",
+)
 
 
 def verify(json: Json = False, config: Config = None) -> int:
@@ -50,6 +61,7 @@ def summary(report: Report) -> Iterator[tuple[str, str]]:
                 yield f"{part.topic}/{part.partition} {name.replace('_', ' ')}: {first}", "red"
         if part.unpublished:
             yield f"{part.topic}/{part.partition}: {part.unpublished} of the missing are not published yet", "yellow"
+    yield from ((text, "yellow") for text in beyond_lines(report.beyond))
     for topic in report.absent:
         yield f"{topic} is not there", "red"
     if report.broken_at is not None:

@@ -5,9 +5,10 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
@@ -143,6 +144,10 @@ class Cursor:
         except apsw.Error as error:
             raise RelayError(f"the relay's cursor {self.file} cannot be written: {error}") from error
 
+    def collapse(self) -> None:
+        """Leave one file, without a write-ahead log beside it."""
+        self._base.execute("PRAGMA journal_mode = DELETE").fetchall()
+
     def close(self) -> None:
         """Close it and let the next one in."""
         with contextlib.suppress(apsw.Error):
@@ -156,6 +161,77 @@ def _read(base: apsw.Connection, topic: str) -> TopicCursor | None:
         return None
     marks = base.execute("SELECT part, next, position, event FROM part WHERE topic = ?", (topic,))
     return TopicCursor(row[0], Partitions.parse(row[1]), row[2], {part: Mark(*mark) for part, *mark in marks})
+
+
+CARRIED: Final = """
+CREATE TABLE relay_topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
+CREATE TABLE relay_part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
+"""
+"""The cursor inside a backup of its store: what was published by then is known although Kafka may have deleted it since."""
+
+
+class Carried(NamedTuple):
+    """What a cursor knows, on its way into a backup or out of one.
+
+    Attributes:
+        topics: (topic, topic id, partitions, low).
+        parts: (topic, partition, next offset, position, event id).
+    """
+
+    topics: Sequence[tuple[Any, ...]] = ()
+    parts: Sequence[tuple[Any, ...]] = ()
+
+    @classmethod
+    def read(cls, file: Path, store_id: str) -> Self:
+        """What the cursor of a store says now, read beside a running relay.
+
+        Take it before the store's own snapshot: it must not know of more than the store does.
+
+        Raises:
+            RelayError: it cannot be read.
+        """
+        if not file.exists():
+            return cls()
+        try:
+            with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as base:
+                base.set_busy_timeout(2000)
+                base.execute("BEGIN")
+                if base.execute("SELECT id FROM store").fetchall() != [(store_id,)]:
+                    return cls()
+                topics = base.execute("SELECT topic, id, partitions, low FROM topic").fetchall()
+                return cls(topics, base.execute("SELECT topic, part, next, position, event FROM part").fetchall())
+        except apsw.Error as error:
+            raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error
+
+    def put(self, backup: Any) -> None:
+        """Write it into a backup, through a connection."""
+        backup.execute(CARRIED)
+        backup.executemany("INSERT INTO relay_topic VALUES (?, ?, ?, ?)", self.topics)
+        backup.executemany("INSERT INTO relay_part VALUES (?, ?, ?, ?, ?)", self.parts)
+
+    @classmethod
+    def take(cls, backup: Any) -> Self:
+        """Take it out of a backup, through a connection; nothing where a backup has none."""
+        if not backup.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'relay_topic'").get:
+            return cls()
+        topics = backup.execute("SELECT * FROM relay_topic").fetchall()
+        found = cls(topics, backup.execute("SELECT * FROM relay_part").fetchall())
+        backup.execute("DROP TABLE relay_topic; DROP TABLE relay_part")
+        return found
+
+    def make(self, file: Path, store_id: str) -> None:
+        """Make a cursor of it, for the store that it belongs to from now on.
+
+        Raises:
+            RelayError: the file cannot be written.
+        """
+        with closing(Cursor(file, store_id)) as cursor:
+            for topic, topic_id, partitions, low in self.topics:
+                marks = {
+                    part: Mark(at, position, event) for name, part, at, position, event in self.parts if name == topic
+                }
+                cursor.save(topic, TopicCursor(topic_id, Partitions.parse(partitions), low, marks))
+            cursor.collapse()
 
 
 def peek(file: Path, store_id: str, topic: str) -> TopicCursor | None:

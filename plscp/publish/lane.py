@@ -178,7 +178,9 @@ class Lane:
         starts = {part: 0 if again else marks.get(part, Mark()).next_offset for part in barriers}
         shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
         starts |= dict.fromkeys(shorter, 0)
-        tail = read_tail(self.relay.settings.kafka, self.topic, self.relay.store_id, starts, barriers)
+        tail = read_tail(
+            self.relay.settings.kafka, self.topic, self.relay.store_id, starts, barriers, ancestors=source.ancestors()
+        )
         if known is None and tail.partitions is not None:
             plan = tail.partitions
             if found.partitions < plan.count:
@@ -195,6 +197,8 @@ class Lane:
         lowest = min(self._marks.get(part, Mark()).position for part in range(plan.count)) + 1
         self.low = max(lowest, known.low if known else 0)
         self.topic_id, self.partitions = found.topic_id, plan
+        if tail.beyond:
+            log.warning("store-restored", topic=self.topic, beyond=len(tail.beyond), highest=max(tail.beyond))
         if known is None:
             self._barriers(producer, plan, count_known=True)
         self._save()

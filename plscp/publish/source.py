@@ -31,6 +31,10 @@ class Source(Protocol):
         """Topic -> (lowest, highest position); only topics that have records."""
         ...
 
+    def ancestors(self) -> Mapping[str, int]:
+        """The stores that this one was restored from: id -> position up to which this one holds that one's events."""
+        ...
+
     def close(self) -> None:
         """Let go."""
         ...

@@ -1,6 +1,7 @@
 """Reads what a partition holds of the own store, from an offset to a barrier."""
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, TopicPartition
@@ -21,11 +22,13 @@ class Tail(NamedTuple):
         marks: by partition: the offset after its barrier, and the highest own position before.
         begins: by partition: the first offset that the broker still has.
         partitions: what the own barriers before these say at last, or None.
+        beyond: positions of records that a store which this one was restored from published after the backup.
     """
 
     marks: Mapping[int, Mark]
     begins: Mapping[int, int]
     partitions: Partitions | None
+    beyond: Sequence[int] = ()
 
 
 class Reader:
@@ -81,14 +84,21 @@ def read_tail(
     store_id: str,
     starts: Mapping[int, int],
     barriers: Mapping[int, int],
+    *,
+    ancestors: Mapping[str, int],
 ) -> Tail:
     """The highest own position of each partition from an offset to its barrier.
+
+    A restored store's events have been published under the id of the store that the backup was made of: what that one published
+    up to the backup counts as own. What it published later says that everything up to the backup is there.
 
     Args:
         starts: by partition: offset to read from; below what the broker still has: from its first.
         barriers: by partition: the barrier's offset.
+        ancestors: the stores that this one was restored from, each with the position up to which it counts.
     """
-    own = store_id.encode()
+    counts = {store.encode(): upto for store, upto in {**ancestors, store_id: sys.maxsize}.items()}
+    beyond: list[int] = []
     highest = {part: Mark(offset + 1) for part, offset in barriers.items()}
     said: Partitions | None = None
     with Reader(kafka, topic) as reader:
@@ -96,14 +106,18 @@ def read_tail(
         spans = {part: (max(starts.get(part, 0), begins[part]), offset) for part, offset in barriers.items()}
         for record in reader.records(spans):
             headers = dict(record.headers)
-            if headers.get(STORE) != own:
+            upto = counts.get(headers.get(STORE, b""))
+            if upto is None:
                 continue
             if POSITION in headers:
-                position = int(headers[POSITION])
+                position, event_id = int(headers[POSITION]), headers["ce_id"].decode()
+                if position > upto:
+                    beyond.append(position)
+                    position, event_id = upto, ""
                 mark = highest[record.partition]
                 if position > mark.position:
-                    highest[record.partition] = Mark(mark.next_offset, position, headers["ce_id"].decode())
+                    highest[record.partition] = Mark(mark.next_offset, position, event_id)
             elif PARTITIONS in headers:
                 barrier = Partitions.parse(headers[PARTITIONS].decode())
                 said = barrier if said is None else max(said, barrier, key=lambda each: each.epochs[-1])
-    return Tail(highest, begins, said)
+    return Tail(highest, begins, said, beyond)

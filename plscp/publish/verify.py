@@ -1,7 +1,7 @@
 """`plscp verify`: holds the topics against the store, record by record, by the position rule."""
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError, Unreachable
+from plscp.publish.beyond import Beyond, Lineage
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import peek
 from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
@@ -34,6 +35,7 @@ class PartitionReport:
         misplaced: own records that belong to another partition, or that the store does not have here.
         foreign: records of other stores, or without a store; barriers are none.
         reduced: records that were too large.
+        beyond: records that a store which this one was restored from published after the backup.
         first_missing, first_out_of_order, first_misplaced: positions, the lowest first, at most 20 each.
     """
 
@@ -50,6 +52,7 @@ class PartitionReport:
     misplaced: int = 0
     foreign: int = 0
     reduced: int = 0
+    beyond: int = 0
     first_missing: list[int] = field(default_factory=list)
     first_out_of_order: list[int] = field(default_factory=list)
     first_misplaced: list[int] = field(default_factory=list)
@@ -69,6 +72,7 @@ class Report:
         partitions: every partition of every topic that has any, or should have.
         absent: topics that should hold records and are not there.
         broken_at: the first position at which the store's chain of digests is broken, or None.
+        beyond: what Kafka holds beyond the backup that the store was restored from, and the store does not.
     """
 
     store: str
@@ -76,6 +80,7 @@ class Report:
     partitions: list[PartitionReport]
     absent: list[str]
     broken_at: int | None
+    beyond: list[Beyond] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -106,10 +111,13 @@ def verify(
         try:
             with closing(Cluster(settings.kafka)) as cluster:
                 found = cluster.ids([settings.kafka.topic(name) for name in settings.topics])
+            ancestors = source.ancestors()
             for name in settings.topics:
                 count = found[settings.kafka.topic(name)][1]
                 if count:
-                    report.partitions += _Topic(settings, source, name, count, head).judge()
+                    judged = _Topic(settings, source, name, count, head=head, ancestors=ancestors)
+                    report.partitions += judged.judge()
+                    report.beyond += judged.beyond
                 elif next(_positions(source, name, head), None):
                     report.absent.append(settings.kafka.topic(name))
         except Unreachable as error:
@@ -134,11 +142,22 @@ def _positions(source: Source, name: str, head: int) -> Iterator[tuple[int, str]
 class _Topic:
     """Reads one topic, then judges its partitions."""
 
-    def __init__(self, settings: RelaySettings, source: Source, name: str, count: int, head: int) -> None:
+    def __init__(
+        self,
+        settings: RelaySettings,
+        source: Source,
+        name: str,
+        count: int,
+        *,
+        head: int,
+        ancestors: Mapping[str, int],
+    ) -> None:
         self._settings, self._source, self._name, self._head = settings, source, name, head
+        self._lineage = Lineage(source.store_id, ancestors)
+        self.beyond: list[Beyond] = []
         self._topic = settings.kafka.topic(name)
         self._reports = [PartitionReport(self._topic, part) for part in range(count)]
-        self._read = [array("q") for _ in range(count)]
+        self._read: list[list[tuple[int, bytes]]] = [[] for _ in range(count)]
         self._begins: dict[int, int] = {}
         self._known = peek(settings.cursor, source.store_id, self._topic)
         self._plan = self._known.partitions if self._known else None
@@ -151,37 +170,40 @@ class _Topic:
             expected[plan.of(position, key)].append(position)
         for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
             self._reports.append(PartitionReport(self._topic, part))
-            self._read.append(array("q"))
+            self._read.append([])
         for report in self._reports:
             self._judge(report, expected[report.partition], self._read[report.partition])
         return self._reports
 
     def _consume(self) -> None:
-        own = self._source.store_id.encode()
         parts = list(range(len(self._reports)))
         with Reader(self._settings.kafka, self._topic) as reader:
             self._begins, ends = reader.bounds(parts)
             for record in reader.records({part: (self._begins[part], ends[part]) for part in parts}):
                 headers = dict(record.headers)
                 report = self._reports[record.partition]
-                if headers.get(STORE) != own:
+                if not self._lineage.knows(headers):
                     report.foreign += 1
+                elif self._lineage.is_beyond(headers):
+                    report.beyond += 1
+                    self.beyond.append(Beyond.of(record, headers))
                 elif POSITION in headers:
                     report.reduced += REDUCED[0] in headers
-                    self._read[record.partition].append(int(headers[POSITION]))
+                    self._read[record.partition].append((int(headers[POSITION]), headers[STORE]))
                 elif PARTITIONS in headers and self._known is None:
                     said = Partitions.parse(headers[PARTITIONS].decode())
                     self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
 
-    def _judge(self, report: PartitionReport, expected: "array[int]", read: "array[int]") -> None:
+    def _judge(self, report: PartitionReport, expected: "array[int]", read: Sequence[tuple[int, bytes]]) -> None:
         wanted, seen, highest = set(expected), set[int](), 0
-        for position in read:
+        highest_of: dict[bytes, int] = {}  # consumers drop repeats by one number for each store
+        for position, store in read:
             if position > self._head:
                 continue  # came after the verification began
             report.records += 1
             if position in seen:
                 report.repeats += 1
-                report.droppable += position <= highest
+                report.droppable += position <= highest_of.get(store, 0)
             elif position not in wanted:
                 report.misplaced += 1
                 report.first_misplaced.append(position)
@@ -190,6 +212,7 @@ class _Topic:
                 report.first_out_of_order.append(position)
             seen.add(position)
             highest = max(highest, position)
+            highest_of[store] = max(highest_of.get(store, 0), position)
         report.expected = len(expected)
         # What retention took is not judged: everything below the first record that is left, or below the cursor.
         floor = 0

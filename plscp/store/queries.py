@@ -1,6 +1,7 @@
 """What is read from an SQLite store; each function takes a connection and returns plain values."""
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from plscp.store.chain import Verifier
@@ -187,8 +188,10 @@ def quarantine_item(connection: Any, item_id: str) -> QuarantineItem | None:
     return _item(connection, rows[0]) if len(rows) == 1 and item_id else None
 
 
-def first_broken_position(connection: Any, *, page: int = 1000) -> int | None:
-    """Walk the chain up to the head as it is at the beginning, a page at a time."""
+def first_broken_position(
+    connection: Any, *, page: int = 1000, progress: Callable[[int], None] = lambda _: None
+) -> int | None:
+    """Walk the chain up to the head as it is at the beginning, a page at a time; `progress` is told how far it is."""
     width = len(EventRow._fields)
     row = connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchone()
     head = Head(*row) if row else EMPTY_HEAD
@@ -201,3 +204,4 @@ def first_broken_position(connection: Any, *, page: int = 1000) -> int | None:
         pairs = ((EventRow(*r[:width]), RequestRow(*r[width:]) if r[width] is not None else None) for r in rows)
         if not rows or not verifier.feed(pairs):
             return verifier.finish(head)
+        progress(verifier.position)

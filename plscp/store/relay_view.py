@@ -12,6 +12,7 @@ from plscp.errors import ConfigError, StoreError, StoreNotOpened, StoreUnavailab
 from plscp.store import schema
 from plscp.store.failures import translate
 from plscp.store.readers import open_read_only
+from plscp.store.restoring import ancestors
 from plscp.store.urls import sqlite_path
 
 
@@ -57,6 +58,10 @@ class RecordSource(Protocol):
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Topic -> (lowest, highest position); only topics that have records."""
+        ...
+
+    def ancestors(self) -> dict[str, int]:
+        """The stores that this one was restored from: id -> position up to which this one holds that one's events."""
         ...
 
     def close(self) -> None:
@@ -135,6 +140,11 @@ class RelayView:
                 return {}
             topics = json.loads(connection.execute("SELECT topics FROM head").get)
         return {topic: (low, high) for topic, (low, high) in topics.items()}
+
+    def ancestors(self) -> dict[str, int]:
+        """The stores that this one was restored from, each with the position up to which it counts. Raises StoreError."""
+        with self._reading() as connection:
+            return {} if connection is None else ancestors(connection)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

@@ -57,6 +57,9 @@ class Twin:
     def bounds(self) -> Mapping[str, tuple[int, int]]:
         return {topic: (low, high) for topic, low, high in self.base.execute("SELECT * FROM bounds")}
 
+    def ancestors(self) -> Mapping[str, int]:
+        return {}
+
     def close(self) -> None:
         self.base.close()
 

@@ -1,0 +1,41 @@
+"""What `plscp backup` and `plscp restore` have in common: whose store, and how far the work is."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from plscp.config import Settings
+from plscp.errors import CommandError
+from plscp.store.backup import Progress as Told
+from plscp.store.urls import sqlite_path
+
+WORDS = {"copy": "copying", "check": "checking"}
+
+
+def store_path(found: Settings) -> Path:
+    """Where the settings say that the store is.
+
+    Raises:
+        CommandError: it is in no file.
+    """
+    path = sqlite_path(found.store.url)
+    if path is None:
+        raise CommandError("store.url: a store in memory cannot be backed up, nor restored", 2)
+    return path
+
+
+@contextmanager
+def shown_progress() -> Iterator[Told]:
+    """Draws bars on standard error, where that is a terminal; gone when the work is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bars:
+        tasks = {what: bars.add_task(words, total=None, visible=False) for what, words in WORDS.items()}
+
+        def told(what: str, done: int, whole: int) -> None:
+            bars.update(tasks[what], completed=done, total=whole, visible=True)
+
+        yield told
