@@ -9,10 +9,10 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from kafka.partitioner import murmur2
 
@@ -45,11 +45,23 @@ def settings(twin: Twin, address: str, prefix: str, *, hasty: bool = False, **ch
     return replace(made, **changed)
 
 
-class Child:
-    """A relay process as its parent sees it; started anew by hand."""
+class Stored(Protocol):
+    """A store, or its twin."""
 
-    def __init__(self, given: RelaySettings) -> None:
-        self.given = given
+    def head(self) -> int:
+        """Position of the last event."""
+        ...
+
+
+class Child:
+    """A relay process as its parent sees it; started anew by hand.
+
+    Args:
+        command: what runs; by default on a store's twin.
+    """
+
+    def __init__(self, given: RelaySettings, command: Sequence[str] = COMMAND) -> None:
+        self.given, self._command = given, command
         self.status: dict[str, Any] = {}
         self.log: list[dict[str, Any]] = []
         self.codes: list[int] = []
@@ -61,7 +73,7 @@ class Child:
         self.status = {}
         self._lines = queue.Queue()
         process = subprocess.Popen(
-            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
         )
         self._threads = [
             threading.Thread(target=self._read, args=(process.stdout, self._lines.put)),
@@ -93,7 +105,7 @@ class Child:
             self.status = self._lines.get() or self.status
         return self.status
 
-    def until_done(self, twin: Twin, seconds: float = 60.0, *, revive: bool = False) -> dict[str, Any]:
+    def until_done(self, twin: Stored, seconds: float = 60.0, *, revive: bool = False) -> dict[str, Any]:
         """Wait until everything in the store is acknowledged.
 
         Args:
