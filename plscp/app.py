@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -21,13 +22,14 @@ from plscp.feeds import registry_file
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.network.acceptor import Acceptor
+from plscp.network.acceptor import Acceptor, Ends
 from plscp.network.certificates import Certificates
 from plscp.publish.process import RelayProcess
 from plscp.service.asking import ask
 from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.stopping import StopSignals
 from plscp.store import open_store
 from plscp.store.port import Result
 from plscp.store.retention import Retention
@@ -58,13 +60,16 @@ class Server:
         settings, store, keeper, metrics, acceptor, handlers: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
+        ends: how associations ended since then.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, signals: StopSignals) -> None:
         self.settings = settings
+        self._signals = signals
         self.metrics = Metrics()
         self.relay_status: dict[str, Any] = {}
         self.draining = False
+        self.ends = Ends()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._turned = time.monotonic()
@@ -174,9 +179,9 @@ class Server:
             closes_without_release=lambda ae_title: self._profiles(ae_title).closes_without_release,
         )
         http = HttpServer(build(self), settings.http.host, settings.http.port)
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, stop.set)
+        if self._signals.told:
+            return 0
+        self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._reread)
         turning = [self._loop.create_task(self._turn())]
         try:
@@ -192,10 +197,7 @@ class Server:
             for host, port in await self.acceptor.start():
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
-            stopped = self._loop.create_task(stop.wait())
-            ends: set[asyncio.Future[Any]] = {stopped, self._fatal}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
+            await self._until(self._signals.first)
             return await self._end()
         finally:
             for task in turning:
@@ -226,17 +228,35 @@ class Server:
         self.relay_status = status
         self.metrics.relay(status)
 
+    async def _until(self, told: asyncio.Event, seconds: float | None = None) -> None:
+        """Until a signal came, the store cannot be trusted, or so much time has passed."""
+        waiting = self._loop.create_task(told.wait())
+        ends: set[asyncio.Future[Any]] = {waiting, self._fatal}
+        await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
     async def _end(self) -> int:
         """Drain and close; 3 when the store is why."""
         self.draining = True
+        if not self._fatal.done():
+            await self._drain()
         if self._fatal.done():
             log.error("store-fatal", why=str(self._fatal.result()))
             return 3
-        log.info("stopping", associations=len(self.acceptor.associations))
-        await self.acceptor.drain(self.settings.dicom.drain_grace.total_seconds())
         await self._loop.run_in_executor(None, self.store.close)
-        log.info("stopped")
         return 0
+
+    async def _drain(self) -> None:
+        """Go on for a while, then have devices end their associations, then end them; a second signal: at once."""
+        dicom = self.settings.dicom
+        delay, grace = dicom.drain_delay.total_seconds(), dicom.drain_grace.total_seconds()
+        log.info("stopping", associations=self.acceptor.associated, delay=delay, grace=grace)
+        await self._until(self._signals.second, delay)
+        draining = self._loop.create_task(self.acceptor.drain(grace, dicom.answer_deadline.total_seconds()))
+        draining.add_done_callback(lambda _: self._signals.second.set())  # nothing is waited for any more
+        await self._until(self._signals.second)
+        self.acceptor.hurry()
+        self.ends = await draining
 
     async def _look(self, certificates: Certificates) -> None:
         """Have certificate files that change read again; in a thread, since a file system may hang."""
@@ -288,11 +308,12 @@ async def serve(settings: Settings) -> int:
     """
     for line in settings.warnings():
         log.warning("settings-warning", why=line)
-    server = Server(settings)
+    server = Server(settings, StopSignals())
     try:
         return await server.run()
     finally:
         await asyncio.get_running_loop().run_in_executor(None, server.store.close)
+        log.info("stopped", **asdict(server.ends))
 
 
 def _allow_descriptors(wanted: int) -> None:

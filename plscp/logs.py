@@ -11,8 +11,8 @@ import structlog
 
 EVENTS: Final[dict[str, str]] = {
     "listening": "the DICOM listener accepts associations",
-    "stopping": "the server was told to stop",
-    "stopped": "the server has ended",
+    "stopping": "the server was told to stop; for how many seconds it goes on accepting, and waits for devices after that",
+    "stopped": "the server has ended; how many associations were released meanwhile, aborted because it stopped, or left otherwise",
     "association-accepted": "an association was accepted",
     "association-rejected": "an association was rejected, with result, source and reason",
     "association-ended": "an association was released, aborted or lost",

@@ -1,13 +1,15 @@
 """The `plscp` command. Every failure is one line on standard error and an exit status; a traceback only on request.
 
 Exit statuses: 0 done, 1 the operation failed, 2 wrong usage or settings, 3 a server, store or broker cannot be reached,
-70 a defect of plscp, 130 interrupted.
+70 a defect of plscp, 130 interrupted. `plscp serve`: 0 after SIGTERM or SIGINT, whenever it comes.
 """
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 from plscp.errors import CommandError, PlscpError
 
@@ -29,6 +31,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         The exit status.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and arguments[:1] == ["serve"]:
+        _end_at_once()
     variables = os.environ if environ is None else environ
     try:
         _readable(arguments)
@@ -49,6 +53,19 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
             traceback.print_exc()
         say(f"defect: {type(error).__name__}: {error}; PLSCP_DEBUG=1 shows where")
         return DEFECT
+
+
+def _end_at_once() -> None:
+    """Until there is a server to end in order, SIGTERM and SIGINT end the process with 0.
+
+    From the first moment on: the first process of a container gets no signal that it has not asked for.
+    """
+
+    def end(*_: Any) -> NoReturn:
+        sys.exit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def say(line: str) -> None:

@@ -92,7 +92,9 @@ class Dicom(Section):
         description="after SIGTERM: go on accepting for so long, while /readyz says no and whoever routes to this server learns it",
     )
     drain_grace: Duration = Field(
-        duration("PT30S"), description="after that: finish what is in hand, then abort associations still open"
+        duration("PT30S"),
+        description="after that: accept nothing new and answer whoever is still there; then abort what is idle, and what has a request "
+        "in hand when it is answered, at the latest after answer_deadline",
     )
     tls: Tls | None = Field(None, description="the TLS listener")
 

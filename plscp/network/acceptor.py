@@ -7,6 +7,7 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -31,8 +32,36 @@ MOST_NOTED: Final = 1000
 MOST_TITLES: Final = 32
 """Devices of one address that are told apart in what is logged once for each, by their AE title or refused certificate: it is whatever
 the peer says."""
+ANSWERS_SECONDS: Final = 10.0
+"""For requests in hand when the server stops, where it is not told otherwise."""
+LAST_SECONDS: Final = 1.0
+"""Until A-ABORTs have left and connections are gone, at the end."""
 CONNECTION: Final = 0.0003
 """Seconds of work that a connection costs before its first byte."""
+
+
+@dataclass
+class Ends:
+    """How associations ended since the server stopped listening.
+
+    Attributes:
+        released: by their devices, with A-RELEASE.
+        aborted: by us, because the server stopped.
+        left: in any other way: aborted by their devices, for an error, lost.
+    """
+
+    released: int = 0
+    aborted: int = 0
+    left: int = 0
+
+    def count(self, outcome: str, reason: str) -> None:
+        """A further one."""
+        if outcome == "released":
+            self.released += 1
+        elif reason == "shutdown":
+            self.aborted += 1
+        else:
+            self.left += 1
 
 
 class Acceptor:
@@ -69,7 +98,8 @@ class Acceptor:
         self.heard = heard
         self.allowed = allowed
         self.closes_without_release = closes_without_release
-        self.draining = self.ending = False
+        self.draining = self.ending = self._hurried = False
+        self._ends = Ends()
         self._counters = counters or NoNetworkCounters()
         self._servers: list[asyncio.Server] = []
         self._open: dict[Connection, None] = {}
@@ -177,6 +207,8 @@ class Acceptor:
         _less(self._connections, address)
         if one.established is not None:
             self._associated -= 1
+            if self.draining:
+                self._ends.count(outcome, reason)
             _less(self._associations, address)
             log.info(
                 "association-ended",
@@ -296,31 +328,40 @@ class Acceptor:
             server.close()
         self._servers.clear()
 
-    async def drain(self, grace: float) -> None:
-        """Stop listening and go on answering; when the grace time is nearly over, abort what has no request in hand, then all.
+    async def drain(self, grace: float, answers: float = ANSWERS_SECONDS) -> Ends:
+        """Stop listening and go on answering; then abort what is idle, and what has a request in hand once it is answered.
 
         Args:
-            grace: seconds.
+            grace: seconds in which devices may end their associations themselves; `hurry` ends them.
+            answers: seconds after that in which requests in hand are answered.
+
+        Returns:
+            How the associations ended that were open when it stopped listening.
         """
         self.draining = True
         self.stop_listening()
         for one in list(self._unassociated):
             one.close()
-        began = time.monotonic()
-        await self._until_none(began + 0.9 * grace)
+        await self._until(lambda: not self._associated or self._hurried, grace)
         self.end_idle()
-        await self._until_none(began + grace)
+        await self._until(lambda: not self._associated, answers)
         for one in list(self._open):
             self.shut(one)
-        await asyncio.sleep(0)
+        await self._until(lambda: not self._open, LAST_SECONDS)
+        return self._ends
 
-    async def _until_none(self, deadline: float) -> None:
-        while self._associated and (left := deadline - time.monotonic()) > 0:
+    def hurry(self) -> None:
+        """Wait no longer for devices to end their associations themselves."""
+        self._hurried = True
+        self._changed.set()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Until it is done, which a connection's end or `hurry` may change, or so much time has passed."""
+        deadline = time.monotonic() + seconds
+        while not done() and (left := deadline - time.monotonic()) > 0:
             self._changed.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), left)
-            except TimeoutError:
-                return
 
     def end_idle(self) -> None:
         """Abort what has no request in hand; the others are aborted when theirs are answered."""
@@ -331,7 +372,14 @@ class Acceptor:
     def shut(self, one: Connection) -> None:
         """Abort an association because the server stops."""
         if one.state in ANSWERING:
-            log.warning("association-aborted", association=one.id, calling_ae=one.requestor.ae_title, why="shutdown")
+            log.warning(
+                "association-aborted",
+                association=one.id,
+                calling_ae=one.requestor.ae_title,
+                address=one.requestor.address,
+                why="shutdown",
+                in_hand=one.in_hand,
+            )
         one.end()
 
     def close(self) -> None:

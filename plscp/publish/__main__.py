@@ -6,6 +6,7 @@ process at once. Standard output: status lines, JSON. Standard error: the log.
 
 import json
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -58,6 +59,7 @@ def _settings(line: bytes) -> RelaySettings:
 def main(open_source: OpenSource = _open) -> NoReturn:
     """Run until standard input ends."""
     logs.configure()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this when it is done itself
     try:
         settings = _settings(_line(0))
         cursor = Cursor(settings.cursor, _store_id(open_source, settings.store_url), patience=PATIENCE)

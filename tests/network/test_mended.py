@@ -373,8 +373,8 @@ def test_a_defect_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> Non
     assert failed
 
 
-def test_requests_in_hand_have_until_the_end_of_the_grace_time() -> None:
-    """At 90 % of the grace time idle associations are aborted; one with a request in hand is answered, then aborted."""
+def test_requests_in_hand_are_answered_after_the_grace_time() -> None:
+    """At the end of the grace time idle associations are aborted; one with a request in hand is answered, then aborted."""
     with Listener() as listener:
         future = listener.call(listener.loop.create_future)
         listener.handler = lambda _: future
