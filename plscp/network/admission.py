@@ -1,0 +1,270 @@
+"""Who a peer must be: what it said, where it called from and what it proved against what the settings ask of its AE title."""
+
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any, Final, Literal
+
+Rule = Literal[
+    "dicom.ae_title",
+    "dicom.unknown_devices",
+    "devices.address",
+    "devices.certificate",
+    "devices.username",
+    "dicom.max_associations",
+    "dicom.max_associations_per_address",
+]
+"""The setting that refuses a peer."""
+USERNAME, USERNAME_AND_PASSCODE = 1, 2
+"""User-Identity-Types that can be judged (PS3.7 Table D.3-14)."""
+MOST_SHOWN: Final = 120
+"""Characters of a certificate's subject in a hint."""
+_ATTRIBUTES: Final = {
+    "commonName": "CN",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "stateOrProvinceName": "ST",
+    "localityName": "L",
+    "domainComponent": "DC",
+    "userId": "UID",
+    "serialNumber": "serialNumber",
+    "emailAddress": "emailAddress",
+    "streetAddress": "street",
+    "title": "title",
+    "givenName": "GN",
+    "surname": "SN",
+}
+"""Attribute types of a subject: as OpenSSL names them in full, and in short (RFC 4514 3)."""
+_KNOWN: Final = {name.lower(): short for pair in _ATTRIBUTES.items() for name in pair for short in pair[1:]}
+_PART: Final = re.compile(r"\s*([A-Za-z]+)\s*=\s*((?:[^,\\]|\\.)*)(?:,|$)")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a peer is refused: the setting that refuses it, and what to change there to let it in."""
+
+    rule: Rule
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCertificate:
+    """A client certificate that a trusted CA issued.
+
+    Attributes:
+        subject: pairs of attribute type, in short, and value.
+        names: alternative names as `DNS:...`, `IP:...` or `URI:...`, in one spelling each.
+    """
+
+    subject: frozenset[tuple[str, str]]
+    names: frozenset[str]
+
+    def __str__(self) -> str:
+        return printable(", ".join(f"{kind}={value}" for kind, value in sorted(self.subject)))[:MOST_SHOWN]
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """A User Identity sub-item (PS3.7 D.3.3.7.1); neither field is ever shown.
+
+    Attributes:
+        kind: User-Identity-Type; 0: it cannot be read.
+        response: whether a positive response is requested.
+    """
+
+    kind: int
+    response: bool
+    primary: bytes = field(default=b"", repr=False)
+    secondary: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of a peer when it asks for an association.
+
+    Attributes:
+        calling_ae: printable ASCII without backslash, not empty.
+        address: as the socket says.
+        secured: whether it called over TLS.
+    """
+
+    calling_ae: str
+    address: str
+    secured: bool = False
+    certificate: PeerCertificate | None = None
+    identity: UserIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateName:
+    """A certificate as a setting names it: parts of its subject that must all be there, or one alternative name."""
+
+    subject: frozenset[tuple[str, str]] = frozenset()
+    name: str = ""
+
+    def names(self, certificate: PeerCertificate) -> bool:
+        """Whether it is this one."""
+        return self.name in certificate.names if self.name else self.subject <= certificate.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """What a device must show; what is empty or None is not asked for.
+
+    Attributes:
+        passcode: the one in force now; asked each time, since its file may change.
+    """
+
+    address: tuple[IPv4Network | IPv6Network, ...] = ()
+    certificate: tuple[CertificateName, ...] = ()
+    username: str | None = None
+    passcode: Callable[[], str] | None = None
+
+
+def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -> Refusal | None:
+    """Why a peer is refused, or None where it may associate.
+
+    Args:
+        devices: by calling AE title.
+        unknown: whether calling AE titles that are none of the devices' are accepted.
+    """
+    title = caller.calling_ae
+    required = devices.get(title)
+    if required is None:
+        hint = f"add [devices.{toml_key(title)}] to the settings"
+        return None if unknown else Refusal("dicom.unknown_devices", hint)
+    table = f"devices.{toml_key(title)}"
+    if required.address and not within(caller.address, required.address):
+        return Refusal("devices.address", f"{table}.address lacks {printable(caller.address)}")
+    if required.certificate and (lacks := _unlike(caller, required.certificate)):
+        return Refusal("devices.certificate", f"{table}.certificate {lacks}")
+    if required.username is not None and (lacks := _stranger(caller.identity, required)):
+        return Refusal("devices.username", f"{table}.username: {lacks}")
+    return None
+
+
+def _unlike(caller: Caller, wanted: tuple[CertificateName, ...]) -> str:
+    """What is wrong with the caller's certificate; empty: nothing."""
+    if not caller.secured:
+        return "asks for TLS: the device called the port without it"
+    if caller.certificate is None:
+        return "asks for a certificate: the device sent none, since dicom.tls.client_ca is not set"
+    if any(name.names(caller.certificate) for name in wanted):
+        return ""
+    return f'lacks "{caller.certificate}"'
+
+
+def _stranger(identity: UserIdentity | None, required: Required) -> str:
+    """What is wrong with the user identity; empty: nothing. Takes as long whatever is wrong with name and passcode."""
+    if identity is None:
+        return "the device sent no user identity"
+    if identity.kind == 0:
+        return "the device sent a user identity that cannot be read"
+    if identity.kind not in {USERNAME, USERNAME_AND_PASSCODE}:
+        return f"the device sent a user identity of type {identity.kind}, which is neither username nor username and passcode"
+    right = hmac.compare_digest(identity.primary, (required.username or "").encode())
+    if required.passcode is not None:
+        if identity.kind != USERNAME_AND_PASSCODE:
+            return "the device sent a username without a passcode"
+        right &= hmac.compare_digest(identity.secondary, required.passcode().encode())
+    return "" if right else "the device sent another username or passcode"
+
+
+def within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    """Whether an address is in one of the networks; an IPv4 address that is mapped into IPv6 counts as itself."""
+    found = plain_address(address)
+    return found is not None and any(found in network for network in networks)
+
+
+def plain_address(address: str) -> IPv4Address | IPv6Address | None:
+    """The address, unmapped and without its zone; None where it is none, such as of a socket of another family."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+def printable(text: str) -> str:
+    """The text with `?` for what cannot be printed."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def toml_key(title: str) -> str:
+    """An AE title as the key of a TOML table: quoted where it must be."""
+    return title if _PLAIN_KEY.fullmatch(title) else '"' + title.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# --- certificates ------------------------------------------------------------------------------------------------------
+
+
+def certificate_name(text: str) -> CertificateName:
+    """Read a certificate as a setting names it.
+
+    Args:
+        text: parts of a subject such as `CN=HEMO1, O=Clinic` (a comma in a value is written with a backslash before it), or one of
+            `DNS:hemo1.example`, `IP:10.1.2.3`, `URI:urn:hemo1`.
+
+    Raises:
+        ValueError: it is none of these; the text says how they look.
+    """
+    kind, colon, value = text.partition(":")
+    if colon and kind.strip().upper() in {"DNS", "IP", "URI"}:
+        name = _alternative(kind.strip().upper(), value.strip())
+        if name is None:
+            raise ValueError("must be an alternative name such as DNS:hemo1.example, IP:10.1.2.3 or URI:urn:hemo1")
+        return CertificateName(name=name)
+    parts, at = set(), 0
+    while at < len(text):
+        found = _PART.match(text, at)
+        value = _spaced(re.sub(r"\\(.)", r"\1", found[2])) if found is not None else ""
+        if found is None or not value:
+            raise ValueError(
+                'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
+            )
+        if found[1].lower() not in _KNOWN:
+            raise ValueError(f"names the attribute {found[1]}: known are {', '.join(_ATTRIBUTES.values())}")
+        parts.add((_KNOWN[found[1].lower()], value))
+        at = found.end()
+    if not parts:
+        raise ValueError(
+            'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
+        )
+    return CertificateName(frozenset(parts))
+
+
+def peer_certificate(found: Mapping[str, Any] | None) -> PeerCertificate | None:
+    """The certificate as `ssl.SSLObject.getpeercert` tells it; None where it tells of none."""
+    if not found:
+        return None
+    subject = {
+        (_KNOWN.get(kind.lower(), kind), _spaced(value))
+        for together in found.get("subject", ())
+        for kind, value in together
+    }
+    kinds = {"DNS": "DNS", "IP Address": "IP", "URI": "URI"}
+    names = {
+        _alternative(kinds[kind], value.strip())
+        for kind, value in found.get("subjectAltName", ())
+        if kind in kinds and isinstance(value, str)
+    }
+    return PeerCertificate(frozenset(subject), frozenset(name for name in names if name is not None))
+
+
+def _alternative(kind: str, value: str) -> str | None:
+    """An alternative name in one spelling; None where the value is none of its kind."""
+    if kind == "IP":
+        address = plain_address(value)
+        return None if address is None else f"IP:{address}"
+    if not value or (kind == "DNS" and (not value.isascii() or any(char in value for char in " ,:/"))):
+        return None
+    return f"DNS:{value.lower().rstrip('.')}" if kind == "DNS" else f"{kind}:{value}"
+
+
+def _spaced(value: str) -> str:
+    """Spaces at the ends do not count, and several in a row count as one (RFC 4518 2.6.1)."""
+    return " ".join(value.split())
