@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from plscp.config import Settings
+from plscp.config.inforce import InForce
 from plscp.errors import StoreBroken, StoreError
 from plscp.feeds import registry_file
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor, Ends
+from plscp.network.admission import Caller, Refusal, refusal
 from plscp.network.certificates import Certificates
 from plscp.publish.process import RelayProcess
 from plscp.service.asking import ask
@@ -33,7 +35,7 @@ from plscp.stopping import StopSignals
 from plscp.store import open_store
 from plscp.store.port import Result
 from plscp.store.retention import Retention
-from plscp.web.app import build
+from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer
 
 TURN = 1.0
@@ -77,7 +79,8 @@ class Server:
         self._relay: RelayProcess | None = None
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._certificates = settings.certificates()
+        self._certificates, self._http_certificates = settings.certificates(), settings.http_certificates()
+        self._required = InForce(lambda: self.settings, Settings.required)
         self._profiles = lru_cache(MOST_PROFILES)(settings.profile)
         self.store = open_store(
             settings.store.url,
@@ -175,22 +178,26 @@ class Server:
             self.handlers.begin,
             self.handlers.heard,
             counters=self.metrics,
-            allowed=settings.allowed,
+            admit=self._admit,
+            confirms=self._confirms,
             closes_without_release=lambda ae_title: self._profiles(ae_title).closes_without_release,
         )
-        http = HttpServer(build(self), settings.http.host, settings.http.port)
+        http = self._http_servers()
         if self._signals.told:
             return 0
         self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._reread)
         turning = [self._loop.create_task(self._turn())]
         try:
-            host, port = await http.start()
-            log.info("http-listening", host=host, port=port)
+            for name, listener in http.items():
+                host, port = await listener.start()
+                print(f"{name} {host}:{port}", flush=True)
+                log.info("http-listening", listener="probes" if name == "probes" else "api", host=host, port=port)
             await self._start_relay()
             _settle()
+            pairs = filter(None, (self._certificates, self._http_certificates))
+            turning += [self._loop.create_task(self._look(pair)) for pair in pairs]
             if self._certificates is not None:
-                turning.append(self._loop.create_task(self._look(self._certificates)))
                 for host, port in await self.acceptor.start(self._certificates):
                     print(f"tls {settings.dicom.ae_title} {host}:{port}", flush=True)
                     log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port, tls=True)
@@ -202,10 +209,31 @@ class Server:
         finally:
             for task in turning:
                 task.cancel()
-            await http.stop()
+            for listener in http.values():
+                await listener.stop()
             if self._relay is not None:
                 await self._relay.stop()
             self.acceptor.close()
+
+    def _admit(self, caller: Caller) -> Refusal | None:
+        """Who may associate, by the settings in force."""
+        return refusal(caller, self._required.current(), unknown=self.settings.dicom.unknown_devices == "accept")
+
+    def _confirms(self, ae_title: str) -> bool:
+        """Whether a device's user identity is looked at."""
+        required = self._required.current().get(ae_title)
+        return required is not None and required.username is not None
+
+    def _http_servers(self) -> dict[str, HttpServer]:
+        """The API's listener, and that of the probes where there is one, by the word that `serve` prints of them."""
+        http = self.settings.http
+        servers = {"http": HttpServer(build(self), http.host, http.port, self._http_certificates)}
+        if http.probes is not None:
+            host, _, port = http.probes.rpartition(":")
+            servers["probes"] = HttpServer(
+                build_probes(self), host.strip("[]"), int(port), settings=("http.probes",) * 2
+            )
+        return servers
 
     async def _read_registry_file(self) -> None:
         if self.settings.registry.file is not None:

@@ -139,6 +139,9 @@ class Metrics(Collector):
         self.associations = Counts(
             "plscp_associations", "Associations that ended or were refused", ["outcome", "reason"]
         )
+        self.refused_peers = Counts(
+            "plscp_refused_peers", "Associations that a setting refused, by the name of the setting", ["rule"]
+        )
         self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
         self.retries = Counts(
             "plscp_requests_retried",
@@ -228,6 +231,10 @@ class Metrics(Collector):
         """An association was accepted, rejected, released, aborted or lost; both words from closed lists."""
         self.associations.child(outcome, reason).add()
 
+    def peer_refused(self, rule: str) -> None:
+        """A setting refused a peer; its name, from a closed list."""
+        self.refused_peers.child(rule).add()
+
     def open_associations(self, count: int) -> None:
         """So many associations are open."""
         self.associations_open.set((), count)
@@ -288,6 +295,7 @@ class Metrics(Collector):
         """Every family; called by prometheus-client."""
         for family in (
             self.associations,
+            self.refused_peers,
             self.requests,
             self.retries,
             self.findings,

@@ -11,7 +11,12 @@ from typing import Self
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotification, MaximumLengthNotification
+from pynetdicom.pdu_primitives import (
+    A_ASSOCIATE,
+    ImplementationClassUIDNotification,
+    MaximumLengthNotification,
+    UserIdentityNegotiation,
+)
 from pynetdicom.presentation import build_context
 
 from plscp.statuses import (
@@ -91,7 +96,13 @@ RELEASE_RQ = struct.pack(">BBLL", 5, 0, 4, 0)
 ABORT = struct.pack(">BBLL", 7, 0, 4, 0)
 
 
-def associate_rq(calling: str, called: str, contexts: Sequence[tuple[str, str]], max_length: int = 16384) -> bytes:
+def associate_rq(
+    calling: str,
+    called: str,
+    contexts: Sequence[tuple[str, str]],
+    max_length: int = 16384,
+    identity: UserIdentityNegotiation | None = None,
+) -> bytes:
     """An encoded A-ASSOCIATE-RQ."""
     primitive = A_ASSOCIATE()
     primitive.application_context_name = "1.2.840.10008.3.1.1.1"
@@ -107,11 +118,21 @@ def associate_rq(calling: str, called: str, contexts: Sequence[tuple[str, str]],
     length.maximum_length_received = max_length
     implementation = ImplementationClassUIDNotification()
     implementation.implementation_class_uid = "1.2.826.0.1.3680043.9.3811.9.9"
-    primitive.user_information = [length, implementation]
+    primitive.user_information = [length, implementation, *([] if identity is None else [identity])]
     pdu = A_ASSOCIATE_RQ()
     pdu.from_primitive(primitive)
     encoded: bytes = pdu.encode()
     return encoded
+
+
+def user_identity(username: str, passcode: str | None = None, *, response: bool = False) -> UserIdentityNegotiation:
+    """A user identity: username, or username and passcode."""
+    item = UserIdentityNegotiation()
+    item.user_identity_type = 1 if passcode is None else 2
+    item.positive_response_requested = response
+    item.primary_field = username.encode()
+    item.secondary_field = (passcode or "").encode()
+    return item
 
 
 @dataclass
@@ -145,6 +166,10 @@ class RawScu:
 
     Args:
         contexts: (abstract syntax, transfer syntax) pairs; by default both SOP Classes in Explicit VR Little Endian.
+        identity: the user identity that is negotiated, if any.
+
+    Attributes:
+        confirmed: whether the A-ASSOCIATE-AC has a user identity response.
     """
 
     host: str
@@ -159,6 +184,8 @@ class RawScu:
     timeout: float = 60.0
     max_length: int = 16384
     source: tuple[str, int] | None = None
+    identity: UserIdentityNegotiation | None = None
+    confirmed: bool = False
     _buffer: bytes = field(default=b"", repr=False)
     _message: int = 0
 
@@ -178,13 +205,14 @@ class RawScu:
             raise
 
     def _associate(self) -> Self:
-        self.socket.sendall(associate_rq(self.calling, self.called, self.contexts, self.max_length))
+        self.socket.sendall(associate_rq(self.calling, self.called, self.contexts, self.max_length, self.identity))
         kind, body = self.pdu()
         if kind == 3:
             raise Rejected(body[1], body[2], body[3])
         assert kind == 2, kind
         accept = A_ASSOCIATE_AC()
         accept.decode(struct.pack(">BBL", kind, 0, len(body)) + body)
+        self.confirmed = accept.user_information.user_identity is not None
         self.results = {item.context_id: item.result for item in accept.presentation_context}
         return self
 

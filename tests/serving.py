@@ -43,6 +43,7 @@ class Serving:
         self.lines: list[str] = []
         self._reader: threading.Thread | None = None
         self.host, self.port, self.http = "", 0, ""
+        self.probes = ""
 
     def start(self, seconds: float = 60.0) -> Self:
         """Start and wait until it accepts associations."""
@@ -78,7 +79,11 @@ class Serving:
             if line.startswith("{"):
                 record = json.loads(line)
                 if record.get("event") == "http-listening":
-                    self.http = f"http://{record['host']}:{record['port']}"
+                    address = f"http://{record['host']}:{record['port']}"
+                    if record["listener"] == "probes":
+                        self.probes = address
+                    else:
+                        self.http = address
             elif line.startswith("listening"):
                 words = line.split()
                 self.host, self.port = words[-1].rsplit(":", 1)[0], int(words[-1].rsplit(":", 1)[1])

@@ -9,13 +9,14 @@ import pytest
 from pydantic import BaseModel
 
 from plscp.config import load, problems, reference, starter
-from plscp.config.model import AllowedOperator, DeviceTable, Kafka, Location, Operators, SettingsModel, Tls
+from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, Operators, SettingsModel, Tls
 from plscp.errors import ConfigError
 
 TITLES: dict[str, type[BaseModel]] = {
     "[locations.NAME]": Location,
     "[devices.AE]": DeviceTable,
     "[dicom.tls]": Tls,
+    "[http.tls]": HttpTls,
     "Each of `operators.allowed`": AllowedOperator,
     "[kafka]": Kafka,
     "[operators]": Operators,
@@ -23,7 +24,7 @@ TITLES: dict[str, type[BaseModel]] = {
 IN_SCHEMA = {
     "number": "number", "whole number": "integer", "bytes": "integer", "port": "integer", "true or false": "boolean",
     "text": "string", "secret": "string", "duration": "string", "time zone": "string", "UID": "string", "URL": "string",
-    "AE title": "string", "date and time": "string", "text or list of text": "array",
+    "AE title": "string", "host:port": "string", "date and time": "string", "text or list of text": "array",
     "network or list of networks": "array",
 }  # fmt: skip
 """What each kind of the reference is in JSON Schema."""

@@ -17,7 +17,7 @@ DEFECT = 70
 INTERRUPTED = 130
 
 SCU_COMMANDS = frozenset({"send", "simulate", "echo"})
-SCU_SPELLINGS = frozenset({"-aet", "-aec", "-ta", "-td", "-to", "-pdu"})
+SCU_SPELLINGS = frozenset({"-aet", "-aec", "-ta", "-td", "-to", "-pdu", "-usr", "-rsp"})
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import typer
 
-from plscp.cli.values import SECONDS_AT_MOST, a_host, an_ae_title
+from plscp.cli.values import SECONDS_AT_MOST, a_host, an_ae_title, an_identity
 from plscp.cli.values import pdu as pdu_length
+from plscp.config import secretfile
 from plscp.errors import CommandError
 from plscp.scu.secure import client_context
-from plscp.scu.sending import Peer
+from plscp.scu.sending import Identity, Peer
 
 AE_TITLE: Final = "PLSCP_SCU"
 
@@ -69,6 +70,15 @@ def _call(
     key: Annotated[
         Path | None, typer.Option("--key", help="With --cert: PEM file of its private key; absent: the same file.")
     ] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", "--usr", help="User identity to negotiate (-usr).", callback=an_identity)
+    ] = None,
+    passcode_file: Annotated[
+        Path | None, typer.Option("--passcode-file", help="With --username: file that holds the passcode.")
+    ] = None,
+    pos_response: Annotated[
+        bool, typer.Option("--pos-response", "--rsp", help="With --username: the SCP must confirm it (-rsp).")
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what goes on.")] = False,
     debug: Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
@@ -76,7 +86,8 @@ def _call(
 ) -> Call:
     chatter(verbose, debug)
     secure = secured(tls, ca, cert, key)
-    return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure), aet, json, quiet)
+    identity = identified(username, passcode_file, pos_response)
+    return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
 
 _HINTS: Final = get_type_hints(_call, include_extras=True)
@@ -99,6 +110,16 @@ def calls(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def identified(username: str | None, passcode_file: Path | None, confirmed: bool) -> Identity | None:
+    """What the options of user identity say; raises CommandError or ConfigError, one line, where they cannot be used."""
+    if username is None:
+        if passcode_file is not None or confirmed:
+            raise CommandError("--passcode-file and --pos-response go with --username", 2)
+        return None
+    passcode = None if passcode_file is None else secretfile.lines("--passcode-file", str(passcode_file), 1)[0]
+    return Identity(username, passcode, confirmed)
+
+
 def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     """What the options of TLS say; raises CommandError, one line, where they cannot be used."""
     if not tls and (ca or cert or key):
@@ -113,7 +134,15 @@ def chatter(verbose: bool, debug: bool) -> None:
     if not (verbose or debug):
         return
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_passcode)
     handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
     logger = logging.getLogger("pynetdicom")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _without_passcode(record: logging.LogRecord) -> bool:
+    """Take the passcode out of the A-ASSOCIATE-RQ that pynetdicom describes."""
+    if str(record.msg).startswith("  Password: "):
+        record.msg = "  Password: [***]"
+    return True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import typer
 
-from plscp.config import Settings, load
+from plscp.config import Settings, load, secretfile
 from plscp.config.model import LOOPBACK
 from plscp.errors import CommandError
 
@@ -22,6 +23,10 @@ _EXIT: dict[int, int] = {httpx.codes.SERVICE_UNAVAILABLE: UNREACHABLE, httpx.cod
 Url = Annotated[str | None, typer.Option("--url", help="Address of the server's HTTP API.", envvar="PLSCP_URL")]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", help="File with the API's token.", envvar="PLSCP_TOKEN_FILE")
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option("--ca-file", help="PEM file of the CAs to trust, for https.", envvar="PLSCP_CA_FILE"),
 ]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
@@ -50,19 +55,27 @@ class Api:
     Args:
         url: such as http://127.0.0.1:8080.
         token: for Authorization: Bearer.
+        tls: for https; None: the system's CAs are trusted.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         host = _host(url)
         if not host:
             raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
         self.url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._here = host in LOOPBACK
+        self._tls = tls
 
     def _client(self) -> httpx.Client:
         # A proxy of the environment is never meant for this machine.
-        return httpx.Client(base_url=self.url, headers=self._headers, timeout=SECONDS, trust_env=not self._here)
+        return httpx.Client(
+            base_url=self.url,
+            headers=self._headers,
+            timeout=SECONDS,
+            trust_env=not self._here,
+            verify=True if self._tls is None else self._tls,
+        )
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """GET a JSON answer.
@@ -115,11 +128,22 @@ class Api:
     def _away(self, error: httpx.HTTPError) -> CommandError:
         if isinstance(error, httpx.TimeoutException):
             return CommandError(f"{self.url} has not answered within {SECONDS:g} s", UNREACHABLE)
+        if fault := _tls_fault(error):
+            return CommandError(f"{self.url}: {fault}; see --ca-file", UNREACHABLE)
         if isinstance(error, httpx.ConnectError):
             return CommandError(
                 f"no server answers at {self.url}: is `plscp serve` running there? See --url", UNREACHABLE
             )
         return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
+
+
+def _tls_fault(error: BaseException | None) -> str:
+    """Why there is no TLS, in OpenSSL's words; empty where that is not why."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted: {error.verify_message}"
+    return "" if error is None else "the server does not speak TLS as this command does"
 
 
 def _host(url: str) -> str:
@@ -148,11 +172,12 @@ def _check(answer: httpx.Response, url: str) -> None:
     except (ValueError, KeyError, TypeError):
         raise CommandError(f"{url} is not the HTTP API of plscp: it answered {answer.status_code}") from None
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        detail = "the server asks for its token: --token-file FILE"
+        role = str(problem.get("role") or "any")
+        detail = f"the server asks for a token (role {role}): --token-file FILE"
     raise CommandError(detail, _EXIT.get(answer.status_code, 1))
 
 
-def api(url: str | None, token_file: Path | None, config: Path | None) -> Api:
+def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: Path | None = None) -> Api:
     """The API that the options name; what they leave open comes from the settings.
 
     Raises:
@@ -160,24 +185,53 @@ def api(url: str | None, token_file: Path | None, config: Path | None) -> Api:
         CommandError: the address is none.
     """
     token = _token(token_file) if token_file is not None else None
+    ca_file = ca_file or (Path(os.environ["PLSCP_CA_FILE"]) if os.environ.get("PLSCP_CA_FILE") else None)
+    tls = _trusting(ca_file) if ca_file is not None else None
     if url is None or (token is None and config is not None):
         found = settings(config)
-        if token is None and found.http.token_file is not None:
+        if token is None:
             token = found.token()
+        if tls is None and found.http.tls is not None:
+            tls = _pinned(Path(found.http.tls.certificate))
         if url is None:
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
-            url = f"http://{f'[{host}]' if ':' in host else host}:{found.http.port}"
-    return Api(url, token)
+            url = f"http{'s' if found.http.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{found.http.port}"
+    return Api(url, token, tls)
 
 
 def _token(path: Path) -> str:
-    try:
-        token = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {getattr(error, 'strerror', None) or 'is not text'}", 2) from None
-    if not token or not token.isascii() or not token.isprintable():
-        raise CommandError(f"{path}: must hold one line of ASCII text", 2)
+    """The first token of the file, which may hold more while they are exchanged."""
+    token = secretfile.lines("--token-file", str(path))[0]
+    if not token.isascii():
+        raise CommandError(f"{path}: must hold a line of ASCII text", 2)
     return token
+
+
+def _trusting(ca_file: Path) -> ssl.SSLContext:
+    """TLS with a server whose certificate one of these CAs issued for the host's name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CommandError(f"--ca-file: {ca_file}: {why}", 2) from None
+    return context
+
+
+def _pinned(certificate: Path) -> ssl.SSLContext:
+    """TLS with the very server of these settings: with its own certificate, whatever host that names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    end = "-----END CERTIFICATE-----"
+    try:
+        context.load_verify_locations(cadata=certificate.read_text("latin-1").partition(end)[0] + end)
+    except (OSError, ssl.SSLError) as error:
+        why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CommandError(f"http.tls.certificate: {certificate}: {why}", 2) from None
+    return context
 
 
 def segment(text: str) -> str:

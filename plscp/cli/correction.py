@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api, segment
 
 app = typer.Typer(
     help="Corrections: events that a device says belong elsewhere.", no_args_is_help=True, rich_markup_mode=None
@@ -22,9 +22,10 @@ def list_corrections(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """List proposed corrections, newest first."""
-    found = api(url, token_file, config).get("/api/v1/corrections", {"limit": limit})
+    found = api(url, token_file, config, ca_file).get("/api/v1/corrections", {"limit": limit})
     if json:
         output.print_json(found)
         return
@@ -54,10 +55,16 @@ def _place(place: dict[str, Any]) -> str:
 
 @app.command("show")
 def show_correction(
-    correction_id: Id, json: Json = False, url: Url = None, token_file: TokenFile = None, config: Config = None
+    correction_id: Id,
+    *,
+    json: Json = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+    config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Show one proposed correction."""
-    found = api(url, token_file, config).get(f"/api/v1/corrections/{segment(correction_id)}")
+    found = api(url, token_file, config, ca_file).get(f"/api/v1/corrections/{segment(correction_id)}")
     if json:
         output.print_json(found)
     else:
@@ -65,6 +72,8 @@ def show_correction(
 
 
 @app.command("confirm")
-def confirm_correction(correction_id: Id, url: Url = None, token_file: TokenFile = None, config: Config = None) -> None:
+def confirm_correction(
+    correction_id: Id, url: Url = None, token_file: TokenFile = None, config: Config = None, ca_file: CaFile = None
+) -> None:
     """Confirm a proposed correction: not possible in this version, which only keeps it."""
-    api(url, token_file, config).post(f"/api/v1/corrections/{segment(correction_id)}/confirm")
+    api(url, token_file, config, ca_file).post(f"/api/v1/corrections/{segment(correction_id)}/confirm")

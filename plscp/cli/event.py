@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api
 from plscp.cli.values import POSITION_AT_MOST, a_uid
 
 app = typer.Typer(
@@ -37,9 +37,10 @@ def events(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """What is stored, or what comes: the two commands differ only in where they begin and end."""
-    server = api(url, token_file, config)
+    server = api(url, token_file, config, ca_file)
     follow = context.info_name == "tail"
     if after is None and follow:
         after = int(server.get("/api/v1/status")["store"]["position"])
@@ -63,13 +64,15 @@ def events(
 @app.command("show")
 def show_event(
     position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)],
+    *,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Show one event on one page."""
-    event = api(url, token_file, config).get(f"/api/v1/events/{position}")
+    event = api(url, token_file, config, ca_file).get(f"/api/v1/events/{position}")
     if json:
         output.print_json(event)
     else:

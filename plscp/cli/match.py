@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api
 from plscp.cli.values import a_uid, an_ae_title, long_text, short_text
 from plscp.cli.view import findings
 
@@ -26,6 +26,7 @@ def match(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> int:
     """Ask where an entry of now with these identifiers would go; exit status 1 where it would be refused."""
     query = {
@@ -36,7 +37,7 @@ def match(
         "location": location,
         "ae_title": device,
     }
-    found = api(url, token_file, config).get("/api/v1/match", query)
+    found = api(url, token_file, config, ca_file).get("/api/v1/match", query)
     status = str(found["status"])
     if json:
         output.print_json(found)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api, segment
 from plscp.cli.values import an_ae_title
 from plscp.cli.view import findings, received
 
@@ -25,10 +25,11 @@ def list_items(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """List refused requests, newest first."""
     query = {"calling_ae": calling_ae, "open": "true" if open_only else None, "limit": limit}
-    found = api(url, token_file, config).get("/api/v1/quarantine", query)
+    found = api(url, token_file, config, ca_file).get("/api/v1/quarantine", query)
     if json:
         output.print_json(found)
         return
@@ -53,13 +54,15 @@ def list_items(
 @app.command("show")
 def show_item(
     item_id: Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")],
+    *,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Show one refused request with every finding."""
-    item = api(url, token_file, config).get(f"/api/v1/quarantine/{segment(item_id)}")
+    item = api(url, token_file, config, ca_file).get(f"/api/v1/quarantine/{segment(item_id)}")
     if json:
         output.print_json(item)
     else:

@@ -1,12 +1,14 @@
 """`plscp status`: what a running server is doing."""
 
 from plscp.cli import output
-from plscp.cli.client import Config, Json, TokenFile, Url, api
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api
 
 
-def status(json: Json = False, url: Url = None, token_file: TokenFile = None, config: Config = None) -> None:
+def status(
+    json: Json = False, url: Url = None, token_file: TokenFile = None, config: Config = None, ca_file: CaFile = None
+) -> None:
     """Show what a running server is doing."""
-    found = api(url, token_file, config).get("/api/v1/status")
+    found = api(url, token_file, config, ca_file).get("/api/v1/status")
     if json:
         output.print_json(found)
         return

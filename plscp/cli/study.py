@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Config, Json, TokenFile, Url, api, segment
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api, segment
 from plscp.cli.values import a_uid, long_text, short_text
 from plscp.errors import CommandError
 
@@ -25,9 +25,10 @@ def list_studies(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """List studies."""
-    found = api(url, token_file, config).get("/api/v1/studies", {"status": status, "location": location})
+    found = api(url, token_file, config, ca_file).get("/api/v1/studies", {"status": status, "location": location})
     output.warn(found)
     if json:
         output.print_json(found)
@@ -65,6 +66,7 @@ def open_study(
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Open a study, or open it again."""
     if issuer is not None and patient is None:
@@ -75,20 +77,22 @@ def open_study(
     if patient is not None:
         body["patient"] = {"id": patient} | ({"issuer": issuer} if issuer is not None else {})
     path = f"/api/v1/studies/{segment(study_instance_uid.strip(' '))}"
-    _show(api(url, token_file, config).put(path, body), json)
+    _show(api(url, token_file, config, ca_file).put(path, body), json)
 
 
 @app.command("close")
 def close_study(
     study_instance_uid: Uid,
+    *,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,
     config: Config = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Close a study; it takes events for the grace."""
     path = f"/api/v1/studies/{segment(study_instance_uid.strip(' '))}/close"
-    _show(api(url, token_file, config).post(path), json)
+    _show(api(url, token_file, config, ca_file).post(path), json)
 
 
 def _show(study: dict[str, Any], json: bool) -> None:

@@ -9,6 +9,7 @@ from plscp.config.values import ae_title
 from plscp.matching.bodies import uid
 
 SECONDS_AT_MOST: Final = 86_400.0
+MOST_IDENTITY_BYTES: Final = 1024
 POSITION_AT_MOST: Final = (1 << 62) - 1
 """The highest position that the API can be asked for."""
 
@@ -39,6 +40,12 @@ def text(length: int) -> Callable[[str], None]:
     return check
 
 
+def identity(value: str) -> None:
+    """Check a username of User Identity Negotiation: UTF-8, whose length two bytes carry (PS3.7 Table D.3-14)."""
+    if not 1 <= len(value.encode()) <= MOST_IDENTITY_BYTES:
+        raise ValueError(f"must have 1 to {MOST_IDENTITY_BYTES} bytes in UTF-8")
+
+
 def host(value: str) -> None:
     """Check that a host's name can be one; whether it is known, the resolver says."""
     try:
@@ -58,6 +65,7 @@ def pdu(value: Any) -> Any:
 
 a_uid = checked(lambda value: uid(value.strip(" ")))
 an_ae_title = checked(ae_title)
+an_identity = checked(identity)
 a_host = checked(host)
 long_text = checked(text(64))
 short_text = checked(text(16))

@@ -1,6 +1,6 @@
 """Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,11 +10,14 @@ from pydantic import SecretStr, ValidationError
 
 from plscp.config import load as _load
 from plscp.config import schema as _schema
+from plscp.config import secretfile
 from plscp.config import show as _show
-from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, SettingsModel
+from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, Role, SettingsModel
+from plscp.config.secretfile import SecretFile
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Issuers, Locations, Registry
+from plscp.network.admission import Required, certificate_name
 from plscp.network.settings import NetworkSettings
 from plscp.network.sockets import KNOWS_ENDS
 from plscp.service.profile import Profile
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "load", "problems", "reference", "schema", "starter"]
 
+_MOST_NAMED = 8
+"""Devices that a warning names."""
 _SOP_CLASSES = {
     "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
     "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
@@ -42,9 +47,21 @@ class Settings(SettingsModel):
         """How a calling AE title is treated: its table, or the defaults."""
         return self._profile(calling_ae, self.devices.get(calling_ae) or DeviceTable())
 
-    def allowed(self, calling_ae: str) -> bool:
-        """Whether associations from this calling AE title are accepted."""
-        return self.dicom.unknown_devices == "accept" or calling_ae in self.devices
+    def required(self) -> dict[str, Required]:
+        """What each device must show before it may associate.
+
+        Raises:
+            ConfigError: a passcode file cannot be used.
+        """
+        return {
+            ae: Required(
+                address=tuple(map(ip_network, device.address)),
+                certificate=tuple(map(certificate_name, device.certificate)),
+                username=device.username,
+                passcode=_passcode(f"devices.{ae}.passcode_file", device),
+            )
+            for ae, device in self.devices.items()
+        }
 
     def _profile(self, ae_title: str, table: DeviceTable) -> Profile:
         device = Device(
@@ -127,6 +144,19 @@ class Settings(SettingsModel):
 
         return Certificates(TlsSettings(tls.certificate, tls.private_key, tls.client_ca, tls.port))
 
+    def http_certificates(self) -> "Certificates | None":
+        """What the HTTP listener is told; None without [http.tls].
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        tls = self.http.tls
+        if tls is None:
+            return None
+        from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+
+        return Certificates(TlsSettings(tls.certificate, tls.private_key, section="http.tls"))
+
     def relay(self) -> "RelaySettings | None":
         """What the relay process is told; None without [kafka].
 
@@ -167,22 +197,21 @@ class Settings(SettingsModel):
         )
         return {"limits": limits}
 
+    def tokens(self) -> list[tuple[Role, SecretFile]]:
+        """The files with the tokens that /api asks for, with their roles; none: it asks for none.
+
+        Raises:
+            ConfigError: a file cannot be read, or holds no token.
+        """
+        return [(role, SecretFile(setting, name)) for role, setting, name in self.http.token_files()]
+
     def token(self) -> str | None:
-        """The token that /api asks for, or None where there is none.
+        """A token for a command on this machine, of those that may do most; None where /api asks for none.
 
         Raises:
             ConfigError: the file cannot be read, or holds no token.
         """
-        return None if self.http.token_file is None else self._secret("http.token_file", self.http.token_file)
-
-    def _secret(self, setting: str, name: str) -> str:
-        try:
-            text = Path(name).read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{setting}: {name}: {getattr(error, 'strerror', None) or 'is not text'}") from None
-        if not text or not text.isprintable():
-            raise ConfigError(f"{setting}: {name}: must hold one line of text")
-        return text
+        return next((secretfile.lines(setting, name)[0] for _, setting, name in self.http.token_files()), None)
 
     def kafka_options(self) -> dict[str, Any]:
         """security_protocol, sasl_* and ssl_* as kafka-python takes them, secrets in clear; empty without [kafka].
@@ -199,7 +228,7 @@ class Settings(SettingsModel):
             if value is None or not name.startswith(("security_", "sasl_", "ssl_")):
                 continue
             if name.endswith("_password_file"):
-                options[name.removesuffix("_file")] = self._secret(f"kafka.{name}", value)
+                options[name.removesuffix("_file")] = secretfile.lines(f"kafka.{name}", value, 1)[0]
             else:
                 options[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
         return options
@@ -213,11 +242,27 @@ class Settings(SettingsModel):
             lines.append('devices: none, and dicom.unknown_devices is "refuse": every association will be rejected')
         if self.dicom.unknown_devices == "accept" and self.dicom.host not in LOOPBACK:
             lines.append('dicom.unknown_devices: "accept", and the listener is not on loopback: any machine may report')
+        lines += self._public()
         if not KNOWS_ENDS and any(device.closes_without_release for device in self.devices.values()):
             lines.append(
                 "devices: closes_without_release has no effect on this system, which does not tell when a peer closed"
             )
         return lines
+
+    def _public(self) -> Iterator[str]:
+        """What lets others in than those that are meant, where a listener is not on loopback."""
+        alone = [ae for ae, d in self.devices.items() if not (d.address or d.certificate or d.username)]
+        if alone and self.dicom.host not in LOOPBACK and self.dicom.unknown_devices == "refuse":
+            more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
+            yield (
+                f"devices {', '.join(alone[:_MOST_NAMED])}{more}: known by their AE title alone, and the listener is not on "
+                "loopback: address, certificate or username tell a device from whoever uses its name"
+            )
+        http = self.http
+        if http.host not in LOOPBACK and http.token_files() and http.tls is None:
+            yield "http.tls: absent, and the listener is not on loopback: tokens and patients cross the network in clear"
+        if http.host not in LOOPBACK and not http.token_files():
+            yield 'http.authentication: "none", and the listener is not on loopback: any machine may read and change everything'
 
     def registry_file(self) -> tuple[list[str], list[str]]:
         """What is wrong with `[registry] file`, and what in it is probably not meant, a line each; nothing where there is none."""
@@ -240,6 +285,14 @@ class Settings(SettingsModel):
     def as_toml(self) -> str:
         """What is in force as TOML, secrets masked."""
         return _show.as_toml(self.as_json())
+
+
+def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
+    """How to learn the passcode that a device must give."""
+    if device.passcode_file is not None:
+        held = SecretFile(setting, device.passcode_file, 1)
+        return lambda: held.current()[0]
+    return device.passcode.get_secret_value if device.passcode is not None else None
 
 
 def _policy(settings: SettingsModel, table: DeviceTable | None) -> Policy:
@@ -271,6 +324,7 @@ def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | Non
             for where, name in settings.locations_meant()
             if name not in known
         ]
+        faults += settings.certificates_unasked()
     return settings, faults
 
 
@@ -282,7 +336,14 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     """
     settings, faults = _read(path, environ)
     if settings is not None and not faults:
-        for read_files in (settings.token, settings.kafka_options, settings.relay, settings.certificates):
+        for read_files in (
+            settings.required,
+            settings.tokens,
+            settings.kafka_options,
+            settings.relay,
+            settings.certificates,
+            settings.http_certificates,
+        ):
             try:
                 read_files()
             except ConfigError as error:

@@ -1,14 +1,16 @@
 """Every setting, in one Pydantic model: the names are a contract with operators, tests and the chart."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from plscp.config.values import (
     AeTitle,
     Bootstrap,
+    CertificateNames,
     Count,
     Duration,
+    Listener,
     Moment,
     Names,
     Networks,
@@ -26,6 +28,9 @@ from plscp.matching.records import GENERATED_ISSUER
 SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
 Mismatch = Literal["refuse", "log"]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+Role = Literal["read", "feed", "operate"]
+ROLES: Final[tuple[Role, ...]] = ("read", "feed", "operate")
+"""Of HTTP: what each may do, the ones after it may, too."""
 
 
 class Section(BaseModel):
@@ -179,33 +184,43 @@ class HttpTls(Section):
 
 
 class Http(Section):
-    """The HTTP listener: API, health, metrics. A token file holds one token per line: all of them are valid."""
+    """The HTTP listener: API, health, metrics. A token file holds one token per line, all valid, and is read again when it changes."""
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Port = Field(8080, description="port to listen on; 0: a free one")
     authentication: Literal["token", "none"] = Field(
         "token",
-        description='"none": without a token file, whoever reaches the address may read and change everything; else tokens are '
-        "required when host is not loopback",
+        description='"none": without a token file, whoever reaches the address may read and change everything; "token": without one '
+        "host must be loopback, and only programs on this machine are served",
     )
     token_file: str | None = Field(None, description="file with tokens that may do everything that /api offers")
-    read_token_file: str | None = Field(None, description="file with tokens that may read")
-    operate_token_file: str | None = Field(
-        None, description="file with tokens that may read, replay, correct, reload and change the registry"
+    read_token_file: str | None = Field(
+        None, description="file with tokens that may read everything, and change nothing"
     )
+    operate_token_file: str | None = Field(None, description="as token_file, for tokens that are kept elsewhere")
     feed_token_file: str | None = Field(
-        None, description="file with tokens that may read and change patients, admissions and studies, nothing else"
+        None, description="file with tokens that may read, and change patients, admissions and studies, nothing else"
     )
-    probes: Bootstrap | None = Field(
-        None, description="host:port of a listener of its own for /livez, /readyz and /metrics alone, without a token"
+    probes: Listener | None = Field(
+        None,
+        description="host:port of a listener of its own for /livez, /readyz and /metrics alone, without a token and without TLS",
     )
     tls: HttpTls | None = Field(None, description="TLS for the HTTP listener")
     max_body: Size = Field(1048576, description="longest request body")
 
+    def token_files(self) -> list[tuple[Role, str, str]]:
+        """(role, path of the setting, file) of each token file that is given; those that may do most come first."""
+        named: list[tuple[Role, str]] = [
+            ("operate", "token_file"),
+            ("operate", "operate_token_file"),
+            ("feed", "feed_token_file"),
+            ("read", "read_token_file"),
+        ]
+        return [(role, f"http.{name}", file) for role, name in named if (file := getattr(self, name)) is not None]
+
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        files = (self.token_file, self.read_token_file, self.operate_token_file, self.feed_token_file)
-        if self.host not in LOOPBACK and self.authentication == "token" and not any(files):
+        if self.host not in LOOPBACK and self.authentication == "token" and not self.token_files():
             raise ValueError(f"token_file is missing: required when host is not loopback ({self.host})")
         return self
 
@@ -297,20 +312,25 @@ class DeviceTable(Overrides):
 
     address: Networks = Field(
         default_factory=list,
-        description="addresses or networks that it calls from; absent: any; from others it is refused",
+        description="addresses or networks that it calls from; absent: any; from others it is refused as an unknown device is",
     )
-    certificate: Names = Field(
+    certificate: CertificateNames = Field(
         default_factory=list,
-        description='client certificates that it may have, by subject ("CN=HEMO1,O=Clinic") or alternative name '
-        '("DNS:hemo1.example"); given: only over TLS, and with one of them',
+        description='client certificates that it may have, by parts of the subject that must all be there ("CN=HEMO1,O=Clinic"), or by '
+        'an alternative name ("DNS:hemo1.example", "IP:10.1.2.3", "URI:urn:hemo1"); given: only over TLS and with one of them, else '
+        "refused as an unknown device is; needs dicom.tls.client_ca",
     )
     username: str | None = Field(
         None,
         min_length=1,
-        description="user identity that it must negotiate (PS3.7 D.3.3.7); absent: none is asked for",
+        description="user identity that it must negotiate (PS3.7 D.3.3.7), else A-ASSOCIATE-RJ 1/2/1; absent: none is asked for",
     )
-    passcode: SecretStr | None = Field(None, description="passcode beside the username")
-    passcode_file: str | None = Field(None, description="file that holds the passcode instead")
+    passcode: SecretStr | None = Field(
+        None, description="passcode beside the username; absent: the username alone is asked for"
+    )
+    passcode_file: str | None = Field(
+        None, description="file that holds the passcode instead; read again when it changes"
+    )
     location: Names = Field(
         default_factory=list, description="name of its [locations] table, or a list; absent for a mobile device"
     )
@@ -420,3 +440,14 @@ class SettingsModel(Section):
                 (f"operators.allowed.{i}.locations", o.locations) for i, o in enumerate(self.operators.allowed, 1)
             ]
         return [(path, name) for path, names in meant for name in names]
+
+    def certificates_unasked(self) -> list[str]:
+        """A fault for each device that names certificates while no client is asked for one."""
+        if self.dicom.tls is not None and self.dicom.tls.client_ca is not None:
+            return []
+        missing = "dicom.tls" if self.dicom.tls is None else "dicom.tls.client_ca"
+        return [
+            f"devices.{ae}.certificate: needs {missing}: without it no device shows a certificate"
+            for ae, device in self.devices.items()
+            if device.certificate
+        ]

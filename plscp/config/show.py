@@ -101,9 +101,9 @@ def reference() -> str:
             continue
         model = _table_model(name, info)
         lines += ["", *_section(_title(name), model)]
-        if name == "dicom":
+        if "tls" in model.model_fields:
             tls = model.model_fields["tls"].annotation
-            lines += ["", *_section("[dicom.tls]", get_args(tls)[0])]
+            lines += ["", *_section(f"[{name}.tls]", get_args(tls)[0])]
         if name == "operators":
             lines += ["", *_section("Each of `operators.allowed`", AllowedOperator)]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
+from plscp.network.admission import certificate_name
+
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?!$)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
@@ -88,6 +90,18 @@ def _bootstrap(value: str) -> str:
     return value
 
 
+def _listener(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host.strip("[]") or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be host:port, such as 127.0.0.1:8081; port 0: a free one")
+    return value
+
+
+def _certificate(value: str) -> str:
+    certificate_name(value)
+    return value
+
+
 def _topic_prefix(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value) or value in {".", ".."}:
         raise ValueError("must be letters, digits, dots, hyphens and underscores, as Kafka takes them in topic names")
@@ -128,6 +142,12 @@ Networks = Annotated[
     Field(json_schema_extra={"kind": "network or list of networks"}),
 ]
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
+Listener = Annotated[str, AfterValidator(_listener), Field(json_schema_extra={"kind": "host:port"})]
+CertificateNames = Annotated[
+    list[Annotated[str, AfterValidator(_certificate)]],
+    BeforeValidator(_some),
+    Field(json_schema_extra={"kind": "text or list of text"}),
+]
 TopicPrefix = Annotated[str, AfterValidator(_topic_prefix)]
 StoreUrl = Annotated[str, AfterValidator(_store_url), Field(json_schema_extra={"kind": "URL"})]
 Moment = Annotated[datetime, AfterValidator(_aware)]

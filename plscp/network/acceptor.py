@@ -8,16 +8,18 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, Final
 
 from plscp.errors import CommandError
 from plscp.logs import log
+from plscp.network.admission import Caller, Refusal, UserIdentity, printable, within
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.connection import ANSWERING, AT_ONCE, NEVER, Connection
 from plscp.network.fairness import Accounts, Admission, Turns
 from plscp.network.negotiation import Context
+from plscp.network.refused import RefusedPeers
+from plscp.network.repeats import Repeats
 from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
 from plscp.network.tls import Secured
 
@@ -71,7 +73,8 @@ class Acceptor:
         handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
             `Later` or a future of it.
         heard: told the receipts of answers that are known to have arrived.
-        allowed: whether a calling AE title may associate.
+        admit: why a peer may not associate, or None; asked for each association.
+        confirms: whether the user identity of a calling AE title was looked at: a positive response that it requests says so.
         closes_without_release: whether a device ends its connection in place of an A-RELEASE-RQ: of it an orderly end proves that
             the answers before it arrived.
 
@@ -90,13 +93,15 @@ class Acceptor:
         heard: Callable[[list[object]], None] = lambda _: None,
         *,
         counters: NetworkCounters | None = None,
-        allowed: Callable[[str], bool] = lambda _: True,
+        admit: Callable[[Caller], Refusal | None] = lambda _: None,
+        confirms: Callable[[str], bool] = lambda _: False,
         closes_without_release: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.settings = settings
         self.handler = handler
         self.heard = heard
-        self.allowed = allowed
+        self.admit = admit
+        self.confirms = confirms
         self.closes_without_release = closes_without_release
         self.draining = self.ending = self._hurried = False
         self._ends = Ends()
@@ -114,6 +119,8 @@ class Acceptor:
         self.turns = Turns(self.later)
         self.admission = Admission(self.accounts, self.later)
         self._noted: dict[tuple[str, str, str], set[str]] = {}
+        self._refused = RefusedPeers()
+        self._repeats = Repeats(_say_refused, clock=lambda: time.monotonic())  # noqa: PLW0108  # the clock of the deadlines, which tests exchange
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
         """Listen; returns each bound address and port.
@@ -159,6 +166,11 @@ class Acceptor:
         ]
 
     @property
+    def refused_peers(self) -> list[dict[str, Any]]:
+        """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
+        return self._refused.as_list()
+
+    @property
     def associated(self) -> int:
         """How many associations are open."""
         return self._associated
@@ -189,13 +201,7 @@ class Acceptor:
     def payer(self, address: str) -> str | None:
         """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
         trusted = self.settings.trusted_proxies
-        if trusted:
-            with contextlib.suppress(ValueError):  # no address: a socket of another family
-                found = ip_address(address)
-                found = getattr(found, "ipv4_mapped", None) or found
-                if any(found in network for network in trusted):
-                    return None
-        return address
+        return None if trusted and within(address, trusted) else address
 
     def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
         """A connection is gone."""
@@ -218,7 +224,9 @@ class Acceptor:
                 reason=reason,
                 requests=one.requests,
             )
-        if outcome == "rejected":
+        if one.refused:  # which was said then
+            self._counters.association(outcome, reason)
+        elif outcome == "rejected":
             self._note(outcome, reason, one)
         elif one.established is None and outcome != "aborted":
             self._note("closed", reason, one)
@@ -226,12 +234,36 @@ class Acceptor:
             self._counters.association(outcome, reason)
         self._changed.set()
 
-    def room_for(self, one: Connection) -> bool:
-        """Whether a further association is within the caps."""
+    def refusal(self, one: Connection, identity: UserIdentity | None) -> Refusal | None:
+        """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
+        title, called, address = one.requestor.ae_title, one.acceptor.ae_title, one.requestor.address
+        settings = self.settings
+        wrong = settings.ae_title is not None and called != settings.ae_title
+        if wrong:
+            found: Refusal | None = Refusal(
+                "dicom.ae_title", f'the device must call {settings.ae_title}, or set dicom.called_ae = "any"'
+            )
+        else:
+            found = self.admit(Caller(title, address, bool(one.secured), one.certificate, identity)) or self._crowd(one)
+        if found is not None:
+            one.refused = True
+            self._counters.peer_refused(found.rule)
+            self._refused.note(title, address, found)
+            told = {"calling_ae": title, "address": address, "rule": found.rule, "hint": found.hint}
+            self._repeats.happened((found.rule, address), title, **told, **({"called_ae": called} if wrong else {}))
+        return found
+
+    def _crowd(self, one: Connection) -> Refusal | None:
+        """The cap that a further association would go beyond."""
         settings = self.settings
         address = one.requestor.address
-        here = self._associations[address] < settings.max_associations_per_address or self.payer(address) is None
-        return self._associated < settings.max_associations and here
+        if self._associated >= settings.max_associations:
+            return Refusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
+        most = settings.max_associations_per_address
+        if self._associations[address] >= most and self.payer(address) is not None:
+            hint = f"raise dicom.max_associations_per_address ({most}), or add {printable(address)} to dicom.trusted_proxies"
+            return Refusal("dicom.max_associations_per_address", hint)
+        return None
 
     def accepted(self, one: Connection, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
@@ -305,6 +337,7 @@ class Acceptor:
         """End what is overdue."""
         while True:
             await asyncio.sleep(SWEEP)
+            self._repeats.flush()
             now = time.monotonic()
             until = now + AT_ONCE
             for one in [one for one in self._watched if one.deadline <= now]:
@@ -389,6 +422,10 @@ class Acceptor:
             self._sweeper.cancel()
         for one in list(self._open):
             one.close()
+
+
+def _say_refused(told: Mapping[str, Any], more: int) -> None:
+    log.warning("peer-refused", **told, **({"more": more} if more else {}))
 
 
 def _queue_more(server: asyncio.Server) -> None:

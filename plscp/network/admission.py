@@ -139,7 +139,9 @@ def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -
         return None if unknown else Refusal("dicom.unknown_devices", hint)
     table = f"devices.{toml_key(title)}"
     if required.address and not within(caller.address, required.address):
-        return Refusal("devices.address", f"{table}.address lacks {printable(caller.address)}")
+        return Refusal(
+            "devices.address", f"{table}.address lacks {plain_address(caller.address) or printable(caller.address)}"
+        )
     if required.certificate and (lacks := _unlike(caller, required.certificate)):
         return Refusal("devices.certificate", f"{table}.certificate {lacks}")
     if required.username is not None and (lacks := _stranger(caller.identity, required)):

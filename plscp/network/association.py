@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from plscp.logs import log
 from plscp.network import dimse, negotiation, pdu, sockets
+from plscp.network.admission import UserIdentity
 from plscp.network.answer import Later
 from plscp.network.connection import ANSWERING, Connection
 from plscp.network.event import ActionEvent, ActionRequest
@@ -90,19 +91,14 @@ class Association(Connection):
         """AE-6 and what the upper layer's user says to it."""
         settings = self._settings
         try:
-            proposal = negotiation.read(body, settings.contexts)
-            if isinstance(proposal, Proposal):
-                self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
-                rejection = negotiation.check_titles(proposal, settings.ae_title, self._owner.allowed)
-                if rejection is None and not self._owner.room_for(self):
-                    rejection = negotiation.LOCAL_LIMIT
-            else:
-                rejection = proposal
-            if rejection is not None or not isinstance(proposal, Proposal):
+            proposal, identity = negotiation.read(body, settings.contexts)
+            proposal = self._judged(proposal, identity)
+            if isinstance(proposal, Rejection):
                 self._event(Event.ASSOCIATE_RQ)
-                self._reject(rejection or negotiation.LOCAL_LIMIT)
+                self._reject(proposal)
                 return
-            answer, contexts = negotiation.accept(proposal, settings.max_pdu)
+            confirmed = identity is not None and identity.response and self._owner.confirms(proposal.calling_ae)
+            answer, contexts = negotiation.accept(proposal, settings.max_pdu, confirmed)
         except negotiation.Unreadable as error:  # still in Sta2: no A-ASSOCIATE-RQ was received but an invalid PDU
             self._invalid(pdu.INVALID_PARAMETER, str(error) or "an A-ASSOCIATE-RQ that cannot be read")
             return
@@ -114,6 +110,14 @@ class Association(Connection):
         self.established = datetime.now(UTC)
         self._transport.write(answer)
         self._owner.accepted(self, contexts)
+
+    def _judged(self, proposal: Proposal | Rejection, identity: UserIdentity | None) -> Proposal | Rejection:
+        """The proposal, unless the settings say something against this peer."""
+        if isinstance(proposal, Rejection):
+            return proposal
+        self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
+        refusal = self._owner.refusal(self, identity)
+        return proposal if refusal is None else negotiation.REJECTIONS[refusal.rule]
 
     def _reject(self, why: Rejection) -> None:
         self._event(Event.REJECT)

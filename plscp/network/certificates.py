@@ -1,4 +1,4 @@
-"""The certificate files of the TLS listener: read, explained where they cannot be used, and read again when they change."""
+"""The certificate files of a TLS listener: read, explained where they cannot be used, and read again when they change."""
 
 import re
 import ssl
@@ -25,12 +25,14 @@ class TlsSettings:
 
     Attributes:
         client_ca: given: a client certificate is required, and one of these must have issued it.
+        section: of the settings, for messages.
     """
 
     certificate: str
     private_key: str
     client_ca: str | None = None
     port: int = 2762
+    section: str = "dicom.tls"
 
 
 class Certificates:
@@ -84,6 +86,10 @@ class Certificates:
                 found.append(None)
         return found
 
+    def load(self) -> ssl.SSLContext:
+        """A context of its own, out of the files as they are now. Raises ConfigError."""
+        return self._load()[0]
+
     def _load(self) -> tuple[ssl.SSLContext, dict[str, float]]:
         settings = self.settings
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -93,20 +99,21 @@ class Certificates:
         context.num_tickets = (
             0  # associations last for hours: nothing is resumed, least of all with a CA that was exchanged
         )
-        expires = {settings.certificate: _first_expiry("certificate", settings.certificate)[1]}
-        _check_key("private_key", settings.private_key)
+        section = settings.section
+        expires = {settings.certificate: _first_expiry(f"{section}.certificate", settings.certificate)[1]}
+        _check_key(f"{section}.private_key", settings.private_key)
         try:
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(settings.certificate, settings.private_key, password=lambda: "")
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error.strerror or ""
             if reason in _FITS_NOT:
-                raise _fault("private_key", settings.private_key, "does not fit the certificate") from None
+                raise _fault(f"{section}.private_key", settings.private_key, "does not fit the certificate") from None
             if reason.startswith(("EE_", "CA_")):  # too weak a key or digest
-                raise _fault("certificate", settings.certificate, _words(reason)) from None
-            raise _fault("private_key", settings.private_key, f"cannot be read ({_words(reason)})") from None
+                raise _fault(f"{section}.certificate", settings.certificate, _words(reason)) from None
+            raise _fault(f"{section}.private_key", settings.private_key, f"cannot be read ({_words(reason)})") from None
         if settings.client_ca is not None:
-            authorities, expires[settings.client_ca] = _first_expiry("client_ca", settings.client_ca)
+            authorities, expires[settings.client_ca] = _first_expiry(f"{section}.client_ca", settings.client_ca)
             context.load_verify_locations(cadata=authorities)
             context.verify_mode = ssl.CERT_REQUIRED
             keep_presented(context)
@@ -114,7 +121,7 @@ class Certificates:
 
 
 def _fault(setting: str, name: str, what: str) -> ConfigError:
-    return ConfigError(f"dicom.tls.{setting}: {name}: {what}")
+    return ConfigError(f"{setting}: {name}: {what}")
 
 
 def _words(reason: str) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network import pdu, sockets
+from plscp.network.admission import PeerCertificate
 from plscp.network.event import Peer
 from plscp.network.fairness import MOST_REST_SECONDS, REST, Tab
 from plscp.network.fsm import TABLE, Event, State
@@ -45,6 +46,8 @@ class Connection(asyncio.Protocol, ABC):
         established: when the association was accepted, UTC, or None.
         requests: how many were answered.
         secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
+        certificate: the client's certificate; None without TLS, or where none is asked for.
+        refused: whether a setting refused the peer, which was said and kept then.
         refused_certificate: what the log says of a client certificate that was refused, or why it can say nothing; empty for others.
         end_is_there: whether the peer may have ended the connection already, though that was not read yet.
     """
@@ -61,6 +64,8 @@ class Connection(asyncio.Protocol, ABC):
         self.established: datetime | None = None
         self.requests = 0
         self.secured: Mapping[str, Any] = {}
+        self.certificate: PeerCertificate | None = None
+        self.refused = False
         self.refused_certificate: Mapping[str, str] = {}
         self._transport: Any = None
         self._socket: Any = None

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -14,9 +14,11 @@ from pynetdicom.pdu_primitives import (
     ImplementationVersionNameNotification,
     MaximumLengthNotification,
     SCP_SCU_RoleSelectionNegotiation,
+    UserIdentityNegotiation,
 )
 from pynetdicom.presentation import build_context, negotiate_as_acceptor
 
+from plscp.network.admission import Rule, UserIdentity
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -40,8 +42,9 @@ for _context in _SUPPORTED:  # the requestor is SCU only (PS3.7 D.3.3.4)
 
 _ITEM: Final = struct.Struct(">BxH")
 _ITEM_LENGTH: Final = struct.Struct(">H")
-_APPLICATION, _CONTEXT, _ABSTRACT, _TRANSFER, _USER, _MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES = (
-    0x10, 0x20, 0x30, 0x40, 0x50, 0x51, 0x52, 0x54,
+_IDENTITY_HEAD: Final = struct.Struct(">BBH")
+_APPLICATION, _CONTEXT, _ABSTRACT, _TRANSFER, _USER, _MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES, _IDENTITY = (
+    0x10, 0x20, 0x30, 0x40, 0x50, 0x51, 0x52, 0x54, 0x58,
 )  # fmt: skip
 _NAMES: Final = {str(context.abstract_syntax).encode() for context in _SUPPORTED}
 _SYNTAX_NAMES: Final = {name.encode() for name in TRANSFER_SYNTAXES}
@@ -83,6 +86,18 @@ APPLICATION_CONTEXT_NAME: Final = Rejection(1, 1, 2, "application-context")
 CALLING_AE: Final = Rejection(1, 1, 3, "calling-ae-title")
 CALLED_AE: Final = Rejection(1, 1, 7, "called-ae-title")
 LOCAL_LIMIT: Final = Rejection(2, 3, 2, "local-limit")
+REJECTIONS: Final[Mapping[Rule, Rejection]] = {
+    "dicom.ae_title": CALLED_AE,
+    "dicom.unknown_devices": CALLING_AE,
+    "devices.address": Rejection(
+        1, 1, 3, "device-address"
+    ),  # as a device that is not known: it learns nothing of the settings
+    "devices.certificate": Rejection(1, 1, 3, "device-certificate"),
+    "devices.username": Rejection(1, 2, 1, "user-identity"),  # PS3.7 D.3.3.7.3
+    "dicom.max_associations": LOCAL_LIMIT,
+    "dicom.max_associations_per_address": LOCAL_LIMIT,
+}
+"""What a peer that a setting refuses is told."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,24 +199,17 @@ def _context_needed(raw: bytes) -> bytes:
     return abstract[0] + transfer
 
 
-def read(body: bytes, max_contexts: int) -> Proposal | Rejection:
-    """As `_read`, with what a device said before remembered: pynetdicom takes 2 to 5 ms for a proposal and an answer."""
-    return _known(body, max_contexts) if len(body) <= _SHORT else _read(body, max_contexts)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _known(body: bytes, max_contexts: int) -> Proposal | Rejection:
-    return _read(body, max_contexts)
-
-
-def _read(body: bytes, max_contexts: int) -> Proposal | Rejection:
+def read(body: bytes, max_contexts: int) -> tuple[Proposal | Rejection, UserIdentity | None]:
     """Read an A-ASSOCIATE-RQ.
+
+    What a device said before is remembered, since pynetdicom takes 2 to 5 ms for a proposal and an answer; but not its user identity,
+    which may hold a passcode.
 
     Args:
         body: the PDU without its six bytes of type and length.
 
     Returns:
-        The proposal, or why it is rejected before anything else is looked at.
+        The proposal, or why it is rejected before anything else is looked at; and the user identity, where there is one.
 
     Raises:
         Unreadable: it breaks PS3.8 9.3.2.
@@ -209,12 +217,52 @@ def _read(body: bytes, max_contexts: int) -> Proposal | Rejection:
     if len(body) < _LEAST:
         raise Unreadable
     if not struct.unpack_from(">H", body)[0] & 1:
-        return PROTOCOL_VERSION
+        return PROTOCOL_VERSION, None
     called, calling = _title(body[4:20]), _title(body[20:36])
     if not calling:
-        return CALLING_AE
+        return CALLING_AE, None
     if not called:
-        return CALLED_AE
+        return CALLED_AE, None
+    identity = None
+    if body.find(_IDENTITY, _LEAST) >= 0:  # most have none, and no item is looked at for it
+        body, identity = _without_identity(body)
+    return (_known if len(body) <= _SHORT else _proposal)(body, called, calling, max_contexts), identity
+
+
+def _without_identity(body: bytes) -> tuple[bytes, UserIdentity | None]:
+    """The body without User Identity sub-items, and what they said; two of them say nothing (PS3.7 D.3.3.7: at most one)."""
+    rest: list[bytes] = []
+    found: list[bytes] = []
+    for kind, value in _items(body[_LEAST:]):
+        if kind == _USER:
+            inner = list(_items(value))
+            found += [content for sort, content in inner if sort == _IDENTITY]
+            rest.append(_item(kind, b"".join(_item(sort, content) for sort, content in inner if sort != _IDENTITY)))
+        else:
+            rest.append(_item(kind, value))
+    if not found:
+        return body, None
+    return body[:_LEAST] + b"".join(rest), user_identity(found[0] if len(found) == 1 else b"")
+
+
+def user_identity(value: bytes) -> UserIdentity:
+    """A User Identity sub-item (PS3.7 Table D.3-14) without its type and length; of kind 0 where it cannot be read."""
+    if len(value) < 4:
+        return UserIdentity(0, response=False)
+    kind, response, length = _IDENTITY_HEAD.unpack_from(value)
+    primary, after = value[4 : 4 + length], value[4 + length :]
+    secondary = after[2:]
+    whole = len(primary) == length and (not after or (len(after) >= 2 and len(secondary) == int.from_bytes(after[:2])))
+    return UserIdentity(kind, response == 1, primary, secondary) if whole else UserIdentity(0, response=False)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _known(body: bytes, called: str, calling: str, max_contexts: int) -> Proposal | Rejection:
+    return _proposal(body, called, calling, max_contexts)
+
+
+def _proposal(body: bytes, called: str, calling: str, max_contexts: int) -> Proposal | Rejection:
+    """As `read`, of a body without user identity and with good titles."""
     # Titles are checked above; pynetdicom gets clean ones, since it raises on others.
     clean = body[:4] + called.encode().ljust(16) + calling.encode().ljust(16) + body[36:_LEAST]
     clean += _needed(body[_LEAST:], max_contexts)
@@ -237,19 +285,13 @@ def _read(body: bytes, max_contexts: int) -> Proposal | Rejection:
     return Proposal(calling, called, length or 0, primitive)
 
 
-def check_titles(proposal: Proposal, ae_title: str | None, allowed: Callable[[str], bool]) -> Rejection | None:
-    """Whether the titles are wanted; `ae_title` None: any called AE title."""
-    if ae_title is not None and proposal.called_ae != ae_title:
-        return CALLED_AE
-    return None if allowed(proposal.calling_ae) else CALLING_AE
-
-
 @lru_cache(maxsize=_REMEMBERED)
-def accept(proposal: Proposal, max_length: int) -> tuple[bytes, Mapping[int, Context]]:
+def accept(proposal: Proposal, max_length: int, confirmed: bool = False) -> tuple[bytes, Mapping[int, Context]]:
     """Negotiate; the same proposal, by identity, has the same answer.
 
     Args:
         max_length: our own Maximum Length Received in bytes.
+        confirmed: whether the answer says that the user identity was taken (PS3.7 D.3.3.7.2).
 
     Returns:
         The A-ASSOCIATE-AC, and the accepted contexts by their ID.
@@ -276,7 +318,9 @@ def accept(proposal: Proposal, max_length: int) -> tuple[bytes, Mapping[int, Con
         implementation.implementation_class_uid = IMPLEMENTATION_CLASS
         version = ImplementationVersionNameNotification()
         version.implementation_version_name = IMPLEMENTATION_VERSION
-        answer.user_information = [length, implementation, version, *roles]
+        taken = UserIdentityNegotiation()
+        taken.server_response = b""  # of username and passcode it is empty (PS3.7 Table D.3-15)
+        answer.user_information = [length, implementation, version, *roles, *([taken] if confirmed else [])]
         pdu = A_ASSOCIATE_AC()
         pdu.from_primitive(answer)
         encoded: bytes = pdu.encode()

@@ -45,9 +45,15 @@ class NetworkCounters(Protocol):
     def association(self, outcome: str, reason: str) -> None:
         """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or is `slowed`, again."""
 
+    def peer_refused(self, rule: str) -> None:
+        """A setting refused a peer: its name, out of `plscp.network.admission.Rule`."""
+
 
 class NoNetworkCounters:
     """Counts nothing."""
 
     def association(self, outcome: str, reason: str) -> None:
+        """Nothing."""
+
+    def peer_refused(self, rule: str) -> None:
         """Nothing."""

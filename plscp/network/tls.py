@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network import presented, sockets
+from plscp.network.admission import peer_certificate
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
 from plscp.network.presented import MOST_SHOWN
@@ -169,7 +170,9 @@ class Secured(asyncio.Protocol):
                 if not self._ready:
                     tls.do_handshake()
                     self._ready = True
-                    self._association.secured = _described(tls)
+                    found: Any = tls.getpeercert()
+                    self._association.secured = _described(tls, found)
+                    self._association.certificate = peer_certificate(found)
                     presented.forget(tls)
                 while piece := tls.read(PIECE):
                     plain.append(piece)
@@ -294,10 +297,9 @@ def _cause(error: ssl.SSLError) -> str:
     return _CAUSES.get(error.reason or "", _OTHER)
 
 
-def _described(tls: ssl.SSLObject) -> dict[str, Any]:
+def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
     """The version, and of a client certificate subject and alternative names, for the log."""
     found: dict[str, Any] = {"tls": tls.version()}
-    certificate: Any = tls.getpeercert()
     if certificate:
         parts = [f"{_SHORT.get(key, key)}={value}" for names in certificate.get("subject", ()) for key, value in names]
         found["certificate"] = ", ".join(parts)[:MOST_SHOWN]

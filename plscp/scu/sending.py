@@ -4,11 +4,12 @@ import socket
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 from plscp.errors import CommandError
 from plscp.statuses import (
@@ -32,6 +33,29 @@ REST_SECONDS: Final = 0.001
 
 
 @dataclass(frozen=True)
+class Identity:
+    """The user identity that is negotiated (PS3.7 D.3.3.7).
+
+    Attributes:
+        passcode: None: the username alone.
+        confirmed: whether a positive response is asked for, and an association without it is none.
+    """
+
+    username: str
+    passcode: str | None = field(default=None, repr=False)
+    confirmed: bool = False
+
+    def item(self) -> UserIdentityNegotiation:
+        """As pynetdicom takes it."""
+        item = UserIdentityNegotiation()
+        item.user_identity_type = 1 if self.passcode is None else 2
+        item.positive_response_requested = self.confirmed
+        item.primary_field = self.username.encode()
+        item.secondary_field = (self.passcode or "").encode()
+        return item
+
+
+@dataclass(frozen=True)
 class Peer:
     """Whom to call, as whom, and how long to wait.
 
@@ -43,6 +67,7 @@ class Peer:
         connection: seconds for the connection. An association may be silent for as long as it likes.
         pdu: Maximum Length Received that is announced; 0 is no limit.
         tls: for an association over TLS.
+        identity: the user identity, where one is negotiated.
     """
 
     host: str
@@ -54,6 +79,7 @@ class Peer:
     connection: float = 10.0
     pdu: int = 16382
     tls: ssl.SSLContext | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +171,7 @@ class Association:
                 self.peer.port,
                 ae_title=self.peer.called,
                 max_pdu=self.peer.pdu,
+                ext_neg=[self.peer.identity.item()] if self.peer.identity is not None else None,
                 tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
             )
         except socket.gaierror as error:
@@ -153,6 +180,7 @@ class Association:
             raise CommandError(f"no association with {where}: {error.strerror}") from error
         if association.is_established:
             self._association = association
+            self._check_confirmed(where)
             return self
         primitive = association.acceptor.primitive
         if association.is_rejected and primitive is not None:
@@ -169,6 +197,15 @@ class Association:
             )
             raise CommandError(f"no association with {where}: nothing answers there, or it closed the connection{tls}")
         raise CommandError(f"no association with {where}: it was aborted")
+
+    def _check_confirmed(self, where: str) -> None:
+        """Release, and raise CommandError, where the SCP was to confirm the user identity and did not."""
+        if self.peer.identity is None or not self.peer.identity.confirmed:
+            return
+        items = self._association.acceptor.primitive.user_information
+        if not any(isinstance(item, UserIdentityNegotiation) for item in items):
+            self.close()
+            raise CommandError(f"{where} took the association but did not confirm the user identity (PS3.7 D.3.3.7)")
 
     def __enter__(self) -> Self:
         return self.open()
@@ -244,6 +281,8 @@ _REASONS = {
     (1, 2): "application context not supported",
     (1, 3): "calling AE title not recognized",
     (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given: as a rule the user identity is missing or wrong",
+    (2, 2): "protocol version not supported",
     (3, 1): "temporary congestion",
     (3, 2): "local limit exceeded",
 }

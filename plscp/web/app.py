@@ -1,6 +1,6 @@
 """The HTTP application: which paths there are, and what stands in front of them."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -9,11 +9,13 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from plscp.config import Settings
+from plscp.config.inforce import InForce
 from plscp.web.corrections import Corrections
 from plscp.web.events import Events
-from plscp.web.guard import Guard, TokenFile
+from plscp.web.guard import Guard, Tokens
 from plscp.web.health import Health
-from plscp.web.operations import Operation, Parameter, document, routes
+from plscp.web.operations import Operation, Parameter, document, role_needed, routes
 from plscp.web.problems import Problem, answer
 from plscp.web.quarantine import Quarantine
 from plscp.web.registry import RegistryPages
@@ -47,7 +49,7 @@ class Matching:
     def operations(self) -> list[Operation]:
         """The row of the API."""
         return [
-            Operation("GET", "/api/v1/match", self.match, "What would match", MATCH, answers={200: "the decision"}, problems=[422])
+            Operation("GET", "/api/v1/match", self.match, "What would match", MATCH, role="read", answers={200: "the decision"}, problems=[422])
         ]  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def operations(server: Server) -> list[Operation]:
     rows: list[Operation] = []
     for pages in (Health, RegistryPages, Events, Quarantine, Corrections, Matching):
         rows += pages(server).operations()
-    rows.append(Operation("GET", "/openapi.json", openapi, "This document", answers={200: "OpenAPI 3.1"}))
+    rows.append(Operation("GET", "/openapi.json", openapi, "This document", role=None, answers={200: "OpenAPI 3.1"}))
     described.update(document(rows))
     return rows
 
@@ -70,15 +72,29 @@ def build(server: Server) -> Starlette:
     """The application on a server.
 
     Raises:
-        ConfigError: the token file cannot be used.
+        ConfigError: a token file cannot be used.
     """
-    token = server.settings.token()
-    token_file = server.settings.http.token_file
-    guard = TokenFile(Path(token_file), token) if token is not None and token_file is not None else None
+    rows = operations(server)
+    tokens: Tokens = InForce(lambda: server.settings, Settings.tokens)
+    return _application(
+        rows,
+        Middleware(
+            Guard,
+            tokens=tokens,
+            anyone=lambda: server.settings.http.authentication == "none",
+            needed=role_needed(rows),
+        ),
+    )
+
+
+def build_probes(server: Server) -> Starlette:
+    """The application of the listener for probes: what needs no token, and holds no patient data, alone."""
+    return _application([row for row in Health(server).operations() if row.role is None])
+
+
+def _application(rows: Sequence[Operation], *middleware: Middleware) -> Starlette:
     application = Starlette(
-        routes=routes(operations(server)),
-        middleware=[Middleware(Guard, token=guard)],
-        exception_handlers={HTTPException: answer},
+        routes=routes(rows), middleware=list(middleware), exception_handlers={HTTPException: answer}
     )
     application.router.redirect_slashes = False
     return application

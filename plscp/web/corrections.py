@@ -48,9 +48,9 @@ class Corrections:
         one = "/api/v1/corrections/{id}"
         most = Parameter("limit", "most; 100 by default", {"type": "integer", "minimum": 1, "maximum": 1000})
         return [
-            Operation("GET", "/api/v1/corrections", self.list_corrections, "Proposed corrections, newest first", [most], answers={200: "corrections"}, problems=[422, 503]),
-            Operation("GET", one, self.get_correction, "One proposed correction", answers={200: "the correction"}, problems=[404, 503]),
-            Operation("POST", one + "/confirm", self.confirm_correction, "Confirm a proposed correction", answers={}, problems=[404, 501, 503]),
+            Operation("GET", "/api/v1/corrections", self.list_corrections, "Proposed corrections, newest first", [most], role="read", answers={200: "corrections"}, problems=[422, 503]),
+            Operation("GET", one, self.get_correction, "One proposed correction", role="read", answers={200: "the correction"}, problems=[404, 503]),
+            Operation("POST", one + "/confirm", self.confirm_correction, "Confirm a proposed correction", role="operate", answers={}, problems=[404, 501, 503]),
         ]  # fmt: skip
 
 

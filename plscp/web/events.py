@@ -144,6 +144,7 @@ class Events:
                 "/api/v1/events",
                 self.list_events,
                 "Events after a position, in order",
+                role="read",
                 parameters=[
                     Parameter("after", "position; 0 by default", _NUMBER),
                     Parameter("limit", "most events; 100 by default, without bound with follow", {"type": "integer", "minimum": 1, "maximum": MOST}),
@@ -156,12 +157,13 @@ class Events:
                 media=[JSON, NDJSON],
                 problems=[422, 503],
             ),
-            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", answers={200: "the published value; beside it `raw` (what is kept of its request as received) and of an entry `retries`"}, problems=[404, 503]),
+            Operation("GET", "/api/v1/events/{position}", self.get_event, "One event", role="read", answers={200: "the published value; beside it `raw` (what is kept of its request as received) and of an entry `retries`"}, problems=[404, 503]),
             Operation(
                 "GET",
                 "/api/v1/timeline/{study_instance_uid}",
                 self.timeline,
                 "One study's entries by when they occurred",
+                role="read",
                 answers={200: "the published values"},
                 problems=[404, 503],
             ),

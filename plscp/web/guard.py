@@ -1,84 +1,79 @@
-"""Who may use the API: whoever has the token; without a token file, programs on this machine, but no foreign web page."""
+"""Who may use the API: whoever has a token of the role; without token files, programs on this machine, but no foreign web page."""
 
 import hmac
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from plscp.config.model import LOOPBACK
+from plscp.config.inforce import InForce
+from plscp.config.model import LOOPBACK, ROLES, Role
+from plscp.config.secretfile import SecretFile
 from plscp.web.problems import Problem
 
-GUARDED = "/api/"
-
-
-class TokenFile:
-    """A token in a file, read again when the file changes, so that it can be rotated.
-
-    Args:
-        token: as read at start.
-    """
-
-    def __init__(self, path: Path, token: str) -> None:
-        self._path, self._token = path, token
-        self._seen = self._stamp()
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def current(self) -> str:
-        """The token now; one that cannot be read leaves the last one in force."""
-        stamp = self._stamp()
-        if stamp is not None and stamp != self._seen:
-            try:
-                text = self._path.read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                return self._token
-            if text:
-                self._token, self._seen = text, stamp
-        return self._token
+GUARDED: Final = "/api/"
+Tokens = InForce[Sequence[tuple[Role, SecretFile]]]
 
 
 class Guard:
     """ASGI middleware in front of everything below /api/.
 
     Args:
-        token: the token file, or None: then only requests that name this machine and come from no other site are served,
+        tokens: the token files; where there are none, only requests that name this machine and come from no other site are served,
             since any web page in a browser here could send them.
+        anyone: whether requests that name another machine are served without a token, too: the settings say so in so many words.
+        needed: the role that an operation asks for, by method and path; None where there is no such operation.
     """
 
-    def __init__(self, app: ASGIApp, token: TokenFile | None) -> None:
-        self._app, self._token = app, token
+    def __init__(
+        self,
+        app: ASGIApp,
+        tokens: Tokens,
+        anyone: Callable[[], bool],
+        needed: Callable[[str, str], Role | None],
+    ) -> None:
+        self._app, self._tokens, self._anyone, self._needed = app, tokens, anyone, needed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on or refuse."""
         if scope["type"] == "http" and scope["path"].startswith(GUARDED):
-            problem = self._refusal(Headers(scope=scope))
+            problem = self._refusal(scope)
             if problem is not None:
                 await problem.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> Problem | None:
-        if self._token is None:
-            return _foreign(headers)
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self._token.current().encode())
-        if scheme.lower() == "bearer" and right:
-            return None
-        return Problem(
-            401, "send the token as Authorization: Bearer TOKEN", {"WWW-Authenticate": 'Bearer realm="plscp"'}
-        )
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        files = self._tokens.current()
+        if not files:
+            return _foreign(headers, anyone=self._anyone())
+        needed: Role = self._needed(scope["method"], scope["path"]) or "read"
+        role = _role(headers.get("authorization", ""), files)
+        if role is None:
+            challenge = {"WWW-Authenticate": 'Bearer realm="plscp"'}
+            return Problem(401, f"send a token of role {needed} as Authorization: Bearer TOKEN", challenge, role=needed)
+        if ROLES.index(role) < ROLES.index(needed):
+            challenge = {"WWW-Authenticate": f'Bearer realm="plscp", error="insufficient_scope", scope="{needed}"'}
+            return Problem(403, f"this needs a token of role {needed}, not {role}", challenge, role=needed)
+        return None
 
 
-def _foreign(headers: Headers) -> Problem | None:
+def _role(authorization: str, files: Sequence[tuple[Role, SecretFile]]) -> Role | None:
+    """What the token may do at most; None: it is none. Every token is compared, so that time tells nothing."""
+    scheme, _, given = authorization.partition(" ")
+    token = given.strip().encode("latin-1")  # the bytes of the header, as they came
+    found: list[Role] = [
+        role for role, file in files for each in file.current() if hmac.compare_digest(token, each.encode())
+    ]
+    return max(found, key=ROLES.index) if found and scheme.lower() == "bearer" else None
+
+
+def _foreign(headers: Headers, *, anyone: bool) -> Problem | None:
     host = urlsplit("//" + headers.get("host", "")).hostname
-    if host not in LOOPBACK:
+    if host not in LOOPBACK and not anyone:
         return Problem(421, "without http.token_file only this machine is served, by the name localhost or 127.0.0.1")
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != headers.get("host"):

@@ -87,17 +87,38 @@ class Health:
         """The rows of the API."""
         return [
             Operation(
-                "GET", "/livez", self.livez, "Whether the process should go on", answers={200: "live"}, problems=[503]
+                "GET",
+                "/livez",
+                self.livez,
+                "Whether the process should go on",
+                role=None,
+                answers={200: "live"},
+                problems=[503],
             ),
-            Operation("GET", "/readyz", self.readyz, "Whether it takes work", answers={200: "ready"}, problems=[503]),
             Operation(
-                "GET", "/metrics", self.metrics, "Metrics for Prometheus", answers={200: "metrics"}, media=[TEXT]
+                "GET",
+                "/readyz",
+                self.readyz,
+                "Whether it takes work",
+                role=None,
+                answers={200: "ready"},
+                problems=[503],
+            ),
+            Operation(
+                "GET",
+                "/metrics",
+                self.metrics,
+                "Metrics for Prometheus",
+                role=None,
+                answers={200: "metrics"},
+                media=[TEXT],
             ),
             Operation(
                 "GET",
                 "/api/v1/status",
                 self.status,
                 "What runs, how far it is, who is connected",
+                role="read",
                 answers={200: "status"},
                 media=[JSON],
                 problems=[503],

@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, compile_path
 
 from plscp import __version__
+from plscp.config.model import ROLES, Role
 from plscp.web.problems import answer
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -40,7 +41,8 @@ class Operation:
     Attributes:
         path: as Starlette writes it; `{name:path}` takes slashes too.
         answers: HTTP status of success and what it says, and the media types it comes in.
-        problems: the failures that are particular to it; 401, 405 and 500 can happen anywhere below /api.
+        problems: the failures that are particular to it; 401, 403, 405 and 500 can happen anywhere below /api.
+        role: of the token that it asks for; None: it asks for none. Below /api/ each has one.
     """
 
     method: str
@@ -53,6 +55,11 @@ class Operation:
     answers: dict[int, str] = field(default_factory=lambda: {200: "done"})
     media: Sequence[str] = (JSON,)
     problems: Sequence[int] = ()
+    role: Role | None = "operate"
+
+    def __post_init__(self) -> None:
+        if self.role is None and self.path.startswith("/api/"):
+            raise ValueError(f"{self.path}: below /api/ each operation asks for a role")
 
     @property
     def name(self) -> str:
@@ -73,6 +80,17 @@ def routes(operations: Iterable[Operation]) -> list[Route]:
     return [Route(path, _by_method(handlers), methods=list(handlers)) for path, handlers in by_path.items()]
 
 
+def role_needed(operations: Iterable[Operation]) -> Callable[[str, str], Role | None]:
+    """The function from a method and a path to the role that is asked for; None: there is no such operation."""
+    rows = [(operation, compile_path(operation.path)[0]) for operation in operations if operation.role is not None]
+
+    def needed(method: str, path: str) -> Role | None:
+        method = "GET" if method == "HEAD" else method
+        return next((row.role for row, pattern in rows if row.method == method and pattern.match(path)), None)
+
+    return needed
+
+
 def _by_method(handlers: dict[str, Handler]) -> Handler:
     async def call(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
@@ -86,7 +104,8 @@ def _by_method(handlers: dict[str, Handler]) -> Handler:
 
 _MEANS: Final = {
     400: "the body is not JSON",
-    401: "no token, or not the right one",
+    401: "no token, or not a right one",
+    403: "a token of another role, or a page of another site",
     404: "not known",
     409: "contradicts what is known",
     413: "the body is too long",
@@ -118,11 +137,18 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                role: {"type": "http", "scheme": "bearer", "description": text} for role, text in _ROLES.items()
+            },
         },
     }
 
 
+_ROLES: Final[dict[Role, str]] = {
+    "read": "a token out of http.read_token_file; those of the other roles may read, too",
+    "feed": "a token out of http.feed_token_file, or one of role operate",
+    "operate": "a token out of http.token_file or http.operate_token_file",
+}
 _PROBLEM: Final = {
     "type": "object",
     "required": ["type", "title", "status", "detail"],
@@ -136,9 +162,10 @@ _PROBLEM: Final = {
 
 
 def _described(operation: Operation) -> dict[str, Any]:
-    guarded = operation.path.startswith("/api/")
     in_path = [part[1:-1] for part in operation.plain_path.split("/") if part.startswith("{")]
-    failures = sorted({*operation.problems, *([401] if guarded else []), *([400, 413, 415] if operation.body else [])})
+    failures = sorted(
+        {*operation.problems, *([401, 403] if operation.role else []), *([400, 413, 415] if operation.body else [])}
+    )
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
@@ -159,8 +186,8 @@ def _described(operation: Operation) -> dict[str, Any]:
             for status in failures
         },
     }
-    if guarded:
-        described["security"] = [{"token": []}, {}]
+    if operation.role is not None:
+        described["security"] = [{role: []} for role in ROLES[ROLES.index(operation.role) :]] + [{}]
     if operation.body is not None:
         described["requestBody"] = {
             "required": operation.body_required,

@@ -61,6 +61,7 @@ class Quarantine:
                         "limit", "most items; 100 by default", {"type": "integer", "minimum": 1, "maximum": 1000}
                     ),
                 ],
+                role="read",
                 answers={200: "items"},
                 problems=[422, 503],
             ),
@@ -69,6 +70,7 @@ class Quarantine:
                 "/api/v1/quarantine/{id}",
                 self.get_quarantine,
                 "One refused request with its findings and bytes (raw, in base64)",
+                role="read",
                 answers={200: "the item"},
                 problems=[404, 503],
             ),

@@ -230,18 +230,18 @@ class RegistryPages:
             Parameter("location", "last at this location, by any of its names"),
         ]
         return [
-            Operation("GET", "/api/v1/studies", self.list_studies, "Studies", which, answers={200: "studies"}, problems=[422]),
-            Operation("GET", study, self.get_study, "One study", answers={200: "the study"}, problems=[404]),
-            Operation("PUT", study, self.put_study, "Make or change a study", body=StudyBody, answers=made, problems=[409, 422, 503]),
-            Operation("POST", study + "/close", self.close_study, "Close a study", answers=changed, problems=failures),
-            Operation("POST", study + "/cancel", self.cancel_study, "Cancel a study", answers=changed, problems=failures),
-            Operation("GET", "/api/v1/patients", self.list_patients, "Patients", answers={200: "patients"}),
-            Operation("POST", patient + "/merge", self.merge_patient, "Merge another patient into this one", [_ISSUER], MergeBody, answers=made, problems=failures),
-            Operation("GET", patient, self.get_patient, "One patient", [_ISSUER], answers={200: "the patient"}, problems=[404, 409]),
-            Operation("PUT", patient, self.put_patient, "Make or change a patient", [_ISSUER], PatientBody, answers=made, problems=[409, 422, 503]),
-            Operation("GET", "/api/v1/admissions", self.list_admissions, "Admissions", answers={200: "admissions"}),
-            Operation("GET", admission, self.get_admission, "One admission", [_ISSUER], answers={200: "the admission"}, problems=[404, 409]),
-            Operation("PUT", admission, self.put_admission, "Make or change an admission", [_ISSUER], AdmissionBody, answers=made, problems=[409, 422, 503]),
+            Operation("GET", "/api/v1/studies", self.list_studies, "Studies", which, role="read", answers={200: "studies"}, problems=[422]),
+            Operation("GET", study, self.get_study, "One study", role="read", answers={200: "the study"}, problems=[404]),
+            Operation("PUT", study, self.put_study, "Make or change a study", body=StudyBody, role="feed", answers=made, problems=[409, 422, 503]),
+            Operation("POST", study + "/close", self.close_study, "Close a study", role="feed", answers=changed, problems=failures),
+            Operation("POST", study + "/cancel", self.cancel_study, "Cancel a study", role="feed", answers=changed, problems=failures),
+            Operation("GET", "/api/v1/patients", self.list_patients, "Patients", role="read", answers={200: "patients"}),
+            Operation("POST", patient + "/merge", self.merge_patient, "Merge another patient into this one", [_ISSUER], MergeBody, role="feed", answers=made, problems=failures),
+            Operation("GET", patient, self.get_patient, "One patient", [_ISSUER], role="read", answers={200: "the patient"}, problems=[404, 409]),
+            Operation("PUT", patient, self.put_patient, "Make or change a patient", [_ISSUER], PatientBody, role="feed", answers=made, problems=[409, 422, 503]),
+            Operation("GET", "/api/v1/admissions", self.list_admissions, "Admissions", role="read", answers={200: "admissions"}),
+            Operation("GET", admission, self.get_admission, "One admission", [_ISSUER], role="read", answers={200: "the admission"}, problems=[404, 409]),
+            Operation("PUT", admission, self.put_admission, "Make or change an admission", [_ISSUER], AdmissionBody, role="feed", answers=made, problems=[409, 422, 503]),
         ]  # fmt: skip
 
 

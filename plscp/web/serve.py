@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from plscp.errors import CommandError
+from plscp.network.certificates import Certificates
 
 STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
@@ -28,24 +30,36 @@ class HttpServer:
     Args:
         host: address to listen on.
         port: 0 for a free one.
+        certificates: for HTTP over TLS.
+        settings: where host and port come from, for messages.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        self._server = _Quiet(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                http="h11",
-                ws="none",
-                server_header=False,
-                limit_concurrency=MOST_CONNECTIONS,
-                timeout_keep_alive=15,
-                timeout_graceful_shutdown=STOP_SECONDS,
-            )
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        certificates: Certificates | None = None,
+        *,
+        settings: tuple[str, str] = ("http.host", "http.port"),
+    ) -> None:
+        self._host, self._port, self._settings = host, port, settings
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            http="h11",
+            ws="none",
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=STOP_SECONDS,
         )
+        if certificates is not None:
+            config.load()  # which makes a context of its own, or none
+            config.ssl = _context(certificates)
+        self._server = _Quiet(config)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> tuple[str, int]:
@@ -54,7 +68,7 @@ class HttpServer:
         Raises:
             CommandError: the address cannot be listened on, with the reason in one line.
         """
-        bound = listen(self._host, self._port)
+        bound = listen(self._host, self._port, self._settings)
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([bound]))
         while not self._server.started:
             if self._serving.done():
@@ -72,8 +86,22 @@ class HttpServer:
             await serving
 
 
-def listen(host: str, port: int) -> socket.socket:
+def _context(certificates: Certificates) -> ssl.SSLContext:
+    """A context for asyncio, which keeps the one that it was given: each handshake takes the certificate that is there then."""
+
+    def take_current(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = certificates.context
+
+    context = certificates.load()
+    context.sni_callback = take_current
+    return context
+
+
+def listen(host: str, port: int, settings: tuple[str, str] = ("http.host", "http.port")) -> socket.socket:
     """A listening socket.
+
+    Args:
+        settings: where host and port come from, for messages.
 
     Raises:
         CommandError: with the setting and the reason.
@@ -82,7 +110,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CommandError(f"http.host: {host}: {error.strerror or error}", 3) from None
+        raise CommandError(f"{settings[0]}: {host}: {error.strerror or error}", 3) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
@@ -90,5 +118,5 @@ def listen(host: str, port: int) -> socket.socket:
         bound.setblocking(False)
     except OSError as error:
         bound.close()
-        raise CommandError(f"http.port: cannot listen on {host}:{port}: {error.strerror or error}", 3) from None
+        raise CommandError(f"{settings[1]}: cannot listen on {host}:{port}: {error.strerror or error}", 3) from None
     return bound

@@ -25,7 +25,7 @@ Run = Callable[..., Ran]
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run a command in an empty folder, without settings in the environment."""
     monkeypatch.chdir(tmp_path)
-    for name in ("PLSCP_URL", "PLSCP_TOKEN_FILE", "PLSCP_CONFIG", "PLSCP_DEBUG"):
+    for name in ("PLSCP_URL", "PLSCP_TOKEN_FILE", "PLSCP_CA_FILE", "PLSCP_CONFIG", "PLSCP_DEBUG"):
         monkeypatch.delenv(name, raising=False)
 
     def running(*arguments: str) -> Ran:

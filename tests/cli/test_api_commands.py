@@ -163,7 +163,10 @@ def test_token(run: Run, tmp_path: Path) -> None:
     with Running(FakeServer(settings_of(tmp_path, '[http]\ntoken_file = "token"\n'))) as running:
         assert run("status", "--url", running.url, "--token-file", "token").status == 0
         refused = run("status", "--url", running.url)
-        assert (refused.status, refused.err) == (1, "plscp: the server asks for its token: --token-file FILE\n")
+        assert (refused.status, refused.err) == (
+            1,
+            "plscp: the server asks for a token (role read): --token-file FILE\n",
+        )
         assert run("status", "--url", running.url, "--config", "plscp.toml").status == 0
         assert run("status", "--url", running.url, "--token-file", "nowhere").status == 2
         assert run("status", "--url", running.url, "--token-file", "empty").status == 2

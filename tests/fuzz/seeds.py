@@ -5,7 +5,7 @@ from tests.fuzz.running import CORPUS
 from tests.fuzz.targets import PLACES
 from tests.network import wire
 from tests.network.stimuli import LYING, UNREADABLE, command
-from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
+from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv, user_identity
 from tests.templates import build
 
 BOTH = (PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING)
@@ -21,6 +21,9 @@ def _connections() -> dict[str, bytes]:
         "aborted": rq + wire.request(1)[:60] + ABORT,
         "many-contexts": associate_rq("HEMO1", "PLSCP", MANY, 0) + RELEASE_RQ,
         "rejected": associate_rq("HEMO1", "OTHER", wire.CONTEXTS) + RELEASE_RQ,
+        "identified": associate_rq(
+            "HEMO1", "PLSCP", wire.CONTEXTS[:1], identity=user_identity("u", "p", response=True)
+        ),
         "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     }
 

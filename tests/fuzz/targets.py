@@ -85,16 +85,16 @@ def established(raw: bytes) -> object:
 def request(raw: bytes) -> object:
     """The body of an A-ASSOCIATE-RQ."""
     try:
-        found = negotiation.read(raw, 128)
+        found, identity = negotiation.read(raw, 128)
         if isinstance(found, negotiation.Rejection):
             return found
-        answer, contexts = negotiation.accept(found, 16382)
+        answer, contexts = negotiation.accept(found, 16382, identity is not None)
     except negotiation.Unreadable:
         return "unreadable"
     [(kind, _)] = pdus_of(answer)
     if kind != 2 or not contexts.keys() <= set(range(1, 256, 2)):
         raise Defect("a wrong A-ASSOCIATE-AC")
-    return len(contexts), bool(found.max_length)
+    return len(contexts), bool(found.max_length), identity is not None and (identity.kind, identity.response)
 
 
 def command(raw: bytes) -> object:

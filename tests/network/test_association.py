@@ -15,6 +15,7 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation, UserIdentityN
 
 from plscp.errors import CommandError
 from plscp.network.acceptor import Acceptor
+from plscp.network.admission import Required, refusal
 from plscp.network.answer import SUCCESS, Later
 from plscp.network.connection import NEVER
 from plscp.statuses import (
@@ -152,7 +153,7 @@ def test_other_user_information_is_no_obstacle(listener: Listener) -> None:
 def test_titles_that_are_not_wanted(called: str, calling: str, rejection: tuple[int, int, int]) -> None:
     """Called and calling AE titles are rejected permanently, with the reason of PS3.8 Table 9-21."""
     with Listener() as listener:
-        listener.acceptor.allowed = lambda title: title == "HEMO1"
+        listener.acceptor.admit = lambda caller: refusal(caller, {"HEMO1": Required()}, unknown=False)
         with pytest.raises(Rejected) as rejected:
             RawScu("127.0.0.1", listener.port, calling=calling, called=called).associate()
         assert rejected.value.args == rejection

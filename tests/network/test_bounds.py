@@ -15,11 +15,13 @@ from plscp.config import Settings
 from plscp.config.model import Dicom
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.network.acceptor import MOST_TITLES, Acceptor
+from plscp.network.acceptor import Acceptor
+from plscp.network.admission import refusal
 from plscp.network.answer import Later
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import BURST, Turns
+from plscp.network.repeats import BETWEEN_SECONDS, MOST_NAMES
 from plscp.network.tls import Secured
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
@@ -284,12 +286,16 @@ def refused(status: str, finding: str) -> tuple[str, tuple[str, str], tuple[str,
     return f"status {status}", ("procedural-event-logging", status), ("request-refused", "why", finding)
 
 
-LIMIT = ("rejected 2/3/2", ("rejected", "local-limit"), ("association-rejected", "reason", "local-limit"))
+def limit(rule: str) -> tuple[str, tuple[str, str], tuple[str, str, str]]:
+    """Rejected by a cap."""
+    return "rejected 2/3/2", ("rejected", "local-limit"), ("peer-refused", "rule", rule)
+
+
 BOUNDS = [
     # connections and associations
-    Bound("max_associations", 4, associations, 4, *LIMIT),
+    Bound("max_associations", 4, associations, 4, *limit("dicom.max_associations")),
     Bound("max_associations", 3, scattered, 6, *closed("connections")),
-    Bound("max_associations_per_address", 4, associations, 4, *LIMIT),
+    Bound("max_associations_per_address", 4, associations, 4, *limit("dicom.max_associations_per_address")),
     Bound("max_associations_per_address", 2, connections, 4, *closed("connections-per-address")),
     # A-ASSOCIATE-RQ
     Bound("first_pdu_deadline", "PT5S", partial(silent, b"", RQ[:-1]), 4, *closed("no-associate-request")),
@@ -384,13 +390,22 @@ def test_every_bound_has_its_row() -> None:
 
 
 def test_titles_without_end_do_not_fill_the_log(house: House) -> None:
-    """A peer that calls itself by ever another name has so many lines for one cause, and no more; each time counts."""
-    house.acceptor.allowed = lambda _: False
+    """A peer that calls itself by ever another name has so many lines for one cause, one for all others, and no more; each time counts.
+
+    A minute later a line says how many there were; the line of the first says which setting would let it in.
+    """
+    house.acceptor.admit = lambda caller: refusal(caller, {}, unknown=False)
     with capture_logs() as lines:
-        for number in range(MOST_TITLES + 20):
+        for number in range(MOST_NAMES + 20):
             assert (
                 house.guest(ADDRESSES[0], associate_rq(f"PEER{number}", "PLSCP", CONTEXTS)).heard() == "rejected 1/1/3"
             )
             house.all_leave()
-    assert len([line for line in lines if line["event"] == "association-rejected"]) == MOST_TITLES
-    assert house.counted(("rejected", "calling-ae-title")) == MOST_TITLES + 20
+        said = [line for line in lines if line["event"] == "peer-refused"]
+        assert len(said) == MOST_NAMES + 1
+        assert said[0]["hint"] == "add [devices.PEER0] to the settings"
+        house.clock[0] += BETWEEN_SECONDS
+        house.acceptor._repeats.flush()
+    assert [line.get("more") for line in lines if line["event"] == "peer-refused"] == [None] * (MOST_NAMES + 1) + [19]
+    assert house.counted(("rejected", "calling-ae-title")) == MOST_NAMES + 20
+    assert house.metrics.refused_peers.child("dicom.unknown_devices").value == MOST_NAMES + 20

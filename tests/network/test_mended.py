@@ -23,6 +23,7 @@ from plscp.network.connection import NEVER
 from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import State
 from plscp.network.negotiation import Context
+from plscp.network.settings import NoNetworkCounters
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.counted import calls
 from tests.network.wire import DATA, EVENTS, SETTINGS, Line, Listener, Transport, pdvs_of, request, with_receipt
@@ -313,7 +314,7 @@ def test_a_flood_of_tiny_fragments_costs_no_memory() -> None:
             tracemalloc.stop()
 
 
-class Counted:
+class Counted(NoNetworkCounters):
     """Counts ends by outcome and reason."""
 
     def __init__(self) -> None:

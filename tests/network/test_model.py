@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 
 from plscp.network import acceptor, association, connection
 from plscp.network.acceptor import NetworkSettings
+from plscp.network.admission import Required, refusal
 from plscp.network.fsm import State
 from tests.network.model import NEVER, Model, Sent, elements
 from tests.network.stimuli import GOOD, ITEMS, KNOWN, begun, pdu, requests, stimuli, streams
@@ -91,7 +92,7 @@ class Real:
             self._ends.enter_context(patch.object(noisy, "log", Mock()))
         self.settings = replace(SETTINGS, max_associations=0 if crowded else 1000)
         self.line = line = self._ends.enter_context(Line(self.settings, self._handle))
-        line.acceptor.allowed = KNOWN.__contains__
+        line.acceptor.admit = lambda caller: refusal(caller, dict.fromkeys(KNOWN, Required()), unknown=False)
         self.window = Window(line.association)
         line.transport = line.association._transport = self.window
 

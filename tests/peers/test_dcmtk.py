@@ -3,8 +3,11 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from tests.serving import Serving
 
@@ -18,12 +21,15 @@ port = 0
 [log]
 format = "json"
 [devices.HEMO1]
+[devices.CODE1]
+username = "hemo"
+passcode = "s3cret"
 """
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """`plscp serve` that knows one device."""
+    """`plscp serve` that knows two devices, one of them by its user identity."""
     with Serving(tmp_path_factory.mktemp("server"), SETTINGS) as running:
         yield running
         assert running.stop() == 0
@@ -58,3 +64,57 @@ def test_echoscu_reads_the_reason_of_a_rejection(server: Serving, titles: list[s
     ended = echoscu(server, *titles)
     assert ended.returncode != 0
     assert reason in ended.stdout + ended.stderr
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An object for storescu, the tool of DCMTK that negotiates a user identity; no SOP Class of it is accepted here."""
+    made = Dataset()
+    made.SOPClassUID, made.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = tmp_path_factory.mktemp("image") / "image.dcm"
+    made.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "confirmed", "last"),
+    [
+        (["-aet", "CODE1", "-usr", "hemo", "-pwd", "s3cret", "-rsp"], True, "F: No Acceptable Presentation Contexts"),
+        (["-aet", "CODE1", "-usr", "hemo", "-pwd", "s3cret"], False, "F: No Acceptable Presentation Contexts"),
+        (["-aet", "HEMO1", "-usr", "hemo", "-pwd", "s3cret", "-rsp"], False, "F: No Acceptable Presentation Contexts"),
+        (["-aet", "CODE1", "-usr", "hemo", "-pwd", "wrong", "-rsp"], False, "F: Reason: No Reason"),
+        (["-aet", "CODE1", "-usr", "hemo", "-epw"], False, "F: Reason: No Reason"),
+        (["-aet", "CODE1", "-usr", "hemo"], False, "F: Reason: No Reason"),
+        (["-aet", "CODE1"], False, "F: Reason: No Reason"),
+    ],
+)
+def test_storescu_negotiates_a_user_identity(
+    server: Serving, image: Path, options: list[str], confirmed: bool, last: str
+) -> None:
+    """Username and passcode as DCMTK encodes them are taken and confirmed, or rejected by the service provider (PS3.7 D.3.3.7.3)."""
+    program = shutil.which("storescu")
+    if program is None:
+        pytest.skip("storescu is missing (Debian, Ubuntu: apt-get install dcmtk)")
+    command = [
+        program,
+        "-d",
+        "-to",
+        "60",
+        "-ta",
+        "60",
+        "-aec",
+        "PLSCP",
+        *options,
+        server.host,
+        str(server.port),
+        str(image),
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lines = (ended.stdout + ended.stderr).splitlines()
+    responses = [line for line in lines if line.startswith("D: User Identity Negotiation Response:")]
+    assert (not responses[-1].endswith("none")) is confirmed
+    assert last in lines
+    if "Reason" in last:
+        assert "F: Result: Rejected Permanent, Source: Service Provider (ACSE Related)" in lines

@@ -13,6 +13,7 @@ from plscp.config import Settings, load
 from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
+from plscp.network.certificates import Certificates
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import (
     Draft,
@@ -286,17 +287,18 @@ def item(number: int = 1, **more: Any) -> QuarantineItem:
 class Running:
     """The application of a fake server on a port of loopback, in a thread of its own."""
 
-    def __init__(self, server: FakeServer) -> None:
+    def __init__(self, server: FakeServer, certificates: Certificates | None = None) -> None:
         self.server = server
         self.url = ""
+        self._scheme = "http" if certificates is None else "https"
         self._loop = asyncio.new_event_loop()
-        self._http = HttpServer(build(server), "127.0.0.1", 0)
+        self._http = HttpServer(build(server), "127.0.0.1", 0, certificates)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         host, port = asyncio.run_coroutine_threadsafe(self._http.start(), self._loop).result(60)
-        self.url = f"http://{host}:{port}"
+        self.url = f"{self._scheme}://{host}:{port}"
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -403,7 +403,9 @@ ATTACKS = [
     ),
     Attack("connect and close", connect_and_close, 4, "closed transport", "closed", CLOSED),
     Attack("resets after a request", reset, 4, "lost transport", "closed", "association-ended"),
-    Attack("80 associations of one address", over_the_cap, 80, "rejected local-limit", "rejected 2/3/2", REJECTED),
+    Attack(
+        "80 associations of one address", over_the_cap, 80, "rejected local-limit", "rejected 2/3/2", "peer-refused"
+    ),
     # TLS
     Attack(
         "TLS handshakes not finished",

@@ -58,6 +58,7 @@ ONCE = {
     "association-aborted": "why",
     "association-rejected": "reason",
     "connection-closed": "reason",
+    "peer-refused": "rule",
     "peer-slowed": "reason",
 }
 """Events that are logged once for each cause and peer, and the field that names the cause."""
@@ -87,7 +88,7 @@ class Outcome:
         seen = Counter(
             (line["event"], line[ONCE[line["event"]]], line["address"], line["calling_ae"])
             for line in self.lines
-            if line["event"] in ONCE
+            if line["event"] in ONCE and "more" not in line  # how many more there were is said each minute
         )
         return [key for key, times in seen.items() if times > 1]
 

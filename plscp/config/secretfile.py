@@ -1,0 +1,66 @@
+"""Secrets in files: read at load, and again when the file changes, so that they can be exchanged while the server runs."""
+
+from pathlib import Path
+
+from plscp.errors import ConfigError
+
+
+def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
+    """The lines of a file that are not blank, without the spaces around them.
+
+    Args:
+        setting: its path, for the message.
+        most: so many lines at most.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds none or too many; the message never holds what it does hold.
+    """
+    try:
+        text = Path(name).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{setting}: {name}: {getattr(error, 'strerror', None) or 'is not text'}") from None
+    found = tuple(line for each in text.split("\n") if (line := each.strip()))
+    if not found or (most is not None and len(found) > most) or not all(line.isprintable() for line in found):
+        what = "one line of text" if most == 1 else "lines of text"
+        raise ConfigError(f"{setting}: {name}: must hold {what}")
+    return found
+
+
+class SecretFile:
+    """The lines of a file, as they are now.
+
+    Args:
+        setting: its path.
+        name: of the file.
+        most: so many lines at most.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+
+    def __init__(self, setting: str, name: str, most: int | None = None) -> None:
+        self._setting, self._name, self._most = setting, name, most
+        self._seen = self._stamp()
+        self._lines = lines(setting, name, most)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            found = Path(self._name).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
+
+    def current(self) -> tuple[str, ...]:
+        """The lines now; a file that is gone or cannot be used leaves the last ones in force."""
+        stamp = self._stamp()
+        if stamp != self._seen:
+            from plscp.logs import log  # noqa: PLC0415  # commands that only read settings do without
+
+            self._seen = stamp
+            try:
+                self._lines = lines(self._setting, self._name, self._most)
+            except ConfigError as error:
+                log.error("secret-refused", why=str(error))
+            else:
+                log.info("secret-loaded", setting=self._setting)
+        return self._lines
