@@ -82,6 +82,7 @@ def test_run_it_can_be_followed(tmp_path: Path) -> None:
                         command.split(), cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=log, text=True
                     )
                 assert serving.stdout is not None
+                assert serving.stdout.readline() == f"http 127.0.0.1:{http}\n"
                 assert serving.stdout.readline() == f"listening PLSCP 127.0.0.1:{dicom}\n"
                 continue
             ran = subprocess.run(
