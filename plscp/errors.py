@@ -44,10 +44,12 @@ class Refused(PlscpError):
     Attributes:
         info: the status, with its name, section and what may stand beside it.
         findings: why; the first refusing one gives the Error Comment.
+        kinds: of the request's entries, as far as they were read before it was refused.
     """
 
     def __init__(self, status: int, findings: Sequence[Finding] = ()) -> None:
         self.info: StatusInfo = STATUSES[status]
+        self.kinds: tuple[str, ...] = ()
         self.findings = tuple(findings)
         super().__init__(findings[0].comment() if findings else self.info.name)
 

@@ -166,6 +166,11 @@ class RefusalRecord(_Sent):
     comment: str = Field(description="Error Comment (0000,0902).")
     sop_class: str
     match: Match | None
+    entry_kinds: list[str] = Field(
+        default=[],
+        description="Kinds of the entries that the request holds, each once; empty where they could not be read.",
+        examples=[["drug_administered"]],
+    )
     dataref: str = Field(description="Path below the server's HTTP address.")
 
 

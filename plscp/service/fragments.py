@@ -129,8 +129,13 @@ def refusal(
     sent_by: bytes,
     sop_class: str,
     decision: Decision | None,
+    kinds: Sequence[str] = (),
 ) -> bytes:
-    """The members of a refusal record: never raw bytes."""
+    """The members of a refusal record: never raw bytes.
+
+    Args:
+        kinds: of the request's entries, as far as they could be read.
+    """
     head = _dumps(
         {
             "status": f"{status:04X}",
@@ -139,6 +144,7 @@ def refusal(
             "sop_class": sop_class,
             "findings": [f.as_json() for f in these],
             "match": decision.explanation() if decision is not None else None,
+            "entry_kinds": list(dict.fromkeys(kinds)),
         }
     ).encode("utf-8", "replace")
     return head[1:-1] + b',"sender":' + sent_by

@@ -302,7 +302,13 @@ class Handlers:
             status=status,
             outcome=f"{status:04X} {comment}",
             data=fragments.refusal(
-                status, comment, these, sent_by=pending.sent_by, sop_class=pending.sop_class, decision=decision
+                status,
+                comment,
+                these,
+                sent_by=pending.sent_by,
+                sop_class=pending.sop_class,
+                decision=decision,
+                kinds=pending.kinds(),
             ),
             comment=comment,
             content_refused=decision is None,

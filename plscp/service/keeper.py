@@ -44,6 +44,8 @@ class RegistryKeeper:
         registry: read it only under `lock`, or on the one thread that uses it.
         policy: `[matching]`, for what the server does by itself: the turnover of rooms.
         turning_over: whether such a change is on its way.
+        closed: told the Study Instance UID of each study that is closed or cancelled, and the position of that change, on any
+            thread, under the lock.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class RegistryKeeper:
         self._failing = False
         self._late: dict[tuple[str, str], None] = {}
         self._pruned = clock()
+        self.closed: Callable[[str, int], None] = _nobody
         registry.entered = self._has_entries
 
     def _has_entries(self, study_instance_uid: str) -> bool:
@@ -77,6 +80,8 @@ class RegistryKeeper:
                 more = False
                 for position, moment, change in self._store.changes(self.registry.position):
                     self.registry.apply(position, moment, change)
+                    if change["what"] in {"study.closed", "study.cancelled"}:
+                        self.closed(change["study_instance_uid"], position)
                     more = True
             return self.registry.position
 
@@ -242,6 +247,10 @@ class RegistryKeeper:
                 self._turn_over_once()
 
         self.begin(plan, "server", done)
+
+
+def _nobody(_study_instance_uid: str, _position: int) -> None:
+    """Nobody is told."""
 
 
 def _resolve(future: "asyncio.Future[Outcome]", value: Outcome) -> None:

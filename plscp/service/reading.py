@@ -138,9 +138,20 @@ class Pending:
             return self.content.entries
         return [self.content.entry] if self.content is not None else []
 
-    def association(self) -> str:
-        """The association's id, for logs."""
-        return str(getattr(self.event.assoc, "id", ""))
+    def kinds(self) -> list[str]:
+        """The kinds of its entries, as far as they could be read."""
+        if self.content is not None:
+            return [entry.kind for entry in self.typed()]
+        return list(self.refused.kinds) if self.refused is not None else []
+
+    def about(self) -> dict[str, Any]:
+        """What each log line about it names it by."""
+        return {
+            "calling_ae": self.calling_ae,
+            "association": str(getattr(self.event.assoc, "id", "")),
+            "message_id": int(self.event.message_id or 0),
+            "request_id": self.request_id,
+        }
 
     def identity_of_bytes(self) -> bytes:
         """Identity of what does not decode: its bytes, or the digest of what was too long to keep."""
@@ -215,9 +226,10 @@ class Reading:
                 times.append(self._instant(pending, typed.observation_datetime, offset))
             except ValueError as error:
                 finding = Finding("bad-datetime", str(error)[:60], path=typed.path, refuse=True)
-                if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
-                    raise DoesNotMatchTemplate([finding]) from None
-                raise InvalidArgument([finding]) from None
+                procedural = pending.sop_class == PROCEDURAL_EVENT_LOGGING
+                refused = DoesNotMatchTemplate([finding]) if procedural else InvalidArgument([finding])
+                refused.kinds = tuple(entry.kind for entry in entries)
+                raise refused from None
         return times
 
     def _procedural(self, pending: Pending, content: ProcedureLog) -> None:

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -14,9 +15,11 @@ from plscp.store.chain import Verifier
 from plscp.store.known import Known, StoredUnder, Wanted
 from plscp.store.port import (
     CLOCKS_KEPT_US,
+    MOST_COUNTED,
     Deliver,
     Draft,
     Filter,
+    OpenRefusal,
     Proposal,
     QuarantineItem,
     RawKept,
@@ -288,6 +291,11 @@ class MemoryStore:
             found = sorted(self._ledger.proposals.items(), key=lambda pair: -pair[1])[:limit]
             return [self._proposal(*pair) for pair in found]
 
+    def proposals_count(self) -> int:
+        """How many corrections are proposed."""
+        with self._ledger.lock:
+            return len(self._ledger.proposals)
+
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by a unique prefix of its id."""
         with self._ledger.lock:
@@ -316,6 +324,34 @@ class MemoryStore:
         with self._ledger.lock:
             found = [i for i in self._ledger.items.values() if item_id and i.identity.hex().startswith(item_id.lower())]
             return self._item(found[0]) if len(found) == 1 else None
+
+    def _open(self, limit: int) -> list[Item]:
+        items = reversed(self._ledger.items.values())
+        return [item for item, _ in zip((i for i in items if i.closed_position is None), range(limit), strict=False)]
+
+    def quarantine_open(self) -> dict[str, int]:
+        """How many quarantine items are open, by calling AE title."""
+        with self._ledger.lock:
+            return dict(Counter(item.calling_ae for item in self._open(MOST_COUNTED)))
+
+    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
+        """Quarantine items that are open, newest first."""
+        with self._ledger.lock:
+            items = [self._item(item) for item in self._open(limit)]
+        return [OpenRefusal(i.id, i.calling_ae, i.sop_class, i.last_time, i.outcomes[-1]["data"]) for i in items]
+
+    def last_arrivals(self) -> dict[str, int]:
+        """When the last accepted request of each calling AE title arrived."""
+        latest: dict[str, int] = {}
+        with self._ledger.lock:
+            for row in self._ledger.requests[-MOST_COUNTED:]:
+                if row.status == 0 or row.status >> 12 == 0xB:
+                    latest[row.calling_ae] = max(latest.get(row.calling_ae, 0), row.arrival)
+        return latest
+
+    def refusing(self) -> StoreError | None:
+        """Why nothing is stored at present."""
+        return self._writer.failure
 
     def _item(self, item: Item) -> QuarantineItem:
         outcomes = []

@@ -17,6 +17,8 @@ PROPOSAL: Final = "proposal"
 """Kind of a proposed correction's event, and the first part of its ``what``."""
 EXPUNGED: Final = "expunged"
 """Kind of the event that says that raw bytes were deleted for their age."""
+MOST_COUNTED: Final = 100_000
+"""Open quarantine items that are counted, and requests that are looked through: what is asked every second stays cheap."""
 CLOCKS_KEPT_US: Final = 25 * 3_600_000_000
 """How long measured clock differences are kept: they count for up to a day."""
 
@@ -352,6 +354,22 @@ class QuarantineItem(NamedTuple):
     closed_position: int | None
 
 
+class OpenRefusal(NamedTuple):
+    """What a quarantine item that is open says of its request: no bytes of it.
+
+    Attributes:
+        id: as of `QuarantineItem`.
+        last_time: when it was refused last, microseconds since the epoch, UTC.
+        data: the refusal record's members, of its last different outcome.
+    """
+
+    id: str
+    calling_ae: str
+    sop_class: str
+    last_time: int
+    data: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Filter:
     """What to read: events after a position, optionally of one study.
@@ -462,6 +480,10 @@ class EventStore(Protocol):
         """Proposed corrections, newest first."""
         ...
 
+    def proposals_count(self) -> int:
+        """How many corrections are proposed."""
+        ...
+
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by its id or a unique prefix of it."""
         ...
@@ -480,6 +502,25 @@ class EventStore(Protocol):
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by its id or a unique prefix of its identity in hex."""
+        ...
+
+    def quarantine_open(self) -> dict[str, int]:
+        """How many of the newest `MOST_COUNTED` quarantine items are open, by calling AE title."""
+        ...
+
+    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
+        """Quarantine items that are open, those that were refused first most lately."""
+        ...
+
+    def last_arrivals(self) -> dict[str, int]:
+        """When the last accepted request of each calling AE title arrived, microseconds since the epoch, UTC.
+
+        Of the newest `MOST_COUNTED` requests.
+        """
+        ...
+
+    def refusing(self) -> StoreError | None:
+        """Why nothing is stored at present, or None."""
         ...
 
     def first_broken_position(self) -> int | None:

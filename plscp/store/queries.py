@@ -6,7 +6,16 @@ from typing import Any, Final
 
 from plscp.store.chain import Verifier
 from plscp.store.ledger import HAS_ENTRIES
-from plscp.store.port import Filter, Proposal, QuarantineItem, RawKept, RetryNote, StoredEvent
+from plscp.store.port import (
+    MOST_COUNTED,
+    Filter,
+    OpenRefusal,
+    Proposal,
+    QuarantineItem,
+    RawKept,
+    RetryNote,
+    StoredEvent,
+)
 from plscp.store.rows import CHANGE, EMPTY_HEAD, EventRow, Head, RequestRow, stored_event, thinned
 
 _EVENT: Final = ", ".join(f"e.{name}" for name in EventRow._fields)
@@ -139,6 +148,11 @@ def proposals(connection: Any, limit: int) -> list[Proposal]:
     return [_proposal(row) for row in rows]
 
 
+def proposals_count(connection: Any) -> int:
+    """How many corrections are proposed."""
+    return int(connection.execute("SELECT count(*) FROM proposals").get)
+
+
 def proposal(connection: Any, proposal_id: str) -> Proposal | None:
     """The only proposal whose id begins like this."""
     if not proposal_id:
@@ -186,6 +200,36 @@ def quarantine_item(connection: Any, item_id: str) -> QuarantineItem | None:
         return None
     rows = connection.execute(_ITEMS + " WHERE identity BETWEEN ? AND ? LIMIT 2", (lowest, highest)).fetchall()
     return _item(connection, rows[0]) if len(rows) == 1 and item_id else None
+
+
+_OPEN: Final = "FROM quarantine WHERE closed_position IS NULL ORDER BY n DESC LIMIT ?"
+"""From the newest row backwards: what is asked often neither walks through all that was ever refused nor reads bytes of requests."""
+
+
+def quarantine_open(connection: Any) -> dict[str, int]:
+    """How many items are open, by calling AE title."""
+    count = f"SELECT calling_ae, count(*) FROM (SELECT calling_ae {_OPEN}) GROUP BY calling_ae"  # noqa: S608 -- our words
+    return dict(connection.execute(count, (MOST_COUNTED,)).fetchall())
+
+
+def open_refusals(connection: Any, limit: int) -> list[OpenRefusal]:
+    """What is open and what its request held, newest first."""
+    rows = connection.execute(f"SELECT identity, calling_ae, sop_class, last_time {_OPEN}", (limit,)).fetchall()  # noqa: S608
+    found = []
+    for identity, *about in rows:
+        last = connection.execute(
+            "SELECT e.data FROM refusals f JOIN events e USING (position) WHERE f.identity = ? ORDER BY f.position DESC LIMIT 1",
+            (identity,),
+        ).get
+        found.append(OpenRefusal(identity.hex()[:16], *about, json.loads(b"{" + (last or b"") + b"}")))
+    return found
+
+
+def last_arrivals(connection: Any) -> dict[str, int]:
+    """When the last accepted request of each calling AE title arrived."""
+    newest = "SELECT calling_ae, arrival, status FROM requests ORDER BY n DESC LIMIT ?"
+    latest = f"SELECT calling_ae, max(arrival) FROM ({newest}) WHERE status = 0 OR status >> 12 = 11 GROUP BY 1"  # noqa: S608
+    return dict(connection.execute(latest, (MOST_COUNTED,)).fetchall())
 
 
 def first_broken_position(

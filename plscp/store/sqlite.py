@@ -15,6 +15,7 @@ from plscp.store.port import (
     Deliver,
     Draft,
     Filter,
+    OpenRefusal,
     Proposal,
     QuarantineItem,
     RawKept,
@@ -180,6 +181,11 @@ class SqliteStore:
         with self._readers.use() as connection:
             return queries.proposals(connection, limit)
 
+    def proposals_count(self) -> int:
+        """How many corrections are proposed. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.proposals_count(connection)
+
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by a unique prefix of its id. Raises StoreError."""
         with self._readers.use() as connection:
@@ -194,6 +200,25 @@ class SqliteStore:
         """One item by a unique prefix of its identity in hex. Raises StoreError."""
         with self._readers.use() as connection:
             return queries.quarantine_item(connection, item_id)
+
+    def quarantine_open(self) -> dict[str, int]:
+        """How many quarantine items are open, by calling AE title. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.quarantine_open(connection)
+
+    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
+        """Quarantine items that are open, without the bytes, newest first. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.open_refusals(connection, limit)
+
+    def last_arrivals(self) -> dict[str, int]:
+        """When the last accepted request of each calling AE title arrived. Raises StoreError."""
+        with self._readers.use() as connection:
+            return queries.last_arrivals(connection)
+
+    def refusing(self) -> StoreError | None:
+        """Why nothing is stored at present."""
+        return self._writer.failure
 
     def first_broken_position(self) -> int | None:
         """Walk the whole chain; the first position that does not fit, or None. Raises StoreError."""

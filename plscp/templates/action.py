@@ -41,7 +41,9 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
     if any(f.refuse for f in about_tree) or any(f.refuse for f in about_log):
         noticed = [f for entry in entries for f in entry.findings if not f.refuse]
         everything = [*about_tree, *about_log, *step.findings, *noticed]
-        raise DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
+        refused = DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
+        refused.kinds = tuple(entry.kind for entry in entries)
+        raise refused
     if about_tree:
         about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
     findings = [*step.findings, *about_tree, *about_log]

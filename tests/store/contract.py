@@ -379,6 +379,7 @@ class EventStoreContract:
         stored(store, more)
         assert [(found.id, found.position) for found in store.proposals()] == [("cd34", 8), ("ab12", 2)]
         assert [found.id for found in store.proposals(limit=1)] == ["cd34"]
+        assert store.proposals_count() == 2
         assert store.head() == (8, 7)
         assert store.first_broken_position() is None
 
@@ -603,6 +604,33 @@ class EventStoreContract:
         assert [item.last_time - NOW for item in store.quarantine()] == [2, 1, 0]
         assert [item.last_time - NOW for item in store.quarantine(calling_ae="A")] == [2, 0]
         assert [item.last_time - NOW for item in store.quarantine(limit=1)] == [2]
+
+    def test_what_is_open_is_counted_by_device_and_told_without_bytes(self, store: EventStore) -> None:
+        """An item that was closed no longer counts; of two outcomes of an item the last different one is told."""
+        assert (store.quarantine_open(), store.open_refusals()) == ({}, [])
+        drafts = [request(decision=rejected(), ae=ae, arrival=NOW + number) for number, ae in enumerate("ABA")]
+        for draft in drafts:
+            stored(store, draft)
+        stored(store, again(drafts[2], decision=rejected(0xC104), arrival=NOW + 9))
+        assert store.quarantine_open() == {"A": 2, "B": 1}
+        found = store.open_refusals()
+        assert [(one.id, one.calling_ae, one.last_time - NOW, one.data["status"]) for one in found] == [
+            (drafts[2].identity.hex()[:16], "A", 9, "C104"),
+            (drafts[1].identity.hex()[:16], "B", 1, "C103"),
+            (drafts[0].identity.hex()[:16], "A", 0, "C103"),
+        ]
+        assert store.open_refusals(limit=1) == found[:1]
+        stored(store, again(drafts[1], decision=accepted()))
+        assert store.quarantine_open() == {"A": 2}
+        assert [one.calling_ae for one in store.open_refusals()] == ["A", "A"]
+
+    def test_the_last_arrival_of_each_device_is_known(self, store: EventStore) -> None:
+        """Of accepted requests; a refusal is none."""
+        assert store.last_arrivals() == {}
+        for number, ae in enumerate(["A", "B", "A"]):
+            stored(store, request(ae=ae, arrival=NOW + number))
+        stored(store, request(decision=rejected(), ae="C"))
+        assert store.last_arrivals() == {"A": NOW + 2, "B": NOW + 1}
 
     def test_raw_bytes_are_capped_per_device(self, open_one: Open) -> None:
         """The oldest raw bytes go first, digests and counts stay, other devices are not touched; a repeat brings them back."""

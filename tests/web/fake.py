@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from plscp.store.port import (
     Draft,
     Failed,
     Filter,
+    OpenRefusal,
     Proposal,
     QuarantineItem,
     RawKept,
@@ -105,6 +107,10 @@ class FakeStore:
         self.probe()
         return self.proposed[:limit]
 
+    def proposals_count(self) -> int:
+        self.probe()
+        return len(self.proposed)
+
     def proposal(self, proposal_id: str) -> Proposal | None:
         self.probe()
         return next((found for found in self.proposed if found.id == proposal_id), None)
@@ -130,6 +136,23 @@ class FakeStore:
             for item in reversed(self.items)
             if (not calling_ae or item.calling_ae == calling_ae) and not (open_only and item.closed_position)
         ][:limit]
+
+    def quarantine_open(self) -> dict[str, int]:
+        self.probe()
+        return dict(Counter(item.calling_ae for item in self.items if not item.closed_position))
+
+    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
+        self.probe()
+        return [
+            OpenRefusal(i.id, i.calling_ae, i.sop_class, i.last_time, i.outcomes[-1]["data"])
+            for i in self.quarantine(open_only=True, limit=limit)
+        ]
+
+    def refusing(self) -> StoreError | None:
+        return self.failure
+
+    def last_arrivals(self) -> dict[str, int]:
+        return {}
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         found = [item for item in self.items if item.identity.hex().startswith(item_id)]
