@@ -80,6 +80,7 @@ class Settings(SettingsModel):
             server_zone=self.dicom.timezone,
             operators=self.allowed_operators(),
             closes_without_release=table.closes_without_release,
+            configured=ae_title in self.devices,
         )
 
     def policy(self) -> Policy:

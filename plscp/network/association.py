@@ -248,7 +248,7 @@ class Association(Connection):
             self._defect(message)
 
     def _defect(self, message: Message) -> None:
-        log.exception("internal-error", association=self.id)
+        log.exception("internal-error", where="association", association=self.id, message_id=message.command.message_id)
         self._respond(message, PROCESSING_FAILURE)
 
     def _respond(self, message: Message, status: Any, dataset: Any = None) -> None:

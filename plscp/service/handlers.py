@@ -20,12 +20,15 @@ from plscp.findings import Finding
 from plscp.logs import debugging, log
 from plscp.matching.identifiers import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
+from plscp.matching.registry import microseconds
 from plscp.network.answer import Encodable, Later, Status
 from plscp.service import checks, fragments, outcomes
 from plscp.service.clock import ClockDifferences
+from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.profile import Profiles
 from plscp.service.reading import Answer, Counters, NoCounters, Pending, Reading
+from plscp.service.refusals import Refusals
 from plscp.service.reply import ActionReply
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 from plscp.store.port import (
@@ -68,6 +71,10 @@ class Handlers:
         bounds: of a data set (step 5).
         answer_deadline: seconds after which a device gets a failure although the store has not answered.
         clock: gives the time of arrival, UTC, in place of the listener's.
+
+    Attributes:
+        devices: what each calling AE title did last.
+        refusals: the log's lines about refused requests; to be flushed every second or so.
     """
 
     def __init__(
@@ -91,6 +98,8 @@ class Handlers:
         self._under_way: deque[tuple[float, Pending]] = deque()
         self._watching = False
         self._issuers_told: set[tuple[str, ...]] = set()
+        self.devices = Devices()
+        self.refusals = Refusals()
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
         clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
         self._reading = Reading(keeper, bounds or Bounds(), self._counters, clocks)
@@ -193,7 +202,7 @@ class Handlers:
         except (
             Exception
         ):  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
-            log.exception("internal-error", calling_ae=calling_ae, association=pending.association())
+            log.exception("internal-error", where="handlers", **pending.about())
             pending.refused = Refused(
                 0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)]
             )
@@ -293,7 +302,7 @@ class Handlers:
         told = (pending.calling_ae, finding.code, *sent)
         if told not in self._issuers_told and len(self._issuers_told) < MOST_ISSUERS_TOLD:
             self._issuers_told.add(told)
-            log.warning("issuer-unusable", calling_ae=pending.calling_ae, why=finding.reason, issuers=sent)
+            log.warning("issuer-unusable", why=finding.reason, issuers=sent, **pending.about())
 
     def _rejected(
         self, pending: Pending, status: int, comment: str, these: Sequence[Finding], decision: Decision | None
@@ -337,7 +346,7 @@ class Handlers:
 
     def _fail(self, pending: Pending, error: StoreError) -> None:
         self._settle(pending)
-        self._finish(pending, outcomes.store_failure(pending.sop_class, error), ())
+        self._finish(pending, outcomes.store_failure(pending.sop_class, error), (), why=error.label)
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]
@@ -346,6 +355,7 @@ class Handlers:
         if info.comment:
             status.comment = stored.comment
         if not info.performed:
+            pending.kept = True
             self._settle(pending)
             self._finish(pending, status, refused.findings if refused else ())
             return
@@ -385,7 +395,7 @@ class Handlers:
     def _late(self, pending: Pending) -> None:
         """The answer deadline has passed: the device gets a failure, and identity makes its repeat harmless."""
         if not pending.answered:
-            log.warning("answer-late", calling_ae=pending.calling_ae, request_id=pending.request_id)
+            log.warning("answer-late", **pending.about())
             self._finish(pending, outcomes.not_done(pending.sop_class, "answer-deadline"), ())
 
     def _finish(
@@ -395,7 +405,14 @@ class Handlers:
         these: Sequence[Finding],
         reply: Encodable | None = None,
         stored: Stored | None = None,
+        *,
+        why: str = "",
     ) -> None:
+        """Answer, and say so.
+
+        Args:
+            why: for the log, where the answer itself may not say it.
+        """
         if pending.answered:
             return
         pending.answered = True
@@ -403,12 +420,13 @@ class Handlers:
         self._counters.answered(pending.sop_class, int(status), seconds)
         for finding in (*pending.noticed, *pending.decided, *these):
             self._counters.noticed(finding)
-        about = {"calling_ae": pending.calling_ae, "request_id": pending.request_id, "status": f"{int(status):04X}"}
+        arrived_us = microseconds(pending.arrival)
         if STATUSES[int(status)].performed:
-            position = stored.position if stored else None
+            self.devices.accepted(pending.calling_ae, arrived_us)
             if debugging():
-                log.debug("request-answered", **about, position=position, association=pending.association())
+                position = stored.position if stored else None
+                log.debug("request-answered", status=f"{int(status):04X}", position=position, **pending.about())
         else:
-            reasons = [f.as_json() for f in these[:20]]
-            log.info("request-refused", **about, association=pending.association(), comment=status.comment, why=reasons)
+            self.devices.refused(pending.calling_ae, arrived_us, int(status), status.comment or why)
+            self.refusals.refused(pending, int(status), status.comment or why, these or pending.decided)
         pending.resolve((status, reply))

@@ -17,6 +17,7 @@ class Profile:
         strict: `validation = "strict"` (contracts section 2).
         sop_classes: SOP Class UIDs the device may use (step 4).
         zone, server_zone: IANA time zone names; the device's may be None.
+        configured: whether `[devices]` has it.
         closes_without_release: an orderly end of its connection proves that the answers before it arrived (contracts section 1).
         operators: who may add to the MAR, or None for anyone (step 9).
     """
@@ -29,6 +30,7 @@ class Profile:
     server_zone: str = "UTC"
     operators: Sequence[Operator] | None = None
     closes_without_release: bool = False
+    configured: bool = True
 
 
 Profiles = Callable[[str], Profile]

@@ -102,6 +102,7 @@ class Pending:
     """One request between its last byte and its answer.
 
     Attributes:
+        kept: whether it stands in quarantine.
         known: those of its entries that are stored already, as the store has told them.
         occurred_us: when its latest entry occurred, for a sign of life; microseconds since the epoch.
         perhaps_us: the latest time at which it may have occurred: the device's clock may be slow.
@@ -125,6 +126,7 @@ class Pending:
     decide: Callable[[Sequence[KnownEntry]], Decided] | None = None
     refused: Refused | None = None
     answered: bool = False
+    kept: bool = False
     request_id: str = ""
     known: tuple[KnownEntry, ...] = ()
     occurred_us: int = 0
@@ -143,6 +145,10 @@ class Pending:
         if self.content is not None:
             return [entry.kind for entry in self.typed()]
         return list(self.refused.kinds) if self.refused is not None else []
+
+    def quarantined(self) -> str:
+        """What people type to see it in quarantine, where it is kept there; else empty."""
+        return self.identity.hex()[:16] if self.kept else ""
 
     def about(self) -> dict[str, Any]:
         """What each log line about it names it by."""

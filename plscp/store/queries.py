@@ -214,7 +214,7 @@ def quarantine_open(connection: Any) -> dict[str, int]:
 
 def open_refusals(connection: Any, limit: int) -> list[OpenRefusal]:
     """What is open and what its request held, newest first."""
-    rows = connection.execute(f"SELECT identity, calling_ae, sop_class, last_time {_OPEN}", (limit,)).fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT identity, calling_ae, sop_class, last_time {_OPEN}", (limit,)).fetchall()
     found = []
     for identity, *about in rows:
         last = connection.execute(
