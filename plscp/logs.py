@@ -5,6 +5,7 @@ No patient names or IDs at INFO or above: the opaque event id, request id or pos
 
 import logging
 import sys
+from threading import Lock
 from typing import Any, Final, TextIO
 
 import structlog
@@ -24,12 +25,14 @@ EVENTS: Final[dict[str, str]] = {
     "certificate-expired": "a certificate of a TLS listener has expired",
     "peer-slowed": "a peer is not read for a while: it took too much time for nothing, or as many requests wait as may",
     "request-answered": "an N-ACTION was answered with Success or Warning",
-    "request-refused": "an N-ACTION was refused; the reason is in the Error Comment and in the quarantine",
+    "request-refused": "an N-ACTION was refused, with what to do about it; more: how often since the last such line",
+    "case-closed-with-refusals": "a case closed while the quarantine holds drugs, contrast agents or devices of its room or patient",
     "issuer-unusable": "a Patient ID came with an issuer that cannot be used, as a rule since [issuers] lacks it; the ID names nobody",
     "answer-late": "the answer deadline passed before the store committed; the device got a failure",
     "store-opened": "the event store is open for writing",
     "store-permissions": "others may read where the store lives, or its files",
     "store-failed": "the event store could not commit",
+    "store-recovered": "the event store takes requests again",
     "store-fatal": "the event store cannot be trusted any more; the server ends",
     "disk-low": "less disk is free than the watermark: every request is answered 0213H until there is a tenth more than it again",
     "disk-recovered": "enough disk is free again: requests are taken",
@@ -47,6 +50,7 @@ EVENTS: Final[dict[str, str]] = {
     "relay-recovered": "the relay knows what a topic holds and goes on from there",
     "relay-topic-changed": "a topic was made again or is shorter than it was; the relay goes on after its cursor",
     "relay-kafka-away": "no broker answers; the relay keeps trying",
+    "relay-kafka-back": "a broker answers again; what waited is published",
     "relay-halted": "Kafka holds what the store does not: the store is older than what it published, nothing is published",
     "relay-restarts": "it is unknown what was written; the relay starts anew and finds out",
     "relay-record-reduced": "a record was larger than its topic takes and was published reduced",
@@ -58,6 +62,11 @@ EVENTS: Final[dict[str, str]] = {
 """Every event name that plscp logs, and what it means."""
 
 
+COUNTED: Final[dict[tuple[str, str], int]] = {}
+"""How often each event was logged at warning or above by this process, by (event, level)."""
+_counting: Final = Lock()
+
+
 class UnknownEventError(ValueError):
     """An event name that is not on the closed list: a defect that the tests find."""
 
@@ -65,6 +74,15 @@ class UnknownEventError(ValueError):
 def _closed_list(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     if event.get("event") not in EVENTS:
         raise UnknownEventError(str(event.get("event")))
+    return event
+
+
+def _counted(_logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Count what is logged at warning or above: an alert can rest on it."""
+    if method not in {"debug", "info"}:
+        key = (str(event["event"]), "error" if method == "exception" else method)
+        with _counting:
+            COUNTED[key] = COUNTED.get(key, 0) + 1
     return event
 
 
@@ -83,6 +101,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
     structlog.configure(
         processors=[
             _closed_list,
+            _counted,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,

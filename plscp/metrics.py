@@ -1,21 +1,24 @@
 """What plscp counts, for Prometheus: names as operators know them, labels from closed lists, cheap on the hot path."""
 
+import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from plscp import __version__
+from plscp import __version__, logs
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+OTHER: Final = "other"
+"""In place of an AE title that is not configured, and of what is beyond the bound of label sets."""
 MOST_CHILDREN: Final = 2000
 """Label sets per metric; beyond, everything new counts as `other`: nobody can grow the memory by inventing labels."""
 
@@ -73,7 +76,7 @@ class Counts:
         found = self.children.get(labels)
         if found is None:
             if len(self.children) >= MOST_CHILDREN:
-                labels = ("other",) * len(self.labels)
+                labels = (OTHER,) * len(self.labels)
             found = self.children.setdefault(labels, Counter())
         return found
 
@@ -96,6 +99,10 @@ class Levels:
         """Set; beyond the bound of label sets the value is dropped."""
         if labels in self.values or len(self.values) < MOST_CHILDREN:
             self.values[labels] = value
+
+    def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
+        """These, and no others any more."""
+        self.values = dict(itertools.islice(values.items(), MOST_CHILDREN))
 
     def collect(self) -> Metric:
         """For the registry."""
@@ -129,10 +136,95 @@ class Spread:
         return found
 
 
+class Spreads:
+    """A family of histograms, whose label values are known from the start."""
+
+    def __init__(
+        self, name: str, text: str, bounds: Sequence[float], labels: Sequence[str] = (), values: Sequence[str] = ()
+    ) -> None:
+        self.name, self.text, self.labels = name, text, tuple(labels)
+        self.children = {(value,): Spread(bounds) for value in values} if values else {(): Spread(bounds)}
+
+    def collect(self) -> Metric:
+        """For the registry."""
+        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, child in self.children.items():
+            family.add_metric(labels, child.buckets(), child.sum)
+        return family
+
+
+class Asked:
+    """A gauge that is asked for at each scrape; None: it is not shown."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text, self.labels = name, text, ()
+        self.ask: Callable[[], float | None] = lambda: None
+
+    def collect(self) -> Metric:
+        """For the registry."""
+        family = GaugeMetricFamily(self.name, self.text)
+        value = self.ask()
+        if value is not None:
+            family.add_metric([], value)
+        return family
+
+
+class LogLines:
+    """How often each event was logged at warning or above."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text, self.labels = name, text, ("event", "level")
+
+    def collect(self) -> Metric:
+        """For the registry."""
+        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
+        for labels, count in list(logs.COUNTED.items()):
+            family.add_metric(labels, count)
+        return family
+
+
+class FamilyInfo(NamedTuple):
+    """What a reference says of a metric.
+
+    Attributes:
+        name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
+        kind: ``counter``, ``gauge`` or ``histogram``.
+        labels: names of its labels; what they can hold is bounded (see `Metrics`).
+        text: what it counts: the HELP line.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    text: str
+
+
+_KINDS: Final = {Counts: "counter", LogLines: "counter", Levels: "gauge", Asked: "gauge", Spreads: "histogram"}
+
+
+def families() -> list[FamilyInfo]:
+    """Every metric that plscp exposes, in the order of the exposition: the table from which a reference is printed.
+
+    ``for family in families(): print(family.name, family.kind, family.labels, family.text)`` is all that it takes. Beside them
+    stand what prometheus-client says of any process: ``process_start_time_seconds``, ``process_resident_memory_bytes``,
+    ``process_open_fds`` and so on.
+    """
+    return [
+        FamilyInfo(
+            f"{family.name}_total" if _KINDS[type(family)] == "counter" else family.name,
+            _KINDS[type(family)],
+            tuple(family.labels),
+            family.text,
+        )
+        for family in Metrics().families
+    ]
+
+
 class Metrics(Collector):
     """All metrics of one server, in a registry of its own.
 
-    Its methods are what the rooms call: plain values in, no prometheus-client in their imports.
+    Its methods are what the rooms call: plain values in, no prometheus-client in their imports. Label values come from closed lists;
+    an AE title that is not configured is `other`, and beyond `MOST_CHILDREN` label sets of one family everything new is.
     """
 
     def __init__(self) -> None:
@@ -140,9 +232,12 @@ class Metrics(Collector):
             "plscp_associations", "Associations that ended or were refused", ["outcome", "reason"]
         )
         self.refused_peers = Counts(
-            "plscp_refused_peers", "Associations that a setting refused, by the name of the setting", ["rule"]
+            "plscp_refused_peers", "Associations refused by the setting that says who may associate", ["rule"]
         )
         self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
+        self.device_refusals = Counts(
+            "plscp_device_refusals", "N-ACTION requests of a configured device answered with a failure", ["device"]
+        )
         self.retries = Counts(
             "plscp_requests_retried",
             "Repeats that got the stored answer, since none is known to have arrived",
@@ -153,35 +248,106 @@ class Metrics(Collector):
         self.unusable_issuers = Counts(
             "plscp_unusable_issuers", "Patient IDs that came with an issuer that cannot be used", ["device", "reason"]
         )
-        self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
-        self.raw_expunged = Counts(
-            "plscp_store_expunged", "Requests and quarantine items whose raw bytes were deleted for their age", []
+        self.closed_with_refusals = Counts(
+            "plscp_case_closed_with_refusals",
+            "Cases that closed while refused drugs, contrast agents or devices of them stood in quarantine",
+            [],
         )
+        self.closed_with_refusals.child()
+        self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
         self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
+        self.log_lines = LogLines("plscp_log_events", "Lines logged at warning or above by this process")
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
+        self.device_associations = Levels(
+            "plscp_device_associations_open", "Associations of a configured device that are open", ["device"]
+        )
+        self.last_events = Levels(
+            "plscp_device_last_event_timestamp_seconds",
+            "When the last accepted request of a configured device arrived",
+            ["device"],
+        )
+        self.silent = Levels(
+            "plscp_device_silent",
+            "1 while a configured device with silent_after has an open association, a case is open in its room, and nothing "
+            "has come for longer",
+            ["device"],
+        )
+        self.skew = Levels(
+            "plscp_sender_clock_skew_seconds", "Estimated clock difference of a configured device", ["device"]
+        )
+        self.quarantine_open = Levels(
+            "plscp_quarantine_open", "Refused requests in quarantine that no later acceptance has closed", ["device"]
+        )
+        self.of_closed_cases = Levels(
+            "plscp_quarantine_open_of_closed_cases",
+            "Open quarantine items with drugs, contrast agents or devices of cases that are closed",
+        )
         self.relay_pending = Levels("plscp_relay_pending", "Records in the store that Kafka has not acknowledged")
+        self.relay_oldest = Levels("plscp_relay_oldest_age_seconds", "Age of the oldest record not acknowledged")
         self.kafka_up = Levels("plscp_relay_kafka_up", "1 while a broker answers the relay, else 0")
         self.kafka_away_since = Levels(
             "plscp_relay_kafka_away_since_timestamp_seconds", "Since when no broker has answered; 0 while one answers"
         )
-        self.relay_oldest = Levels("plscp_relay_oldest_age_seconds", "Age of the oldest record not acknowledged")
-        self.skew = Levels(
-            "plscp_sender_clock_skew_seconds", "Estimated clock difference of a configured device", ["device"]
+        self.relay_halted = Levels(
+            "plscp_relay_halted", "1 while Kafka holds what the store does not, and nothing is published, else 0"
+        )
+        self.relay_waiting = Levels(
+            "plscp_relay_topics_waiting", "Topics that refuse records, are missing or are recovering"
         )
         self.certificates = Levels(
             "plscp_tls_certificate_expiry_timestamp_seconds", "When a certificate expires", ["file"]
         )
-        self.stages = {stage: Spread(SECONDS) for stage in STAGES}
-        self.commits = Spread(SECONDS)
-        self.batches = Spread(SIZES)
+        stages = Spreads("plscp_request_duration_seconds", "Time per stage of a request", SECONDS, ["stage"], STAGES)
+        self.stages = {stage: stages.children[stage,] for stage in STAGES}
+        commits = Spreads("plscp_store_commit_duration_seconds", "Time per commit, its sync included", SECONDS)
+        batches = Spreads("plscp_store_batch_size", "Drafts per commit", SIZES)
+        self.commits, self.batches = commits.children[()], batches.children[()]
+        self.disk_free = Asked("plscp_store_disk_free_bytes", "Bytes free where the store lives")
+        self.store_failing = Asked("plscp_store_failing", "1 while the store takes nothing, else 0")
+        self.build = Levels("plscp_build_info", "The version that runs", ["version"])
+        self.build.set((__version__,), 1)
+        self.families: tuple[Counts | LogLines | Levels | Spreads | Asked, ...] = (
+            self.associations,
+            self.refused_peers,
+            self.requests,
+            self.device_refusals,
+            self.retries,
+            self.findings,
+            self.matches,
+            self.unusable_issuers,
+            self.closed_with_refusals,
+            self.published,
+            self.feeds,
+            self.log_lines,
+            self.associations_open,
+            self.device_associations,
+            self.last_events,
+            self.silent,
+            self.skew,
+            self.quarantine_open,
+            self.of_closed_cases,
+            self.relay_pending,
+            self.relay_oldest,
+            self.kafka_up,
+            self.kafka_away_since,
+            self.relay_halted,
+            self.relay_waiting,
+            self.certificates,
+            stages,
+            commits,
+            batches,
+            self.disk_free,
+            self.store_failing,
+            self.build,
+        )
         self._total = self.stages["total"].observe
         self._requests: dict[tuple[str, int], Counter] = {}
         self._matches: dict[tuple[str, int], Counter] = {}
-        self._disk_free: Callable[[], int | None] = lambda: None
-        self._disk_full: Callable[[], bool] = lambda: False
+        self._configured: Callable[[str], bool] = _nobody
         self._relayed: dict[tuple[str, str], float] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
+        ProcessCollector(registry=self.registry)
 
     # --- what the rooms call -----------------------------------------------------------------------------------------
 
@@ -215,9 +381,53 @@ class Metrics(Collector):
             child = self._matches[rule, result] = self.matches.child(rule or "none", f"{result:04X}")
         child.add()
 
+    def watch_devices(self, configured: Callable[[str], bool]) -> None:
+        """Ask this function which AE titles are configured: the others have no label of their own."""
+        self._configured = configured
+
+    def _device(self, ae_title: str) -> str:
+        return ae_title if self._configured(ae_title) else OTHER
+
     def issuer_unusable(self, device: str, reason: str) -> None:
         """A Patient ID came with an issuer that cannot be used: `issuer-not-listed` or `issuers-contradict`."""
-        self.unusable_issuers.child(device, reason).add()
+        self.unusable_issuers.child(self._device(device), reason).add()
+
+    def device_refused(self, device: str) -> None:
+        """A request of a device was answered with a failure."""
+        self.device_refusals.child(self._device(device)).add()
+
+    def peer_refused(self, rule: str) -> None:
+        """An association was refused by this rule; from a closed list."""
+        self.refused_peers.child(rule).add()
+
+    def case_closed_with_refusals(self) -> None:
+        """A case closed, and something of it is in quarantine."""
+        self.closed_with_refusals.child().add()
+
+    def refusals_of_closed_cases(self, count: int) -> None:
+        """So many open quarantine items are of cases that are over."""
+        self.of_closed_cases.set((), count)
+
+    def quarantined(self, counts: Mapping[str, int]) -> None:
+        """So many quarantine items are open, by calling AE title; those that are not named have none."""
+        by_device: dict[str, float] = {}
+        for ae_title, count in counts.items():
+            name = self._device(ae_title)
+            by_device[name] = by_device.get(name, 0) + count
+        self.quarantine_open.replace({(name,): count for name, count in by_device.items()})
+
+    def device(self, device: str, *, associations: int, last_event: float | None, silent: bool | None) -> None:
+        """How a configured device is doing.
+
+        Args:
+            last_event: seconds since the epoch, or None where none is known.
+            silent: None where `silent_after` is not set.
+        """
+        self.device_associations.set((device,), associations)
+        if last_event is not None:
+            self.last_events.set((device,), last_event)
+        if silent is not None:
+            self.silent.set((device,), float(silent))
 
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage; to be kept, not looked up per request.
@@ -231,10 +441,6 @@ class Metrics(Collector):
         """An association was accepted, rejected, released, aborted or lost; both words from closed lists."""
         self.associations.child(outcome, reason).add()
 
-    def peer_refused(self, rule: str) -> None:
-        """A setting refused a peer; its name, from a closed list."""
-        self.refused_peers.child(rule).add()
-
     def open_associations(self, count: int) -> None:
         """So many associations are open."""
         self.associations_open.set((), count)
@@ -245,17 +451,20 @@ class Metrics(Collector):
         self.stages["commit"].observe(seconds)
         self.batches.observe(size)
 
-    def watch_disk(self, free: Callable[[], int | None], full: Callable[[], bool] = lambda: False) -> None:
-        """Ask these functions at each scrape: for the bytes free where the store lives, and whether requests are refused for it."""
-        self._disk_free, self._disk_full = free, full
+    def watch_disk(self, free: Callable[[], int | None]) -> None:
+        """Ask this function for the bytes free where the store lives, at each scrape."""
+        self.disk_free.ask = free
 
-    def expunged(self, count: int) -> None:
-        """Raw bytes of so many requests and quarantine items were deleted for their age."""
-        self.raw_expunged.child().add(count)
+    def watch_store(self, refusing: Callable[[], object]) -> None:
+        """Ask this function why the store takes nothing, at each scrape."""
+        self.store_failing.ask = lambda: float(refusing() is not None)
 
-    def clock_skew(self, device: str, seconds: float) -> None:
-        """The estimated clock difference of a configured device."""
-        self.skew.set((device,), seconds)
+    def clock_skew(self, device: str, seconds: float | None) -> None:
+        """The estimated clock difference of a configured device; None: it is not known."""
+        if seconds is None:
+            self.skew.values.pop((device,), None)
+        else:
+            self.skew.set((device,), seconds)
 
     def feed_message(self, feed: str, outcome: str) -> None:
         """A feed's message was taken, refused or ignored."""
@@ -270,6 +479,7 @@ class Metrics(Collector):
 
         Args:
             status: ``pending`` records, ``oldest_age`` in seconds, ``reachable`` and ``away_since`` (ISO 8601, or empty),
+                ``topics``: for each its ``state``,
                 ``published``: for each topic a count, or counts by outcome, since the relay process started. Members that are
                 missing change nothing.
         """
@@ -281,6 +491,10 @@ class Metrics(Collector):
             since = status.get("away_since")
             self.kafka_up.set((), 1 if status["reachable"] else 0)
             self.kafka_away_since.set((), datetime.fromisoformat(since).timestamp() if since else 0)
+        if topics := status.get("topics"):
+            states = [topic.get("state") for topic in topics.values()]
+            self.relay_halted.set((), float("halted" in states))
+            self.relay_waiting.set((), sum(state not in {"running", "halted"} for state in states))
         for topic, counts in (status.get("published") or {}).items():
             outcomes = counts if isinstance(counts, Mapping) else {"acknowledged": counts}
             for outcome, count in outcomes.items():
@@ -293,54 +507,14 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family; called by prometheus-client."""
-        for family in (
-            self.associations,
-            self.refused_peers,
-            self.requests,
-            self.retries,
-            self.findings,
-            self.matches,
-            self.unusable_issuers,
-            self.published,
-            self.raw_expunged,
-            self.feeds,
-        ):
+        for family in self.families:
             yield family.collect()
-        for level in (
-            self.associations_open,
-            self.relay_pending,
-            self.relay_oldest,
-            self.kafka_up,
-            self.kafka_away_since,
-            self.skew,
-            self.certificates,
-        ):
-            yield level.collect()
-        durations = HistogramMetricFamily(
-            "plscp_request_duration_seconds", "Time per stage of a request", labels=["stage"]
-        )
-        for stage, spread in self.stages.items():
-            durations.add_metric([stage], spread.buckets(), spread.sum)
-        yield durations
-        for name, text, spread in (
-            ("plscp_store_commit_duration_seconds", "Time per commit, its sync included", self.commits),
-            ("plscp_store_batch_size", "Drafts per commit", self.batches),
-        ):
-            histogram = HistogramMetricFamily(name, text)
-            histogram.add_metric([], spread.buckets(), spread.sum)
-            yield histogram
-        free = self._disk_free()
-        if free is not None:
-            yield GaugeMetricFamily("plscp_store_disk_free_bytes", "Bytes free where the store lives", value=free)
-            yield GaugeMetricFamily(
-                "plscp_store_disk_full",
-                "1 while requests are refused for lack of disk, else 0",
-                value=int(self._disk_full()),
-            )
-        build = GaugeMetricFamily("plscp_build_info", "The version that runs", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _nobody(_ae_title: str) -> bool:
+    """Nobody is configured."""
+    return False

@@ -1,5 +1,6 @@
 """Metrics: the names operators rely on, what counts where, bounded labels."""
 
+import io
 from collections.abc import Callable
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from plscp import metrics
+from plscp import logs, metrics
 from plscp.findings import Finding
 from plscp.metrics import Metrics
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -30,6 +31,21 @@ def key(name: str, *labels: str) -> tuple[str, ...]:
     return (name, *sorted(labels))
 
 
+def known(of: Metrics) -> Metrics:
+    """Metrics of a server that has one device."""
+    of.watch_devices(lambda ae_title: ae_title == "HEMO1")
+    return of
+
+
+def logged() -> None:
+    """A line at critical, which nothing else logs of this event."""
+    logs.COUNTED.pop(("stopping", "critical"), None)
+    logs.configure(stream=io.StringIO())
+    logs.log.critical("stopping")
+    logs.log.info("stopping")
+    logs.configure()
+
+
 # (what a room calls, the sample it must change, the value)
 ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.association("rejected", "unknown-device"), ("plscp_associations_total", "rejected", "unknown-device"), 1),
@@ -45,7 +61,23 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.noticed(Finding("study-not-started", "x")), ("plscp_validation_findings_total", "study-not-started", "", "notice"), 1),
     (lambda m: m.matched("2a", 0xB102), ("plscp_match_total", "2a", "B102"), 1),
     (lambda m: m.matched("", 0xC103), ("plscp_match_total", "none", "C103"), 1),
-    (lambda m: m.issuer_unusable("D", "issuer-not-listed"), ("plscp_unusable_issuers_total", "D", "issuer-not-listed"), 1),
+    (lambda m: known(m).issuer_unusable("HEMO1", "issuer-not-listed"), ("plscp_unusable_issuers_total", "HEMO1", "issuer-not-listed"), 1),
+    (lambda m: known(m).issuer_unusable("D", "issuer-not-listed"), ("plscp_unusable_issuers_total", "other", "issuer-not-listed"), 1),
+    (lambda m: known(m).device_refused("HEMO1"), ("plscp_device_refusals_total", "HEMO1"), 1),
+    (lambda m: known(m).device_refused("D"), ("plscp_device_refusals_total", "other"), 1),
+    (lambda m: m.peer_refused("devices.address"), ("plscp_refused_peers_total", "devices.address"), 1),
+    (lambda m: m.case_closed_with_refusals(), ("plscp_case_closed_with_refusals_total",), 1),
+    (lambda m: m.refusals_of_closed_cases(3), ("plscp_quarantine_open_of_closed_cases",), 3),
+    (lambda m: known(m).quarantined({"HEMO1": 2, "X": 3, "Y": 4}), ("plscp_quarantine_open", "HEMO1"), 2),
+    (lambda m: known(m).quarantined({"HEMO1": 2, "X": 3, "Y": 4}), ("plscp_quarantine_open", "other"), 7),
+    (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_associations_open", "HEMO1"), 2),
+    (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_last_event_timestamp_seconds", "HEMO1"), 1e9),
+    (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_silent", "HEMO1"), 1),
+    (lambda m: m.watch_store(lambda: "away"), ("plscp_store_failing",), 1),
+    (lambda m: m.watch_store(lambda: None), ("plscp_store_failing",), 0),
+    (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_halted",), 1),
+    (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_topics_waiting",), 1),
+    (lambda m: logged(), ("plscp_log_events_total", "stopping", "critical"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_commit_duration_seconds_count",), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_request_duration_seconds_count", "commit"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_batch_size_sum",), 12),
@@ -78,10 +110,36 @@ def test_each_metric(call: Callable[[Metrics], None], name: tuple[str, ...], val
 
 def test_every_metric_has_a_row() -> None:
     """No metric is exposed that the table does not show to move."""
-    families = {family.name for family in text_string_to_metric_families(Metrics().exposition().decode())}
-    known = {row[1][0] for row in ROWS}
-    for family in families:
-        assert any(name.removesuffix("_total").startswith(family) for name in known), family
+    found = {family.name for family in text_string_to_metric_families(Metrics().exposition().decode())}
+    shown = {row[1][0] for row in ROWS}
+    for family in found:
+        process = family.startswith("process_")  # prometheus-client's own
+        assert process or any(name.removesuffix("_total").startswith(family) for name in shown), family
+
+
+def test_the_table_of_metrics_is_what_is_exposed() -> None:
+    """`families()`, from which the reference is printed, has each with kind, labels and text; each label name is a word."""
+    listed = {family.name.removesuffix("_total"): family for family in metrics.families()}
+    assert len(listed) == len(metrics.families())
+    of = Metrics()
+    for call, _, _ in ROWS:
+        call(of)
+    for family in text_string_to_metric_families(of.exposition().decode()):
+        if family.name.startswith("process_"):
+            continue
+        row = listed.pop(family.name)
+        assert (row.kind, row.text) == (family.type, family.documentation)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(row.labels)
+    assert listed == {}
+
+
+def test_a_clock_that_is_no_longer_known_is_not_shown() -> None:
+    """A measurement counts for an hour: what it said yesterday is nothing to alert on."""
+    of = Metrics()
+    of.clock_skew("HEMO1", 300)
+    of.clock_skew("HEMO1", None)
+    assert key("plscp_sender_clock_skew_seconds", "HEMO1") not in samples(of)
 
 
 def test_histograms_cumulate() -> None:

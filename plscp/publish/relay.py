@@ -169,6 +169,7 @@ class Relay:
     def _there(self) -> None:
         """A broker has answered."""
         if self._unreachable:
+            log.info("relay-kafka-back", away_seconds=round(time.time() - self._away_since, 1))
             self._unreachable = ""
             self.changed()
 

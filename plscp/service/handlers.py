@@ -427,6 +427,7 @@ class Handlers:
                 position = stored.position if stored else None
                 log.debug("request-answered", status=f"{int(status):04X}", position=position, **pending.about())
         else:
+            self._counters.device_refused(pending.calling_ae)
             self.devices.refused(pending.calling_ae, arrived_us, int(status), status.comment or why)
             self.refusals.refused(pending, int(status), status.comment or why, these or pending.decided)
         pending.resolve((status, reply))

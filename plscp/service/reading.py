@@ -56,6 +56,9 @@ class Counters(Protocol):
     def issuer_unusable(self, device: str, reason: str) -> None:
         """A Patient ID came with an issuer that cannot be used; the reason is a finding's code."""
 
+    def device_refused(self, device: str) -> None:
+        """A request of a device was answered with a failure."""
+
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage: ``decode``, ``validate`` or ``match``."""
 
@@ -76,6 +79,9 @@ class NoCounters:
         """Nothing."""
 
     def issuer_unusable(self, device: str, reason: str) -> None:
+        """Nothing."""
+
+    def device_refused(self, device: str) -> None:
         """Nothing."""
 
     def stage(self, name: str) -> Callable[[float], None]:

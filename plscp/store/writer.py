@@ -107,6 +107,7 @@ class Writer:
         self._closing = False
         self._refusing: StoreError | None = None
         self._busy_since = 0.0
+        self._refusing_since = 0.0
         self._probe_at = 0.0
         self._lazy: list[Draft] = []
         self._lazy_until = 0.0
@@ -323,7 +324,8 @@ class Writer:
         log.error("store-failed", error=str(error), kind=error.label, requests=len(batch))
         with self._wake:
             self._refusing = error
-            self._probe_at = time.monotonic() + self._limits.probe_seconds
+            self._refusing_since = time.monotonic()
+            self._probe_at = self._refusing_since + self._limits.probe_seconds
             everything = [*batch, *(draft for draft, _ in self._queue)]
             self._queue.clear()
             self._queued_bytes = 0
@@ -342,6 +344,7 @@ class Writer:
             return
         self._lazy_until = time.monotonic()
         self._refusing = None
+        log.info("store-recovered", after_seconds=round(time.monotonic() - self._refusing_since, 1))
 
     def _tidy(self) -> None:
         try:
