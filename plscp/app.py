@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from plscp.service.asking import ask
 from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.service.observing import Observer
 from plscp.stopping import StopSignals
 from plscp.store import open_store
 from plscp.store.port import Result
@@ -59,7 +60,7 @@ class Server:
     """A running server: what `plscp serve` starts and what HTTP shows of it.
 
     Attributes:
-        settings, store, keeper, metrics, acceptor, handlers: its parts.
+        settings, store, keeper, metrics, acceptor, handlers, observer: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -94,6 +95,8 @@ class Server:
         self.metrics.watch_disk(self.store.disk_free, self.store.full)
         keep = settings.store.raw_retention
         self._retention = Retention(self.store, keep, expunged=self.metrics.expunged) if keep else None
+        self.metrics.watch_store(self.store.refusing)
+        self.metrics.watch_devices(lambda ae_title: ae_title in self.settings.devices)
         self.keeper = RegistryKeeper(
             self.store,
             Registry(settings.matching_locations(), settings.matching_issuers()),
@@ -171,7 +174,18 @@ class Server:
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
         )
+        self.observer = Observer(
+            self.store,
+            self.keeper,
+            lambda ae_title: self._profiles(ae_title),  # noqa: PLW0108  # settings that are read again bring others
+            configured=lambda: self.settings.devices,
+            associations=lambda: self.acceptor.associations,
+            devices=self.handlers.devices,
+            clocks=self.handlers.clocks,
+            gauges=self.metrics,
+        )
         self._load()
+        self.observer.load()
         await self._read_registry_file()
         self.acceptor = Acceptor(
             settings.network(),
@@ -187,7 +201,7 @@ class Server:
             return 0
         self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._reread)
-        turning = [self._loop.create_task(self._turn())]
+        turning = [self._loop.create_task(self._turn()), self._loop.create_task(self.observer.run())]
         try:
             for name, listener in http.items():
                 host, port = await listener.start()
@@ -307,12 +321,7 @@ class Server:
             if self._retention is not None:
                 self._retention.look()
             self.metrics.open_associations(self.acceptor.associated)
-            now = datetime.now(UTC)
-            for ae_title in self.settings.devices:
-                tolerance = self._profiles(ae_title).policy.clock_tolerance
-                difference = self.handlers.clocks.current(ae_title, now, tolerance)
-                if difference is not None:
-                    self.metrics.clock_skew(ae_title, difference.total_seconds())
+            self.handlers.refusals.flush()
             await asyncio.sleep(TURN)
 
 

@@ -5,8 +5,10 @@ No patient names or IDs at INFO or above: the opaque event id, request id or pos
 
 import logging
 import sys
+from collections import deque
+from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 import structlog
 
@@ -67,6 +69,23 @@ COUNTED: Final[dict[tuple[str, str], int]] = {}
 _counting: Final = Lock()
 
 
+class Line(NamedTuple):
+    """An error that was logged, in short.
+
+    Attributes:
+        time: ISO 8601, UTC.
+        text: where it was and why, without the exception.
+    """
+
+    time: str
+    event: str
+    text: str
+
+
+RECENT: Final[deque[Line]] = deque(maxlen=20)
+"""The last lines that were logged as errors by this process, oldest first."""
+
+
 class UnknownEventError(ValueError):
     """An event name that is not on the closed list: a defect that the tests find."""
 
@@ -83,6 +102,9 @@ def _counted(_logger: object, method: str, event: structlog.typing.EventDict) ->
         key = (str(event["event"]), "error" if method == "exception" else method)
         with _counting:
             COUNTED[key] = COUNTED.get(key, 0) + 1
+    if method in {"error", "exception", "critical"}:
+        text = " ".join(str(event[name]) for name in ("where", "why", "error") if event.get(name))
+        RECENT.append(Line(datetime.now(UTC).isoformat(timespec="seconds"), str(event["event"]), text))
     return event
 
 

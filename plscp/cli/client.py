@@ -66,13 +66,14 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._here = host in LOOPBACK
         self._tls = tls
+        self.seconds = SECONDS
 
     def _client(self) -> httpx.Client:
         # A proxy of the environment is never meant for this machine.
         return httpx.Client(
             base_url=self.url,
             headers=self._headers,
-            timeout=SECONDS,
+            timeout=self.seconds,
             trust_env=not self._here,
             verify=True if self._tls is None else self._tls,
         )
@@ -127,7 +128,7 @@ class Api:
 
     def _away(self, error: httpx.HTTPError) -> CommandError:
         if isinstance(error, httpx.TimeoutException):
-            return CommandError(f"{self.url} has not answered within {SECONDS:g} s", UNREACHABLE)
+            return CommandError(f"{self.url} has not answered within {self.seconds:g} s", UNREACHABLE)
         if fault := _tls_fault(error):
             return CommandError(f"{self.url}: {fault}; see --ca-file", UNREACHABLE)
         if isinstance(error, httpx.ConnectError):

@@ -80,6 +80,7 @@ class Settings(SettingsModel):
             server_zone=self.dicom.timezone,
             operators=self.allowed_operators(),
             closes_without_release=table.closes_without_release,
+            silent_after=table.silent_after,
             configured=ae_title in self.devices,
         )
 

@@ -341,6 +341,11 @@ class DeviceTable(Overrides):
         description="it ends the connection after the answer, without A-RELEASE: such an end proves that the answer arrived, "
         "and equal content after it is an event of its own; Linux only; over TLS with close_notify",
     )
+    silent_after: Duration | None = Field(
+        None,
+        description="connected, with a case open in its room, and nothing sent for so long: it is shown and alerted on as silent; "
+        "absent: it is not watched",
+    )
     sop_classes: Annotated[list[SopClassName], Field(min_length=1)] = Field(
         ["procedural-event-logging", "substance-administration-logging"], description="what it may send; else 0124H"
     )

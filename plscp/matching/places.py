@@ -102,6 +102,10 @@ class Presence:
         """The studies that are at a location."""
         return self._here.get(place, ())
 
+    def occupied(self) -> list[str]:
+        """The locations where a study is."""
+        return [place for place, here in self._here.items() if here]
+
     def shared(self) -> list[str]:
         """The locations where several studies are."""
         return [place for place, here in self._here.items() if len(here) > 1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from plscp.matching.model import Device, Operator, Policy
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -17,6 +18,7 @@ class Profile:
         strict: `validation = "strict"` (contracts section 2).
         sop_classes: SOP Class UIDs the device may use (step 4).
         zone, server_zone: IANA time zone names; the device's may be None.
+        silent_after: how long it may send nothing while it is connected and a case is open in its room; None: it is not watched.
         configured: whether `[devices]` has it.
         closes_without_release: an orderly end of its connection proves that the answers before it arrived (contracts section 1).
         operators: who may add to the MAR, or None for anyone (step 9).
@@ -30,6 +32,7 @@ class Profile:
     server_zone: str = "UTC"
     operators: Sequence[Operator] | None = None
     closes_without_release: bool = False
+    silent_after: timedelta | None = None
     configured: bool = True
 
 

@@ -6,13 +6,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from plscp import __version__
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
-from plscp.web.events import retry
 from plscp.web.operations import JSON, TEXT, Operation
 from plscp.web.problems import Problem
 from plscp.web.server import Server
+from plscp.web.status import shown
 
 PROBE_SECONDS = 2.0
 LATEST_RETRIES = 5
@@ -50,38 +49,22 @@ class Health:
         return Response(body, headers={"Content-Type": CONTENT_TYPE})
 
     async def status(self, _request: Request) -> Response:
-        """What runs, how far it is, who is connected."""
-        server = self._server
-        with server.keeper.lock:
-            registry = server.keeper.registry
-            counts = {
-                "registry_position": registry.position,
-                "patients": len(registry.patients()),
-                "open_studies": len(registry.studies(status="open")),
+        """What runs, how far it is, who is connected, and what is not as it should be: no patient."""
+        stored = await asyncio.to_thread(self._stored)
+        return JSONResponse(shown(self._server, stored))
+
+    def _stored(self) -> dict[str, Any]:
+        """What only the store knows, as counts: cheap however much it holds."""
+        store = self._server.store
+        try:
+            return {
+                "quarantine_open": store.quarantine_open(),
+                "retries": store.retries(0, LATEST_RETRIES),
+                "proposed": store.proposals_count(),
+                "failing": "" if (refusing := store.refusing()) is None else str(refusing),
             }
-        position, last_change = await asyncio.to_thread(server.store.head)
-        waiting = await asyncio.to_thread(server.store.quarantine, open_only=True, limit=1000)
-        retries = await asyncio.to_thread(server.store.retries, 0, LATEST_RETRIES)
-        proposed = await asyncio.to_thread(server.store.proposals, 1000)
-        shown: dict[str, Any] = {
-            "version": __version__,
-            "ae_title": server.settings.dicom.ae_title,
-            "draining": server.draining,
-            "store": {
-                "id": server.store.store_id,
-                "position": position,
-                "last_registry_change": last_change,
-                "disk_free": server.store.disk_free(),
-            },
-            "registry": counts,
-            "quarantine_open": len(waiting),
-            "corrections_proposed": len(proposed),
-            "requests_retried": server.metrics.retried_so_far(),
-            "latest_retries": [{"position": note.position, **retry(note)} for note in retries],
-            "associations": [dict(each) for each in server.acceptor.associations],
-            "kafka": "absent" if server.settings.kafka is None else dict(server.relay_status) or "starting",
-        }
-        return JSONResponse(shown)
+        except StoreError as error:
+            return {"failing": str(error)}
 
     def operations(self) -> list[Operation]:
         """The rows of the API."""

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from plscp.config import Settings
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
+from plscp.service.closed_cases import ClosedCases
+from plscp.service.devices import Devices
 from plscp.store.port import EventStore, RegistryRecord
 
 Plan = Callable[[Registry], Sequence[RegistryRecord]]
@@ -40,8 +42,30 @@ class Acceptor(Protocol):
         """The associations that are open: calling_ae, address, since, requests."""
 
 
+class Observer(Protocol):
+    """What is looked at every few seconds."""
+
+    @property
+    def devices(self) -> Devices:
+        """What each device did last."""
+
+    @property
+    def cases(self) -> ClosedCases:
+        """The cases that are over while something of them is in quarantine."""
+
+    def device_rows(self) -> list[dict[str, Any]]:
+        """Each device as status shows it."""
+
+    def room_rows(self) -> list[dict[str, Any]]:
+        """Each room and the studies that are there."""
+
+
 class Server(Protocol):
     """A running server."""
+
+    @property
+    def observer(self) -> Observer:
+        """What is looked at every few seconds."""
 
     @property
     def settings(self) -> Settings:

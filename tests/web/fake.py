@@ -15,7 +15,10 @@ from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.certificates import Certificates
+from plscp.service.clock import ClockDifferences
+from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper
+from plscp.service.observing import Observer
 from plscp.store.port import (
     Draft,
     Failed,
@@ -203,6 +206,17 @@ class FakeServer:
     def __post_init__(self) -> None:
         self.keeper = RegistryKeeper(
             self.store, Registry(self.settings.matching_locations(), self.settings.matching_issuers())
+        )
+
+        self.observer = Observer(
+            self.store,
+            self.keeper,
+            self.settings.profile,
+            configured=lambda: self.settings.devices,
+            associations=lambda: self.acceptor.associations,
+            devices=Devices(),
+            clocks=ClockDifferences(),
+            gauges=self.metrics,
         )
 
     def loop_alive(self) -> bool:
