@@ -64,8 +64,10 @@ EVENTS: Final[dict[str, str]] = {
 """Every event name that plscp logs, and what it means."""
 
 
-COUNTED: Final[dict[tuple[str, str], int]] = {}
-"""How often each event was logged at warning or above by this process, by (event, level)."""
+COUNTED: Final[dict[tuple[str, str], int]] = {
+    (event, "error"): 0 for event in ("internal-error", "store-failed", "relay-stopped", "relay-halted")
+}
+"""How often each event was logged at warning or above by this process, by (event, level); those that are alerted on from 0."""
 _counting: Final = Lock()
 
 
@@ -119,7 +121,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
     out = stream or sys.stderr
     _level[0] = getattr(logging, level.upper())
     as_json = not out.isatty() if json is None else json
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Any = structlog.processors.JSONRenderer() if as_json else _console(out)
     structlog.configure(
         processors=[
             _closed_list,
@@ -133,6 +135,22 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
         logger_factory=structlog.PrintLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
+
+
+def _console(out: TextIO) -> Any:
+    """For people: what matters first, as the line was written; a device's text is never a control sequence."""
+    shown = structlog.dev.ConsoleRenderer(sort_keys=False, pad_event_to=24, colors=out.isatty())
+
+    def render(logger: Any, name: str, event: structlog.typing.EventDict) -> Any:
+        return shown(logger, name, {key: _printable(value) for key, value in event.items()})
+
+    return render
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in value)
+    return [_printable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def debugging() -> bool:

@@ -100,6 +100,10 @@ class Levels:
         if labels in self.values or len(self.values) < MOST_CHILDREN:
             self.values[labels] = value
 
+    def drop(self, labels: tuple[str, ...]) -> None:
+        """There is no such thing any more."""
+        self.values.pop(labels, None)
+
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """These, and no others any more."""
         self.values = dict(itertools.islice(values.items(), MOST_CHILDREN))
@@ -256,6 +260,10 @@ class Metrics(Collector):
         self.closed_with_refusals.child()
         self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
         self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
+        self.raw_expunged = Counts(
+            "plscp_store_expunged", "Requests and quarantine items whose raw bytes were deleted for their age", []
+        )
+        self.reloads = Counts("plscp_settings_reloads", "Times that the settings were read again", ["outcome"])
         self.log_lines = LogLines("plscp_log_events", "Lines logged at warning or above by this process")
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.device_associations = Levels(
@@ -297,12 +305,17 @@ class Metrics(Collector):
         self.certificates = Levels(
             "plscp_tls_certificate_expiry_timestamp_seconds", "When a certificate expires", ["file"]
         )
+        self.last_reload = Levels(
+            "plscp_settings_last_reload_success", "1 where the settings could be used when they were read last, else 0"
+        )
+        self.last_reload.set((), 1.0)
         stages = Spreads("plscp_request_duration_seconds", "Time per stage of a request", SECONDS, ["stage"], STAGES)
         self.stages = {stage: stages.children[stage,] for stage in STAGES}
         commits = Spreads("plscp_store_commit_duration_seconds", "Time per commit, its sync included", SECONDS)
         batches = Spreads("plscp_store_batch_size", "Drafts per commit", SIZES)
         self.commits, self.batches = commits.children[()], batches.children[()]
         self.disk_free = Asked("plscp_store_disk_free_bytes", "Bytes free where the store lives")
+        self.disk_full = Asked("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
         self.store_failing = Asked("plscp_store_failing", "1 while the store takes nothing, else 0")
         self.build = Levels("plscp_build_info", "The version that runs", ["version"])
         self.build.set((__version__,), 1)
@@ -318,6 +331,8 @@ class Metrics(Collector):
             self.closed_with_refusals,
             self.published,
             self.feeds,
+            self.raw_expunged,
+            self.reloads,
             self.log_lines,
             self.associations_open,
             self.device_associations,
@@ -333,10 +348,12 @@ class Metrics(Collector):
             self.relay_halted,
             self.relay_waiting,
             self.certificates,
+            self.last_reload,
             stages,
             commits,
             batches,
             self.disk_free,
+            self.disk_full,
             self.store_failing,
             self.build,
         )
@@ -424,6 +441,7 @@ class Metrics(Collector):
             silent: None where `silent_after` is not set.
         """
         self.device_associations.set((device,), associations)
+        self.device_refusals.child(device)  # a rate needs a beginning
         if last_event is not None:
             self.last_events.set((device,), last_event)
         if silent is not None:
@@ -451,9 +469,22 @@ class Metrics(Collector):
         self.stages["commit"].observe(seconds)
         self.batches.observe(size)
 
-    def watch_disk(self, free: Callable[[], int | None]) -> None:
-        """Ask this function for the bytes free where the store lives, at each scrape."""
-        self.disk_free.ask = free
+    def watch_disk(self, free: Callable[[], int | None], full: Callable[[], bool] = lambda: False) -> None:
+        """Ask these functions at each scrape: for the bytes free where the store lives, and whether requests are refused for it."""
+        self.disk_free.ask, self.disk_full.ask = free, full
+
+    def expunged(self, count: int) -> None:
+        """Raw bytes of so many requests and quarantine items were deleted for their age."""
+        self.raw_expunged.child().add(count)
+
+    def settings_read(self, outcome: str) -> None:
+        """The settings were read again: `applied`, `unchanged` or `refused`."""
+        self.reloads.child(outcome).add()
+        self.last_reload.set((), float(outcome != "refused"))
+
+    def certificate_gone(self, name: str) -> None:
+        """A certificate's file is no longer in use."""
+        self.certificates.drop((name,))
 
     def watch_store(self, refusing: Callable[[], object]) -> None:
         """Ask this function why the store takes nothing, at each scrape."""
@@ -462,7 +493,7 @@ class Metrics(Collector):
     def clock_skew(self, device: str, seconds: float | None) -> None:
         """The estimated clock difference of a configured device; None: it is not known."""
         if seconds is None:
-            self.skew.values.pop((device,), None)
+            self.skew.drop((device,))
         else:
             self.skew.set((device,), seconds)
 

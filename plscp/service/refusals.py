@@ -33,12 +33,13 @@ class Refusals:
         place = pending.profile.device.locations
         about: dict[str, Any] = {
             "calling_ae": pending.calling_ae,
-            "location": " ".join(place),
             "status": f"{status:04X}",
-            "meaning": STATUSES[status].name,
-            "reason": refusing[0].code if refusing else "",
             "comment": said,
             "hint": hint(status, said, refusing, pending.profile, pending.sop_class),
+            "more": 0,
+            "location": " ".join(place),
+            "meaning": STATUSES[status].name,
+            "reason": refusing[0].code if refusing else "",
             "quarantine": pending.quarantined(),
             "address": str(pending.event.assoc.requestor.address),
             **pending.about(),
@@ -53,7 +54,5 @@ class Refusals:
 
 
 def _say(about: Mapping[str, Any], more: int) -> None:
-    told = {name: value for name, value in about.items() if value != ""}
-    if more:
-        told["more"] = more
-    log.warning("request-refused", **told)
+    told = {**about, "more": more}  # as it stands in the line: what matters first
+    log.warning("request-refused", **{name: value for name, value in told.items() if value not in {"", 0}})
