@@ -1,6 +1,6 @@
 """A case that closes while drugs, contrast agents or devices of it stand in quarantine is said, counted and shown; others are not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -73,9 +73,9 @@ def profile(calling_ae: str) -> Profile:
 
 
 @pytest.fixture
-def watched(ours: Running) -> Iterator[Watched]:
+def watched(ours: Running) -> Watched:
     """A study in LAB1."""
-    yield Watched(ours)
+    return Watched(ours)
 
 
 def device(patient: str = "") -> Dataset:
