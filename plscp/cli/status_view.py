@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from plscp.cli import output
@@ -66,16 +65,22 @@ def _shares(wanted: Sequence[int], room: int | None) -> list[int]:
     return given
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[object]], room: int) -> Table:
-    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        made.add_column(heading, no_wrap=True, overflow="ellipsis")
+def _table(headings: Sequence[str], rows: Sequence[Sequence[object]], room: int) -> RenderableType:
+    """A list of columns; what is too long for the screen is cut at the end of its line."""
     shown = rows if len(rows) <= room else rows[: max(room - 1, 0)]
-    for row in shown:
-        made.add_row(*(value if isinstance(value, Text) else Text(output.clean(value)) for value in row))
+    cells = [[value if isinstance(value, Text) else Text(output.clean(value)) for value in row] for row in shown]
+    lines = [[Text(heading, style="bold") for heading in headings], *cells]
+    widths = [max(line[column].cell_len for line in lines) for column in range(len(headings))]
+    made = []
+    for line in lines:
+        whole = Text(no_wrap=True, overflow="ellipsis")
+        for cell, width in zip(line, widths, strict=True):
+            whole.append_text(cell).append(" " * (width - cell.cell_len + 2))
+        whole.rstrip()
+        made.append(whole)
     if len(shown) < len(rows):
-        made.add_row(Text(f"and {len(rows) - len(shown)} more", style="dim"))
-    return made
+        made.append(Text(f"and {len(rows) - len(shown)} more", style="dim"))
+    return Group(*made)
 
 
 def _summary(status: Mapping[str, Any]) -> Text:

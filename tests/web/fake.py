@@ -169,7 +169,7 @@ class FakeStore:
         return self.is_alive
 
     def disk_free(self) -> int | None:
-        return 4096
+        return 400_000_000_000
 
     def full(self) -> bool:
         return self.is_full
