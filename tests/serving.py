@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, Self
@@ -33,10 +33,11 @@ class Serving:
     Args:
         folder: where its settings and data live.
         settings: TOML text; `{folder}` is replaced. Ports should be 0.
+        program: what Python runs as `plscp`.
     """
 
-    def __init__(self, folder: Path, settings: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, settings: str, program: Sequence[str] = ("-m", "plscp")) -> None:
+        self.folder, self.program = folder, program
         self.config = folder / "plscp.toml"
         self.config.write_text(settings.replace("{folder}", str(folder)))
         self.process: subprocess.Popen[str] | None = None
@@ -49,7 +50,7 @@ class Serving:
         """Start and wait until it accepts associations."""
         seen: Queue[str | None] = Queue()
         self.process = process = subprocess.Popen(
-            [sys.executable, "-m", "plscp", "serve", "--config", str(self.config)],
+            [sys.executable, *self.program, "serve", "--config", str(self.config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,7 +8,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, settings
-from plscp.cli.copying import shown_progress, store_path
+from plscp.cli.copying import shown_progress, step_back, store_path
 from plscp.errors import CommandError
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
@@ -28,6 +28,7 @@ def backup(
         if not view.store_id:
             raise CommandError(f"there is no store at {path}", 3)
         published = Carried.read(cursor_beside(path), view.store_id)  # before the copy: it must not know of more
+    step_back()
     with shown_progress() as progress:
         made = back_up(path, target, progress=progress, leave=found.store.disk_watermark, beside=published.put)
     if json:
