@@ -27,7 +27,7 @@ def store_path(found: Settings) -> Path:
     """
     path = sqlite_path(found.store.url)
     if path is None:
-        raise CommandError("store.url: a store in memory cannot be backed up, nor restored", 2)
+        raise CommandError("store.url: a store in memory cannot be backed up or restored", 2)
     return path
 
 

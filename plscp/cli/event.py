@@ -32,7 +32,9 @@ def events(
     study: Annotated[
         str | None, typer.Option(help="Of one study only, by its Study Instance UID.", callback=a_uid)
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="entry (the default), registry, refusal, proposal or all.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="entry (the default), registry, refusal, proposal, expunged or all.")
+    ] = None,
     json: Json = False,
     url: Url = None,
     token_file: TokenFile = None,

@@ -259,6 +259,9 @@ class SqliteLedger:
             self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
         finally:
             self._connection.set_busy_timeout(BUSY_MS)
+        if self._wal_pages:
+            # A reader that stays, a backup as a rule: each try makes requests wait for nothing.
+            self._checkpoint_at = self._wal_pages + WORST_WAL * self._checkpoint_pages
 
     def _checkpoint(self, mode: int) -> None:
         pages, done = self._wal_pages, 0

@@ -44,6 +44,10 @@ OTHERS = [
     (["config", "show", "--config", "folder"], "Is a directory"),
     (["serve", "--config", "bad.json"], "bad.json"),
     (["verify"], "name no Kafka"),
+    (["backup"], "Missing argument"),
+    (["backup", "x.db", "--config", "memory.toml"], "a store in memory cannot be backed up"),
+    (["restore"], "Missing argument"),
+    (["restore", "x.db", "--config", "memory.toml"], "a store in memory cannot be backed up"),
     (["relay", "repartition", "nope", "--config", "kafka.toml"], "no topic nope"),
     (["relay", "rewind", "study", "--to", "9" * 20, "--config", "kafka.toml"], "less than"),
     (["schema", "show", "zzz"], "no one type"),
@@ -92,6 +96,7 @@ def files(tmp_path: Path) -> None:
     (tmp_path / "number.json").write_text("[1]")
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "memory.toml").write_text('[store]\nurl = "memory://"\n')
     (tmp_path / "kafka.toml").write_text('[kafka]\nbootstrap_servers = ["127.0.0.1:1"]\n')
 
 

@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ import pytest
 from plscp.errors import CommandError, StoreNotOpened
 from plscp.store import SqliteStore, schema
 from plscp.store.backup import back_up
-from plscp.store.port import Delivered, Filter
+from plscp.store.ledger import WORST_WAL
+from plscp.store.port import Delivered, Filter, StoreLimits
+from plscp.store.readers import open_read_only
 from plscp.store.restoring import ancestors, restore, restored_from
 from plscp.store.rows import Head
 from tests.store.contract import Open
@@ -113,6 +116,32 @@ def test_a_busy_writer_neither_makes_it_begin_anew_nor_shows_in_it(
     assert copied == sorted(copied), "it began anew"
     assert store.head()[0] == 70
     assert store.first_broken_position() is None
+
+
+def test_a_long_backup_makes_the_writer_wait_seldom(open_sqlite: Open, path: Path) -> None:
+    """As long as a snapshot holds the write-ahead log, the writer tries to start it anew once in a while only; then at once."""
+    store = open_sqlite(limits=StoreLimits(checkpoint_pages=1))
+    stored(store, request())
+    ledger: Any = store._writer._ledger  # type: ignore[attr-defined]
+    tries: list[int] = []
+    real = ledger._checkpoint
+
+    def counted(mode: int) -> None:
+        if mode == apsw.SQLITE_CHECKPOINT_RESTART:
+            tries.append(ledger._wal_pages)
+        real(mode)
+
+    ledger._checkpoint = counted
+    with closing(open_read_only(path)) as snapshot:
+        snapshot.execute("BEGIN; SELECT position FROM head").fetchall()
+        for _ in range(60):
+            stored(store, request())
+        pages = ledger._wal_pages
+    assert pages >= 60
+    assert 1 <= len(tries) <= 1 + pages // WORST_WAL
+    for _ in range(WORST_WAL):
+        stored(store, request())
+    assert ledger._wal_pages < WORST_WAL, "the log starts from its beginning again"
 
 
 @pytest.mark.parametrize("what", ["there already", "no store", "no folder", "no room", "an older layout"])

@@ -252,6 +252,31 @@ def test_migrations_are_one_transaction(path: Path, open_sqlite: Open) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize(("layout", "needed_mib"), [(3, 16), (2, 16), (1, 16)])
+def test_a_migration_that_the_disk_has_no_room_for_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, layout: int, needed_mib: int
+) -> None:
+    """Before anything is changed, with what it needs; where every page may be written anew that is the whole database besides."""
+    load(FOLDER / f"{layout}.sql", path)
+    real = os.statvfs(path.parent)
+    size = path.stat().st_size if layout < 3 else 0
+    enough = (needed_mib << 20) + size
+
+    def free(count: int) -> None:
+        found = list(real)
+        found[0], found[1], found[4] = 1, 1, count
+        monkeypatch.setattr("plscp.store.schema.os.statvfs", lambda _: os.statvfs_result(found))
+
+    free(enough - 1)
+    line = refused(path)
+    assert f"has layout {layout}: bringing it to layout {schema.VERSION} needs {needed_mib} MiB of free disk" in line
+    connection: Any = apsw.Connection(str(path))
+    assert connection.execute("PRAGMA user_version").get == layout
+    connection.close()
+    free(enough)
+    SqliteStore.open(path).close()
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [
