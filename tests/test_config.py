@@ -192,7 +192,7 @@ KEYS = [
     ("devices.D", "validation", ['"lenient"', '"strict"'], '"soft"', 'must be "lenient" or "strict"'),
     ("devices.D", "times", ['"trusted"', '"untrusted"'], '"no"', 'must be "trusted" or "untrusted"'),
     ("devices.D", "sop_classes", ['["procedural-event-logging"]'], '["mpps"]', 'must be "procedural-event-logging"'),
-    ("devices.D", "sop_classes", ['["procedural-event-logging"]'], "[]", "must have a value at least"),
+    ("devices.D", "sop_classes", ["[]"], '"mpps"', "must be a list"),
     ("devices.D", "timezone", ['"Asia/Tokyo"'], '"Tokyo"', "must be an IANA time zone"),
     ("devices.D", "coerce_by_location", ["true"], '"maybe"', BOOL),
     ("devices.D", "closes_without_release", ["true", "false"], '"never"', BOOL),

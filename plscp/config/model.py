@@ -346,8 +346,9 @@ class DeviceTable(Overrides):
         description="connected, with a case open in its room, and nothing sent for so long: it is shown and alerted on as silent; "
         "absent: it is not watched",
     )
-    sop_classes: Annotated[list[SopClassName], Field(min_length=1)] = Field(
-        ["procedural-event-logging", "substance-administration-logging"], description="what it may send; else 0124H"
+    sop_classes: list[SopClassName] = Field(
+        ["procedural-event-logging", "substance-administration-logging"],
+        description="what it may send; else 0124H; none: it may verify (C-ECHO) and nothing else",
     )
     timezone: Zone | None = Field(None, description="offset of its times that state none")
     coerce_by_location: bool = Field(False, description="an unknown Study Instance UID alone: rules 5 to 7, B102")

@@ -77,7 +77,7 @@ def test_what_is_given_goes_before_what_follows(helm: Helm, tmp_path: Path) -> N
         "http": {"probes": "0.0.0.0:9999"},
         "store": {"url": "sqlite:////var/lib/plscp/other.db"},
         "matching": {"turnover_decides": False},
-        "devices": {"HELMTEST": {"location": [], "coerce_by_location": False}},
+        "devices": {"HELMTEST": {"validation": "strict", "coerce_by_location": False}},
     }
     file = as_in_the_pod(helm.template({"settings": values}).settings, tmp_path)
     found = load(file, {})
@@ -214,7 +214,7 @@ def another(path: tuple[str, ...]) -> Any:
     if path in VALID:
         return VALID[path]
     if "enum" in part:
-        return [each for each in part["enum"] if each != part.get("default")][0]
+        return next(each for each in part["enum"] if each != part.get("default"))
     kind = part["type"] if isinstance(part["type"], str) else part["type"][0]
     if kind == "boolean":
         return not part.get("default", False)
@@ -319,4 +319,4 @@ def test_the_schema_of_settings_judges_as_the_model_does() -> None:
         bad = copy.deepcopy(given_settings)
         bad.setdefault(path[0], {})[path[1]] = wrong
         assert list(judge.iter_errors(bad)), path
-    assert all(each.get("description") for path, each in leaves(whole) if path[0] not in {"issuers"})
+    assert all(each.get("description") for path, each in leaves(whole) if path[0] != "issuers")

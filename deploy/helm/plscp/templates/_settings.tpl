@@ -54,8 +54,7 @@ The settings of the server as JSON: what follows from other values, and over it 
 {{-   end -}}
 {{- end -}}
 {{- if $values.tests.enabled -}}
-{{-   $_ := set $devices $values.tests.aeTitle (dict "location" $values.tests.aeTitle "location_mismatch" "refuse" "sop_classes" (list "procedural-event-logging")) -}}
-{{-   $_ := set $derived "locations" (dict $values.tests.aeTitle dict) -}}
+{{-   $_ := set $devices $values.tests.aeTitle (dict "sop_classes" list) -}}
 {{- end -}}
 {{- if $devices -}}{{- $_ := set $derived "devices" $devices -}}{{- end -}}
 {{- merge $given $derived | toJson -}}
