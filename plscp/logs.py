@@ -46,7 +46,6 @@ EVENTS: Final[dict[str, str]] = {
     "registry-warning": "a registry change was taken that is legal and probably not meant",
     "settings-warning": "a setting is legal but probably not meant",
     "relay-started": "the relay process was started",
-    "relay-status": "what the relay reports",
     "relay-stopped": "the relay process ended",
     "relay-topic-waits": "a topic refuses; it waits and the others go on",
     "relay-recovered": "the relay knows what a topic holds and goes on from there",

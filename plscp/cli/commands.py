@@ -43,6 +43,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "verify": Entry("plscp.cli.verify", "verify", "Hold what is on Kafka against the store."),
     "backup": Entry("plscp.cli.backup", "backup", "Copy the store to a file while the server goes on."),
     "restore": Entry("plscp.cli.restore", "restore", "Make a store out of a backup; stop the server first."),
+    "conformance": Entry("plscp.cli.conformance", "conformance", "Print the DICOM conformance statement."),
+    "reference": Entry("plscp.cli.reference", "app", "What there is to look up: metrics, log events."),
     "schema": Entry("plscp.cli.schema", "app", "What is published: export, show, check the schemas."),
     "relay": Entry("plscp.cli.relay", "app", "The relay's cursor: repartition, rewind."),
 }
