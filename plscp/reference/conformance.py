@@ -60,8 +60,11 @@ MEANT: Final[dict[int, tuple[str, str]]] = {
 _REJECTED: Final[dict[str, str]] = {
     "protocol-version": "Device: Protocol Version bit 0",
     "application-context": "Device: propose the DICOM Application Context Name",
-    "calling-ae-title": "Add `[devices.<calling AE title>]` to the settings; look at its `address`, `certificate` and `username`",
+    "calling-ae-title": "Add `[devices.<calling AE title>]` to the settings, or mend the title: AE titles are case-sensitive",
     "called-ae-title": 'Device: call the AE title of the server; or `called_ae = "any"`',
+    "device-address": "Add the address to `address` of the device's table",
+    "device-certificate": "Add the certificate's subject or alternative name to `certificate` of the device's table; over plain TCP there is none",
+    "user-identity": "Device: negotiate the `username` and passcode of its table",
     "local-limit": "Close associations, or raise `max_associations` or `max_associations_per_address`",
 }
 _ERRORS: Final[dict[str, str]] = {
@@ -152,7 +155,8 @@ def _policies(settings: Settings) -> str:
 
 
 def _rejections(_settings: Settings) -> str:
-    found = [one for one in vars(negotiation).values() if isinstance(one, negotiation.Rejection)]
+    alone = [one for one in vars(negotiation).values() if isinstance(one, negotiation.Rejection)]
+    found = dict.fromkeys([*alone, *negotiation.REJECTIONS.values()])
     return table((f"{one.result}/{one.source}/{one.reason}", one.label, _REJECTED[one.label]) for one in found)
 
 

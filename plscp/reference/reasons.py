@@ -26,7 +26,7 @@ class Reason(NamedTuple):
 
 _CLOCK: Final = 'Set the device\'s clock (NTP), or `times` of its table to "untrusted"'
 _OPEN: Final = "Open the study (`plscp study open`, or its feed), then send again"
-_REGISTER: Final = "Register the patient (feed, registry file or API), then send again or replay"
+_REGISTER: Final = "Register the patient (feed, registry file or API), then send again"
 _ISSUERS: Final = "Add the spelling to `[issuers]`; the log line `issuer-unusable` names it"
 _CODE: Final = "Device: encode the code as PS3.3 Table 8.8-1 wants it"
 _ENCODING: Final = "Device: the encoded data set is broken at this place (PS3.5 7)"
@@ -51,7 +51,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason(c.NO_CURRENT_STUDY, "C103", "always", _OPEN),
     Reason(c.UNKNOWN_LOCATION, "C103", "always", "Add the name to `names` of a `[locations]` entry"),
     Reason(c.FOREIGN_LOCATION, "C103", "always", "Add the location to the device's `location`, or mend what the device sends"),
-    Reason(c.NONE_AT_LOCATION, "C103", "always", "Open the study with its location (`plscp study open ... --location`), then send again or replay"),
+    Reason(c.NONE_AT_LOCATION, "C103", "always", "Open the study with its location (`plscp study open ... --location`), then send again"),
     Reason(c.SEVERAL_LOCATIONS, "C103", "always", "Device: send Performed Location (0040,0243), or a study or patient"),
     Reason(c.TOO_OLD, "C103", "always", "Device: name the study or the patient in late requests; or raise `place_match_max_age`"),
     Reason(c.NO_PLACE, "C103", "always", "Device: name the study; or give its table a `location`"),
@@ -74,10 +74,10 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason(c.BOTH_CONTRADICT, "C104", "always", "Look which patient is on the table: the device has another selected"),
     Reason(c.NOT_STARTED_ELSEWHERE, "B104, C104", "setting", "Look which patient is in the room. `not_started_elsewhere`"),
     Reason(c.LEFT_ALREADY, "B104", "warning", "Look which patient is in the room: the device may have the one before selected"),
-    Reason(c.KNOWN_ELSEWHERE, "C104", "always", "`plscp correction list`, then confirm the move if it is right"),
+    Reason(c.KNOWN_ELSEWHERE, "C104", "always", "`plscp correction list` shows the move that is proposed; this version cannot confirm it: ask who runs the registry"),
     Reason(c.COERCED, "B102", "warning", "Device: take the worklist entry again; the Action Reply has the study's UID"),
     Reason(c.SYNCHRONIZATION, "B101", "warning", "Set `synchronization_frame_of_reference_uid`, or the device's clock to the hospital's time"),
-    Reason(c.KNOWN_OF_ANOTHER, "C110", "always", "`plscp correction list`, then confirm the move if it is right"),
+    Reason(c.KNOWN_OF_ANOTHER, "C110", "always", "`plscp correction list` shows the move that is proposed; this version cannot confirm it: ask who runs the registry"),
     Reason(c.NO_PATIENT_GIVEN, "C110", "always", "Device: send a Patient ID or an Admission ID that is no placeholder"),
     Reason(c.PATIENT_NOT_KNOWN, "C110", "always", _REGISTER),
     Reason(c.ADMISSION_NOT_KNOWN, "C110", "always", "Register the admission, or device: send the Patient ID"),

@@ -103,3 +103,20 @@ def test_a_reason_fits_its_comment_and_names_statuses_that_exist(reason: Reason)
 def test_the_longest_place_leaves_room_for_a_reason() -> None:
     """A comment is found in the table by its first words even where it is cut."""
     assert 64 - LONGEST_PATH - len(" at ") - len(" (+200)") >= 28
+
+
+WHEN = {"refuse": "always", "lenient": "strict", "Fault": "always", "Note": "strict"}
+"""By what tells a reason: whom it refuses."""
+
+
+def test_the_list_says_whom_a_reason_refuses() -> None:
+    """What every profile refuses, and what only a strict one does, as the call in the source has it."""
+    listed = {holes(reason.text): reason.when for reason in REASONS}
+    checked = 0
+    for path in sorted(SOURCE.glob("templates/*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and called(node) in WHEN and len(node.args) > 1:
+                for text in texts(node.args[1]):
+                    assert listed[text] == WHEN[called(node)], text
+                    checked += 1
+    assert checked > 40
