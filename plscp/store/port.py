@@ -322,7 +322,7 @@ class StoreLimits(NamedTuple):
     batch_bytes: int = 4 << 20
     quarantine_bytes_per_device: int = 64 << 20
     disk_reserve: int = 256 << 20
-    disk_watermark: int = 0
+    disk_watermark: int = 128 << 20
     disk_look_seconds: float = 1.0
     idle_seconds: float = 1.0
     probe_seconds: float = 1.0
