@@ -27,6 +27,7 @@ from plscp.store.port import (
     deliver_directly,
 )
 from plscp.store.readers import Readers
+from plscp.store.restoring import ancestors
 from plscp.store.watermark import Watermark
 from plscp.store.writer import Writer
 
@@ -116,7 +117,9 @@ class SqliteStore:
             soon=soon,
             vfs=vfs,
         )
-        log.info("store-opened", store=store.store_id, position=store.head()[0])
+        former = list(ancestors(connection))
+        restored = {"restored_from": former[-1]} if former else {}
+        log.info("store-opened", store=store.store_id, position=store.head()[0], **restored)
         return store
 
     def _room_for_refusals(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 import pytest
+import structlog.testing
 
 from plscp.errors import CommandError, StoreNotOpened
 from plscp.store import SqliteStore, schema
@@ -264,7 +265,9 @@ def test_a_restored_store_is_another_store(backup: Path, path: Path, tmp_path: P
     old.close()
     file = tmp_path / "new" / "s.db"
     made = restore(backup, file)
-    store = SqliteStore.open(file)
+    with structlog.testing.capture_logs() as lines:
+        store = SqliteStore.open(file)
+    assert lines[0]["restored_from"] == old_id
     assert (made.store, made.restored_from, made.moved_aside) == (store.store_id, old_id, "")
     assert store.store_id != old_id
     assert store.head()[0] == made.position == 12
