@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from plscp.store.port import EventStore, Expunge, Filter, RawKept, RequestDraft, Stored, StoreLimits
+from plscp.store.port import Draft, EventStore, Expunge, Filter, RawKept, RequestDraft, Stored, StoreLimits
 from tests.store.contract import MINUTE, Open
 from tests.store.drafts import NOW, again, change, entry, ignore, rejected, request, send, stored
 
@@ -104,7 +104,7 @@ class RetentionContract:
             stored(store, draft)
             stored(store, request([entry(f"e{number}", uid=f"1.{number}")], identity=number, arrival=LATER))
             assert stored(store, again(draft, decision=request().decision)).outcome == "known"
-            both = [again(draft, arrival=LATER), Expunge(NOW + MINUTE, LATER, ignore)]
+            both: list[Draft] = [again(draft, arrival=LATER), Expunge(NOW + MINUTE, LATER, ignore)]
             send(store, *(both if first == "repeat" else both[::-1]))
             item = store.quarantine_item(draft.identity.hex())
             assert item is not None
