@@ -52,7 +52,14 @@ def test_the_host_must_be_named(run: Run, tmp_path: Path) -> None:
 def test_the_server_of_the_settings_is_known_by_its_certificate(run: Run, tmp_path: Path) -> None:
     """With the server's own settings nothing more is needed: its certificate is the one that counts, and no other of its CA's."""
     certificates = held(tmp_path)
-    tls.write(tmp_path, leaf=tls.issued("hospital", "plscp.clinic.example"))
+
+    def show(name: str) -> None:
+        """The server's files for a host, with the CA's certificate in the chain."""
+        tls.write(tmp_path, leaf=tls.issued("hospital", name))
+        with (tmp_path / "server.pem").open("ab") as chain:
+            chain.write(tls.authority("hospital").cert_pem.bytes())
+
+    show("plscp.clinic.example")
     (tmp_path / "tokens").write_text("secret\nnext\n")
     text = '[http]\nport = {port}\nread_token_file = "tokens"\n[http.tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
     with Running(
@@ -63,5 +70,5 @@ def test_the_server_of_the_settings_is_known_by_its_certificate(run: Run, tmp_pa
         assert run("study", "list", "--url", running.url, "--config", "plscp.toml").status == 0
         refused = run("study", "close", "1.2.3")
         assert (refused.status, refused.err) == (1, "plscp: this needs a token of role feed, not read\n")
-        tls.write(tmp_path, leaf=tls.issued("hospital", "another.example"))
+        show("another.example")
         assert run("study", "list").status == 3

@@ -1,5 +1,6 @@
 """A refused peer: one line, a count, a row."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +14,10 @@ from plscp.network.admission import Refusal, Required, refusal
 from plscp.network.association import Association
 from plscp.network.fsm import State
 from plscp.network.refused import MOST_PEERS, RefusedPeers
-from tests.network.wire import CONTEXTS, SETTINGS, Transport
-from tests.rawscu import associate_rq
+from plscp.network.repeats import BETWEEN_SECONDS
+from tests.network.wire import CONTEXTS, SETTINGS, Listener, Transport
+from tests.rawscu import RawScu, Rejected, associate_rq
+from tests.serving import until
 
 UNKNOWN = Refusal("dicom.unknown_devices", "add it")
 
@@ -122,3 +125,15 @@ def test_a_refused_peer_is_said_counted_and_kept(
     assert metrics.refused_peers.child(rule).value == 3
     assert metrics.associations.child("rejected", label).value == 3
     assert f'plscp_refused_peers_total{{rule="{rule}"}} 3.0' in metrics.exposition().decode()
+
+
+def test_what_ended_is_summed_up() -> None:
+    """Also when the device has given up: the listener says a minute later how often it was refused."""
+    with capture_logs() as lines, Listener() as listener:
+        listener.acceptor.admit = lambda caller: refusal(caller, {}, unknown=False)
+        for _ in range(3):
+            with pytest.raises(Rejected):
+                RawScu("127.0.0.1", listener.port).associate()
+        listener.acceptor._repeats._clock = lambda: time.monotonic() + BETWEEN_SECONDS
+        until(lambda: [line for line in lines if line.get("more")], "the sum")
+    assert [line.get("more") for line in lines if line["event"] == "peer-refused"] == [None, 2]

@@ -87,7 +87,13 @@ def test_what_is_remembered_is_bounded() -> None:
     said = Said()
     said.happened("old", group="g0")
     said.happened("old", "old again", group="g0")
-    for number in range(1, MOST_CAUSES + 1):
+    said.happened("kept", group="kept")
+    for number in range(1, MOST_CAUSES - 1):
         said.happened("new", group=f"g{number}")
+    assert ("old again", 1) not in said.lines
+    said.happened("kept", "kept again", group="kept")
+    said.happened("new", group="one more")
     assert ("old again", 1) in said.lines
+    said.happened("new", group="and another")
+    assert ("kept again", 1) not in said.lines
     assert len(said.repeats._causes) == len(said.repeats._names) == MOST_CAUSES

@@ -16,7 +16,7 @@ from plscp.config import load
 from plscp.config.model import ROLES, Role
 from plscp.errors import ConfigError
 from plscp.web.app import build, operations
-from plscp.web.operations import Operation
+from plscp.web.operations import Operation, role_needed
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer, settings_of
 
@@ -226,7 +226,11 @@ def test_an_operation_without_a_role_is_a_defect() -> None:
 
     with pytest.raises(ValueError, match="asks for a role"):
         Operation("GET", "/api/v1/open", handler, "Open", role=None)
-    assert Operation("GET", "/api/v1/new", handler, "New").role == "operate"
+    new = Operation("GET", "/api/v1/new/{id:path}", handler, "New")
+    assert new.role == "operate"
+    needed = role_needed([new])
+    assert [needed(method, "/api/v1/new/a/b") for method in ("GET", "HEAD", "PUT")] == ["operate", "operate", None]
+    assert needed("GET", "/api/v1/newer") is None
 
 
 def test_settings_that_are_exchanged_bring_their_tokens(with_roles: FakeServer, tmp_path: Path) -> None:
