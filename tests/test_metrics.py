@@ -49,7 +49,6 @@ def logged() -> None:
 # (what a room calls, the sample it must change, the value)
 ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.association("rejected", "unknown-device"), ("plscp_associations_total", "rejected", "unknown-device"), 1),
-    (lambda m: m.peer_refused("devices.address"), ("plscp_refused_peers_total", "devices.address"), 1),
     (lambda m: m.open_associations(7), ("plscp_associations_open",), 7),
     (lambda m: m.answered(PROCEDURAL_EVENT_LOGGING, 0xC103, 0.002), ("plscp_requests_total", "procedural-event-logging", "C103"), 1),
     (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_requests_total", "other", "0000"), 1),

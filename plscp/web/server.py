@@ -41,6 +41,10 @@ class Acceptor(Protocol):
     def associations(self) -> Sequence[Mapping[str, Any]]:
         """The associations that are open: calling_ae, address, since, requests."""
 
+    @property
+    def refused_peers(self) -> Sequence[Mapping[str, Any]]:
+        """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
+
 
 class Observer(Protocol):
     """What is looked at every few seconds."""

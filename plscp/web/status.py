@@ -69,6 +69,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         ],
         **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
         "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],
+        "refused_peers": [dict(each) for each in server.acceptor.refused_peers],
         "last_errors": _last_errors(server),
         "kafka": "absent" if settings.kafka is None else dict(server.relay_status) or "starting",
     }

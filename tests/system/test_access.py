@@ -191,6 +191,23 @@ def test_listeners(running: Serving, capsys: pytest.CaptureFixture[str], monkeyp
     assert "this needs a token of role feed, not read" in capsys.readouterr().err
 
 
+def test_a_refused_peer_is_a_row_of_the_status(
+    running: Serving, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API and `plscp status` name it with what to add to the settings."""
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            peer(running, "NOBODY2", source="127.0.0.7").associate()
+    url = f"https://localhost:{printed(running, 'http')[1]}"
+    with httpx.Client(verify=client(), timeout=60) as api:
+        status = api.get(url + "/api/v1/status", headers={"Authorization": "Bearer boss"}).json()
+    [row] = [row for row in status["refused_peers"] if row["calling_ae"] == "NOBODY2"]
+    assert (row["address"], row["rule"], row["times"]) == ("127.0.0.7", "dicom.unknown_devices", 2)
+    monkeypatch.chdir(running.folder)
+    assert main(["status", "--url", url, "--ca-file", "ca.pem", "--token-file", "token"], {}) == 0
+    assert "add [devices.NOBODY2] to the settings" in " ".join(capsys.readouterr().out.split())
+
+
 def test_secrets_are_exchanged_while_it_runs(running: Serving) -> None:
     """A passcode and a token that the files hold anew count at once; the old ones no longer."""
     url = f"https://localhost:{printed(running, 'http')[1]}/api/v1/studies"

@@ -186,9 +186,20 @@ class FakeStore:
 
 
 class FakeAcceptor:
-    """A DICOM listener with one association."""
+    """A DICOM listener with one association, which has refused one peer."""
 
     associations = ({"calling_ae": "HEMO1", "address": "127.0.0.1", "since": "2026-01-01T00:00:00Z", "requests": 3},)
+    refused_peers = (
+        {
+            "calling_ae": "NOBODY1",
+            "address": "10.1.9.9",
+            "rule": "dicom.unknown_devices",
+            "hint": "add [devices.NOBODY1] to the settings",
+            "times": 2,
+            "first": "2026-01-01T00:00:00+00:00",
+            "last": "2026-01-01T00:01:00+00:00",
+        },
+    )
 
 
 @dataclass
