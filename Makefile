@@ -9,6 +9,7 @@ MINUTES ?= 5
 EXAMPLES ?= 500
 SEED ?= random
 ASSOCIATIONS ?= 100000
+PYTHONS ?= 3.12 3.13 3.14
 
 .PHONY: help
 help:  ## this list
@@ -64,6 +65,24 @@ soak: .venv/stamp-dev  ## ASSOCIATIONS=100000 opened and closed: no memory, desc
 torture: .venv/stamp-dev  ## server, relay and broker killed under load, KILLS=1000 times: nothing acknowledged is lost
 	@PLSCP_TEST_KILLS=$(KILLS) PLSCP_TEST_SEED=$(SEED) $(PYTEST) -s tests/system/test_kill.py $(ARGS)
 
+.PHONY: dist
+dist: .venv/stamp-dev  ## wheel and sdist into dist/, the same bytes from the same commit
+	@.venv/bin/python .ci/dist dist
+
+.PHONY: audit
+audit: .venv/stamp-dev  ## known vulnerabilities of what the lock files pin: needs a package index that tells them
+	@.venv/bin/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
+
+.PHONY: sbom
+sbom: .venv/stamp-dev  ## what a server consists of, as CycloneDX, into build/sbom.cdx.json
+	@mkdir -p build
+	@.venv/bin/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json requirements.lock
+	@echo build/sbom.cdx.json
+
+.PHONY: pythons
+pythons: .venv/stamp-dev  ## the fast tests on each of PYTHONS="3.12 3.13 3.14" that this machine has
+	@.ci/pythons $(PYTHONS)
+
 .PHONY: lock
 lock: .venv/stamp-run  ## bring the lock files up to date with pyproject.toml: UPGRADE=1 for newer versions
 	@.ci/lock
@@ -73,7 +92,7 @@ venv: .venv/stamp-dev  ## the environment alone
 
 .PHONY: clean
 clean:  ## remove the environment and what tools leave behind; fetched components stay in the cache
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/stamp-run: requirements.lock pyproject.toml .ci/environment

@@ -16,6 +16,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from plscp import manager
 from plscp.config import Settings
 from plscp.config.inforce import InForce
 from plscp.errors import StoreBroken, StoreError
@@ -218,7 +219,9 @@ class Server:
             for host, port in await self.acceptor.start():
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
+            manager.tell("READY=1")
             await self._until(self._signals.first)
+            manager.tell("STOPPING=1")
             return await self._end()
         finally:
             for task in turning:

@@ -34,12 +34,18 @@ class Serving:
         folder: where its settings and data live.
         settings: TOML text; `{folder}` is replaced. Ports should be 0.
         program: what Python runs as `plscp`.
+
+    Attributes:
+        python: the interpreter that runs it.
+        environ: what its environment has beside ours.
     """
 
     def __init__(self, folder: Path, settings: str, program: Sequence[str] = ("-m", "plscp")) -> None:
         self.folder, self.program = folder, program
         self.config = folder / "plscp.toml"
         self.config.write_text(settings.replace("{folder}", str(folder)))
+        self.python = sys.executable
+        self.environ: dict[str, str] = {}
         self.process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self._reader: threading.Thread | None = None
@@ -50,12 +56,12 @@ class Serving:
         """Start and wait until it accepts associations."""
         seen: Queue[str | None] = Queue()
         self.process = process = subprocess.Popen(
-            [sys.executable, *self.program, "serve", "--config", str(self.config)],
+            [self.python, *self.program, "serve", "--config", str(self.config)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=self.folder,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | self.environ,
         )
 
         def read() -> None:

@@ -92,15 +92,29 @@ def _mount(app: typer.Typer, name: str, entry: Entry) -> None:
         app.command(name)(found)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"plscp {__version__}")
-        raise typer.Exit
+def _version(context: typer.Context, option: typer.CallbackParam, wanted: bool) -> None:
+    """Called for both options, in the order in which they are given: the second call knows what was wanted."""
+    given: dict[str | None, bool] = context.meta.setdefault(__name__, {})
+    given[option.name] = wanted
+    if len(given) < 2 or not given["version"]:
+        return
+    print(f"plscp {__version__}")
+    if given["verbose"]:
+        import platform  # noqa: PLC0415  # nothing else on this path needs these
+        import ssl  # noqa: PLC0415
+
+        import apsw  # noqa: PLC0415
+
+        print(f"Python {platform.python_version()}\nSQLite {apsw.sqlite_lib_version()}\n{ssl.OPENSSL_VERSION}")
+    raise typer.Exit
 
 
 def _plscp(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", callback=_version, is_eager=True, help="With --version: of Python and SQLite, too.")
     ] = False,
 ) -> None:
     """A DICOM server that cath-lab devices report to: stored durably, published to Kafka."""

@@ -18,6 +18,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import build_context, negotiate_as_acceptor
 
+from plscp import __version__
 from plscp.network.admission import Rule, UserIdentity
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
@@ -25,7 +26,8 @@ VERIFICATION: Final = "1.2.840.10008.1.1"
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 IMPLEMENTATION_CLASS: Final = "2.25.164362456850159185316504949929107551452"
 """Names this implementation (PS3.7 D.3.3.2): a UUID made once (PS3.5 B.2)."""
-IMPLEMENTATION_VERSION: Final = "PLSCP_0_1"
+IMPLEMENTATION_VERSION: Final = "_".join(["PLSCP", *__version__.split(".")[:2]])
+"""Tells one version from another in a device's log (PS3.7 D.3.3.2); at most 16 characters."""
 TRANSFER_SYNTAXES: Final = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2",

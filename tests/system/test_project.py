@@ -128,3 +128,19 @@ def test_a_run_of_the_tests_draws_what_the_one_before_drew(tmp_path: Path, explo
         assert ended.returncode == 0, ended.stdout + ended.stderr
         seen.add(found[0])
     assert len(seen) == (3 if exploring else 1)
+
+
+@pytest.mark.parametrize("file", ["CONTRIBUTING.md", "SECURITY.md", "README.md"])
+def test_what_a_document_names_is_there(file: str) -> None:
+    """Targets of make, and files that it links to."""
+    text = (ROOT / file).read_text("utf-8")
+    targets = set(re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^    |`)make ([a-z]+)\b", text, re.MULTILINE)) <= targets
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_wheel_that_the_readme_names_is_of_this_version() -> None:
+    """Its lines can be copied."""
+    named = set(re.findall(r"plscp-([\d.]+)-py3", (ROOT / "README.md").read_text("utf-8")))
+    assert named == {PROJECT["project"]["version"]}
