@@ -53,6 +53,14 @@ bench: .venv/stamp-dev  ## side by side with a stock pynetdicom SCP, and where t
 attacks: .venv/stamp-dev  ## what an honest association notices of each attack on the server, as a table
 	@.venv/bin/python -m tests.system.attacks $(ARGS)
 
+.PHONY: crowd
+crowd: .venv/stamp-dev  ## sixteen honest associations while 10,000 hostile connections of every kind come and go
+	@.venv/bin/python -m tests.system.attacks.crowd $(ARGS)
+
+.PHONY: drain
+drain: .venv/stamp-dev  ## how long a server takes from SIGTERM to its end with 1,000 associations open, and what devices see
+	@.venv/bin/python -m tests.system.draining $(ARGS)
+
 .PHONY: fuzz
 fuzz: .venv/stamp-dev  ## what a peer may send, mutated from kept requests, for MINUTES=5; bytes that do harm land in build/fuzz
 	@.venv/bin/python -m tests.fuzz --minutes $(MINUTES) $(ARGS)

@@ -1,5 +1,6 @@
 """How `plscp serve` ends: on SIGTERM in order, on a second one without waiting, before it is ready at once; always with 0."""
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -20,6 +21,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import Aborted, Closed, RawScu, Rejected
 from tests.serving import Serving, until
+from tests.system import draining
 
 STUDY = "1.2.826.0.1.3680043.9.3811.9.1"
 SETTINGS = """
@@ -164,6 +166,12 @@ def test_ctrl_c_is_for_the_server_alone(tmp_path: Path) -> None:
         assert ended(server) == 0
         assert not logged(server, "relay-stopped")
         assert not logged(server, "internal-error")
+
+
+def test_each_of_many_devices_is_told(tmp_path: Path) -> None:
+    """Two hundred idle associations at the end of the grace time: each gets its A-ABORT, none is merely lost."""
+    done = asyncio.run(draining.drained(tmp_path, 200, NONE, draining.idle, 1))
+    assert (done.status, done.seen) == (0, {"aborted 0-0": 200})
 
 
 # --- before it is ready ------------------------------------------------------------------------------------------------

@@ -72,6 +72,12 @@ async def one_byte(target: Target) -> None:
     await target.ends(peer)
 
 
+def prepare() -> None:
+    """Make what takes long to make, once."""
+    for make in (bomb, nested, many_items, too_long, long_value, worst, note, first_hello):
+        make()
+
+
 async def nothing(target: Target) -> None:
     """One of thousands, from a hundred addresses, that send nothing."""
     await target.ends(await target.connect(100))

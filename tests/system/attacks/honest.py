@@ -100,17 +100,23 @@ def run(port: int) -> None:
 class Clock:
     """The clock of a server, running until its end.
 
+    Args:
+        module: what is run as its process, told the port.
+
     Attributes:
         port: of the server.
     """
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, module: str = __name__) -> None:
+        self.port, self._module = port, module
         self._answers: list[tuple[float, float, int, float]] = []
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", self._module, str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -136,6 +142,11 @@ class Clock:
         """The answers to what is due from now on, for so many seconds; waits until all of them came."""
         began = time.monotonic()
         end = began + seconds
+        return self.between(began, end)
+
+    def between(self, began: float, end: float) -> "Window":
+        """The answers to what was due then, monotonic; waits until all of them came."""
+        seconds = max(end - time.monotonic(), 0.0)
         until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 60)
         return Window([rest for due, *rest in self._answers if began <= due < end])
 
@@ -144,7 +155,8 @@ class Window:
     """The answers of some seconds.
 
     Attributes:
-        p99: seconds.
+        answers: how many.
+        p50, p99: seconds.
         late: p99 of how late the machine's scheduler woke the clock itself, seconds.
         statuses: which came.
     """
@@ -153,6 +165,8 @@ class Window:
         assert answers, "the honest association got no answer"
         times, statuses, late = zip(*answers, strict=True)
         place = max(len(answers) * 99 // 100 - 1, 0)
+        self.answers = len(answers)
+        self.p50: float = sorted(times)[len(answers) // 2]
         self.p99: float = sorted(times)[place]
         self.late: float = sorted(late)[place]
         self.statuses: set[int] = set(statuses)
