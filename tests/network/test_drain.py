@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,12 @@ class Stopping:
 
     def commit(self) -> None:
         """What was taken is on disk."""
-        self.listener.call(lambda: [commit.set_result((SUCCESS, None)) for commit in self.commits])
+
+        def all_of_them() -> None:
+            for one in self.commits:
+                one.set_result((SUCCESS, None))
+
+        self.listener.call(all_of_them)
 
     @property
     def connection(self) -> Any:
@@ -59,10 +65,10 @@ class Stopping:
         [one] = self.listener.acceptor._open
         return one
 
-    def drain(self, answers: float) -> "asyncio.Future[Ends]":
+    def drain(self, answers: float) -> "Future[Ends]":
         """SIGTERM: from now on nothing new is taken."""
         acceptor = self.listener.acceptor
-        drained: Any = asyncio.run_coroutine_threadsafe(acceptor.drain(LONG_SECONDS, answers), self.listener.loop)
+        drained = asyncio.run_coroutine_threadsafe(acceptor.drain(LONG_SECONDS, answers), self.listener.loop)
         self.until(lambda: acceptor.draining)
         return drained
 
