@@ -93,7 +93,8 @@ def schema() -> dict[str, Any]:
         table["properties"][value.path[-1]] = _schema_of(value)
     # Helm gives a subchart what its parent says for all of them.
     top["properties"]["global"]["additionalProperties"] = True
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
+    # Draft 7 is what every Helm 3 reads.
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **top}
 
 
 def _table(description: str) -> dict[str, Any]:
