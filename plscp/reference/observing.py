@@ -6,11 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from prometheus_client.core import Metric
-
 import plscp
 from plscp.logs import EVENTS
-from plscp.metrics import Metrics
+from plscp.metrics import families
 
 _SOURCE: Final = Path(plscp.__file__).parent
 _LEVELS: Final = ("debug", "info", "warning", "error", "exception", "critical")
@@ -18,9 +16,7 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "exception", "critical")
 
 def metrics() -> str:
     """docs/metrics.md."""
-    made = Metrics()
-    made.watch_disk(lambda: 0)
-    rows = sorted(made.collect(), key=lambda family: family.name)
+    rows = sorted(families(), key=lambda family: family.name)
     lines = [
         "# Metrics",
         "",
@@ -28,23 +24,16 @@ def metrics() -> str:
         "",
         "`/metrics` has them in Prometheus' text format, on the listeners of the API and of the probes, without a token. Times are in",
         "seconds, sizes in bytes. Labels come from closed lists: no patient, no study, no AE title that the settings do not name. What",
-        "goes beyond the bound of label sets counts as `other`. A histogram has the three names that stand behind it.",
+        "goes beyond the bound of label sets counts as `other`. A histogram has `_bucket`, `_sum` and `_count` behind its name. What",
+        "prometheus-client says of any process is there too: `process_start_time_seconds`, `process_resident_memory_bytes` and so on.",
         "",
         "| metric | type | labels | what it says |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [f"| {_name(family)} | {family.type} | {_labels(family)} | {family.documentation} |" for family in rows]
+    for family in rows:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        lines.append(f"| `{family.name}` | {family.kind} | {labels} | {family.text} |")
     return "\n".join(lines) + "\n"
-
-
-def _name(family: Metric) -> str:
-    if family.type == "counter":
-        return f"`{family.name}_total`"
-    return f"`{family.name}`" + (" (`_bucket`, `_sum`, `_count`)" if family.type == "histogram" else "")
-
-
-def _labels(family: Metric) -> str:
-    return ", ".join(f"`{label}`" for label in getattr(family, "_labelnames", ()))
 
 
 class Call(NamedTuple):
@@ -83,14 +72,17 @@ def log_events() -> str:
 
 def calls() -> Iterator[Call]:
     """Every logging call of the source."""
-    for path in sorted(_SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
+    trees = [ast.parse(path.read_text("utf-8")) for path in sorted(_SOURCE.rglob("*.py"))]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    given = {node.name: node for node in functions if any(isinstance(part, ast.Return) for part in node.body)}
+    for tree in trees:
+        of_module = _dictionaries(tree)
         for scope in ast.walk(tree):
             if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-                known = dict(_dictionaries(scope))
+                spread = _Spread(of_module | _dictionaries(scope), given)
                 for node in ast.walk(scope):
                     if isinstance(node, ast.Call) and _logs(node):
-                        yield from _told(node, known)
+                        yield from _told(node, spread)
 
 
 def _logs(node: ast.Call) -> bool:
@@ -103,24 +95,56 @@ def _logs(node: ast.Call) -> bool:
     )
 
 
-def _dictionaries(scope: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Names of a function that hold a dictionary written out there, with its keys."""
+def _dictionaries(scope: ast.AST) -> dict[str, ast.expr]:
+    """Names that hold a dictionary written out there."""
+    found: dict[str, ast.expr] = {}
     for node in ast.walk(scope):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
-            keys = tuple(k.value for k in node.value.keys if isinstance(k, ast.Constant) and isinstance(k.value, str))
-            for target in node.targets:
-                if isinstance(target, ast.Name):
-                    yield target.id, keys
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        if isinstance(value, ast.Dict | ast.DictComp):
+            found |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+    return found
 
 
-def _told(node: ast.Call, known: dict[str, tuple[str, ...]]) -> Iterator[Call]:
+class _Spread(NamedTuple):
+    """What `**` may stand for: names that hold a dictionary, and functions that return one."""
+
+    names: dict[str, ast.expr]
+    functions: dict[str, ast.FunctionDef]
+
+    def keys(self, node: ast.expr | None) -> list[str]:
+        """The keys of a dictionary, as far as they are written out; none where they are not."""
+        match node:
+            case ast.Dict():
+                found = []
+                for key, value in zip(node.keys, node.values, strict=True):
+                    found += [str(key.value)] if isinstance(key, ast.Constant) else self.keys(value)
+                return found
+            case ast.DictComp():
+                return self.keys(node.generators[0].iter)
+            case ast.IfExp():
+                return self.keys(node.body)
+            case ast.Name(id=name) if name in self.names:
+                return self._replace(names={k: v for k, v in self.names.items() if k != name}).keys(self.names[name])
+            case ast.Call(func=ast.Attribute(value=held, attr="items")):
+                return self.keys(held)
+            case ast.Call(func=ast.Attribute(attr=name)) if name in self.functions:
+                return [
+                    key
+                    for part in self.functions[name].body
+                    if isinstance(part, ast.Return)
+                    for key in self.keys(part.value)
+                ]
+        return []
+
+
+def _told(node: ast.Call, spread: _Spread) -> Iterator[Call]:
     assert isinstance(node.func, ast.Attribute)
     fields: list[str] = []
     for keyword in node.keywords:
-        if keyword.arg is not None:
-            fields.append(keyword.arg)
-        elif isinstance(keyword.value, ast.Name):
-            fields += known.get(keyword.value.id, ())
+        fields += [keyword.arg] if keyword.arg is not None else spread.keys(keyword.value)
     for branch in ast.walk(node.args[0]):
         if isinstance(branch, ast.Constant) and isinstance(branch.value, str):
             yield Call(branch.value, node.func.attr, tuple(fields))

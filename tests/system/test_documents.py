@@ -124,6 +124,7 @@ class Walk:
             "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.here),
             "PLSCP_CONFIG": str(self.settings),
+            "PLSCP_HTTP__PORT": self.ports["8080"],
         }
         self.server: subprocess.Popen[str] | None = None
         self.said = ""
