@@ -34,12 +34,12 @@ def _fetch(progress: Progress | None) -> Runtime:
     return fetch(progress=progress)
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+def free_port(host: str = HOST) -> int:
+    """A port of an address of this machine that nobody listens on now."""
     for port in random.SystemRandom().sample(PORTS, 100):  # two programs with one seed would want the same one
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+            probe.bind((host, port))
             return port
     raise CommandError("no free port for a Kafka broker")
 
@@ -54,9 +54,10 @@ class LocalBroker:
         properties: further lines of server.properties.
         progress: told how far fetching is, where anything has to be fetched.
         runtime: how to get Java and the jars.
+        host: the address of this machine that it listens on; nobody is asked who he is.
 
     Attributes:
-        address: ``127.0.0.1:PORT``; empty before the first start.
+        address: ``HOST:PORT``; empty before the first start.
     """
 
     def __init__(
@@ -66,8 +67,10 @@ class LocalBroker:
         properties: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         runtime: Fetch = _fetch,
+        host: str = HOST,
     ) -> None:
         self.folder = folder
+        self.host = host
         self.properties = dict(properties or {})
         self.port = 0
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
@@ -79,7 +82,7 @@ class LocalBroker:
     @property
     def address(self) -> str:
         """What a client connects to."""
-        return f"{HOST}:{self.port}" if self.port else ""
+        return f"{self.host}:{self.port}" if self.port else ""
 
     @property
     def running(self) -> bool:
@@ -103,7 +106,7 @@ class LocalBroker:
             self._await(timeout)
             return self
         for attempt in range(OTHER_PORTS):
-            self.port = free_port()
+            self.port = free_port(self.host)
             try:
                 self._format(self._runtime)
                 self._run(self._runtime)
@@ -166,12 +169,12 @@ class LocalBroker:
 
     def _format(self, runtime: Runtime) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        controller = free_port()
+        controller = free_port(self.host)
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@{HOST}:{controller}",
-            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{HOST}:{controller}",
+            "controller.quorum.voters": f"1@{self.host}:{controller}",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{self.host}:{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.address}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -207,7 +210,7 @@ class LocalBroker:
     def _await(self, timeout: float) -> None:
         assert self._process is not None
         deadline = time.monotonic() + timeout
-        while (answer := cluster_id(HOST, self.port, 1.0)) != self.cluster_id:
+        while (answer := cluster_id(self.host, self.port, 1.0)) != self.cluster_id:
             if answer is not None:
                 raise CommandError(f"another Kafka broker answers at {self.address}", 3)
             with contextlib.suppress(subprocess.TimeoutExpired):

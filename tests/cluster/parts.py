@@ -54,6 +54,9 @@ PAUSE: Final = "localhost/pause:1"
 CERTIFICATES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
+SLOW: Final = {"kube": ": eight minutes and 3 GB where nothing of it is in the cache"}
+
+
 class Missing(Exception):
     """This machine cannot run a cluster: why, in one line."""
 
@@ -129,7 +132,7 @@ def _kept(place: Path, recipe: str, make: Callable[[Path], None]) -> None:
     digest = hashlib.sha256(recipe.encode()).hexdigest()
     if place.exists() and mark.is_file() and mark.read_text("ascii") == digest:
         return
-    say(f"making {place.name}")
+    say(f"making {place.name}{SLOW.get(place.name, '')}")
     part = place.with_name(f"{place.name}.part")
     part.unlink(missing_ok=True)
     make(part)
@@ -177,7 +180,6 @@ def from_go(module: str, names: tuple[str, ...], flags: str) -> None:
     sources = HERE / "go" / module
 
     def build(place: Path) -> None:
-        say(f"  {module}: from its sources, eight minutes and 3 GB where nothing of it is in the cache")
         env = {
             "GOMODCACHE": str(FOLDER / "gomod"),
             "GOCACHE": str(FOLDER / "gocache"),
@@ -282,7 +284,18 @@ def project_image() -> None:
     for version in (VERSION, NEXT):
         name = f"{IMAGE}:{version}"
         command = (
-            *("nice", "buildah", "bud", "-q", "--isolation", "chroot", "--pull-never", "--layers", "--format", "docker"),
+            *(
+                "nice",
+                "buildah",
+                "bud",
+                "-q",
+                "--isolation",
+                "chroot",
+                "--pull-never",
+                "--layers",
+                "--format",
+                "docker",
+            ),
             # only while it is built: whoever fetches through a proxy needs the machine's own certificates
             *("-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"),
             *("--build-arg", f"VERSION={version}", "-f", "deploy/Dockerfile", "-t", name, "."),

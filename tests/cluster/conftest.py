@@ -1,0 +1,90 @@
+"""The cluster and what every test on it may use; it is taken down at the end, whatever happened."""
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import pytest
+
+from plscp.local.cache import locked
+from plscp.local.kafka import LocalBroker
+from tests.cluster.cluster import HOST, Cluster, timed
+from tests.cluster.parts import FOLDER, ROOT, Missing, prepare, say
+from tests.cluster.release import Release, Values
+
+LOGS: Final = ROOT / "build" / "cluster"
+TABLES: Final[dict[str, dict[str, str]]] = {}
+"""What the devices saw, for each thing that was done to their server."""
+_numbers = itertools.count(1)
+
+Install = Callable[..., Release]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One node, ready."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with locked(FOLDER / "lock", lambda: say("waiting for another cluster on this machine to end")):
+        made = Cluster()
+        try:
+            with timed("parts"):
+                prepare()
+            with timed("cluster with a ready node"):
+                made.up()
+            yield made
+        except Missing as missing:
+            pytest.skip(str(missing))
+        finally:
+            shutil.rmtree(LOGS / "logs", ignore_errors=True)
+            made.keep_logs(LOGS / "logs")
+            with timed("cluster down"):
+                made.down()
+
+
+@pytest.fixture(scope="session")
+def two_nodes(cluster: Cluster) -> Cluster:
+    """The cluster with a second node."""
+    with timed("second node"):
+        cluster.second_node()
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def broker(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBroker]:
+    """A real Kafka on this machine, where pods reach it."""
+    with LocalBroker(tmp_path_factory.mktemp("kafka"), host=HOST) as running:
+        yield running
+
+
+@pytest.fixture
+def release(cluster: Cluster) -> Iterator[Install]:
+    """Installs the chart: values, and Secrets by name; `installed=False` leaves the installing to the test."""
+    made: list[Release] = []
+
+    def install(values: Values, *, installed: bool = True, **secrets: dict[str, str]) -> Release:
+        new = Release(cluster, f"r{next(_numbers)}", values)
+        made.append(new)
+        new.namespaced()
+        for name, content in secrets.items():
+            new.secret(name.replace("_", "-"), content)
+        if installed:
+            new.install()
+        return new
+
+    yield install
+    for each in made:
+        each.remove()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the devices saw, as a table."""
+    if not TABLES:
+        return
+    rows = next(iter(TABLES.values()))
+    lines = ["| what eight devices saw, in all (least-most of one) | " + " | ".join(TABLES) + " |"]
+    lines.append("| --- |" + " --- |" * len(TABLES))
+    lines += [f"| {row} | " + " | ".join(table[row] for table in TABLES.values()) + " |" for row in rows]
+    for line in ("", *lines):
+        terminalreporter.write_line(line)
+    (LOGS / "devices.md").write_text("\n".join(lines) + "\n", "utf-8")
