@@ -18,6 +18,10 @@ from tests.serving import until
 
 HOST: Final = "10.213.0.1"
 """The machine, as pods see it."""
+DEVICE: Final = "10.1.2.9"
+"""Another address of the machine: the one that a device calls from."""
+BALANCED: Final = "10.216.0.0/24"
+"""Addresses of load balancers: there is none, so tests give a Service its address."""
 FIRST: Final = Node("plscp-one", "10.213.0.2", HOST, "10.215.1.0/24")
 SECOND: Final = Node("plscp-two", "10.213.0.6", "10.213.0.5", "10.215.2.0/24", behind=FIRST)
 NODES: Final = (FIRST, SECOND)
@@ -50,7 +54,8 @@ class Cluster:
         PKI.mkdir(parents=True)
         self._certificates()
         FIRST.networked()
-        for subnet in (SERVICES, PODS, f"{SECOND.address}/32"):
+        run("ip", "addr", "add", f"{DEVICE}/32", "dev", FIRST.outside)
+        for subnet in (SERVICES, PODS, BALANCED, f"{SECOND.address}/32"):
             run("ip", "route", "add", subnet, "via", FIRST.address)
         FIRST.prepare()
         self._control_plane()
@@ -231,15 +236,15 @@ class Cluster:
         given = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "-f", "-", given=given)
 
-    def volume(self, name: str) -> None:
+    def volume(self, name: str, storage_class: str = STORAGE_CLASS, mode: str = "ReadWriteOncePod") -> None:
         """A volume that both nodes see: they share this machine's disk."""
         place = VOLUMES / name
         place.mkdir(parents=True, exist_ok=True)
         where = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node.name for node in NODES]}
         spec = {
-            "capacity": {"storage": "20Gi"},
-            "accessModes": ["ReadWriteOncePod"],
-            "storageClassName": STORAGE_CLASS,
+            "capacity": {"storage": "100Gi"},
+            "accessModes": [mode],
+            "storageClassName": storage_class,
             "persistentVolumeReclaimPolicy": "Retain",
             "local": {"path": str(place)},
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [where]}]}},

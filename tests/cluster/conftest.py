@@ -4,6 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
@@ -19,7 +20,7 @@ TABLES: Final[dict[str, dict[str, str]]] = {}
 """What the devices saw, for each thing that was done to their server."""
 KEEP: Final = "PLSCP_TEST_CLUSTER_STAYS"
 """Environment variable: use the cluster that is up, and let it be; for those who write tests."""
-_numbers = itertools.count(1)
+_numbers = itertools.count(os.getpid())
 
 Install = Callable[..., Release]
 
@@ -67,15 +68,16 @@ def broker(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-@pytest.fixture
-def release(cluster: Cluster) -> Iterator[Install]:
+@contextmanager
+def installing(cluster: Cluster) -> Iterator[Install]:
     """Installs the chart: values, and Secrets by name; `installed=False` leaves the installing to the test."""
     made: list[Release] = []
 
     def install(values: Values, *, installed: bool = True, **secrets: dict[str, str]) -> Release:
-        new = Release(cluster, f"r{os.getpid()}-{next(_numbers)}", values)
+        new = Release(cluster, f"r{next(_numbers)}", values)
         made.append(new)
         new.namespaced()
+        cluster.volume(new.name)
         for name, content in secrets.items():
             new.secret(name.replace("_", "-"), content)
         if installed:
@@ -85,6 +87,13 @@ def release(cluster: Cluster) -> Iterator[Install]:
     yield install
     for each in made:
         each.remove()
+
+
+@pytest.fixture
+def release(cluster: Cluster) -> Iterator[Install]:
+    """Installs the chart for one test."""
+    with installing(cluster) as install:
+        yield install
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

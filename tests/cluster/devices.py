@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from plscp.consumer import consume
+from plscp.publish.records import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.templates.tid3001 import Note
 from tests import events
 from tests.rawscu import Aborted, Closed, RawScu, Rejected
 from tests.serving import until
@@ -158,3 +161,20 @@ class Fleet:
             counts = [device.saw[row] for device in self.devices]
             table[row] = f"{sum(counts)} ({min(counts)}-{max(counts)})"
         return table
+
+
+def published(broker: str, prefix: str, wanted: set[str]) -> set[str]:
+    """The texts of the procedure log of a topic prefix, read until all that are wanted have come.
+
+    Raises:
+        AssertionError: one of them came twice.
+    """
+    found: set[str] = set()
+    with consume(broker, topics=f"{prefix}.procedure-log", group="devices", max_poll_records=500) as topic:
+        while not wanted <= found:
+            data = next(topic).data
+            assert isinstance(data, EntryRecord), data
+            assert isinstance(data.entry, Note), data
+            assert data.entry.text not in found, "an event twice"
+            found.add(data.entry.text)
+    return found

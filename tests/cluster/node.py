@@ -56,6 +56,11 @@ class Node:
         return self.state / "containerd.sock"
 
     @property
+    def outside(self) -> str:
+        """The other end of its link."""
+        return f"{self.name}-dn"
+
+    @property
     def log(self) -> Path:
         """Logs of what runs on it."""
         return self.folder / "log"
@@ -89,7 +94,7 @@ class Node:
     def networked(self) -> None:
         """The namespace, and the link to what is before it."""
         outer = ("-n", self.behind.name) if self.behind else ()
-        near, far = f"{self.name}-up", f"{self.name}-dn"
+        near, far = f"{self.name}-up", self.outside
         run("ip", "netns", "add", self.name)
         run("ip", *outer, "link", "add", far, "type", "veth", "peer", "name", near)
         run("ip", *outer, "link", "set", near, "netns", self.name)

@@ -4,6 +4,8 @@ import contextlib
 import json
 from typing import Any, Final
 
+import yaml
+
 from tests.cluster.cluster import Cluster
 from tests.cluster.parts import ROOT, VERSION
 from tests.serving import until
@@ -36,15 +38,13 @@ class Release:
         self.cluster = cluster
         self.name = name
         self.values = values
-        self.full = f"{name}-plscp"
+        self.full = values.get("fullnameOverride") or f"{name}-plscp"
         self.pod = f"{self.full}-0"
 
-    def namespaced(self) -> None:
-        """Make the namespace, with restricted Pod Security, and a volume."""
-        label = {"pod-security.kubernetes.io/enforce": "restricted"}
-        place = {"name": self.name, "labels": label}
+    def namespaced(self, security: str = "restricted") -> None:
+        """Make the namespace, with this level of Pod Security."""
+        place = {"name": self.name, "labels": {"pod-security.kubernetes.io/enforce": security}}
         self.cluster.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": place}])
-        self.cluster.volume(self.name)
 
     def secret(self, name: str, content: dict[str, str]) -> None:
         """Make a Secret, or change it."""
@@ -56,7 +56,8 @@ class Release:
 
     def install(self) -> None:
         """`helm install`, and wait until the pod is ready."""
-        self._helm("install", self.values, "--wait")
+        self._helm("install", self.values)
+        self.until_ready()
 
     def upgrade(self, more: Values, *, wait: bool = True) -> None:
         """`helm upgrade` with further values."""
@@ -71,9 +72,9 @@ class Release:
         """`helm test`; what its pod said."""
         return self.cluster.helm("test", self.name, "-n", self.name, "--logs", TIMEOUT)
 
-    def render(self) -> str:
-        """`helm template`."""
-        return self._helm("template", self.values)
+    def rendered(self) -> list[dict[str, Any]]:
+        """The objects of `helm template`."""
+        return [each for each in yaml.safe_load_all(self._helm("template", self.values)) if each]
 
     def _helm(self, what: str, values: Values, *more: str) -> str:
         laid = merged({"image": {"registry": "docker.io/library", "tag": VERSION}}, values)
@@ -83,9 +84,10 @@ class Release:
         return self.cluster.helm(what, self.name, str(CHART), "-n", self.name, "-f", str(place), TIMEOUT, *more)
 
     def remove(self) -> None:
-        """End its pod at once, and leave the rest to the cluster's end."""
+        """End its pod at once and free its ports, and leave the rest to the cluster's end."""
         now = ("--grace-period=0", "--force", "--wait=false")
         self.kubectl("delete", "statefulset", self.full, "--ignore-not-found", "--wait=false")
+        self.kubectl("delete", "service", "--all")
         self.kubectl("delete", "pod", "--all", *now)
 
     # what is there

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from plscp.consumer import consume
 from plscp.local.kafka import LocalBroker
 from tests.cluster.cluster import FIRST, SECOND, Cluster
 from tests.cluster.conftest import TABLES, Install
-from tests.cluster.devices import ASSOCIATIONS, Fleet, plain
+from tests.cluster.devices import ASSOCIATIONS, Fleet, plain, published
 from tests.cluster.release import Release
 from tests.serving import until
 
@@ -107,11 +106,4 @@ def test_nothing_acknowledged_is_lost(
         done(running)
         running.until_ready()
     TABLES[done.__name__.replace("_", " ")] = fleet.table()
-    read: list[str] = []
-    with consume(broker.address, topics=f"{topic}.procedure-log", group="cluster", max_poll_records=500) as found:
-        while not fleet.acknowledged <= set(read):
-            data = next(found).data
-            assert isinstance(data, ProcedureEntry), data
-            assert isinstance(data.entry, Note), data
-            read.append(data.entry.text)
-    assert len(read) == len(set(read)), "an event twice"
+    assert fleet.acknowledged <= published(broker.address, topic, fleet.acknowledged)

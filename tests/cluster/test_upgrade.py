@@ -1,0 +1,88 @@
+"""Upgrades while devices send: to another image and back, out of a bad one, and with settings that need a restart."""
+
+import pytest
+
+from plscp.local.kafka import LocalBroker
+from tests.cluster.conftest import TABLES, Install
+from tests.cluster.devices import ASSOCIATIONS, Fleet, plain, published
+from tests.cluster.parts import NEXT, VERSION
+from tests.cluster.release import Release
+from tests.serving import until
+
+STUDY = "1.2.826.0.1.3680043.9.3811.8.3"
+DEVICES = [f"DEV{number}" for number in range(ASSOCIATIONS)]
+REGISTRY = f"""
+[[studies]]
+study_instance_uid = "{STUDY}"
+status = "open"
+patient = {{ id = "P1", issuer = "HOSP" }}
+location = "LAB1"
+"""
+
+
+def image(release: Release) -> str:
+    """The tag that the pod runs."""
+    pod = release.found()
+    assert pod is not None
+    return str(pod["spec"]["containers"][0]["image"]).rpartition(":")[2]
+
+
+def stuck(release: Release) -> bool:
+    """Whether the pod's image cannot be had."""
+    pod = release.found() or {}
+    states = [each["state"] for each in pod.get("status", {}).get("containerStatuses", [])]
+    return any(state.get("waiting", {}).get("reason") in {"ErrImagePull", "ImagePullBackOff"} for state in states)
+
+
+def test_an_upgrade_and_a_rollback_lose_nothing(broker: LocalBroker, release: Install) -> None:
+    """Another image, back again, then a tag that there is not, and out of that: what was acknowledged is on Kafka, once."""
+    running = release(
+        {
+            "registry": {"existingSecret": "registry"},
+            "settings": {
+                "dicom": {"drain_delay": "PT2S", "drain_grace": "PT5S"},
+                "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": "upgrade"},
+                "devices": {name: {} for name in DEVICES},
+            },
+        },
+        registry={"current.toml": REGISTRY},
+    )
+    fleet = Fleet(plain(running.address()), DEVICES, STUDY)
+    with fleet.sending():
+        running.upgrade({"image": {"tag": NEXT}})
+        running.until_ready()
+        assert image(running) == NEXT
+        fleet.progress()
+        running.rollback()
+        running.until_ready()
+        assert image(running) == VERSION
+        fleet.progress()
+        running.upgrade({"image": {"tag": "there-is-none"}}, wait=False)
+        until(lambda: stuck(running), "an image that cannot be had", 180)
+        running.rollback()
+        running.until_ready()
+        assert image(running) == VERSION
+    TABLES["upgrade, rollback, bad image, rollback"] = fleet.table()
+    assert fleet.acknowledged <= published(broker.address, "upgrade", fleet.acknowledged)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"settings": {"dicom": {"max_associations": 17}}},
+        {"settings": {"kafka": {"topic_prefix": "another"}}},
+        {"settings": {"log": {"format": "console"}}},
+    ],
+)
+def test_a_setting_that_needs_a_restart_gets_one(release: Install, more: dict[str, dict[str, object]]) -> None:
+    """The checksum in the pod's template changes with it; `helm upgrade` waits for the pod that has it."""
+    running = release({"settings": {"dicom": {"drain_delay": "PT0S"}, "kafka": {"bootstrap_servers": ["192.0.2.1:1"]}}})
+    before = running.life()
+    running.upgrade(more)
+    running.until_ready()
+    assert running.life()[0] != before[0]
+    shown = running.exec("plscp", "config", "show")
+    [(section, members)] = more["settings"].items()
+    assert isinstance(members, dict)
+    [(name, value)] = members.items()
+    assert f"{name} = {value}".replace('"', "") in shown.replace('"', "").partition(f"[{section}]")[2]
