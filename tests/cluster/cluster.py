@@ -13,7 +13,7 @@ import httpx
 import trustme
 
 from tests.cluster.node import DNS, PODS, RUN, SERVICES, Node
-from tests.cluster.parts import FOLDER, IMAGES, PROGRAMS, VERSION, archive, run, say
+from tests.cluster.parts import FOLDER, IMAGES, NEXT, PROGRAMS, VERSION, archive, run, say
 from tests.serving import until
 
 HOST: Final = "10.213.0.1"
@@ -59,7 +59,7 @@ class Cluster:
             run("ip", "route", "add", subnet, "via", FIRST.address)
         FIRST.prepare()
         self._control_plane()
-        FIRST.load(IMAGES / "pause.tar", archive(VERSION))
+        FIRST.load(IMAGES / "pause.tar", archive(VERSION), archive(NEXT))
         self._node(FIRST)
         self._names()
         self.apply(_storage())
