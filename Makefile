@@ -21,7 +21,7 @@ demo: .venv/stamp-run  ## a cath-lab case from four devices through a real serve
 
 .PHONY: test
 test: .venv/stamp-dev  ## every test that needs no root: fetches and starts a real Kafka
-	@$(PYTEST) -n $(JOBS) --dist loadgroup --ignore=tests/peers $(ARGS)
+	@$(PYTEST) -n $(JOBS) --dist loadgroup --ignore=tests/peers --ignore=tests/cluster $(ARGS)
 
 .PHONY: explore
 explore: .venv/stamp-dev  ## every property with new values, EXAMPLES=500 each, again and again for MINUTES=5; finds land in build/explore
@@ -31,6 +31,10 @@ explore: .venv/stamp-dev  ## every property with new values, EXAMPLES=500 each, 
 peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as root on Debian it installs them
 	@.ci/peers
 	@$(PYTEST) tests/peers $(ARGS)
+
+.PHONY: cluster
+cluster: .venv/stamp-dev  ## the image and the chart on a real Kubernetes, killed, drained and upgraded under load: as root on Debian, 10 minutes the first time
+	@$(PYTEST) -s tests/cluster $(ARGS)
 
 .PHONY: check
 check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files, the published contract

