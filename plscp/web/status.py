@@ -78,6 +78,8 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _disk(server: Server) -> str:
     """``full``: requests are refused; ``low``: the quarantine takes nothing any more; else ``ok``."""
+    if server.store.full():
+        return "full"
     free = server.store.disk_free()
     return "low" if free is not None and free < server.settings.store.disk_reserve else "ok"
 
