@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.privacy import LOOKOUT
+
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Wait for a condition; its value, or an AssertionError that says what was waited for."""
@@ -69,6 +71,7 @@ class Serving:
             with process.stdout:
                 for line in process.stdout:
                     self.lines.append(line)
+                    LOOKOUT.line(line)
                     seen.put(line)
             seen.put(None)
 
@@ -99,12 +102,18 @@ class Serving:
     def get(self, path: str, **params: Any) -> Any:
         """A JSON answer of the HTTP API."""
         answer = httpx.get(self.http + path, params=params, timeout=60)
+        if answer.is_error:
+            LOOKOUT.problem(answer.text)
         answer.raise_for_status()
         return answer.json()
 
     def put(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """PUT a JSON body."""
-        return httpx.put(self.http + path, json=body, timeout=60)
+        LOOKOUT.used_in(path, body)
+        answer = httpx.put(self.http + path, json=body, timeout=60)
+        if answer.is_error:
+            LOOKOUT.problem(answer.text)
+        return answer
 
     def stop(self, seconds: float = 60.0) -> int:
         """SIGTERM and wait."""
