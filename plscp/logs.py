@@ -43,6 +43,7 @@ EVENTS: Final[dict[str, str]] = {
     "registry-loaded": "the registry was rebuilt from the event store",
     "registry-changed": "patients, admissions or studies changed",
     "registry-file-refused": "the registry file was not taken, nothing of it: one of its rows, or the file, cannot be used",
+    "registry-file-recovered": "the registry file, which was refused before, was taken",
     "registry-warning": "a registry change was taken that is legal and probably not meant",
     "settings-warning": "a setting is legal but probably not meant",
     "relay-started": "the relay process was started",

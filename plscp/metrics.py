@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from plscp import __version__, logs
 from plscp.findings import Finding
+from plscp.network.admission import Rule
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -147,7 +148,9 @@ class Spreads:
         self, name: str, text: str, bounds: Sequence[float], labels: Sequence[str] = (), values: Sequence[str] = ()
     ) -> None:
         self.name, self.text, self.labels = name, text, tuple(labels)
-        self.children = {(value,): Spread(bounds) for value in values} if values else {(): Spread(bounds)}
+        self.children: dict[tuple[str, ...], Spread] = {(value,): Spread(bounds) for value in values}
+        if not values:
+            self.children[()] = Spread(bounds)
 
     def collect(self) -> Metric:
         """For the registry."""
@@ -238,6 +241,8 @@ class Metrics(Collector):
         self.refused_peers = Counts(
             "plscp_refused_peers", "Associations refused by the setting that says who may associate", ["rule"]
         )
+        for rule in get_args(Rule):
+            self.refused_peers.child(rule)  # a rate needs a beginning
         self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
         self.device_refusals = Counts(
             "plscp_device_refusals", "N-ACTION requests of a configured device answered with a failure", ["device"]

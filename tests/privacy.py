@@ -13,7 +13,7 @@ import re
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -99,8 +99,7 @@ class Lookout:
         made, self.metrics = self.metrics, []
         for of in filter(None, (each() for each in made)):
             for family in of.families:
-                values: Iterable[tuple[str, ...]] = getattr(family, "children", None) or getattr(family, "values", ())
-                for labels in list(values):
+                for labels in [*getattr(family, "children", ()), *getattr(family, "values", ())]:
                     yield "metric", f"{family.name} {' '.join(labels)}"
 
     # --- the verdict ---------------------------------------------------------------------------------------------------
@@ -150,7 +149,7 @@ def _watch() -> None:
         LOOKOUT.problem({"detail": self.detail, **self.more})
         return answered(self)
 
-    Dataset.__setattr__ = setting  # type: ignore[method-assign]
+    Dataset.__setattr__ = setting
     Registry._apply_patient = applying  # type: ignore[method-assign]
     BoundLoggerBase._proxy_to_logger = logging  # type: ignore[method-assign]
     Metrics.__init__ = making  # type: ignore[method-assign]

@@ -28,7 +28,7 @@ Watch = Annotated[
 ]
 
 
-def status(
+def status(  # noqa: PLR0917  # one argument per option
     json: Json = False,
     watch: Watch = False,
     url: Url = None,

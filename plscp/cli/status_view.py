@@ -136,7 +136,7 @@ def _devices(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Se
 
 
 def _rooms(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows = []
+    rows: list[Sequence[object]] = []
     for room in status.get("rooms", ()):
         there = [
             f"{short(study['study_instance_uid'])} for {ago(study.get('arrived'), now)}" for study in room["studies"]
@@ -146,7 +146,7 @@ def _rooms(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequ
 
 
 def _errors(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows = [
+    rows: list[Sequence[object]] = [
         (ago(one["time"], now), one["what"], one.get("device", ""), one["text"])
         for one in status.get("last_errors", ())[:5]
         if one["what"] != "request-refused"  # these stand with their devices
@@ -155,7 +155,7 @@ def _errors(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Seq
 
 
 def _peers(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows = [
+    rows: list[Sequence[object]] = [
         (one["calling_ae"], one["address"], one["times"], ago(one.get("last"), now), one["hint"] or one["rule"])
         for one in status.get("refused_peers", ())[:5]
     ]
@@ -163,7 +163,7 @@ def _peers(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequ
 
 
 def _retries(status: Mapping[str, Any]) -> tuple[list[str], list[Sequence[object]]]:
-    rows = [
+    rows: list[Sequence[object]] = [
         (one["position"], output.local(one["time"]), one["calling_ae"], one["address"], one["association"])
         for one in status.get("latest_retries", ())
     ]

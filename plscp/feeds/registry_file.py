@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from plscp.errors import InvalidBody, PlscpError
 from plscp.logs import log
@@ -13,6 +13,9 @@ from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 from plscp.matching.registry_file import Planned, apply_file
 from plscp.store.port import RegistryRecord
+
+_refused: Final[set[Path]] = set()
+"""Files that could not be used when they were read last."""
 
 
 class Keeper(Protocol):
@@ -72,6 +75,11 @@ async def read(path: Path, keeper: Keeper, policy: Policy) -> int:
         positions = await keeper.change(plan, "file")
     except PlscpError as error:
         planned = Planned([], [str(error)], [])
+    if planned.refused:
+        _refused.add(path)
+    elif path in _refused:
+        _refused.discard(path)
+        log.info("registry-file-recovered", file=str(path))
     for line in planned.refused:
         log.error("registry-file-refused", file=str(path), why=line)
     for line in planned.warnings:

@@ -14,7 +14,7 @@ from plscp.service.profile import Profiles
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import EventStore, OpenRefusal
 
-MOST_ITEMS: Final = 5000
+MOST_ITEMS: Final = 1000
 """Open items that are looked at, the newest."""
 MOST_NAMED: Final = 10
 """Devices and items that one log line names."""

@@ -326,8 +326,8 @@ class MemoryStore:
             return self._item(found[0]) if len(found) == 1 else None
 
     def _open(self, limit: int) -> list[Item]:
-        items = reversed(self._ledger.items.values())
-        return [item for item, _ in zip((i for i in items if i.closed_position is None), range(limit), strict=False)]
+        items = [item for item in reversed(self._ledger.items.values()) if item.closed_position is None]
+        return sorted(items, key=lambda item: -item.last_time)[:limit]
 
     def quarantine_open(self) -> dict[str, int]:
         """How many quarantine items are open, by calling AE title."""

@@ -509,7 +509,7 @@ class EventStore(Protocol):
         ...
 
     def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
-        """Quarantine items that are open, those that were refused first most lately."""
+        """Quarantine items that are open, those that were refused last first."""
         ...
 
     def last_arrivals(self) -> dict[str, int]:

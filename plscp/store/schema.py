@@ -55,6 +55,7 @@ CREATE TABLE quarantine (
     times INTEGER NOT NULL, raw_length INTEGER NOT NULL, raw_digest BLOB NOT NULL, closed_position INTEGER, raw BLOB
 );
 CREATE INDEX quarantine_raw ON quarantine (calling_ae, closed_position IS NULL, last_time) WHERE raw IS NOT NULL;
+CREATE INDEX quarantine_open ON quarantine (last_time, calling_ae, sop_class, identity) WHERE closed_position IS NULL;
 CREATE TABLE quarantine_use (calling_ae TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE refusals (
     identity BLOB NOT NULL, outcome TEXT NOT NULL, status INTEGER NOT NULL, comment TEXT NOT NULL,
@@ -95,9 +96,15 @@ CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT 
 
 
 def _retention(connection: Any) -> None:
-    """Layout 4: up to which request raw bytes were looked through by age; the stores that this one was restored from."""
+    """Layout 4: up to which request raw bytes were looked through by age; the stores that this one was restored from.
+
+    What is open in quarantine is asked every few seconds: an index holds all of the answer.
+    """
     connection.execute("ALTER TABLE head ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE head ADD COLUMN ancestors TEXT NOT NULL DEFAULT '[]'")
+    connection.execute(
+        "CREATE INDEX quarantine_open ON quarantine (last_time, calling_ae, sop_class, identity) WHERE closed_position IS NULL"
+    )
 
 
 MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life, 3: _retention}

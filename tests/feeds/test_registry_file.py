@@ -79,6 +79,17 @@ def test_of_a_file_with_one_bad_row_nothing_is_taken(tmp_path: Path, keeper: Reg
     assert keeper.registry.study("1.2.4") is not None
 
 
+def test_a_file_that_is_mended_is_said_once(tmp_path: Path, keeper: RegistryKeeper) -> None:
+    """Whoever was called because of the refusal sees that it is over; a file that was never refused says nothing."""
+    path = tmp_path / "current.toml"
+    with capture_logs() as lines:
+        for text in (STUDY, "[[studies", STUDY, STUDY):
+            path.write_text(text)
+            read(path, keeper)
+    said = [line["event"] for line in lines if line["event"].startswith("registry-file")]
+    assert said == ["registry-file-refused", "registry-file-recovered"]
+
+
 def test_what_is_probably_not_meant_is_logged_without_the_patient(tmp_path: Path, keeper: RegistryKeeper) -> None:
     """A warning for each, and the change is taken."""
     path = tmp_path / "current.toml"

@@ -54,10 +54,11 @@ class Watched:
             scu.send(sop_class, encoded(dataset))
             return scu.response().status
 
-    def admitted(self, patient: str, admission: str) -> None:
-        """A patient is admitted."""
-        body = {"id": admission, "patient": {"id": patient, "issuer": "HOSP"}}
+    def of_two(self, patient: str, admission: str, other: str) -> int:
+        """An administration to a patient under the admission of another one: C110."""
+        body = {"id": admission, "patient": {"id": other, "issuer": "HOSP"}}
         self.server.change(lambda registry: changes.put_admission(registry, body, POLICY, utc_now()))
+        return self.send(substance(now(), patient=patient, admission=admission), "MOBILE", SAL)
 
     def close(self, study: str = STUDY) -> list[Any]:
         """Close a study; what is said of it."""
@@ -95,7 +96,7 @@ def broken() -> Dataset:
 OF_THE_CASE: list[Callable[[Watched], int]] = [
     lambda w: w.send(procedural([note(now()), drug(now())], study_id="S-WRONG", patient="PX99")),
     lambda w: w.send(device(patient="PX99")),
-    lambda w: w.admitted("PX12", "AX12") or w.send(substance(now(), patient="PX11", admission="AX12"), "MOBILE", SAL),
+    lambda w: w.of_two("PX11", "AX12", other="PX12"),
     lambda w: w.send(broken()),
     lambda w: w.send(substance(now(), patient="PX99"), sop_class=SAL),
 ]
