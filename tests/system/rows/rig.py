@@ -54,6 +54,7 @@ class Rig:
         self.policy = policy
         self.issuers = issuers
         self.metrics = Metrics()
+        self.metrics.watch_devices(lambda _: True)  # every title of these rows is a device of the lab
         self._profiles = {profile.device.ae_title: profile for profile in profiles}
         self._url = f"sqlite:///{folder / 'plscp.db'}"
         self._loop = asyncio.new_event_loop()
