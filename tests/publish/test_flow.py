@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
 
+from plscp.local.kafka import LocalBroker
 from tests.conftest import Broker
 from tests.kafkaread import read_all
 from tests.ports import silent_port
@@ -121,6 +123,21 @@ def test_without_a_broker_it_waits_and_says_so_once(twin: WritableTwin) -> None:
     assert len(relay.events("relay-kafka-away")) == 1
     assert not relay.events("relay-topic-waits")
     assert not relay.events("noise")
+
+
+def test_a_broker_that_is_back_is_said(twin: WritableTwin, own_broker: Callable[[], LocalBroker]) -> None:
+    """Once, with how long none answered; and what waited is published."""
+    broker = own_broker()
+    broker.stop()
+    twin.request("study")
+    with Child(settings(twin, broker.address, "back", hasty=True)) as relay:
+        relay.until_state("back.study", "waiting")
+        broker.start()
+        relay.until_done(twin)
+        assert relay.stop() == 0
+    assert len(relay.events("relay-kafka-away")) == 1
+    [back] = relay.events("relay-kafka-back")
+    assert back["away_seconds"] > 0
 
 
 def test_a_second_relay_on_the_same_store_is_refused(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from plscp.store import SqliteStore
@@ -117,6 +118,23 @@ def test_an_io_error_fails_everything_and_ends_the_store(tmp_path: Path, disk: D
     else:
         pytest.fail("the scenario has no end")
     assert struck >= 6
+
+
+def test_a_store_that_takes_requests_again_says_so_once(tmp_path: Path, disk: Disk) -> None:
+    """Whoever was called because it failed sees in the log that it is over, and for how long it failed."""
+    store = SqliteStore.open(tmp_path / "s.db", vfs="plscp-faulty", limits=LIMITS)
+    with capture_logs() as lines:
+        disk.arm("full", 1, lasting=True)
+        (failed,) = send(store, request())
+        assert isinstance(failed, Failed)
+        assert store.refusing() is failed.error
+        disk.mend()
+        until(lambda: store.refusing() is None)
+        stored(store, request())
+        until(lambda: "store-recovered" in [line["event"] for line in lines])
+    assert [line["event"] for line in lines] == ["store-failed", "store-recovered"]
+    assert lines[1]["after_seconds"] >= 0
+    store.close()
 
 
 def test_a_full_disk_fails_requests_and_is_probed(tmp_path: Path, disk: Disk) -> None:
