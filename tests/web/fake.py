@@ -188,7 +188,6 @@ class FakeStore:
 class FakeAcceptor:
     """A DICOM listener with one association, which has refused one peer."""
 
-    refused_peers: tuple[dict[str, Any], ...] = ()
     associations = ({"calling_ae": "HEMO1", "address": "127.0.0.1", "since": "2026-01-01T00:00:00Z", "requests": 3},)
     refused_peers = (
         {
