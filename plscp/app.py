@@ -9,30 +9,33 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from plscp import manager
+from plscp import logs, manager
 from plscp.config import Settings
 from plscp.config.inforce import InForce
+from plscp.config.live import Files, LiveSettings, Reloaded, Watcher
+from plscp.config.model import Tls
 from plscp.errors import StoreBroken, StoreError
 from plscp.feeds import registry_file
 from plscp.logs import log
+from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor, Ends
-from plscp.network.admission import Caller, Refusal, refusal
-from plscp.network.certificates import Certificates
+from plscp.network.admission import Caller, Refusal, Required, refusal
 from plscp.publish.process import RelayProcess
 from plscp.service.asking import ask
 from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.observing import Observer
+from plscp.service.profile import Profile
 from plscp.stopping import StopSignals
 from plscp.store import open_store
 from plscp.store.port import Result
@@ -53,24 +56,35 @@ MALLOC = {-8: 1, -3: 4 << 20, -1: 32 << 20, -2: 1 << 20}
 """glibc's M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD."""
 GATHER = 0.003
 """Seconds that records may wait for others on their way to the relay: sent one by one each costs it and the broker ten times as much."""
-LOOK = 2.0
-"""Seconds between two looks at the certificate files."""
+RELOAD_SECONDS = 20.0
+"""Until who asks for a reload is told that the file system does not answer; a registry of many studies is made anew meanwhile."""
 
 
 class Server:
     """A running server: what `plscp serve` starts and what HTTP shows of it.
 
     Attributes:
-        settings, store, keeper, metrics, acceptor, handlers, observer: its parts.
+        settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
+        store, keeper, metrics, acceptor, handlers, observer: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
     """
 
-    def __init__(self, settings: Settings, signals: StopSignals) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        signals: StopSignals,
+        path: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._signals = signals
         self.metrics = Metrics()
+        self.live = LiveSettings(path, environ or {}, settings, self._apply, counted=self.metrics.settings_read)
+        self._watcher = Watcher(self._look_at_files)
+        self._settings_files = Files(lambda: [str(path)] if path else [])
+        self._registry_files = Files(lambda: [settings.registry.file] if settings.registry.file else [])
+        self._hold(settings)
         self.relay_status: dict[str, Any] = {}
         self.draining = False
         self.ends = Ends()
@@ -82,8 +96,7 @@ class Server:
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._certificates, self._http_certificates = settings.certificates(), settings.http_certificates()
-        self._required = InForce(lambda: self.settings, Settings.required)
-        self._profiles = lru_cache(MOST_PROFILES)(settings.profile)
+        self._admitted = InForce(lambda: self.settings, _admitted)
         self.store = open_store(
             settings.store.url,
             deliver=self._deliver,
@@ -103,6 +116,90 @@ class Server:
             Registry(settings.matching_locations(), settings.matching_issuers()),
             policy=settings.policy(),
         )
+
+    # --- settings ----------------------------------------------------------------------------------------------------
+
+    def _hold(self, settings: Settings) -> None:
+        self.settings = settings
+        self._profile_by_title = lru_cache(MOST_PROFILES)(settings.profile)
+
+    def _policy(self) -> Policy:
+        return self.settings.policy()
+
+    def profile(self, calling_ae: str) -> Profile:
+        """How a calling AE title is treated now."""
+        return self._profile_by_title(calling_ae)
+
+    def _apply(self, before: Settings, after: Settings) -> None:
+        """Have other settings hold from one moment on; on the watcher's thread. What may fail comes first."""
+        exchanged = []
+        for certificates, old, new in (
+            (self._certificates, before.dicom.tls, after.dicom.tls),
+            (self._http_certificates, before.http.tls, after.http.tls),
+        ):
+            if certificates is not None and new is not None and old != new:
+                client_ca = new.client_ca if isinstance(new, Tls) else None
+                exchanged.append(certificates.ready(new.certificate, new.private_key, client_ca))
+        self.keeper.take(
+            after.matching_locations(), after.matching_issuers(), after.policy(), hold=lambda: self._hold(after)
+        )
+        for exchange in exchanged:
+            exchange()
+        self._from_thread(self._applied, before, after)
+
+    def _applied(self, before: Settings, after: Settings) -> None:
+        """What is told rather than asks."""
+        logs.set_level(after.log.level)
+        self.acceptor.trust(after.network().trusted_proxies)
+        if self._relay is not None:
+            self._relay.log_level(after.log.level)
+        for name in _certificate_files(before) - _certificate_files(after):
+            self.metrics.certificate_gone(name)
+        self._certificates_expire()
+
+    async def reload(self) -> Reloaded:
+        """Read the settings, and every file that they name, again and at once: POST /api/v1/reload, `plscp reload`, SIGHUP.
+
+        Raises:
+            TimeoutError: the file system does not answer.
+        """
+        asked = self._watcher.ask(self._reload)
+        done: Reloaded = await asyncio.wait_for(asyncio.wrap_future(asked), RELOAD_SECONDS)
+        await self._read_registry_file()
+        return done
+
+    def _reload(self) -> Reloaded:
+        done = self.live.reload()
+        for _ in range(2):  # whoever asks says by it that they are written
+            self._look_at_certificates()
+        return done
+
+    def _look_at_files(self) -> None:
+        """Have files that changed read again; on the watcher's thread."""
+        if self._settings_files.look():
+            self.live.reload()
+        if self._registry_files.look():
+            self._from_thread(self._begin, self._read_registry_file)
+        self._look_at_certificates()
+
+    def _look_at_certificates(self) -> None:
+        for certificates in filter(None, (self._certificates, self._http_certificates)):
+            certificates.look()
+        self._from_thread(self._certificates_expire)
+
+    def _certificates_expire(self) -> None:
+        for certificates in filter(None, (self._certificates, self._http_certificates)):
+            for name, expires in certificates.expires.items():
+                self.metrics.certificate(name, expires)
+
+    def _begin(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        task = self._loop.create_task(call())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _hang_up(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await self.reload()
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Call it when the event loop has done what it has in hand, or at once from another thread."""
@@ -144,13 +241,18 @@ class Server:
         """Whether the event loop has turned lately."""
         return time.monotonic() - self._turned < STUCK
 
+    @property
+    def settings_shown(self) -> Mapping[str, Any]:
+        """The file of the settings, since when they hold, what waits for a restart, what is wrong with the file now."""
+        return self.live.shown
+
     def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
         """What a request with these identifiers would match now: the answer of GET /api/v1/match.
 
         Args:
             query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
         """
-        return ask(self.keeper, self._profiles, query)
+        return ask(self.keeper, self.profile, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
 
@@ -160,7 +262,7 @@ class Server:
         position = self.keeper.catch_up()
         self.keeper.load_signs_of_life()
         for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
-            tolerance = self._profiles(ae_title).policy.clock_tolerance
+            tolerance = self.profile(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
         log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
 
@@ -170,7 +272,7 @@ class Server:
         self.handlers = Handlers(
             self.store,
             self.keeper,
-            self._profiles,
+            self.profile,
             bounds=settings.bounds(),
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
@@ -178,7 +280,7 @@ class Server:
         self.observer = Observer(
             self.store,
             self.keeper,
-            lambda ae_title: self._profiles(ae_title),  # noqa: PLW0108  # settings that are read again bring others
+            self.profile,
             configured=lambda: self.settings.devices,
             associations=lambda: self.acceptor.associations,
             devices=self.handlers.devices,
@@ -195,13 +297,13 @@ class Server:
             counters=self.metrics,
             admit=self._admit,
             confirms=self._confirms,
-            closes_without_release=lambda ae_title: self._profiles(ae_title).closes_without_release,
+            closes_without_release=lambda ae_title: self.profile(ae_title).closes_without_release,
         )
         http = self._http_servers()
         if self._signals.told:
             return 0
         self._signals.listen()
-        self._loop.add_signal_handler(signal.SIGHUP, self._reread)
+        self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._hang_up)
         turning = [self._loop.create_task(self._turn()), self._loop.create_task(self.observer.run())]
         try:
             for name, listener in http.items():
@@ -210,8 +312,7 @@ class Server:
                 log.info("http-listening", listener="probes" if name == "probes" else "api", host=host, port=port)
             await self._start_relay()
             _settle()
-            pairs = filter(None, (self._certificates, self._http_certificates))
-            turning += [self._loop.create_task(self._look(pair)) for pair in pairs]
+            self._certificates_expire()
             if self._certificates is not None:
                 for host, port in await self.acceptor.start(self._certificates):
                     print(f"tls {settings.dicom.ae_title} {host}:{port}", flush=True)
@@ -219,6 +320,8 @@ class Server:
             for host, port in await self.acceptor.start():
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
+            self._watcher.ask(self.live.reload)  # what changed since the settings were read
+            self._watcher.start()
             manager.tell("READY=1")
             await self._until(self._signals.first)
             manager.tell("STOPPING=1")
@@ -226,6 +329,7 @@ class Server:
         finally:
             for task in turning:
                 task.cancel()
+            self._watcher.stop()
             for listener in http.values():
                 await listener.stop()
             if self._relay is not None:
@@ -234,11 +338,12 @@ class Server:
 
     def _admit(self, caller: Caller) -> Refusal | None:
         """Who may associate, by the settings in force."""
-        return refusal(caller, self._required.current(), unknown=self.settings.dicom.unknown_devices == "accept")
+        required, unknown = self._admitted.current()
+        return refusal(caller, required, unknown=unknown)
 
     def _confirms(self, ae_title: str) -> bool:
         """Whether a device's user identity is looked at."""
-        required = self._required.current().get(ae_title)
+        required = self._admitted.current()[0].get(ae_title)
         return required is not None and required.username is not None
 
     def _http_servers(self) -> dict[str, HttpServer]:
@@ -254,19 +359,14 @@ class Server:
 
     async def _read_registry_file(self) -> None:
         if self.settings.registry.file is not None:
-            await registry_file.read(Path(self.settings.registry.file), self.keeper, self.settings.policy())
-
-    def _reread(self) -> None:
-        task = self._loop.create_task(self._read_registry_file())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            await registry_file.read(Path(self.settings.registry.file), self.keeper, self._policy)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()
         if relay is None:
             log.warning("settings-warning", why="no [kafka]: entries stay in the store until there is one")
             return
-        self._relay = RelayProcess(relay, on_status=self._relay_says)
+        self._relay = RelayProcess(relay, on_status=self._relay_says, log_level=self.settings.log.level)
         await self._relay.start()
 
     def _relay_says(self, status: dict[str, Any]) -> None:
@@ -303,14 +403,6 @@ class Server:
         self.acceptor.hurry()
         self.ends = await draining
 
-    async def _look(self, certificates: Certificates) -> None:
-        """Have certificate files that change read again; in a thread, since a file system may hang."""
-        while True:
-            await self._loop.run_in_executor(None, certificates.look)
-            for name, expires in certificates.expires.items():
-                self.metrics.certificate(name, expires)
-            await asyncio.sleep(LOOK)
-
     def _look_at_rooms(self) -> None:
         try:
             self.keeper.look()
@@ -336,19 +428,33 @@ def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> No
             log.exception("internal-error", where="answers")
 
 
+def _certificate_files(settings: Settings) -> set[str]:
+    """The files whose certificates expire."""
+    dicom, http = settings.dicom.tls, settings.http.tls
+    return {tls.certificate for tls in (dicom, http) if tls is not None} | {(dicom and dicom.client_ca) or ""}
+
+
+def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:
+    """What each device must show, and whether others may associate as well."""
+    return settings.required(), settings.dicom.unknown_devices == "accept"
+
+
 def _us(span: timedelta) -> int:
     return int(span.total_seconds() * 1_000_000)
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Put a server together and run it; returns the exit status.
+
+    Args:
+        path, environ: where the settings come from; read again when the file changes.
 
     Raises:
         PlscpError: it cannot be started; one line says why.
     """
     for line in settings.warnings():
         log.warning("settings-warning", why=line)
-    server = Server(settings, StopSignals())
+    server = Server(settings, StopSignals(), path, environ)
     try:
         return await server.run()
     finally:
@@ -381,7 +487,7 @@ def _settle() -> None:
     gc.freeze()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
     _allow_descriptors(2 * settings.dicom.max_associations + 256)
     sys.setswitchinterval(SWITCH)
@@ -389,5 +495,5 @@ def run(settings: Settings) -> int:
     with contextlib.suppress(ImportError):
         import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
 
-        return int(uvloop.run(serve(settings)))
-    return asyncio.run(serve(settings))
+        return int(uvloop.run(serve(settings, path, environ)))
+    return asyncio.run(serve(settings, path, environ))

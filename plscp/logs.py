@@ -45,8 +45,11 @@ EVENTS: Final[dict[str, str]] = {
     "registry-file-refused": "the registry file was not taken, nothing of it: one of its rows, or the file, cannot be used",
     "registry-file-recovered": "the registry file, which was refused before, was taken",
     "registry-warning": "a registry change was taken that is legal and probably not meant",
+    "settings-reloaded": "the settings were read again: what applies from now on, and what needs a restart",
+    "settings-refused": "the settings were read again and cannot be used; those before stay in force",
     "settings-warning": "a setting is legal but probably not meant",
     "relay-started": "the relay process was started",
+    "relay-status": "what the relay does with each topic, said every second",
     "relay-stopped": "the relay process ended",
     "relay-topic-waits": "a topic refuses; it waits and the others go on",
     "relay-recovered": "the relay knows what a topic holds and goes on from there",
@@ -119,7 +122,6 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
         json: True for JSON lines, False for the console style; by default JSON unless the stream is a terminal.
     """
     out = stream or sys.stderr
-    _level[0] = getattr(logging, level.upper())
     as_json = not out.isatty() if json is None else json
     renderer: Any = structlog.processors.JSONRenderer() if as_json else _console(out)
     structlog.configure(
@@ -131,10 +133,16 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_level[0]),
         logger_factory=structlog.PrintLoggerFactory(file=out),
         cache_logger_on_first_use=False,
     )
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Write lines of this level and above from now on: debug, info, warning or error."""
+    _level[0] = getattr(logging, level.upper())
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_level[0]))
 
 
 def _console(out: TextIO) -> Any:

@@ -97,6 +97,9 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.clock_skew("HEMO1", -2.5), ("plscp_sender_clock_skew_seconds", "HEMO1"), -2.5),
     (lambda m: m.feed_message("file", "taken"), ("plscp_feed_messages_total", "file", "taken"), 1),
     (lambda m: m.certificate("server.pem", 1e9), ("plscp_tls_certificate_expiry_timestamp_seconds", "server.pem"), 1e9),
+    (lambda m: m.settings_read("applied"), ("plscp_settings_reloads_total", "applied"), 1),
+    (lambda m: m.settings_read("refused"), ("plscp_settings_last_reload_success",), 0),
+    (lambda m: m.settings_read("unchanged"), ("plscp_settings_last_reload_success",), 1),
     (lambda m: None, ("plscp_build_info", "0.1.0"), 1),
 ]  # fmt: skip
 

@@ -49,6 +49,19 @@ def settings(config: Path | None) -> Settings:
     return load(settings_file(config), os.environ)
 
 
+class Refused(CommandError):
+    """The server answered with a problem.
+
+    Attributes:
+        status: of HTTP.
+        problem: the answer's members.
+    """
+
+    def __init__(self, detail: str, status: int, problem: Mapping[str, Any]) -> None:
+        super().__init__(detail, _EXIT.get(status, 1))
+        self.status, self.problem = status, problem
+
+
 class Api:
     """A client of one server.
 
@@ -175,7 +188,7 @@ def _check(answer: httpx.Response, url: str) -> None:
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         role = str(problem.get("role") or "any")
         detail = f"the server asks for a token (role {role}): --token-file FILE"
-    raise CommandError(detail, _EXIT.get(answer.status_code, 1))
+    raise Refused(detail, answer.status_code, problem)
 
 
 def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: Path | None = None) -> Api:

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "demo": Entry("plscp.cli.demo", "demo", "Play a cath-lab case through a server into Kafka."),
     "config": Entry("plscp.cli.config", "app", "Settings: write, check, show."),
     "status": Entry("plscp.cli.status", "status", "What a running server is doing."),
+    "reload": Entry("plscp.cli.reload", "reload", "Have a running server read its settings again."),
     "study": Entry("plscp.cli.study", "app", "Studies of a running server: list, open, close."),
     "event": Entry("plscp.cli.event", "app", "Events of a running server: list, show, tail."),
     "quarantine": Entry("plscp.cli.quarantine", "app", "Refused requests of a running server: list, show."),

@@ -1,7 +1,9 @@
 """`plscp serve`: the server."""
 
+import os
+
 from plscp import logs
-from plscp.cli.client import Config, settings
+from plscp.cli.client import Config, settings, settings_file
 
 
 def serve(config: Config = None) -> int:
@@ -12,4 +14,4 @@ def serve(config: Config = None) -> int:
     logs.configure(level=found.log.level, json={"auto": None, "json": True, "console": False}[found.log.format])
     from plscp.app import run  # noqa: PLC0415  # wrong settings are said before the whole program is loaded
 
-    return run(found)
+    return run(found, settings_file(config), os.environ)

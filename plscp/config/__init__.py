@@ -1,6 +1,7 @@
 """Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib import resources
 from ipaddress import ip_network
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from plscp.network.certificates import Certificates
     from plscp.publish.settings import RelaySettings
 
-__all__ = ["Settings", "load", "problems", "reference", "schema", "starter"]
+__all__ = ["Settings", "load", "problems", "read", "reference", "schema", "starter"]
 
 _MOST_NAMED = 8
 """Devices that a warning names."""
@@ -44,8 +45,13 @@ class Settings(SettingsModel):
     # --- devices -----------------------------------------------------------------------------------------------------
 
     def profile(self, calling_ae: str) -> Profile:
-        """How a calling AE title is treated: its table, or the defaults."""
-        return self._profile(calling_ae, self.devices.get(calling_ae) or DeviceTable())
+        """How a calling AE title is treated: its table, or the defaults, with nothing that it may send where it may not associate.
+
+        Such a device may have an association all the same: its table was taken out meanwhile.
+        """
+        profile = self._profile(calling_ae, self.devices.get(calling_ae) or DeviceTable())
+        known = self.dicom.unknown_devices == "accept" or calling_ae in self.devices
+        return profile if known else replace(profile, sop_classes=frozenset())
 
     def required(self) -> dict[str, Required]:
         """What each device must show before it may associate.
@@ -249,6 +255,12 @@ class Settings(SettingsModel):
             lines.append(
                 "devices: closes_without_release has no effect on this system, which does not tell when a peer closed"
             )
+        lines += [
+            f"devices.{ae_title}.{name}: has no effect: a room has many devices, and [matching] says when it turns over"
+            for ae_title, device in self.devices.items()
+            for name in ("room_turnover", "turnover_decides")
+            if getattr(device, name) is not None
+        ]
         return lines
 
     def _public(self) -> Iterator[str]:
@@ -309,7 +321,12 @@ def _policy(settings: SettingsModel, table: DeviceTable | None) -> Policy:
     return Policy(**values)
 
 
-def _read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    """The settings and every fault of them, a line each; without settings where they cannot even be told.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML.
+    """
     tables = _load.read_file(path) if path is not None else {}
     if path is not None:
         _load.from_folder(tables, path.parent)
@@ -336,7 +353,7 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     Raises:
         ConfigError: the file cannot be read or is not TOML.
     """
-    settings, faults = _read(path, environ)
+    settings, faults = read(path, environ)
     if settings is not None and not faults:
         for read_files in (
             settings.required,
@@ -365,7 +382,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: one line: the first fault with the setting's path, and how many more there are.
     """
-    settings, faults = _read(path, environ)
+    settings, faults = read(path, environ)
     if settings is None or faults:
         more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
         raise ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)

@@ -33,14 +33,31 @@ ROLES: Final[tuple[Role, ...]] = ("read", "feed", "operate")
 """Of HTTP: what each may do, the ones after it may, too."""
 
 
+EVERY: Final = "every"
+
+
 class Section(BaseModel):
-    """One table of the file."""
+    """One table of the file.
+
+    Attributes:
+        at_once: the settings, by name, that a running server takes over when the file is read again; `EVERY` for all of them. The
+            others keep the value that they had at start, until a restart.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    at_once: ClassVar[frozenset[str] | Literal["every"]] = frozenset()
+
+    @classmethod
+    def applies_at_once(cls, name: str) -> bool:
+        """Whether a setting of this table needs no restart."""
+        return cls.at_once == EVERY or name in cls.at_once
 
 
 class Tls(Section):
     """The TLS listener of DICOM, beside the plain one; absent: plain only. TLS 1.2 at least; files that change are read again."""
+
+    at_once = frozenset({"certificate", "private_key", "client_ca"})
 
     port: Port = Field(2762, description="port of the TLS listener; 0: a free one")
     certificate: str = Field(description="file with the server's certificate chain, PEM")
@@ -52,6 +69,8 @@ class Tls(Section):
 
 class Dicom(Section):
     """The DICOM listener."""
+
+    at_once = frozenset({"unknown_devices", "trusted_proxies"})
 
     ae_title: AeTitle = Field("PLSCP", description="called AE title, checked")
     called_ae: Literal["check", "any"] = Field("check", description='"any" accepts every called AE title')
@@ -179,12 +198,16 @@ class Kafka(Section):
 class HttpTls(Section):
     """TLS for the HTTP listener; absent: plain HTTP. Files that change are read again."""
 
+    at_once = frozenset({"certificate", "private_key"})
+
     certificate: str = Field(description="file with the server's certificate chain, PEM")
     private_key: str = Field(description="file with the private key, PEM, without a passphrase")
 
 
 class Http(Section):
     """The HTTP listener: API, health, metrics. A token file holds one token per line, all valid, and is read again when it changes."""
+
+    at_once = frozenset({"token_file", "read_token_file", "operate_token_file", "feed_token_file"})
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Port = Field(8080, description="port to listen on; 0: a free one")
@@ -239,6 +262,8 @@ class RegistryFile(Section):
 class Overrides(Section):
     """What a device may override of [matching]; absent: as there."""
 
+    at_once = EVERY
+
     close_grace: Duration | None = Field(None, description="overrides [matching]")
     clock_tolerance: Duration | None = Field(None, description="overrides [matching]")
     room_turnover: Duration | None = Field(None, description="overrides [matching]")
@@ -258,6 +283,8 @@ class Overrides(Section):
 
 class Matching(Section):
     """The rules' defaults; a device may override each."""
+
+    at_once = EVERY
 
     close_grace: Duration = Field(duration("PT30M"), description="a closed study still takes events for so long")
     clock_tolerance: Duration = Field(duration("PT2M"), description="how far a device's clock may be off")
@@ -301,6 +328,8 @@ class Matching(Section):
 
 class Location(Section):
     """One lab: [locations.NAME]."""
+
+    at_once = EVERY
 
     names: Names = Field(
         default_factory=list, description="names that devices, MPPS and HL7 use for it, beside the table's"
@@ -365,6 +394,8 @@ class DeviceTable(Overrides):
 class AllowedOperator(Section):
     """One operator who may add to the Medication Administration Record."""
 
+    at_once = EVERY
+
     value: str = Field(min_length=1, description="Code Value")
     scheme: str = Field(min_length=1, description="Coding Scheme Designator")
     locations: list[str] = Field(default_factory=list, description="[locations] where it is valid; absent: everywhere")
@@ -374,6 +405,8 @@ class AllowedOperator(Section):
 
 class Operators(Section):
     """Who may add to the Medication Administration Record; absent: anyone, with a warning at start."""
+
+    at_once = EVERY
 
     policy: Literal["any", "list"] = Field("any", description="list: only those in allowed; else C10E")
     allowed: list[AllowedOperator] = Field(
@@ -389,6 +422,8 @@ class Operators(Section):
 
 class Log(Section):
     """Logs, on standard error."""
+
+    at_once = frozenset({"level"})
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is written")
     format: Literal["auto", "json", "console"] = Field(
@@ -411,6 +446,7 @@ def _one_each(names: dict[str, list[str]]) -> set[str]:
 class SettingsModel(Section):
     """All settings as they stand in the file and the environment."""
 
+    at_once = frozenset({"issuers", "locations", "devices", "operators"})
     secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password", "passcode"})
 
     dicom: Dicom = Field(default_factory=Dicom)

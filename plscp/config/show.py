@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from plscp.config.model import AllowedOperator, DeviceTable, Location, Overrides, SettingsModel
+from plscp.config.model import AllowedOperator, DeviceTable, Location, Overrides, Section, SettingsModel
 from plscp.config.values import iso_duration
 
 MASK: Final = "***"
@@ -76,9 +76,9 @@ _ISSUERS: Final = (
     "Authorities that give out IDs: one spelling for each, in requests, feeds and files. A Patient ID sent with an issuer that is",
     "neither listed here nor known from a patient names nobody. Stored identifiers stay as they were written.",
     "",
-    "| setting | kind | default | what it does |",
-    "| --- | --- | --- | --- |",
-    "| `NAME` | text or list of text |  | other spellings of the authority NAME: Issuer of Patient ID (0010,0021), Universal Entity ID of (0010,0024) |",
+    "| setting | kind | default | applies | what it does |",
+    "| --- | --- | --- | --- | --- |",
+    "| `NAME` | text or list of text |  | at once | other spellings of the authority NAME: Issuer of Patient ID (0010,0021), Universal Entity ID of (0010,0024) |",
 )
 
 
@@ -94,6 +94,10 @@ def reference() -> str:
         "commas. Unknown keys are refused with the nearest known name. Durations are ISO 8601 (`PT30M`), sizes are bytes,",
         "relative paths in the file count from its folder, those in the environment from the working folder.",
         "`plscp config check` names every fault, `plscp config show` prints what is in force, without secrets.",
+        "",
+        "A running server reads the file again when it changes, on SIGHUP and on `plscp reload`, which says what became of it. Settings",
+        "that apply *at once* hold for every decision and association from then on; the others keep the value that they had *at start*",
+        "until a restart. A file with a fault changes nothing. Variables of the environment stay as they were at start.",
     ]
     for name, info in SettingsModel.model_fields.items():
         if name == "issuers":
@@ -109,13 +113,13 @@ def reference() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table_model(name: str, info: FieldInfo) -> type[BaseModel]:
-    named: dict[str, type[BaseModel]] = {"locations": Location, "devices": DeviceTable}
+def _table_model(name: str, info: FieldInfo) -> type[Section]:
+    named: dict[str, type[Section]] = {"locations": Location, "devices": DeviceTable}
     if name in named:
         return named[name]
     annotation: Any = info.annotation
     model = annotation if isinstance(annotation, type) else get_args(annotation)[0]
-    assert issubclass(model, BaseModel)
+    assert issubclass(model, Section)
     return model
 
 
@@ -123,20 +127,22 @@ def _title(name: str) -> str:
     return {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
 
 
-def _section(title: str, model: type[BaseModel]) -> Iterator[str]:
+def _section(title: str, model: type[Section]) -> Iterator[str]:
     yield f"## {title}"
     yield ""
     yield (model.__doc__ or "").strip()
     yield ""
-    yield "| setting | kind | default | what it does |"
-    yield "| --- | --- | --- | --- |"
+    yield "| setting | kind | default | applies | what it does |"
+    yield "| --- | --- | --- | --- | --- |"
     own = [n for n in model.model_fields if n not in Overrides.model_fields or model is not DeviceTable]
     for name in own:
         info = model.model_fields[name]
         if name != "tls":
-            yield f"| `{name}` | {_cell(_kind(info))} | {_cell(_default(info))} | {_cell(info.description or '')} |"
+            applies = "at once" if model.applies_at_once(name) else "at start"
+            cells = (f"`{name}`", _kind(info), _default(info), applies, info.description or "")
+            yield f"| {' | '.join(map(_cell, cells))} |"
     if model is DeviceTable:
-        yield f"| {', '.join(f'`{n}`' for n in Overrides.model_fields)} | | as in [matching] | override [matching] for this device |"
+        yield f"| {', '.join(f'`{n}`' for n in Overrides.model_fields)} | | as in [matching] | at once | override [matching] for this device |"
 
 
 def _cell(text: str) -> str:

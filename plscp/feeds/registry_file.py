@@ -1,8 +1,8 @@
-"""The registry file as a feed: read at start and on SIGHUP; only differences to what it said before are changes."""
+"""The registry file as a feed: read at start, when it changes and on SIGHUP; only differences to what it said before are changes."""
 
 import asyncio
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -53,11 +53,14 @@ def check(path: Path, registry: Registry, policy: Policy) -> Planned:
         return Planned([], [str(error)], [])
 
 
-async def read(path: Path, keeper: Keeper, policy: Policy) -> int:
+async def read(path: Path, keeper: Keeper, policy: Callable[[], Policy]) -> int:
     """Take what the file says: all of it, or nothing.
 
     A file that cannot be used changes nothing: the registry stays as it was, so that a slip of the pen does not stop a server
     during a case. Each row that is refused, or probably not meant as it stands, is one line in the log.
+
+    Args:
+        policy: gives the one that holds when the changes are planned.
 
     Returns:
         How many lines were logged as refused.
@@ -69,7 +72,7 @@ async def read(path: Path, keeper: Keeper, policy: Policy) -> int:
 
         def plan(registry: Registry) -> list[RegistryRecord]:
             nonlocal planned
-            planned = apply_file(registry, None, said, policy, datetime.now(UTC))
+            planned = apply_file(registry, None, said, policy(), datetime.now(UTC))
             return planned.records
 
         positions = await keeper.change(plan, "file")

@@ -1,7 +1,7 @@
 """Signs of life: when a study is known to have been going on at a place (contracts section 3)."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 _SAME_SIGN_US: Final = 60_000_000
@@ -115,6 +115,10 @@ class SignsOfLife:
     def expect(self, request_id: str, study: str, place: str) -> None:
         """A request that will be a sign of life when it is committed is on its way to the store."""
         self._under_way[request_id] = (study, place)
+
+    def expect_as(self, other: "SignsOfLife", place: Callable[[str], str]) -> None:
+        """Expect what another one does, at the places that its places are now."""
+        self._under_way = {request: (study, place(where)) for request, (study, where) in other._under_way.items()}
 
     def settle(self, request_id: str) -> None:
         """The store has answered."""

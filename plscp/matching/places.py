@@ -27,6 +27,12 @@ class Locations:
                 if known != table:
                     raise ValueError(f"location name {name!r} stands in both {known} and {table}")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both lists have the same names for the same labs."""
+        return isinstance(other, Locations) and self._tables == other._tables
+
+    __hash__ = None  # type: ignore[assignment]  # compared, never a key
+
     def resolve(self, name: str) -> str | None:
         """The table that lists a name, compared exactly after removing leading and trailing spaces; None for no table."""
         return self._tables.get(name.strip(" "))

@@ -35,13 +35,13 @@ def microseconds(moment: datetime) -> int:
 class Registry:
     """What is known of patients, admissions and studies at one position of the event store.
 
-    Applying the same changes in the same order always makes the same registry. What it holds is immutable, so a reader may
+    Applying the same changes in the same order, with the same `locations`, always makes the same registry. What it holds is immutable, so a reader may
     keep what it was given.
 
     Attributes:
         position: R, the position of the last change applied; 0 before the first.
         locations: the names of the labs.
-        issuers: the spellings of authorities.
+        issuers: the spellings of authorities; looked up each time, so that others may take their place (see `spell_by`).
         file: content of the registry file as last read, JSON-able.
         generated: the highest n of the `PLSCP-<n>` given so far.
         decided: decisions that hold at this position for some time (see `plscp.matching.rules`).
@@ -70,6 +70,10 @@ class Registry:
         self.life = SignsOfLife()
         self.entered: Callable[[str], bool] = _never
         self.decided: dict[Hashable, Any] = {}
+
+    def spell_by(self, issuers: Issuers) -> None:
+        """From now on identifiers are compared by these spellings; what is stored stays as it was written."""
+        self.issuers, self.decided = issuers, {}
 
     def fork(self) -> "Registry":
         """An independent copy: what a planner tries its changes on."""
@@ -201,6 +205,7 @@ class Registry:
         """Note that a study was going on at a place.
 
         Args:
+            place: by any of its names.
             time_us: when, microseconds since the epoch. While the study was closed it gives none.
             by_request: an accepted request says so, not a feed.
             perhaps_us: a later time at which it may have occurred: the device's clock may be slow.
@@ -213,7 +218,7 @@ class Registry:
             if closed < perhaps_us < again:
                 perhaps_us = 0
         if time_us or perhaps_us:
-            self.life.note(study_instance_uid, place, time_us, by_request=by_request, perhaps_us=perhaps_us)
+            self.life.note(study_instance_uid, self.place(place), time_us, by_request=by_request, perhaps_us=perhaps_us)
 
     def active(self, study_instance_uid: str, place: str, since: datetime, until: datetime) -> bool:
         """Whether a study gave a sign of life at a place in that time, both ends included."""
@@ -282,7 +287,7 @@ class Registry:
         return owner
 
     def _apply_study(self, time_us: int, change: Mapping[str, Any]) -> None:
-        study = study_from(change, self._owner_of(change["patient"]))
+        study = self._placed(study_from(change, self._owner_of(change["patient"])))
         uid = study.study_instance_uid
         before = self._studies.get(uid)
         if before is None or before.patient != study.patient:
@@ -294,6 +299,11 @@ class Registry:
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
         self._signs_of(time_us, before, study)
+
+    def _placed(self, study: Study) -> Study:
+        """A study at the labs that the names in the change stand for now: `[locations]` may have been another when it was made."""
+        stays = tuple(stay._replace(location=self.place(stay.location)) for stay in study.stays)
+        return replace(study, location=self.place(study.location), stays=stays)
 
     def _signs_of(self, time_us: int, before: Study | None, study: Study) -> None:
         """A change is a sign of life when it says that the study arrived somewhere, or that a step began or ended.

@@ -7,7 +7,8 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
 from plscp.errors import CommandError
@@ -202,6 +203,10 @@ class Acceptor:
         """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
         trusted = self.settings.trusted_proxies
         return None if trusted and within(address, trusted) else address
+
+    def trust(self, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
+        """Connections of these networks, and of no others, are not counted against one address from now on."""
+        self.settings = replace(self.settings, trusted_proxies=tuple(proxies))
 
     def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
         """A connection is gone."""

@@ -3,7 +3,8 @@
 import re
 import ssl
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,23 @@ class Certificates:
         self._seen = self._used = self._stamps()
         self._told: set[str] = set()
         self.context, self.expires = self._load()
+
+    def ready(self, certificate: str, private_key: str, client_ca: str | None = None) -> Callable[[], None]:
+        """Read other files; what is returned takes them. On the thread that looks. Connections that are open keep what they have.
+
+        Raises:
+            ConfigError: one of them cannot be used.
+        """
+        settings = replace(self.settings, certificate=certificate, private_key=private_key, client_ca=client_ca)
+        other = Certificates(settings)
+
+        def take() -> None:
+            self.context, self.expires = other.context, other.expires
+            self.settings, self._seen, self._used = settings, other._seen, other._used
+            self._told.clear()
+            log.info("certificates-loaded", expires=min(map(_stated, self.expires.values())))
+
+        return take
 
     def look(self) -> None:
         """Read files that changed, once they do not change any more; say which certificates have expired.

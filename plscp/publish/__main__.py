@@ -1,7 +1,7 @@
 """`python -m plscp.publish`: the relay as a process of its own.
 
-Standard input: one line of JSON (`RelaySettings.as_json`), then any byte when the store has more; its end ends the
-process at once. Standard output: status lines, JSON. Standard error: the log.
+Standard input: one line of JSON (`RelaySettings.as_json`), then a byte when the store has more, which says the level of
+the log (`LEVELS`); its end ends the process at once. Standard output: status lines, JSON. Standard error: the log.
 """
 
 import json

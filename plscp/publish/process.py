@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from plscp.logs import log
-from plscp.publish.settings import RelaySettings
+from plscp.publish.settings import LEVELS, RelaySettings
 
 COMMAND: Final = (sys.executable, "-m", "plscp.publish")
 FIRST_PAUSE: Final = 0.1
@@ -31,6 +31,7 @@ class RelayProcess:
         settings: what it is told.
         on_status: called on the event loop with each status line; counts in ``published`` go on across restarts.
         command: what is run.
+        log_level: debug, info, warning or error: lines of the relay below it are not written.
 
     Attributes:
         pid: of the process that runs now, or 0.
@@ -43,7 +44,9 @@ class RelayProcess:
         on_status: Callable[[Status], None] = lambda _: None,
         *,
         command: Sequence[str] = COMMAND,
+        log_level: str = "info",
     ) -> None:
+        self._wake = LEVELS[log_level]
         self._settings, self._on_status, self._command = settings, on_status, list(command)
         self._writing = threading.Lock()
         self._pipe = -1
@@ -63,7 +66,15 @@ class RelayProcess:
         """The store has more; from any thread, never waits. A byte that is still on its way says it too."""
         with self._writing, contextlib.suppress(BlockingIOError, BrokenPipeError):
             if self._pipe >= 0:
-                os.write(self._pipe, b"\n")
+                os.write(self._pipe, self._wake)
+
+    def log_level(self, level: str) -> None:
+        """Have the relay log lines of this level and above, now and when it is started anew.
+
+        Each byte that wakes it says the level: where one does not fit into the pipe, the next one does.
+        """
+        self._wake = LEVELS[level]
+        self.wake()
 
     async def stop(self) -> None:
         """End it and wait for its end; harmless when it was never started."""
@@ -108,7 +119,9 @@ class RelayProcess:
         os.set_blocking(writing, False)
         with self._writing, contextlib.suppress(BlockingIOError, BrokenPipeError):
             self._pipe = writing
-            os.write(writing, json.dumps(self._settings.as_json()).encode() + b"\n")  # fits into an empty pipe
+            os.write(
+                writing, json.dumps(self._settings.as_json()).encode() + b"\n" + self._wake
+            )  # fits into an empty pipe
         if self._stopping.is_set():
             self._close_pipe()
         try:

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
 from plscp.errors import StoreError, Unreachable
-from plscp.logs import log
+from plscp.logs import log, set_level
 from plscp.publish.backlog import Backlog
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
 from plscp.publish.envelope import Envelope
 from plscp.publish.lane import Lane, OlderStore, longer
-from plscp.publish.settings import RelaySettings
+from plscp.publish.settings import LEVELS, RelaySettings
 from plscp.publish.source import OpenSource, Source
 
 EXIT_UNKNOWN: Final = 70
@@ -32,6 +32,7 @@ EXIT_STALLED: Final = 71
 EXIT_CHANGED: Final = 72
 """A topic is not the one that it was: recover."""
 
+_LEVEL_OF: Final = {byte: level for level, byte in LEVELS.items()}
 _RECORDED: Final = b'"recorded":"'
 _LONGEST: Final = 4096  # of a pipe's write that is whole or not at all
 TICK: Final = 0.25
@@ -47,8 +48,8 @@ class Relay:
 
     Args:
         open_source: opens a view of the store; called once per thread.
-        commands, status: file descriptors: any byte read means "the store has more", end of file means "end";
-            status lines are written to the other.
+        commands, status: file descriptors: any byte read means "the store has more" and says the level of the log, end of file
+            means "end"; status lines are written to the other.
     """
 
     def __init__(
@@ -224,15 +225,18 @@ class Relay:
             wait = max(due - time.monotonic(), 0)
             ready, _, _ = select.select([self._commands, self._poke[0]], [], [], wait)
             if self._commands in ready:
-                if not os.read(self._commands, 65536):
+                woken = os.read(self._commands, 65536)
+                if not woken:
                     for lane in self.lanes.values():
                         lane.keep()
                     os._exit(0)
+                set_level(_LEVEL_OF.get(woken[-1:], "info"))
                 self._wake()
             if self._poke[0] in ready:
                 os.read(self._poke[0], 65536)
             states = json.dumps(self._states())
             if time.monotonic() >= due or states != last:
+                log.debug("relay-status", topics=self._states())
                 for lane in self.lanes.values():
                     lane.wake()
                 self._say(self.status())

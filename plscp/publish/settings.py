@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Final, Self, get_args
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
@@ -147,6 +147,10 @@ class RelaySettings:
         """The other way."""
         made = cls(**given)
         return replace(made, cursor=Path(given["cursor"]), kafka=KafkaSettings(**given["kafka"]))
+
+
+LEVELS: Final = {level: level[:1].encode() for level in ("debug", "info", "warning", "error")}
+"""The byte that wakes the relay says the level of its log."""
 
 
 def cursor_beside(store: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 from plscp.matching import rules
 from plscp.matching.model import Instant, Question
 from plscp.service.keeper import RegistryKeeper
-from plscp.service.profile import Profiles
+from plscp.service.profile import Profile, Profiles
 from plscp.statuses import STATUSES
 from plscp.templates.request import Identifiers
 
@@ -21,7 +21,19 @@ def ask(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) ->
     Returns:
         The published ``match`` object, with status name, study, patient, findings and comment beside it.
     """
-    profile = profiles(query.get("ae_title", ""))
+    with keeper.lock:  # the settings do not change between the two
+        profile = profiles(query.get("ae_title", ""))
+        decision = rules.decide(_question(profile, query), keeper.registry)
+    return decision.explanation() | {
+        "status_name": STATUSES[decision.status].name,
+        "comment": decision.comment,
+        "study_instance_uid": decision.study_instance_uid,
+        "patient": {"id": decision.patient_id, "issuer": decision.issuer},
+        "findings": [finding.as_json() for finding in decision.findings],
+    }
+
+
+def _question(profile: Profile, query: Mapping[str, str]) -> Question:
     now = datetime.now(UTC)
     given = Identifiers(
         study_instance_uid=query.get("study_instance_uid", "").strip(),
@@ -32,12 +44,4 @@ def ask(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) ->
         synchronization_frame_of_reference_uid=profile.policy.synchronization_frame_of_reference_uid,
     )
     moment = Instant(now.strftime("%Y%m%d%H%M%S.%f") + "+0000", now, now, "own")
-    with keeper.lock:
-        decision = rules.decide(Question(given, profile.device, profile.policy, [moment], now), keeper.registry)
-    return decision.explanation() | {
-        "status_name": STATUSES[decision.status].name,
-        "comment": decision.comment,
-        "study_instance_uid": decision.study_instance_uid,
-        "patient": {"id": decision.patient_id, "issuer": decision.issuer},
-        "findings": [finding.as_json() for finding in decision.findings],
-    }
+    return Question(given, profile.device, profile.policy, [moment], now)

@@ -39,7 +39,7 @@ class _Device:
 
     def __init__(self) -> None:
         self.stretches: dict[int, list[Measurement]] = {}
-        self.estimates: dict[timedelta, tuple[int, timedelta | None]] = {}
+        self.estimates: dict[tuple[timedelta, timedelta], tuple[int, timedelta | None]] = {}  # by window and tolerance
 
     def take(self, new: Measurement, tolerance: timedelta) -> bool:
         """Note a measurement; whether it is one of those that its stretch keeps."""
@@ -64,14 +64,14 @@ class _Device:
     def estimate(self, arrival: datetime, window: timedelta, tolerance: timedelta) -> timedelta | None:
         """The smallest difference of the window that another DateTime agrees with."""
         stretch = int(arrival.timestamp()) // KEPT_SECONDS
-        known = self.estimates.get(window)
+        known = self.estimates.get((window, tolerance))
         if known is not None and known[0] == stretch:
             return known[1]
         began = arrival - window
         smallest = sorted(m for kept in self.stretches.values() for m in kept if began <= m.arrival <= arrival)
         agreed = _first_agreed(smallest, tolerance)
         found = agreed[0].difference if agreed else None
-        self.estimates[window] = (stretch, found)
+        self.estimates[window, tolerance] = (stretch, found)
         return found
 
 

@@ -67,7 +67,7 @@ class Handlers:
     Args:
         store: where requests go; nothing is answered Success before it says so.
         keeper: the registry.
-        profiles: from a calling AE title to how it is treated.
+        profiles: from a calling AE title to how it is treated, by the settings that hold now; they change under the keeper's lock.
         bounds: of a data set (step 5).
         answer_deadline: seconds after which a device gets a failure although the store has not answered.
         clock: gives the time of arrival, UTC, in place of the listener's.
@@ -171,26 +171,33 @@ class Handlers:
     def _start(self, event: Any, resolve: Callable[[Answer], None]) -> Pending:
         """Steps 1 to 9, then hand over to the store."""
         calling_ae = str(event.assoc.requestor.ae_title).strip()
-        profile = self._profiles(calling_ae)
-        location = profile.device.locations[0] if len(profile.device.locations) == 1 else ""
         if self._clock is not None:
             arrival = self._clock()
         else:
             arrival = event.timestamp if event.timestamp.tzinfo else event.timestamp.astimezone(UTC)
         pending = Pending(
             event=event,
-            profile=profile,
+            profile=self._profiles(calling_ae),
             sop_class=str(event.context.abstract_syntax),
             calling_ae=calling_ae,
-            sent_by=fragments.sender(calling_ae, location, str(event.assoc.requestor.address)),
             arrival=arrival,
             resolve=resolve,
         )
+        pending.request_id = f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
+        self._take(pending)
+        return pending
+
+    def _take(self, pending: Pending) -> None:
+        """Steps 1 to 9 by the profile that the request has."""
+        calling_ae, profile, event = pending.calling_ae, pending.profile, pending.event
+        location = profile.device.locations[0] if len(profile.device.locations) == 1 else ""
+        pending.sent_by = fragments.sender(calling_ae, location, str(event.assoc.requestor.address))
         try:
             noticed = checks.command(event.request, pending.sop_class, profile)  # steps 1 to 4
         except Refused as refused:
+            self._settle(pending)
             self._finish(pending, outcomes.failure(refused), refused.findings)
-            return pending
+            return
         if noticed is not None:
             pending.noticed.append(noticed)
         try:
@@ -208,16 +215,19 @@ class Handlers:
             )
         if not pending.identity:
             pending.identity = pending.identity_of_bytes()
-        pending.request_id = f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
         self._submit(pending)
-        return pending
 
     # --- deciding and storing ----------------------------------------------------------------------------------------
 
     def _submit(self, pending: Pending) -> None:
         """Decide on the registry as it is now and hand the request to the store (steps 8 to 10)."""
         event = pending.event
-        decision, position = self._decide(pending)
+        decided = self._decide(pending)
+        if decided is None:
+            pending.begin_again(self._profiles(pending.calling_ae))
+            self._take(pending)
+            return
+        decision, position = decided
         truncated = getattr(event.request, "truncated_length", None)
         self._store.submit(
             RequestDraft(
@@ -241,13 +251,17 @@ class Handlers:
             )
         )
 
-    def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int]:
+    def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int] | None:
+        """The decision and the registry's position; None where the request was read by settings that hold no more."""
         if pending.refused is not None or pending.decide is None:
             refused = pending.refused or Refused(0x0110)
             comment = outcomes.comment(refused)
             return self._rejected(pending, refused.status, comment, refused.findings, None), 1 << 62
         began = perf_counter()
         with self._keeper.lock:
+            profile = self._profiles(pending.calling_ae)
+            if profile is not pending.profile and profile != pending.profile:
+                return None  # the registry is that of the new ones: nothing is decided by half of both
             decided = pending.decide(pending.known)
             decision = decided.decision
             if decision.alive_at:  # what turns a room over waits until this one is stored
@@ -369,13 +383,7 @@ class Handlers:
             registry = self._keeper.registry
             alive = pending.alive_at if stored.outcome == "added" else ""
             if alive:
-                registry.sign_of_life(
-                    stored.study_instance_uid,
-                    alive,
-                    pending.occurred_us,
-                    by_request=True,
-                    perhaps_us=pending.perhaps_us,
-                )
+                self._keeper.lived(stored.study_instance_uid, alive, pending.occurred_us, perhaps_us=pending.perhaps_us)
             if pending.alive_at:
                 registry.life.settle(pending.request_id)
             if pending.sop_class == PROCEDURAL_EVENT_LOGGING:

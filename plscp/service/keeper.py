@@ -12,7 +12,7 @@ from plscp.errors import PlscpError, StoreUnavailable
 from plscp.logs import log
 from plscp.matching import turnover
 from plscp.matching.model import Policy
-from plscp.matching.registry import Registry, microseconds
+from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
 
 Plan = Callable[[Registry], Sequence[RegistryRecord]]
@@ -65,6 +65,7 @@ class RegistryKeeper:
         self._look_again = False
         self._failing = False
         self._late: dict[tuple[str, str], None] = {}
+        self._signs: list[Callable[[Registry], None]] | None = None
         self._pruned = clock()
         self.closed: Callable[[str, int], None] = _nobody
         registry.entered = self._has_entries
@@ -75,40 +76,98 @@ class RegistryKeeper:
     def catch_up(self) -> int:
         """Apply every registry change that the store has and the registry has not; returns the registry's position."""
         with self.lock:
-            more = True
-            while more:
-                more = False
-                for position, moment, change in self._store.changes(self.registry.position):
-                    self.registry.apply(position, moment, change)
-                    if change["what"] in {"study.closed", "study.cancelled"}:
-                        self.closed(change["study_instance_uid"], position)
-                    more = True
+            self._apply_changes(self.registry, self.closed)
             return self.registry.position
 
-    def load_signs_of_life(self) -> None:
-        """Take the signs of life by requests from the store, as far back as they can matter.
+    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] | None = None) -> None:
+        """Apply what the store has and a registry has not.
 
-        That is twice `place_match_max_age`; where several studies are, since the second of them came.
+        Args:
+            closed: told the Study Instance UID and the position of each closing.
+        """
+        more = True
+        while more:
+            more = False
+            for position, moment, change in self._store.changes(registry.position):
+                registry.apply(position, moment, change)
+                if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
+                    closed(change["study_instance_uid"], position)
+                more = True
+
+    def load_signs_of_life(self) -> None:
+        """Take the signs of life by requests from the store, as far back as they can matter."""
+        with self.lock:
+            self._load_signs(self.registry, self.policy)
+            self._find_late()
+
+    def _load_signs(self, registry: Registry, policy: Policy) -> None:
+        """Since twice `place_match_max_age` ago; where several studies are, since the second of them came."""
+        since = self._clock() - _memory(policy)
+        for place in registry.presence.shared():
+            here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
+            since = min(since, sorted(study.stays[-1].arrived for study in here)[1])
+        for uid, place, moment, arrival in self._store.activity(microseconds(since)):
+            # Whether the device's clock was known then is not kept: one that came late may have been punctual.
+            late = timedelta(microseconds=arrival - moment) > policy.clock_tolerance
+            registry.sign_of_life(uid, place, moment, by_request=True, perhaps_us=arrival if late else 0)
+
+    def _find_late(self) -> None:
+        """What came between a turnover and the end of the server is looked at again."""
+        for closed in self.registry.studies(status="closed"):
+            for stay in closed.stays[-1:]:
+                if turnover.lived_on(self.registry, closed.study_instance_uid, stay.location):
+                    self._late[closed.study_instance_uid, stay.location] = None
+
+    # --- other settings ----------------------------------------------------------------------------------------------
+
+    def take(self, locations: Locations, issuers: Issuers, policy: Policy, hold: Callable[[], None]) -> None:
+        """Go on with other settings, from one moment on; from any thread but the event loop's.
+
+        What the registry holds depends on `locations`: studies are found by the lab that the name in the change stands for. So
+        with others it is made anew from the store, while the one before goes on answering, and the two are exchanged.
+
+        Args:
+            hold: called at that moment, under `lock`: what else changes with them.
+
+        Raises:
+            StoreError: the store cannot be read, and nothing has changed.
         """
         with self.lock:
-            registry = self.registry
-            since = self._clock() - self._memory()
-            for place in registry.presence.shared():
-                here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
-                since = min(since, sorted(study.stays[-1].arrived for study in here)[1])
-            for uid, place, moment, arrival in self._store.activity(microseconds(since)):
-                # Whether the device's clock was known then is not kept: one that came late may have been punctual.
-                late = timedelta(microseconds=arrival - moment) > self.policy.clock_tolerance
-                registry.sign_of_life(uid, place, moment, by_request=True, perhaps_us=arrival if late else 0)
-            # What came between a turnover and the end of the server is looked at again.
-            for closed in self.registry.studies(status="closed"):
-                for stay in closed.stays[-1:]:
-                    if turnover.lived_on(self.registry, closed.study_instance_uid, stay.location):
-                        self._late[closed.study_instance_uid, stay.location] = None
+            before = self.policy
+            signs = (before.place_match_max_age, before.clock_tolerance)
+            if locations == self.registry.locations and signs == (policy.place_match_max_age, policy.clock_tolerance):
+                self.registry.spell_by(issuers)
+                self.policy = policy
+                hold()
+                return
+            self._signs = []
+        registry = Registry(locations, issuers)
+        registry.entered = self._has_entries
+        try:
+            self._apply_changes(registry)
+            self._load_signs(registry, policy)
+            with self.lock:
+                while registry.position != self.catch_up():  # what was committed meanwhile; both know the same
+                    self._apply_changes(registry)
+                for sign in self._signs:
+                    sign(registry)
+                registry.life.expect_as(self.registry.life, registry.place)
+                self._late = {(study, registry.place(place)): None for study, place in self._late}
+                self.registry, self.policy = registry, policy
+                self._find_late()
+                hold()
+        finally:
+            self._signs = None
 
-    def _memory(self) -> timedelta:
-        """An entry may be one `place_match_max_age` old, and the sign of life before it another one."""
-        return 2 * self.policy.place_match_max_age + 2 * self.policy.clock_tolerance + _HOUR
+    def lived(self, study: str, place: str, time_us: int, *, perhaps_us: int) -> None:
+        """An accepted request was a sign of life; see `Registry.sign_of_life`. Call it under `lock`."""
+
+        def sign(registry: Registry) -> None:
+            registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
+
+        sign(self.registry)
+        if self._signs is not None:  # a registry is being made that may not find it in the store any more
+            self._signs.append(sign)
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
@@ -176,13 +235,14 @@ class RegistryKeeper:
     def confirmed(self, study: str, place: str, time_us: int) -> None:
         """A study gave a sign of life by a request: what follows for the room is planned, and not waited for.
 
-        Call it after `Registry.sign_of_life`.
+        Call it after `lived`.
 
         Args:
             time_us: when it occurred, microseconds since the epoch.
         """
         with self.lock:
             registry = self.registry
+            place = registry.place(place)
             known = registry.study(study)
             if known is None:
                 return
@@ -204,7 +264,7 @@ class RegistryKeeper:
             registry = self.registry
             if now - self._pruned > _HOUR:
                 self._pruned = now
-                registry.life.prune(microseconds(now - self._memory()))
+                registry.life.prune(microseconds(now - _memory(self.policy)))
             shared = registry.presence.shared()
             if not self._late and not any(turnover.due(registry, place, self.policy, now) for place in shared):
                 return
@@ -251,6 +311,11 @@ class RegistryKeeper:
 
 def _nobody(_study_instance_uid: str, _position: int) -> None:
     """Nobody is told."""
+
+
+def _memory(policy: Policy) -> timedelta:
+    """An entry may be one `place_match_max_age` old, and the sign of life before it another one."""
+    return 2 * policy.place_match_max_age + 2 * policy.clock_tolerance + _HOUR
 
 
 def _resolve(future: "asyncio.Future[Outcome]", value: Outcome) -> None:

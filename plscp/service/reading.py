@@ -120,9 +120,9 @@ class Pending:
     profile: Profile
     sop_class: str
     calling_ae: str
-    sent_by: bytes
     arrival: datetime
     resolve: Callable[[Answer], None]
+    sent_by: bytes = b""
     identity: bytes = b""
     raw: bytes = b""
     noticed: list[Finding] = field(default_factory=list)
@@ -139,6 +139,13 @@ class Pending:
     perhaps_us: int = 0
     alive_at: str = ""
     extra: bytes = b""
+
+    def begin_again(self, profile: Profile) -> None:
+        """Forget what was read by another profile; what the store said of its content stays true."""
+        self.profile = profile
+        self.noticed, self.decided = [], ()
+        self.content, self.entries, self.decide, self.refused = None, (), None, None
+        self.extra = b""
 
     def typed(self) -> Sequence[TypedEntry]:
         """The entries as the templates made them, in the order of `entries`."""

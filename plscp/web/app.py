@@ -15,6 +15,7 @@ from plscp.web.corrections import Corrections
 from plscp.web.events import Events
 from plscp.web.guard import Guard, Tokens
 from plscp.web.health import Health
+from plscp.web.live import LiveSettingsPages
 from plscp.web.operations import Operation, Parameter, document, role_needed, routes
 from plscp.web.problems import Problem, answer
 from plscp.web.quarantine import Quarantine
@@ -61,7 +62,7 @@ def operations(server: Server) -> list[Operation]:
         return JSONResponse(described)
 
     rows: list[Operation] = []
-    for pages in (Health, RegistryPages, Events, Quarantine, Corrections, Matching):
+    for pages in (Health, RegistryPages, Events, Quarantine, Corrections, Matching, LiveSettingsPages):
         rows += pages(server).operations()
     rows.append(Operation("GET", "/openapi.json", openapi, "This document", role=None, answers={200: "OpenAPI 3.1"}))
     described.update(document(rows))

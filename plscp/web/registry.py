@@ -33,7 +33,6 @@ class RegistryPages:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._policy = server.settings.policy()
 
     # --- the two ways: reading and changing --------------------------------------------------------------------------
 
@@ -73,7 +72,7 @@ class RegistryPages:
             # The registry that the committed plan was made on says whether this request made it, or another at the same time.
             nonlocal made
             made = look(registry) is None
-            return planner(registry, self._policy, now)
+            return planner(registry, self._server.settings.policy(), now)
 
         await self._server.keeper.change(plan, "http")
         with self._server.keeper.lock:
@@ -154,10 +153,14 @@ class RegistryPages:
         """Make or change a patient."""
         patient_id, issuer = self._identifier(request)
         body = _named(await self._body(request), id=patient_id, **({"issuer": issuer} if issuer else {}))
-        issuer = str(body.get("issuer") or self._policy.patient_id_issuer)
+
+        def look(registry: Registry) -> Any:
+            named = body.get("issuer") or self._server.settings.matching.patient_id_issuer
+            return registry.patient(patient_id, str(named))
+
         return await self._change(
             lambda registry, policy, now: changes.put_patient(registry, body, policy, now),
-            lambda registry: registry.patient(patient_id, issuer),
+            look,
             may_make=True,
             said=lambda: parse(PatientBody, body),
         )

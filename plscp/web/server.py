@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from plscp.config import Settings
+from plscp.config.live import Reloaded
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.service.closed_cases import ClosedCases
@@ -73,7 +74,18 @@ class Server(Protocol):
 
     @property
     def settings(self) -> Settings:
-        """What is in force."""
+        """What is in force now: to be asked each time."""
+
+    @property
+    def settings_shown(self) -> Mapping[str, Any]:
+        """The settings' part of the status: file, loaded, restart, fault."""
+
+    async def reload(self) -> Reloaded:
+        """Read the settings again.
+
+        Raises:
+            TimeoutError: the file system does not answer.
+        """
 
     @property
     def store(self) -> EventStore:

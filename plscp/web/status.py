@@ -41,6 +41,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         "version": __version__,
         "ae_title": settings.dicom.ae_title,
         "draining": server.draining,
+        "settings": dict(server.settings_shown),
         "store": {
             "id": server.store.store_id,
             "position": position,

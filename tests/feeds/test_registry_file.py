@@ -30,7 +30,7 @@ def keeper() -> Iterator[RegistryKeeper]:
 
 
 def read(path: Path, keeper: RegistryKeeper) -> int:
-    return asyncio.run(registry_file.read(path, keeper, Policy()))
+    return asyncio.run(registry_file.read(path, keeper, Policy))
 
 
 def test_what_it_says_is_known_and_said_once(tmp_path: Path, keeper: RegistryKeeper) -> None:

@@ -334,7 +334,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def house(request: pytest.FixtureRequest, clock: list[float], tmp_path: Path) -> Iterator[House]:
     """The server with one setting of a row, or with none."""
     row: Bound | None = getattr(request, "param", None)
-    settings = Settings.model_validate({"dicom": {row.setting: row.given}} if row and row.setting else {})
+    # Here nobody is kept from associating, and who may not associate may send nothing either.
+    given = {row.setting: row.given} if row and row.setting else {}
+    settings = Settings.model_validate({"dicom": {"unknown_devices": "accept", **given}})
     made = House(settings, clock, certificates(tmp_path) if row and row.secure else None)
     yield made
     made.all_leave()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from plscp.config import Settings, load
+from plscp.config.live import Reloaded
 from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
@@ -213,6 +214,10 @@ class FakeServer:
     relay_status: dict[str, Any] = field(default_factory=dict)
     draining: bool = False
     turning: bool = True
+    reloaded: Reloaded = field(default_factory=Reloaded)
+    settings_shown: dict[str, Any] = field(
+        default_factory=lambda: {"file": "", "loaded": "2026-01-01T00:00:00+00:00", "restart": [], "fault": ""}
+    )
 
     def __post_init__(self) -> None:
         self.keeper = RegistryKeeper(
@@ -229,6 +234,9 @@ class FakeServer:
             clocks=ClockDifferences(),
             gauges=self.metrics,
         )
+
+    async def reload(self) -> Reloaded:
+        return self.reloaded
 
     def loop_alive(self) -> bool:
         return self.turning

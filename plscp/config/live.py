@@ -1,0 +1,303 @@
+"""Settings that change while the server runs: what changed, which of it applies at once, and the thread that watches the file.
+
+Which settings apply at once stands in the model (`Section.at_once`), and nowhere else.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from plscp.config import Settings, read
+from plscp.config.load import faults_of
+from plscp.config.model import Section
+from plscp.errors import ConfigError, PlscpError
+from plscp.logs import log
+
+LOOK_SECONDS: Final = 2.0
+"""Between two looks at the files."""
+
+
+class Change(NamedTuple):
+    """A setting that differs.
+
+    Attributes:
+        path: as `devices.HEMO1.location`; of a table that only one side has ``devices.NEW (new)`` or ``devices.OLD (removed)``.
+        at_once: whether it needs no restart.
+    """
+
+    path: str
+    at_once: bool
+
+
+def changes(before: Section, after: Section) -> list[Change]:
+    """What differs between two settings, in the order of the model."""
+    return list(_changes((), before, after, at_once=False))
+
+
+def _changes(path: tuple[str, ...], before: Any, after: Any, *, at_once: bool) -> Iterator[Change]:
+    if before == after:
+        return
+    if isinstance(before, Section) and isinstance(after, Section):
+        for name in type(before).model_fields:
+            this = at_once or before.applies_at_once(name)
+            yield from _changes((*path, name), getattr(before, name), getattr(after, name), at_once=this)
+    elif isinstance(before, dict) and isinstance(after, dict):
+        for name in dict.fromkeys((*before, *after)):
+            if name in before and name in after:
+                yield from _changes((*path, name), before[name], after[name], at_once=at_once)
+            else:
+                yield Change(f"{'.'.join((*path, name))} ({'new' if name in after else 'removed'})", at_once)
+    elif isinstance(before, Section) or isinstance(after, Section):
+        yield Change(f"{'.'.join(path)} ({'new' if before is None else 'removed'})", at_once)
+    else:
+        yield Change(".".join(path), at_once)
+
+
+def in_force(running: Settings, wanted: Settings) -> Settings:
+    """What holds without a restart: of the wanted settings those that apply at once, else those that run.
+
+    Raises:
+        ConfigError: the two do not go together, such as an address of the network with no token any more.
+    """
+    taken = _taken(running, wanted)
+    try:
+        found = Settings.model_validate(_plain(taken))
+        faults = found.certificates_unasked()
+    except ValidationError as error:
+        faults = faults_of(error)
+    if faults:
+        raise ConfigError(f"{faults[0]}: until a restart")
+    return found
+
+
+def _taken(running: Section, wanted: Section) -> Section:
+    members: dict[str, Any] = {}
+    for name in type(running).model_fields:
+        old, new = getattr(running, name), getattr(wanted, name)
+        if running.applies_at_once(name):
+            members[name] = new
+        elif isinstance(old, Section) and isinstance(new, Section):
+            members[name] = _taken(old, new)
+    return running.model_copy(update=members)
+
+
+def _plain(value: Any) -> Any:
+    """Sections as dictionaries of what they hold: they are validated anew."""
+    if isinstance(value, Section):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    return [_plain(member) for member in value] if isinstance(value, list) else value
+
+
+class Reloaded(NamedTuple):
+    """What became of the settings when they were read again.
+
+    Attributes:
+        applied: paths of the settings that hold from now on.
+        restart: paths of those that differ from what runs, and need a restart.
+        faults: what is wrong, a line each; then nothing was applied.
+    """
+
+    applied: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    @property
+    def fault(self) -> str:
+        """The first fault, and how many more there are; empty for none."""
+        more = f" (and {len(self.faults) - 1} more)" if len(self.faults) > 1 else ""
+        return self.faults[0] + more if self.faults else ""
+
+
+class LiveSettings:
+    """The settings of a running server. From one thread, but for `current` and `shown`.
+
+    Args:
+        path: the file, or None for defaults and environment alone.
+        environ: as it was at start; laid over the file each time.
+        running: what the server started with.
+        apply: makes settings hold, all of them or, where it raises a PlscpError, none; given what held and what is to.
+        counted: told what became of each reading: ``applied``, ``unchanged`` or ``refused``.
+
+    Attributes:
+        current: what is in force.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        environ: Mapping[str, str],
+        running: Settings,
+        apply: Callable[[Settings, Settings], None],
+        *,
+        counted: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._path, self._environ, self._apply, self._counted = path, dict(environ), apply, counted
+        self.current = running
+        self._loaded = datetime.now(UTC)
+        self._fault = ""
+        self._last = Reloaded()
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The part of /api/v1/status: the file, since when what it says is in force, and what is wrong with it now, or nothing."""
+        loaded = self._loaded.isoformat(timespec="seconds")
+        return {
+            "file": str(self._path) if self._path else "",
+            "loaded": loaded,
+            "restart": list(self._last.restart),
+            "fault": self._fault,
+        }
+
+    def reload(self) -> Reloaded:
+        """Read the file again and apply what needs no restart; a file with a fault changes nothing. It is said in the log."""
+        done = self._reload()
+        if done.faults:
+            if done.fault != self._fault:
+                log.error("settings-refused", file=str(self._path or ""), why=list(done.faults[:20]))
+        elif done.applied or done.restart != self._last.restart or self._fault:
+            log.info("settings-reloaded", applied=list(done.applied), restart=list(done.restart))
+        self._fault = done.fault
+        if not done.faults:
+            self._loaded, self._last = datetime.now(UTC), done
+        self._counted("refused" if done.faults else "applied" if done.applied else "unchanged")
+        return done
+
+    def _reload(self) -> Reloaded:
+        try:
+            wanted, faults = read(self._path, self._environ)
+            if wanted is None or faults:
+                return Reloaded(faults=tuple(faults))
+            old = self.current
+            new = in_force(old, wanted)
+            _check_files(old, wanted)
+            if new != old:
+                self._apply(old, new)
+                self._warn(old, new)
+                self.current = new
+        except PlscpError as error:
+            return Reloaded(faults=(str(error),))
+        except Exception:  # a defect with these settings: those before go on
+            log.exception("internal-error", where="settings")
+            return Reloaded(faults=("a defect of plscp: the log has an internal-error line about it",))
+        return Reloaded(
+            tuple(change.path for change in changes(old, new)),
+            tuple(change.path for change in changes(new, wanted)),
+        )
+
+    @staticmethod
+    def _warn(old: Settings, new: Settings) -> None:
+        for line in new.warnings():
+            if line not in old.warnings():
+                log.warning("settings-warning", why=line)
+
+
+def _check_files(old: Settings, wanted: Settings) -> None:
+    """Raises ConfigError where a file cannot be used that a changed table names; of the other ones nothing is said here."""
+    if old.devices != wanted.devices:
+        wanted.required()
+    if old.http != wanted.http:
+        wanted.tokens()
+        wanted.http_certificates()
+    if old.dicom.tls != wanted.dicom.tls:
+        wanted.certificates()
+    if old.kafka != wanted.kafka:
+        wanted.relay()
+
+
+Stamps = tuple[tuple[int, int, int, int] | None, ...]
+
+
+class Files:
+    """Files that are looked at again and again, through symlinks: whether they have changed, and do so no more.
+
+    Editors and copies write in steps: a file counts as changed once two looks have found the same.
+
+    Args:
+        names: gives the files' names.
+    """
+
+    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+        self._names = names
+        self._seen = self._used = self._stamps()
+
+    def look(self) -> bool:
+        """Whether they are other ones than when this was last True, or at first. To be called every second or so."""
+        stamps = self._stamps()
+        settled, self._seen = stamps == self._seen, stamps
+        if not settled or stamps == self._used:
+            return False
+        self._used = stamps
+        return True
+
+    def _stamps(self) -> tuple[tuple[str, ...], Stamps]:
+        names = tuple(self._names())
+        return names, tuple(map(_stamp, names))
+
+
+def _stamp(name: str) -> tuple[int, int, int, int] | None:
+    """What changes when a file does."""
+    try:
+        state = Path(name).stat()
+    except (OSError, ValueError):
+        return None
+    return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+class Watcher:
+    """A thread that does things about files, one after the other: a file system may hang, and then nothing else does.
+
+    Args:
+        look: called every `LOOK_SECONDS`.
+        every: seconds between two looks.
+    """
+
+    def __init__(self, look: Callable[[], None], *, every: float = LOOK_SECONDS) -> None:
+        self._look, self._every = look, every
+        self._asked: list[tuple[Callable[[], Any], Future[Any]]] = []
+        self._lock = threading.Lock()
+        self._turn = threading.Event()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="plscp-settings", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def ask(self, call: Callable[[], Any]) -> "Future[Any]":
+        """Have something done there, soon."""
+        future: Future[Any] = Future()
+        with self._lock:
+            self._asked.append((call, future))
+        self._turn.set()
+        return future
+
+    def stop(self) -> None:
+        """Look no more; a thread that hangs in a file system is left behind."""
+        self._ending = True
+        self._turn.set()
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._turn.wait(self._every)
+            self._turn.clear()
+            with self._lock:
+                asked, self._asked = self._asked, []
+            for call, future in asked:
+                if not future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    future.set_result(call())
+                except Exception as error:
+                    future.set_exception(error)
+            if not asked and not self._ending:
+                try:
+                    self._look()
+                except Exception:  # a defect there must not end the looking
+                    log.exception("internal-error", where="settings")
