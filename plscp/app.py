@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -82,7 +82,7 @@ class Server:
         self.metrics = Metrics()
         self.live = LiveSettings(path, environ or {}, settings, self._apply, counted=self.metrics.settings_read)
         self._watcher = Watcher(self._look_at_files)
-        self._settings_files = Files(lambda: [str(path)] if path else [])
+        self._settings_files = Files(lambda: [str(path)] if path else [], known=False)
         self._registry_files = Files(lambda: [settings.registry.file] if settings.registry.file else [])
         self._hold(settings)
         self.relay_status: dict[str, Any] = {}
@@ -153,9 +153,27 @@ class Server:
         self.acceptor.trust(after.network().trusted_proxies)
         if self._relay is not None:
             self._relay.log_level(after.log.level)
+        for line in self._left_behind(before, after):
+            log.warning("settings-warning", why=line)
         for name in _certificate_files(before) - _certificate_files(after):
             self.metrics.certificate_gone(name)
         self._certificates_expire()
+
+    def _left_behind(self, before: Settings, after: Settings) -> Iterator[str]:
+        """What goes on under settings that are gone, a line each."""
+        if after.dicom.unknown_devices == "refuse":
+            open_ = {str(one["calling_ae"]) for one in self.acceptor.associations}
+            for ae_title in sorted(open_ & (before.devices.keys() - after.devices.keys())):
+                yield f"devices.{ae_title}: taken out while it has an association: what it sends there gets 0124H"
+        if before.locations != after.locations:
+            with self.keeper.lock:
+                registry = self.keeper.registry
+                places = {study.location for study in registry.studies(status="open") if study.location}
+                unknown = sorted(place for place in places if registry.locations.resolve(place) is None)
+            known = before.matching_locations()
+            for place in unknown:
+                if known.resolve(place) is not None:
+                    yield f"locations: no table names {place} any more, and a study is open there: add the name to its new table"
 
     async def reload(self) -> Reloaded:
         """Read the settings, and every file that they name, again and at once: POST /api/v1/reload, `plscp reload`, SIGHUP.
@@ -320,7 +338,6 @@ class Server:
             for host, port in await self.acceptor.start():
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
-            self._watcher.ask(self.live.reload)  # what changed since the settings were read
             self._watcher.start()
             manager.tell("READY=1")
             await self._until(self._signals.first)

@@ -630,3 +630,11 @@ def test_settings_do_not_change() -> None:
     """Settings are frozen: what `config show` says is what every room has."""
     with pytest.raises(ValueError, match="frozen"):
         Settings().dicom.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("setting", ["room_turnover = 'PT1M'", "turnover_decides = true"])
+def test_what_a_room_decides_is_no_device_s_to_override(setting: str, tmp_path: Path) -> None:
+    """The contract lets each be overridden; a room has many devices, so these two have no effect, and are warned of."""
+    found = load(written(tmp_path, f"[devices.HEMO1]\n{setting}\n"), {})
+    name = setting.split(maxsplit=1)[0]
+    assert [line for line in found.warnings() if line.startswith(f"devices.HEMO1.{name}: has no effect")]

@@ -328,6 +328,9 @@ def test_a_file_counts_as_changed_once_it_changes_no_more(tmp_path: Path) -> Non
     assert [files.look(), files.look()] == [True, False]
     path.unlink()
     assert [files.look(), files.look()] == [False, True]
+    assert [Files(lambda: [str(path)], known=False).look() for _ in range(2)] == [True, True], (
+        "read before it was looked at"
+    )
     path.write_text("a")
     assert [files.look(), files.look()] == [False, True]
 

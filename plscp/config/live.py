@@ -221,11 +221,13 @@ class Files:
 
     Args:
         names: gives the files' names.
+        known: whether they are read after this; else they may have changed since they were, and count as changed at first.
     """
 
-    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, names: Callable[[], Sequence[str]], *, known: bool = True) -> None:
         self._names = names
-        self._seen = self._used = self._stamps()
+        self._seen = self._stamps()
+        self._used = self._seen if known else None
 
     def look(self) -> bool:
         """Whether they are other ones than when this was last True, or at first. To be called every second or so."""

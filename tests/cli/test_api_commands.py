@@ -43,6 +43,8 @@ ROWS = [
     (["match", "--patient", "P1"], 0, ["0000", "1.2.3: taken"]),
     (["match", "--location", "LAB1"], 1, ["C103: no study at the location then"]),
     (["match", "--location", "LAB1", "--json"], 1, ['"status": "C103"']),
+    (["reload"], 0, ["nothing has changed"]),
+    (["reload", "--json"], 0, ['"applied": []', '"restart": []', '"fault": ""']),
     (["status"], 0, ["version: 0.1.0", "HEMO1", "kafka: absent"]),
     (["status", "--json"], 0, ['"quarantine_open": 1']),
     (["status"], 0, ["corrections proposed: 1", "requests retried: 0", "sent again", "10.0.0.7", "a1-3"]),

@@ -135,6 +135,7 @@ ROLE_OF: dict[tuple[str, str], Role] = {
     ("GET", "/api/v1/corrections"): "read",
     ("GET", "/api/v1/corrections/{id}"): "read",
     ("POST", "/api/v1/corrections/{id}/confirm"): "operate",
+    ("POST", "/api/v1/reload"): "operate",
     ("GET", "/api/v1/match"): "read",
 }
 """The role that each operation asks for: a new operation needs its row here."""
