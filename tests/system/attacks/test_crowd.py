@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving import until
 from tests.system.attacks.attackers import ATTACKS
 from tests.system.attacks.crowd import crowd, served
 
@@ -20,6 +21,6 @@ def test_honest_devices_are_served_in_a_crowd(tmp_path: Path) -> None:
         assert {name: seen["connections"] for name, seen in found.seen.items()} == {
             attack.name: EACH for attack in ATTACKS
         }
-        assert server.get("/api/v1/status")["associations"] == []
+        until(lambda: server.get("/api/v1/status")["associations"] == [], "every connection to be seen as gone")
         assert "internal-error" not in "".join(server.lines)
         assert server.stop() == 0
