@@ -33,6 +33,12 @@ ROWS: Final = (
     "A-ASSOCIATE-RJ",
     "failure status",
 )
+SOON: Final = {
+    "readinessProbe": {"periodSeconds": 1, "failureThreshold": 2},
+    "settings": {"dicom": {"drain_delay": "PT3S", "drain_grace": "PT10S"}},
+}
+"""Values: a drain as the chart has it, in a third of the time. While it lasts the cluster learns that the pod takes no more; a pod that is
+gone before leaves its address behind, and a connection to it hangs until the device gives it up."""
 Connect = Callable[[str], RawScu]
 """Makes an SCU by its calling AE title."""
 

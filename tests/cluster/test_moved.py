@@ -11,8 +11,8 @@ import pytest
 from plscp.local.kafka import LocalBroker
 from tests.cluster.cluster import FIRST, SECOND, Cluster
 from tests.cluster.conftest import TABLES, Install
-from tests.cluster.devices import ASSOCIATIONS, Fleet, plain, published
-from tests.cluster.release import Release
+from tests.cluster.devices import ASSOCIATIONS, SOON, Fleet, plain, published
+from tests.cluster.release import Release, merged
 from tests.serving import until
 
 STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
@@ -90,17 +90,12 @@ def test_nothing_acknowledged_is_lost(
 ) -> None:
     """Eight devices send before, meanwhile and after; each event that was acknowledged is on Kafka, once."""
     topic = f"{done.__name__.replace('_', '-')}"
-    running = release(
-        {
-            "registry": {"existingSecret": "registry"},
-            "settings": {
-                "dicom": {"drain_delay": "PT2S", "drain_grace": "PT10S"},
-                "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": topic},
-                "devices": {name: {} for name in DEVICES},
-            },
-        },
-        registry={"current.toml": REGISTRY},
-    )
+    settings = {
+        "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": topic},
+        "devices": {name: {} for name in DEVICES},
+    }
+    values = {"registry": {"existingSecret": "registry"}, "settings": settings}
+    running = release(merged(SOON, values), registry={"current.toml": REGISTRY})
     fleet = Fleet(plain(running.address()), DEVICES, STUDY)
     with fleet.sending():
         done(running)

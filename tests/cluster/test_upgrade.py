@@ -4,9 +4,9 @@ import pytest
 
 from plscp.local.kafka import LocalBroker
 from tests.cluster.conftest import TABLES, Install
-from tests.cluster.devices import ASSOCIATIONS, Fleet, plain, published
+from tests.cluster.devices import ASSOCIATIONS, SOON, Fleet, plain, published
 from tests.cluster.parts import NEXT, VERSION
-from tests.cluster.release import Release
+from tests.cluster.release import Release, merged
 from tests.serving import until
 
 STUDY = "1.2.826.0.1.3680043.9.3811.8.3"
@@ -36,17 +36,12 @@ def stuck(release: Release) -> bool:
 
 def test_an_upgrade_and_a_rollback_lose_nothing(broker: LocalBroker, release: Install) -> None:
     """Another image, back again, then a tag that there is not, and out of that: what was acknowledged is on Kafka, once."""
-    running = release(
-        {
-            "registry": {"existingSecret": "registry"},
-            "settings": {
-                "dicom": {"drain_delay": "PT2S", "drain_grace": "PT5S"},
-                "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": "upgrade"},
-                "devices": {name: {} for name in DEVICES},
-            },
-        },
-        registry={"current.toml": REGISTRY},
-    )
+    settings = {
+        "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": "upgrade"},
+        "devices": {name: {} for name in DEVICES},
+    }
+    values = {"registry": {"existingSecret": "registry"}, "settings": settings}
+    running = release(merged(SOON, values), registry={"current.toml": REGISTRY})
     fleet = Fleet(plain(running.address()), DEVICES, STUDY)
     with fleet.sending():
         running.upgrade({"image": {"tag": NEXT}})
