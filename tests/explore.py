@@ -95,7 +95,15 @@ def main() -> int:
         }
         command = [sys.executable, "-m", "pytest", "-p", "tests.explore", "-n", str(args.jobs), "--tb=short"]
         status = subprocess.run(
-            [*command, f"--hypothesis-seed={seed}", "-m", "not kafka", "--ignore=tests/peers", "--ignore=tests/cluster", *more],
+            [
+                *command,
+                f"--hypothesis-seed={seed}",
+                "-m",
+                "not kafka",
+                "--ignore=tests/peers",
+                "--ignore=tests/cluster",
+                *more,
+            ],
             env=environment,
             check=False,
         ).returncode

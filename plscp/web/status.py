@@ -95,7 +95,7 @@ def _relay(server: Server) -> dict[str, Any]:
 
 def _last_errors(server: Server) -> list[dict[str, Any]]:
     """The last refusal of each device and the last lines logged as errors, newest first."""
-    refusals = [
+    rows: list[dict[str, Any]] = [
         {
             "time": iso(one.time_us),
             "what": "request-refused",
@@ -104,5 +104,5 @@ def _last_errors(server: Server) -> list[dict[str, Any]]:
         }
         for one in server.observer.devices.latest_refusals()
     ]
-    lines = [{"time": line.time, "what": line.event, "device": "", "text": line.text} for line in logs.RECENT]
-    return sorted([*refusals, *lines], key=lambda row: str(row["time"]), reverse=True)[:20]
+    rows += [{"time": line.time, "what": line.event, "device": "", "text": line.text} for line in logs.RECENT]
+    return sorted(rows, key=lambda row: str(row["time"]), reverse=True)[:20]
