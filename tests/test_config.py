@@ -473,10 +473,10 @@ def test_relay(tmp_path: Path) -> None:
 def test_store_options(tmp_path: Path) -> None:
     """The store gets its bounds; the defaults are the store's own."""
     assert load(None, {}).store_options() == {"limits": StoreLimits()}
-    text = "[store]\nqueue_requests=1\nqueue_bytes=2\ndisk_reserve=3\nquarantine_bytes=4\n"
+    text = "[store]\nqueue_requests=1\nqueue_bytes=2\ndisk_reserve=3\nquarantine_bytes=4\ndisk_watermark=5\n"
     limits = load(written(tmp_path, text), {}).store_options()["limits"]
     assert (limits.queued_drafts, limits.queued_bytes) == (1, 2)
-    assert (limits.disk_reserve, limits.quarantine_bytes_per_device) == (3, 4)
+    assert (limits.disk_reserve, limits.quarantine_bytes_per_device, limits.disk_watermark) == (3, 4, 5)
 
 
 def test_profiles(tmp_path: Path) -> None:
