@@ -23,7 +23,7 @@ def _place(profile: Profile) -> str:
 def _who_was_there(profile: Profile) -> str:
     places = " or ".join(profile.device.locations)
     where = f" in {places}" if places else " there"
-    return f"open the study{where} (plscp study open, or its feed), then replay or have it sent again"
+    return f"open the study{where} (plscp study open, or its feed), then have it sent again"
 
 
 def _clock(profile: Profile) -> str:

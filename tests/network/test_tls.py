@@ -365,6 +365,23 @@ def test_a_device_with_nagle_does_not_wait(tmp_path: Path, monkeypatch: pytest.M
 # --- certificates that are exchanged ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("version", [V12, V13])
+def test_no_session_is_resumed(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """A second connection shakes hands in full, so that its certificate is judged by the CA of that moment."""
+    with listening(tmp_path) as (listener, _):
+        context = client(version=version)
+        session = None
+        for _ in range(2):
+            with (
+                socket.create_connection(("127.0.0.1", listener.port), timeout=60) as plain,
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as one,
+            ):
+                one.sendall(RQ)
+                assert one.recv(1) == b"\x02"
+                assert not one.session_reused
+                session = one.session
+
+
 def test_certificates_that_are_exchanged(tmp_path: Path) -> None:
     """New associations get the new certificate and CA; those that are open go on."""
     with listening(tmp_path, client_ca="hospital") as (listener, _):
