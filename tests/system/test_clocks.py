@@ -34,6 +34,7 @@ ALLOWED: Final = {
     "publish/test_process.py::until": "as tests.serving.until, on an event loop",
     "store/test_writer.py::until": "as tests.serving.until",
     "store/test_faults.py::until": "as tests.serving.until",
+    "cli/test_status.py::until": "as tests.serving.until: a text is awaited on a terminal",
     "consumer/test_consume.py::until_both": "the same: goes on writing until both were given something",
     "consumer/test_tail.py::read": "the same: no record in a minute is none at all",
     "network/test_bounds.py::slow_message": "the clock of that house is turned by hand",
