@@ -1,6 +1,7 @@
 """Makes what follows from the chart's values.yaml and from the settings of plscp.
 
-`generate.py schema` prints values.schema.json, `generate.py readme` the values reference, README.md. In values.yaml a comment
+`generate.py schema` prints values.schema.json, `generate.py readme` the values reference, README.md, and `generate.py at-once` the
+settings that a running server takes over, a path each, for files/at-once.json. In values.yaml a comment
 `# --` describes the value below it, and a line `# @schema {...}` adds to the JSON Schema that follows from its default; there
 `settings: true` stands for the settings of plscp, `port: true` for a port, `open: true` for what Kubernetes defines.
 """
@@ -10,12 +11,12 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
 import yaml
 
 from plscp.config import schema as settings_schema
-from plscp.config.model import SettingsModel
+from plscp.config.model import Section, SettingsModel
 
 HERE: Final = Path(__file__).parent
 VALUES: Final = HERE / "helm" / "plscp" / "values.yaml"
@@ -184,11 +185,35 @@ def _default(value: Value) -> str:
     return f"`{_cell(json.dumps(value.default))}`"
 
 
+def at_once() -> str:
+    """The settings that need no restart, as the model says: their paths, of a whole table its own."""
+    return json.dumps([".".join(path) for path in _at_once(SettingsModel, ())], indent=2) + "\n"
+
+
+def _at_once(model: type[Section], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, info in model.model_fields.items():
+        [below] = [each for each in (info.annotation, *get_args(info.annotation)) if _is_section(each)] or [None]
+        # Of a table that may be absent, its coming and going needs a restart, whatever is in it.
+        always = below is not None and below is info.annotation
+        if model.applies_at_once(name) or (always and all(map(below.applies_at_once, below.model_fields))):
+            yield (*path, name)
+        elif below is not None:
+            yield from _at_once(below, (*path, name))
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
 def main() -> int:
     """Print what is asked for."""
-    made = {"schema": lambda: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n", "readme": readme}
+    made = {
+        "schema": lambda: json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        "readme": readme,
+        "at-once": at_once,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in made:
-        print("usage: generate.py schema|readme", file=sys.stderr)
+        print("usage: generate.py schema|readme|at-once", file=sys.stderr)
         return 2
     print(made[sys.argv[1]](), end="")
     return 0

@@ -183,7 +183,8 @@ class Helm(NamedTuple):
         """
         given = [argument for file in files for argument in ("--values", str(file))]
         text = self.run(
-            *("template", release, str(CHART), "--namespace", "cathlab", *given, "--values", "-"),
+            *("template", release, str(CHART), "--namespace", "cathlab", "--kube-version", "1.34.0"),
+            *(*given, "--values", "-"),
             stdin=yaml.safe_dump(values or {}),
         )
         return Rendered(text)

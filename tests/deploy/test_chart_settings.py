@@ -199,7 +199,14 @@ def leaves(part: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[t
 CHART_SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text("utf-8"))
 LEAVES = dict(leaves(CHART_SCHEMA["properties"]["settings"]))
 AT_ONCE = ("devices", "locations", "operators", "issuers", "matching")
-AT_ONCE_PATHS = {("log", "level"), ("dicom", "unknown_devices"), ("dicom", "trusted_proxies")}
+FILES = {
+    ("dicom", "tls"): ("certificate", "private_key", "client_ca"),
+    ("http", "tls"): ("certificate", "private_key"),
+    ("http",): ("token_file", "read_token_file", "operate_token_file", "feed_token_file"),
+}
+AT_ONCE_PATHS = {("log", "level"), ("dicom", "unknown_devices"), ("dicom", "trusted_proxies")} | {
+    (*table, name) for table, names in FILES.items() for name in names
+}
 VALID: dict[tuple[str, ...], Any] = {
     ("store", "url"): "sqlite:////var/lib/plscp/x.db",
     ("kafka", "bootstrap_servers"): ["k:9092", "l:9092"],

@@ -17,7 +17,9 @@ def generated(what: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(("what", "file"), [("schema", "values.schema.json"), ("readme", "README.md")])
+@pytest.mark.parametrize(
+    ("what", "file"), [("schema", "values.schema.json"), ("readme", "README.md"), ("at-once", "files/at-once.json")]
+)
 def test_not_stale(what: str, file: str) -> None:
     """The checked-in file is what the generator prints."""
     assert (CHART / file).read_text("utf-8") == generated(what), "make generate brings it up to date"
@@ -49,4 +51,4 @@ def test_every_value_has_a_line_in_the_reference_and_a_description() -> None:
 def test_wrong_usage() -> None:
     """Anything but what it can make: exit status 2 and one line."""
     done = subprocess.run([sys.executable, str(GENERATE), "all"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "usage: generate.py schema|readme\n")
+    assert (done.returncode, done.stderr) == (2, "usage: generate.py schema|readme|at-once\n")

@@ -65,11 +65,16 @@ What a change of which needs a restart: all but the settings that a running serv
 */}}
 {{- define "plscp.restartSettings" -}}
 {{- $settings := include "plscp.settings" . | fromJson -}}
-{{- $restart := omit $settings "devices" "locations" "operators" "issuers" "matching" -}}
-{{- $_ := set $restart "dicom" (omit $settings.dicom "unknown_devices" "trusted_proxies") -}}
-{{- with $settings.log -}}{{- $_ := set $restart "log" (omit . "level") -}}{{- end -}}
-{{- if not $restart.log -}}{{- $_ := unset $restart "log" -}}{{- end -}}
-{{- $restart | toJson -}}
+{{- range .Files.Get "files/at-once.json" | fromJsonArray -}}
+{{-   $path := splitList "." . -}}
+{{-   $table := $settings -}}
+{{-   range initial $path -}}{{- $table = get $table . | default dict -}}{{- end -}}
+{{-   $_ := unset $table (last $path) -}}
+{{- end -}}
+{{- range $name, $table := deepCopy $settings -}}
+{{-   if not $table -}}{{- $_ := unset $settings $name -}}{{- end -}}
+{{- end -}}
+{{- $settings | toJson -}}
 {{- end }}
 
 {{- /* Settings that would start a server which cannot work are refused before anything is installed. */}}
