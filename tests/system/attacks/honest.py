@@ -147,7 +147,7 @@ class Clock:
     def between(self, began: float, end: float) -> "Window":
         """The answers to what was due then, monotonic; waits until all of them came."""
         seconds = max(end - time.monotonic(), 0.0)
-        until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 60)
+        until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 300)
         return Window([rest for due, *rest in self._answers if began <= due < end])
 
 
