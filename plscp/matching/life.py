@@ -1,7 +1,7 @@
 """Signs of life: when a study is known to have been going on at a place (contracts section 3)."""
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator
 from typing import Final
 
 _SAME_SIGN_US: Final = 60_000_000
@@ -18,6 +18,7 @@ class SignsOfLife:
 
     def __init__(self) -> None:
         self._latest: dict[str, dict[str, int]] = {}  # by place, then by study
+        self._rising: dict[str, list[tuple[int, str]]] = {}  # the same by place, sorted by time
         self._latest_request: dict[tuple[str, str], int] = {}
         self._perhaps: dict[tuple[str, str], int] = {}
         self._kept: dict[tuple[str, str], tuple[int, ...]] = {}  # rising
@@ -27,6 +28,7 @@ class SignsOfLife:
         """An independent copy."""
         twin = SignsOfLife()
         twin._latest = {place: dict(studies) for place, studies in self._latest.items()}
+        twin._rising = {place: list(signs) for place, signs in self._rising.items()}
         twin._latest_request = dict(self._latest_request)
         twin._perhaps = dict(self._perhaps)
         twin._kept = dict(self._kept)
@@ -39,11 +41,8 @@ class SignsOfLife:
         Args:
             perhaps_us: a later time at which it may have occurred, or 0.
         """
-        here = self._latest.get(place)
-        if here is None:
-            here = self._latest[place] = {}
-        if time_us > here.get(study, 0):
-            here[study] = time_us
+        if time_us > self._latest.get(place, {}).get(study, 0):
+            self._set_latest(study, place, time_us)
         key = (study, place)
         if perhaps_us > max(time_us, self._perhaps.get(key, 0)):
             self._perhaps[key] = perhaps_us
@@ -57,6 +56,13 @@ class SignsOfLife:
             alone = kept[at] - time_us >= _SAME_SIGN_US and (not at or time_us - kept[at - 1] >= _SAME_SIGN_US)
             if alone and (at or len(kept) < _MOST_KEPT):
                 self._kept[key] = (*kept[:at], time_us, *kept[at:])[-_MOST_KEPT:]
+
+    def _set_latest(self, study: str, place: str, time_us: int) -> None:
+        here, rising = self._latest.setdefault(place, {}), self._rising.setdefault(place, [])
+        if study in here:
+            del rising[bisect_left(rising, (here[study], study))]
+        here[study] = time_us
+        insort(rising, (time_us, study))
 
     def any_between(self, study: str, place: str, since_us: int, until_us: int) -> bool:
         """Whether there is a sign in that time, both ends included."""
@@ -84,9 +90,9 @@ class SignsOfLife:
         at = bisect_right(kept, until_us)
         return kept[at - 1] if at else 0
 
-    def at(self, place: str) -> Mapping[str, int]:
-        """The latest sign of every study that gave one at a place."""
-        return self._latest.get(place, {})
+    def latest_first(self, place: str) -> Iterator[tuple[int, str]]:
+        """The latest sign of every study that gave one at a place, and the study; the latest of all comes first."""
+        return reversed(self._rising.get(place, ()))
 
     def forget_between(self, study: str, after_us: int, before_us: int) -> None:
         """Signs after the first and before the second time are none: the study was closed."""
@@ -97,7 +103,7 @@ class SignsOfLife:
             kept = tuple(sign for sign in self._kept.get(key, ()) if not after_us < sign < before_us)
             self._kept[key] = kept
             if after_us < here[study] < before_us:
-                here[study] = kept[-1] if kept else 0
+                self._set_latest(study, place, kept[-1] if kept else 0)
             if after_us < self._latest_request.get(key, 0) < before_us:
                 del self._latest_request[key]
             if after_us < self._perhaps.get(key, 0) < before_us:

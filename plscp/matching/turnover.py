@@ -125,9 +125,14 @@ def lived_on(registry: Registry, study_instance_uid: str, place: str) -> Due | N
 
 
 def last_life_of_others(registry: Registry, study: Study, place: str, until: datetime) -> datetime:
-    """The last sign of life until a time of other patients' studies that are or were at a place: no stay begins before it."""
+    """The last sign of life until a time of other patients' studies that are or were at a place: no stay begins before it.
+
+    Costs the studies that lived there lately, not all there ever were.
+    """
     last = 0
-    for uid in registry.life.at(place):
+    for latest, uid in registry.life.latest_first(place):
+        if latest <= last:
+            break
         other = registry.study(uid)
         if other is None or other.patient == study.patient or all(stay.location != place for stay in other.stays):
             continue

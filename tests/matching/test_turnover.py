@@ -1,13 +1,17 @@
 """Turnover of a room and signs of life, sentence by sentence (contracts section 3)."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
 
 from plscp.errors import Conflict
 from plscp.matching import comments, turnover
+from plscp.matching.changes import close_study
+from plscp.matching.life import SignsOfLife
 from plscp.matching.model import Device
 from plscp.matching.records import Stay
 from plscp.matching.registry import Locations, Registry, microseconds
@@ -532,3 +536,49 @@ def test_the_patient_of_a_study_with_entries_cannot_change_however_old_they_are(
     rooms.registry.entered = {"1.4"}.__contains__
     with pytest.raises(Conflict):
         rooms.study("1.4", patient="P3")
+
+
+def test_an_arrival_asks_the_studies_that_lived_there_lately_not_all_there_ever_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two hundred studies of other patients that were in a lab, the one that lived there last says enough."""
+    world = Rooms()
+    for number in range(200):
+        uid = f"1.9.{number}"
+        world.study(uid, f"10:{number % 60:02}", patient=f"P{number}", location="LAB1", status="open")
+        world.plan(close_study, uid)
+    world.named("1.9.7", "10:30", arrival="11:00")
+    asked: list[str] = []
+    real = Registry.last_sign_of_life
+
+    def counted(registry: Registry, uid: str, *given: Any) -> int:
+        asked.append(uid)
+        return real(registry, uid, *given)
+
+    monkeypatch.setattr(Registry, "last_sign_of_life", counted)
+    world.study("1.1", "11:01", patient="A", location="LAB1", status="open", opened="2024-05-14T09:00:00Z")
+    assert world.stays("1.1") == ["LAB1 10:59-"]
+    assert len(asked) < 20, "every study that was ever there was asked"
+    assert Counter(asked).most_common(1)[0][1] == 1
+
+
+def test_the_latest_signs_of_a_place_are_in_order_however_they_came() -> None:
+    """Signs that come late, signs of a time in which the study was closed, and those of a copy change nothing of it."""
+    chance = Random(7)
+    life, truth = SignsOfLife(), dict[str, set[int]]()
+    for _ in range(3000):
+        study, time = f"1.{chance.randrange(40)}", chance.randrange(1, 50) * 60_000_000
+        if chance.random() < 0.1:
+            life.forget_between(study, time, time + 600_000_000)
+            truth[study] = {each for each in truth.get(study, ()) if not time < each < time + 600_000_000}
+        elif chance.random() < 0.1:
+            twin = life.copy()
+            twin.note(study, "LAB1", 1 << 50)
+        else:
+            life.note(study, "LAB1", time)
+            truth.setdefault(study, set()).add(time)
+        found = list(life.latest_first("LAB1"))
+        assert found == sorted(found, reverse=True)
+        assert {uid: latest for latest, uid in found if latest} == {
+            uid: max(times) for uid, times in truth.items() if times
+        }
