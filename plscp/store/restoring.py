@@ -9,15 +9,16 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import apsw
 
-from plscp.errors import CommandError
+from plscp.errors import CommandError, StoreError
 from plscp.store import schema
 from plscp.store.backup import PART, Progress, check, explained, head_of, nobody_looks, sync_folder
 from plscp.store.lockfile import LockFile
@@ -81,7 +82,7 @@ def restore(
         if path.exists() and not force:
             raise CommandError(f"{path}: a store stands there: --force moves it aside")
         _copy(backup, part, progress)
-        store_id, old_id, position = _made_another(part, str(backup), progress, beside)
+        store_id, old_id, position = _made_another(part, str(backup), progress, beside, standing=_lineage(path))
         with part.open("rb") as made:
             os.fsync(made.fileno())
         stood = path.exists()
@@ -124,9 +125,13 @@ def _copy(backup: Path, part: Path, progress: Progress) -> None:
 
 
 def _made_another(
-    part: Path, name: str, progress: Progress, beside: Callable[[Any, str], None]
+    part: Path, name: str, progress: Progress, beside: Callable[[Any, str], None], *, standing: Mapping[str, int]
 ) -> tuple[str, str, int]:
-    """Bring the copy up to date, check it, give it its new id; (new id, old id, position)."""
+    """Bring the copy up to date, check it, give it its new id; (new id, old id, position).
+
+    Args:
+        standing: the store that stands there and those that it was restored from, as `_lineage` tells them.
+    """
     with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)) as store:
         if not schema.layout_of(store, name):
             raise CommandError(f"{name}: an empty database, and no backup of a store")
@@ -139,10 +144,35 @@ def _made_another(
         said = store.execute("SELECT ancestors FROM head").get
         new_id = str(uuid.uuid4())
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        ancestors = [*json.loads(said), {"store": old_id, "position": head.position, "restored": now}]
+        former = json.loads(said)
+        own = {each["store"]: each["position"] for each in former} | {old_id: head.position}
+        siblings = [{"store": each, "position": upto, "restored": now} for each, upto in _shared(own, standing).items()]
+        lineage = [*former, *siblings, {"store": old_id, "position": head.position, "restored": now}]
         beside(store, new_id)
-        store.execute("UPDATE head SET store_id = ?, ancestors = ?", (new_id, json.dumps(ancestors)))
+        store.execute("UPDATE head SET store_id = ?, ancestors = ?", (new_id, json.dumps(lineage)))
     return new_id, old_id, head.position
+
+
+def _lineage(path: Path) -> dict[str, int]:
+    """A store and those that it was restored from, each with the position up to which the store holds its events.
+
+    Nothing where no store can be read: a restore is what people do about it.
+    """
+    if not path.exists():
+        return {}
+    with suppress(apsw.Error, OSError, ValueError, StoreError), closing(open_read_only(path)) as connection:
+        store_id, position = connection.execute("SELECT store_id, position FROM head").fetchall()[0]
+        return {**ancestors(connection), store_id: position}
+    return {}
+
+
+def _shared(own: Mapping[str, int], standing: Mapping[str, int]) -> dict[str, int]:
+    """Of a store that was itself restored, and is put away for the same backup or another of its line: what counts of its events.
+
+    Up to where both have the same former store's events, theirs are the same, and it may have published them meanwhile.
+    """
+    common = max((min(upto, own[store]) for store, upto in standing.items() if store in own), default=0)
+    return {store: min(upto, common) for store, upto in standing.items() if store not in own and common}
 
 
 def _move_aside(files: Sequence[Path]) -> str:
@@ -150,7 +180,11 @@ def _move_aside(files: Sequence[Path]) -> str:
 
     A write-ahead log that somebody left without its database goes too: SQLite would take it for the new store's.
     """
-    suffix = datetime.now(UTC).strftime(".replaced-%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime(".replaced-%Y%m%dT%H%M%SZ")
+    suffixes = (f"{stamp}-{number}" if number else stamp for number in count())
+    suffix = next(
+        suffix for suffix in suffixes if not any(file.with_name(file.name + suffix).exists() for file in files)
+    )
     for file in files:
         for tail in reversed(BESIDE):  # the database last: until then it is whole where it was
             there = file.with_name(file.name + tail)

@@ -180,6 +180,24 @@ def test_a_store_that_had_published_nothing(lab: Lab) -> None:
     assert records_of(lab.check(), store_id) == sorted(events)
 
 
+def test_the_same_backup_restored_twice_publishes_nothing_twice(lab: Lab) -> None:
+    """What the first restored store published of the backup's events is there; what came to it afterwards is named as lost."""
+    lab.write()
+    lab.publish()
+    waiting = lab.write(2)
+    backup = lab.back_up()
+    first = lab.restore(backup)
+    lost = lab.write(1)
+    lab.publish()
+    assert records_of(lab.read(), first) == sorted([*waiting, *lost])
+    second = lab.restore(backup)
+    assert sorted(each.event_id for each in beyond(lab.settings, RelayView.open)) == sorted(lost)
+    new = lab.write(1)
+    lab.publish()
+    assert records_of(lab.check(*lost), second) == sorted(new)
+    assert verify(lab.settings, RelayView.open).ok
+
+
 def test_what_retention_took_from_kafka_does_not_come_again(lab: Lab, admin: Any) -> None:
     """The backup knows how far its store had published, although nothing on Kafka says so any more."""
     lab.write()

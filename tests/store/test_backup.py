@@ -296,6 +296,38 @@ def test_a_store_may_be_restored_again_and_again(backup: Path, tmp_path: Path) -
     assert [position for _, position in ids] == [12, 13, 14]
 
 
+def test_no_store_that_was_moved_aside_is_written_over(backup: Path, tmp_path: Path) -> None:
+    """Also where two are moved aside within one second."""
+    file = tmp_path / "another" / "store.db"
+    aside = [restore(backup, file, force=True).moved_aside for _ in range(4)][1:]
+    assert len(set(aside)) == 3
+    assert all(Path(each).exists() for each in aside)
+
+
+def test_the_same_backup_again_in_place_of_a_restored_store(backup: Path, path: Path, tmp_path: Path) -> None:
+    """What the one that is put away has published of the backup's events counts; of what came after nothing does."""
+    file = tmp_path / "another" / "store.db"
+    first = restore(backup, file)
+    store = SqliteStore.open(file)
+    stored(store, request())
+    store.close()
+    second = restore(backup, file, force=True)
+    assert restored_from(file) == {first.store: 12, first.restored_from: 12}
+    assert list(restored_from(file))[-1] == first.restored_from, "where it comes from is named last"
+    store = SqliteStore.open(file)
+    stored(store, request())
+    store.close()
+    back_up(file, tmp_path / "later.db")
+    restore(backup, file, force=True)
+    assert restored_from(file) == {first.store: 12, second.store: 12, first.restored_from: 12}
+    third = restore(tmp_path / "later.db", file, force=True)
+    assert third.restored_from == second.store
+    assert restored_from(file)[second.store] == 13
+    Path(file).write_bytes(b"no database at all")
+    restore(backup, file, force=True)
+    assert restored_from(file) == {first.restored_from: 12}
+
+
 def test_a_store_that_stands_there_is_kept(backup: Path, path: Path, tmp_path: Path) -> None:
     """Without --force nothing happens; with it the old one is moved aside, whole, with its companions."""
     companion = path.with_name("s-relay.db")
