@@ -414,6 +414,7 @@ def test_kafka_python_names() -> None:
         ("", "must hold lines of text"),
         ("\n \n", "lines"),
         ("a\x07b", "lines of text"),
+        ("abc\n # the old one\n", "a line begins with #: each line is a token, none is a comment"),
     ],
 )
 def test_token_file(tmp_path: Path, content: str | None, said: str) -> None:

@@ -13,7 +13,8 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
         most: so many lines at most.
 
     Raises:
-        ConfigError: the file cannot be read, or holds none or too many; the message never holds what it does hold.
+        ConfigError: the file cannot be read, or holds none, too many or, where there may be many, a comment; the message never holds
+            what it does hold.
     """
     try:
         text = Path(name).read_text("utf-8")
@@ -23,6 +24,8 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
     if not found or (most is not None and len(found) > most) or not all(line.isprintable() for line in found):
         what = "one line of text" if most == 1 else "lines of text"
         raise ConfigError(f"{setting}: {name}: must hold {what}")
+    if most is None and any(line.startswith("#") for line in found):  # a comment that people guess would let them in
+        raise ConfigError(f"{setting}: {name}: a line begins with #: each line is a token, none is a comment")
     return found
 
 
