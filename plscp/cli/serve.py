@@ -1,6 +1,7 @@
 """`plscp serve`: the server."""
 
 import os
+import signal
 
 from plscp import logs
 from plscp.cli.client import Config, settings, settings_file
@@ -8,6 +9,9 @@ from plscp.cli.client import Config, settings, settings_file
 
 def serve(config: Config = None) -> int:
     """Run the server until SIGTERM; prints one line, `listening AE HOST:PORT`, when it accepts associations."""
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # until it is listened to: what it asks for is done at the start anyway
     found = settings(config)
     for read_secrets in (found.token, found.kafka_options):
         read_secrets()  # a file that is missing is said before anything is opened

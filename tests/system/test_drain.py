@@ -222,6 +222,18 @@ def test_a_signal_while_the_registry_is_read(tmp_path: Path, number: signal.Sign
         assert not {"listening", "http-listening", "internal-error"} & set(events_said)
 
 
+@pytest.mark.parametrize("name", ["plscp.toml", "current.toml"])
+def test_sighup_at_the_start_ends_nothing(tmp_path: Path, name: str) -> None:
+    """Whoever changes a setting and sends SIGHUP may do so while the server starts: it reads the file then anyway."""
+    with held_up(tmp_path, name) as (process, other):
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        os.write(other, REGISTRY.encode() if name == "current.toml" else b"")
+        os.close(other)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
 # --- an upgrade in the middle of a case --------------------------------------------------------------------------------
 
 
