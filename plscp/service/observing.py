@@ -157,7 +157,7 @@ class Observer:
         """Each configured device, and each other that is connected or sent something since the start."""
         now = self._clock()
         open_now = Counter(str(one["calling_ae"]) for one in self._associations())
-        configured = list(self._configured())
+        configured = dict.fromkeys(self._configured())
         seen = [*open_now, *self.devices.events, *self.devices.last]
         return [
             self._row(ae_title, now, open_now[ae_title], configured=ae_title in configured)

@@ -54,17 +54,19 @@ class Health:
         return JSONResponse(shown(self._server, stored))
 
     def _stored(self) -> dict[str, Any]:
-        """What only the store knows, as counts: cheap however much it holds."""
+        """What only the store and its disk know, as counts: cheap however much it holds; a file system may hang."""
         store = self._server.store
+        disk = {"disk_free": store.disk_free(), "full": store.full()}
         try:
             return {
+                **disk,
                 "quarantine_open": store.quarantine_open(),
                 "retries": store.retries(0, LATEST_RETRIES),
                 "proposed": store.proposals_count(),
                 "failing": "" if (refusing := store.refusing()) is None else str(refusing),
             }
         except StoreError as error:
-            return {"failing": str(error)}
+            return {**disk, "failing": str(error)}
 
     def operations(self) -> list[Operation]:
         """The rows of the API."""

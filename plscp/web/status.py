@@ -18,8 +18,8 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
     """What runs, how far it is, who is connected.
 
     Args:
-        stored: what only the store knows: ``quarantine_open``, ``retries``, ``proposed``, ``failing``; members are missing where it
-            does not answer.
+        stored: what only the store and its disk know: ``disk_free``, ``full``, ``quarantine_open``, ``retries``, ``proposed``,
+            ``failing``; members are missing where the store does not answer.
     """
     settings, observer = server.settings, server.observer
     with server.keeper.lock:
@@ -46,8 +46,8 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
             "id": server.store.store_id,
             "position": position,
             "last_registry_change": last_change,
-            "disk_free": server.store.disk_free(),
-            "disk": _disk(server),
+            "disk_free": stored["disk_free"],
+            "disk": _disk(server, stored),
             "failing": stored.get("failing", ""),
         },
         "relay": _relay(server),
@@ -77,11 +77,11 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {"verdict": verdict(status), **status}
 
 
-def _disk(server: Server) -> str:
+def _disk(server: Server, stored: Mapping[str, Any]) -> str:
     """``full``: requests are refused; ``low``: the quarantine takes nothing any more; else ``ok``."""
-    if server.store.full():
+    if stored["full"]:
         return "full"
-    free = server.store.disk_free()
+    free = stored["disk_free"]
     return "low" if free is not None and free < server.settings.store.disk_reserve else "ok"
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -284,6 +285,25 @@ def test_kafka_in_status(server: FakeServer, ask: Ask, tmp_path: Any) -> None:
     assert ask(with_kafka, "GET", "/api/v1/status").json()["kafka"] == "starting"
     with_kafka.relay_status["pending"] = 3
     assert ask(with_kafka, "GET", "/api/v1/status").json()["kafka"] == {"pending": 3}
+
+
+def test_status_asks_the_disk_on_a_thread(server: FakeServer, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that hangs answers late or never: the event loop, on which devices are answered, does not wait for it."""
+    threads: set[str] = set()
+
+    def noted(answer: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return answer
+
+    monkeypatch.setattr(server.store, "disk_free", lambda: noted(5))
+    monkeypatch.setattr(server.store, "full", lambda: noted(answer=False))
+    monkeypatch.setattr(server, "loop_alive", lambda: noted(answer=True))
+    ask(server, "GET", "/livez")
+    [of_the_loop] = threads
+    threads.clear()
+    assert ask(server, "GET", "/api/v1/status").json()["store"]["disk_free"] == 5
+    assert threads
+    assert of_the_loop not in threads
 
 
 def test_store_error_names(server: FakeServer, ask: Ask) -> None:
