@@ -17,9 +17,10 @@ from plscp.consumer import consume
 from plscp.local.kafka import LocalBroker
 from plscp.publish.records import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.templates.tid3001 import Note
 from tests import events, tls
 from tests.cluster.cluster import BALANCED, DEVICE, FIRST, HOST, Cluster
-from tests.cluster.conftest import Install, installing
+from tests.cluster.conftest import installing
 from tests.cluster.parts import VERSION
 from tests.cluster.release import CHART, Release, Values, merged
 from tests.rawscu import RawScu, Rejected
@@ -208,33 +209,41 @@ def reached(address: tuple[str, int], source: str = DEVICE) -> bool:
     return True
 
 
-@pytest.mark.parametrize("way", ["dicom", "dicom-tls"])
-def test_what_a_device_sends_from_outside_is_read_from_kafka(broker: LocalBroker, release: Install, way: str) -> None:
-    """Over plain and over TLS, through a node port: acknowledged, published, read with `plscp.consumer`."""
-    running = release(
-        {
-            "registry": {"existingSecret": "registry"},
-            "dicomTls": {"existingSecret": "server"},
-            "service": {"dicom": {"type": "NodePort"}},
-            "settings": {
-                "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": f"outside-{way}"},
-                "devices": {"HEMO1": {"address": [HOST]}},
+@pytest.fixture(scope="module")
+def outside(cluster: Cluster, broker: LocalBroker) -> Iterator[Release]:
+    """A release whose node ports take plain DICOM and DICOM over TLS, with Kafka."""
+    with installing(cluster) as install:
+        yield install(
+            {
+                "registry": {"existingSecret": "registry"},
+                "dicomTls": {"existingSecret": "server"},
+                "service": {"dicom": {"type": "NodePort"}},
+                "settings": {
+                    "kafka": {"bootstrap_servers": [broker.address], "topic_prefix": "outside"},
+                    "devices": {"HEMO1": {"address": [HOST]}},
+                },
             },
-        },
-        registry={"current.toml": REGISTRY},
-        server={name: CONTENT[name] for name in ("tls.crt", "tls.key", "ca.crt")},
-    )
-    port = node_port(running, way)
+            registry={"current.toml": REGISTRY},
+            server={name: CONTENT[name] for name in ("tls.crt", "tls.key", "ca.crt")},
+        )
+
+
+@pytest.mark.parametrize("way", ["dicom", "dicom-tls"])
+def test_what_a_device_sends_from_outside_is_read_from_kafka(broker: LocalBroker, outside: Release, way: str) -> None:
+    """Over plain and over TLS, through a node port: acknowledged, published, read with `plscp.consumer`."""
+    port = node_port(outside, way)
     scu = RawScu(*port) if way == "dicom" else tls.SecureScu(*port, tls=tls.client(tls.device()))
-    words = [f"note {number}" for number in range(20)]
+    words = [f"{way} {number}" for number in range(20)]
     with scu:
         for each in words:
             sent = events.encoded(events.procedural([events.note(events.now(), each)], study=STUDY))
             assert scu.request(PROCEDURAL_EVENT_LOGGING, sent).status == 0
     found: list[str] = []
-    with consume(broker.address, topics=f"outside-{way}.procedure-log", group="outside") as topic:
+    with consume(broker.address, topics="outside.procedure-log", group=way) as topic:
         while len(found) < len(words):
             data = next(topic).data
             assert isinstance(data, EntryRecord)
-            found.append(data.entry.text)  # type: ignore[union-attr]
+            assert isinstance(data.entry, Note)
+            if data.entry.text.startswith(f"{way} "):
+                found.append(data.entry.text)
     assert found == words

@@ -136,7 +136,6 @@ LIVE: Final[dict[str, tuple[Values, Callable[[Release], bool]]]] = {
         lambda at: administered(at) == 0xC10E,
     ),
     "log.level": ({"log": {"level": "debug"}}, level),
-    "dicom.unknown_devices": ({"dicom": {"unknown_devices": "accept"}}, lambda at: gets_in(at, "NOBODY1")),
     "dicom.trusted_proxies": ({"dicom": {"trusted_proxies": ["192.0.2.7"]}}, lambda _: True),
 }
 """What is changed under `settings`, and what must be so afterwards and not before."""
@@ -150,6 +149,15 @@ def test_a_setting_applies_without_a_restart(running: Release, setting: str) -> 
     before = changed(running, {"settings": more})
     until(lambda: any(path.startswith(setting) for path in reloaded(running, before)), "the line in the log", 120)
     until(lambda: holds(running), "its effect")
+
+
+def test_unknown_devices_are_let_in_and_kept_out_without_a_restart(running: Release) -> None:
+    """There and back again."""
+    assert not gets_in(running, "NOBODY1")
+    running.upgrade({"settings": {"dicom": {"unknown_devices": "accept"}}})
+    until(lambda: gets_in(running, "NOBODY1"), "unknown devices to be let in", 120)
+    running.upgrade({"settings": {"dicom": {"unknown_devices": "refuse"}}})
+    until(lambda: not gets_in(running, "NOBODY1"), "unknown devices to be kept out", 120)
 
 
 def asked(release: Release, token: str) -> int:
