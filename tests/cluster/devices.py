@@ -170,17 +170,19 @@ class Fleet:
 
 
 def published(broker: str, prefix: str, wanted: set[str]) -> set[str]:
-    """The texts of the procedure log of a topic prefix, read until all that are wanted have come.
+    """The texts of the procedure log of a topic prefix, read until all that are wanted have come, or nothing has for a minute.
 
     Raises:
         AssertionError: one of them came twice.
     """
     found: set[str] = set()
-    with consume(broker, topics=f"{prefix}.procedure-log", group="devices", max_poll_records=500) as topic:
-        while not wanted <= found:
-            data = next(topic).data
-            assert isinstance(data, EntryRecord), data
-            assert isinstance(data.entry, Note), data
-            assert data.entry.text not in found, "an event twice"
-            found.add(data.entry.text)
+    given = {"max_poll_records": 500, "consumer_timeout_ms": 60_000}
+    with consume(broker, topics=f"{prefix}.procedure-log", group="devices", **given) as topic:
+        for event in topic:
+            assert isinstance(event.data, EntryRecord), event.data
+            assert isinstance(event.data.entry, Note), event.data
+            assert event.data.entry.text not in found, "an event twice"
+            found.add(event.data.entry.text)
+            if wanted <= found:
+                break
     return found

@@ -239,7 +239,7 @@ def test_what_a_device_sends_from_outside_is_read_from_kafka(broker: LocalBroker
             sent = events.encoded(events.procedural([events.note(events.now(), each)], study=STUDY))
             assert scu.request(PROCEDURAL_EVENT_LOGGING, sent).status == 0
     found: list[str] = []
-    with consume(broker.address, topics="outside.procedure-log", group=way) as topic:
+    with consume(broker.address, topics="outside.procedure-log", group=way, consumer_timeout_ms=60_000) as topic:
         while len(found) < len(words):
             data = next(topic).data
             assert isinstance(data, EntryRecord)
