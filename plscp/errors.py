@@ -21,10 +21,11 @@
     ├── RelayError               the relay cannot go on by itself: one line
     │   └── Unreachable              no broker answers
     └── CommandError             a command that failed: one line, exit status 1 (or as given)
+        └── HttpProblem              the server that a command asked answered with a problem document
 """
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from plscp.findings import Finding
 from plscp.statuses import STATUSES, StatusInfo
@@ -172,3 +173,16 @@ class CommandError(PlscpError):
     def __init__(self, message: str, exit_status: int = 1) -> None:
         super().__init__(message)
         self.exit_status = exit_status  # type: ignore[misc]  # per instance on purpose
+
+
+class HttpProblem(CommandError):
+    """The server that a command asked answered with a problem document (RFC 9457).
+
+    Attributes:
+        status: of HTTP.
+        problem: the document's members.
+    """
+
+    def __init__(self, detail: str, status: int, problem: Mapping[str, Any], exit_status: int = 1) -> None:
+        super().__init__(detail, exit_status)
+        self.status, self.problem = status, problem

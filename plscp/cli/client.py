@@ -13,7 +13,7 @@ import typer
 
 from plscp.config import Settings, load, secretfile
 from plscp.config.model import LOOPBACK
-from plscp.errors import CommandError
+from plscp.errors import CommandError, HttpProblem
 
 UNREACHABLE = 3
 SECONDS = 15.0
@@ -47,19 +47,6 @@ def settings(config: Path | None) -> Settings:
         ConfigError: one line.
     """
     return load(settings_file(config), os.environ)
-
-
-class Refused(CommandError):
-    """The server answered with a problem.
-
-    Attributes:
-        status: of HTTP.
-        problem: the answer's members.
-    """
-
-    def __init__(self, detail: str, status: int, problem: Mapping[str, Any]) -> None:
-        super().__init__(detail, _EXIT.get(status, 1))
-        self.status, self.problem = status, problem
 
 
 class Api:
@@ -188,7 +175,7 @@ def _check(answer: httpx.Response, url: str) -> None:
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         role = str(problem.get("role") or "any")
         detail = f"the server asks for a token (role {role}): --token-file FILE"
-    raise Refused(detail, answer.status_code, problem)
+    raise HttpProblem(detail, answer.status_code, problem, _EXIT.get(answer.status_code, 1))
 
 
 def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: Path | None = None) -> Api:

@@ -3,7 +3,8 @@
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import CaFile, Config, Json, Refused, TokenFile, Url, api
+from plscp.cli.client import CaFile, Config, Json, TokenFile, Url, api
+from plscp.errors import HttpProblem
 
 UNUSABLE = 422
 
@@ -17,7 +18,7 @@ def reload(
     """
     try:
         done = api(url, token_file, config, ca_file).post("/api/v1/reload")
-    except Refused as refused:
+    except HttpProblem as refused:
         if refused.status != UNUSABLE:
             raise
         faults = [output.clean(fault) for fault in refused.problem.get("faults") or [refused]]
