@@ -449,8 +449,15 @@ class Metrics(Collector):
         self.device_refusals.child(device)  # a rate needs a beginning
         if last_event is not None:
             self.last_events.set((device,), last_event)
-        if silent is not None:
+        if silent is None:
+            self.silent.drop((device,))
+        else:
             self.silent.set((device,), float(silent))
+
+    def device_gone(self, device: str) -> None:
+        """A device is configured no more: nothing is known of it now. What was counted stays."""
+        for gauge in (self.device_associations, self.last_events, self.silent, self.skew):
+            gauge.drop((device,))
 
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage; to be kept, not looked up per request.

@@ -32,6 +32,9 @@ class Gauges(Protocol):
     def device(self, device: str, *, associations: int, last_event: float | None, silent: bool | None) -> None:
         """How a configured device is doing."""
 
+    def device_gone(self, device: str) -> None:
+        """A device is configured no more."""
+
     def clock_skew(self, device: str, seconds: float | None) -> None:
         """A configured device's clock difference, or None."""
 
@@ -78,6 +81,7 @@ class Observer:
         self.quarantine: dict[str, int] = {}
         self.cases = ClosedCases(store, keeper, profiles, gauges)
         self._failing = False
+        self._known: set[str] = set()
 
     async def run(self) -> None:
         """Look, until cancelled. A defect or a store that is away is logged, and looked past."""
@@ -101,7 +105,11 @@ class Observer:
         """Set the metrics of the configured devices."""
         now = self._clock()
         open_now = Counter(str(one["calling_ae"]) for one in self._associations())
-        for ae_title in self._configured():
+        configured = set(self._configured())
+        for ae_title in self._known - configured:  # what it was last would stand, and be alerted on, until a restart
+            self._gauges.device_gone(ae_title)
+        self._known = configured
+        for ae_title in configured:
             last = self.devices.events.get(ae_title)
             self._gauges.device(
                 ae_title,

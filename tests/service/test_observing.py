@@ -1,6 +1,7 @@
 """What the server looks at every second: devices, silence, rooms; a store that is away is said once."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -104,6 +105,25 @@ def test_a_device_that_is_connected_during_a_case_and_sends_nothing_is_silent(la
     lab.associations = [{"calling_ae": "HEMO1"}]
     lab.put("closed")
     assert lab.silent() == 0
+
+
+def test_a_device_that_is_taken_out_of_the_settings_is_alerted_on_no_more(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings change while the server runs: neither a device that is gone nor one that is watched no more stays silent."""
+    lab.associations = [{"calling_ae": "HEMO1"}]
+    lab.observer.devices.accepted("HEMO1", microseconds(at("09:00")))
+    lab.now = at("09:30")
+    assert lab.silent() == 1
+    watched = PROFILES["HEMO1"]
+    monkeypatch.setitem(globals(), "PROFILES", {"HEMO1": replace(watched, silent_after=None)})
+    assert lab.silent() is None
+    monkeypatch.setitem(globals(), "PROFILES", {"HEMO1": watched})
+    assert lab.silent() == 1
+    monkeypatch.setitem(globals(), "PROFILES", {})
+    lab.observer.look()
+    gauges = {name for name in samples(lab.metrics) if "HEMO1" in name and not name[0].endswith("_total")}
+    assert not gauges, gauges
 
 
 def test_the_last_event_of_a_device_survives_a_restart(lab: Lab) -> None:
