@@ -84,6 +84,7 @@ class Server:
         self._watcher = Watcher(self._look_at_files)
         self._settings_files = Files(lambda: [str(path)] if path else [], known=False)
         self._registry_files = Files(lambda: [settings.registry.file] if settings.registry.file else [])
+        self._registry_turn = asyncio.Lock()
         self._hold(settings)
         self.relay_status: dict[str, Any] = {}
         self.draining = False
@@ -376,7 +377,10 @@ class Server:
 
     async def _read_registry_file(self) -> None:
         if self.settings.registry.file is not None:
-            await registry_file.read(Path(self.settings.registry.file), self.keeper, self._policy)
+            async with (
+                self._registry_turn
+            ):  # else what was read first, of a file that changed since, might be taken last
+                await registry_file.read(Path(self.settings.registry.file), self.keeper, self._policy)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()

@@ -22,6 +22,7 @@ from plscp.config.live import Change, Files, LiveSettings, Watcher, changes, in_
 from plscp.config.model import Section, SettingsModel
 from plscp.config.show import as_toml
 from plscp.errors import ConfigError
+from plscp.feeds import registry_file
 from plscp.network.acceptor import Acceptor
 from plscp.stopping import NUMBERS, StopSignals
 from tests import tls
@@ -388,3 +389,32 @@ def test_a_fault_is_said_once_until_it_is_another(tmp_path: Path) -> None:
         assert "defect" in broken.reload().fault
     assert lines[0]["event"] == "internal-error"
     assert broken.current == Settings()
+
+
+def test_what_the_registry_file_said_before_is_never_taken_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read by one after the other: a study would else stay in the room that the file named before it changed."""
+    settings = Settings.model_validate({"store": {"url": "memory://"}, "registry": {"file": str(tmp_path / "f")}})
+    seen: list[str] = []
+
+    async def read(*_: object) -> int:
+        seen.append("read")
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        seen.append("taken")
+        return 0
+
+    async def read_twice() -> None:
+        signals = {number: signal.getsignal(number) for number in NUMBERS}
+        server = Server(settings, StopSignals())
+        try:
+            await asyncio.gather(server._read_registry_file(), server._read_registry_file())
+        finally:
+            server.store.close()
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+
+    monkeypatch.setattr(registry_file, "read", read)
+    asyncio.run(read_twice())
+    assert seen == ["read", "taken"] * 2
