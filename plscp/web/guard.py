@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plscp.config.inforce import InForce
 from plscp.config.model import LOOPBACK, ROLES, Role
@@ -43,7 +43,23 @@ class Guard:
             if problem is not None:
                 await problem.response()(scope, receive, send)
                 return
+            await self._app(scope, receive, self._as_long_as_allowed(scope, send))
+            return
         await self._app(scope, receive, send)
+
+    def _as_long_as_allowed(self, scope: Scope, send: Send) -> Send:
+        """Ends an answer that is kept open, for days as a rule, when the token counts no more."""
+        over = False
+
+        async def checked(message: Message) -> None:
+            nonlocal over
+            if over:
+                return
+            if message.get("more_body") and self._refusal(scope) is not None:
+                over, message = True, {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        return checked
 
     def _refusal(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

@@ -1,9 +1,11 @@
 """Answers that are kept open, and the listener itself."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +15,7 @@ from plscp.web.app import build
 from plscp.web.events import MOST_FOLLOWERS
 from plscp.web.serve import HttpServer, listen
 from tests.serving import until
-from tests.web.fake import AWAY, FakeServer, Running, entry
+from tests.web.fake import AWAY, FakeServer, Running, entry, settings_of
 
 
 def lines(answer: httpx.Response) -> Iterator[int]:
@@ -56,6 +58,34 @@ def test_follow_ends_when_the_store_fails(running: Running) -> None:
         running.server.store.failure = AWAY
         running.server.store.add("entry", entry())
         assert list(got) == []
+
+
+def test_follow_ends_when_its_token_is_taken_out(tmp_path: Path) -> None:
+    """Whoever may read no more gets nothing that comes after that, however long the answer was open; it counts as gone."""
+    file = tmp_path / "token"
+    file.write_text("mine\n")
+    server = FakeServer(settings_of(tmp_path, '[http]\nread_token_file = "token"\n'))
+    server.store.add("entry", entry())
+    with Running(server) as running:
+        url, mine = f"{running.url}/api/v1/events?follow=1", {"Authorization": "Bearer mine"}
+        with httpx.stream("GET", url, headers=mine, timeout=60) as answer:
+            got = lines(answer)
+            assert next(got) == 1
+            server.store.add("entry", entry())
+            assert next(got) == 2
+            file.write_text("another\n")
+            server.store.add("entry", entry())
+            assert list(got) == []
+        other = {"Authorization": "Bearer another"}
+
+        def opened() -> int:
+            with httpx.stream("GET", url, headers=other, timeout=60) as answer:
+                return answer.status_code
+
+        with contextlib.ExitStack() as held:
+            for _ in range(MOST_FOLLOWERS - 1):
+                held.enter_context(httpx.stream("GET", url, headers=other, timeout=60))
+            until(lambda: opened() == 200, "the one that was ended to count no more")
 
 
 def test_followers_are_bounded_and_go(running: Running) -> None:
