@@ -5,6 +5,7 @@ from typing import Final
 
 from plscp.findings import Finding
 from plscp.matching import comments
+from plscp.network.admission import toml_key
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 
@@ -96,6 +97,8 @@ def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, 
         status, comment: as answered.
         these: findings, the first of them the reason.
     """
+    if status == 0x0124 and not profile.configured:  # its table was taken out while it has an association
+        return f"add [devices.{toml_key(profile.device.ae_title)}] to the settings"
     if status == 0x0124:
         lacks = _CLASS_NAMES[sop_class == PROCEDURAL_EVENT_LOGGING]
         return f'devices.{profile.device.ae_title}.sop_classes lacks "{lacks}"'
