@@ -13,12 +13,16 @@ Hint = Callable[[Profile], str]
 _CLASS_NAMES: Final = {True: "procedural-event-logging", False: "substance-administration-logging"}
 
 
+def _table(profile: Profile) -> str:
+    """A device's table as the settings file has it: a title with spaces or dots stands in quotes there."""
+    return f"devices.{toml_key(profile.device.ae_title)}"
+
+
 def _place(profile: Profile) -> str:
     """What a device without a place needs."""
-    ae_title = profile.device.ae_title
     if not profile.configured:
-        return f"add [devices.{ae_title}] with its location to the settings, or have it send Patient ID"
-    return f"devices.{ae_title}.location is missing, or have it send Patient ID or Performed Location"
+        return f"add [{_table(profile)}] with its location to the settings, or have it send Patient ID"
+    return f"{_table(profile)}.location is missing, or have it send Patient ID or Performed Location"
 
 
 def _who_was_there(profile: Profile) -> str:
@@ -52,10 +56,10 @@ BY_COMMENT: Final[dict[str, Hint]] = {
     comments.ISSUER_NOT_LISTED: _ISSUERS,
     comments.ISSUERS_CONTRADICT: _ISSUERS,
     comments.UNKNOWN_LOCATION: _always("add the name that it sends to the names of its [locations] table"),
-    comments.FOREIGN_LOCATION: lambda profile: f"devices.{profile.device.ae_title}.location lacks that location",
+    comments.FOREIGN_LOCATION: lambda profile: f"{_table(profile)}.location lacks that location",
     comments.SEVERAL_LOCATIONS: _always("set up the device to send Performed Location (0040,0243)"),
-    comments.AMBIGUOUS_PATIENT: lambda profile: f"set devices.{profile.device.ae_title}.patient_id_issuer",
-    comments.PATIENT_AMBIGUOUS: lambda profile: f"set devices.{profile.device.ae_title}.patient_id_issuer",
+    comments.AMBIGUOUS_PATIENT: lambda profile: f"set {_table(profile)}.patient_id_issuer",
+    comments.PATIENT_AMBIGUOUS: lambda profile: f"set {_table(profile)}.patient_id_issuer",
     comments.SEVERAL_AT_LOCATION: _always("close the study that has left: plscp study list, plscp study close"),
     comments.UNTRUSTED_SEVERAL: _always("close the study that has left: plscp study list, plscp study close"),
     comments.SEVERAL_OF_PATIENT: _always("close the study that is over: plscp study list, plscp study close"),
@@ -98,10 +102,10 @@ def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, 
         these: findings, the first of them the reason.
     """
     if status == 0x0124 and not profile.configured:  # its table was taken out while it has an association
-        return f"add [devices.{toml_key(profile.device.ae_title)}] to the settings"
+        return f"add [{_table(profile)}] to the settings"
     if status == 0x0124:
         lacks = _CLASS_NAMES[sop_class == PROCEDURAL_EVENT_LOGGING]
-        return f'devices.{profile.device.ae_title}.sop_classes lacks "{lacks}"'
+        return f'{_table(profile)}.sop_classes lacks "{lacks}"'
     found = BY_COMMENT.get(comment)
     if found is None and these:
         found = BY_FINDING.get(these[0].code)

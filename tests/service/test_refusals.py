@@ -145,6 +145,8 @@ def test_a_hint_names_settings_as_they_are() -> None:
     from plscp.config.model import SettingsModel  # noqa: PLC0415
 
     device = Device("NOBODY1")
+    quoted = Profile(Device("CATH LAB.1"), configured=False)
+    assert 'add [devices."CATH LAB.1"] with' in hint(0xC103, comments.NOTHING_GIVEN, [], quoted, PEL)
     taken_out = Profile(device, sop_classes=frozenset(), configured=False)
     assert hint(0x0124, "", [], taken_out, PEL) == "add [devices.NOBODY1] to the settings"
     assert "add [devices.NOBODY1] " in hint(0xC103, comments.NOTHING_GIVEN, [], Profile(device, configured=False), PEL)
