@@ -43,7 +43,6 @@ class Association(Connection):
         self._busy = False
         self._written: list[_Receipt] = []  # of answers since the last read
         self._receipts: list[_Receipt] = []  # of those before it
-        self._closes = False  # without a release: so the device is said to do
 
     def reading(self) -> None:
         """Only bytes that are read later than an answer was written can prove that it arrived."""

@@ -24,6 +24,9 @@ AT_ONCE: Final = 0.005
 """Seconds of work on the PDUs of one connection before it is the others' turn."""
 PATIENCE: Final = 32
 """PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
+READ_SECONDS: Final = 0.0001
+"""What a read costs after our last PDU, when no byte is looked at: there are peers that go on sending without end."""
+READ_BYTE_SECONDS: Final = 4e-10
 ANSWERING: Final = frozenset({State.STA6, State.STA8})
 ENDS: Final = frozenset({pdu.RELEASE_RQ, pdu.ABORT})
 """What is taken also from an association that rests: it costs nothing, and an end that goes unanswered looks like a failure."""
@@ -82,6 +85,7 @@ class Connection(asyncio.Protocol, ABC):
         self._looking = False  # a timer is set for the end of the rest
         self._rested_since = 0.0
         self._unread = 0.0  # seconds of rest before the association
+        self._closes = False  # without a release: so the device is said to do
         self._tab: Tab
         self._why = ("lost", "transport")
 
@@ -176,6 +180,8 @@ class Connection(asyncio.Protocol, ABC):
         """Bytes from the peer, cut anywhere."""
         self.acknowledge()
         self.reading()
+        if self.state is State.STA13:
+            self.charge(READ_SECONDS + READ_BYTE_SECONDS * len(data))
         self.take(data)
 
     def acknowledge(self) -> None:
@@ -329,6 +335,9 @@ class Connection(asyncio.Protocol, ABC):
         """Go on, unless the debt is still too high."""
         self._looking = False
         if not self._resting or self.state is State.STA1:
+            return
+        if self._held and self.state in ANSWERING and not self._closes and sockets.gone(self._socket):
+            self._transport.abort()  # it waits for no answer, and its end would not be read for long
             return
         rest = self._tab.rest()
         if rest <= 0.0 or time.monotonic() - self._rested_since >= MOST_REST_SECONDS:

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from plscp.network.settings import NetworkSettings
@@ -35,6 +35,17 @@ SHORTEST_REST_SECONDS: Final = 0.001
 MOST_REST_SECONDS: Final = 10.0
 """Of an association at a time: also where others go on under its name it is answered in the end."""
 MOST_KNOWN: Final = 4096
+STRANGERS: Final = 1 / 3
+"""Share of the event loop's time of all strangers together, in which each in debt has the same part; none has more than his own share."""
+STRANGERS_CREDIT_SECONDS: Final = 1.0
+"""What all strangers in debt may have on credit together; each has the same part, and `BURST` at most."""
+LEAST_CREDIT_SECONDS: Final = 0.01
+"""Of each of them, however many there are; a stranger that owes less is not in debt."""
+KNOWN_SECONDS: Final = 300.0
+"""After an accepted request, in which its association, AE title and address are no strangers."""
+COUNTED_EVERY_SECONDS: Final = 0.1
+MOST_SLOWER: Final = 10.0
+"""Times as long as else until the next connection of a stranger's address in debt is read, where there are many strangers."""
 SHAKING: Final = 0.002
 """Seconds of handshakes in one turn of the event loop."""
 
@@ -53,6 +64,9 @@ class Accounts:
     not. A debt wears off with time, and an accepted request makes up for the work around it: a device that sends what it should
     is never slowed, however much it sends.
 
+    Payers without an accepted request in the last minutes are strangers. Any number of them together has no more than
+    `STRANGERS` of the time: the more are in debt, the more slowly the debt of each wears off.
+
     Args:
         clock: monotonic seconds.
     """
@@ -60,8 +74,12 @@ class Accounts:
     def __init__(self, settings: NetworkSettings, clock: Callable[[], float] = _now) -> None:
         self._share = settings.futile_share
         self.clock = clock
-        self._debts: dict[Payer, tuple[float, float]] = {}
+        self._debts: dict[Payer, tuple[float, float, float]] = {}  # seconds owed; when, and `_worn` then
         self._refused: dict[Payer, tuple[float, float]] = {}
+        self._accepted: dict[Payer, float] = {}  # when the last request was
+        self._rate, self._credit = self._share, BURST  # of each stranger
+        self._worn = 0.0  # seconds by which a stranger's debt has worn off since the beginning
+        self._looked = self._counted = clock()
 
     def charge(self, payer: Payer, seconds: float, most: float = float("inf")) -> float:
         """Work was done for this payer, or made up for where negative; returns for how many seconds to rest.
@@ -71,22 +89,59 @@ class Accounts:
         """
         if self._share >= 1.0:
             return 0.0
-        now = self.clock()
-        debt, since = self._debts.get(payer, (0.0, now))
-        debt = max(debt - (now - since) * self._share, 0.0) + seconds
+        now = self._time()
+        debt = self._owed(payer, now) + seconds
         if debt <= 0.0:
             self._debts.pop(payer, None)
             return 0.0
-        debt = min(debt, BURST + most * self._share)
+        share, credit = (self._share, BURST) if self._knows(payer, now) else (self._rate, self._credit)
+        debt = min(debt, credit + most * share)
         if len(self._debts) > MOST_KNOWN:
             self._forget(now)
-        self._debts[payer] = (debt, now)
-        rest = (debt - BURST) / self._share
+        self._debts[payer] = (debt, now, self._worn)
+        rest = (debt - credit) / share
         return rest if rest > SHORTEST_REST_SECONDS else 0.0
+
+    def accepted(self, payers: Iterable[Payer]) -> None:
+        """A request was accepted: these are no strangers for some minutes."""
+        now = self.clock()
+        if len(self._accepted) > MOST_KNOWN:
+            self._accepted = {payer: when for payer, when in self._accepted.items() if now - when < KNOWN_SECONDS / 2}
+            if len(self._accepted) > MOST_KNOWN:
+                self._accepted.clear()
+        for payer in payers:
+            self._accepted[payer] = now
+
+    def slower(self, payer: Payer) -> float:
+        """How many times as long as else this payer's connections wait for their turn."""
+        return 1.0 if self._knows(payer, self._time()) else min(self._share / self._rate, MOST_SLOWER)
+
+    def _knows(self, payer: Payer, now: float) -> bool:
+        return now - self._accepted.get(payer, -KNOWN_SECONDS) < KNOWN_SECONDS
+
+    def _time(self) -> float:
+        """What time it is; the strangers' debts have worn off until then, and are counted now and then."""
+        now = self.clock()
+        self._worn += (now - self._looked) * self._rate
+        self._looked = now
+        if now - self._counted >= COUNTED_EVERY_SECONDS:
+            self._counted = now
+            strangers = sum(
+                1
+                for payer in self._debts
+                if self._owed(payer, now) > LEAST_CREDIT_SECONDS and not self._knows(payer, now)
+            )
+            self._rate = min(self._share, max(STRANGERS, self._share) / max(strangers, 1))
+            self._credit = min(BURST, max(STRANGERS_CREDIT_SECONDS / max(strangers, 1), LEAST_CREDIT_SECONDS))
+        return now
+
+    def _owed(self, payer: Payer, now: float) -> float:
+        debt, since, worn = self._debts.get(payer, (0.0, now, self._worn))
+        return max(debt - ((now - since) * self._share if self._knows(payer, now) else self._worn - worn), 0.0)
 
     def _forget(self, now: float) -> None:
         """Forget the debts that are paid; where most are not, all."""
-        owed = {payer: kept for payer, kept in self._debts.items() if kept[0] > (now - kept[1]) * self._share}
+        owed = {payer: kept for payer, kept in self._debts.items() if self._owed(payer, now) > 0.0}
         self._debts = owed if len(owed) < MOST_KNOWN // 2 else {}
 
     def rest(self, payer: Payer) -> float:
@@ -94,15 +149,19 @@ class Accounts:
         return self.charge(payer, 0.0) if payer in self._debts else 0.0
 
     def forgives(self, wanted: dict[Payer, float]) -> bool:
-        """Whether so many refused requests cost each of these payers nothing now; if so, they are used up."""
+        """Whether so many refused requests cost each of these payers nothing now; if so, they are used up.
+
+        Strangers have as much less of them as they have less of the time.
+        """
         if len(self._refused) > MOST_KNOWN:
             self._refused.clear()
-        now = self.clock()
+        now = self._time()
         found = {}
         for payer, requests in wanted.items():
+            part = 1.0 if self._knows(payer, now) else self._rate / self._share
             used, since = self._refused.get(payer, (0.0, now))
-            found[payer] = (max(used - (now - since) * REFUSED_PER_SECOND, 0.0) + requests, now)
-            if found[payer][0] > REFUSED_AT_ONCE:
+            found[payer] = (max(used - (now - since) * REFUSED_PER_SECOND * part, 0.0) + requests, now)
+            if found[payer][0] > REFUSED_AT_ONCE * part:
                 return False
         self._refused |= found
         return True
@@ -204,7 +263,7 @@ class Admission:
             self._lines.pop(address, None)
             return
         now = self._accounts.clock()
-        turn = max(LONGEST_TURN_SECONDS / len(line.waiting), SHORTEST_TURN_SECONDS)
+        turn = max(LONGEST_TURN_SECONDS / len(line.waiting), SHORTEST_TURN_SECONDS) * self._accounts.slower(address)
         rest = min(self._accounts.rest(address), line.read + turn - now)
         if rest <= 0.0:
             rest, line.read = 0.0, now  # the next one is looked at when this one was read: what it does counts before
@@ -274,6 +333,7 @@ class Tab:
 
     def made_up_for(self) -> None:
         """A request was accepted: it was no futile work."""
+        self._accounts.accepted(self._payers if self._address is None else (*self._payers, self._address))
         futile = self.taken - MOST_FORGIVEN
         if self._entered or futile > 0.0:
             self._charge(max(futile, 0.0) - self._entered)

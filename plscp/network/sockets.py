@@ -64,6 +64,11 @@ def ended(sock: socket.socket | None) -> bool:
     return bool(_polled(sock, _PEER_CLOSED))
 
 
+def gone(sock: socket.socket | None) -> bool:
+    """Whether the peer's FIN or RST is certainly there, whatever is still to be read before it."""
+    return sock is not None and KNOWS_ENDS and sock.fileno() >= 0 and bool(_polled(sock, _PEER_CLOSED))
+
+
 def unread(sock: socket.socket | None) -> bool:
     """Whether anything may be there that was not read yet; where that cannot be known, it may."""
     if sock is None or not KNOWS_ENDS or sock.fileno() < 0:

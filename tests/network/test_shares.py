@@ -3,6 +3,7 @@
 The clock of the accounts stands still, or is turned by hand: a debt does not wear off meanwhile, and no verdict depends on the machine.
 """
 
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,12 +13,15 @@ from typing import Any
 
 import pytest
 
-from plscp.network import fairness
+from plscp.network import connection, fairness
 from plscp.network.answer import SUCCESS
 from plscp.network.association import Association
-from plscp.network.connection import NEVER
+from plscp.network.connection import NEVER, READ_SECONDS
 from plscp.network.fairness import (
     BURST,
+    COUNTED_EVERY_SECONDS,
+    KNOWN_SECONDS,
+    LEAST_CREDIT_SECONDS,
     LONGEST_TURN_SECONDS,
     MOST_FORGIVEN,
     MOST_REST_SECONDS,
@@ -27,6 +31,8 @@ from plscp.network.fairness import (
     REFUSED_BYTES,
     REFUSED_PER_SECOND,
     SHORTEST_TURN_SECONDS,
+    STRANGERS,
+    STRANGERS_CREDIT_SECONDS,
     TITLES,
     UNASSOCIATED,
     Accounts,
@@ -35,6 +41,7 @@ from plscp.network.fairness import (
 )
 from plscp.network.fsm import State
 from plscp.network.settings import NetworkSettings, NoNetworkCounters
+from plscp.network.sockets import KNOWS_ENDS
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.network.wire import CONTEXTS, DATA, SETTINGS, Listener, Transport, pdus_of, request
 from tests.rawscu import RELEASE_RQ, VERIFICATION, RawScu, associate_rq
@@ -172,6 +179,91 @@ def test_debts_that_are_paid_are_forgotten_first(clock: Clock) -> None:
         clock.now += 0.001
     assert accounts.rest("debtor") > 0.0
     assert len(accounts._debts) <= fairness.MOST_KNOWN + 1
+
+
+# --- strangers -------------------------------------------------------------------------------------------------------------
+
+
+def crowd(accounts: Accounts, clock: Clock, number: int = 200) -> list[str]:
+    """So many addresses in debt, each for as long as the test goes on."""
+    addresses = [f"10.1.{each // 250}.{each % 250}" for each in range(number)]
+    for address in addresses:
+        accounts.charge(address, 100.0)
+    clock.passes(COUNTED_EVERY_SECONDS)
+    accounts.rest(addresses[0])  # they are counted
+    return addresses
+
+
+@pytest.mark.parametrize("number", [1, 6, 7, 50, 500])
+def test_strangers_have_no_more_than_their_share_however_many_they_are(clock: Clock, number: int) -> None:
+    """What the debts of all of them wear off by in a second is what they may take in a second; each has the same part, or its own share."""
+    accounts = Accounts(SHARED, clock)
+    addresses = crowd(accounts, clock, number)
+    before = [accounts._owed(address, clock.now) for address in addresses]
+    clock.passes(1.0)
+    accounts.rest(addresses[0])
+    worn = [then - accounts._owed(address, clock.now) for then, address in zip(before, addresses, strict=True)]
+    assert worn == pytest.approx([min(SHARE, STRANGERS / number)] * number)
+    assert sum(worn) <= STRANGERS + 0.001
+
+
+def test_the_credit_of_many_strangers_is_shared(clock: Clock) -> None:
+    """One has a quarter of a second of work before it rests; each of many has little, and never none."""
+    for number, credit in ((1, BURST), (4, BURST), (10, STRANGERS_CREDIT_SECONDS / 10), (500, LEAST_CREDIT_SECONDS)):
+        accounts = Accounts(SHARED, clock)
+        crowd(accounts, clock, number)
+        assert accounts.charge(THERE, credit) == 0.0
+        assert accounts.charge(THERE, 0.001) > 0.0
+
+
+def test_who_had_a_request_accepted_is_not_slowed_by_strangers(clock: Clock) -> None:
+    """Its association, its AE title and its address keep credit, share and refused requests for some minutes; others at its address do not."""
+    accounts = Accounts(SHARED, clock)
+    device = tab(accounts, HERE, "HEMO1")
+    device.made_up_for()
+    crowd(accounts, clock)
+    assert accounts.charge((HERE, "HEMO1"), BURST) == accounts.charge(HERE, BURST) == 0.0
+    assert accounts.charge((HERE, "HEMO1"), SHARE) == pytest.approx(1.0)
+    assert sum(is_free(device, 100) for _ in range(100)) == REFUSED_AT_ONCE
+    assert accounts.charge((HERE, "SCAN"), BURST) > 1.0
+    clock.passes(KNOWN_SECONDS)
+    assert accounts.charge((HERE, "HEMO1"), BURST + 0.001) > 1.0
+
+
+def test_a_stranger_that_owes_nothing_is_not_slowed_by_many(clock: Clock) -> None:
+    """The connection, the proposal and the first request of a device that comes while hundreds attack."""
+    accounts = Accounts(SHARED, clock)
+    crowd(accounts, clock, 1000)
+    device = tab(accounts, HERE)
+    assert device.charge(LEAST_CREDIT_SECONDS) == 0.0
+    assert accounts.rest(HERE) == 0.0
+    device.associate(HERE, "HEMO1")
+    assert device.charge(LEAST_CREDIT_SECONDS) == 0.0
+    device.made_up_for()
+    assert device.charge(BURST) == 0.0
+
+
+def test_refused_requests_that_are_free_are_fewer_among_many_strangers(clock: Clock) -> None:
+    """Else ninety addresses with twenty a second each take all of the time; a device under test alone has all of them."""
+    accounts = Accounts(SHARED, clock)
+    crowd(accounts, clock, 90)
+    free = REFUSED_AT_ONCE * STRANGERS / 90 / SHARE
+    assert sum(is_free(tab(accounts, HERE, "HEMO1"), 100) for _ in range(100)) == int(free) > 0
+
+
+def test_a_crowd_that_has_left_slows_nobody_any_more(clock: Clock) -> None:
+    """When their debts are paid a stranger has its own share again."""
+    accounts = Accounts(SHARED, clock)
+    for number in range(100):
+        accounts.charge(f"10.1.0.{number}", 0.3)
+    clock.passes(COUNTED_EVERY_SECONDS)
+    assert accounts.charge(HERE, 0.1) > 0.0
+    assert accounts.slower(HERE) > 1.0
+    for _ in range(1200):
+        clock.passes(COUNTED_EVERY_SECONDS)
+        accounts.rest(HERE)
+    assert accounts.charge(HERE, BURST) == 0.0
+    assert accounts.slower(HERE) == 1.0
 
 
 # --- refused requests ------------------------------------------------------------------------------------------------------
@@ -524,6 +616,18 @@ def test_every_association_behind_a_proxy_pays_for_itself(proxied: House) -> Non
     assert (one.kinds(), other.kinds()) == ([2], [2, 4])
 
 
+def test_what_goes_on_sending_after_an_abort_is_slowed(house: House) -> None:
+    """No byte is looked at, but each read takes its time: the rest of 4 GiB is read ever more slowly."""
+    guest = house.guest(struct.pack(">BBL", 1, 0, 0xFFFFFFFF))
+    assert (guest.kinds(), guest.association.state) == ([7], State.STA13)
+    chunks = round(2 * BURST / READ_SECONDS)
+    guest.send(*[bytes(1000)] * chunks)
+    assert (house.slowed["slowed futile-work"], guest.transport.reading) == (1, False)
+    assert len(guest._late) > chunks // 4
+    house.passes(SETTINGS.artim)
+    assert guest.transport.closing
+
+
 # --- over sockets: an attacker and an honest device behind one address -----------------------------------------------------------
 
 
@@ -564,6 +668,22 @@ def test_a_device_that_is_slowed_gets_the_answer_to_its_release(listener: Listen
     scu.socket.close()
     with RawScu("127.0.0.1", listener.port, calling="SCAN", contexts=[(VERIFICATION, CONTEXTS[0][1])]):
         pass  # it may come back
+
+
+@pytest.mark.skipif(not KNOWS_ENDS, reason="this system does not tell of an end before all was read")
+def test_the_end_of_a_connection_that_rests_is_noticed(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer closes while it rests, though what it had sent before is never read: it is listed no longer."""
+    monkeypatch.setattr(connection, "MOST_REST_SECONDS", float("inf"))
+    scu = RawScu("127.0.0.1", listener.port, calling="SCAN").associate()
+    slowed: list[str] = []
+    listener.acceptor.slowed = lambda _, reason: slowed.append(reason)  # type: ignore[assignment, method-assign]
+    while not slowed:
+        assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0xC103
+    scu.socket.sendall(request(9999))
+    listener.until(lambda: any(one._held for one in listener.acceptor._open))
+    assert listener.acceptor.associated == 1
+    scu.socket.close()
+    listener.until(lambda: not listener.acceptor.associated)
 
 
 def test_settings_reach_the_listener() -> None:

@@ -184,13 +184,18 @@ def contexts(count: int, syntaxes: int) -> bytes:
 
 
 async def four_gib(target: Target) -> None:
-    """Announces 4 GiB in its A-ASSOCIATE-RQ and sends, if it is let, 400 MiB."""
+    """Announces 4 GiB in its A-ASSOCIATE-RQ and sends, if it is let, 400 MiB, whatever it hears meanwhile."""
     peer = await target.connect()
     await peer.send(struct.pack(">BBL", 1, 0, 0xFFFFFFFF))
-    for _ in range(400 * 16):
-        await peer.send(bytes(65536))
-    await target.ends(peer)
-    peer.writer.close()
+    ending = asyncio.ensure_future(target.ends(peer))
+    try:
+        for _ in range(400 * 16):
+            await peer.send(bytes(65536))
+        await ending
+    finally:
+        ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        peer.writer.close()
 
 
 async def user_items(target: Target) -> None:
