@@ -184,7 +184,7 @@ def main() -> int:
     console = Console(width=160)
     console.print(kinds)
     console.print(times)
-    calm = max(found.before.p99, found.after.p99)
+    calm = found.before.p99
     allowed = max(RATIO * calm, FLOOR, HANDOVERS * found.during.late)
     print(
         f"p99 {found.during.p99 / calm:.1f} times that of calm, {found.during.p99 * 1000:.1f} of at most {allowed * 1000:.1f} ms; "
