@@ -11,9 +11,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 import typer
 
-from plscp.config import Settings, load, secretfile
+from plscp.config import Settings, load, load_http, secretfile
 from plscp.config.model import LOOPBACK
-from plscp.errors import CommandError, HttpProblem
+from plscp.errors import CommandError, ConfigError, HttpProblem
 
 UNREACHABLE = 3
 SECONDS = 15.0
@@ -189,7 +189,7 @@ def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: 
     ca_file = ca_file or (Path(os.environ["PLSCP_CA_FILE"]) if os.environ.get("PLSCP_CA_FILE") else None)
     tls = _trusting(ca_file) if ca_file is not None else None
     if url is None or (token is None and config is not None):
-        found = settings(config)
+        found = _server(config)
         if token is None:
             token = found.token()
         if tls is None and found.http.tls is not None:
@@ -198,6 +198,16 @@ def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: 
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
             url = f"http{'s' if found.http.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{found.http.port}"
     return Api(url, token, tls)
+
+
+def _server(config: Path | None) -> Settings:
+    """Where the server is, for [http] alone: a fault elsewhere is said, and the server, which goes on with what was before, is asked."""
+    try:
+        return settings(config)
+    except ConfigError as fault:
+        found = load_http(settings_file(config), os.environ)
+        typer.echo(f"plscp: {fault}", err=True)
+        return found
 
 
 def _token(path: Path) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from plscp.network.certificates import Certificates
     from plscp.publish.settings import RelaySettings
 
-__all__ = ["Settings", "load", "problems", "read", "reference", "schema", "starter"]
+__all__ = ["Settings", "load", "load_http", "problems", "read", "reference", "schema", "starter"]
 
 _MOST_NAMED = 8
 """Devices that a warning names."""
@@ -384,9 +384,33 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     settings, faults = read(path, environ)
     if settings is None or faults:
-        more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
-        raise ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)
+        raise _faulty(path, faults)
     return settings
+
+
+def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read [http] alone, whatever the other tables are: for those who ask a server that goes on with the settings before.
+
+    Args:
+        path: the TOML file, or None for defaults and environment alone.
+        environ: as `os.environ`.
+
+    Raises:
+        ConfigError: one line: the file cannot be read or is not TOML, or the fault is in [http].
+    """
+    tables = _load.read_file(path) if path is not None else {}
+    if path is not None:
+        _load.from_folder(tables, path.parent)
+    _load.add_environment(tables, environ)
+    try:
+        return Settings.model_validate({name: tables[name] for name in ("http",) if name in tables})
+    except ValidationError as error:
+        raise _faulty(path, _load.faults_of(error)) from None
+
+
+def _faulty(path: Path | None, faults: list[str]) -> ConfigError:
+    more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
+    return ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)
 
 
 def reference() -> str:

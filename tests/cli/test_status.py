@@ -1,5 +1,6 @@
 """`plscp status` and its `--watch`: a verdict, one screen, and what they do while no server answers."""
 
+import json
 import os
 import pty
 import re
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +158,26 @@ def test_exit_statuses(run: Run) -> None:
         assert run("status", "--json", "--url", server.url).status == 1
         assert run("status", "--json", "--watch", "--url", server.url).status == 2
     assert run("status", "--url", server.url).status == 3
+
+
+def test_a_fault_in_the_settings_is_no_reason_not_to_ask_the_server(run: Run, tmp_path: Path) -> None:
+    """The server goes on with the settings before: the fault is said beside its status. Where it cannot be found by them, that is all."""
+    with Running(FakeServer()) as server:
+        host, _, port = server.url.removeprefix("http://").rpartition(":")
+        place = tmp_path / "plscp.toml"
+        where = f'[http]\nhost = "{host}"\nport = {port}\n'
+        place.write_text(f'{where}[devices.HEMO1]\nlocation = "LAB7"\n[log]\nlevel = "loud"\n', "utf-8")
+        ran = run("status", "--config", str(place))
+        assert (ran.status, ran.out.splitlines()[0].strip()) == (0, "OK")
+        assert ran.err.startswith(f"plscp: {place}: log.level: must be ")
+        place.write_text(f'{where}[devices.HEMO1]\nlocation = "LAB7"\n', "utf-8")
+        ran = run("status", "--json", "--config", str(place))
+        assert (ran.status, json.loads(ran.out)["verdict"]["text"]) == (0, "OK")
+        assert ran.err == f"plscp: {place}: devices.HEMO1.location: no table [locations.LAB7]\n"
+        place.write_text('[http]\nport = "x"\n[log]\nlevel = "loud"\n', "utf-8")
+        ran = run("status", "--config", str(place))
+        assert (ran.status, ran.out) == (2, "")
+        assert ran.err.startswith(f"plscp: {place}: http.port: must be ")
 
 
 class Terminal:
