@@ -1,5 +1,7 @@
 """`plscp restore`: a store out of a backup, while no server runs."""
 
+import os
+import pwd
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ from plscp.cli import output
 from plscp.cli.client import Config, Json, settings
 from plscp.cli.copying import shown_progress, store_path
 from plscp.cli.publishing import beyond_lines, open_source, relay_settings
-from plscp.errors import RelayError
+from plscp.errors import CommandError, RelayError
 from plscp.publish.beyond import Beyond, beyond
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
@@ -27,6 +29,7 @@ def restore(
     """Make a store out of a backup: it gets an id of its own, and goes on where the backup ends."""
     found = settings(config)
     path = store_path(found)
+    _as_owner(path.parent)
     cursor = cursor_beside(path)
 
     def take(store: Any, store_id: str) -> None:
@@ -45,6 +48,20 @@ def restore(
         output.print_json(made._asdict() | {"beyond": [each._asdict() for each in later], "beyond_unknown": unknown})
     else:
         _say(made, later, unknown)
+
+
+def _as_owner(folder: Path) -> None:
+    """Root makes no files in the folder of another user: his server could not open them."""
+    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat().st_uid) == 0:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise CommandError(
+        f"{folder} belongs to {name}, whose server cannot open what root puts there: runuser -u {name} -- plscp restore ...",
+        2,
+    )
 
 
 def _say(made: Restored, later: list[Beyond], unknown: str) -> None:

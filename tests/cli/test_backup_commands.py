@@ -1,6 +1,8 @@
 """`plscp backup` and `plscp restore`: what they print, and how they end."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -92,3 +94,22 @@ def test_what_stands_there_is_not_restored_over(run: Run, folder: Path) -> None:
     store = SqliteStore.open(folder / "data" / "s.db")
     assert store.head() == (2, 0)
     store.close()
+
+
+def test_root_restores_nothing_into_the_folder_of_another(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its server could not open the store: one line says as whom to do it, and what stands there is as it was."""
+    assert run("backup", "b.db").status == 0
+    data = folder / "data"
+    if os.geteuid() == 0:
+        os.chown(data, 65534, 65534)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = sorted(data.iterdir())
+    ran = run("restore", "b.db", "--force")
+    name = pwd.getpwuid(data.stat().st_uid).pw_name
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"plscp: data belongs to {name}, ")
+    assert f"runuser -u {name} -- plscp restore" in ran.err
+    assert sorted(data.iterdir()) == before
