@@ -89,7 +89,8 @@ def _summary(status: Mapping[str, Any]) -> Text:
     free = store.get("disk_free")
     kafka = status.get("kafka")
     if isinstance(kafka, Mapping):
-        kafka = f"{'up' if relay.get('reachable') else 'away'}, {relay.get('pending', 0)} waiting"
+        state = "relay stopped" if relay.get("ended") else "up" if relay.get("reachable") else "away"
+        kafka = f"{state}, {relay.get('pending', 0)} waiting"
     cells = [
         f"{status.get('ae_title')} version: {status.get('version')}",
         f"associations: {len(status.get('associations', ()))}",

@@ -168,10 +168,9 @@ class RelayProcess:
 
     def _tell_end(self) -> None:
         """What the process said last is no longer so: nothing runs until the next one does."""
-        if self._said:
-            why = "the relay has ended and is started anew"
-            topics = {topic: {"state": "starting", "why": why} for topic in self._said.get("topics") or {}}
-            self._on_status({**self._said, "topics": topics, "errors": [why]})
+        why = "the relay has ended and is started anew"
+        topics = {topic: {"state": "starting", "why": why} for topic in self._said.get("topics") or {}}
+        self._on_status({**self._said, "topics": topics, "errors": [why], "ended": True})
 
     def _total(self, latest: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         """With what the processes before this one had published."""

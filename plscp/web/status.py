@@ -87,7 +87,7 @@ def _disk(server: Server, stored: Mapping[str, Any]) -> str:
 
 def _relay(server: Server) -> dict[str, Any]:
     """The relay's last status line, in short; empty without Kafka or before the first."""
-    names = ("reachable", "away_since", "pending", "oldest_age", "topics", "restarts", "errors")
+    names = ("reachable", "away_since", "pending", "oldest_age", "topics", "restarts", "errors", "ended")
     if server.settings.kafka is None:
         return {}
     return {name: server.relay_status[name] for name in names if name in server.relay_status}

@@ -34,7 +34,9 @@ def findings(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield "critical", f"STORE FAILING: {store['failing']}"
     if "halted" in _states(relay):
         yield "critical", "RELAY HALTED: the store is older than what Kafka holds"
-    if relay.get("reachable") is False:
+    if relay.get("ended"):
+        yield "warning", f"RELAY STOPPED, {relay.get('pending', 0)} waiting"
+    elif relay.get("reachable") is False:
         away = _seconds(relay.get("away_since"), status.get("time"))
         yield "warning", f"KAFKA AWAY{'' if away is None else ' ' + span(away)}, {relay.get('pending', 0)} waiting"
     else:

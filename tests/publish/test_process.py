@@ -125,15 +125,17 @@ def test_one_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_relay_that_cannot_start_is_tried_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No busy loop; it can still be stopped at once."""
+    """No busy loop; it can still be stopped at once; and the status says that none runs, though it has never said anything."""
     monkeypatch.setattr("plscp.publish.process.FIRST_PAUSE", 0.001)
 
     async def run() -> None:
-        relay = RelayProcess(given(tmp_path), command=("/nonexistent/relay",))
+        seen: list[dict[str, Any]] = []
+        relay = RelayProcess(given(tmp_path), seen.append, command=("/nonexistent/relay",))
         with capture_logs() as lines:
             await relay.start()
             await until(lambda: relay.restarts >= 3)
             await relay.stop()
+        assert seen[0] == {"topics": {}, "errors": ["the relay has ended and is started anew"], "ended": True}
         pauses = [line["again_in"] for line in lines if "again_in" in line]
         assert pauses[:3] == [0.001, 0.002, 0.004]
         monkeypatch.setattr("plscp.publish.process.FIRST_PAUSE", 3600.0)

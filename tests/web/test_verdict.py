@@ -16,6 +16,8 @@ ROWS: list[tuple[dict[str, Any], str, str]] = [
     ({"store": {"failing": "the disk is away"}}, "critical", "STORE FAILING: the disk is away"),
     ({"relay": HALTED}, "critical", "RELAY HALTED: the store is older than what Kafka holds"),
     ({"relay": AWAY}, "warning", "KAFKA AWAY 27 s, 79 waiting"),
+    ({"relay": AWAY | {"ended": True}}, "warning", "RELAY STOPPED, 79 waiting"),
+    ({"relay": {"ended": True}}, "warning", "RELAY STOPPED, 0 waiting"),
     ({"relay": {"reachable": False, "pending": 3}}, "warning", "KAFKA AWAY, 3 waiting"),
     ({"relay": {"reachable": True, "topics": {"plscp.study": {"state": "waiting"}}}}, "warning", "TOPIC WAITS plscp.study"),
     ({"relay": {"reachable": True, "oldest_age": 61.0, "pending": 9}}, "warning", "RELAY BEHIND 61 s, 9 waiting"),
