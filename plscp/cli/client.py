@@ -178,8 +178,18 @@ def _check(answer: httpx.Response, url: str) -> None:
     raise HttpProblem(detail, answer.status_code, problem, _EXIT.get(answer.status_code, 1))
 
 
-def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: Path | None = None) -> Api:
+def api(
+    url: str | None,
+    token_file: Path | None,
+    config: Path | None,
+    ca_file: Path | None = None,
+    *,
+    faults: bool = True,
+) -> Api:
     """The API that the options name; what they leave open comes from the settings.
+
+    Args:
+        faults: say what else is wrong in the settings.
 
     Raises:
         ConfigError: the settings or the token file cannot be read.
@@ -189,7 +199,7 @@ def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: 
     ca_file = ca_file or (Path(os.environ["PLSCP_CA_FILE"]) if os.environ.get("PLSCP_CA_FILE") else None)
     tls = _trusting(ca_file) if ca_file is not None else None
     if url is None or (token is None and config is not None):
-        found = _server(config)
+        found = _server(config, faults=faults)
         if token is None:
             token = found.token()
         if tls is None and found.http.tls is not None:
@@ -200,13 +210,14 @@ def api(url: str | None, token_file: Path | None, config: Path | None, ca_file: 
     return Api(url, token, tls)
 
 
-def _server(config: Path | None) -> Settings:
+def _server(config: Path | None, *, faults: bool) -> Settings:
     """Where the server is, for [http] alone: a fault elsewhere is said, and the server, which goes on with what was before, is asked."""
     try:
         return settings(config)
     except ConfigError as fault:
         found = load_http(settings_file(config), os.environ)
-        typer.echo(f"plscp: {fault}", err=True)
+        if faults:
+            typer.echo(f"plscp: {fault}", err=True)
         return found
 
 

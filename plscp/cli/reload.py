@@ -17,7 +17,7 @@ def reload(
     Exit status 1 and every fault where they cannot be used; then nothing is changed.
     """
     try:
-        done = api(url, token_file, config, ca_file).post("/api/v1/reload")
+        done = api(url, token_file, config, ca_file, faults=False).post("/api/v1/reload")
     except HttpProblem as refused:
         if refused.status != UNUSABLE:
             raise
