@@ -174,6 +174,7 @@ def test_a_fault_in_the_settings_is_no_reason_not_to_ask_the_server(run: Run, tm
         ran = run("status", "--json", "--config", str(place))
         assert (ran.status, json.loads(ran.out)["verdict"]["text"]) == (0, "OK")
         assert ran.err == f"plscp: {place}: devices.HEMO1.location: no table [locations.LAB7]\n"
+        assert run("reload", "--config", str(place)).err == ""  # the server says it in its answer
         place.write_text('[http]\nport = "x"\n[log]\nlevel = "loud"\n', "utf-8")
         ran = run("status", "--config", str(place))
         assert (ran.status, ran.out) == (2, "")
