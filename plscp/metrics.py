@@ -269,6 +269,8 @@ class Metrics(Collector):
             "plscp_store_expunged", "Requests and quarantine items whose raw bytes were deleted for their age", []
         )
         self.reloads = Counts("plscp_settings_reloads", "Times that the settings were read again", ["outcome"])
+        for outcome in ("applied", "unchanged", "refused"):
+            self.reloads.child(outcome)
         self.log_lines = LogLines("plscp_log_events", "Lines logged at warning or above by this process")
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.device_associations = Levels(

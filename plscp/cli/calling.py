@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, TextIO, get_type_hints
 
 import typer
 
@@ -129,14 +129,20 @@ def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> 
     return client_context(ca, cert, key) if tls else None
 
 
+class _Chatter(logging.StreamHandler[TextIO]):
+    """Writes pynetdicom's own log; a class of its own, so that a later command in the same process finds it."""
+
+
 def chatter(verbose: bool, debug: bool) -> None:
-    """Let pynetdicom's own log through to standard error."""
+    """Let pynetdicom's own log through to standard error, or no longer."""
+    logger = logging.getLogger("pynetdicom")
+    for former in [handler for handler in logger.handlers if isinstance(handler, _Chatter)]:
+        logger.removeHandler(former)
     if not (verbose or debug):
         return
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Chatter(sys.stderr)
     handler.addFilter(_without_passcode)
     handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
-    logger = logging.getLogger("pynetdicom")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
 

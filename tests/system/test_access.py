@@ -211,15 +211,20 @@ def test_a_refused_peer_is_a_row_of_the_status(
 def test_secrets_are_exchanged_while_it_runs(running: Serving) -> None:
     """A passcode and a token that the files hold anew count at once; the old ones no longer."""
     url = f"https://localhost:{printed(running, 'http')[1]}/api/v1/studies"
-    (running.folder / "code").write_text("n3xt one\n")
-    (running.folder / "read-token").write_text("another reading\n")
-    with httpx.Client(verify=client(), timeout=60) as api:
-        got = [
-            api.get(url, headers={"Authorization": f"Bearer {token}"}).status_code
-            for token in ("reader", "another reading")
-        ]
-    assert got == [401, 200]
-    with pytest.raises(Rejected):
-        peer(running, "CODE1", identity=CODE).associate()
-    with peer(running, "CODE1", identity=user_identity("hemo", "n3xt one", response=True)) as scu:
-        assert scu.confirmed
+    before = {name: (running.folder / name).read_text() for name in ("code", "read-token")}
+    try:
+        (running.folder / "code").write_text("n3xt one\n")
+        (running.folder / "read-token").write_text("another reading\n")
+        with httpx.Client(verify=client(), timeout=60) as api:
+            got = [
+                api.get(url, headers={"Authorization": f"Bearer {token}"}).status_code
+                for token in ("reader", "another reading")
+            ]
+        assert got == [401, 200]
+        with pytest.raises(Rejected):
+            peer(running, "CODE1", identity=CODE).associate()
+        with peer(running, "CODE1", identity=user_identity("hemo", "n3xt one", response=True)) as scu:
+            assert scu.confirmed
+    finally:  # the other tests have the same server
+        for name, text in before.items():
+            (running.folder / name).write_text(text)
