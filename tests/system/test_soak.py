@@ -44,12 +44,15 @@ def test_associations_leave_nothing_behind(tmp_path: Path) -> None:
     first, half, last = found[0], found[STEPS // 2 - 1], found[-1]
     assert last.memory - half.memory < GROWTH
     assert last.threads <= first.threads
-    assert last.series == first.series
+    # Whether anybody is slowed depends on the machine.
+    assert {name for name in last.series if "slowed" not in name} == {
+        name for name in first.series if "slowed" not in name
+    }
     assert sum(counted.values()) >= COUNT - STEPS
     assert counted.keys() >= {"released", "aborted", "lost", "rejected", "closed"}
     assert "internal-error" not in {line["event"] for line in lines}
     kinds = [
-        (line["event"], line.get("reason", ""), *sorted(line))
+        (line["event"], line.get("reason", ""), *sorted(line.keys() - {"more"}))  # `more`: once a minute
         for line in lines
         if line["event"] != "peer-slowed"  # whether anybody is depends on the machine
     ]
