@@ -317,6 +317,12 @@ class Acceptor:
 
     def _note(self, outcome: str, reason: str, one: Connection) -> None:
         self._counters.association(outcome, reason)
+        if one.refused_certificate:  # it has not said its AE title
+            shown = one.refused_certificate.get("certificate") or one.refused_certificate.get("certificate_absent", "")
+            self._counters.peer_refused("dicom.tls.client_ca")
+            self._refused.note(
+                "", one.requestor.address, Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}")
+            )
         if not self._first_time(outcome, reason, one):
             return
         about = {"calling_ae": one.requestor.ae_title, "address": one.requestor.address, "reason": reason}

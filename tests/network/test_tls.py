@@ -229,6 +229,8 @@ def test_a_handshake_that_fails(tmp_path: Path, name: str, capfd: pytest.Capture
         honest(listener.port, client(device()))
     said = [line["reason"] for line in lines if line["event"] == "connection-closed"]
     assert said == [reason]
+    refused = [(row["rule"], row["hint"].partition(":")[0], row["times"]) for row in listener.acceptor.refused_peers]
+    assert refused == ([("dicom.tls.client_ca", reason, 3)] if reason.startswith("client-certificate-") else [])
     assert listener.events  # the honest one's
     assert "Traceback" not in capfd.readouterr().err
 
