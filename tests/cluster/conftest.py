@@ -52,13 +52,16 @@ def cluster() -> Iterator[Cluster]:
                 made.down()
 
 
-@pytest.fixture(scope="session")
-def two_nodes(cluster: Cluster) -> Cluster:
-    """The cluster with a second node."""
-    with timed("second node"):
-        if not cluster.ok("get", "node", SECOND.name):
+@pytest.fixture
+def two_nodes(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with a second node, on which no pod is put after the test: others call the first node's address."""
+    if cluster.ok("get", "node", SECOND.name):
+        cluster.kubectl("uncordon", SECOND.name)
+    else:
+        with timed("second node"):
             cluster.second_node()
-    return cluster
+    yield cluster
+    cluster.kubectl("cordon", SECOND.name)
 
 
 @pytest.fixture(scope="session")
