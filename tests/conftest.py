@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
 from plscp.local.kafka import LocalBroker
-from tests.privacy import no_patient_is_named  # noqa: F401  # a fixture of every test
+from tests.privacy import no_patient_is_named, patients_of_this_module  # noqa: F401  # fixtures of every test
 from tests.seed import SEED
 
 EXPLORING: Final = "PLSCP_TEST_EXPLORE" in os.environ

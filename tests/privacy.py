@@ -37,10 +37,17 @@ class Lookout:
 
     def __init__(self) -> None:
         self.patients: set[str] = set()
+        self._imported: frozenset[str] | None = None
         self.said: deque[tuple[str, str]] = deque()
         self.metrics: list[weakref.ref[Metrics]] = []
 
     # --- whose patients ------------------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """From now on only those count that the modules of the tests made when they were imported, and new ones."""
+        if self._imported is None:
+            self._imported = frozenset(self.patients)
+        self.patients = set(self._imported)
 
     def used(self, *values: object) -> None:
         """A Patient ID or a name that a test uses."""
@@ -159,8 +166,14 @@ def _watch() -> None:
 _watch()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def patients_of_this_module() -> None:
+    """Forgets those of other modules, so that no order of the tests makes one's patient of another's device."""
+    LOOKOUT.forget()
+
+
 @pytest.fixture(autouse=True)
-def no_patient_is_named() -> Iterator[None]:
+def no_patient_is_named(patients_of_this_module: None) -> Iterator[None]:
     """Fails a test whose log, metrics or problem documents name a patient of the suite."""
     yield
     found = LOOKOUT.found()

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from plscp.logs import log
 from plscp.metrics import Metrics
 from plscp.web.problems import Problem
-from tests.privacy import no_patient_is_named as no_patient_is_named
+from tests.privacy import no_patient_is_named as no_patient_is_named, patients_of_this_module as patients_of_this_module
 
 def patient():
     made = Dataset()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from pathlib import Path
 from unittest.mock import Mock, patch
@@ -44,9 +45,10 @@ def test_associations_leave_nothing_behind(tmp_path: Path) -> None:
     first, half, last = found[0], found[STEPS // 2 - 1], found[-1]
     assert last.memory - half.memory < GROWTH
     assert last.threads <= first.threads
-    # Whether anybody is slowed depends on the machine.
-    assert {name for name in last.series if "slowed" not in name} == {
-        name for name in first.series if "slowed" not in name
+    # Whether anybody is slowed depends on the machine, and so does when the gauges of devices that nobody configured are looked at first.
+    of_machine = re.compile(r"slowed|^plscp_quarantine_open \[\('device', 'other'\)\]$")
+    assert {name for name in last.series if not of_machine.search(name)} == {
+        name for name in first.series if not of_machine.search(name)
     }
     assert sum(counted.values()) >= COUNT - STEPS
     assert counted.keys() >= {"released", "aborted", "lost", "rejected", "closed"}

@@ -43,6 +43,7 @@ def test_sixty_refused_requests_then_a_release(tmp_path: Path) -> None:
         while not pauses:
             number += 1
             assert scu.request(PROCEDURAL_EVENT_LOGGING, refused(number)).status == 0xC103
+            rig.settle()  # it is answered first, and charged then
         for _ in range(20):
             honest = events.procedural([events.note(at("10:00"))], study="1.1")
             assert rig.send(honest, calling="HEMO1", when="10:00:30").status == "0000"
