@@ -403,7 +403,7 @@ def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
         _load.from_folder(tables, path.parent)
     _load.add_environment(tables, environ)
     try:
-        return Settings.model_validate({name: tables[name] for name in ("http",) if name in tables})
+        return Settings.model_validate({"http": tables["http"]} if "http" in tables else {})
     except ValidationError as error:
         raise _faulty(path, _load.faults_of(error)) from None
 

@@ -186,15 +186,17 @@ class LiveSettings:
         except Exception:  # a defect with these settings: those before go on
             log.exception("internal-error", where="settings")
             return Reloaded(faults=("a defect of plscp: the log has an internal-error line about it",))
+        found = changes(old, wanted)
         return Reloaded(
-            tuple(change.path for change in changes(old, new)),
-            tuple(change.path for change in changes(new, wanted)),
+            tuple(change.path for change in found if change.at_once),
+            tuple(change.path for change in found if not change.at_once),
         )
 
     @staticmethod
     def _warn(old: Settings, new: Settings) -> None:
+        said = old.warnings()
         for line in new.warnings():
-            if line not in old.warnings():
+            if line not in said:
                 log.warning("settings-warning", why=line)
 
 
