@@ -19,10 +19,11 @@ from typing import Any
 from plscp import logs, manager
 from plscp.config import Settings
 from plscp.config.inforce import InForce
-from plscp.config.live import Files, LiveSettings, Reloaded, Watcher
+from plscp.config.live import LiveSettings, Reloaded, Watcher
 from plscp.config.model import Tls
 from plscp.errors import StoreBroken, StoreError
 from plscp.feeds import registry_file
+from plscp.files import Files
 from plscp.logs import log
 from plscp.matching.model import Policy
 from plscp.matching.registry import Registry

@@ -18,11 +18,12 @@ from structlog.testing import capture_logs
 from plscp import logs
 from plscp.app import Server
 from plscp.config import Settings
-from plscp.config.live import Change, Files, LiveSettings, Watcher, changes, in_force
+from plscp.config.live import Change, LiveSettings, Watcher, changes, in_force
 from plscp.config.model import Section, SettingsModel
 from plscp.config.show import as_toml
 from plscp.errors import ConfigError
 from plscp.feeds import registry_file
+from plscp.files import Files
 from plscp.network.acceptor import Acceptor
 from plscp.stopping import NUMBERS, StopSignals
 from tests import tls

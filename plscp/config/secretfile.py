@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from plscp.errors import ConfigError
+from plscp.files import stamp
 
 
 def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
@@ -43,23 +44,16 @@ class SecretFile:
 
     def __init__(self, setting: str, name: str, most: int | None = None) -> None:
         self._setting, self._name, self._most = setting, name, most
-        self._seen = self._stamp()
+        self._seen = stamp(name)
         self._lines = lines(setting, name, most)
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = Path(self._name).stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def current(self) -> tuple[str, ...]:
         """The lines now; a file that is gone or cannot be used leaves the last ones in force."""
-        stamp = self._stamp()
-        if stamp != self._seen:
+        found = stamp(self._name)
+        if found != self._seen:
             from plscp.logs import log  # noqa: PLC0415  # commands that only read settings do without
 
-            self._seen = stamp
+            self._seen = found
             try:
                 self._lines = lines(self._setting, self._name, self._most)
             except ConfigError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from plscp.errors import ConfigError
+from plscp.files import Files
 from plscp.logs import log
 from plscp.network.presented import keep_presented
 
@@ -50,7 +51,9 @@ class Certificates:
 
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
-        self._seen = self._used = self._stamps()
+        self._files = Files(
+            lambda: list(filter(None, (settings.certificate, settings.private_key, settings.client_ca)))
+        )
         self._told: set[str] = set()
         self.context, self.expires = self._load()
 
@@ -65,7 +68,7 @@ class Certificates:
 
         def take() -> None:
             self.context, self.expires = other.context, other.expires
-            self.settings, self._seen, self._used = settings, other._seen, other._used
+            self.settings, self._files = settings, other._files
             self._told.clear()
             log.info("certificates-loaded", expires=min(map(_stated, self.expires.values())))
 
@@ -76,10 +79,7 @@ class Certificates:
 
         Files that cannot be used change nothing: the ones before stay. To be called every second or so, from any one thread.
         """
-        stamps = self._stamps()
-        settled, self._seen = stamps == self._seen, stamps
-        if settled and stamps != self._used:
-            self._used = stamps
+        if self._files.look():
             try:
                 self.context, self.expires = self._load()
             except ConfigError as error:
@@ -92,17 +92,6 @@ class Certificates:
             if when <= now and name not in self._told:
                 self._told.add(name)
                 log.warning("certificate-expired", file=name, expired=_stated(when))
-
-    def _stamps(self) -> list[tuple[int, int, int] | None]:
-        """What changes when a file does."""
-        found: list[tuple[int, int, int] | None] = []
-        for name in (self.settings.certificate, self.settings.private_key, self.settings.client_ca):
-            try:
-                state = Path(name or "").stat()
-                found.append((state.st_mtime_ns, state.st_size, state.st_ino))
-            except OSError:
-                found.append(None)
-        return found
 
     def load(self) -> ssl.SSLContext:
         """A context of its own, out of the files as they are now. Raises ConfigError."""
