@@ -22,7 +22,7 @@ USERNAME, USERNAME_AND_PASSCODE = 1, 2
 """User-Identity-Types that can be judged (PS3.7 Table D.3-14)."""
 MOST_SHOWN: Final = 120
 """Characters of a certificate's subject in a hint."""
-_ATTRIBUTES: Final = {
+ATTRIBUTES: Final = {
     "commonName": "CN",
     "organizationName": "O",
     "organizationalUnitName": "OU",
@@ -39,7 +39,7 @@ _ATTRIBUTES: Final = {
     "surname": "SN",
 }
 """Attribute types of a subject: as OpenSSL names them in full, and in short (RFC 4514 3)."""
-_KNOWN: Final = {name.lower(): short for pair in _ATTRIBUTES.items() for name in pair for short in pair[1:]}
+_KNOWN: Final = {name.lower(): short for pair in ATTRIBUTES.items() for name in pair for short in pair[1:]}
 _PART: Final = re.compile(r"\s*([A-Za-z]+)\s*=\s*((?:[^,\\]|\\.)*)(?:,|$)")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -230,7 +230,7 @@ def certificate_name(text: str) -> CertificateName:
                 'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
             )
         if found[1].lower() not in _KNOWN:
-            raise ValueError(f"names the attribute {found[1]}: known are {', '.join(_ATTRIBUTES.values())}")
+            raise ValueError(f"names the attribute {found[1]}: known are {', '.join(ATTRIBUTES.values())}")
         parts.add((_KNOWN[found[1].lower()], value))
         at = found.end()
     if not parts:

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
+from plscp.network.admission import printable
+
 MOST_SHOWN: Final = 256
 _HANDSHAKE, _CERTIFICATE, _TLS_13 = 22, 11, 0x0304
 _HOOK: Final[Any] = vars(ssl.SSLContext.__mro__[1]).get("_msg_callback")
@@ -92,8 +94,7 @@ def _name(der: bytes, start: int, stop: int) -> str:
             parts.append(f"{name}={text}")
             if sum(map(len, parts)) > MOST_SHOWN:
                 break
-    shown = ", ".join(parts)[:MOST_SHOWN]
-    return "".join(char if char.isprintable() else "?" for char in shown)
+    return printable(", ".join(parts)[:MOST_SHOWN])
 
 
 def _only(der: bytes, start: int, stop: int) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.network import presented, sockets
-from plscp.network.admission import peer_certificate
+from plscp.network.admission import ATTRIBUTES, peer_certificate
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
 from plscp.network.presented import MOST_SHOWN
@@ -41,14 +41,6 @@ _VERIFICATION: Final = {
     9: "client-certificate-not-yet-valid",
     10: "client-certificate-expired",
     **dict.fromkeys((2, 18, 19, 20, 21), "client-certificate-unknown-issuer"),
-}
-_SHORT: Final = {
-    "commonName": "CN",
-    "organizationName": "O",
-    "organizationalUnitName": "OU",
-    "countryName": "C",
-    "stateOrProvinceName": "ST",
-    "localityName": "L",
 }
 
 
@@ -301,7 +293,9 @@ def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
     """The version, and of a client certificate subject and alternative names, for the log."""
     found: dict[str, Any] = {"tls": tls.version()}
     if certificate:
-        parts = [f"{_SHORT.get(key, key)}={value}" for names in certificate.get("subject", ()) for key, value in names]
+        parts = [
+            f"{ATTRIBUTES.get(key, key)}={value}" for names in certificate.get("subject", ()) for key, value in names
+        ]
         found["certificate"] = ", ".join(parts)[:MOST_SHOWN]
         names = [f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())]
         found["certificate_names"] = ", ".join(names)[:MOST_SHOWN]
