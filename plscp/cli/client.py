@@ -3,7 +3,7 @@
 import json
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -182,7 +182,7 @@ def api(
     url: str | None,
     token_file: Path | None,
     config: Path | None,
-    ca_file: Path | None = None,
+    ca_file: Path | None,
     *,
     faults: bool = True,
 ) -> Api:
@@ -196,7 +196,6 @@ def api(
         CommandError: the address is none.
     """
     token = _token(token_file) if token_file is not None else None
-    ca_file = ca_file or (Path(os.environ["PLSCP_CA_FILE"]) if os.environ.get("PLSCP_CA_FILE") else None)
     tls = _trusting(ca_file) if ca_file is not None else None
     if url is None or (token is None and config is not None):
         found = _server(config, faults=faults)
@@ -231,28 +230,31 @@ def _token(path: Path) -> str:
 
 def _trusting(ca_file: Path) -> ssl.SSLContext:
     """TLS with a server whose certificate one of these CAs issued for the host's name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_verify_locations(ca_file)
-    except (OSError, ssl.SSLError) as error:
-        why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise CommandError(f"--ca-file: {ca_file}: {why}", 2) from None
-    return context
+    return _verifying("--ca-file", ca_file, lambda context: context.load_verify_locations(ca_file))
 
 
 def _pinned(certificate: Path) -> ssl.SSLContext:
     """TLS with the very server of these settings: with its own certificate, whatever host that names."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    end = "-----END CERTIFICATE-----"
+
+    def first(context: ssl.SSLContext) -> None:
+        context.load_verify_locations(cadata=certificate.read_text("latin-1").partition(end)[0] + end)
+
+    context = _verifying("http.tls.certificate", certificate, first)
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    end = "-----END CERTIFICATE-----"
+    return context
+
+
+def _verifying(setting: str, file: Path, load: Callable[[ssl.SSLContext], None]) -> ssl.SSLContext:
+    """A client's side of TLS 1.2 at least, which trusts what `load` takes from the file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(cadata=certificate.read_text("latin-1").partition(end)[0] + end)
+        load(context)
     except (OSError, ssl.SSLError) as error:
         why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise CommandError(f"http.tls.certificate: {certificate}: {why}", 2) from None
+        raise CommandError(f"{setting}: {file}: {why}", 2) from None
     return context
 
 
