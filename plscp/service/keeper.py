@@ -65,7 +65,7 @@ class RegistryKeeper:
         self._look_again = False
         self._failing = False
         self._late: dict[tuple[str, str], None] = {}
-        self._signs: list[Callable[[Registry], None]] | None = None
+        self._signs: list[tuple[str, str, int, int]] | None = None
         self._pruned = clock()
         self.closed: Callable[[str, int], None] = _nobody
         registry.entered = self._has_entries
@@ -149,8 +149,8 @@ class RegistryKeeper:
             with self.lock:
                 while registry.position != self.catch_up():  # what was committed meanwhile; both know the same
                     self._apply_changes(registry)
-                for sign in self._signs:
-                    sign(registry)
+                for study, place, time_us, perhaps_us in self._signs:
+                    registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
                 registry.life.expect_as(self.registry.life, registry.place)
                 self._late = {(study, registry.place(place)): None for study, place in self._late}
                 self.registry, self.policy = registry, policy
@@ -161,13 +161,9 @@ class RegistryKeeper:
 
     def lived(self, study: str, place: str, time_us: int, *, perhaps_us: int) -> None:
         """An accepted request was a sign of life; see `Registry.sign_of_life`. Call it under `lock`."""
-
-        def sign(registry: Registry) -> None:
-            registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
-
-        sign(self.registry)
+        self.registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
         if self._signs is not None:  # a registry is being made that may not find it in the store any more
-            self._signs.append(sign)
+            self._signs.append((study, place, time_us, perhaps_us))
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
