@@ -1,7 +1,6 @@
 """What a restored store's predecessor published after the backup: on Kafka, and in no store that goes on. It is named, for people."""
 
 import json
-from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, NamedTuple, Self
 
@@ -13,31 +12,7 @@ from plscp.publish.cursor import peek
 from plscp.publish.envelope import POSITION, STORE
 from plscp.publish.settings import RelaySettings
 from plscp.publish.source import OpenSource
-from plscp.publish.tail import Reader
-
-Headers = Mapping[str, bytes]
-
-
-class Lineage:
-    """Whose records count for a store: its own, and those of the stores that it was restored from, up to the backup.
-
-    Args:
-        ancestors: as `Source.ancestors`.
-    """
-
-    def __init__(self, store_id: str, ancestors: Mapping[str, int]) -> None:
-        self._own = store_id.encode()
-        self._upto = {store.encode(): upto for store, upto in ancestors.items()}
-
-    def knows(self, headers: Headers) -> bool:
-        """Whether a record is of one of these stores."""
-        store = headers.get(STORE)
-        return store is not None and (store == self._own or store in self._upto)
-
-    def is_beyond(self, headers: Headers) -> bool:
-        """Whether a record is one that a former store published after the backup."""
-        upto = self._upto.get(headers.get(STORE, b""))
-        return upto is not None and POSITION in headers and int(headers[POSITION]) > upto
+from plscp.publish.tail import Headers, Lineage, Reader
 
 
 class Beyond(NamedTuple):

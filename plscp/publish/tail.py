@@ -13,6 +13,27 @@ from plscp.publish.partitions import Partitions
 from plscp.publish.settings import KafkaSettings
 
 POLL_MS = 200
+Headers = Mapping[str, bytes]
+
+
+class Lineage:
+    """Whose records count for a store: its own, and those of the stores that it was restored from, up to the backup.
+
+    Args:
+        ancestors: as `Source.ancestors`.
+    """
+
+    def __init__(self, store_id: str, ancestors: Mapping[str, int]) -> None:
+        self._upto = {store.encode(): upto for store, upto in {**ancestors, store_id: sys.maxsize}.items()}
+
+    def upto(self, headers: Headers) -> int | None:
+        """Up to which position the store of a record counts; None: it is none of these."""
+        return self._upto.get(headers.get(STORE, b""))
+
+    def is_beyond(self, headers: Headers) -> bool:
+        """Whether a record is one that a former store published after the backup."""
+        upto = self.upto(headers)
+        return upto is not None and POSITION in headers and int(headers[POSITION]) > upto
 
 
 class Tail(NamedTuple):
@@ -97,7 +118,7 @@ def read_tail(
         barriers: by partition: the barrier's offset.
         ancestors: the stores that this one was restored from, each with the position up to which it counts.
     """
-    counts = {store.encode(): upto for store, upto in {**ancestors, store_id: sys.maxsize}.items()}
+    lineage = Lineage(store_id, ancestors)
     beyond: list[int] = []
     highest = {part: Mark(offset + 1) for part, offset in barriers.items()}
     said: Partitions | None = None
@@ -106,7 +127,7 @@ def read_tail(
         spans = {part: (max(starts.get(part, 0), begins[part]), offset) for part, offset in barriers.items()}
         for record in reader.records(spans):
             headers = dict(record.headers)
-            upto = counts.get(headers.get(STORE, b""))
+            upto = lineage.upto(headers)
             if upto is None:
                 continue
             if POSITION in headers:

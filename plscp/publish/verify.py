@@ -1,7 +1,7 @@
 """`plscp verify`: holds the topics against the store, record by record, by the position rule."""
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError, Unreachable
-from plscp.publish.beyond import Beyond, Lineage
+from plscp.publish.beyond import Beyond
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import peek
 from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import RelaySettings
 from plscp.publish.source import OpenSource, Source
-from plscp.publish.tail import Reader
+from plscp.publish.tail import Lineage, Reader
 
 NAMED = 20
 """How many positions of each kind a report names."""
@@ -139,6 +139,22 @@ def _positions(source: Source, name: str, head: int) -> Iterator[tuple[int, str]
         after = page[-1][0]
 
 
+class _Read:
+    """The own records of a partition, ten bytes each: there may be millions.
+
+    Attributes:
+        positions, stores: of each its position and the number of the store that published it.
+    """
+
+    def __init__(self) -> None:
+        self.positions, self.stores = array("q"), array("H")
+
+    def add(self, position: int, store: int) -> None:
+        """A further one."""
+        self.positions.append(position)
+        self.stores.append(store)
+
+
 class _Topic:
     """Reads one topic, then judges its partitions."""
 
@@ -157,7 +173,8 @@ class _Topic:
         self.beyond: list[Beyond] = []
         self._topic = settings.kafka.topic(name)
         self._reports = [PartitionReport(self._topic, part) for part in range(count)]
-        self._read: list[list[tuple[int, bytes]]] = [[] for _ in range(count)]
+        self._read = [_Read() for _ in range(count)]
+        self._stores: dict[bytes, int] = {}
         self._begins: dict[int, int] = {}
         self._known = peek(settings.cursor, source.store_id, self._topic)
         self._plan = self._known.partitions if self._known else None
@@ -170,7 +187,7 @@ class _Topic:
             expected[plan.of(position, key)].append(position)
         for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
             self._reports.append(PartitionReport(self._topic, part))
-            self._read.append([])
+            self._read.append(_Read())
         for report in self._reports:
             self._judge(report, expected[report.partition], self._read[report.partition])
         return self._reports
@@ -182,22 +199,23 @@ class _Topic:
             for record in reader.records({part: (self._begins[part], ends[part]) for part in parts}):
                 headers = dict(record.headers)
                 report = self._reports[record.partition]
-                if not self._lineage.knows(headers):
+                if self._lineage.upto(headers) is None:
                     report.foreign += 1
                 elif self._lineage.is_beyond(headers):
                     report.beyond += 1
                     self.beyond.append(Beyond.of(record, headers))
                 elif POSITION in headers:
                     report.reduced += REDUCED[0] in headers
-                    self._read[record.partition].append((int(headers[POSITION]), headers[STORE]))
+                    store = self._stores.setdefault(headers[STORE], len(self._stores))
+                    self._read[record.partition].add(int(headers[POSITION]), store)
                 elif PARTITIONS in headers and self._known is None:
                     said = Partitions.parse(headers[PARTITIONS].decode())
                     self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
 
-    def _judge(self, report: PartitionReport, expected: "array[int]", read: Sequence[tuple[int, bytes]]) -> None:
+    def _judge(self, report: PartitionReport, expected: "array[int]", read: "_Read") -> None:
         wanted, seen, highest = set(expected), set[int](), 0
-        highest_of: dict[bytes, int] = {}  # consumers drop repeats by one number for each store
-        for position, store in read:
+        highest_of: dict[int, int] = {}  # consumers drop repeats by one number for each store
+        for position, store in zip(read.positions, read.stores, strict=True):
             if position > self._head:
                 continue  # came after the verification began
             report.records += 1
