@@ -35,7 +35,7 @@ from plscp.service.asking import ask
 from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
-from plscp.service.observing import Observer
+from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
 from plscp.stopping import StopSignals
 from plscp.store import open_store
@@ -66,7 +66,7 @@ class Server:
 
     Attributes:
         settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
-        store, keeper, metrics, acceptor, handlers, observer: its parts.
+        store, keeper, metrics, acceptor, handlers, overview: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -297,7 +297,7 @@ class Server:
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
         )
-        self.observer = Observer(
+        self.overview = ServerOverview(
             self.store,
             self.keeper,
             self.profile,
@@ -308,7 +308,7 @@ class Server:
             gauges=self.metrics,
         )
         self._load()
-        self.observer.load()
+        self.overview.load()
         await self._read_registry_file()
         self.acceptor = Acceptor(
             settings.network(),
@@ -324,7 +324,7 @@ class Server:
             return 0
         self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._hang_up)
-        turning = [self._loop.create_task(self._turn()), self._loop.create_task(self.observer.run())]
+        turning = [self._loop.create_task(self._turn()), self._loop.create_task(self.overview.run())]
         try:
             for name, listener in http.items():
                 host, port = await listener.start()

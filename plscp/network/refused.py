@@ -16,7 +16,7 @@ def _utc() -> datetime:
 
 
 @dataclass(slots=True)
-class _Row:
+class _Refused:
     hint: str
     first: datetime
     last: datetime
@@ -32,12 +32,12 @@ class RefusedPeers:
 
     def __init__(self, clock: Callable[[], datetime] = _utc) -> None:
         self._clock = clock
-        self._rows: OrderedDict[tuple[str, str, str], _Row] = OrderedDict()  # those refused last come last
+        self._rows: OrderedDict[tuple[str, str, str], _Refused] = OrderedDict()  # those refused last come last
 
     def note(self, calling_ae: str, address: str, refusal: Refusal) -> None:
         """A peer was refused."""
         key, now = (calling_ae, address, refusal.rule), self._clock()
-        row = self._rows.pop(key, None) or _Row(refusal.hint, now, now)
+        row = self._rows.pop(key, None) or _Refused(refusal.hint, now, now)
         row.hint, row.last = refusal.hint, now
         row.times += 1
         self._rows[key] = row

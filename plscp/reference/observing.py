@@ -36,7 +36,7 @@ def metrics() -> str:
     return "\n".join(lines) + "\n"
 
 
-class Call(NamedTuple):
+class LogCall(NamedTuple):
     """One logging call: the event's name, its level, and the names of the fields that are told there."""
 
     event: str
@@ -70,7 +70,7 @@ def log_events() -> str:
     return "\n".join(lines) + "\n"
 
 
-def calls() -> Iterator[Call]:
+def calls() -> Iterator[LogCall]:
     """Every logging call of the source."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted(_SOURCE.rglob("*.py"))]
     functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
@@ -140,11 +140,11 @@ class _Spread(NamedTuple):
         return []
 
 
-def _told(node: ast.Call, spread: _Spread) -> Iterator[Call]:
+def _told(node: ast.Call, spread: _Spread) -> Iterator[LogCall]:
     assert isinstance(node.func, ast.Attribute)
     fields: list[str] = []
     for keyword in node.keywords:
         fields += [keyword.arg] if keyword.arg is not None else spread.keys(keyword.value)
     for branch in ast.walk(node.args[0]):
         if isinstance(branch, ast.Constant) and isinstance(branch.value, str):
-            yield Call(branch.value, node.func.attr, tuple(fields))
+            yield LogCall(branch.value, node.func.attr, tuple(fields))

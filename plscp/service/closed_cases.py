@@ -27,8 +27,8 @@ GIVEN_OR_USED: Final = frozenset({"drug_administered", "device_used", "substance
 UNTYPED: Final = "untyped"
 
 
-class Counters(Protocol):
-    """What is counted of it."""
+class ClosedCaseGauges(Protocol):
+    """The metrics that are set of it."""
 
     def case_closed_with_refusals(self) -> None:
         """A case closed, and something of it is in quarantine."""
@@ -47,8 +47,8 @@ class ClosedCases:
         profiles: which locations a device has.
     """
 
-    def __init__(self, store: EventStore, keeper: RegistryKeeper, profiles: Profiles, counters: Counters) -> None:
-        self._store, self._keeper, self._profiles, self._counters = store, keeper, profiles, counters
+    def __init__(self, store: EventStore, keeper: RegistryKeeper, profiles: Profiles, gauges: ClosedCaseGauges) -> None:
+        self._store, self._keeper, self._profiles, self._gauges = store, keeper, profiles, gauges
         self._lock = threading.Lock()
         self._closed: dict[str, int] = {}
         self._seen: tuple[Any, ...] = ()
@@ -87,7 +87,7 @@ class ClosedCases:
                     del self._closed[uid]
         for uid, position in closed.items():
             if found := of_cases.get(uid):
-                self._counters.case_closed_with_refusals()
+                self._gauges.case_closed_with_refusals()
                 log.warning(
                     "case-closed-with-refusals",
                     position=position,
@@ -97,7 +97,7 @@ class ClosedCases:
                     hint="plscp quarantine show ID says what is missing in the case",
                 )
         self.of_cases = {uid: len(found) for uid, found in of_cases.items()}
-        self._counters.refusals_of_closed_cases(len({item.id for found in of_cases.values() for item in found}))
+        self._gauges.refusals_of_closed_cases(len({item.id for found in of_cases.values() for item in found}))
         self._seen = seen
 
     def _cases(self, item: OpenRefusal, registry: Registry) -> Iterator[Study]:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from plscp.errors import StoreError
 from plscp.logs import log
-from plscp.service.closed_cases import ClosedCases
+from plscp.service.closed_cases import ClosedCaseGauges, ClosedCases
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, utc_now
 from plscp.service.profile import Profiles
@@ -26,7 +26,7 @@ class Clocks(Protocol):
         """A device's difference, or None where it is not known."""
 
 
-class Gauges(Protocol):
+class Gauges(ClosedCaseGauges, Protocol):
     """The metrics that are set here."""
 
     def device(self, device: str, *, associations: int, last_event: float | None, silent: bool | None) -> None:
@@ -41,14 +41,8 @@ class Gauges(Protocol):
     def quarantined(self, counts: Mapping[str, int]) -> None:
         """Open items by calling AE title."""
 
-    def case_closed_with_refusals(self) -> None:
-        """A case closed, and something of it is in quarantine."""
 
-    def refusals_of_closed_cases(self, count: int) -> None:
-        """So many open items are of cases that are over."""
-
-
-class Observer:
+class ServerOverview:
     """Keeps what metrics and status show of devices, rooms and quarantine; all of it is worked out of other parts.
 
     Args:
@@ -92,7 +86,7 @@ class Observer:
                 if turn % STORE_TURNS == 0:
                     await asyncio.to_thread(self.look_at_store)
             except Exception:
-                log.exception("internal-error", where="observer")
+                log.exception("internal-error", where="overview")
             turn += 1
             await asyncio.sleep(TURN_SECONDS)
 
@@ -128,7 +122,7 @@ class Observer:
             self.cases.look()
         except StoreError as error:
             if not self._failing:
-                log.warning("store-failed", where="observer", error=str(error))
+                log.warning("store-failed", where="overview", error=str(error))
             self._failing = True
         else:
             self._failing = False

@@ -47,7 +47,7 @@ class Acceptor(Protocol):
         """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
 
 
-class Observer(Protocol):
+class Overview(Protocol):
     """What is looked at every few seconds."""
 
     @property
@@ -69,7 +69,7 @@ class Server(Protocol):
     """A running server."""
 
     @property
-    def observer(self) -> Observer:
+    def overview(self) -> Overview:
         """What is looked at every few seconds."""
 
     @property

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from plscp import __version__, logs
-from plscp.service.observing import iso
+from plscp.service.overview import iso
 from plscp.web.events import retry
 from plscp.web.server import Server
 from plscp.web.verdict import verdict
@@ -21,7 +21,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         stored: what only the store and its disk know: ``disk_free``, ``full``, ``quarantine_open``, ``retries``, ``proposed``,
             ``failing``; members are missing where the store does not answer.
     """
-    settings, observer = server.settings, server.observer
+    settings, overview = server.settings, server.overview
     with server.keeper.lock:
         registry = server.keeper.registry
         counts = {
@@ -33,8 +33,8 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
     open_items: dict[str, int] = stored.get("quarantine_open", {})
     lists = {
         "associations": [dict(each) for each in server.acceptor.associations],
-        "devices": observer.device_rows(),
-        "rooms": observer.room_rows(),
+        "devices": overview.device_rows(),
+        "rooms": overview.room_rows(),
     }
     status: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -55,8 +55,8 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         "quarantine_open": sum(open_items.values()),
         "quarantine": {
             "open": sum(open_items.values()),
-            "of_closed_cases": sum(observer.cases.of_cases.values()),
-            "closed_cases": [{"study_instance_uid": uid, "open": n} for uid, n in observer.cases.of_cases.items()][
+            "of_closed_cases": sum(overview.cases.of_cases.values()),
+            "closed_cases": [{"study_instance_uid": uid, "open": n} for uid, n in overview.cases.of_cases.items()][
                 :MOST_ROWS
             ],
         },
@@ -102,7 +102,7 @@ def _last_errors(server: Server) -> list[dict[str, Any]]:
             "device": one.calling_ae,
             "text": f"{one.status:04X} {one.comment}".strip(),
         }
-        for one in server.observer.devices.latest_refusals()
+        for one in server.overview.devices.latest_refusals()
     ]
     rows += [{"time": line.time, "what": line.event, "device": "", "text": line.text} for line in logs.RECENT]
     return sorted(rows, key=lambda row: str(row["time"]), reverse=True)[:20]

@@ -149,7 +149,7 @@ def test_exit_statuses(run: Run) -> None:
     with Running(fake) as server:
         ran = run("status", "--url", server.url)
         assert (ran.status, ran.out.splitlines()[0].strip()) == (0, "OK")
-        fake.observer.cases.of_cases["1.2.3"] = 2
+        fake.overview.cases.of_cases["1.2.3"] = 2
         ran = run("status", "--url", server.url)
         assert (ran.status, ran.out.splitlines()[0].strip()) == (0, "CLOSED CASES WITH REFUSALS 2")
         fake.store.failure = StoreUnavailable("the disk is away")
@@ -250,7 +250,7 @@ def test_watch_in_a_pipe_says_each_verdict_once(tmp_path: Any) -> None:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
         assert process.stdout is not None
         assert process.stdout.readline().endswith(" OK\n")
-        fake.observer.cases.of_cases["1.2.3"] = 1
+        fake.overview.cases.of_cases["1.2.3"] = 1
         assert process.stdout.readline().endswith(" CLOSED CASES WITH REFUSALS 1\n")
     assert process.stdout.readline().endswith(" no answer\n")
     process.send_signal(signal.SIGINT)

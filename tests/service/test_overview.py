@@ -16,7 +16,7 @@ from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import MOST_DEVICES, Devices
 from plscp.service.keeper import RegistryKeeper
-from plscp.service.observing import Observer
+from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
 from plscp.store.memory import MemoryStore
 from plscp.store.port import Draft
@@ -45,7 +45,7 @@ class Away(MemoryStore):
 
 
 class Lab:
-    """An observer under a clock that the test sets; PX1 is in LAB1 from 9:00."""
+    """An overview under a clock that the test sets; PX1 is in LAB1 from 9:00."""
 
     def __init__(self) -> None:
         self.now: datetime = at("09:00")
@@ -54,7 +54,7 @@ class Lab:
         self.associations: list[dict[str, Any]] = []
         self.metrics = Metrics()
         self.metrics.watch_devices(PROFILES.__contains__)
-        self.observer = Observer(
+        self.overview = ServerOverview(
             self.store,
             self.keeper,
             lambda ae_title: PROFILES.get(ae_title, Profile(Device(ae_title), POLICY)),
@@ -76,7 +76,7 @@ class Lab:
 
     def silent(self) -> float | None:
         """The metric, after a look."""
-        self.observer.look()
+        self.overview.look()
         return samples(self.metrics).get(key("plscp_device_silent", "HEMO1"))
 
 
@@ -96,7 +96,7 @@ def test_a_device_that_is_connected_during_a_case_and_sends_nothing_is_silent(la
     lab.now = at("09:11")
     assert lab.silent() == 1
     assert key("plscp_device_silent", "XRAY1") not in samples(lab.metrics)
-    lab.observer.devices.accepted("HEMO1", microseconds(at("09:05")))
+    lab.overview.devices.accepted("HEMO1", microseconds(at("09:05")))
     assert lab.silent() == 0
     lab.now = at("09:16")
     assert lab.silent() == 1
@@ -112,7 +112,7 @@ def test_a_device_that_is_taken_out_of_the_settings_is_alerted_on_no_more(
 ) -> None:
     """Settings change while the server runs: neither a device that is gone nor one that is watched no more stays silent."""
     lab.associations = [{"calling_ae": "HEMO1"}]
-    lab.observer.devices.accepted("HEMO1", microseconds(at("09:00")))
+    lab.overview.devices.accepted("HEMO1", microseconds(at("09:00")))
     lab.now = at("09:30")
     assert lab.silent() == 1
     watched = PROFILES["HEMO1"]
@@ -121,7 +121,7 @@ def test_a_device_that_is_taken_out_of_the_settings_is_alerted_on_no_more(
     monkeypatch.setitem(globals(), "PROFILES", {"HEMO1": watched})
     assert lab.silent() == 1
     monkeypatch.setitem(globals(), "PROFILES", {})
-    lab.observer.look()
+    lab.overview.look()
     gauges = {name for name in samples(lab.metrics) if "HEMO1" in name and not name[0].endswith("_total")}
     assert not gauges, gauges
 
@@ -130,12 +130,12 @@ def test_the_last_event_of_a_device_survives_a_restart(lab: Lab) -> None:
     """It is taken over from the store; refusals count since the start."""
     drafts: list[Draft] = [request(ae="HEMO1", arrival=5_000_000), request(decision=rejected(), ae="XRAY1")]
     send(lab.store, *drafts)
-    lab.observer.load()
-    lab.observer.look()
+    lab.overview.load()
+    lab.overview.look()
     found = samples(lab.metrics)
     assert found[key("plscp_device_last_event_timestamp_seconds", "HEMO1")] == 5
     assert key("plscp_device_last_event_timestamp_seconds", "XRAY1") not in found
-    rows = {row["ae_title"]: row for row in lab.observer.device_rows()}
+    rows = {row["ae_title"]: row for row in lab.overview.device_rows()}
     assert rows["HEMO1"]["last_event"] == "1970-01-01T00:00:05+00:00"
     assert (rows["XRAY1"]["last_event"], rows["XRAY1"]["refusals"]) == (None, 0)
 
@@ -143,13 +143,13 @@ def test_the_last_event_of_a_device_survives_a_restart(lab: Lab) -> None:
 def test_devices_and_rooms_as_status_shows_them(lab: Lab) -> None:
     """Configured ones first, then those that were seen; a room names studies and no patient."""
     lab.associations = [{"calling_ae": "NOBODY1"}]
-    lab.observer.devices.refused("HEMO1", microseconds(at("09:01")), 0xC103, "no study")
-    rows = lab.observer.device_rows()
+    lab.overview.devices.refused("HEMO1", microseconds(at("09:01")), 0xC103, "no study")
+    rows = lab.overview.device_rows()
     assert [(row["ae_title"], row["configured"], row["open"]) for row in rows] == [
         ("HEMO1", True, 0), ("XRAY1", True, 0), ("NOBODY1", False, 1),
     ]  # fmt: skip
     assert rows[0]["last_refusal"]["status"] == "C103"
-    rooms = {row["location"]: row["studies"] for row in lab.observer.room_rows()}
+    rooms = {row["location"]: row["studies"] for row in lab.overview.room_rows()}
     assert [study["study_instance_uid"] for study in rooms["LAB1"]] == ["1.1"]
     assert rooms["LAB2"] == []
     assert "PX1" not in str(rooms)
@@ -159,13 +159,13 @@ def test_what_is_open_in_quarantine_is_counted(lab: Lab) -> None:
     """By device; one that is not configured is `other`; an item that was closed counts no more."""
     refused = request(decision=rejected(), ae="HEMO1")
     send(lab.store, refused, request(decision=rejected(), ae="ANYBODY"))
-    lab.observer.look_at_store()
+    lab.overview.look_at_store()
     found = samples(lab.metrics)
     assert (found[key("plscp_quarantine_open", "HEMO1")], found[key("plscp_quarantine_open", "other")]) == (1, 1)
     again = request(refused.entries, accepted(), ae="HEMO1")
     again.identity = refused.identity
     send(lab.store, again)
-    lab.observer.look_at_store()
+    lab.overview.look_at_store()
     assert key("plscp_quarantine_open", "HEMO1") not in samples(lab.metrics)
 
 
@@ -174,7 +174,7 @@ def test_a_store_that_is_away_is_said_once(lab: Lab) -> None:
     lab.store.away = True
     with capture_logs() as lines:
         for _ in range(3):
-            lab.observer.look_at_store()
+            lab.overview.look_at_store()
     assert [line["event"] for line in lines] == ["store-failed"]
 
 

@@ -19,7 +19,7 @@ from plscp.network.certificates import Certificates
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper
-from plscp.service.observing import Observer
+from plscp.service.overview import ServerOverview
 from plscp.store.port import (
     Draft,
     Failed,
@@ -224,7 +224,7 @@ class FakeServer:
             self.store, Registry(self.settings.matching_locations(), self.settings.matching_issuers())
         )
 
-        self.observer = Observer(
+        self.overview = ServerOverview(
             self.store,
             self.keeper,
             self.settings.profile,
