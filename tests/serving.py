@@ -29,6 +29,12 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
         pause.wait(0.02)
 
 
+def open_study(uid: str, location: str = "") -> str:
+    """A registry file with one open study, of patient P1."""
+    place = f'location = "{location}"\n' if location else ""
+    return f'[[studies]]\nstudy_instance_uid = "{uid}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n{place}'
+
+
 class Serving:
     """A server in a process of its own.
 

@@ -24,7 +24,7 @@ from tests.cluster.conftest import installing
 from tests.cluster.parts import VERSION
 from tests.cluster.release import CHART, Release, Values, merged
 from tests.rawscu import RawScu, Rejected
-from tests.serving import until
+from tests.serving import open_study, until
 
 FORMS = sorted((CHART / "ci").glob("*-values.yaml"))
 HERE: Values = {
@@ -34,13 +34,7 @@ HERE: Values = {
 }
 """What a form names that this cluster does not have: a registry, and a processor for each form."""
 STUDY = "1.2.826.0.1.3680043.9.3811.8.2"
-REGISTRY = f"""
-[[studies]]
-study_instance_uid = "{STUDY}"
-status = "open"
-patient = {{ id = "P1", issuer = "HOSP" }}
-location = "LAB1"
-"""
+REGISTRY = open_study(STUDY, "LAB1")
 CONNECT_SECONDS = 5.0
 CA, SERVER = tls.authority("hospital").cert_pem.bytes().decode(), tls.server()
 CHAIN = "".join(blob.bytes().decode() for blob in SERVER.cert_chain_pems)

@@ -14,17 +14,11 @@ from tests.cluster.cluster import FIRST, SECOND, Cluster
 from tests.cluster.conftest import TABLES, Install
 from tests.cluster.devices import ASSOCIATIONS, SOON, Fleet, plain, published
 from tests.cluster.release import Release, merged
-from tests.serving import until
+from tests.serving import open_study, until
 
 STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
 DEVICES = [f"DEV{number}" for number in range(ASSOCIATIONS)]
-REGISTRY = f"""
-[[studies]]
-study_instance_uid = "{STUDY}"
-status = "open"
-patient = {{ id = "P1", issuer = "HOSP" }}
-location = "LAB1"
-"""
+REGISTRY = open_study(STUDY, "LAB1")
 
 
 def killed_process(release: Release) -> None:

@@ -24,7 +24,7 @@ from rich.table import Table
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RELEASE_RQ, SYNTAXES, n_action, p_data, pdv
-from tests.serving import Serving
+from tests.serving import Serving, open_study
 from tests.system.attacks.target import RQ, Peer
 
 STUDY: Final = "1.2.826.0.1.3680043.9.3811.9.1"
@@ -42,9 +42,7 @@ file = "{folder}/current.toml"
 [operators]
 policy = "any"
 """
-REGISTRY: Final = (
-    f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
-)
+REGISTRY: Final = open_study(STUDY)
 ADDRESSES: Final = 50
 AT_ONCE: Final = 16
 SENDERS: Final = 16

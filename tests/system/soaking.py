@@ -18,7 +18,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.network.stimuli import command
 from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 
 SETTINGS: Final = """
 [dicom]
@@ -33,9 +33,7 @@ file = "{folder}/current.toml"
 [operators]
 policy = "any"
 """
-REGISTRY: Final = (
-    f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
-)
+REGISTRY: Final = open_study(STUDY)
 WORKERS: Final = 2
 ADDRESSES: Final = 250
 """Of each worker: what one address takes for nothing is bounded, and an association without a request is nothing."""

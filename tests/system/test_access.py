@@ -12,7 +12,7 @@ from plscp.cli import main
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu, Rejected, user_identity
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 from tests.tls import SecureScu, authority, client, device, issued, write
 
 SETTINGS = """
@@ -51,7 +51,7 @@ certificate = "DNS:hemo1.example"
 username = "hemo"
 passcode = "in line"
 """
-STUDY = '[[studies]]\nstudy_instance_uid = "1.2.3"\nstatus = "open"\npatient = { id = "P1", issuer = "HOSP" }\n'
+STUDY = open_study("1.2.3")
 HEMO = device()
 XRAY = issued("hospital", "xray1.example", common_name="XRAY1", organization_name="Cath Lab")
 SPARE = issued("hospital", "SPARE.example", common_name="whatever")

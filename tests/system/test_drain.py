@@ -20,7 +20,7 @@ import pytest
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import Aborted, Closed, RawScu, Rejected
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 from tests.system import draining
 
 STUDY = "1.2.826.0.1.3680043.9.3811.9.1"
@@ -39,7 +39,7 @@ file = "{folder}/current.toml"
 [operators]
 policy = "any"
 """
-REGISTRY = f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
+REGISTRY = open_study(STUDY)
 NONE, LONG = "PT0S", "PT1H"
 
 

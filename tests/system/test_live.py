@@ -14,7 +14,7 @@ import pytest
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests import events
 from tests.rawscu import RawScu, Rejected, Response
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 from tests.tls import SecureScu, client, device, write
 
 BASE = """
@@ -338,9 +338,7 @@ def test_the_registry_file_is_read_again_when_it_changes(lab: Lab) -> None:
     """A study that is added to it is open without a signal."""
     (lab.folder / "current.toml").write_text("")
     lab.start(LABS + '[registry]\nfile = "current.toml"\n')
-    (lab.folder / "current.toml").write_text(
-        '[[studies]]\nstudy_instance_uid = "1.2.3"\nstatus = "open"\npatient = { id = "P1", issuer = "HOSP" }\n'
-    )
+    (lab.folder / "current.toml").write_text(open_study("1.2.3"))
     until(lambda: lab.serving.get("/api/v1/studies")["studies"], "the study of the file")
 
 

@@ -9,7 +9,7 @@ import httpx
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu, Response
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 
 PROGRAM = (str(Path(__file__).with_name("low_disk.py")),)
 SETTINGS = """
@@ -28,12 +28,7 @@ policy = "any"
 file = "{folder}/current.toml"
 """
 STUDY = "1.2.840.99.1"
-REGISTRY = f"""
-[[studies]]
-study_instance_uid = "{STUDY}"
-status = "open"
-patient = {{ id = "P1", issuer = "HOSP" }}
-"""
+REGISTRY = open_study(STUDY)
 
 
 def disk(folder: Path, free: int) -> None:

@@ -14,7 +14,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.conftest import Broker
 from tests.rawscu import RawScu
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 
 SETTINGS = """
 [dicom]
@@ -33,12 +33,7 @@ policy = "any"
 file = "{folder}/current.toml"
 """
 STUDY = "1.2.840.99.1"
-REGISTRY = f"""
-[[studies]]
-study_instance_uid = "{STUDY}"
-status = "open"
-patient = {{ id = "P1", issuer = "HOSP" }}
-"""
+REGISTRY = open_study(STUDY)
 
 
 def plscp(folder: Path, *arguments: str, status: int = 0) -> str:

@@ -7,7 +7,7 @@ import httpx
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 
 SETTINGS = """
 [dicom]
@@ -24,12 +24,7 @@ policy = "any"
 file = "{folder}/current.toml"
 """
 STUDY = "1.2.840.99.1"
-REGISTRY = f"""
-[[studies]]
-study_instance_uid = "{STUDY}"
-status = "open"
-patient = {{ id = "P1", issuer = "HOSP" }}
-"""
+REGISTRY = open_study(STUDY)
 
 
 def test_a_server_deletes_raw_bytes_by_itself(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store import SqliteStore
 from tests import events
 from tests.rawscu import RawScu
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 
 SETTINGS = """
 [dicom]
@@ -119,9 +119,7 @@ def test_a_broker_that_is_away_changes_no_answer(tmp_path: Path) -> None:
     with taken() as port:
         closed = port
     text = settings(tmp_path) + f'\n[kafka]\nbootstrap_servers = ["127.0.0.1:{closed}"]\n'
-    (tmp_path / "current.toml").write_text(
-        '[[studies]]\nstudy_instance_uid = "1.2.3"\nstatus = "open"\npatient = { id = "P1", issuer = "HOSP" }\n'
-    )
+    (tmp_path / "current.toml").write_text(open_study("1.2.3"))
     text += f'\n[registry]\nfile = "{tmp_path}/current.toml"\n'
     with Serving(tmp_path, text) as server:
         with RawScu(server.host, server.port) as scu:
@@ -135,9 +133,7 @@ def test_a_broker_that_is_away_changes_no_answer(tmp_path: Path) -> None:
 
 def test_a_killed_server_starts_again_with_what_it_knew(tmp_path: Path) -> None:
     """After SIGKILL, registry and entries are there, and a repeat of the unheard request is a retry."""
-    (tmp_path / "current.toml").write_text(
-        '[[studies]]\nstudy_instance_uid = "1.2.3"\nstatus = "open"\npatient = { id = "P1", issuer = "HOSP" }\n'
-    )
+    (tmp_path / "current.toml").write_text(open_study("1.2.3"))
     text = settings(tmp_path) + f'\n[registry]\nfile = "{tmp_path}/current.toml"\n'
     data = events.encoded(events.procedural([events.note(events.now())], study="1.2.3"))
     with Serving(tmp_path, text) as server:

@@ -13,7 +13,7 @@ from plscp.config import load
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 from tests.tls import PAST, SecureScu, client, device, issued, server, write
 
 SETTINGS = """
@@ -34,7 +34,7 @@ policy = "any"
 [registry]
 file = "current.toml"
 """
-STUDY = '[[studies]]\nstudy_instance_uid = "1.2.3"\nstatus = "open"\npatient = { id = "P1", issuer = "HOSP" }\n'
+STUDY = open_study("1.2.3")
 
 
 def line_of(serving: Serving, event: str) -> dict[str, object]:

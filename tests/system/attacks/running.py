@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events, tls
 from tests.rawscu import Closed, Response
-from tests.serving import Serving, until
+from tests.serving import Serving, open_study, until
 from tests.system.attacks.attackers import ATTACKS, Attack
 from tests.system.attacks.honest import STUDY, Clock
 from tests.system.attacks.target import Target
@@ -45,7 +45,7 @@ file = "{folder}/current.toml"
 [operators]
 policy = "any"
 """
-REGISTRY = f'[[studies]]\nstudy_instance_uid = "{STUDY}"\nstatus = "open"\npatient = {{ id = "P1", issuer = "HOSP" }}\n'
+REGISTRY = open_study(STUDY)
 RATIO = 5.0
 PATIENCE = 60.0
 """Seconds until an attack has had its effect, on a machine that has much else to do."""
