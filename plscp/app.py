@@ -31,8 +31,8 @@ from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor, Ends
 from plscp.network.admission import Caller, Refusal, Required, refusal
 from plscp.publish.process import RelayProcess
-from plscp.service.asking import ask
 from plscp.service.clock import DAY
+from plscp.service.explaining import explain_match
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
@@ -272,7 +272,7 @@ class Server:
         Args:
             query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
         """
-        return ask(self.keeper, self.profile, query)
+        return explain_match(self.keeper, self.profile, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class Server:
         self.acceptor = Acceptor(
             settings.network(),
             self.handlers.begin,
-            self.handlers.heard,
+            self.handlers.on_delivery_confirmed,
             counters=self.metrics,
             admit=self._admit,
             confirms=self._confirms,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from plscp.matching import comments
-from plscp.matching.case import Case, Clock, Refused, Span
+from plscp.matching.match_context import Clock, MatchContext, Refused, Span
 from plscp.matching.places import Visit
 from plscp.matching.records import Study
 
@@ -16,7 +16,7 @@ _JUST: Final = timedelta(microseconds=1)
 """A stay ends just before its study left: so one that left exactly the tolerance ago is still looked at."""
 
 
-def study_at(case: Case, place: str, study_id: str = "") -> Study | Refused | None:
+def study_at(case: MatchContext, place: str, study_id: str = "") -> Study | Refused | None:
     """The one study that was at the place when every event occurred.
 
     Args:
@@ -50,7 +50,7 @@ def study_at(case: Case, place: str, study_id: str = "") -> Study | Refused | No
     return _named_by_arrival_too(case, place, found)
 
 
-def _there_all_the_time(case: Case, place: str) -> Study | None:
+def _there_all_the_time(case: MatchContext, place: str) -> Study | None:
     """Nearly always one study, and nobody else, is there from the first event until arrival: half the work of the whole search."""
     first = min(earliest for earliest, _ in case.readings)
     if case.arrival - first > case.policy.close_grace:
@@ -66,11 +66,11 @@ def _there_all_the_time(case: Case, place: str) -> Study | None:
     return case.registry.study(uid) if lives else None
 
 
-def _studies(case: Case, uids: set[str]) -> list[Study]:
+def _studies(case: MatchContext, uids: set[str]) -> list[Study]:
     return [study for uid in sorted(uids) if (study := case.registry.study(uid)) is not None]
 
 
-def _visits(case: Case, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
+def _visits(case: MatchContext, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
     """Stays at the place that have some of that time in them; a cancelled study never was anywhere."""
     registry = case.registry
     found: list[Visit] = []
@@ -83,7 +83,7 @@ def _visits(case: Case, place: str, earliest: datetime, latest: datetime) -> lis
     return found
 
 
-def _at(case: Case, place: str, span: Span, study_id: str) -> Study | Refused | None:
+def _at(case: MatchContext, place: str, span: Span, study_id: str) -> Study | Refused | None:
     """The study whose time at the place has all of one entry's time in it."""
     earliest, latest = span
     tolerance = case.policy.clock_tolerance
@@ -115,13 +115,13 @@ def _at(case: Case, place: str, span: Span, study_id: str) -> Study | Refused | 
     return None
 
 
-def _lives(case: Case, place: str, uid: str, moment: datetime) -> bool:
+def _lives(case: MatchContext, place: str, uid: str, moment: datetime) -> bool:
     """Whether the study had a sign of life there in the `place_match_max_age` before the entry's time."""
     policy = case.policy
     return case.registry.active(uid, place, moment - policy.place_match_max_age, moment + policy.clock_tolerance)
 
 
-def _eligible(case: Case, place: str, uid: str, moment: datetime, study_id: str) -> bool:
+def _eligible(case: MatchContext, place: str, uid: str, moment: datetime, study_id: str) -> bool:
     if not _lives(case, place, uid, moment):
         case.note(uid, "no sign of life there for longer than place_match_max_age")
         return False
@@ -132,7 +132,7 @@ def _eligible(case: Case, place: str, uid: str, moment: datetime, study_id: str)
     return True
 
 
-def _named_by_arrival_too(case: Case, place: str, found: Study) -> Study | Refused:
+def _named_by_arrival_too(case: MatchContext, place: str, found: Study) -> Study | Refused:
     """A clock that may be slow: the study there at arrival must be the one that the times name, and no other between them."""
     uid = found.study_instance_uid
     there = _there_at_arrival(case, place)
@@ -151,7 +151,7 @@ def _named_by_arrival_too(case: Case, place: str, found: Study) -> Study | Refus
     return found
 
 
-def _may_have_left(case: Case, place: str, uid: str) -> bool:
+def _may_have_left(case: MatchContext, place: str, uid: str) -> bool:
     """Whether the study had left when an entry may have occurred: a clock that is slow by the difference stamps it so much early."""
     difference = case.question.clock_difference
     if case.clock is not Clock.SLOW or difference is None:
@@ -162,7 +162,7 @@ def _may_have_left(case: Case, place: str, uid: str) -> bool:
     return all(visit.study_instance_uid != uid for visit in near)
 
 
-def _there_at_arrival(case: Case, place: str) -> set[str]:
+def _there_at_arrival(case: MatchContext, place: str) -> set[str]:
     """Who is at the place when the request arrives; nobody: who left last, within the grace, and is not elsewhere by now."""
     arrival = case.arrival
     here = {visit.study_instance_uid for visit in _visits(case, place, arrival, arrival)}
@@ -177,7 +177,7 @@ def _there_at_arrival(case: Case, place: str) -> set[str]:
     return {study.study_instance_uid for study in _studies(case, last) if not _went_elsewhere(case, place, study)}
 
 
-def _went_elsewhere(case: Case, place: str, study: Study) -> bool:
+def _went_elsewhere(case: MatchContext, place: str, study: Study) -> bool:
     """Whether the study went to another room, or its patient has one open there: who is in the old room then is somebody else."""
     if study.location != place:
         return True
@@ -185,7 +185,7 @@ def _went_elsewhere(case: Case, place: str, study: Study) -> bool:
     return any(other.status == "open" and other.location not in {"", place} for other in others)
 
 
-def _why_none(case: Case, place: str) -> str:
+def _why_none(case: MatchContext, place: str) -> str:
     """Nobody was there, or is it the device's clock?"""
     if case.clock in {Clock.UNTRUSTED, Clock.FAST}:
         return comments.NONE_AT_LOCATION
@@ -197,7 +197,7 @@ def _why_none(case: Case, place: str) -> str:
     return comments.NONE_THEN_ONE_NOW if likely else comments.NONE_AT_LOCATION
 
 
-def _by_arrival(case: Case, place: str, study_id: str) -> Study | Refused | None:
+def _by_arrival(case: MatchContext, place: str, study_id: str) -> Study | Refused | None:
     """The study there at arrival, and only while no other one was there within the grace."""
     found = _at(case, place, (case.arrival, case.arrival), study_id)
     if not isinstance(found, Study):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.case import A, Case, Clock, L, P, S, Span, U, clock_of, spans_of
+from plscp.matching.match_context import A, Clock, L, MatchContext, P, S, Span, U, clock_of, spans_of
 from plscp.matching.model import Question
 from plscp.matching.records import Study
 
@@ -35,20 +35,20 @@ class Contradiction(NamedTuple):
     refuse: bool
 
 
-def _patient_contradicts(case: Case, study: Study) -> bool:
+def _patient_contradicts(case: MatchContext, study: Study) -> bool:
     return not case.agrees(case.registry.patient_number(study.patient))
 
 
-def _study_id_contradicts(case: Case, study: Study) -> bool:
+def _study_id_contradicts(case: MatchContext, study: Study) -> bool:
     return bool(study.study_id) and study.study_id != case.study_id
 
 
-def _location_contradicts(case: Case, study: Study) -> bool:
+def _location_contradicts(case: MatchContext, study: Study) -> bool:
     places = case.places()  # none for a name that no [locations] entry lists: that is a finding only
     return bool(places) and was_elsewhere(case, study, places)
 
 
-def _both_are_anothers(case: Case, study: Study) -> bool:
+def _both_are_anothers(case: MatchContext, study: Study) -> bool:
     """Study ID and location both name one other patient's study: two against the Patient ID."""
     if study.study_id == case.study_id:
         return False
@@ -64,7 +64,7 @@ def _both_are_anothers(case: Case, study: Study) -> bool:
     )
 
 
-def _there_then_or_now(case: Case, place: str) -> set[str]:
+def _there_then_or_now(case: MatchContext, place: str) -> set[str]:
     spans = [*case.times(), (case.arrival, case.arrival)]
     return {
         visit.study_instance_uid
@@ -73,12 +73,12 @@ def _there_then_or_now(case: Case, place: str) -> set[str]:
     }
 
 
-def _not_started_elsewhere(case: Case, study: Study) -> bool:
+def _not_started_elsewhere(case: MatchContext, study: Study) -> bool:
     """Another patient's study is open where the request comes from: a worklist slip."""
     return study.status == "scheduled" and _another_is_open(case, study, {*case.places(), *case.device_places()})
 
 
-def _left_already(case: Case, study: Study) -> bool:
+def _left_already(case: MatchContext, study: Study) -> bool:
     """A study in its grace, an entry after it left, and another patient's study open at the place."""
     if study.closed is None:
         return False
@@ -89,12 +89,12 @@ def _left_already(case: Case, study: Study) -> bool:
     return _another_is_open(case, study, set(case.places()) or {study.location})
 
 
-def _another_is_open(case: Case, study: Study, places: set[str]) -> bool:
+def _another_is_open(case: MatchContext, study: Study, places: set[str]) -> bool:
     there = (case.registry.study(uid) for place in places for uid in case.registry.presence.now(place))
     return any(other is not None and other.patient != study.patient for other in there)
 
 
-def is_expired(case: Case, study: Study) -> bool:
+def is_expired(case: MatchContext, study: Study) -> bool:
     """Whether a study is still scheduled so long after its planned time that it counts as cancelled."""
     planned = study.planned
     return study.status == "scheduled" and planned is not None and case.is_past(planned + case.policy.scheduled_expires)
@@ -105,7 +105,7 @@ class Row(NamedTuple):
 
     given: int  # all of these
     rules: frozenset[str]
-    contradicts: Callable[[Case, Study], bool]
+    contradicts: Callable[[MatchContext, Study], bool]
     finding: Finding
     setting: str  # of the policy, or "refuse" or "log" where there is none
 
@@ -123,7 +123,7 @@ _TABLE: Final = (
 _BY_RULE: Final = {rule: [row for row in _TABLE if rule in row.rules] for rule in _EVERY}
 
 
-def contradictions(case: Case, rule: str, study: Study) -> list[Contradiction]:
+def contradictions(case: MatchContext, rule: str, study: Study) -> list[Contradiction]:
     """Everything given that contradicts the study found, in the order P, S, L, U."""
     return [
         Contradiction(row.finding, getattr(case.policy, row.setting, row.setting) == "refuse")
@@ -132,7 +132,7 @@ def contradictions(case: Case, rule: str, study: Study) -> list[Contradiction]:
     ]
 
 
-def was_elsewhere(case: Case, study: Study, places: tuple[str, ...]) -> bool:
+def was_elsewhere(case: MatchContext, study: Study, places: tuple[str, ...]) -> bool:
     """Whether some event occurred while the study was at none of the places; False where the registry has no value."""
     if not study.stays:
         return bool(study.location) and study.location not in places
@@ -141,7 +141,7 @@ def was_elsewhere(case: Case, study: Study, places: tuple[str, ...]) -> bool:
     return any(not _locations_at(case, study, span) & set(places) for span in case.times())
 
 
-def _locations_at(case: Case, study: Study, span: Span) -> set[str]:
+def _locations_at(case: MatchContext, study: Study, span: Span) -> set[str]:
     """Where the study was at a time: before its first arrival, after its last leaving and in between, the nearest."""
     tolerance = case.policy.clock_tolerance
     earliest, latest = span[0] - tolerance, span[1] + tolerance
@@ -188,7 +188,7 @@ def time_findings(question: Question, study: Study | None) -> list[Finding]:
     return found
 
 
-def findings(case: Case, rule: str, study: Study) -> list[Finding]:
+def findings(case: MatchContext, rule: str, study: Study) -> list[Finding]:
     """What is worth noting about a match that stands, but for its times."""
     found: list[Finding] = []
     given = case.given

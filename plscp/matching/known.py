@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.case import Case, P, S, U
 from plscp.matching.comparing import BY_PLACE
+from plscp.matching.match_context import MatchContext, P, S, U
 from plscp.matching.model import Candidate, Decision, Question, SubstanceQuestion
 from plscp.matching.records import Patient, PatientId
 from plscp.matching.registry import Registry
@@ -82,7 +82,7 @@ def judge(
         The rules' decision; or 0000 with the study of the first where every entry is known; or C104.
     """
     if every:
-        case = Case(question, registry)
+        case = MatchContext(question, registry)
         elsewhere = [one for one in known if _contradicts(case, one)]
         target = _named_by(case, decision, elsewhere)
     elif STATUSES[decision.status].performed:
@@ -116,7 +116,7 @@ def _patient_of(registry: Registry, known: Standing) -> Patient | None:
     return registry.owner(PatientId(*current))
 
 
-def _contradicts(case: Case, known: Standing) -> bool:
+def _contradicts(case: MatchContext, known: Standing) -> bool:
     """Whether what is given names another study or patient than the one under which a known entry stands."""
     study, patient = case.registry.study(known.study_instance_uid), _patient_of(case.registry, known)
     named = case.named
@@ -136,7 +136,7 @@ def _contradicts(case: Case, known: Standing) -> bool:
     return False
 
 
-def _named_by(case: Case, decision: Decision, elsewhere: Sequence[Standing]) -> Place:
+def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Standing]) -> Place:
     """The study that the identifiers given name, or their patient: never one found by place, nor where the entries stand."""
     if STATUSES[decision.status].performed and decision.rule not in BY_PLACE:
         return Place(decision.study_instance_uid, decision.patient_id, decision.issuer)

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.at_place import study_at
-from plscp.matching.case import A, Case, Clock, L, P, Refused, S, U
 from plscp.matching.comparing import BY_PLACE, contradictions, findings, is_expired, time_findings
 from plscp.matching.identifiers import SentIssuer, issuers_given
+from plscp.matching.match_context import A, Clock, L, MatchContext, P, Refused, S, U
 from plscp.matching.model import Candidate, Decision, Question
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
@@ -34,16 +34,16 @@ class Row(NamedTuple):
     rule: str
     given: int
     without: int
-    find: Callable[[Case], Answer]
+    find: Callable[[MatchContext], Answer]
 
 
-def named_and_taking(case: Case) -> Answer:
+def named_and_taking(case: MatchContext) -> Answer:
     """Study U that takes events."""
     study = case.named
     return study if study is not None and case.takes_events(study) else None
 
 
-def named_and_over(case: Case) -> Answer:
+def named_and_over(case: MatchContext) -> Answer:
     """Study U known, closed longer than the grace, or cancelled: C101. So too one scheduled that nobody opened for days."""
     study = case.named
     if study is None or study.status == "open" or (study.status == "scheduled" and not is_expired(case, study)):
@@ -53,7 +53,7 @@ def named_and_over(case: Case) -> Answer:
     return Refused(0xC101, comment)
 
 
-def named_and_scheduled(case: Case) -> Answer:
+def named_and_scheduled(case: MatchContext) -> Answer:
     """Study U scheduled: the only open study of the same patient at L or at the device's location; else U itself."""
     study = case.named
     if study is None:
@@ -71,7 +71,7 @@ def named_and_scheduled(case: Case) -> Answer:
     return study
 
 
-def patients_study_id(case: Case) -> Answer:
+def patients_study_id(case: MatchContext) -> Answer:
     """The study of patient P with Study ID S that takes events."""
     taking = [study for study in _taking(case) if study.study_id == case.study_id]
     if len(taking) > 1:
@@ -80,7 +80,7 @@ def patients_study_id(case: Case) -> Answer:
     return taking[0] if taking else None
 
 
-def patients_only(case: Case) -> Answer:
+def patients_only(case: MatchContext) -> Answer:
     """The only study of patient P that takes events; one at L, or at the device's location, goes before one elsewhere."""
     taking = _taking(case)
     places = case.places()
@@ -109,13 +109,13 @@ def patients_only(case: Case) -> Answer:
     return None
 
 
-def study_id_at_location(case: Case) -> Answer:
+def study_id_at_location(case: MatchContext) -> Answer:
     """The study with S that was at L when the events occurred."""
     places = case.places()
     return study_at(case, places[0], case.study_id) if places else None
 
 
-def at_location(case: Case) -> Answer:
+def at_location(case: MatchContext) -> Answer:
     """The study that was at L when the events occurred; A has configured locations and L is none of them: C103."""
     places = case.places()
     if not places:
@@ -125,7 +125,7 @@ def at_location(case: Case) -> Answer:
     return study_at(case, places[0]) if places else None
 
 
-def at_device(case: Case) -> Answer:
+def at_device(case: MatchContext) -> Answer:
     """The study that was at A's one location when the events occurred; A with several: C103."""
     places = set(case.device_places())
     return study_at(case, places.pop()) if len(places) == 1 else Refused(0xC103, comments.SEVERAL_LOCATIONS)
@@ -147,7 +147,7 @@ TABLE: Final = (
 """In this order; the first that answers decides. A is given where the device has configured locations."""
 
 
-def _taking(case: Case) -> list[Study]:
+def _taking(case: MatchContext) -> list[Study]:
     """The studies of patient P that take events; nothing where P does not name one patient."""
     patients = case.patients()
     if len(patients) != 1:
@@ -155,7 +155,7 @@ def _taking(case: Case) -> list[Study]:
     return [study for study in case.registry.studies_of(patients[0].number) if case.takes_events(study)]
 
 
-def _is_or_was_at(case: Case, study: Study, places: Sequence[str]) -> bool:
+def _is_or_was_at(case: MatchContext, study: Study, places: Sequence[str]) -> bool:
     """There now (or last), or when every event occurred, by a clock that is known."""
     if study.location in places:
         return True
@@ -170,7 +170,7 @@ def _is_or_was_at(case: Case, study: Study, places: Sequence[str]) -> bool:
     )
 
 
-def _by_times(case: Case, studies: Sequence[Study]) -> list[Study]:
+def _by_times(case: MatchContext, studies: Sequence[Study]) -> list[Study]:
     """Those that were open during all entry times, if the device's times may decide."""
     if case.clock in {Clock.UNTRUSTED, Clock.FAST} or case.in_the_future() or case.too_old():
         return []
@@ -195,7 +195,7 @@ def _was_open_since(study: Study, moment: datetime) -> bool:
     return study.opened is not None and (study.closed is None or study.closed > moment)
 
 
-def _why_no_study_of_patient(case: Case) -> str:
+def _why_no_study_of_patient(case: MatchContext) -> str:
     if len(case.patients()) > 1:
         return comments.AMBIGUOUS_PATIENT
     if case.given & U:
@@ -216,7 +216,7 @@ def decide(question: Question, registry: Registry) -> Decision:
     if kept is not None and kept.after < question.arrival <= kept.until:
         decision, study = kept.decision, kept.study
     else:
-        case = Case(question, registry)
+        case = MatchContext(question, registry)
         decision, found = _decide(case)
         if found is None:
             return decision
@@ -230,7 +230,7 @@ def decide(question: Question, registry: Registry) -> Decision:
     return replace(decision, findings=[*decision.findings, *noticed]) if noticed else decision
 
 
-def _decide(case: Case) -> tuple[Decision, Study | None]:
+def _decide(case: MatchContext) -> tuple[Decision, Study | None]:
     """The decision but for findings about times, and the study found, if any."""
     question, given = case.question, case.given
     # An unknown U of a device that may be coerced by location is as good as none, once no patient is named.
@@ -247,7 +247,7 @@ def _decide(case: Case) -> tuple[Decision, Study | None]:
     return _refusal(case, Refused(0xC103, case.comment or _why_nothing(case)), ""), None
 
 
-def _why_nothing(case: Case) -> str:
+def _why_nothing(case: MatchContext) -> str:
     if case.given & U:
         return comments.UNKNOWN_STUDY
     if case.given & (P | S):
@@ -255,7 +255,7 @@ def _why_nothing(case: Case) -> str:
     return comments.NOTHING_GIVEN
 
 
-def _match(case: Case, rule: str, study: Study) -> tuple[Decision, Study | None]:
+def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study | None]:
     """A study was found: compare all that was given, then say what stands."""
     policy = case.policy
     against = contradictions(case, rule, study)
@@ -300,7 +300,7 @@ def _match(case: Case, rule: str, study: Study) -> tuple[Decision, Study | None]
     return decision, study
 
 
-def _alive_at(case: Case, study: Study) -> str:
+def _alive_at(case: MatchContext, study: Study) -> str:
     """The place where the request is a sign of life for the study: it came from there and names the study or its patient.
 
     What place alone matched keeps nothing alive; and where a device with several locations is, it does not say.
@@ -319,7 +319,7 @@ def _alive_at(case: Case, study: Study) -> str:
 _REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC104: "identifiers-contradict"}
 
 
-def _refusal(case: Case, refused: Refused, rule: str) -> Decision:
+def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
     """No study, or one that may not be used: the reason is the first finding."""
     unusable = case.issuer.unusable
     if unusable is not None and refused.status in {0xC103, 0xC104}:
@@ -336,7 +336,7 @@ def _refusal(case: Case, refused: Refused, rule: str) -> Decision:
     )
 
 
-def _given(case: Case) -> Mapping[str, str]:
+def _given(case: MatchContext) -> Mapping[str, str]:
     """The identifiers as given, those with a value; a placeholder is shown, though it counts as not given."""
     identifiers = case.question.given
     given = {"calling_ae": case.question.device.ae_title}
@@ -369,7 +369,7 @@ def _found(study: Study) -> Mapping[str, str]:
     return found
 
 
-def _candidates(case: Case, study: Study) -> Sequence[Candidate]:
+def _candidates(case: MatchContext, study: Study) -> Sequence[Candidate]:
     """The study taken, then every other one that the rule, the patient or the place could have meant."""
     registry = case.registry
     uid = study.study_instance_uid

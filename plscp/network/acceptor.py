@@ -72,8 +72,8 @@ class Acceptor:
 
     Args:
         handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
-            `Later` or a future of it.
-        heard: told the receipts of answers that are known to have arrived.
+            `PendingResponse` or a future of it.
+        on_delivery_confirmed: told the receipts of answers that are known to have arrived.
         admit: why a peer may not associate, or None; asked for each association.
         confirms: whether the user identity of a calling AE title was looked at: a positive response that it requests says so.
         closes_without_release: whether a device ends its connection in place of an A-RELEASE-RQ: of it an orderly end proves that
@@ -91,7 +91,7 @@ class Acceptor:
         self,
         settings: NetworkSettings,
         handler: Callable[[Any], Any],
-        heard: Callable[[list[object]], None] = lambda _: None,
+        on_delivery_confirmed: Callable[[list[object]], None] = lambda _: None,
         *,
         counters: NetworkCounters | None = None,
         admit: Callable[[Caller], Refusal | None] = lambda _: None,
@@ -100,7 +100,7 @@ class Acceptor:
     ) -> None:
         self.settings = settings
         self.handler = handler
-        self.heard = heard
+        self.on_delivery_confirmed = on_delivery_confirmed
         self.admit = admit
         self.confirms = confirms
         self.closes_without_release = closes_without_release

@@ -12,7 +12,7 @@ class Status(int):
         error_id: Error ID (0000,0903), or None.
         attributes: Attribute Identifier List (0000,1005), tags as ints.
         offending: Offending Element (0000,0901), tags as ints.
-        receipt: opaque; the acceptor hands it to `heard` once the answer is known to have arrived.
+        receipt: opaque; the acceptor hands it to `on_delivery_confirmed` once the answer is known to have arrived.
     """
 
     comment: str = ""
@@ -30,7 +30,7 @@ class Encodable(Protocol):
         ...
 
 
-class Later:
+class PendingResponse:
     """An answer that is still to come: what a handler may return in place of it.
 
     It is given and taken in the event loop and calls at once: a future would cost a timer and two turns of the loop.

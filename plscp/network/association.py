@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from plscp.logs import log
 from plscp.network import dimse, negotiation, pdu, sockets
 from plscp.network.admission import UserIdentity
-from plscp.network.answer import Later
+from plscp.network.answer import PendingResponse
 from plscp.network.connection import ANSWERING, Connection
 from plscp.network.event import ActionEvent, ActionRequest
 from plscp.network.fsm import Event, State
@@ -66,7 +66,7 @@ class Association(Connection):
         begins = first == pdu.P_DATA_TF and not (self._assembler and self._assembler.open)
         if self.state is State.STA6 and (begins or first == pdu.RELEASE_RQ):
             receipts, self._receipts = self._receipts, []
-            self._owner.heard([receipt for receipt, _ in receipts])
+            self._owner.on_delivery_confirmed([receipt for receipt, _ in receipts])
 
     def ended(self) -> None:
         """Of a device that closes without a release this proves what was written before its end was there (contracts section 1)."""
@@ -76,7 +76,7 @@ class Association(Connection):
             return
         receipts = [receipt for receipt, open_then in self._receipts + self._written if open_then]
         if receipts:
-            self._owner.heard(receipts)
+            self._owner.on_delivery_confirmed(receipts)
 
     def _forget(self) -> None:
         """Nothing that waits is wanted any more."""
@@ -219,7 +219,7 @@ class Association(Connection):
         except Exception:  # a defect of the handler must not take the listener with it
             self._defect(message)
             return
-        if isinstance(answer, Later):
+        if isinstance(answer, PendingResponse):
             self._busy = True
             answer.then(lambda given: self._answered(message, given))
         elif asyncio.isfuture(answer):

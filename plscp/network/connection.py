@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from plscp.network import pdu, sockets
 from plscp.network.admission import PeerCertificate
 from plscp.network.event import Peer
-from plscp.network.fairness import MOST_REST_SECONDS, REST, Tab
+from plscp.network.fairness import MOST_REST_SECONDS, REST, ConnectionBudget
 from plscp.network.fsm import TABLE, Event, State
 from plscp.network.headers import EVENT_OF, event_of, fault
 
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol, ABC):
         self._rested_since = 0.0
         self._unread = 0.0  # seconds of rest before the association
         self._closes = False  # without a release: so the device is said to do
-        self._tab: Tab
+        self._tab: ConnectionBudget
         self._why = ("lost", "transport")
 
     # --- the upper layer's user ----------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Connection(asyncio.Protocol, ABC):
         self._transport = transport
         peer = transport.get_extra_info("peername") or ("", 0)
         self.requestor = Peer("", str(peer[0]), int(peer[1]))
-        self._tab = Tab(self._owner.accounts, self._owner.payer(self.requestor.address))
+        self._tab = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
         self._socket = transport.get_extra_info("socket")
         sockets.tune(self._socket)
         self._event(Event.TRANSPORT_INDICATION)

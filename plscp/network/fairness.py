@@ -273,7 +273,7 @@ class Admission:
         self._call(address, line, rest)
 
 
-class Tab:
+class ConnectionBudget:
     """What one connection took since its last request that was accepted.
 
     Args:

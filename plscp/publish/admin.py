@@ -8,7 +8,7 @@ from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError, Unreachable
 from plscp.publish.cluster import Cluster, TopicState, one_line
-from plscp.publish.cursor import Cursor, Mark, TopicCursor
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor
 from plscp.publish.envelope import POSITION, STORE
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import RelaySettings
@@ -83,8 +83,8 @@ def rewind(settings: RelaySettings, topic: str, position: int, open_source: Open
         plan = known.partitions if known else Partitions.fixed(found.partitions)
         if found.partitions < plan.count:
             raise RelayError(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
-        marks = _marks(settings, full, found.partitions, source.store_id, position)
-        cursor.save(full, TopicCursor(found.topic_id, plan, position + 1, marks))
+        checkpoints = _checkpoints(settings, full, found.partitions, source.store_id, position)
+        cursor.save(full, TopicCursor(found.topic_id, plan, position + 1, checkpoints))
         return Rewound(full, position + 1, _count(source, name, position))
 
 
@@ -118,7 +118,9 @@ def _look(settings: RelaySettings, full: str) -> TopicState:
     return found
 
 
-def _marks(settings: RelaySettings, full: str, count: int, store_id: str, position: int) -> dict[int, Mark]:
+def _checkpoints(
+    settings: RelaySettings, full: str, count: int, store_id: str, position: int
+) -> dict[int, PartitionCheckpoint]:
     """Where each partition goes on.
 
     Raises:
@@ -144,7 +146,7 @@ def _marks(settings: RelaySettings, full: str, count: int, store_id: str, positi
             f"{full} holds {len(set(above))} records of this store above position {position}, up to {max(above)}: "
             "they would come twice; make the topic anew first"
         )
-    return {part: Mark(ends[part], at, "") for part, at in highest.items()}
+    return {part: PartitionCheckpoint(ends[part], at, "") for part, at in highest.items()}
 
 
 def _count(source: Source, name: str, after: int) -> int:

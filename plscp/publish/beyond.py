@@ -77,12 +77,13 @@ def beyond(settings: RelaySettings, open_source: OpenSource) -> list[Beyond]:
                 if not count:  # it is not there
                     continue
                 known = peek(settings.cursor, source.store_id, topic)
-                marks = known.marks if known is not None and known.topic_id == topic_id else {}
+                checkpoints = known.checkpoints if known is not None and known.topic_id == topic_id else {}
                 parts = list(range(count))
                 with Reader(settings.kafka, topic) as reader:
                     begins, ends = reader.bounds(parts)
                     starts = {
-                        part: max(begins[part], marks[part].next_offset if part in marks else 0) for part in parts
+                        part: max(begins[part], checkpoints[part].next_offset if part in checkpoints else 0)
+                        for part in parts
                     }
                     for record in reader.records({part: (starts[part], ends[part]) for part in parts}):
                         headers = dict(record.headers)

@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS part (topic TEXT, part INTEGER, next INTEGER, positio
 """
 
 
-class Mark(NamedTuple):
+class PartitionCheckpoint(NamedTuple):
     """How far a partition is known to be written.
 
     Attributes:
@@ -43,13 +43,13 @@ class TopicCursor(NamedTuple):
     Attributes:
         topic_id: the broker's UUID for it; another one means that the topic was made again.
         low: every record of this topic with a lower position is acknowledged.
-        marks: by partition.
+        checkpoints: by partition.
     """
 
     topic_id: str
     partitions: Partitions
     low: int
-    marks: Mapping[int, Mark]
+    checkpoints: Mapping[int, PartitionCheckpoint]
 
 
 class Cursor:
@@ -139,7 +139,7 @@ class Cursor:
                 )
                 self._base.executemany(
                     "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)",
-                    [(topic, part, *mark) for part, mark in known.marks.items()],
+                    [(topic, part, *checkpoint) for part, checkpoint in known.checkpoints.items()],
                 )
         except apsw.Error as error:
             raise RelayError(f"the relay's cursor {self.file} cannot be written: {error}") from error
@@ -159,8 +159,13 @@ def _read(base: apsw.Connection, topic: str) -> TopicCursor | None:
     row = base.execute("SELECT id, partitions, low FROM topic WHERE topic = ?", (topic,)).fetchone()
     if row is None:
         return None
-    marks = base.execute("SELECT part, next, position, event FROM part WHERE topic = ?", (topic,))
-    return TopicCursor(row[0], Partitions.parse(row[1]), row[2], {part: Mark(*mark) for part, *mark in marks})
+    checkpoints = base.execute("SELECT part, next, position, event FROM part WHERE topic = ?", (topic,))
+    return TopicCursor(
+        row[0],
+        Partitions.parse(row[1]),
+        row[2],
+        {part: PartitionCheckpoint(*checkpoint) for part, *checkpoint in checkpoints},
+    )
 
 
 CARRIED: Final = """
@@ -227,10 +232,12 @@ class Carried(NamedTuple):
         """
         with closing(Cursor(file, store_id)) as cursor:
             for topic, topic_id, partitions, low in self.topics:
-                marks = {
-                    part: Mark(at, position, event) for name, part, at, position, event in self.parts if name == topic
+                checkpoints = {
+                    part: PartitionCheckpoint(at, position, event)
+                    for name, part, at, position, event in self.parts
+                    if name == topic
                 }
-                cursor.save(topic, TopicCursor(topic_id, Partitions.parse(partitions), low, marks))
+                cursor.save(topic, TopicCursor(topic_id, Partitions.parse(partitions), low, checkpoints))
             cursor.collapse()
 
 

@@ -1,4 +1,4 @@
-"""The relay process: one lane per topic, a keeper that looks after those that wait, and the line to its parent.
+"""The relay process: one publisher per topic, a keeper that looks after those that wait, and the line to its parent.
 
 What is written is unknown as soon as one record fails or nothing is acknowledged any more. There is one way out of that:
 the process ends, at once and for certain, its parent starts it anew, and recovery finds out.
@@ -21,9 +21,9 @@ from plscp.publish.backlog import Backlog
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
 from plscp.publish.envelope import Envelope
-from plscp.publish.lane import Lane, OlderStore, longer
 from plscp.publish.settings import LEVELS, RelaySettings
 from plscp.publish.source import OpenSource, Source
+from plscp.publish.topic_publisher import OlderStore, TopicPublisher, longer
 
 EXIT_UNKNOWN: Final = 70
 """A record failed: unknown whether it is written."""
@@ -44,7 +44,7 @@ LAST_WORDS: Final = 2.0
 
 
 class Relay:
-    """Owns lanes and cursor; `run` is the main thread.
+    """Owns publishers and cursor; `run` is the main thread.
 
     Args:
         open_source: opens a view of the store; called once per thread.
@@ -59,7 +59,7 @@ class Relay:
         self._open_source = open_source
         self._source = open_source(settings.store_url)  # the main thread's
         self.envelope = Envelope(self.store_id)
-        self.lanes = {name: Lane(name, self) for name in settings.topics}
+        self.publishers = {name: TopicPublisher(name, self) for name in settings.topics}
         self._commands, self._status = commands, status
         self._cluster = Cluster(settings.kafka)
         self._first: set[str] = set()
@@ -67,11 +67,11 @@ class Relay:
         self.halted = ""
         self._unreachable = ""
         self._away_since = self._asked = 0.0
-        self._backlogs = {name: Backlog(name) for name in self.lanes}
+        self._backlogs = {name: Backlog(name) for name in self.publishers}
         self._poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._dying = threading.Lock()
 
-    # --- what lanes call ---------------------------------------------------------------------------------------------
+    # --- what publishers call ---------------------------------------------------------------------------------------------
 
     def view(self) -> Source:
         """A view of the store for the calling thread."""
@@ -79,15 +79,15 @@ class Relay:
 
     def changed(self) -> None:
         """A status line is due."""
-        for lane in self.lanes.values():
-            if lane.state == "halted" and not self.halted:
-                self._halt(lane.why)
+        for publisher in self.publishers.values():
+            if publisher.state == "halted" and not self.halted:
+                self._halt(publisher.why)
         with contextlib.suppress(BlockingIOError):
             os.write(self._poke[1], b".")
 
-    def recovered(self, lane: Lane) -> None:
+    def recovered(self, publisher: TopicPublisher) -> None:
         """Nothing is published before every topic was looked at: one of them may show that the store is too old."""
-        self.attempted(lane)
+        self.attempted(publisher)
         self._gate.wait(self.settings.gate_seconds)
         if self.halted:
             raise OlderStore(self.halted)
@@ -96,10 +96,10 @@ class Relay:
         """A record of the topic failed."""
         self._die(EXIT_UNKNOWN, f"{topic}: {why}")
 
-    def attempted(self, lane: Lane) -> None:
-        """The lane was looked at."""
-        self._first.add(lane.name)
-        if len(self._first) == len(self.lanes):
+    def attempted(self, publisher: TopicPublisher) -> None:
+        """The publisher was looked at."""
+        self._first.add(publisher.name)
+        if len(self._first) == len(self.publishers):
             self._gate.set()
 
     def _halt(self, why: str) -> None:
@@ -107,7 +107,7 @@ class Relay:
         self._gate.set()
         log.error("relay-halted", why=why, what="the store is older than what it published: nothing is published")
 
-    # --- the keeper: a thread that brings waiting lanes back and notices what lanes cannot ----------------------------
+    # --- the keeper: a thread that brings waiting publishers back and notices what publishers cannot ----------------------------
 
     def _keep(self) -> None:
         retry, due = 0.0, 0.0
@@ -116,12 +116,18 @@ class Relay:
         pause = threading.Event()
         while True:
             now = time.monotonic()
-            waiting = [lane for lane in self.lanes.values() if lane.state in {"starting", "waiting"}]
-            ready = [lane for lane in waiting if now >= lane.again]
+            waiting = [
+                publisher for publisher in self.publishers.values() if publisher.state in {"starting", "waiting"}
+            ]
+            ready = [publisher for publisher in waiting if now >= publisher.again]
             if ready and now >= due and not self.halted:
                 retry = 0.0 if self._bring(ready) else longer(retry)
                 due = time.monotonic() + retry
-            late = [lane for lane in self.lanes.values() if lane.stalled(min(LATE, self.settings.stall_seconds / 2))]
+            late = [
+                publisher
+                for publisher in self.publishers.values()
+                if publisher.stalled(min(LATE, self.settings.stall_seconds / 2))
+            ]
             if late:
                 answering = (answering or time.monotonic()) if self._answers(late) else 0.0
                 long = self.settings.stall_seconds
@@ -138,26 +144,26 @@ class Relay:
                 checked = time.monotonic()
             pause.wait(TICK)
 
-    def _bring(self, ready: list[Lane]) -> bool:
-        """Look at the topics of waiting lanes and start those that can go on; False when no broker answers."""
+    def _bring(self, ready: list[TopicPublisher]) -> bool:
+        """Look at the topics of waiting publishers and start those that can go on; False when no broker answers."""
         asked = time.time()
         try:
-            found = self._cluster.look([lane.topic for lane in ready])
+            found = self._cluster.look([publisher.topic for publisher in ready])
         except Exception as error:  # what the library does not call a Kafka error is a defect, but not the end
             why = str(error) if isinstance(error, Unreachable) else one_line(error)
             self._away(why, asked)
-            for lane in ready:
-                lane.state, lane.why = "waiting", why
+            for publisher in ready:
+                publisher.state, publisher.why = "waiting", why
             self.changed()
             return False
         self._there()
-        for lane in ready:
-            if refusal := found[lane.topic].refusal:
-                lane.wait(refusal)
+        for publisher in ready:
+            if refusal := found[publisher.topic].refusal:
+                publisher.wait(refusal)
             else:
-                lane.state = "recovering"
-                name = f"lane-{lane.name}"
-                threading.Thread(target=lane.run, args=(found[lane.topic],), name=name, daemon=True).start()
+                publisher.state = "recovering"
+                name = f"publisher-{publisher.name}"
+                threading.Thread(target=publisher.run, args=(found[publisher.topic],), name=name, daemon=True).start()
         return True
 
     def _away(self, why: str, since: float) -> None:
@@ -174,11 +180,11 @@ class Relay:
             self._unreachable = ""
             self.changed()
 
-    def _ids(self, lanes: list[Lane]) -> dict[str, tuple[str, int]]:
+    def _ids(self, publishers: list[TopicPublisher]) -> dict[str, tuple[str, int]]:
         """Ask for topics; how long that has been going on shows in the status. Raises Unreachable, and says so."""
         self._asked = time.time()
         try:
-            found = self._cluster.ids([lane.topic for lane in lanes])
+            found = self._cluster.ids([publisher.topic for publisher in publishers])
         except Unreachable as error:
             self._away(str(error), self._asked)
             raise
@@ -187,22 +193,22 @@ class Relay:
         self._there()
         return found
 
-    def _answers(self, late: list[Lane]) -> bool:
+    def _answers(self, late: list[TopicPublisher]) -> bool:
         with contextlib.suppress(Unreachable):
             return bool(self._ids(late[:1]))
         return False
 
     def _check(self) -> None:
-        """Topics that were made again or lost partitions while their lane runs; and whether a broker answers at all."""
-        running = [lane for lane in self.lanes.values() if lane.state == "running"]
+        """Topics that were made again or lost partitions while their publisher runs; and whether a broker answers at all."""
+        running = [publisher for publisher in self.publishers.values() if publisher.state == "running"]
         try:
             found = self._ids(running) if running else {}
         except Unreachable:
             return
-        for lane in running:
-            topic_id, count = found[lane.topic]
-            if topic_id and (topic_id != lane.topic_id or count < lane.partitions.count):
-                self._die(EXIT_CHANGED, f"{lane.topic} was made again, or has fewer partitions")
+        for publisher in running:
+            topic_id, count = found[publisher.topic]
+            if topic_id and (topic_id != publisher.topic_id or count < publisher.partitions.count):
+                self._die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
 
     def _kafka(self) -> tuple[str, float]:
         """Why nothing is published although it should be, and since when (seconds since the epoch); empty and 0 while a broker answers."""
@@ -227,8 +233,8 @@ class Relay:
             if self._commands in ready:
                 woken = os.read(self._commands, 65536)
                 if not woken:
-                    for lane in self.lanes.values():
-                        lane.keep()
+                    for publisher in self.publishers.values():
+                        publisher.keep()
                     os._exit(0)
                 set_level(_LEVEL_OF.get(woken[-1:], "info"))
                 self._wake()
@@ -237,30 +243,30 @@ class Relay:
             states = json.dumps(self._states())
             if time.monotonic() >= due or states != last:
                 log.debug("relay-status", topics=self._states())
-                for lane in self.lanes.values():
-                    lane.wake()
+                for publisher in self.publishers.values():
+                    publisher.wake()
                 self._say(self.status())
                 last, due = states, time.monotonic() + self.settings.status_seconds
 
     def _wake(self) -> None:
-        """Wake the lanes that have records to publish; the others hear of it with the next status."""
+        """Wake the publishers that have records to publish; the others hear of it with the next status."""
         try:
             bounds = self._source.bounds()
         except StoreError:
-            return  # the lanes find out for themselves, with the next status
-        for lane in self.lanes.values():
-            if bounds.get(lane.name, (0, 0))[1] > lane.reached:
-                lane.wake()
+            return  # the publishers find out for themselves, with the next status
+        for publisher in self.publishers.values():
+            if bounds.get(publisher.name, (0, 0))[1] > publisher.reached:
+                publisher.wake()
 
     def _states(self) -> dict[str, dict[str, str]]:
         """What each topic does; while no broker answers none is said to be running."""
         away, _ = self._kafka()
         shown = {}
-        for lane in self.lanes.values():
-            state, why = lane.state, lane.why
+        for publisher in self.publishers.values():
+            state, why = publisher.state, publisher.why
             if away and state in {"running", "recovering"}:
                 state, why = "waiting", away
-            shown[lane.topic] = {"state": state, "why": why}
+            shown[publisher.topic] = {"state": state, "why": why}
         return shown
 
     def status(self) -> dict[str, Any]:
@@ -272,7 +278,7 @@ class Relay:
         """
         pending, age = self._pending()
         away, since = self._kafka()
-        problems = [f"{lane.topic}: {lane.why}" for lane in self.lanes.values() if lane.why]
+        problems = [f"{publisher.topic}: {publisher.why}" for publisher in self.publishers.values() if publisher.why]
         return {
             "pid": os.getpid(),
             "store": self.store_id,
@@ -280,7 +286,7 @@ class Relay:
             "pending": pending,
             "oldest_age": age,
             "oldest_age_seconds": age,
-            "published": {lane.topic: lane.published for lane in self.lanes.values()},
+            "published": {publisher.topic: publisher.published for publisher in self.publishers.values()},
             "topics": self._states(),
             "reachable": not away,
             "away_since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds") if since else "",
@@ -289,11 +295,11 @@ class Relay:
 
     def _pending(self) -> tuple[int, float]:
         pending, oldest = 0, 0.0
-        for lane in self.lanes.values():
-            of_topic = self._backlogs[lane.name].pending(self._source, lane.progress)
+        for publisher in self.publishers.values():
+            of_topic = self._backlogs[publisher.name].pending(self._source, publisher.progress)
             if of_topic:
                 pending += of_topic
-                for record in self._source.records(lane.low - 1, 1, [lane.name]):
+                for record in self._source.records(publisher.low - 1, 1, [publisher.name]):
                     oldest = max(oldest, _age(record[7]))
         return pending, round(oldest, 3)
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Self
 from kafka import KafkaConsumer, TopicPartition
 
 from plscp.publish.clients import connected
-from plscp.publish.cursor import Mark
+from plscp.publish.cursor import PartitionCheckpoint
 from plscp.publish.envelope import PARTITIONS, POSITION, STORE
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import KafkaSettings
@@ -40,13 +40,13 @@ class Tail(NamedTuple):
     """What was read of a topic.
 
     Attributes:
-        marks: by partition: the offset after its barrier, and the highest own position before.
+        checkpoints: by partition: the offset after its barrier, and the highest own position before.
         begins: by partition: the first offset that the broker still has.
         partitions: what the own barriers before these say at last, or None.
         beyond: positions of records that a store which this one was restored from published after the backup.
     """
 
-    marks: Mapping[int, Mark]
+    checkpoints: Mapping[int, PartitionCheckpoint]
     begins: Mapping[int, int]
     partitions: Partitions | None
     beyond: Sequence[int] = ()
@@ -120,7 +120,7 @@ def read_tail(
     """
     lineage = Lineage(store_id, ancestors)
     beyond: list[int] = []
-    highest = {part: Mark(offset + 1) for part, offset in barriers.items()}
+    highest = {part: PartitionCheckpoint(offset + 1) for part, offset in barriers.items()}
     said: Partitions | None = None
     with Reader(kafka, topic) as reader:
         begins, _ = reader.bounds(sorted(barriers))
@@ -135,9 +135,9 @@ def read_tail(
                 if position > upto:
                     beyond.append(position)
                     position, event_id = upto, ""
-                mark = highest[record.partition]
-                if position > mark.position:
-                    highest[record.partition] = Mark(mark.next_offset, position, event_id)
+                checkpoint = highest[record.partition]
+                if position > checkpoint.position:
+                    highest[record.partition] = PartitionCheckpoint(checkpoint.next_offset, position, event_id)
             elif PARTITIONS in headers:
                 barrier = Partitions.parse(headers[PARTITIONS].decode())
                 said = barrier if said is None else max(said, barrier, key=lambda each: each.epochs[-1])

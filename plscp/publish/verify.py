@@ -235,8 +235,8 @@ class _Topic:
         # What retention took is not judged: everything below the first record that is left, or below the cursor.
         floor = 0
         if self._begins.get(report.partition, 0) > 0:
-            mark = self._known.marks.get(report.partition) if self._known else None
-            floor = min(seen) if seen else mark.position + 1 if mark else self._head + 1
+            checkpoint = self._known.checkpoints.get(report.partition) if self._known else None
+            floor = min(seen) if seen else checkpoint.position + 1 if checkpoint else self._head + 1
         low = self._known.low if self._known else self._head + 1
         for position in expected:
             if position in seen:

@@ -13,7 +13,7 @@ from pydicom.uid import UID
 from plscp import __version__
 from plscp.config.model import SettingsModel
 from plscp.matching import rules
-from plscp.matching.case import A, L, P, S, U
+from plscp.matching.match_context import A, L, P, S, U
 from plscp.network import certificates, negotiation
 from plscp.reference.reasons import REASONS
 from plscp.service import checks

@@ -1,6 +1,6 @@
 """The N-ACTION handler: the table of contents of the program. It holds no rules of its own (contracts section 2).
 
-The same object serves our acceptor, through `begin` and `heard`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
+The same object serves our acceptor, through `begin` and `on_delivery_confirmed`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from plscp.logs import debugging, log
 from plscp.matching.identifiers import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
-from plscp.network.answer import Encodable, Later, Status
+from plscp.network.answer import Encodable, PendingResponse, Status
 from plscp.service import checks, fragments, outcomes
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
@@ -106,7 +106,7 @@ class Handlers:
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
-    def begin(self, event: Any) -> "Answer | Later | asyncio.Future[Answer]":
+    def begin(self, event: Any) -> "Answer | PendingResponse | asyncio.Future[Answer]":
         """Start on a request; on our acceptor, in its event loop.
 
         Args:
@@ -119,7 +119,7 @@ class Handlers:
         weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
         if len(event.request.raw) * weight > LARGE:
             return loop.run_in_executor(self._slow_lane, self.answer, event)
-        later = Later()
+        later = PendingResponse()
         pending = self._start(event, later.give)
         if later.answer is not None:
             answer: Answer = later.answer
@@ -147,7 +147,7 @@ class Handlers:
         """What was measured of each device's clock."""
         return self._reading.clocks
 
-    def heard(self, receipts: Sequence[object]) -> None:
+    def on_delivery_confirmed(self, receipts: Sequence[object]) -> None:
         """The answers with these receipts are known to have arrived (contracts section 1)."""
         self._store.submit(Delivered([str(receipt) for receipt in receipts]))
 

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
-from plscp.matching.case import occurred_between
 from plscp.matching.known import Move, Standing, judge, judge_administration
+from plscp.matching.match_context import occurred_between
 from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
 from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
@@ -337,7 +337,7 @@ class Reading:
             occurred=occurred,
             observation_uid=typed.observation_uid,
             content=typed.content,
-            likeness=typed.likeness,
+            near_duplicate_key=typed.near_duplicate_key,
             data=data,
             findings=fragments.findings(typed.findings),
         )

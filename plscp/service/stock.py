@@ -44,7 +44,7 @@ class StockHandlers:
 
     def _on_received(self, event: Any) -> None:
         if isinstance(event.pdu, P_DATA_TF | A_RELEASE_RQ) and (receipts := self._sent.pop(event.assoc, None)):
-            self._handlers.heard(receipts)
+            self._handlers.on_delivery_confirmed(receipts)
 
     def bindings(self) -> list[tuple[Any, Any]]:
         """What `AE.start_server(evt_handlers=...)` takes."""

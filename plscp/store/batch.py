@@ -158,7 +158,7 @@ class Batch(Appender):
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
             finding = b""
-            like = self._seen(key.likeness)
+            like = self._seen(key.near_duplicate_key)
             if key.exact:
                 if key.exact in fresh:
                     continue  # twice in this very request
@@ -174,14 +174,14 @@ class Batch(Appender):
                 fresh[key.exact] = Seen(position)
             else:
                 stored = 0 if like is None else like.position if like.mark != mark else like.other
-                other = stored or own.get(key.likeness, 0)
+                other = stored or own.get(key.near_duplicate_key, 0)
                 if other:
                     finding = _probable_repeat(other)
-            own.setdefault(key.likeness, position)
+            own.setdefault(key.near_duplicate_key, position)
             if like is None:
-                fresh.setdefault(key.likeness, Seen(position, mark))
+                fresh.setdefault(key.near_duplicate_key, Seen(position, mark))
             elif not like.other and like.mark != mark:
-                fresh.setdefault(key.likeness, like._replace(other=position))
+                fresh.setdefault(key.near_duplicate_key, like._replace(other=position))
             plan.append((entry, finding))
         return plan, fresh, known
 

@@ -16,12 +16,12 @@ class EntryKeys(NamedTuple):
     """Under which an entry is remembered; each 16 bytes of a SHA-256, so nothing a device wrote decides a key's length.
 
     Attributes:
-        likeness: (calling AE title, likeness).
+        near_duplicate_key: (calling AE title, near_duplicate_key).
         observation: (calling AE title, Observation UID), or empty where the entry has none.
         exact: (calling AE title, Observation UID, content), or empty.
     """
 
-    likeness: bytes
+    near_duplicate_key: bytes
     observation: bytes
     exact: bytes
 
@@ -37,7 +37,7 @@ def keys_of(draft: RequestDraft) -> list[EntryKeys]:
             stem = b"o" + head + entry.observation_uid.encode()
             observation = sha256(stem)[:16]
             exact = sha256(b"e" + observation + entry.content)[:16]
-        keys.append(EntryKeys(sha256(b"l" + head + entry.likeness)[:16], observation, exact))
+        keys.append(EntryKeys(sha256(b"l" + head + entry.near_duplicate_key)[:16], observation, exact))
     return keys
 
 
@@ -99,7 +99,7 @@ class Wanted:
                 identities[draft.identity] = None
                 keys = keys_of(draft)
                 for key in keys:
-                    entry_keys[key.likeness] = None
+                    entry_keys[key.near_duplicate_key] = None
                     if key.exact:
                         entry_keys[key.observation] = None
                         entry_keys[key.exact] = None

@@ -33,7 +33,7 @@ class EntryDraft:
         occurred: ISO 8601 UTC with milliseconds and Z: when it occurred (CloudEvents time).
         observation_uid: Observation UID (0040,A171) or empty.
         content: SHA-256 of the entry's canonical content (32 bytes).
-        likeness: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
+        near_duplicate_key: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
         data: JSON members of the typed entry without braces, e.g. ``b'"occurred":{...},"entry":{...}'``; no ``findings``.
         findings: JSON members of the findings array without brackets; the writer appends its own.
     """
@@ -43,7 +43,7 @@ class EntryDraft:
     occurred: str
     observation_uid: str
     content: bytes
-    likeness: bytes
+    near_duplicate_key: bytes
     data: bytes
     findings: bytes = b""
 

@@ -2,7 +2,7 @@
 
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
-from plscp.templates.attributes import Step6, identifiers
+from plscp.templates.attributes import AttributeChecker, identifiers
 from plscp.templates.items import content_tree
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import Decoded, ProcedureLog, SubstanceAdministration, TypedEntry
@@ -23,7 +23,7 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
     dataset = decoded.dataset
-    step = Step6(strict=strict)
+    step = AttributeChecker(strict=strict)
     offset = step.common(dataset)
     given = identifiers(dataset, step)
     step.end()

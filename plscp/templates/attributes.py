@@ -79,7 +79,7 @@ SUBSTANCE: Final = (
 """The text attributes of Table P.3-2."""
 
 
-class Step6:
+class AttributeChecker:
     """What is wrong with the attributes of one request; the worst decides the status, all of it is told.
 
     Attributes:
@@ -181,7 +181,7 @@ class Step6:
         return text
 
 
-def identifiers(dataset: DataSet, step: Step6) -> Identifiers:
+def identifiers(dataset: DataSet, step: AttributeChecker) -> Identifiers:
     """The five named attributes of Table P.2-2 and whose the Patient ID is; what is wrong with them goes to `step`."""
     elements = dataset.root.elements
     for attribute in PROCEDURAL:
@@ -196,7 +196,7 @@ _ISSUER: Final = Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo)
 _UNIVERSAL_ENTITY_ID: Final = Attribute(UNIVERSAL_ENTITY_ID, "UT", lambda text: is_line(text, 1024))
 
 
-def issuer_universal_entity_id(dataset: DataSet, step: Step6) -> str:
+def issuer_universal_entity_id(dataset: DataSet, step: AttributeChecker) -> str:
     """Universal Entity ID of the item of Issuer of Patient ID Qualifiers Sequence (PS3.3 Table 10-18), empty where none is sent.
 
     It says whose ID a Patient ID is, so what is wrong with it refuses in both SOP Classes.

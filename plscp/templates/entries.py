@@ -174,7 +174,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         item.observation_datetime,
         item.observation_uid,
         sha256(item.digest),
-        sha256(likeness_text(item).encode()),
+        sha256(near_duplicate_text(item).encode()),
         encoded(text),
         findings,
         str(position),
@@ -217,7 +217,7 @@ def _typed(found: First, item: ContentItem, position: int, report: Report) -> tu
     return None, f'{{"kind":"untyped","template":"","item":{whole(item)}}}'
 
 
-def likeness_text(item: ContentItem) -> str:
+def near_duplicate_text(item: ContentItem) -> str:
     """DateTime as sent, concept and value: what makes an entry look like a repetition of another."""
     value: Any = item.value
     if isinstance(value, Code):

@@ -45,7 +45,7 @@ class TypedEntry:
         observation_datetime: (0040,A032) as sent: DT text.
         observation_uid: (0040,A171), or empty.
         content: SHA-256 of the canonical content.
-        likeness: SHA-256 of (DateTime as sent, concept, value).
+        near_duplicate_key: SHA-256 of (DateTime as sent, concept, value).
         json: the entry as a JSON object (bytes): kind, template and fields.
         findings: about this entry.
         path: where it stands, as findings say it: a position, or an attribute's tag.
@@ -57,7 +57,7 @@ class TypedEntry:
     observation_datetime: str
     observation_uid: str
     content: bytes
-    likeness: bytes
+    near_duplicate_key: bytes
     json: bytes
     findings: Sequence[Finding] = ()
     path: str = ""

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from plscp.findings import Finding
 from plscp.templates import attributes as table
-from plscp.templates.attributes import Step6, items_of
+from plscp.templates.attributes import AttributeChecker, items_of
 from plscp.templates.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
 from plscp.templates.codes import group, known
 from plscp.templates.content import Code, ContentItem
@@ -79,7 +79,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
     """
     elements = dataset.root.elements
-    step = Step6(strict=strict)
+    step = AttributeChecker(strict=strict)
     offset = step.common(dataset)
     text = {attribute.tag: step.text(dataset, attribute) for attribute in table.SUBSTANCE}
     for pair in _PAIRS:
@@ -120,7 +120,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         text[table.ADMINISTRATION_DATETIME],
         "",
         sha256(dataset.root.canonical).digest(),
-        _likeness(text, names, given),
+        _near_duplicate_key(text, names, given),
         encoded(f"{{{members}}}"),
         path=tag_text(table.ADMINISTRATION_DATETIME),
     )
@@ -144,7 +144,7 @@ def _has_value(item: Item, tag: int) -> bool:
     return bool(value.strip(" ")) if isinstance(value, str) else bool(value)
 
 
-def _route(dataset: DataSet, step: Step6) -> Code | None:
+def _route(dataset: DataSet, step: AttributeChecker) -> Code | None:
     """Zero or one item; a code outside CID 11 is noted (BCID)."""
     if not items_of(dataset.root.elements.get(ROUTE)):
         return None
@@ -154,7 +154,7 @@ def _route(dataset: DataSet, step: Step6) -> Code | None:
     return code
 
 
-def _required_code(item: Item, tag: int, step: Step6, dataset: DataSet, *, identifier: bool) -> Code | None:
+def _required_code(item: Item, tag: int, step: AttributeChecker, dataset: DataSet, *, identifier: bool) -> Code | None:
     """The code of a sequence with one item whose code value, scheme and meaning are of Type 1."""
     if tag not in item.elements:
         step.absent(tag)
@@ -187,7 +187,7 @@ def _required_code(item: Item, tag: int, step: Step6, dataset: DataSet, *, ident
     return code
 
 
-def _issuer_of_admission(dataset: DataSet, plain: str, step: Step6) -> str:
+def _issuer_of_admission(dataset: DataSet, plain: str, step: AttributeChecker) -> str:
     """Issuer of Admission ID (0038,0011), retired, or the Local Namespace or Universal Entity ID of (0038,0014)."""
     items = items_of(dataset.root.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
     if len(items) > 1:
@@ -255,7 +255,7 @@ def _more(element: Element) -> bool:
     return any(item.elements.keys() != {PERSON_CODE} for item in items_of(element))
 
 
-def _likeness(text: dict[int, str], names: list[str], given: list[ContentItem]) -> bytes:
+def _near_duplicate_key(text: dict[int, str], names: list[str], given: list[ContentItem]) -> bytes:
     """SHA-256 over DateTime as sent, product and what was given of it."""
     values = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in given]
     parts = (text[table.ADMINISTRATION_DATETIME], text[table.PACKAGE_IDENTIFIER], names, values)

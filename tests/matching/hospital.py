@@ -389,7 +389,7 @@ class Hospital:
         status, reply = self.handlers.answer(event)
         self._settle()
         if status.receipt is not None:
-            self.handlers.heard([status.receipt])
+            self.handlers.on_delivery_confirmed([status.receipt])
         return int(status), reply if isinstance(reply, ActionReply) else None
 
     # --- what may come of it -----------------------------------------------------------------------------------------

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plscp.matching import case, comparing, known, planning, rules, substance, times, turnover
+from plscp.matching import comparing, known, match_context, planning, rules, substance, times, turnover
 from plscp.matching.at_place import study_at
-from plscp.matching.case import Case, Clock
 from plscp.matching.identifiers import SentIssuer, find_issuer
+from plscp.matching.match_context import Clock, MatchContext
 from plscp.matching.model import Question, SubstanceQuestion
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
@@ -221,22 +221,22 @@ def _statement_is_believed(question: Question) -> Clock:
     own = question.policy.synchronization_frame_of_reference_uid
     if question.given.synchronization_frame_of_reference_uid == own:
         return Clock.KNOWN
-    return case.clock_of(question)
+    return match_context.clock_of(question)
 
 
 def _fast_clocks_are_not_corrected(question: Question) -> Clock:
     """Row 3 as it was: what is stamped counts."""
-    found = case.clock_of(question)
+    found = match_context.clock_of(question)
     return Clock.KNOWN if found is Clock.FAST else found
 
 
-def _first_place_with_a_study(matched: Case) -> Any:
+def _first_place_with_a_study(matched: MatchContext) -> Any:
     """Row 9 as it was: any of the device's locations."""
     found = [study_at(matched, place) for place in matched.device_places()]
     return next((one for one in found if one is not None), None)
 
 
-def _one_reading(matched: Case) -> Any:
+def _one_reading(matched: MatchContext) -> Any:
     """Row 6 as it was: the other reading of a repeated hour is not looked at."""
     return matched.spans
 
@@ -285,7 +285,7 @@ class Mutation:
     by_night: bool | None = None
 
 
-def _without(contradicts: Callable[[Case, Study], bool]) -> tuple[tuple[Any, str, Any], ...]:
+def _without(contradicts: Callable[[MatchContext, Study], bool]) -> tuple[tuple[Any, str, Any], ...]:
     """One row of the table of contradictions never holds."""
     by_rule = {
         rule: [row._replace(contradicts=lambda *_: False) if row.contradicts is contradicts else row for row in rows]
@@ -295,16 +295,16 @@ def _without(contradicts: Callable[[Case, Study], bool]) -> tuple[tuple[Any, str
 
 
 MUTATIONS = [
-    Mutation(1, "the issuer is not read", ((case, "find_issuer", _issuer_is_not_read), (substance, "find_issuer", _issuer_is_not_read))),
-    Mutation(2, "a statement is believed", ((case.Case, "clock", property(lambda self: _statement_is_believed(self.question))),), "SLOW1"),
+    Mutation(1, "the issuer is not read", ((match_context, "find_issuer", _issuer_is_not_read), (substance, "find_issuer", _issuer_is_not_read))),
+    Mutation(2, "a statement is believed", ((match_context.MatchContext, "clock", property(lambda self: _statement_is_believed(self.question))),), "SLOW1"),
     Mutation(3, "fast clocks are not corrected", (
-        (case.Case, "clock", property(lambda self: _fast_clocks_are_not_corrected(self.question))),
-        (case.Case, "spans", property(lambda self: [(t.earliest, t.latest) for t in self.question.times])),
+        (match_context.MatchContext, "clock", property(lambda self: _fast_clocks_are_not_corrected(self.question))),
+        (match_context.MatchContext, "spans", property(lambda self: [(t.earliest, t.latest) for t in self.question.times])),
     ), "FAST1"),
     Mutation(4, "what is known is Success for anybody", ((known, "_contradicts", lambda *_: False),)),
     Mutation(5, "a turnover without confirmation", ((turnover, "_confirmed", _confirmed_at_once),), "HEMO1"),
     Mutation(5, "a stay cut back to the next one's opening", ((turnover, "_ended", _cut_back), (turnover, "lived_on", lambda *_: None)), "HEMO1"),
-    Mutation(6, "one reading of a repeated hour", ((case.Case, "readings", property(_one_reading)), (times, "_in_zone", _nearest_not_after)), "BERLIN", by_night=True),
+    Mutation(6, "one reading of a repeated hour", ((match_context.MatchContext, "readings", property(_one_reading)), (times, "_in_zone", _nearest_not_after)), "BERLIN", by_night=True),
     Mutation(7, "entries are forgotten", (
         (Registry, "has_entries", lambda *_: False), (planning, "RegistryRecord", lambda *record: RegistryRecord(*record[:5])),
     )),

@@ -16,7 +16,7 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation, UserIdentityN
 from plscp.errors import CommandError
 from plscp.network.acceptor import Acceptor
 from plscp.network.admission import Required, refusal
-from plscp.network.answer import SUCCESS, Later
+from plscp.network.answer import SUCCESS, PendingResponse
 from plscp.network.connection import NEVER
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
@@ -290,7 +290,7 @@ def test_an_answer_that_comes_later() -> None:
     """It goes out when it is given, without a turn of the loop; what waits behind it is worked off; a second one is dropped."""
     with Line() as line:
         line.associate()
-        laters = [Later(), Later()]
+        laters = [PendingResponse(), PendingResponse()]
         given = iter(laters)
         line.handler = lambda _: next(given)
         line.send(request(1), request(2))

@@ -17,7 +17,7 @@ from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor
 from plscp.network.admission import refusal
-from plscp.network.answer import Later
+from plscp.network.answer import PendingResponse
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import BURST, Turns
@@ -202,7 +202,7 @@ def command_set(house: House, address: str, size: int) -> Guest:
 
 def waiting(house: House, address: str, count: int) -> Guest:
     """So many requests behind one whose answer takes its time."""
-    house.acceptor.handler = lambda _: Later()
+    house.acceptor.handler = lambda _: PendingResponse()
     return house.guest(address, RQ, b"".join(request(number) for number in range(1, count + 2)))
 
 

@@ -37,7 +37,7 @@ from plscp.network.fairness import (
     UNASSOCIATED,
     Accounts,
     Admission,
-    Tab,
+    ConnectionBudget,
 )
 from plscp.network.fsm import State
 from plscp.network.settings import NetworkSettings, NoNetworkCounters
@@ -86,15 +86,15 @@ def clock() -> Clock:
 # --- accounts --------------------------------------------------------------------------------------------------------------
 
 
-def tab(accounts: Accounts, address: str = HERE, title: str = "") -> Tab:
+def tab(accounts: Accounts, address: str = HERE, title: str = "") -> ConnectionBudget:
     """Of a connection, or of an association."""
-    made = Tab(accounts, address)
+    made = ConnectionBudget(accounts, address)
     if title:
         made.associate(address, title)
     return made
 
 
-def works(one: Tab, seconds: float) -> None:
+def works(one: ConnectionBudget, seconds: float) -> None:
     """So much futile work, in pieces that count in full."""
     for _ in range(round(seconds / MOST_FORGIVEN)):
         one.charge(MOST_FORGIVEN)
@@ -149,11 +149,11 @@ def test_titles_without_end_pay_together(clock: Clock) -> None:
 def test_a_trusted_proxy_pays_for_nothing_before_the_association(clock: Clock) -> None:
     """Afterwards each title behind it pays for itself, and for no other."""
     accounts = Accounts(SHARED, clock)
-    before = Tab(accounts, None)
+    before = ConnectionBudget(accounts, None)
     works(before, 10.0)
     assert before.rest() == 0.0
     for number in range(50):
-        one = Tab(accounts, None)
+        one = ConnectionBudget(accounts, None)
         one.associate(HERE, f"T{number}")
         works(one, BURST)
         assert one.rest() == 0.0
@@ -299,7 +299,7 @@ def test_a_refused_request_that_is_free_forgives_nothing_else(clock: Clock) -> N
     assert all(rests[300:][number] or rests[301:][number] for number in range(600))
 
 
-def is_free(device: Tab, length: int) -> bool:
+def is_free(device: ConnectionBudget, length: int) -> bool:
     """Whether a refused request costs nothing."""
     before = device.taken
     device.refused(length, 0.001)

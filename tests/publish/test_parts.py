@@ -15,9 +15,9 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from plscp.errors import ConfigError, RelayError
 from plscp.publish import backlog
 from plscp.publish.backlog import Backlog, Progress
-from plscp.publish.cursor import Cursor, Mark, TopicCursor, peek
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor, peek
 from plscp.publish.envelope import Envelope, reduced, size
-from plscp.publish.flight import Flight
+from plscp.publish.in_flight import InFlight
 from plscp.publish.partitions import Partitions
 from plscp.publish.settings import TOPICS, KafkaSettings, RelaySettings, cursor_beside
 from plscp.publish.source import Record
@@ -52,7 +52,9 @@ def test_partitions_change_from_a_position_on() -> None:
     assert str(plan.enlarged(100, 24)) == "0:6,101:24"
 
 
-KNOWN = TopicCursor("id-1", Partitions([(0, 6), (9, 12)]), 7, {0: Mark(5, 6, "e-6"), 3: Mark()})
+KNOWN = TopicCursor(
+    "id-1", Partitions([(0, 6), (9, 12)]), 7, {0: PartitionCheckpoint(5, 6, "e-6"), 3: PartitionCheckpoint()}
+)
 
 
 def test_the_cursor_keeps_what_it_is_told(tmp_path: Path) -> None:
@@ -178,14 +180,14 @@ class Batches:
 
     def __init__(self) -> None:
         self.acknowledged, self.failures = 0, list[BaseException]()
-        self.flight = Flight(self._acknowledged, self.failures.append)
+        self.in_flight = InFlight(self._acknowledged, self.failures.append)
 
     def _acknowledged(self) -> None:
         self.acknowledged += 1
 
     def send(self, batch: FutureProduceResult, partition: int, position: int) -> None:
         future = FutureRecordMetadata(batch, 0, 0, None, 0, 0, 0)
-        self.flight.add(partition, future, position, f"e-{position}", 10)
+        self.in_flight.add(partition, future, position, f"e-{position}", 10)
 
 
 def test_a_flight_is_settled_in_order() -> None:
@@ -196,15 +198,15 @@ def test_a_flight_is_settled_in_order() -> None:
         world.send(first, 0, position)
     world.send(other, 1, 3)
     world.send(second, 0, 4)
-    marks: dict[int, Mark] = {}
-    assert (world.flight.lowest(), world.flight.records, world.flight.bytes) == (1, 4, 40)
+    checkpoints: dict[int, PartitionCheckpoint] = {}
+    assert (world.in_flight.lowest(), world.in_flight.records, world.in_flight.bytes) == (1, 4, 40)
     second.success((12, -1, None))
-    assert (world.flight.reap(marks), marks) == (0, {})
+    assert (world.in_flight.reap(checkpoints), checkpoints) == (0, {})
     other.success((5, -1, None))
-    assert (world.flight.reap(marks), marks) == (1, {1: Mark(6, 3, "e-3")})
+    assert (world.in_flight.reap(checkpoints), checkpoints) == (1, {1: PartitionCheckpoint(6, 3, "e-3")})
     first.success((10, -1, None))
-    assert (world.flight.reap(marks), marks[0]) == (3, Mark(13, 4, "e-4"))
-    assert (world.flight.lowest(), world.flight.records, world.flight.bytes) == (None, 0, 0)
+    assert (world.in_flight.reap(checkpoints), checkpoints[0]) == (3, PartitionCheckpoint(13, 4, "e-4"))
+    assert (world.in_flight.lowest(), world.in_flight.records, world.in_flight.bytes) == (None, 0, 0)
     assert (world.acknowledged, world.failures) == (3, [])
 
 
@@ -214,9 +216,9 @@ def test_a_broker_that_does_not_say_where() -> None:
     batch = FutureProduceResult(None)
     world.send(batch, 0, 8)
     batch.success((-1, -1, None))
-    marks = {0: Mark(40, 7, "e-7")}
-    world.flight.reap(marks)
-    assert marks == {0: Mark(40, 8, "e-8")}
+    checkpoints = {0: PartitionCheckpoint(40, 7, "e-7")}
+    world.in_flight.reap(checkpoints)
+    assert checkpoints == {0: PartitionCheckpoint(40, 8, "e-8")}
 
 
 def test_a_failed_batch_is_told_at_once_and_never_settled() -> None:
@@ -226,8 +228,8 @@ def test_a_failed_batch_is_told_at_once_and_never_settled() -> None:
     world.send(batch, 0, 1)
     batch.success((-1, -1, lambda _: RelayError("refused")))
     assert [str(error) for error in world.failures] == ["refused"]
-    assert world.flight.reap({}) == 0
-    assert world.flight.lowest() == 1
+    assert world.in_flight.reap({}) == 0
+    assert world.in_flight.lowest() == 1
 
 
 def test_a_backlog_counts_what_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ class Running:
 
             self.deliver = deliver
             settings = NetworkSettings(host="127.0.0.1", port=0, ae_title="PLSCP", data_set=BOUNDS.data_set)
-            acceptor = Acceptor(settings, self.handlers.begin, self.handlers.heard)
+            acceptor = Acceptor(settings, self.handlers.begin, self.handlers.on_delivery_confirmed)
             [(_, self.port)] = await acceptor.start()
             ending = asyncio.Event()
 

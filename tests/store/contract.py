@@ -114,8 +114,8 @@ IDENTITY: dict[
         [["probable-repeat"], []],
     ),
     "an entry that is only alike": (
-        [([entry("a", likeness="L")], "")],
-        [entry("b", likeness="L")],
+        [([entry("a", near_duplicate_key="L")], "")],
+        [entry("b", near_duplicate_key="L")],
         "added",
         1,
         False,
@@ -163,7 +163,7 @@ IDENTITY: dict[
     ),
     "two alike in one request": (
         [],
-        [entry("a", likeness="L"), entry("b", likeness="L", index=1)],
+        [entry("a", near_duplicate_key="L"), entry("b", near_duplicate_key="L", index=1)],
         "added",
         2,
         False,
@@ -226,8 +226,8 @@ class EventStoreContract:
     def test_findings_name_positions(self, store: EventStore, code: str) -> None:
         """A different content names both positions, a probable repeat the other one."""
         uid = "1.1" if code == "observation-seen-before" else ""
-        first = stored(store, request([entry("a", uid=uid, likeness="L")]))
-        second = stored(store, request([entry("b", uid=uid, likeness="L")]))
+        first = stored(store, request([entry("a", uid=uid, near_duplicate_key="L")]))
+        second = stored(store, request([entry("b", uid=uid, near_duplicate_key="L")]))
         (finding,) = payloads(store)[-1]["findings"]
         expected = [first.position, second.position] if uid else [first.position]
         assert (finding["code"], finding["positions"]) == (code, expected)
@@ -235,15 +235,15 @@ class EventStoreContract:
 
     def test_the_writers_findings_follow_the_drafts_own(self, store: EventStore) -> None:
         """Findings that came with the entry stay, before the writer's."""
-        stored(store, request([entry("a", likeness="L")]))
-        late = entry("b", likeness="L")
+        stored(store, request([entry("a", near_duplicate_key="L")]))
+        late = entry("b", near_duplicate_key="L")
         late.findings = b'{"code":"study-not-started","reason":"x"}'
         stored(store, request([late]))
         assert [f["code"] for f in payloads(store)[-1]["findings"]] == ["study-not-started", "probable-repeat"]
 
     @pytest.mark.parametrize("uid", ["", "1.1"])
     def test_other_devices_entries_are_not_looked_at(self, store: EventStore, uid: str) -> None:
-        """Observation UID and likeness count within one calling AE title only."""
+        """Observation UID and near_duplicate_key count within one calling AE title only."""
         stored(store, request([entry("a", uid=uid)], ae="HEMO1"))
         assert stored(store, request([entry("a", uid=uid)], ae="XRAY1")).outcome == "added"
         assert payloads(store)[-1]["findings"] == []

@@ -36,15 +36,17 @@ def ignore(_: Result) -> None:
     """For drafts that go through `send`, which waits for itself."""
 
 
-def entry(content: str = "x", *, index: int = 0, uid: str = "", likeness: str = "", data: bytes = b"") -> EntryDraft:
-    """An entry; without a likeness of its own, entries are alike when their contents are equal."""
+def entry(
+    content: str = "x", *, index: int = 0, uid: str = "", near_duplicate_key: str = "", data: bytes = b""
+) -> EntryDraft:
+    """An entry; without a near_duplicate_key of its own, entries are alike when their contents are equal."""
     return EntryDraft(
         index=index,
         type="org.plscp.procedure-log.entry.v1",
         occurred=f"2026-11-22T10:00:{index:02d}.000Z",
         observation_uid=uid,
         content=digest("content", content),
-        likeness=digest("likeness", likeness or content),
+        near_duplicate_key=digest("near_duplicate_key", near_duplicate_key or content),
         data=data or b'"entry":{"text":"%s"}' % content.encode(),
     )
 
@@ -83,7 +85,7 @@ def request(
     number = next(_numbers)
     entries = list(entries) or [entry(f"content {number}")]
     if identity is None:
-        identity = (ae, [(e.observation_uid, e.content, e.likeness) for e in entries])
+        identity = (ae, [(e.observation_uid, e.content, e.near_duplicate_key) for e in entries])
     return RequestDraft(
         request_id=f"{number:032x}",
         identity=digest("identity", identity),

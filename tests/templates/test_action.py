@@ -294,26 +294,26 @@ def test_a_log_request(syntax: str) -> None:
         (2, "drug_administered", "3106"),
     ]
     assert [e.observation_datetime for e in found.entries] == [build.when(n) for n in (1, 2, 3)]
-    assert len({e.content for e in found.entries}) == len({e.likeness for e in found.entries}) == 3
+    assert len({e.content for e in found.entries}) == len({e.near_duplicate_key for e in found.entries}) == 3
     assert json.loads(found.entries[1].json)["mass"]["unit"]["value"] == "ug"
     assert json.loads(b"{" + found.context + b"}")["context"]["observers"][0]["type"]["value"] == "121007"
 
 
 def test_an_entry_has_the_same_digest_wherever_it_is_sent() -> None:
-    """Content and likeness of an entry do not depend on the request around it, nor on the transfer syntax."""
+    """Content and near_duplicate_key of an entry do not depend on the request around it, nor on the transfer syntax."""
     alone = procedural(log(build.drug(2))).entries[0]
     for syntax in build.SYNTAXES:
         among = procedural(log(build.note(1), build.drug(2), StudyID="S2"), syntax=syntax).entries[1]
-        assert (among.content, among.likeness) == (alone.content, alone.likeness)
+        assert (among.content, among.near_duplicate_key) == (alone.content, alone.near_duplicate_key)
 
 
 def test_likeness_is_time_concept_and_value() -> None:
-    """Children and meanings do not count for likeness; time and value do."""
+    """Children and meanings do not count for near_duplicate_key; time and value do."""
     plain = procedural(log(build.coded(build.DRUG_ADMINISTERED, build.DEXTRAN, rel="CONTAINS",
                                        ObservationDateTime=build.when(1)))).entries[0]  # fmt: skip
     full = procedural(log(build.drug(1))).entries[0]
     later = procedural(log(build.drug(2))).entries[0]
-    assert plain.likeness == full.likeness != later.likeness
+    assert plain.near_duplicate_key == full.near_duplicate_key != later.near_duplicate_key
     assert plain.content != full.content
 
 

@@ -224,7 +224,7 @@ def test_refusing_findings_are_handed_over_with_their_entry() -> None:
 
 
 def test_identity_of_entries() -> None:
-    """Content is the digest's hash; likeness goes by DateTime, concept and value, not by meaning or children."""
+    """Content is the digest's hash; near_duplicate_key goes by DateTime, concept and value, not by meaning or children."""
     one, other = entry("drug_administered"), entry("drug_administered")
     one.digest = b"canonical"
     assert isinstance(other.concept, Code)
@@ -234,7 +234,7 @@ def test_identity_of_entries() -> None:
     later.observation_datetime = "20240102030406"
     entries, _, _ = typed(root(one, other, later))
     assert entries[0].content == sha256(b"canonical").digest()
-    assert entries[0].likeness == entries[1].likeness != entries[2].likeness
+    assert entries[0].near_duplicate_key == entries[1].near_duplicate_key != entries[2].near_duplicate_key
 
 
 @pytest.mark.parametrize(

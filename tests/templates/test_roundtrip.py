@@ -79,7 +79,7 @@ def test_typed_again_is_the_same_text(item: ContentItem) -> None:
     """Typing what was restored gives the same bytes and findings."""
     (once,), _ = type_entries(root(item), strict=False, findings=[])
     (again,), _ = type_entries(root(entry_item(parse_entry(once.json))), strict=False, findings=[])
-    assert (again.json, again.findings, again.likeness) == (once.json, once.findings, once.likeness)
+    assert (again.json, again.findings, again.near_duplicate_key) == (once.json, once.findings, once.near_duplicate_key)
 
 
 def test_each_kind_has_a_schema_with_its_rows() -> None:

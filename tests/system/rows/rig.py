@@ -89,7 +89,7 @@ class Rig:
         self.acceptor = acceptor = Acceptor(
             settings,
             self.handlers.begin,
-            self.handlers.heard,
+            self.handlers.on_delivery_confirmed,
             closes_without_release=lambda ae_title: self._profile(ae_title).closes_without_release,
         )
         [(_, self.port)] = await acceptor.start()

@@ -89,7 +89,7 @@ def _inside(earliest: datetime, latest: datetime) -> Span:
     return earliest, latest
 
 
-class Case:
+class MatchContext:
     """A question, digested once.
 
     Attributes:

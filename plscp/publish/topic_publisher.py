@@ -13,9 +13,9 @@ from plscp.errors import RelayError
 from plscp.logs import log
 from plscp.publish.backlog import Progress
 from plscp.publish.cluster import TopicState, one_line
-from plscp.publish.cursor import Cursor, Mark, TopicCursor
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor
 from plscp.publish.envelope import REDUCED, Envelope, reduced, size
-from plscp.publish.flight import Flight
+from plscp.publish.in_flight import InFlight
 from plscp.publish.partitions import Partitions
 from plscp.publish.producer import Producer
 from plscp.publish.settings import RelaySettings
@@ -40,7 +40,7 @@ class OlderStore(Exception):
 
 
 class Owner(Protocol):
-    """What a lane needs of the relay that it belongs to."""
+    """What a publisher needs of the relay that it belongs to."""
 
     settings: RelaySettings
     store_id: str
@@ -56,12 +56,12 @@ class Owner(Protocol):
         """Why nothing may be published any more, or empty."""
         ...
 
-    def attempted(self, lane: "Lane") -> None:
-        """The lane was looked at and waits."""
+    def attempted(self, publisher: "TopicPublisher") -> None:
+        """The publisher was looked at and waits."""
         ...
 
-    def recovered(self, lane: "Lane") -> None:
-        """The lane knows where to go on; returns when it may publish. Raises OlderStore when nothing may be."""
+    def recovered(self, publisher: "TopicPublisher") -> None:
+        """The publisher knows where to go on; returns when it may publish. Raises OlderStore when nothing may be."""
         ...
 
     def changed(self) -> None:
@@ -73,7 +73,7 @@ class Owner(Protocol):
         ...
 
 
-class Lane:
+class TopicPublisher:
     """One topic.
 
     Args:
@@ -100,12 +100,12 @@ class Lane:
         self.progress = Progress(self.low - 1)
         self.published = {"acknowledged": 0, "reduced": 0}
         self.topic_id, self.partitions = "", Partitions.fixed(1)
-        self.flight = Flight(self._wake, self._lost)
+        self.in_flight = InFlight(self._wake, self._lost)
         self.since = time.monotonic()
         self._event = threading.Event()
         self._news = True
         self._crowded = False
-        self._marks: dict[int, Mark] = {}
+        self._checkpoints: dict[int, PartitionCheckpoint] = {}
         self._at_stake = False
         self._saved = (0.0, 0)
         self.again, self._pause = 0.0, 0.0
@@ -126,7 +126,7 @@ class Lane:
 
     def stalled(self, seconds: float) -> bool:
         """Whether something is under way and nothing was acknowledged for so long."""
-        return self.flight.records > 0 and time.monotonic() - self.since > seconds
+        return self.in_flight.records > 0 and time.monotonic() - self.since > seconds
 
     def wait(self, why: str) -> None:
         """It cannot go on for now; said once per cause."""
@@ -172,10 +172,10 @@ class Lane:
         if known is not None and found.partitions < known.partitions.count:
             raise Refused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
         plan = known.partitions if known else Partitions.fixed(found.partitions)
-        marks = known.marks if known else {}
+        checkpoints = known.checkpoints if known else {}
         again = known is not None and known.topic_id not in {"", found.topic_id}
         barriers = self._barriers(producer, plan, count_known=known is not None)
-        starts = {part: 0 if again else marks.get(part, Mark()).next_offset for part in barriers}
+        starts = {part: 0 if again else checkpoints.get(part, PartitionCheckpoint()).next_offset for part in barriers}
         shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
         starts |= dict.fromkeys(shorter, 0)
         tail = read_tail(
@@ -192,9 +192,12 @@ class Lane:
                 why="it was made again" if again else "it is shorter than it was",
                 partitions=shorter,
             )
-        self._marks = {part: _higher(marks.get(part, Mark()), mark) for part, mark in tail.marks.items()}
+        self._checkpoints = {
+            part: _higher(checkpoints.get(part, PartitionCheckpoint()), checkpoint)
+            for part, checkpoint in tail.checkpoints.items()
+        }
         self._compare(source)
-        lowest = min(self._marks.get(part, Mark()).position for part in range(plan.count)) + 1
+        lowest = min(self._checkpoints.get(part, PartitionCheckpoint()).position for part in range(plan.count)) + 1
         self.low = max(lowest, known.low if known else 0)
         self.topic_id, self.partitions = found.topic_id, plan
         if tail.beyond:
@@ -209,13 +212,13 @@ class Lane:
             "relay-recovered",
             topic=self.topic,
             partitions=str(self.partitions),
-            highest=max(mark.position for mark in self._marks.values()),
+            highest=max(checkpoint.position for checkpoint in self._checkpoints.values()),
             low=self.low,
             cursor="used" if known else "none",
             taken_by_retention=sorted(
                 part
                 for part, begin in tail.begins.items()
-                if known and part in known.marks and begin > known.marks[part][0]
+                if known and part in known.checkpoints and begin > known.checkpoints[part][0]
             ),
         )
 
@@ -237,14 +240,14 @@ class Lane:
     def _compare(self, source: Source) -> None:
         """The store must know what Kafka holds of it."""
         head = source.head()
-        for part, mark in self._marks.items():
-            if mark.position > head:
-                raise OlderStore(f"{self.topic}/{part} holds position {mark.position}, the store ends at {head}")
-            if mark.event_id:
-                there = source.records(mark.position - 1, 1, [self.name])
-                if not there or there[0][0] != mark.position or there[0][4] != mark.event_id:
+        for part, checkpoint in self._checkpoints.items():
+            if checkpoint.position > head:
+                raise OlderStore(f"{self.topic}/{part} holds position {checkpoint.position}, the store ends at {head}")
+            if checkpoint.event_id:
+                there = source.records(checkpoint.position - 1, 1, [self.name])
+                if not there or there[0][0] != checkpoint.position or there[0][4] != checkpoint.event_id:
                     raise OlderStore(
-                        f"{self.topic}/{part} holds another record at position {mark.position} than the store"
+                        f"{self.topic}/{part} holds another record at position {checkpoint.position} than the store"
                     )
 
     # --- publication -------------------------------------------------------------------------------------------------
@@ -254,7 +257,7 @@ class Lane:
         self.relay.changed()
         self.reached = self.low - 1
         self.progress = Progress(self.reached)
-        recovered = {part: mark.position for part, mark in self._marks.items()}
+        recovered = {part: checkpoint.position for part, checkpoint in self._checkpoints.items()}
         while not self.relay.halted:
             self._settle()
             if not self._news:
@@ -282,7 +285,7 @@ class Lane:
 
     def _rest(self) -> None:
         """Until there is more, or something to keep: what is acknowledged meanwhile is taken over then."""
-        self._event.wait(SAVE_SECONDS if self.flight.records or self.low != self._saved[1] else None)
+        self._event.wait(SAVE_SECONDS if self.in_flight.records or self.low != self._saved[1] else None)
         self._event.clear()
 
     def _send(self, producer: Producer, record: Record, largest: int) -> None:
@@ -299,31 +302,31 @@ class Lane:
                 self.published["reduced"] += 1
                 log.warning("relay-record-reduced", topic=self.topic, position=position, bytes=len(record[7]))
         partition = self.partitions.of(position, text)
-        if not self.flight.records:
+        if not self.in_flight.records:
             self.since = time.monotonic()
         self._at_stake = True
         future = producer.send(key, value, headers, partition)
-        self.flight.add(partition, future, position, event_id, length)
+        self.in_flight.add(partition, future, position, event_id, length)
 
     def _room(self) -> None:
         """Wait until more may be handed over."""
-        flight, limits = self.flight, self.relay.settings
+        in_flight, limits = self.in_flight, self.relay.settings
         self._crowded = True  # before it is looked: an acknowledgement now wakes
-        while flight.records >= limits.in_flight_records or flight.bytes >= limits.in_flight_bytes:
+        while in_flight.records >= limits.in_flight_records or in_flight.bytes >= limits.in_flight_bytes:
             self._settle()
-            if flight.records >= limits.in_flight_records or flight.bytes >= limits.in_flight_bytes:
+            if in_flight.records >= limits.in_flight_records or in_flight.bytes >= limits.in_flight_bytes:
                 self._event.wait()
                 self._event.clear()
         self._crowded = False
 
     def _settle(self) -> None:
         """Take over what is acknowledged, and keep it now and then."""
-        count = self.flight.reap(self._marks)
+        count = self.in_flight.reap(self._checkpoints)
         if count:
             self.since = time.monotonic()
             self.published["acknowledged"] += count
             self._done(count)
-        lowest = self.flight.lowest()
+        lowest = self.in_flight.lowest()
         self.low = self.reached + 1 if lowest is None else lowest
         at, low = self._saved
         if self.low != low and time.monotonic() - at >= SAVE_SECONDS:
@@ -334,12 +337,12 @@ class Lane:
         self.progress = self.progress._replace(done=self.progress.done + count)
 
     def _save(self) -> None:
-        known = TopicCursor(self.topic_id, self.partitions, self.low, dict(self._marks))
+        known = TopicCursor(self.topic_id, self.partitions, self.low, dict(self._checkpoints))
         self._saved = (time.monotonic(), self.low)
         self.relay.cursor.save(self.topic, known)
 
     def _wake(self) -> None:
-        """On the producer's thread, after each batch: to wake this lane for it would cost more than the batch did."""
+        """On the producer's thread, after each batch: to wake this publisher for it would cost more than the batch did."""
         if self._crowded:
             self._event.set()
 
@@ -348,6 +351,10 @@ class Lane:
         self.relay.fail(self.topic, one_line(error))
 
 
-def _higher(known: Mark, read: Mark) -> Mark:
+def _higher(known: PartitionCheckpoint, read: PartitionCheckpoint) -> PartitionCheckpoint:
     """The cursor's position counts where the partition holds nothing higher (made again, cut off, retention)."""
-    return read if read.position >= known.position else Mark(read.next_offset, known.position, known.event_id)
+    return (
+        read
+        if read.position >= known.position
+        else PartitionCheckpoint(read.next_offset, known.position, known.event_id)
+    )

@@ -12,7 +12,7 @@ from plscp.statuses import STATUSES
 from plscp.templates.request import Identifiers
 
 
-def ask(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) -> dict[str, Any]:
+def explain_match(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) -> dict[str, Any]:
     """The decision on one entry that occurs now.
 
     Args:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from plscp.publish.cursor import Mark
+from plscp.publish.cursor import PartitionCheckpoint
 
 
 class Batch:
@@ -20,7 +20,7 @@ class Batch:
         self.done, self.offset = False, -1
 
 
-class Flight:
+class InFlight:
     """The records of one topic between `send` and acknowledgement.
 
     Args:
@@ -58,18 +58,18 @@ class Flight:
         batch.offset, batch.done = offset, True
         self._acknowledged()
 
-    def reap(self, marks: dict[int, Mark]) -> int:
-        """Take what is acknowledged out, in order; partition marks move on. Returns how many records."""
+    def reap(self, checkpoints: dict[int, PartitionCheckpoint]) -> int:
+        """Take what is acknowledged out, in order; partition checkpoints move on. Returns how many records."""
         count = 0
         for partition, queue in self._open.items():
             while queue and queue[0].done:
                 batch = queue.popleft()
                 count += batch.count
                 self.bytes -= batch.size
-                # A broker that had it already may not say where: the mark's offset stays, which costs only reading.
+                # A broker that had it already may not say where: the checkpoint's offset stays, which costs only reading.
                 after = batch.offset + batch.count if batch.offset >= 0 else 0
-                before = marks.get(partition, Mark())
-                marks[partition] = Mark(max(after, before.next_offset), batch.last, batch.event_id)
+                before = checkpoints.get(partition, PartitionCheckpoint())
+                checkpoints[partition] = PartitionCheckpoint(max(after, before.next_offset), batch.last, batch.event_id)
         self.records -= count
         return count
 
