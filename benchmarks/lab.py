@@ -12,8 +12,8 @@ from pydicom.sr.codedict import Collection
 
 from benchmarks.marks import MARK, dated
 from benchmarks.servers import STUDIES
+from plscp.content.model import Code, ContentItem, Numeric
 from plscp.scu.building import ACQUISITION, CONTAINS, OBSERVER, coded, number, person, text
-from plscp.templates.content import Code, ContentItem, Numeric
 from tests.rawscu import element, uid
 
 REQUESTS: Final = 4096

@@ -5,7 +5,7 @@ from io import BytesIO
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode
 
-from plscp.templates.content import Code, ContentItem, Numeric, Value
+from plscp.content.model import Code, ContentItem, Numeric, Value
 from plscp.templates.request import Identifiers
 
 VALUES = {"TEXT": "TextValue", "PNAME": "PersonName", "UIDREF": "UID", "CONTAINER": "ContinuityOfContent"}

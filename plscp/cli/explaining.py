@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from plscp.cli.view import concept_text, value_text
+from plscp.content.elements import CONTENT_SEQUENCE, DataSet
+from plscp.content.items import VALUE_TYPE, content_tree
+from plscp.content.model import ContentItem
+from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
 from plscp.service.outcomes import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
 from plscp.templates import action
-from plscp.templates.content import ContentItem
-from plscp.templates.elements import CONTENT_SEQUENCE, DataSet
-from plscp.templates.items import VALUE_TYPE, content_tree
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, Decoded
 from plscp.templates.tracing import Place, look, trace, wanted
 

@@ -10,9 +10,9 @@ import typer
 
 from plscp.cli import output
 from plscp.errors import CommandError
-from plscp.publish.compatibility import Break, breaks
-from plscp.publish.records import ADAPTERS
-from plscp.publish.schemas import files, schema, text
+from plscp.records.compatibility import Break, breaks
+from plscp.records.schemas import files, schema, text
+from plscp.records.values import ADAPTERS
 
 RELEASED = Path("schemas/released")
 

@@ -12,11 +12,11 @@ from rich.tree import Tree
 from plscp.cli.explaining import Explained
 from plscp.cli.output import clean, status_style
 from plscp.cli.view import concept_text, value_text
+from plscp.content.elements import Element, tag_text
+from plscp.content.model import ContentItem
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.attributes import PROCEDURAL, SUBSTANCE
-from plscp.templates.content import ContentItem
-from plscp.templates.elements import Element, tag_text
 from plscp.templates.rows import CONTAINS
 
 MISSING: Final = "missing-row"

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from plscp.cli import output
-from plscp.templates.content import Code, Numeric, Reference, Value
+from plscp.content.model import Code, Numeric, Reference, Value
 
 DONE: Final = ("event", "action", "type")
 WITH: Final = (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from plscp.publish.envelope import BARRIER, POSITION, STORE
-from plscp.publish.records import Record, read
+from plscp.records.values import Record, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Event:
         topic, partition, offset: where it was read.
         store: id of the event store that published it; `position` orders everything of one store.
         time: when it occurred, UTC.
-        data: the value, typed; a class of `plscp.publish.records`.
+        data: the value, typed; a class of `plscp.records.values`.
     """
 
     type: str

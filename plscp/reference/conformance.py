@@ -12,6 +12,7 @@ from pydicom.uid import UID
 
 from plscp import __version__
 from plscp.config.model import SettingsModel
+from plscp.content import charset
 from plscp.matching import rules
 from plscp.matching.match_context import A, L, P, S, U
 from plscp.network import certificates, negotiation
@@ -19,7 +20,7 @@ from plscp.reference.reasons import REASONS
 from plscp.service import checks
 from plscp.service.outcomes import ERROR_IDS
 from plscp.statuses import STATUSES, StatusInfo
-from plscp.templates import attributes, charset, substance
+from plscp.templates import attributes, substance
 from plscp.templates.entries import TYPED
 from plscp.templates.plans import declared
 from plscp.templates.rows import Template

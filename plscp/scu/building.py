@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydicom.dataset import Dataset
 
-from plscp.templates import writing
-from plscp.templates.content import Code, ContentItem, Numeric, Reference
+from plscp.content import writing
+from plscp.content.model import Code, ContentItem, Numeric, Reference
 
 CONTAINS, PROPERTY = "CONTAINS", "HAS PROPERTIES"
 OBSERVER, ACQUISITION, MODIFIER = "HAS OBS CONTEXT", "HAS ACQ CONTEXT", "HAS CONCEPT MOD"

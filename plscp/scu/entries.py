@@ -5,6 +5,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from pydicom.sr.codedict import codes
 
+from plscp.content.model import ContentItem
 from plscp.scu.building import (
     ACQUISITION,
     CONTAINS,
@@ -18,7 +19,6 @@ from plscp.scu.building import (
     text,
     uid,
 )
-from plscp.templates.content import ContentItem
 
 XA_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.12.1"
 SITE: Final = ("363704007", "SCT", "Procedure site")

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from plscp.content.reader import EXPLICIT_LITTLE
 from plscp.errors import CommandError
 from plscp.scu.encoding import Encoded, encode, of_file
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
-from plscp.templates.reader import EXPLICIT_LITTLE
 
 TYPED: Final[dict[str, type[ProcedureLogRequest | SubstanceAdministrationRequest]]] = {
     "entries": ProcedureLogRequest,

@@ -13,11 +13,11 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
+from plscp.content.model import Code, ContentItem, Numeric
 from plscp.scu import entries as say
 from plscp.scu import pci_story as story
 from plscp.scu.building import Administration, Given, procedural, substance
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.content import Code, ContentItem, Numeric
 
 HEMO, XRAY, INJECTOR, TABLET = "HEMO1", "XRAY1", "INJECT1", "TABLET1"
 DEVICES: Final = {

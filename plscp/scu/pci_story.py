@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from plscp.content.model import ContentItem
 from plscp.scu import entries as say
 from plscp.scu.building import Administration
-from plscp.templates.content import ContentItem
 
 Log = Sequence[tuple[float, Sequence[ContentItem]]]
 

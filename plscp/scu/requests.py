@@ -22,6 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
+from plscp.content.codes import meaning_of
+from plscp.content.reader import EXPLICIT_LITTLE, decode
+from plscp.content.writing import code_item, dataset, others
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.building import CATH_LAB_LOG, UTC_FRAME_OF_REFERENCE, Given, log
@@ -29,16 +32,13 @@ from plscp.scu.building import moment as moment_text
 from plscp.scu.encoding import encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action, restoring
-from plscp.templates.codes import meaning_of
 from plscp.templates.parameters import NUMERIC, PARAMETERS
-from plscp.templates.reader import EXPLICIT_LITTLE, decode
 from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration
 from plscp.templates.restoring import AnyEntry
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.tid1002 import DeviceObserver, Observer, PersonObserver
 from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
-from plscp.templates.writing import code_item, dataset, others
 
 PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)
 """What is written is not held against a server's settings."""

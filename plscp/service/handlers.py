@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Final
 
+from plscp.content.reader import DEFLATED
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
@@ -22,7 +23,8 @@ from plscp.matching.identifiers import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
 from plscp.network.answer import Encodable, PendingResponse, Status
-from plscp.service import checks, fragments, outcomes
+from plscp.records import fragments
+from plscp.service import checks, outcomes
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
@@ -44,7 +46,6 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.templates.reader import DEFLATED
 from plscp.templates.request import Bounds
 
 LARGE: Final = 32 * 1024

@@ -8,6 +8,7 @@ from hashlib import sha256
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Protocol
 
+from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
@@ -17,14 +18,14 @@ from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
 from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
 from plscp.network.answer import Encodable, Status
-from plscp.service import checks, fragments
+from plscp.records import fragments
+from plscp.service import checks
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import EntryDraft, KnownEntry
 from plscp.templates import action
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration, TypedEntry
 
 Answer = tuple[Status, Encodable | None]

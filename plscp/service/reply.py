@@ -6,8 +6,8 @@ from typing import Final, Literal
 from pydicom.charset import convert_encodings, encode_string
 from pydicom.dataset import Dataset
 
+from plscp.content.charset import character_set as known_character_set
 from plscp.network.answer import Status
-from plscp.templates.charset import character_set as known_character_set
 
 _UTF_8: Final = "ISO_IR 192"
 

@@ -1,9 +1,9 @@
 """Action Information of both SOP Classes: steps 6 and 7 of contracts section 2, from decoded data set to typed request."""
 
+from plscp.content.items import content_tree
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
 from plscp.templates.attributes import AttributeChecker, identifiers
-from plscp.templates.items import content_tree
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import Decoded, ProcedureLog, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+from plscp.content.elements import DataSet, Element, Item, Undecoded, tag_text
+from plscp.content.items import TIMEZONE_OFFSET
+from plscp.content.syntax import is_dt, is_line, is_offset, is_pn, is_ui
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue
 from plscp.findings import Finding
-from plscp.templates.elements import DataSet, Element, Item, Undecoded, tag_text
-from plscp.templates.items import TIMEZONE_OFFSET
 from plscp.templates.request import Identifiers
-from plscp.templates.syntax import is_dt, is_line, is_offset, is_pn, is_ui
 
 PATIENT_ID, STUDY_INSTANCE_UID, STUDY_ID = 0x00100020, 0x0020000D, 0x00200010
 SYNCHRONIZATION_FRAME_OF_REFERENCE_UID, PERFORMED_LOCATION = 0x00200200, 0x00400243

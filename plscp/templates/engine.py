@@ -7,8 +7,8 @@ kept whole under ``other``.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.findings import Finding
-from plscp.templates.content import Code, ContentItem, Numeric, Reference
 from plscp.templates.fragments import amount_members, extras, quoted, reference_members, whole
 from plscp.templates.plans import Hit, Node, Plan, Problem, Scope, Slot
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from plscp.content.codes import Key, known
+from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.digests import sha256
 from plscp.findings import Finding
-from plscp.templates.codes import Key, known
-from plscp.templates.content import Code, ContentItem, Numeric, Reference
 from plscp.templates.engine import Report, children
 from plscp.templates.fragments import (
     MEMO,

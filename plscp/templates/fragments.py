@@ -10,8 +10,8 @@ from json.encoder import encode_basestring
 from math import isfinite
 from typing import Final
 
-from plscp.templates.codes import known
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.codes import known
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
 
 MEMO: Final = 4096
 """Entries of a memo before it is emptied: enough for every code of a hospital, small against a flood of made-up ones."""

@@ -6,17 +6,17 @@ It is a Type 3 sequence and never a reason to refuse: faults are noted and the i
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from plscp.templates import items as sr
-from plscp.templates.coded import one_code
-from plscp.templates.codes import Key, group, known
-from plscp.templates.content import Code, ContentItem, Numeric, Reference, Value
-from plscp.templates.elements import Element, Item, raw
+from plscp.content import items as sr
+from plscp.content.coded import one_code
+from plscp.content.codes import Key, group, known
+from plscp.content.elements import Element, Item, raw
+from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
+from plscp.content.report import Report
+from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
+from plscp.content.units import is_unit
 from plscp.templates.plans import declared
-from plscp.templates.report import Report
 from plscp.templates.rows import Term
-from plscp.templates.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
 from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.units import is_unit
 
 NUMERIC: Final = "NUMERIC"
 """Value Type of a number in this macro; in SR content items it is NUM."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
+from plscp.content.codes import Key, known
+from plscp.content.model import Code
+from plscp.content.units import is_unit
 from plscp.templates import rows
-from plscp.templates.codes import Key, known
-from plscp.templates.content import Code
 from plscp.templates.fragments import code_members, small
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
-from plscp.templates.units import is_unit
 
 SHAPES: Final = {
     "TEXT": "text", "UIDREF": "text", "PNAME": "text", "DATETIME": "text", "DATE": "text", "TIME": "text",

@@ -1,8 +1,8 @@
 """The Procedure Log as a whole: the root's context, and its entries (PS3.16 TID 3001)."""
 
+from plscp.content.codes import known
+from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.codes import known
-from plscp.templates.content import ContentItem
 from plscp.templates.engine import Placed, Report, match, render
 from plscp.templates.entries import typed_entry
 from plscp.templates.fragments import code_members, encoded, extras, quoted

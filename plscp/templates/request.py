@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from plscp.content.elements import DataSet
 from plscp.findings import Finding
-from plscp.templates.elements import DataSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference, Value
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference, Value
 from plscp.templates.entries import PLANS
 from plscp.templates.plans import Node, Plan, Slot
 from plscp.templates.procedure_log import CONTEXT

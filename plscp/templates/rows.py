@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from plscp.templates.codes import Key, group, known
-from plscp.templates.content import ContentItem
+from plscp.content.codes import Key, group, known
+from plscp.content.model import ContentItem
 
 CONTAINS: Final = "CONTAINS"
 HAS_OBS_CONTEXT: Final = "HAS OBS CONTEXT"

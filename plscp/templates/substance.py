@@ -5,16 +5,16 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
+from plscp.content.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
+from plscp.content.codes import group, known
+from plscp.content.elements import DataSet, Element, Item, Undecoded, raw, tag_text
+from plscp.content.model import Code, ContentItem
+from plscp.content.report import Report
 from plscp.findings import Finding
 from plscp.templates import attributes as table
 from plscp.templates.attributes import AttributeChecker, items_of
-from plscp.templates.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
-from plscp.templates.codes import group, known
-from plscp.templates.content import Code, ContentItem
-from plscp.templates.elements import DataSet, Element, Item, Undecoded, raw, tag_text
 from plscp.templates.fragments import amount_members, code_members, encoded, moment, quoted, raw_elements, whole
 from plscp.templates.parameters import PARAMETERS, parameters
-from plscp.templates.report import Report
 from plscp.templates.request import SubstanceAdministration, TypedEntry
 from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw, always_published
 from plscp.templates.values import Item as AnyItem

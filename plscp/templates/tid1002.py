@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from plscp.templates.codes import known
-from plscp.templates.content import Code, ContentItem
+from plscp.content.codes import known
+from plscp.content.model import Code, ContentItem
 from plscp.templates.rows import (
     CODE,
     HAS_OBS_CONTEXT,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from plscp.templates.content import ContentItem
+from plscp.content.model import ContentItem
 from plscp.templates.rows import (
     CODE,
     HAS_PROPERTIES,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from plscp.templates.content import ContentItem
-from plscp.templates.content import Reference as ReferenceValue
+from plscp.content.model import ContentItem
+from plscp.content.model import Reference as ReferenceValue
 from plscp.templates.rows import (
     CODE,
     COMPOSITE,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from plscp.templates.codes import group, known
-from plscp.templates.content import Code, ContentItem
+from plscp.content.codes import group, known
+from plscp.content.model import Code, ContentItem
 from plscp.templates.rows import (
     CODE,
     HAS_ACQ_CONTEXT,

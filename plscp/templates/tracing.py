@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import cache
 from typing import Final, NamedTuple
 
+from plscp.content.codes import group, meaning_of
+from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.codes import group, meaning_of
-from plscp.templates.content import ContentItem
 from plscp.templates.engine import Placed, repetitions
 from plscp.templates.entries import PLANS, EntryPlan, typed_entry
 from plscp.templates.plans import Plan
@@ -42,7 +42,7 @@ def trace(root: ContentItem) -> dict[str, Place]:
     """The row of every item that a row describes, by the item's path.
 
     Args:
-        root: a log as the checks see it (`plscp.templates.items.content_tree`).
+        root: a log as the checks see it (`plscp.content.items.content_tree`).
     """
     found: dict[str, Place] = {}
     context: list[Placed] = []

@@ -24,7 +24,7 @@ def incomplete(second: int) -> Dataset:
     made = entry("intervention")
     made.children = [made.children[0], item_for(LINE["3108", "5"])]
     made.observation_datetime = build.when(second)
-    from plscp.templates.writing import dataset  # noqa: PLC0415
+    from plscp.content.writing import dataset  # noqa: PLC0415
 
     return dataset(made)
 

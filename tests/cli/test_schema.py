@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from plscp.publish.records import ADAPTERS
-from plscp.publish.schemas import files, schema
+from plscp.records.schemas import files, schema
+from plscp.records.values import ADAPTERS
 from tests.cli.conftest import Run
 
 ENTRY = "org.plscp.procedure-log.entry.v1"

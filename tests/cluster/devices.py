@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from plscp.consumer import consume
-from plscp.publish.records import EntryRecord
+from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.tid3001 import Note
 from tests import events

@@ -15,7 +15,7 @@ import yaml
 
 from plscp.consumer import consume
 from plscp.local.kafka import LocalBroker
-from plscp.publish.records import EntryRecord
+from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.tid3001 import Note
 from tests import events, tls

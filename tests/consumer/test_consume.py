@@ -19,7 +19,7 @@ import pytest
 from plscp.consumer import Event, Events, Unreadable, aconsume, consume, reading
 from plscp.errors import Unreachable
 from plscp.local.kafka import LocalBroker
-from plscp.publish.records import EntryRecord, PatientRecord, UnknownEntry
+from plscp.records.values import EntryRecord, PatientRecord, UnknownEntry
 from plscp.templates.tid3001 import Note
 from plscp.templates.values import CodeValue, Moment
 from tests.conftest import Broker

@@ -8,7 +8,7 @@ from uuid import uuid4
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from plscp.publish.records import (
+from plscp.records.values import (
     AdministrationRecord,
     EntryRecord,
     Identifier,

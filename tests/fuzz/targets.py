@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn
 from unittest.mock import patch
 
+from plscp.content import parsing
+from plscp.content.encodings import Memory
+from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.network import acceptor, association, dimse, negotiation
 from plscp.network.answer import SUCCESS
 from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action, parsing
-from plscp.templates.encodings import Memory
-from plscp.templates.reader import decode
+from plscp.templates import action
 from plscp.templates.request import Bounds, Decoded, ProcedureLog
 from tests.network.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq

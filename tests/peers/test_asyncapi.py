@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from plscp.publish.asyncapi import TOPICS, document
 from plscp.publish.envelope import BARRIER
+from plscp.records.asyncapi import TOPICS, document
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "build" / "peers" / "node_modules"

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from plscp.publish import records
+from plscp.records import values as records
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 _judged: set[tuple[str, Hashable]] = set()

@@ -14,7 +14,7 @@ from plscp.matching import changes
 from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Locations, Registry
-from plscp.publish.records import RECORDS
+from plscp.records.values import RECORDS
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.memory import MemoryStore
 from plscp.store.port import Filter, RegistryRecord

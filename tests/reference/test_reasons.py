@@ -36,7 +36,7 @@ def called(node: ast.Call) -> str:
 
 def in_templates_and_service() -> Iterator[str]:
     """Reasons of steps 1 to 7."""
-    for path in sorted([*SOURCE.glob("templates/*.py"), *SOURCE.glob("service/*.py")]):
+    for path in sorted([*SOURCE.glob("content/*.py"), *SOURCE.glob("templates/*.py"), *SOURCE.glob("service/*.py")]):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and called(node) in TOLD_BY and len(node.args) > 1:
                 yield from texts(node.args[1])
@@ -113,7 +113,7 @@ def test_the_list_says_whom_a_reason_refuses() -> None:
     """What every profile refuses, and what only a strict one does, as the call in the source has it."""
     listed = {holes(reason.text): reason.when for reason in REASONS}
     checked = 0
-    for path in sorted(SOURCE.glob("templates/*.py")):
+    for path in sorted([*SOURCE.glob("content/*.py"), *SOURCE.glob("templates/*.py")]):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and called(node) in WHEN and len(node.args) > 1:
                 for text in texts(node.args[1]):

@@ -9,11 +9,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr._concepts_dict import concepts
 from pynetdicom.dsutils import decode, encode
 
+from plscp.content.reader import decode as read
 from plscp.errors import DoesNotMatchTemplate
 from plscp.scu.pci_case import DEVICES, DURATION, Request, Subject, by_device, pci_case, registry_file
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.action import procedural, substance
-from plscp.templates.reader import decode as read
 from plscp.templates.request import Bounds
 
 EXPLICIT = "1.2.840.10008.1.2.1"

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 from pydicom.dataset import Dataset
 
+from plscp.content.reader import decode
 from plscp.errors import CommandError, DoesNotMatchTemplate, MissingAttribute, MissingAttributeValue
 from plscp.scu import requests as r
 from plscp.scu.encoding import SYNTAXES, encode
@@ -17,7 +18,6 @@ from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationReque
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, Decoded
 from plscp.templates.restoring import parse_entry
 from plscp.templates.substance import SubstanceAdministered

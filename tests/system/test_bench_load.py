@@ -19,10 +19,11 @@ from benchmarks.__main__ import main
 from benchmarks.marks import Marked
 from benchmarks.plan import QUICK
 from benchmarks.requests import LOADS, SYNTAX, Load, make
+from plscp.content import writing
+from plscp.content.reader import decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.relay_view import RelayView
-from plscp.templates import action, writing
-from plscp.templates.reader import decode
+from plscp.templates import action
 from plscp.templates.request import Bounds, Decoded, ProcedureLog
 from tests import events
 

@@ -10,10 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from plscp.consumer import Event, Unreadable, consume
-from plscp.publish import records as published
-from plscp.publish.asyncapi import TOPICS
-from plscp.publish.example_entries import entries
-from plscp.publish.schemas import schema
+from plscp.records import values as published
+from plscp.records.asyncapi import TOPICS
+from plscp.records.example_entries import entries
+from plscp.records.schemas import schema
 from plscp.scu import requests as r
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.substance import SubstanceAdministered

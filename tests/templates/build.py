@@ -15,8 +15,8 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 
+from plscp.content.reader import decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds, Decoded
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
 from tests.templates.tables import LINES, Line
 from tests.templates.trees import LINE, MEASURED, PRIVATE, code, device, entry, entry_line, item_for, person, root
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plscp.templates.content import Code, ContentItem
+from plscp.content.model import Code, ContentItem
 from plscp.templates.entries import PLANS
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.restoring import entry_item, parse_entry

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
-from plscp.templates.content import Code, ContentItem, Numeric
 from plscp.templates.fragments import encoded, number, precision
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import TypedEntry

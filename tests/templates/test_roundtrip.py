@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.findings import Finding
-from plscp.templates.content import Code, ContentItem, Numeric, Reference
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.restoring import ENTRIES, entry_item, log_root, parse_entry
 from plscp.templates.tid3001 import LogContext

@@ -8,8 +8,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement
-from plscp.templates.writing import code_item, dataset
+from plscp.content.model import Code, ContentItem, Numeric, RawElement
+from plscp.content.writing import code_item, dataset
 from tests.templates.strategies import KINDS
 from tests.templates.trees import entry, root
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
-from plscp.templates.content import Code, ContentItem, Numeric
 from plscp.templates.entries import PLANS
 from plscp.templates.plans import declared
 from plscp.templates.procedure_log import type_entries

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.content import ContentItem
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.tracing import look, table, trace, wanted
 from tests.templates.strategies import valid_logs

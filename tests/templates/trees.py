@@ -1,7 +1,7 @@
 """Content trees made from the standard's tables: the smallest valid entry of each kind, and an item for each row."""
 
-from plscp.templates.codes import group, meaning_of
-from plscp.templates.content import Code, ContentItem, Numeric, Reference, Value
+from plscp.content.codes import group, meaning_of
+from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
 from tests.templates.tables import LINES, Line
 
 PRIVATE = Code("X1", "99TEST", "something of ours")

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 from plscp.consumer import Event, Unreadable, consume
-from plscp.publish.records import EntryRecord
+from plscp.records.values import EntryRecord
 from plscp.templates.tid3104 import Consumable
 from plscp.templates.tid3107 import DeviceUsed
 

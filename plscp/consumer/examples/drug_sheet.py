@@ -4,7 +4,7 @@ import argparse
 from contextlib import suppress
 
 from plscp.consumer import Event, Unreadable, consume
-from plscp.publish.records import AdministrationRecord, EntryRecord
+from plscp.records.values import AdministrationRecord, EntryRecord
 from plscp.templates.tid3106 import DrugAdministered
 
 

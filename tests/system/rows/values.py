@@ -8,9 +8,9 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from plscp.templates.elements import KINDS, LONG, Item
-from plscp.templates.encodings import LITTLE
-from plscp.templates.parsing import Reader
+from plscp.content.elements import KINDS, LONG, Item
+from plscp.content.encodings import LITTLE
+from plscp.content.parsing import Reader
 from plscp.templates.request import Bounds
 from tests.events import encoded
 

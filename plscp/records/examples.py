@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from plscp.publish import records as r
 from plscp.publish.envelope import BARRIER
-from plscp.publish.example_entries import UID, WHEN, amount, code, entries
+from plscp.records import values as r
+from plscp.records.example_entries import UID, WHEN, amount, code, entries
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.tid1002 import DeviceObserver, Observer
 from plscp.templates.tid3001 import LogContext

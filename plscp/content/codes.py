@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from pydicom.sr._snomed_dict import mapping as _snomed
 from pydicom.sr.codedict import Collection, codes
 
-from plscp.templates.content import Code
+from plscp.content.model import Code
 
 Key = tuple[str, str]
 """Code value and coding scheme designator: what makes two codes the same (PS3.16 6.1.8)."""

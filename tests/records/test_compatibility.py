@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from plscp.publish.compatibility import Break, breaks
-from plscp.publish.records import ADAPTERS
-from plscp.publish.schemas import schema
+from plscp.records.compatibility import Break, breaks
+from plscp.records.schemas import schema
+from plscp.records.values import ADAPTERS
 
 ENTRY = "org.plscp.procedure-log.entry.v1"
 Change = Callable[[dict[str, Any]], None]

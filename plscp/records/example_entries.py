@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from plscp.templates.codes import Key, meaning_of
+from plscp.content.codes import Key, meaning_of
 from plscp.templates.entries import PLANS, EntryPlan
 from plscp.templates.plans import Plan, Slot
 from plscp.templates.restoring import Untyped

@@ -10,11 +10,11 @@ from jsonschema import Draft202012Validator
 
 from plscp.findings import Finding
 from plscp.publish import settings
-from plscp.publish.asyncapi import TOPICS, document
 from plscp.publish.envelope import BARRIER, Envelope
-from plscp.publish.examples import as_json, examples
-from plscp.publish.records import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
-from plscp.publish.schemas import files, schema
+from plscp.records.asyncapi import TOPICS, document
+from plscp.records.examples import as_json, examples
+from plscp.records.schemas import files, schema
+from plscp.records.values import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
 from plscp.templates.entries import PLANS
 from tests.scu.test_requests import full
 

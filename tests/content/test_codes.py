@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from plscp.content.codes import group, known, meaning_of
+from plscp.content.model import Code
 from plscp.findings import Finding
-from plscp.templates.codes import group, known, meaning_of
-from plscp.templates.content import Code
 from plscp.templates.fragments import MEMO, code_members
 from plscp.templates.procedure_log import type_entries
 from tests.templates.trees import entry, root

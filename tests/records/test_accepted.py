@@ -10,21 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.parsing import DEEPEST
+from plscp.content.reader import decode
+from plscp.content.writing import dataset
 from plscp.errors import Refused
-from plscp.publish.examples import as_json, examples
-from plscp.publish.records import EntryRecord
+from plscp.records.examples import as_json, examples
+from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates import action
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
 from plscp.templates.entries import PLANS
-from plscp.templates.parsing import DEEPEST
 from plscp.templates.plans import Plan
 from plscp.templates.procedure_log import CONTEXT
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from plscp.templates.restoring import entry_item
 from plscp.templates.tid3001 import LogContext
-from plscp.templates.writing import dataset
 from tests.publish.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode

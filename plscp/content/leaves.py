@@ -5,11 +5,11 @@ The bytes before the value hold all lengths, so they alone say how the item is r
 
 from typing import Final, NamedTuple, Self
 
-from plscp.templates.charset import ESC, CharacterSet
-from plscp.templates.elements import Item
-from plscp.templates.encodings import Form
-from plscp.templates.identity import ITEM_END
-from plscp.templates.identity import head as canonical_head
+from plscp.content.charset import ESC, CharacterSet
+from plscp.content.elements import Item
+from plscp.content.encodings import Form
+from plscp.content.identity import ITEM_END
+from plscp.content.identity import head as canonical_head
 
 _TEXTS: Final = {(0x0040A160, "UT"), (0x0040A123, "PN")}
 """Text Value and Person Name."""

@@ -7,7 +7,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
 
 TEXT_TAGS: Final = {
     "TEXT": ("TextValue", "UT"),

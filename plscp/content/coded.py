@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from plscp.templates.content import Code
-from plscp.templates.elements import Element, Item, Undecoded, raw, tag_text
-from plscp.templates.report import Report
-from plscp.templates.syntax import is_line
+from plscp.content.elements import Element, Item, Undecoded, raw, tag_text
+from plscp.content.model import Code
+from plscp.content.report import Report
+from plscp.content.syntax import is_line
 
 CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE = 0x00080100, 0x00080119, 0x00080120
 SCHEME, VERSION, MEANING = 0x00080102, 0x00080103, 0x00080104

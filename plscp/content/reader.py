@@ -7,13 +7,13 @@ is kept; what is odd but can be read is noted, what cannot be read is refused wi
 import zlib
 from typing import Final
 
+from plscp.content.elements import DataSet
+from plscp.content.encodings import BIG, IMPLICIT, LITTLE, Fault, Form
+from plscp.content.identity import identity
+from plscp.content.parsing import Reader
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.elements import DataSet
-from plscp.templates.encodings import BIG, IMPLICIT, LITTLE, Fault, Form
-from plscp.templates.identity import identity
-from plscp.templates.parsing import Reader
 from plscp.templates.request import Bounds, Decoded
 
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"

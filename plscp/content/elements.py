@@ -5,9 +5,9 @@ from typing import Final, Literal, NamedTuple
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
+from plscp.content.charset import CharacterSet
+from plscp.content.model import Code, ContentItem, RawElement
 from plscp.findings import Finding
-from plscp.templates.charset import CharacterSet
-from plscp.templates.content import Code, ContentItem, RawElement
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 CONTENT_SEQUENCE: Final = 0x0040A730
@@ -96,7 +96,7 @@ class Item:
     Attributes:
         elements: tag to (VR, value); the value is text without padding, bytes in little endian, or a list of items.
             Without group lengths, Specific Character Set and trailing padding.
-        canonical: the content in canonical form (see `plscp.templates.identity`).
+        canonical: the content in canonical form (see `plscp.content.identity`).
         count: elements and items in it, this one included.
         height: how many levels of sequences are below.
         faulty: something in it is `Undecoded`.

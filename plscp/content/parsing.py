@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from plscp.templates.charset import DEFAULT, ESC, CharacterSet, character_set
-from plscp.templates.elements import (
+from plscp.content.charset import DEFAULT, ESC, CharacterSet, character_set
+from plscp.content.elements import (
     ASCII,
     CONTENT_SEQUENCE,
     DICTIONARY,
@@ -21,11 +21,11 @@ from plscp.templates.elements import (
     Undecoded,
     implicit,
 )
-from plscp.templates.encodings import IMPLICIT, Fault, Form, Note, Where, memory
-from plscp.templates.identity import UNDECODED
-from plscp.templates.identity import head as canonical_head
-from plscp.templates.identity import sequence as canonical_sequence
-from plscp.templates.leaves import Leaf, value_at
+from plscp.content.encodings import IMPLICIT, Fault, Form, Note, Where, memory
+from plscp.content.identity import UNDECODED
+from plscp.content.identity import head as canonical_head
+from plscp.content.identity import sequence as canonical_sequence
+from plscp.content.leaves import Leaf, value_at
 from plscp.templates.request import Bounds
 
 DEEPEST: Final = 60

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from plscp.content.codes import group
+from plscp.content.model import Code, Numeric
+from plscp.content.units import is_ucum
 from plscp.findings import Finding
-from plscp.templates.codes import group
-from plscp.templates.content import Code, Numeric
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.units import is_ucum
 from tests.templates.trees import LINE as ROWS
 from tests.templates.trees import entry, item_for, root
 
@@ -111,7 +111,7 @@ def test_units_of_context_groups_pass(cid: int) -> None:
 def test_a_flood_is_judged() -> None:
     """No unit keeps the process for long, whatever it looks like: a pattern that tries every way to read one would never end."""
     units = ["(" * 128 + ")" * 128, "m." * 128, "dada" * 64, "m" * 100_000, "(" * 127 + "m" + ")" * 127]
-    code = "import sys; from plscp.templates.units import is_ucum; print(*map(is_ucum, sys.stdin.read().split()))"
+    code = "import sys; from plscp.content.units import is_ucum; print(*map(is_ucum, sys.stdin.read().split()))"
     told = subprocess.run(
         [sys.executable, "-c", code], input=" ".join(units), capture_output=True, text=True, timeout=120, check=True
     ).stdout

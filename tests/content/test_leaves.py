@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from plscp.content import parsing
+from plscp.content.elements import Item
+from plscp.content.encodings import Memory
+from plscp.content.leaves import Leaf
+from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates import action, parsing
-from plscp.templates.elements import Item
-from plscp.templates.encodings import Memory
-from plscp.templates.leaves import Leaf
-from plscp.templates.reader import decode
+from plscp.templates import action
 from plscp.templates.request import Bounds
 from tests.templates import build
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from plscp.content.elements import DataSet, Item, Undecoded
+from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.elements import DataSet, Item, Undecoded
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.templates import build
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from plscp.publish.asyncapi import document
-from plscp.publish.examples import as_json, examples
-from plscp.publish.records import ADAPTERS, RECORDS, RelayStarted
+from plscp.records.asyncapi import document
+from plscp.records.examples import as_json, examples
+from plscp.records.values import ADAPTERS, RECORDS, RelayStarted
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 

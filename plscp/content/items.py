@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from plscp.findings import Finding
-from plscp.templates.coded import one_code
-from plscp.templates.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
-from plscp.templates.content import Code, ContentItem, Numeric, RawElement, Reference, Value
-from plscp.templates.elements import CONTENT_SEQUENCE, DataSet, Element, Item, Undecoded, raw
-from plscp.templates.report import Report
-from plscp.templates.syntax import (
+from plscp.content.coded import one_code
+from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
+from plscp.content.elements import CONTENT_SEQUENCE, DataSet, Element, Item, Undecoded, raw
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference, Value
+from plscp.content.report import Report
+from plscp.content.syntax import (
     is_da,
     is_ds,
     is_dt,
@@ -21,6 +20,7 @@ from plscp.templates.syntax import (
     to_minute,
     to_second,
 )
+from plscp.findings import Finding
 
 RELATIONSHIP_TYPE, VALUE_TYPE, CONCEPT_NAME = 0x0040A010, 0x0040A040, 0x0040A043
 OBSERVATION_DATETIME, OBSERVATION_UID = 0x0040A032, 0x0040A171

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from plscp.templates.codes import Key, meaning_of
+from plscp.content.codes import Key, meaning_of
 
 _SCHEME: Final = "UCUM"
 LONGEST: Final = 256

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from plscp import __version__
 from plscp.publish.envelope import BARRIER, PARTITIONS, POSITION, STORE
-from plscp.publish.examples import as_json, examples
-from plscp.publish.records import KINDS, RECORDS, EntryRecord, RelayStarted
+from plscp.records.examples import as_json, examples
+from plscp.records.values import KINDS, RECORDS, EntryRecord, RelayStarted
 
 BINDING: Final = "0.5.0"
 """Version of the Kafka binding."""

@@ -3,9 +3,9 @@
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from plscp.content.charset import CharacterSet
+from plscp.content.elements import CONTENT_SEQUENCE, tag_text
 from plscp.findings import Finding
-from plscp.templates.charset import CharacterSet
-from plscp.templates.elements import CONTENT_SEQUENCE, tag_text
 
 _MEMORY: Final = 2 << 20
 

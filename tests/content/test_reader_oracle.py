@@ -12,11 +12,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.sequence import Sequence as Items
 
+from plscp.content.elements import Item
+from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.elements import Item
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.templates import build
 

@@ -13,14 +13,14 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from plscp.cli.explaining import as_json, explained
+from plscp.content.elements import DICTIONARY, KINDS, LONG
+from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
 from plscp.service.outcomes import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.elements import DICTIONARY, KINDS, LONG
-from plscp.templates.reader import decode
 from plscp.templates.request import Bounds
 from tests.counted import calls
 from tests.templates import build

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.charset import convert_encodings, decode_bytes
 
-from plscp.templates.charset import character_set
+from plscp.content.charset import character_set
 
 DECODES = [
     # Specific Character Set | VR | bytes | text
