@@ -108,10 +108,9 @@ class Server:
             **settings.store_options(),
         )
         self.store.measure(self.metrics.committed)
-        self.metrics.watch_disk(self.store.disk_free, self.store.full)
         keep = settings.store.raw_retention
-        self._retention = Retention(self.store, keep, expunged=self.metrics.expunged) if keep else None
-        self.metrics.watch_store(self.store.refusing)
+        self._retention = Retention(self.store, keep, expunged=self.metrics.raw_expunged.child().add) if keep else None
+        self.metrics.watch_store(self.store.disk_free, self.store.full, self.store.refusing)
         self.metrics.watch_devices(lambda ae_title: ae_title in self.settings.devices)
         self.keeper = RegistryKeeper(
             self.store,
@@ -158,7 +157,7 @@ class Server:
         for line in self._left_behind(before, after):
             log.warning("settings-warning", why=line)
         for name in _certificate_files(before) - _certificate_files(after):
-            self.metrics.certificate_gone(name)
+            self.metrics.certificates.set(None, name)
         self._certificates_expire()
 
     def _left_behind(self, before: Settings, after: Settings) -> Iterator[str]:
@@ -210,7 +209,7 @@ class Server:
     def _certificates_expire(self) -> None:
         for certificates in filter(None, (self._certificates, self._http_certificates)):
             for name, expires in certificates.expires.items():
-                self.metrics.certificate(name, expires)
+                self.metrics.certificates.set(expires, name)
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         task = self._loop.create_task(call())
@@ -305,7 +304,7 @@ class Server:
             associations=lambda: self.acceptor.associations,
             devices=self.handlers.devices,
             clocks=self.handlers.clocks,
-            gauges=self.metrics,
+            metrics=self.metrics,
         )
         self._load()
         self.overview.load()
@@ -437,7 +436,7 @@ class Server:
             self._look_at_rooms()
             if self._retention is not None:
                 self._retention.look()
-            self.metrics.open_associations(self.acceptor.associated)
+            self.metrics.associations_open.set(self.acceptor.associated)
             self.handlers.refusals.flush()
             await asyncio.sleep(TURN)
 

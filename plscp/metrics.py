@@ -1,11 +1,13 @@
 """What plscp counts, for Prometheus: names as operators know them, labels from closed lists, cheap on the hot path."""
 
 import itertools
+from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final, NamedTuple, get_args
+from typing import Any, ClassVar, Final, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -65,11 +67,40 @@ class Counter:
             self.value += count
 
 
-class Counts:
-    """A family of counters."""
+class Family(ABC):
+    """One metric: a value for each set of label values.
 
-    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
-        self.name, self.text, self.labels = name, text, tuple(labels)
+    Attributes:
+        name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
+        kind: ``counter``, ``gauge`` or ``histogram``.
+        text: what it counts: the HELP line.
+        labels: names of its labels; what they can hold is bounded (see `Metrics`).
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        self.name, self.text, self.labels = name, text, labels
+
+    @abstractmethod
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """Of each set of label values what prometheus-client's family takes: the label values, then the value."""
+
+    def collect(self) -> Metric:
+        """For the registry."""
+        family = _FAMILIES[self.kind](self.name, self.text, labels=self.labels)
+        for sample in self.samples():
+            family.add_metric(*sample)
+        return family
+
+
+class Counts(Family):
+    """Counters."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        super().__init__(name, text, *labels)
         self.children: dict[tuple[str, ...], Counter] = {}
 
     def child(self, *labels: str) -> Counter:
@@ -81,40 +112,59 @@ class Counts:
             found = self.children.setdefault(labels, Counter())
         return found
 
-    def collect(self) -> Metric:
-        """For the registry."""
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, child in list(self.children.items()):
-            family.add_metric(labels, child.value)
-        return family
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """Label values, count."""
+        return [(labels, child.value) for labels, child in list(self.children.items())]
 
 
-class Levels:
-    """A family of gauges."""
+class Levels(Family):
+    """Gauges that are set."""
 
-    def __init__(self, name: str, text: str, labels: Sequence[str] = ()) -> None:
-        self.name, self.text, self.labels = name, text, tuple(labels)
+    kind = "gauge"
+
+    def __init__(self, name: str, text: str, *labels: str) -> None:
+        super().__init__(name, text, *labels)
         self.values: dict[tuple[str, ...], float] = {}
 
-    def set(self, labels: tuple[str, ...], value: float) -> None:
-        """Set; beyond the bound of label sets the value is dropped."""
-        if labels in self.values or len(self.values) < MOST_CHILDREN:
+    def set(self, value: float | None, *labels: str) -> None:
+        """Set; beyond the bound of label sets the value is dropped. None: there is no such thing any more."""
+        if value is None:
+            self.values.pop(labels, None)
+        elif labels in self.values or len(self.values) < MOST_CHILDREN:
             self.values[labels] = value
-
-    def drop(self, labels: tuple[str, ...]) -> None:
-        """There is no such thing any more."""
-        self.values.pop(labels, None)
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """These, and no others any more."""
         self.values = dict(itertools.islice(values.items(), MOST_CHILDREN))
 
-    def collect(self) -> Metric:
-        """For the registry."""
-        family = GaugeMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, value in list(self.values.items()):
-            family.add_metric(labels, value)
-        return family
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """Label values, value."""
+        return list(self.values.items())
+
+
+class Asked(Family):
+    """A gauge that is asked for at each scrape; None: it is not shown."""
+
+    kind = "gauge"
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(name, text)
+        self.ask: Callable[[], float | None] = lambda: None
+
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """The value, where there is one."""
+        value = self.ask()
+        return [] if value is None else [((), value)]
+
+
+class LogLines(Family):
+    """How often each event was logged at warning or above."""
+
+    kind = "counter"
+
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """(event, level), count."""
+        return list(logs.COUNTED.items())
 
 
 class Spread:
@@ -132,99 +182,40 @@ class Spread:
             self.counts[bisect_left(self._bounds, value)] += 1
             self.sum += value
 
-    def buckets(self) -> list[tuple[str, float]]:
+    def buckets(self) -> list[tuple[str, int]]:
         """Cumulated, as Prometheus wants them."""
-        total, found = 0, []
-        for bound, count in zip((*map(str, self._bounds), "+Inf"), self.counts, strict=True):
-            total += count
-            found.append((bound, float(total)))
-        return found
+        return list(zip((*map(str, self._bounds), "+Inf"), itertools.accumulate(self.counts), strict=True))
 
 
-class Spreads:
-    """A family of histograms, whose label values are known from the start."""
+class Spreads(Family):
+    """Histograms, whose label values are known from the start; one of them where there are none."""
 
-    def __init__(
-        self, name: str, text: str, bounds: Sequence[float], labels: Sequence[str] = (), values: Sequence[str] = ()
-    ) -> None:
-        self.name, self.text, self.labels = name, text, tuple(labels)
+    kind = "histogram"
+
+    def __init__(self, name: str, text: str, *labels: str, bounds: Sequence[float], values: Sequence[str] = ()) -> None:
+        super().__init__(name, text, *labels)
         self.children: dict[tuple[str, ...], Spread] = {(value,): Spread(bounds) for value in values}
         if not values:
             self.children[()] = Spread(bounds)
 
-    def collect(self) -> Metric:
-        """For the registry."""
-        family = HistogramMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, child in self.children.items():
-            family.add_metric(labels, child.buckets(), child.sum)
-        return family
+    def samples(self) -> Iterable[tuple[Any, ...]]:
+        """Label values, buckets, sum."""
+        return [(labels, child.buckets(), child.sum) for labels, child in self.children.items()]
 
 
-class Asked:
-    """A gauge that is asked for at each scrape; None: it is not shown."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.text, self.labels = name, text, ()
-        self.ask: Callable[[], float | None] = lambda: None
-
-    def collect(self) -> Metric:
-        """For the registry."""
-        family = GaugeMetricFamily(self.name, self.text)
-        value = self.ask()
-        if value is not None:
-            family.add_metric([], value)
-        return family
+_FAMILIES: Final[dict[str, type[CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily]]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
 
 
-class LogLines:
-    """How often each event was logged at warning or above."""
+def families() -> list[Family]:
+    """Every metric that plscp exposes, in the order of the exposition: the table from which the reference is printed.
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.text, self.labels = name, text, ("event", "level")
-
-    def collect(self) -> Metric:
-        """For the registry."""
-        family = CounterMetricFamily(self.name, self.text, labels=self.labels)
-        for labels, count in list(logs.COUNTED.items()):
-            family.add_metric(labels, count)
-        return family
-
-
-class FamilyInfo(NamedTuple):
-    """What a reference says of a metric.
-
-    Attributes:
-        name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
-        kind: ``counter``, ``gauge`` or ``histogram``.
-        labels: names of its labels; what they can hold is bounded (see `Metrics`).
-        text: what it counts: the HELP line.
+    Beside them stand what prometheus-client says of any process: ``process_start_time_seconds`` and so on.
     """
-
-    name: str
-    kind: str
-    labels: tuple[str, ...]
-    text: str
-
-
-_KINDS: Final = {Counts: "counter", LogLines: "counter", Levels: "gauge", Asked: "gauge", Spreads: "histogram"}
-
-
-def families() -> list[FamilyInfo]:
-    """Every metric that plscp exposes, in the order of the exposition: the table from which a reference is printed.
-
-    ``for family in families(): print(family.name, family.kind, family.labels, family.text)`` is all that it takes. Beside them
-    stand what prometheus-client says of any process: ``process_start_time_seconds``, ``process_resident_memory_bytes``,
-    ``process_open_fds`` and so on.
-    """
-    return [
-        FamilyInfo(
-            f"{family.name}_total" if _KINDS[type(family)] == "counter" else family.name,
-            _KINDS[type(family)],
-            tuple(family.labels),
-            family.text,
-        )
-        for family in Metrics().families
-    ]
+    return Metrics().families
 
 
 class Metrics(Collector):
@@ -236,62 +227,62 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.associations = Counts(
-            "plscp_associations", "Associations that ended or were refused", ["outcome", "reason"]
+            "plscp_associations_total", "Associations that ended or were refused", "outcome", "reason"
         )
         self.refused_peers = Counts(
-            "plscp_refused_peers", "Associations refused by the setting that says who may associate", ["rule"]
+            "plscp_refused_peers_total", "Associations refused by the setting that says who may associate", "rule"
         )
-        for rule in get_args(Rule):
-            self.refused_peers.child(rule)  # a rate needs a beginning
-        self.requests = Counts("plscp_requests", "N-ACTION requests answered", ["sop_class", "status"])
+        self.requests = Counts("plscp_requests_total", "N-ACTION requests answered", "sop_class", "status")
         self.device_refusals = Counts(
-            "plscp_device_refusals", "N-ACTION requests of a configured device answered with a failure", ["device"]
+            "plscp_device_refusals_total", "N-ACTION requests of a configured device answered with a failure", "device"
         )
         self.retries = Counts(
-            "plscp_requests_retried",
+            "plscp_requests_retried_total",
             "Repeats that got the stored answer, since none is known to have arrived",
-            ["sop_class"],
+            "sop_class",
         )
-        self.findings = Counts("plscp_validation_findings", "Findings about requests", ["template", "row", "severity"])
-        self.matches = Counts("plscp_match", "Matching decisions", ["rule", "result"])
+        self.findings = Counts(
+            "plscp_validation_findings_total", "Findings about requests", "template", "row", "severity"
+        )
+        self.matches = Counts("plscp_match_total", "Matching decisions", "rule", "result")
         self.unusable_issuers = Counts(
-            "plscp_unusable_issuers", "Patient IDs that came with an issuer that cannot be used", ["device", "reason"]
+            "plscp_unusable_issuers_total",
+            "Patient IDs that came with an issuer that cannot be used",
+            "device",
+            "reason",
         )
         self.closed_with_refusals = Counts(
-            "plscp_case_closed_with_refusals",
+            "plscp_case_closed_with_refusals_total",
             "Cases that closed while refused drugs, contrast agents or devices of them stood in quarantine",
-            [],
         )
-        self.closed_with_refusals.child()
-        self.published = Counts("plscp_published", "Records the relay handed to Kafka", ["topic", "outcome"])
-        self.feeds = Counts("plscp_feed_messages", "Messages of feeds", ["feed", "outcome"])
+        self.published = Counts("plscp_published_total", "Records the relay handed to Kafka", "topic", "outcome")
         self.raw_expunged = Counts(
-            "plscp_store_expunged", "Requests and quarantine items whose raw bytes were deleted for their age", []
+            "plscp_store_expunged_total", "Requests and quarantine items whose raw bytes were deleted for their age"
         )
-        self.reloads = Counts("plscp_settings_reloads", "Times that the settings were read again", ["outcome"])
-        for outcome in ("applied", "unchanged", "refused"):
-            self.reloads.child(outcome)
-        self.log_lines = LogLines("plscp_log_events", "Lines logged at warning or above by this process")
+        self.reloads = Counts("plscp_settings_reloads_total", "Times that the settings were read again", "outcome")
+        self.log_lines = LogLines(
+            "plscp_log_events_total", "Lines logged at warning or above by this process", "event", "level"
+        )
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.device_associations = Levels(
-            "plscp_device_associations_open", "Associations of a configured device that are open", ["device"]
+            "plscp_device_associations_open", "Associations of a configured device that are open", "device"
         )
         self.last_events = Levels(
             "plscp_device_last_event_timestamp_seconds",
             "When the last accepted request of a configured device arrived",
-            ["device"],
+            "device",
         )
         self.silent = Levels(
             "plscp_device_silent",
             "1 while a configured device with silent_after has an open association, a case is open in its room, and nothing "
             "has come for longer",
-            ["device"],
+            "device",
         )
         self.skew = Levels(
-            "plscp_sender_clock_skew_seconds", "Estimated clock difference of a configured device", ["device"]
+            "plscp_sender_clock_skew_seconds", "Estimated clock difference of a configured device", "device"
         )
         self.quarantine_open = Levels(
-            "plscp_quarantine_open", "Refused requests in quarantine that no later acceptance has closed", ["device"]
+            "plscp_quarantine_open", "Refused requests in quarantine that no later acceptance has closed", "device"
         )
         self.of_closed_cases = Levels(
             "plscp_quarantine_open_of_closed_cases",
@@ -310,64 +301,34 @@ class Metrics(Collector):
             "plscp_relay_topics_waiting", "Topics that refuse records, are missing or are recovering"
         )
         self.certificates = Levels(
-            "plscp_tls_certificate_expiry_timestamp_seconds", "When a certificate expires", ["file"]
+            "plscp_tls_certificate_expiry_timestamp_seconds", "When a certificate expires", "file"
         )
         self.last_reload = Levels(
             "plscp_settings_last_reload_success", "1 where the settings could be used when they were read last, else 0"
         )
-        self.last_reload.set((), 1.0)
-        stages = Spreads("plscp_request_duration_seconds", "Time per stage of a request", SECONDS, ["stage"], STAGES)
-        self.stages = {stage: stages.children[stage,] for stage in STAGES}
-        commits = Spreads("plscp_store_commit_duration_seconds", "Time per commit, its sync included", SECONDS)
-        batches = Spreads("plscp_store_batch_size", "Drafts per commit", SIZES)
-        self.commits, self.batches = commits.children[()], batches.children[()]
+        self.stages = Spreads(
+            "plscp_request_duration_seconds", "Time per stage of a request", "stage", bounds=SECONDS, values=STAGES
+        )
+        self.commits = Spreads(
+            "plscp_store_commit_duration_seconds", "Time per commit, its sync included", bounds=SECONDS
+        )
+        self.batches = Spreads("plscp_store_batch_size", "Drafts per commit", bounds=SIZES)
         self.disk_free = Asked("plscp_store_disk_free_bytes", "Bytes free where the store lives")
         self.disk_full = Asked("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
         self.store_failing = Asked("plscp_store_failing", "1 while the store takes nothing, else 0")
-        self.build = Levels("plscp_build_info", "The version that runs", ["version"])
-        self.build.set((__version__,), 1)
-        self.families: tuple[Counts | LogLines | Levels | Spreads | Asked, ...] = (
-            self.associations,
-            self.refused_peers,
-            self.requests,
-            self.device_refusals,
-            self.retries,
-            self.findings,
-            self.matches,
-            self.unusable_issuers,
-            self.closed_with_refusals,
-            self.published,
-            self.feeds,
-            self.raw_expunged,
-            self.reloads,
-            self.log_lines,
-            self.associations_open,
-            self.device_associations,
-            self.last_events,
-            self.silent,
-            self.skew,
-            self.quarantine_open,
-            self.of_closed_cases,
-            self.relay_pending,
-            self.relay_oldest,
-            self.kafka_up,
-            self.kafka_away_since,
-            self.relay_halted,
-            self.relay_waiting,
-            self.certificates,
-            self.last_reload,
-            stages,
-            commits,
-            batches,
-            self.disk_free,
-            self.disk_full,
-            self.store_failing,
-            self.build,
-        )
-        self._total = self.stages["total"].observe
+        self.build = Levels("plscp_build_info", "The version that runs", "version")
+        self.families = [family for family in vars(self).values() if isinstance(family, Family)]
+        for rule in get_args(Rule):  # a rate needs a beginning
+            self.refused_peers.child(rule)
+        for outcome in ("applied", "unchanged", "refused"):
+            self.reloads.child(outcome)
+        self.closed_with_refusals.child()
+        self.last_reload.set(1.0)
+        self.build.set(1, __version__)
+        self._total = self.stage("total")
         self._requests: dict[tuple[str, int], Counter] = {}
         self._matches: dict[tuple[str, int], Counter] = {}
-        self._configured: Callable[[str], bool] = _nobody
+        self._configured: Callable[[str], bool] = lambda _ae_title: False
         self._relayed: dict[tuple[str, str], float] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -424,42 +385,40 @@ class Metrics(Collector):
         """An association was refused by this rule; from a closed list."""
         self.refused_peers.child(rule).add()
 
-    def case_closed_with_refusals(self) -> None:
-        """A case closed, and something of it is in quarantine."""
-        self.closed_with_refusals.child().add()
-
-    def refusals_of_closed_cases(self, count: int) -> None:
-        """So many open quarantine items are of cases that are over."""
-        self.of_closed_cases.set((), count)
-
     def quarantined(self, counts: Mapping[str, int]) -> None:
         """So many quarantine items are open, by calling AE title; those that are not named have none."""
-        by_device: dict[str, float] = {}
+        by_device = Tally[tuple[str, ...]]()
         for ae_title, count in counts.items():
-            name = self._device(ae_title)
-            by_device[name] = by_device.get(name, 0) + count
-        self.quarantine_open.replace({(name,): count for name, count in by_device.items()})
+            by_device[self._device(ae_title),] += count
+        self.quarantine_open.replace(by_device)
 
-    def device(self, device: str, *, associations: int, last_event: float | None, silent: bool | None) -> None:
+    def device(
+        self,
+        device: str,
+        *,
+        associations: int,
+        last_event: float | None = None,
+        silent: bool | None = None,
+        skew: float | None = None,
+    ) -> None:
         """How a configured device is doing.
 
         Args:
             last_event: seconds since the epoch, or None where none is known.
             silent: None where `silent_after` is not set.
+            skew: estimated clock difference in seconds, or None where it is not known.
         """
-        self.device_associations.set((device,), associations)
+        self.device_associations.set(associations, device)
         self.device_refusals.child(device)  # a rate needs a beginning
         if last_event is not None:
-            self.last_events.set((device,), last_event)
-        if silent is None:
-            self.silent.drop((device,))
-        else:
-            self.silent.set((device,), float(silent))
+            self.last_events.set(last_event, device)
+        self.silent.set(silent, device)
+        self.skew.set(skew, device)
 
     def device_gone(self, device: str) -> None:
         """A device is configured no more: nothing is known of it now. What was counted stays."""
         for gauge in (self.device_associations, self.last_events, self.silent, self.skew):
-            gauge.drop((device,))
+            gauge.set(None, device)
 
     def stage(self, name: str) -> Callable[[float], None]:
         """The function that takes the seconds of a stage; to be kept, not looked up per request.
@@ -467,57 +426,35 @@ class Metrics(Collector):
         Raises:
             KeyError: no such stage.
         """
-        return self.stages[name].observe
+        return self.stages.children[name,].observe
 
     def association(self, outcome: str, reason: str = "") -> None:
         """An association was accepted, rejected, released, aborted or lost; both words from closed lists."""
         self.associations.child(outcome, reason).add()
 
-    def open_associations(self, count: int) -> None:
-        """So many associations are open."""
-        self.associations_open.set((), count)
-
     def committed(self, seconds: float, size: int) -> None:
         """A batch of so many drafts was committed and synced in so many seconds."""
-        self.commits.observe(seconds)
-        self.stages["commit"].observe(seconds)
-        self.batches.observe(size)
+        self.commits.children[()].observe(seconds)
+        self.stages.children["commit",].observe(seconds)
+        self.batches.children[()].observe(size)
 
-    def watch_disk(self, free: Callable[[], int | None], full: Callable[[], bool] = lambda: False) -> None:
-        """Ask these functions at each scrape: for the bytes free where the store lives, and whether requests are refused for it."""
+    def watch_store(
+        self, free: Callable[[], int | None], full: Callable[[], bool], refusing: Callable[[], object]
+    ) -> None:
+        """Ask these functions at each scrape.
+
+        Args:
+            free: for the bytes free where the store lives.
+            full: whether requests are refused for lack of disk.
+            refusing: why the store takes nothing; None: it does.
+        """
         self.disk_free.ask, self.disk_full.ask = free, full
-
-    def expunged(self, count: int) -> None:
-        """Raw bytes of so many requests and quarantine items were deleted for their age."""
-        self.raw_expunged.child().add(count)
+        self.store_failing.ask = lambda: refusing() is not None
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""
         self.reloads.child(outcome).add()
-        self.last_reload.set((), float(outcome != "refused"))
-
-    def certificate_gone(self, name: str) -> None:
-        """A certificate's file is no longer in use."""
-        self.certificates.drop((name,))
-
-    def watch_store(self, refusing: Callable[[], object]) -> None:
-        """Ask this function why the store takes nothing, at each scrape."""
-        self.store_failing.ask = lambda: float(refusing() is not None)
-
-    def clock_skew(self, device: str, seconds: float | None) -> None:
-        """The estimated clock difference of a configured device; None: it is not known."""
-        if seconds is None:
-            self.skew.drop((device,))
-        else:
-            self.skew.set((device,), seconds)
-
-    def feed_message(self, feed: str, outcome: str) -> None:
-        """A feed's message was taken, refused or ignored."""
-        self.feeds.child(feed, outcome).add()
-
-    def certificate(self, name: str, expires: float) -> None:
-        """A certificate expires then, in seconds since the epoch."""
-        self.certificates.set((name,), expires)
+        self.last_reload.set(outcome != "refused")
 
     def relay(self, status: Mapping[str, Any]) -> None:
         """Take over the relay's status line.
@@ -529,17 +466,17 @@ class Metrics(Collector):
                 missing change nothing.
         """
         if isinstance(status.get("pending"), (int, float)):
-            self.relay_pending.set((), status["pending"])
+            self.relay_pending.set(status["pending"])
         if isinstance(status.get("oldest_age"), (int, float)):
-            self.relay_oldest.set((), status["oldest_age"])
+            self.relay_oldest.set(status["oldest_age"])
         if isinstance(status.get("reachable"), bool):
             since = status.get("away_since")
-            self.kafka_up.set((), 1 if status["reachable"] else 0)
-            self.kafka_away_since.set((), datetime.fromisoformat(since).timestamp() if since else 0)
+            self.kafka_up.set(status["reachable"])
+            self.kafka_away_since.set(datetime.fromisoformat(since).timestamp() if since else 0)
         if topics := status.get("topics"):
             states = [topic.get("state") for topic in topics.values()]
-            self.relay_halted.set((), float("halted" in states))
-            self.relay_waiting.set((), sum(state not in {"running", "halted"} for state in states))
+            self.relay_halted.set("halted" in states)
+            self.relay_waiting.set(sum(state not in {"running", "halted"} for state in states))
         for topic, counts in (status.get("published") or {}).items():
             outcomes = counts if isinstance(counts, Mapping) else {"acknowledged": counts}
             for outcome, count in outcomes.items():
@@ -558,8 +495,3 @@ class Metrics(Collector):
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-
-def _nobody(_ae_title: str) -> bool:
-    """Nobody is configured."""
-    return False

@@ -49,7 +49,7 @@ def logged() -> None:
 # (what a room calls, the sample it must change, the value)
 ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.association("rejected", "unknown-device"), ("plscp_associations_total", "rejected", "unknown-device"), 1),
-    (lambda m: m.open_associations(7), ("plscp_associations_open",), 7),
+    (lambda m: m.associations_open.set(7), ("plscp_associations_open",), 7),
     (lambda m: m.answered(PROCEDURAL_EVENT_LOGGING, 0xC103, 0.002), ("plscp_requests_total", "procedural-event-logging", "C103"), 1),
     (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_requests_total", "other", "0000"), 1),
     (lambda m: m.answered("1.2.3", 0, 0.002), ("plscp_request_duration_seconds_count", "total"), 1),
@@ -65,28 +65,28 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: known(m).device_refused("HEMO1"), ("plscp_device_refusals_total", "HEMO1"), 1),
     (lambda m: known(m).device_refused("D"), ("plscp_device_refusals_total", "other"), 1),
     (lambda m: m.peer_refused("devices.address"), ("plscp_refused_peers_total", "devices.address"), 1),
-    (lambda m: m.case_closed_with_refusals(), ("plscp_case_closed_with_refusals_total",), 1),
-    (lambda m: m.refusals_of_closed_cases(3), ("plscp_quarantine_open_of_closed_cases",), 3),
+    (lambda m: m.closed_with_refusals.child().add(), ("plscp_case_closed_with_refusals_total",), 1),
+    (lambda m: m.of_closed_cases.set(3), ("plscp_quarantine_open_of_closed_cases",), 3),
     (lambda m: known(m).quarantined({"HEMO1": 2, "X": 3, "Y": 4}), ("plscp_quarantine_open", "HEMO1"), 2),
     (lambda m: known(m).quarantined({"HEMO1": 2, "X": 3, "Y": 4}), ("plscp_quarantine_open", "other"), 7),
     (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_associations_open", "HEMO1"), 2),
     (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_last_event_timestamp_seconds", "HEMO1"), 1e9),
     (lambda m: m.device("HEMO1", associations=2, last_event=1e9, silent=True), ("plscp_device_silent", "HEMO1"), 1),
-    (lambda m: m.watch_disk(lambda: 4096, lambda: True), ("plscp_store_disk_full",), 1),
-    (lambda m: m.expunged(3), ("plscp_store_expunged_total",), 3),
+    (lambda m: m.watch_store(lambda: 4096, lambda: True, lambda: None), ("plscp_store_disk_full",), 1),
+    (lambda m: m.raw_expunged.child().add(3), ("plscp_store_expunged_total",), 3),
     (lambda m: m.settings_read("refused"), ("plscp_settings_reloads_total", "refused"), 1),
     (lambda m: m.settings_read("refused"), ("plscp_settings_last_reload_success",), 0),
-    (lambda m: m.watch_store(lambda: "away"), ("plscp_store_failing",), 1),
-    (lambda m: m.watch_store(lambda: None), ("plscp_store_failing",), 0),
+    (lambda m: m.watch_store(lambda: 4096, lambda: False, lambda: "away"), ("plscp_store_failing",), 1),
+    (lambda m: m.watch_store(lambda: 4096, lambda: False, lambda: None), ("plscp_store_failing",), 0),
     (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_halted",), 1),
     (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_topics_waiting",), 1),
     (lambda m: logged(), ("plscp_log_events_total", "stopping", "critical"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_commit_duration_seconds_count",), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_request_duration_seconds_count", "commit"), 1),
     (lambda m: m.committed(0.001, 12), ("plscp_store_batch_size_sum",), 12),
-    (lambda m: m.watch_disk(lambda: 4096), ("plscp_store_disk_free_bytes",), 4096),
-    (lambda m: m.watch_disk(lambda: 4096, lambda: True), ("plscp_store_disk_full",), 1),
-    (lambda m: m.expunged(3), ("plscp_store_expunged_total",), 3),
+    (lambda m: m.watch_store(lambda: 4096, lambda: False, lambda: None), ("plscp_store_disk_free_bytes",), 4096),
+    (lambda m: m.watch_store(lambda: 4096, lambda: True, lambda: None), ("plscp_store_disk_full",), 1),
+    (lambda m: m.raw_expunged.child().add(3), ("plscp_store_expunged_total",), 3),
     (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_pending",), 3),
     (lambda m: m.relay({"pending": 3, "oldest_age": 1.5}), ("plscp_relay_oldest_age_seconds",), 1.5),
     (lambda m: m.relay({"reachable": True, "away_since": ""}), ("plscp_relay_kafka_up",), 1),
@@ -94,9 +94,8 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.relay({"reachable": False, "away_since": "2026-01-01T00:00:00+00:00"}), ("plscp_relay_kafka_away_since_timestamp_seconds",), 1767225600),
     (lambda m: m.relay({"published": {"plscp.study": 4}}), ("plscp_published_total", "plscp.study", "acknowledged"), 4),
     (lambda m: m.relay({"published": {"plscp.study": {"reduced": 2}}}), ("plscp_published_total", "plscp.study", "reduced"), 2),
-    (lambda m: m.clock_skew("HEMO1", -2.5), ("plscp_sender_clock_skew_seconds", "HEMO1"), -2.5),
-    (lambda m: m.feed_message("file", "taken"), ("plscp_feed_messages_total", "file", "taken"), 1),
-    (lambda m: m.certificate("server.pem", 1e9), ("plscp_tls_certificate_expiry_timestamp_seconds", "server.pem"), 1e9),
+    (lambda m: m.device("HEMO1", associations=0, skew=-2.5), ("plscp_sender_clock_skew_seconds", "HEMO1"), -2.5),
+    (lambda m: m.certificates.set(1e9, "server.pem"), ("plscp_tls_certificate_expiry_timestamp_seconds", "server.pem"), 1e9),
     (lambda m: m.settings_read("applied"), ("plscp_settings_reloads_total", "applied"), 1),
     (lambda m: m.settings_read("refused"), ("plscp_settings_last_reload_success",), 0),
     (lambda m: m.settings_read("unchanged"), ("plscp_settings_last_reload_success",), 1),
@@ -143,8 +142,8 @@ def test_the_table_of_metrics_is_what_is_exposed() -> None:
 def test_a_clock_that_is_no_longer_known_is_not_shown() -> None:
     """A measurement counts for an hour: what it said yesterday is nothing to alert on."""
     of = Metrics()
-    of.clock_skew("HEMO1", 300)
-    of.clock_skew("HEMO1", None)
+    of.device("HEMO1", associations=1, skew=300)
+    of.device("HEMO1", associations=1, skew=None)
     assert key("plscp_sender_clock_skew_seconds", "HEMO1") not in samples(of)
 
 
@@ -165,7 +164,7 @@ def test_labels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     of = Metrics()
     for number in range(10):
         of.association("rejected", f"r{number}")
-        of.clock_skew(f"d{number}", number)
+        of.skew.set(number, f"d{number}")
     found = samples(of)
     assert found[key("plscp_associations_total", "other", "other")] == 7
     assert sum(1 for name in found if name[0] == "plscp_associations_total") == 4

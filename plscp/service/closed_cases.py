@@ -4,11 +4,12 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from plscp.logs import log
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
+from plscp.metrics import Metrics
 from plscp.service.clock import DAY
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profiles
@@ -27,16 +28,6 @@ GIVEN_OR_USED: Final = frozenset({"drug_administered", "device_used", "substance
 UNTYPED: Final = "untyped"
 
 
-class ClosedCaseGauges(Protocol):
-    """The metrics that are set of it."""
-
-    def case_closed_with_refusals(self) -> None:
-        """A case closed, and something of it is in quarantine."""
-
-    def refusals_of_closed_cases(self, count: int) -> None:
-        """So many items that are open are of cases that are over."""
-
-
 class ClosedCases:
     """Says so when a study closes, by whatever way, while open quarantine items of its room or patient hold such entries.
 
@@ -47,8 +38,8 @@ class ClosedCases:
         profiles: which locations a device has.
     """
 
-    def __init__(self, store: EventStore, keeper: RegistryKeeper, profiles: Profiles, gauges: ClosedCaseGauges) -> None:
-        self._store, self._keeper, self._profiles, self._gauges = store, keeper, profiles, gauges
+    def __init__(self, store: EventStore, keeper: RegistryKeeper, profiles: Profiles, metrics: Metrics) -> None:
+        self._store, self._keeper, self._profiles, self._metrics = store, keeper, profiles, metrics
         self._lock = threading.Lock()
         self._closed: dict[str, int] = {}
         self._seen: tuple[Any, ...] = ()
@@ -87,7 +78,7 @@ class ClosedCases:
                     del self._closed[uid]
         for uid, position in closed.items():
             if found := of_cases.get(uid):
-                self._gauges.case_closed_with_refusals()
+                self._metrics.closed_with_refusals.child().add()
                 log.warning(
                     "case-closed-with-refusals",
                     position=position,
@@ -97,7 +88,7 @@ class ClosedCases:
                     hint="plscp quarantine show ID says what is missing in the case",
                 )
         self.of_cases = {uid: len(found) for uid, found in of_cases.items()}
-        self._gauges.refusals_of_closed_cases(len({item.id for found in of_cases.values() for item in found}))
+        self._metrics.of_closed_cases.set(len({item.id for found in of_cases.values() for item in found}))
         self._seen = seen
 
     def _cases(self, item: OpenRefusal, registry: Registry) -> Iterator[Study]:

@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from plscp.errors import StoreError
 from plscp.logs import log
-from plscp.service.closed_cases import ClosedCaseGauges, ClosedCases
+from plscp.metrics import Metrics
+from plscp.service.clock import ClockDifferences
+from plscp.service.closed_cases import ClosedCases
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, utc_now
 from plscp.service.profile import Profiles
@@ -17,29 +19,6 @@ from plscp.store.port import EventStore
 TURN_SECONDS: Final = 1.0
 STORE_TURNS: Final = 5
 """Turns between two looks at the store: they cost it little, and devices come first."""
-
-
-class Clocks(Protocol):
-    """The measured clock differences."""
-
-    def current(self, ae_title: str, now: datetime, tolerance: timedelta) -> timedelta | None:
-        """A device's difference, or None where it is not known."""
-
-
-class Gauges(ClosedCaseGauges, Protocol):
-    """The metrics that are set here."""
-
-    def device(self, device: str, *, associations: int, last_event: float | None, silent: bool | None) -> None:
-        """How a configured device is doing."""
-
-    def device_gone(self, device: str) -> None:
-        """A device is configured no more."""
-
-    def clock_skew(self, device: str, seconds: float | None) -> None:
-        """A configured device's clock difference, or None."""
-
-    def quarantined(self, counts: Mapping[str, int]) -> None:
-        """Open items by calling AE title."""
 
 
 class ServerOverview:
@@ -64,16 +43,16 @@ class ServerOverview:
         configured: Callable[[], Collection[str]],
         associations: Callable[[], Sequence[Mapping[str, Any]]],
         devices: Devices,
-        clocks: Clocks,
-        gauges: Gauges,
+        clocks: ClockDifferences,
+        metrics: Metrics,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._store, self._keeper, self._profiles = store, keeper, profiles
         self._configured, self._associations = configured, associations
-        self._clocks, self._gauges, self._clock = clocks, gauges, clock
+        self._clocks, self._metrics, self._clock = clocks, metrics, clock
         self.devices = devices
         self.quarantine: dict[str, int] = {}
-        self.cases = ClosedCases(store, keeper, profiles, gauges)
+        self.cases = ClosedCases(store, keeper, profiles, metrics)
         self._failing = False
         self._known: set[str] = set()
 
@@ -101,24 +80,23 @@ class ServerOverview:
         open_now = Counter(str(one["calling_ae"]) for one in self._associations())
         configured = set(self._configured())
         for ae_title in self._known - configured:  # what it was last would stand, and be alerted on, until a restart
-            self._gauges.device_gone(ae_title)
+            self._metrics.device_gone(ae_title)
         self._known = configured
         for ae_title in configured:
-            last = self.devices.events.get(ae_title)
-            self._gauges.device(
+            last, difference = self.devices.events.get(ae_title), self._difference(ae_title, now)
+            self._metrics.device(
                 ae_title,
                 associations=open_now[ae_title],
                 last_event=last / 1_000_000 if last else None,
                 silent=self._silent(ae_title, now, last, open_now[ae_title]),
+                skew=None if difference is None else difference.total_seconds(),
             )
-            difference = self._difference(ae_title, now)
-            self._gauges.clock_skew(ae_title, None if difference is None else difference.total_seconds())
 
     def look_at_store(self) -> None:
         """Count what is open in quarantine, and judge the cases that closed; in a thread."""
         try:
             self.quarantine = self._store.quarantine_open()
-            self._gauges.quarantined(self.quarantine)
+            self._metrics.quarantined(self.quarantine)
             self.cases.look()
         except StoreError as error:
             if not self._failing:

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from structlog.testing import capture_logs
 
 from plscp.matching import changes
+from plscp.metrics import Metrics
 from plscp.service.closed_cases import ClosedCases
 from plscp.service.keeper import utc_now
 from plscp.service.profile import Profile
@@ -17,21 +18,6 @@ from tests.events import at, coded, drug, encoded, note, now, procedural, substa
 from tests.service.conftest import POLICY, PROFILES, Running
 
 STUDY, OTHER = "1.2.826.0.1.3680043.9.7.11", "1.2.826.0.1.3680043.9.7.12"
-
-
-class Counted:
-    """What was counted."""
-
-    closed = 0
-    open = -1
-
-    def case_closed_with_refusals(self) -> None:
-        """One more."""
-        self.closed += 1
-
-    def refusals_of_closed_cases(self, count: int) -> None:
-        """So many."""
-        self.open = count
 
 
 class Watched:
@@ -44,9 +30,19 @@ class Watched:
 
     def again(self) -> None:
         """As after a restart."""
-        self.counted = Counted()
-        self.cases = ClosedCases(self.server.store, self.server.keeper, profile, self.counted)
+        self.metrics = Metrics()
+        self.cases = ClosedCases(self.server.store, self.server.keeper, profile, self.metrics)
         self.server.keeper.closed = self.cases.closed
+
+    @property
+    def closed(self) -> float:
+        """How many cases were counted as closed with refusals."""
+        return self.metrics.closed_with_refusals.child().value
+
+    @property
+    def open(self) -> float:
+        """How many open items were counted; -1 before the first look."""
+        return self.metrics.of_closed_cases.values.get((), -1)
 
     def send(self, dataset: Dataset, calling: str = "HEMO1", sop_class: str = PEL) -> int:
         """One request; the status of its answer."""
@@ -121,7 +117,7 @@ def test_a_case_that_closes_with_refused_drugs_or_devices_is_said(
     assert line["devices"] == [item.calling_ae]
     assert "PX" not in str(line)
     assert STUDY not in str(line)
-    assert (watched.counted.closed, watched.counted.open) == (1, 1)
+    assert (watched.closed, watched.open) == (1, 1)
     assert watched.cases.of_cases == {STUDY: 1}
 
 
@@ -130,14 +126,14 @@ def test_what_is_no_drug_or_of_another_room_says_nothing(watched: Watched, refus
     """A note, another room's device, a patient whom nobody knows."""
     assert refused(watched) >= 0x0100
     assert watched.close() == []
-    assert (watched.counted.closed, watched.counted.open) == (0, 0)
+    assert (watched.closed, watched.open) == (0, 0)
 
 
 def test_an_open_case_is_not_counted(watched: Watched) -> None:
     """It can still be mended before the case ends."""
     OF_THE_CASE[0](watched)
     watched.cases.look()
-    assert (watched.counted.closed, watched.counted.open) == (0, 0)
+    assert (watched.closed, watched.open) == (0, 0)
 
 
 def test_it_counts_until_the_item_is_closed_or_the_case_is_open_again(watched: Watched) -> None:
@@ -145,16 +141,16 @@ def test_it_counts_until_the_item_is_closed_or_the_case_is_open_again(watched: W
     sent = procedural([drug(now())], patient="PX99", study_id="S-WRONG")
     watched.send(sent)
     watched.close()
-    assert watched.counted.open == 1
+    assert watched.open == 1
     watched.server.study(STUDY, "PX11", location="LAB1")
     watched.cases.look()
-    assert watched.counted.open == 0
+    assert watched.open == 0
     assert len(watched.close()) == 1
-    assert watched.counted.open == 1
+    assert watched.open == 1
     watched.server.study(OTHER, "PX99", location="LAB1", study_id="S-WRONG")
     assert watched.send(sent) == 0x0000
     watched.cases.look()
-    assert watched.counted.open == 0
+    assert watched.open == 0
 
 
 def test_a_restart_counts_again_and_says_nothing_again(watched: Watched) -> None:
@@ -165,7 +161,7 @@ def test_a_restart_counts_again_and_says_nothing_again(watched: Watched) -> None
     with capture_logs() as lines:
         watched.cases.look()
     assert lines == []
-    assert (watched.counted.closed, watched.counted.open) == (0, 1)
+    assert (watched.closed, watched.open) == (0, 1)
 
 
 def test_a_refusal_after_the_closing_counts(watched: Watched) -> None:
@@ -173,4 +169,4 @@ def test_a_refusal_after_the_closing_counts(watched: Watched) -> None:
     watched.close()
     OF_THE_CASE[0](watched)
     watched.cases.look()
-    assert watched.counted.open == 1
+    assert watched.open == 1

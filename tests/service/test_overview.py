@@ -62,7 +62,7 @@ class Lab:
             associations=lambda: self.associations,
             devices=Devices(),
             clocks=ClockDifferences(),
-            gauges=self.metrics,
+            metrics=self.metrics,
             clock=lambda: self.now,
         )
         self.put("open")

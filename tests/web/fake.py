@@ -232,7 +232,7 @@ class FakeServer:
             associations=lambda: self.acceptor.associations,
             devices=Devices(),
             clocks=ClockDifferences(),
-            gauges=self.metrics,
+            metrics=self.metrics,
         )
 
     async def reload(self) -> Reloaded:
