@@ -1,29 +1,43 @@
-"""Health, metrics and status: what probes, Prometheus and `plscp status` ask. The first two hold no patient data and need no token."""
+"""What probes, Prometheus and the person on call ask: health, metrics, status, what would match; and to read the settings again."""
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from plscp import __version__, logs
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
-from plscp.web.operations import JSON, TEXT, Operation
-from plscp.web.problems import Problem
+from plscp.service.overview import iso
+from plscp.web.events import retry
+from plscp.web.operations import TEXT, Call, Operation, Parameter
+from plscp.web.problems import Problem, private
 from plscp.web.server import Server
-from plscp.web.status import shown
+from plscp.web.verdict import verdict
 
 PROBE_SECONDS = 2.0
 LATEST_RETRIES = 5
+MOST_ROWS: Final = 200
+"""Of devices, rooms and associations: beyond, `truncated` says so."""
+MATCH: Final = (
+    Parameter("study_instance_uid", "U"),
+    Parameter("patient_id", "P"),
+    Parameter("issuer", "issuer of the Patient ID"),
+    Parameter("study_id", "S"),
+    Parameter("location", "L, by any of its names"),
+    Parameter("ae_title", "A, the device that would send"),
+)
 
 
 class Health:
-    """Handlers of /livez, /readyz, /metrics and /api/v1/status."""
+    """Handlers of /livez, /readyz and /metrics, which hold no patient data and need no token, and of /api/v1/status."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    async def livez(self, _request: Request) -> Response:
+    async def livez(self, _call: Call) -> Response:
         """Live: the event loop turns and the store's writer is alive."""
         checks = {"event_loop": self._server.loop_alive(), "writer": self._server.store.alive()}
         if not all(checks.values()):
@@ -31,7 +45,7 @@ class Health:
             raise Problem(503, f"not alive: {bad}", checks=checks)
         return JSONResponse({"status": "live"})
 
-    async def readyz(self, _request: Request) -> Response:
+    async def readyz(self, _call: Call) -> Response:
         """Ready: the store answers and the server is not draining. Kafka away changes nothing."""
         if self._server.draining:
             raise Problem(503, "draining: the server was told to stop")
@@ -43,12 +57,12 @@ class Health:
             raise Problem(503, f"the store does not answer: {error}") from None
         return JSONResponse({"status": "ready"})
 
-    async def metrics(self, _request: Request) -> Response:
+    async def metrics(self, _call: Call) -> Response:
         """Prometheus' text format."""
         body = await asyncio.to_thread(self._server.metrics.exposition)
         return Response(body, headers={"Content-Type": CONTENT_TYPE})
 
-    async def status(self, _request: Request) -> Response:
+    async def status(self, _call: Call) -> Response:
         """What runs, how far it is, who is connected, and what is not as it should be: no patient."""
         stored = await asyncio.to_thread(self._stored)
         return JSONResponse(shown(self._server, stored))
@@ -71,41 +85,132 @@ class Health:
     def operations(self) -> list[Operation]:
         """The rows of the API."""
         return [
-            Operation(
-                "GET",
-                "/livez",
-                self.livez,
-                "Whether the process should go on",
-                role=None,
-                answers={200: "live"},
-                problems=[503],
-            ),
-            Operation(
-                "GET",
-                "/readyz",
-                self.readyz,
-                "Whether it takes work",
-                role=None,
-                answers={200: "ready"},
-                problems=[503],
-            ),
-            Operation(
-                "GET",
-                "/metrics",
-                self.metrics,
-                "Metrics for Prometheus",
-                role=None,
-                answers={200: "metrics"},
-                media=[TEXT],
-            ),
-            Operation(
-                "GET",
-                "/api/v1/status",
-                self.status,
-                "What runs, how far it is, who is connected",
-                role="read",
-                answers={200: "status"},
-                media=[JSON],
-                problems=[503],
-            ),
-        ]
+            Operation("GET", "/livez", self.livez, "Whether the process should go on", None, role=None, answers={200: "live"}, problems=[503]),
+            Operation("GET", "/readyz", self.readyz, "Whether it takes work", None, role=None, answers={200: "ready"}, problems=[503]),
+            Operation("GET", "/metrics", self.metrics, "Metrics for Prometheus", None, role=None, answers={200: "metrics"}, media=[TEXT]),
+            Operation("GET", "/api/v1/status", self.status, "What runs, how far it is, who is connected", None, role="read", answers={200: "status"}, problems=[503]),
+        ]  # fmt: skip
+
+
+class Operating:
+    """Handlers of /api/v1/match and /api/v1/reload."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def match(self, call: Call) -> Response:
+        """What a request with these identifiers, of an entry that occurs now, would match; nothing is stored."""
+        return private(self._server.explain_match(dict(call.request.query_params)))
+
+    async def reload(self, _call: Call) -> Response:
+        """Read the settings, and the files that they name, again: 422 with the faults where they cannot be used."""
+        if self._server.draining:
+            raise Problem(503, "draining: the server was told to stop")
+        try:
+            done = await self._server.reload()
+        except TimeoutError:
+            raise Problem(503, "the settings cannot be read now: their file system does not answer") from None
+        if done.faults:
+            raise Problem(422, done.fault, faults=list(done.faults))
+        return private({"applied": list(done.applied), "restart": list(done.restart), "fault": ""})
+
+    def operations(self) -> list[Operation]:
+        """The rows of the API."""
+        return [
+            Operation("GET", "/api/v1/match", self.match, "What would match", MATCH, role="read", answers={200: "the decision"}, problems=[422]),
+            Operation("POST", "/api/v1/reload", self.reload, "Read the settings again: what applies from now on, and what needs a restart", role="operate", answers={200: "applied and restart: paths of settings"}, problems=[422, 503]),
+        ]  # fmt: skip
+
+
+def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of GET /api/v1/status: one screen for the person on call. It names studies and devices, never a patient.
+
+    Args:
+        stored: what only the store and its disk know: ``disk_free``, ``full``, ``quarantine_open``, ``retries``, ``proposed``,
+            ``failing``; members are missing where the store does not answer.
+    """
+    settings, overview = server.settings, server.overview
+    with server.keeper.lock:
+        registry = server.keeper.registry
+        counts = {
+            "registry_position": registry.position,
+            "patients": len(registry.patients()),
+            "open_studies": len(registry.studies(status="open")),
+        }
+    position, last_change = server.store.head()
+    open_items: dict[str, int] = stored.get("quarantine_open", {})
+    lists = {
+        "associations": [dict(each) for each in server.acceptor.associations],
+        "devices": overview.device_rows(),
+        "rooms": overview.room_rows(),
+    }
+    status: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "ae_title": settings.dicom.ae_title,
+        "draining": server.draining,
+        "settings": dict(server.settings_shown),
+        "store": {
+            "id": server.store.store_id,
+            "position": position,
+            "last_registry_change": last_change,
+            "disk_free": stored["disk_free"],
+            "disk": _disk(server, stored),
+            "failing": stored.get("failing", ""),
+        },
+        "relay": _relay(server),
+        "registry": counts,
+        "quarantine_open": sum(open_items.values()),
+        "quarantine": {
+            "open": sum(open_items.values()),
+            "of_closed_cases": sum(overview.cases.of_cases.values()),
+            "closed_cases": [{"study_instance_uid": uid, "open": n} for uid, n in overview.cases.of_cases.items()][
+                :MOST_ROWS
+            ],
+        },
+        "corrections_proposed": stored.get("proposed", 0),
+        "requests_retried": server.metrics.retried_so_far(),
+        "latest_retries": [{"position": note.position, **retry(note)} for note in stored.get("retries", ())],
+        "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
+        "certificates": [
+            {"file": name, "expires": datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")}
+            for (name,), when in server.metrics.certificates.values.items()
+        ],
+        **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
+        "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],
+        "refused_peers": [dict(each) for each in server.acceptor.refused_peers],
+        "last_errors": _last_errors(server),
+        "kafka": "absent" if settings.kafka is None else dict(server.relay_status) or "starting",
+    }
+    return {"verdict": verdict(status), **status}
+
+
+def _disk(server: Server, stored: Mapping[str, Any]) -> str:
+    """``full``: requests are refused; ``low``: the quarantine takes nothing any more; else ``ok``."""
+    if stored["full"]:
+        return "full"
+    free = stored["disk_free"]
+    return "low" if free is not None and free < server.settings.store.disk_reserve else "ok"
+
+
+def _relay(server: Server) -> dict[str, Any]:
+    """The relay's last status line, in short; empty without Kafka or before the first."""
+    names = ("reachable", "away_since", "pending", "oldest_age", "topics", "restarts", "errors", "ended")
+    if server.settings.kafka is None:
+        return {}
+    return {name: server.relay_status[name] for name in names if name in server.relay_status}
+
+
+def _last_errors(server: Server) -> list[dict[str, Any]]:
+    """The last refusal of each device and the last lines logged as errors, newest first."""
+    rows: list[dict[str, Any]] = [
+        {
+            "time": iso(one.time_us),
+            "what": "request-refused",
+            "device": one.calling_ae,
+            "text": f"{one.status:04X} {one.comment}".strip(),
+        }
+        for one in server.overview.devices.latest_refusals()
+    ]
+    rows += [{"time": line.time, "what": line.event, "device": "", "text": line.text} for line in logs.RECENT]
+    return sorted(rows, key=lambda row: str(row["time"]), reverse=True)[:20]

@@ -1,8 +1,8 @@
-"""Every error of the HTTP side as problem+json (RFC 9457)."""
+"""Answers in JSON; every error of the HTTP side as problem+json (RFC 9457)."""
 
 import http
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
@@ -14,6 +14,13 @@ from plscp.logs import log
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = "1"
+NOT_KEPT: Final = {"Cache-Control": "no-store"}
+"""Of answers with patients in them: no cache keeps them."""
+
+
+def private(content: Any, status: int = 200) -> JSONResponse:
+    """An answer that no cache keeps."""
+    return JSONResponse(content, status, NOT_KEPT)
 
 
 class Problem(Exception):

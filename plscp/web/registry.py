@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from plscp.logs import log
 from plscp.matching import changes
@@ -15,16 +14,15 @@ from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Registry
 from plscp.store.port import RegistryRecord
-from plscp.web.operations import Operation, Parameter
-from plscp.web.problems import Problem
-from plscp.web.reading import json_body, known_only, one_of
+from plscp.web.operations import Call, Operation, Parameter
+from plscp.web.problems import Problem, private
 from plscp.web.server import Server
 
 Json = dict[str, Any]
+Found = TypeVar("Found")
 Planner = Callable[[Registry, Policy, datetime], Sequence[RegistryRecord]]
 
 STUDY_STATUS: Final = ("scheduled", "open", "closed", "cancelled")
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 _ISSUER: Final = Parameter("issuer", "issuer of the ID; needed where several patients or admissions have it")
 
 
@@ -36,24 +34,30 @@ class RegistryPages:
 
     # --- the two ways: reading and changing --------------------------------------------------------------------------
 
-    def _known(self, look: Callable[[Registry], Any]) -> Json | None:
+    def _look(self, look: Callable[[Registry], Found]) -> Found:
+        """What the registry says."""
         with self._server.keeper.lock:
-            found = look(self._server.keeper.registry)
-            return None if found is None else dict(found.as_json())
+            return look(self._server.keeper.registry)
+
+    def _one(self, look: Callable[[Registry], Any]) -> Response:
+        """One patient, admission or study, or 404."""
+        known = self._look(lambda registry: _as_json(look(registry)))
+        if known is None:
+            raise Problem(404, "not known")
+        return private(known)
 
     def _all(self, look: Callable[[Registry], Sequence[Any]]) -> list[Json]:
-        with self._server.keeper.lock:
-            return [each.as_json() for each in look(self._server.keeper.registry)]
+        return self._look(lambda registry: [each.as_json() for each in look(registry)])
 
-    async def _body(self, request: Request, *, required: bool = True) -> Json:
-        return await json_body(request, self._server.settings.http.max_body, required=required)
+    async def _body(self, call: Call, *, required: bool = True) -> Json:
+        return await call.body(self._server.settings.http.max_body, required=required)
 
     async def _change(
         self,
         planner: Planner,
         look: Callable[[Registry], Any],
         *,
-        may_make: bool = False,
+        may_make: bool = True,
         said: Callable[[], Body] | None = None,
     ) -> Response:
         """Make the change and answer with what is known afterwards: 201 where it was not known before.
@@ -63,7 +67,7 @@ class RegistryPages:
         """
         if self._server.draining:
             raise Problem(503, "draining: the server was told to stop", {"Retry-After": "10"})
-        if not may_make and self._known(look) is None:
+        if not may_make and self._look(look) is None:
             raise Problem(404, "not known")
         now = datetime.now(UTC)
         made = False
@@ -75,84 +79,70 @@ class RegistryPages:
             return planner(registry, self._server.settings.policy(), now)
 
         await self._server.keeper.change(plan, "http")
-        with self._server.keeper.lock:
-            registry = self._server.keeper.registry
-            known = look(registry)
-            answer: Json = {} if known is None else dict(known.as_json())
-            warnings = cautions(said(), registry) if said is not None else []
+        known, warnings = self._look(
+            lambda registry: (_as_json(look(registry)) or {}, cautions(said(), registry) if said is not None else [])
+        )
         for line in warnings:
             log.warning("registry-warning", why=line)
-        if warnings:
-            answer["warnings"] = warnings
-        return JSONResponse(answer, 201 if made else 200, headers=_PRIVATE)
+        return private(known | ({"warnings": warnings} if warnings else {}), 201 if made else 200)
 
     # --- studies -----------------------------------------------------------------------------------------------------
 
-    async def list_studies(self, request: Request) -> Response:
+    async def list_studies(self, call: Call) -> Response:
         """Studies, of one status or at one location."""
-        known_only(request, "status", "location")
-        status, location = one_of(request, "status", STUDY_STATUS), request.query_params.get("location", "")
+        status, location = call["status"], call["location"]
         found = self._all(lambda registry: registry.studies(status=status, location=location))
-        with self._server.keeper.lock:
-            line = unknown_location(location, self._server.keeper.registry)
-        return JSONResponse(
-            {"studies": found} | ({"warnings": [f"location: {line}"]} if line else {}), headers=_PRIVATE
-        )
+        line = self._look(lambda registry: unknown_location(location, registry))
+        return private({"studies": found} | ({"warnings": [f"location: {line}"]} if line else {}))
 
-    async def get_study(self, request: Request) -> Response:
+    async def get_study(self, call: Call) -> Response:
         """One study."""
-        known_only(request)
-        return _found(
-            self._known(lambda registry: registry.study(request.path_params["study_instance_uid"].strip(" ")))
-        )
+        return self._one(lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
 
-    async def put_study(self, request: Request) -> Response:
+    async def put_study(self, call: Call) -> Response:
         """Make or change a study."""
-        known_only(request)
-        uid = request.path_params["study_instance_uid"].strip(" ")
-        body = _named(await self._body(request), study_instance_uid=uid)
+        uid = call["study_instance_uid"].strip(" ")
+        body = _named(await self._body(call), study_instance_uid=uid)
         return await self._change(
             lambda registry, policy, now: changes.put_study(registry, body, policy, now),
             lambda registry: registry.study(uid),
-            may_make=True,
             said=lambda: parse(StudyBody, body),
         )
 
-    async def close_study(self, request: Request) -> Response:
+    async def close_study(self, call: Call) -> Response:
         """Close a study; it takes events for the grace."""
-        return await self._end_study(request, changes.close_study)
+        return await self._end_study(call, changes.close_study)
 
-    async def cancel_study(self, request: Request) -> Response:
+    async def cancel_study(self, call: Call) -> Response:
         """Cancel a study that has no step in progress."""
-        return await self._end_study(request, changes.cancel_study)
+        return await self._end_study(call, changes.cancel_study)
 
-    async def _end_study(self, request: Request, end: Callable[..., Sequence[RegistryRecord]]) -> Response:
-        known_only(request)
-        uid = request.path_params["study_instance_uid"].strip(" ")
-        body = await self._body(request, required=False)
-        if body:
+    async def _end_study(self, call: Call, end: Callable[..., Sequence[RegistryRecord]]) -> Response:
+        uid = call["study_instance_uid"].strip(" ")
+        if await self._body(call, required=False):
             raise Problem(422, "this takes no body: it is done now")
         return await self._change(
-            lambda registry, policy, now: end(registry, uid, policy, now), lambda registry: registry.study(uid)
+            lambda registry, policy, now: end(registry, uid, policy, now),
+            lambda registry: registry.study(uid),
+            may_make=False,
         )
 
     # --- patients ----------------------------------------------------------------------------------------------------
 
-    async def list_patients(self, request: Request) -> Response:
+    async def list_patients(self, _call: Call) -> Response:
         """Every patient that is known."""
-        known_only(request)
-        return JSONResponse({"patients": self._all(lambda registry: registry.patients())}, headers=_PRIVATE)
+        return private({"patients": self._all(lambda registry: registry.patients())})
 
-    async def get_patient(self, request: Request) -> Response:
+    async def get_patient(self, call: Call) -> Response:
         """The one patient that an ID names now."""
-        patient_id, issuer = self._identifier(request)
+        patient_id, issuer = _identifier(call)
         self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
-        return _found(self._known(lambda registry: registry.patient(patient_id, issuer)))
+        return self._one(lambda registry: registry.patient(patient_id, issuer))
 
-    async def put_patient(self, request: Request) -> Response:
+    async def put_patient(self, call: Call) -> Response:
         """Make or change a patient."""
-        patient_id, issuer = self._identifier(request)
-        body = _named(await self._body(request), id=patient_id, **({"issuer": issuer} if issuer else {}))
+        patient_id, issuer = _identifier(call)
+        body = _named(await self._body(call), id=patient_id, **({"issuer": issuer} if issuer else {}))
 
         def look(registry: Registry) -> Any:
             named = body.get("issuer") or self._server.settings.matching.patient_id_issuer
@@ -161,58 +151,44 @@ class RegistryPages:
         return await self._change(
             lambda registry, policy, now: changes.put_patient(registry, body, policy, now),
             look,
-            may_make=True,
             said=lambda: parse(PatientBody, body),
         )
 
-    async def merge_patient(self, request: Request) -> Response:
+    async def merge_patient(self, call: Call) -> Response:
         """Merge another patient into this one: the body's prior ID names this patient from now on."""
-        patient_id, issuer = self._identifier(request)
-        body = await self._body(request)
+        patient_id, issuer = _identifier(call)
+        body = await self._body(call)
         self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
+        survivor = PatientId(patient_id, issuer)
         return await self._change(
-            lambda registry, policy, now: changes.merge_patient(
-                registry, PatientId(patient_id, issuer), body, policy, now
-            ),
+            lambda registry, policy, now: changes.merge_patient(registry, survivor, body, policy, now),
             lambda registry: registry.patient(patient_id, issuer),
-            may_make=True,
         )
 
     # --- admissions --------------------------------------------------------------------------------------------------
 
-    async def list_admissions(self, request: Request) -> Response:
+    async def list_admissions(self, _call: Call) -> Response:
         """Every admission that is known."""
-        known_only(request)
-        return JSONResponse({"admissions": self._all(lambda registry: registry.admissions())}, headers=_PRIVATE)
+        return private({"admissions": self._all(lambda registry: registry.admissions())})
 
-    async def get_admission(self, request: Request) -> Response:
+    async def get_admission(self, call: Call) -> Response:
         """The one admission that an ID names."""
-        admission_id, issuer = self._identifier(request)
+        admission_id, issuer = _identifier(call)
         self._one_only("admissions", lambda registry: registry.admissions_named(admission_id, issuer))
-        return _found(self._known(lambda registry: registry.admission(admission_id, issuer)))
+        return self._one(lambda registry: registry.admission(admission_id, issuer))
 
-    async def put_admission(self, request: Request) -> Response:
+    async def put_admission(self, call: Call) -> Response:
         """Make or change an admission."""
-        admission_id, issuer = self._identifier(request)
-        body = _named(await self._body(request), id=admission_id, **({"issuer": issuer} if issuer else {}))
-        issuer = str(body.get("issuer") or "")
+        admission_id, issuer = _identifier(call)
+        body = _named(await self._body(call), id=admission_id, **({"issuer": issuer} if issuer else {}))
         return await self._change(
             lambda registry, policy, now: changes.put_admission(registry, body, policy, now),
-            lambda registry: registry.admission(admission_id, issuer),
-            may_make=True,
+            lambda registry: registry.admission(admission_id, str(body.get("issuer") or "")),
             said=lambda: parse(AdmissionBody, body),
         )
 
-    def _identifier(self, request: Request) -> tuple[str, str]:
-        known_only(request, "issuer")
-        identifier = request.path_params["id"].strip(" ")
-        if not identifier:
-            raise Problem(404, "the path names no ID")
-        return identifier, request.query_params.get("issuer", "").strip(" ")
-
     def _one_only(self, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
-        with self._server.keeper.lock:
-            count = len(look(self._server.keeper.registry))
+        count = self._look(lambda registry: len(look(registry)))
         if count > 1:
             raise Problem(409, f"{count} {what} have this ID: name the issuer")
 
@@ -248,10 +224,16 @@ class RegistryPages:
         ]  # fmt: skip
 
 
-def _found(known: Json | None) -> Response:
-    if known is None:
-        raise Problem(404, "not known")
-    return JSONResponse(known, headers=_PRIVATE)
+def _as_json(known: Any) -> Json | None:
+    return None if known is None else dict(known.as_json())
+
+
+def _identifier(call: Call) -> tuple[str, str]:
+    """The ID that the path names, and its issuer or empty."""
+    identifier = call["id"].strip(" ")
+    if not identifier:
+        raise Problem(404, "the path names no ID")
+    return identifier, call["issuer"].strip(" ")
 
 
 def _named(body: Mapping[str, Any], **named: str) -> Json:

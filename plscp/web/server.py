@@ -1,38 +1,14 @@
 """What the HTTP side needs of the running server; `plscp.app.Server` is one, tests bring smaller ones."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from plscp.config import Settings
 from plscp.config.live import Reloaded
-from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.service.closed_cases import ClosedCases
-from plscp.service.devices import Devices
-from plscp.store.port import EventStore, RegistryRecord
-
-Plan = Callable[[Registry], Sequence[RegistryRecord]]
-
-
-class Keeper(Protocol):
-    """The registry and the way to change it."""
-
-    @property
-    def registry(self) -> Registry:
-        """To be read under `lock`."""
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]:
-        """Held while the registry is read or changed."""
-
-    async def change(self, plan: Plan, source: str) -> list[int]:
-        """Make changes durable; the position of the last one in a list, or an empty list where nothing changes.
-
-        Raises:
-            Conflict: from the plan.
-            StoreError: nothing was kept.
-        """
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.overview import ServerOverview
+from plscp.store.port import EventStore
 
 
 class Acceptor(Protocol):
@@ -47,34 +23,29 @@ class Acceptor(Protocol):
         """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
 
 
-class Overview(Protocol):
-    """What is looked at every few seconds."""
-
-    @property
-    def devices(self) -> Devices:
-        """What each device did last."""
-
-    @property
-    def cases(self) -> ClosedCases:
-        """The cases that are over while something of them is in quarantine."""
-
-    def device_rows(self) -> list[dict[str, Any]]:
-        """Each device as status shows it."""
-
-    def room_rows(self) -> list[dict[str, Any]]:
-        """Each room and the studies that are there."""
-
-
 class Server(Protocol):
-    """A running server."""
+    """A running server.
+
+    Attributes:
+        settings: what is in force now: to be asked each time.
+        draining: True from SIGTERM on.
+        relay_status: the relay's last status line; empty before the first.
+    """
+
+    settings: Settings
+    keeper: RegistryKeeper
+    metrics: Metrics
+    overview: ServerOverview
+    draining: bool
+    relay_status: dict[str, Any]
 
     @property
-    def overview(self) -> Overview:
-        """What is looked at every few seconds."""
+    def store(self) -> EventStore:
+        """The event store."""
 
     @property
-    def settings(self) -> Settings:
-        """What is in force now: to be asked each time."""
+    def acceptor(self) -> Acceptor:
+        """The DICOM listener."""
 
     @property
     def settings_shown(self) -> Mapping[str, Any]:
@@ -86,30 +57,6 @@ class Server(Protocol):
         Raises:
             TimeoutError: the file system does not answer.
         """
-
-    @property
-    def store(self) -> EventStore:
-        """The event store."""
-
-    @property
-    def keeper(self) -> Keeper:
-        """The registry."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """What was counted."""
-
-    @property
-    def relay_status(self) -> Mapping[str, Any]:
-        """The relay's last status line; empty before the first."""
-
-    @property
-    def draining(self) -> bool:
-        """True from SIGTERM on."""
-
-    @property
-    def acceptor(self) -> Acceptor:
-        """The DICOM listener."""
 
     def loop_alive(self) -> bool:
         """Whether the event loop has turned lately."""

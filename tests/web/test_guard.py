@@ -8,7 +8,6 @@ import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
 from structlog.testing import capture_logs
 
@@ -16,7 +15,7 @@ from plscp.config import load
 from plscp.config.model import ROLES, Role
 from plscp.errors import ConfigError
 from plscp.web.app import build, operations
-from plscp.web.operations import Operation, role_needed
+from plscp.web.operations import Call, Operation, role_needed
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer, settings_of
 
@@ -222,7 +221,7 @@ def test_the_document_shows_the_roles(with_roles: FakeServer, ask: Ask) -> None:
 def test_an_operation_without_a_role_is_a_defect() -> None:
     """Below /api/ none can be declared that asks for no token."""
 
-    async def handler(_request: Request) -> Response:
+    async def handler(_call: Call) -> Response:
         return Response()
 
     with pytest.raises(ValueError, match="asks for a role"):
