@@ -2,11 +2,7 @@
 
 import asyncio
 import contextlib
-import ctypes
-import gc
-import resource
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -14,22 +10,21 @@ from dataclasses import asdict
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from plscp import logs, manager
+from plscp import logs
 from plscp.config import Settings
 from plscp.config.inforce import InForce
 from plscp.config.live import LiveSettings, Reloaded, Watcher
-from plscp.config.model import Tls
-from plscp.errors import StoreBroken, StoreError
+from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.files import Files
 from plscp.logs import log
-from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor, Ends
 from plscp.network.admission import Caller, Refusal, Required, refusal
+from plscp.process import StopSignals, make_ready, settle, tell_manager
 from plscp.publish.process import RelayProcess
 from plscp.service.clock import DAY
 from plscp.service.explaining import explain_match
@@ -37,27 +32,21 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
-from plscp.stopping import StopSignals
 from plscp.store import open_store
 from plscp.store.port import Result
 from plscp.store.retention import Retention
 from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer
 
-TURN = 1.0
-"""Seconds between two proofs that the event loop turns."""
-SWITCH = 0.0005
-"""Seconds until a thread that wants to run gets the interpreter: a commit asks for it at each of its steps, and with Python's 5 ms it
-takes 0.1 s while an attacker keeps the event loop busy. Costs no throughput that could be measured."""
-STUCK = 10.0
-"""Seconds without such a proof after which the loop counts as stuck (liveness)."""
-MOST_PROFILES = 5000
+TURN_SECONDS: Final = 1.0
+"""Between two proofs that the event loop turns."""
+STUCK_SECONDS: Final = 10.0
+"""Without such a proof after which the loop counts as stuck (liveness)."""
+MOST_PROFILES: Final = 5000
 """Of devices, kept at once: anyone can invent calling AE titles."""
-MALLOC = {-8: 1, -3: 4 << 20, -1: 32 << 20, -2: 1 << 20}
-"""glibc's M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD."""
-GATHER = 0.003
-"""Seconds that records may wait for others on their way to the relay: sent one by one each costs it and the broker ten times as much."""
-RELOAD_SECONDS = 20.0
+GATHER_SECONDS: Final = 0.003
+"""For which records may wait for others on their way to the relay: sent one by one each costs it and the broker ten times as much."""
+RELOAD_SECONDS: Final = 20.0
 """Until who asks for a reload is told that the file system does not answer; a registry of many studies is made anew meanwhile."""
 
 
@@ -98,6 +87,7 @@ class Server:
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._certificates, self._http_certificates = settings.certificates(), settings.http_certificates()
+        self._tls = [each for each in (self._certificates, self._http_certificates) if each is not None]
         self._admitted = InForce(lambda: self.settings, _admitted)
         self.store = open_store(
             settings.store.url,
@@ -124,9 +114,6 @@ class Server:
         self.settings = settings
         self._profile_by_title = lru_cache(MOST_PROFILES)(settings.profile)
 
-    def _policy(self) -> Policy:
-        return self.settings.policy()
-
     def profile(self, calling_ae: str) -> Profile:
         """How a calling AE title is treated now."""
         return self._profile_by_title(calling_ae)
@@ -139,8 +126,7 @@ class Server:
             (self._http_certificates, before.http.tls, after.http.tls),
         ):
             if certificates is not None and new is not None and old != new:
-                client_ca = new.client_ca if isinstance(new, Tls) else None
-                exchanged.append(certificates.ready(new.certificate, new.private_key, client_ca))
+                exchanged.append(certificates.ready(new.certificate, new.private_key, getattr(new, "client_ca", None)))
         self.keeper.take(
             after.matching_locations(), after.matching_issuers(), after.policy(), hold=lambda: self._hold(after)
         )
@@ -202,12 +188,12 @@ class Server:
         self._look_at_certificates()
 
     def _look_at_certificates(self) -> None:
-        for certificates in filter(None, (self._certificates, self._http_certificates)):
+        for certificates in self._tls:
             certificates.look()
         self._from_thread(self._certificates_expire)
 
     def _certificates_expire(self) -> None:
-        for certificates in filter(None, (self._certificates, self._http_certificates)):
+        for certificates in self._tls:
             for name, expires in certificates.expires.items():
                 self.metrics.certificates.set(expires, name)
 
@@ -229,7 +215,7 @@ class Server:
 
     # --- from the store's writer thread ------------------------------------------------------------------------------
 
-    def _from_thread(self, call: Callable[..., None], *given: Any) -> None:
+    def _from_thread(self, call: Callable[..., object], *given: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(call, *given)
 
@@ -237,17 +223,14 @@ class Server:
         """One wake-up of the loop for all results of a commit."""
         self._from_thread(_deliver_all, list(batch))
 
-    def _broken(self, error: StoreError | None = None) -> None:
+    def _broken(self, error: StoreError) -> None:
         if not self._fatal.done():
-            self._fatal.set_result(error or StoreBroken("the store failed"))
+            self._fatal.set_result(error)
 
     def _committed(self, _head: int) -> None:
         if self._relay is not None and not self._relay_due:
             self._relay_due = True
-            self._from_thread(self._relay_soon)
-
-    def _relay_soon(self) -> None:
-        self._loop.call_later(GATHER, self._wake_relay)
+            self._from_thread(self._loop.call_later, GATHER_SECONDS, self._wake_relay)
 
     def _wake_relay(self) -> None:
         self._relay_due = False
@@ -258,7 +241,7 @@ class Server:
 
     def loop_alive(self) -> bool:
         """Whether the event loop has turned lately."""
-        return time.monotonic() - self._turned < STUCK
+        return time.monotonic() - self._turned < STUCK_SECONDS
 
     @property
     def settings_shown(self) -> Mapping[str, Any]:
@@ -280,7 +263,7 @@ class Server:
         started = time.monotonic()
         position = self.keeper.catch_up()
         self.keeper.load_signs_of_life()
-        for ae_title, arrival, difference in self.store.clocks(now_us() - _us(DAY)):
+        for ae_title, arrival, difference in self.store.clocks(now_us() - DAY // timedelta(microseconds=1)):
             tolerance = self.profile(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
         log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
@@ -330,7 +313,7 @@ class Server:
                 print(f"{name} {host}:{port}", flush=True)
                 log.info("http-listening", listener="probes" if name == "probes" else "api", host=host, port=port)
             await self._start_relay()
-            _settle()
+            settle()
             self._certificates_expire()
             if self._certificates is not None:
                 for host, port in await self.acceptor.start(self._certificates):
@@ -340,9 +323,9 @@ class Server:
                 print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
             self._watcher.start()
-            manager.tell("READY=1")
+            tell_manager("READY=1")
             await self._until(self._signals.first)
-            manager.tell("STOPPING=1")
+            tell_manager("STOPPING=1")
             return await self._end()
         finally:
             for task in turning:
@@ -377,10 +360,8 @@ class Server:
 
     async def _read_registry_file(self) -> None:
         if self.settings.registry.file is not None:
-            async with (
-                self._registry_turn
-            ):  # else what was read first, of a file that changed since, might be taken last
-                await registry_file.read(Path(self.settings.registry.file), self.keeper, self._policy)
+            async with self._registry_turn:  # else what was read first, of a file that has changed, might be taken last
+                await registry_file.read(Path(self.settings.registry.file), self.keeper)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()
@@ -424,21 +405,18 @@ class Server:
         self.acceptor.hurry()
         self.ends = await draining
 
-    def _look_at_rooms(self) -> None:
-        try:
-            self.keeper.look()
-        except Exception:  # a defect there must not stop the clock that shows that the loop turns
-            log.exception("internal-error", where="turnover")
-
     async def _turn(self) -> None:
         while True:
             self._turned = time.monotonic()
-            self._look_at_rooms()
+            try:
+                self.keeper.look()
+            except Exception:  # a defect there must not stop the clock that shows that the loop turns
+                log.exception("internal-error", where="turnover")
             if self._retention is not None:
                 self._retention.look()
             self.metrics.associations_open.set(self.acceptor.associated)
             self.handlers.refusals.flush()
-            await asyncio.sleep(TURN)
+            await asyncio.sleep(TURN_SECONDS)
 
 
 def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
@@ -460,10 +438,6 @@ def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:
     return settings.required(), settings.dicom.unknown_devices == "accept"
 
 
-def _us(span: timedelta) -> int:
-    return int(span.total_seconds() * 1_000_000)
-
-
 async def serve(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Put a server together and run it; returns the exit status.
 
@@ -483,36 +457,9 @@ async def serve(settings: Settings, path: Path | None = None, environ: Mapping[s
         log.info("stopped", **asdict(server.ends))
 
 
-def _allow_descriptors(wanted: int) -> None:
-    """Raise the soft limit of open files: each connection is one, and systems give 1,024 by default."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-
-
-def _keep_memory() -> None:
-    """Have glibc keep what was freed, in one arena: giving it back makes the other cores forget their page tables, per request.
-
-    Measured with 16 associations: 25 to 45 % more requests a second.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        for option, value in MALLOC.items():
-            mallopt(option, value)
-
-
-def _settle() -> None:
-    """What is there for good is no longer looked through for garbage: 0.1 s each time, in which nothing else runs."""
-    gc.collect()
-    gc.freeze()
-
-
 def run(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
-    _allow_descriptors(2 * settings.dicom.max_associations + 256)
-    sys.setswitchinterval(SWITCH)
-    _keep_memory()
+    make_ready(open_files=2 * settings.dicom.max_associations + 256)
     with contextlib.suppress(ImportError):
         import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
 

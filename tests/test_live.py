@@ -25,7 +25,7 @@ from plscp.errors import ConfigError
 from plscp.feeds import registry_file
 from plscp.files import Files
 from plscp.network.acceptor import Acceptor
-from plscp.stopping import NUMBERS, StopSignals
+from plscp.process import STOPPING, StopSignals
 from tests import tls
 from tests.serving import until
 
@@ -251,7 +251,7 @@ def _changed(tables: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[
 
 async def _served(settings: Settings, path: Path, then: dict[str, Any] | None) -> Any:
     """What a server works with that started with these settings, after others were read."""
-    signals = {number: signal.getsignal(number) for number in NUMBERS}
+    signals = {number: signal.getsignal(number) for number in STOPPING}
     server = Server(settings, StopSignals(), path, {})
     try:
         server.acceptor = Acceptor(settings.network(), lambda _: None)
@@ -407,7 +407,7 @@ def test_what_the_registry_file_said_before_is_never_taken_last(
         return 0
 
     async def read_twice() -> None:
-        signals = {number: signal.getsignal(number) for number in NUMBERS}
+        signals = {number: signal.getsignal(number) for number in STOPPING}
         server = Server(settings, StopSignals())
         try:
             await asyncio.gather(server._read_registry_file(), server._read_registry_file())

@@ -2,27 +2,21 @@
 
 import asyncio
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from plscp.errors import InvalidBody, PlscpError
 from plscp.logs import log
 from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 from plscp.matching.registry_file import Planned, apply_file
+from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord
 
 _refused: Final[set[Path]] = set()
 """Files that could not be used when they were read last."""
-
-
-class Keeper(Protocol):
-    """Who makes registry changes durable."""
-
-    async def change(self, plan: Any, source: str) -> list[int]:
-        """Plan on the registry as it is and commit."""
 
 
 def content(path: Path) -> Mapping[str, Any]:
@@ -53,14 +47,11 @@ def check(path: Path, registry: Registry, policy: Policy) -> Planned:
         return Planned([], [str(error)], [])
 
 
-async def read(path: Path, keeper: Keeper, policy: Callable[[], Policy]) -> int:
+async def read(path: Path, keeper: RegistryKeeper) -> int:
     """Take what the file says: all of it, or nothing.
 
     A file that cannot be used changes nothing: the registry stays as it was, so that a slip of the pen does not stop a server
     during a case. Each row that is refused, or probably not meant as it stands, is one line in the log.
-
-    Args:
-        policy: gives the one that holds when the changes are planned.
 
     Returns:
         How many lines were logged as refused.
@@ -72,7 +63,7 @@ async def read(path: Path, keeper: Keeper, policy: Callable[[], Policy]) -> int:
 
         def plan(registry: Registry) -> list[RegistryRecord]:
             nonlocal planned
-            planned = apply_file(registry, None, said, policy(), datetime.now(UTC))
+            planned = apply_file(registry, None, said, keeper.policy, datetime.now(UTC))
             return planned.records
 
         positions = await keeper.change(plan, "file")

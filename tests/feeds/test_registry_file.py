@@ -8,7 +8,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from plscp.feeds import registry_file
-from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.memory import MemoryStore
@@ -30,7 +29,7 @@ def keeper() -> Iterator[RegistryKeeper]:
 
 
 def read(path: Path, keeper: RegistryKeeper) -> int:
-    return asyncio.run(registry_file.read(path, keeper, Policy))
+    return asyncio.run(registry_file.read(path, keeper))
 
 
 def test_what_it_says_is_known_and_said_once(tmp_path: Path, keeper: RegistryKeeper) -> None:
