@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, NamedTuple
 
 from plscp.matching.model import Instant
+from plscp.matching.registry import microseconds
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -140,7 +141,7 @@ class ClockDifferences:
             if found is None and for_a_day:
                 found = device.estimate(arrival, DAY, tolerance)
         if new is not None and self._keep is not None:
-            self._keep(ae_title, _microseconds(arrival), new // timedelta(microseconds=1))
+            self._keep(ae_title, microseconds(arrival), new // timedelta(microseconds=1))
         return found
 
     def load(self, ae_title: str, arrival: int, difference: int, tolerance: timedelta) -> None:
@@ -155,7 +156,3 @@ class ClockDifferences:
         with self._lock:
             device = self._devices.get(ae_title)
             return None if device is None else device.estimate(now, HOUR, tolerance)
-
-
-def _microseconds(moment: datetime) -> int:
-    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from threading import RLock
@@ -29,6 +31,10 @@ def now_us() -> int:
 def utc_now() -> datetime:
     """The time, UTC."""
     return datetime.now(UTC)
+
+
+def _nobody(_study_instance_uid: str, _position: int) -> None:
+    """Nobody is told."""
 
 
 class RegistryKeeper:
@@ -68,31 +74,25 @@ class RegistryKeeper:
         self._signs: list[tuple[str, str, int, int]] | None = None
         self._pruned = clock()
         self.closed: Callable[[str, int], None] = _nobody
-        registry.entered = self._has_entries
-
-    def _has_entries(self, study_instance_uid: str) -> bool:
-        return self._store.has_entries(study_instance_uid)
+        registry.entered = self._store.has_entries
 
     def catch_up(self) -> int:
         """Apply every registry change that the store has and the registry has not; returns the registry's position."""
         with self.lock:
-            self._apply_changes(self.registry, self.closed)
-            return self.registry.position
+            return self._apply_changes(self.registry, self.closed)
 
-    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] | None = None) -> None:
-        """Apply what the store has and a registry has not.
+    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] = _nobody) -> int:
+        """Apply what the store has and a registry has not; returns the registry's position.
 
         Args:
             closed: told the Study Instance UID and the position of each closing.
         """
-        more = True
-        while more:
-            more = False
-            for position, moment, change in self._store.changes(registry.position):
+        while changes := list(self._store.changes(registry.position)):
+            for position, moment, change in changes:
                 registry.apply(position, moment, change)
-                if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
+                if change["what"] in {"study.closed", "study.cancelled"}:
                     closed(change["study_instance_uid"], position)
-                more = True
+        return registry.position
 
     def load_signs_of_life(self) -> None:
         """Take the signs of life by requests from the store, as far back as they can matter."""
@@ -142,7 +142,7 @@ class RegistryKeeper:
                 return
             self._signs = []
         registry = Registry(locations, issuers)
-        registry.entered = self._has_entries
+        registry.entered = self._store.has_entries
         try:
             self._apply_changes(registry)
             self._load_signs(registry, policy)
@@ -181,18 +181,17 @@ class RegistryKeeper:
             Conflict: from the plan.
             StoreError: nothing was kept.
         """
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[Outcome] = loop.create_future()
+        result: ThreadFuture[list[int]] = ThreadFuture()
 
         def done(outcome: Outcome) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(_resolve, result, outcome)
+            with suppress(InvalidStateError):  # nobody waits any more
+                if isinstance(outcome, Exception):
+                    result.set_exception(outcome)
+                else:
+                    result.set_result(outcome)
 
         self.begin(plan, source, done)
-        outcome = await result
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return await asyncio.wrap_future(result)
 
     def begin(self, plan: Plan, source: str, done: Callable[[Outcome], None], tries: int = MOST_TRIES) -> None:
         """As `change`, without waiting: `done` is called with what `change` returns or raises, on any thread, perhaps at once."""
@@ -305,15 +304,6 @@ class RegistryKeeper:
         self.begin(plan, "server", done)
 
 
-def _nobody(_study_instance_uid: str, _position: int) -> None:
-    """Nobody is told."""
-
-
 def _memory(policy: Policy) -> timedelta:
     """An entry may be one `place_match_max_age` old, and the sign of life before it another one."""
     return 2 * policy.place_match_max_age + 2 * policy.clock_tolerance + _HOUR
-
-
-def _resolve(future: "asyncio.Future[Outcome]", value: Outcome) -> None:
-    if not future.done():
-        future.set_result(value)

@@ -1,4 +1,4 @@
-"""The log's lines about refused requests: the first of each cause at once, then how many more there were."""
+"""The log's lines about refused requests: the first of each cause at once, then how many more there were; and what to do about it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -6,12 +6,89 @@ from typing import Any, Final
 
 from plscp.findings import Finding
 from plscp.logs import debugging, log
+from plscp.matching import comments
+from plscp.network.admission import toml_key
 from plscp.network.repeats import Repeats
-from plscp.service.hints import hint
+from plscp.service.profile import Profile
 from plscp.service.reading import Pending
-from plscp.statuses import STATUSES
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 
 MOST_FINDINGS: Final = 20
+
+
+HINTS: Final[dict[str | int, str]] = {
+    **dict.fromkeys((comments.NOTHING_GIVEN, comments.NO_PLACE), "{place}"),
+    **dict.fromkeys(
+        (
+            comments.UNKNOWN_STUDY,
+            comments.UNKNOWN_STUDY_NO_CURRENT,
+            comments.UNKNOWN_PATIENT,
+            comments.PATIENT_NOT_KNOWN,
+            comments.ADMISSION_NOT_KNOWN,
+        ),
+        "no feed, file or command has named it: plscp study open, or see the feed",
+    ),
+    **dict.fromkeys(
+        (comments.NO_CURRENT_STUDY, comments.NONE_AT_LOCATION),
+        "open the study{room} (plscp study open, or its feed), then have it sent again",
+    ),
+    **dict.fromkeys(
+        (comments.ISSUER_NOT_LISTED, comments.ISSUERS_CONTRADICT),
+        "add the spelling to [issuers]; event issuer-unusable has it",
+    ),
+    comments.UNKNOWN_LOCATION: "add the name that it sends to the names of its [locations] table",
+    comments.FOREIGN_LOCATION: "{table}.location lacks that location",
+    comments.SEVERAL_LOCATIONS: "set up the device to send Performed Location (0040,0243)",
+    **dict.fromkeys((comments.AMBIGUOUS_PATIENT, comments.PATIENT_AMBIGUOUS), "set {table}.patient_id_issuer"),
+    **dict.fromkeys(
+        (comments.SEVERAL_AT_LOCATION, comments.UNTRUSTED_SEVERAL),
+        "close the study that has left: plscp study list, plscp study close",
+    ),
+    comments.SEVERAL_OF_PATIENT: "close the study that is over: plscp study list, plscp study close",
+    comments.CLOSED: "open the study again (plscp study open) where the entries are of it",
+    comments.CANCELLED: "open the study (plscp study open) where it takes place after all",
+    comments.OPERATOR_NOT_ALLOWED: "operators.allowed lacks who is named, for this location and time",
+    **dict.fromkeys(
+        (
+            comments.IN_THE_FUTURE,
+            comments.NONE_THEN_ONE_NOW,
+            comments.CLOCK_DIFFERS,
+            comments.TIMES_NAME_ANOTHER,
+            comments.ANOTHER_MEANWHILE,
+            comments.CLOCK_FAST,
+            comments.FAST_SEVERAL,
+        ),
+        "compare the clock of {title} with this server's: plscp status shows the difference",
+    ),
+    "data-set-too-long": "dicom.max_data_set is the bound",
+    "internal-error": "a defect of plscp: please report it with the line internal-error",
+    **dict.fromkeys(
+        (0x0110, 0xC111, 0x0213), "nothing is lost: the device sends it again; see store-failed in this log"
+    ),
+}
+"""What to do, by Error Comment of matching, by code of the first refusing finding, or by status; the first that is here counts."""
+
+
+def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, sop_class: str) -> str:
+    """What to do, on one line without anything that the device sent but its AE title; empty where nobody can say.
+
+    Args:
+        status, comment: as answered.
+        these: findings, the first of them the reason.
+    """
+    title, rooms = profile.device.ae_title, " or ".join(profile.device.locations)
+    table = f"devices.{toml_key(title)}"
+    if status == 0x0124 and not profile.configured:  # its table was taken out while it has an association
+        return f"add [{table}] to the settings"
+    if status == 0x0124:
+        kind = "procedural-event" if sop_class == PROCEDURAL_EVENT_LOGGING else "substance-administration"
+        return f'{table}.sop_classes lacks "{kind}-logging"'
+    place = f"{table}.location is missing, or have it send Patient ID or Performed Location"
+    if not profile.configured:
+        place = f"add [{table}] with its location to the settings, or have it send Patient ID"
+    keys: list[str | int] = [comment, these[0].code if these else "", status]
+    found = next((HINTS[key] for key in keys if key in HINTS), "")
+    return found.format(table=table, title=title, place=place, room=f" in {rooms}" if rooms else " there")
 
 
 class Refusals:

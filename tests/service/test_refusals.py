@@ -11,9 +11,8 @@ from structlog.testing import capture_logs
 
 from plscp.matching import comments
 from plscp.matching.model import Device
-from plscp.service.hints import BY_COMMENT, BY_FINDING, BY_STATUS, hint
 from plscp.service.profile import Profile
-from plscp.service.refusals import Refusals
+from plscp.service.refusals import HINTS, Refusals, hint
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests.events import NOTE, at, coded, encoded, note, now, procedural, substance, text
 from tests.rawscu import RawScu
@@ -130,7 +129,7 @@ def test_a_store_that_fails_is_said_once(ours: Running, lines: list[Any]) -> Non
 
 def test_every_refusing_comment_of_matching_has_a_hint_or_needs_none() -> None:
     """Those without one are contradictions and old entries: only the case itself can tell what is right."""
-    without = {value for name, value in vars(comments).items() if name.isupper()} - set(BY_COMMENT)
+    without = {value for name, value in vars(comments).items() if name.isupper()} - set(HINTS)
     assert without == {
         comments.EXPIRED, comments.TOO_OLD, comments.SEVERAL_WITH_STUDY_ID, comments.ENTRIES_IN_TWO,
         comments.PATIENT_CONTRADICTS, comments.STUDY_ID_CONTRADICTS, comments.LOCATION_CONTRADICTS, comments.BOTH_CONTRADICT,
@@ -151,8 +150,10 @@ def test_a_hint_names_settings_as_they_are() -> None:
     assert hint(0x0124, "", [], taken_out, PEL) == "add [devices.NOBODY1] to the settings"
     assert "add [devices.NOBODY1] " in hint(0xC103, comments.NOTHING_GIVEN, [], Profile(device, configured=False), PEL)
     tables = set(SettingsModel.model_fields)
-    for each in (*BY_COMMENT.values(), *BY_FINDING.values(), *BY_STATUS.values()):
-        text = each(Profile(device))
+    for key in HINTS:
+        status, comment = (key, "") if isinstance(key, int) else (0xC103, key)
+        text = hint(status, comment, [], Profile(device), PEL)
+        assert text
         assert text.isascii()
         assert "\n" not in text
         for table in re.findall(r"\[(\w+)", text) + re.findall(r"\b([a-z]+)\.[A-Z]+1?\.", text):
