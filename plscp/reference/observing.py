@@ -2,7 +2,7 @@
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -73,78 +73,62 @@ def log_events() -> str:
 def calls() -> Iterator[LogCall]:
     """Every logging call of the source."""
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted(_SOURCE.rglob("*.py"))]
-    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    given = {node.name: node for node in functions if any(isinstance(part, ast.Return) for part in node.body)}
+    returned = {
+        f"{node.name}()": part.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for part in node.body
+        if isinstance(part, ast.Return) and part.value is not None
+    }
     for tree in trees:
-        of_module = _dictionaries(tree)
+        of_module = returned | _dictionaries(tree)
         for scope in ast.walk(tree):
             if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
-                spread = _Spread(of_module | _dictionaries(scope), given)
+                known = of_module | _dictionaries(scope)
                 for node in ast.walk(scope):
-                    if isinstance(node, ast.Call) and _logs(node):
-                        yield from _told(node, spread)
+                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _logs(node.func):
+                        yield from _told(node, node.func.attr, known)
 
 
-def _logs(node: ast.Call) -> bool:
-    called = node.func
-    if not isinstance(called, ast.Attribute) or called.attr not in _LEVELS:
-        return False
+def _logs(called: ast.Attribute) -> bool:
     logger = called.value
-    return (isinstance(logger, ast.Name) and logger.id == "log") or (
-        isinstance(logger, ast.Attribute) and logger.attr == "log"
-    )
+    name = logger.id if isinstance(logger, ast.Name) else getattr(logger, "attr", "")
+    return called.attr in _LEVELS and name == "log"
 
 
 def _dictionaries(scope: ast.AST) -> dict[str, ast.expr]:
     """Names that hold a dictionary written out there."""
     found: dict[str, ast.expr] = {}
     for node in ast.walk(scope):
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-        if isinstance(value, ast.Dict | ast.DictComp):
-            found |= {target.id: value for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict | ast.DictComp):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
     return found
 
 
-class _Spread(NamedTuple):
-    """What `**` may stand for: names that hold a dictionary, and functions that return one."""
+def _keys(node: ast.AST, known: Mapping[str, ast.expr]) -> Iterator[str]:
+    """The keys of the dictionary that an expression makes, as far as they are written out.
 
-    names: dict[str, ast.expr]
-    functions: dict[str, ast.FunctionDef]
-
-    def keys(self, node: ast.expr | None) -> list[str]:
-        """The keys of a dictionary, as far as they are written out; none where they are not."""
-        match node:
-            case ast.Dict():
-                found = []
-                for key, value in zip(node.keys, node.values, strict=True):
-                    found += [str(key.value)] if isinstance(key, ast.Constant) else self.keys(value)
-                return found
-            case ast.DictComp():
-                return self.keys(node.generators[0].iter)
-            case ast.IfExp():
-                return self.keys(node.body)
-            case ast.Name(id=name) if name in self.names:
-                return self._replace(names={k: v for k, v in self.names.items() if k != name}).keys(self.names[name])
-            case ast.Call(func=ast.Attribute(value=held, attr="items")):
-                return self.keys(held)
-            case ast.Call(func=ast.Attribute(attr=name)) if name in self.functions:
-                return [
-                    key
-                    for part in self.functions[name].body
-                    if isinstance(part, ast.Return)
-                    for key in self.keys(part.value)
-                ]
-        return []
+    Args:
+        known: what names stand for: a dictionary, or with `()` behind it what the method of that name returns.
+    """
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            yield from [str(key.value)] if isinstance(key, ast.Constant) else _keys(value, known)
+        return
+    called = f"{node.func.attr}()" if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+    name = node.id if isinstance(node, ast.Name) else called
+    if name in known:
+        yield from _keys(known[name], {other: value for other, value in known.items() if other != name})
+    for child in ast.iter_child_nodes(node):
+        yield from _keys(child, known)
 
 
-def _told(node: ast.Call, spread: _Spread) -> Iterator[LogCall]:
-    assert isinstance(node.func, ast.Attribute)
+def _told(node: ast.Call, level: str, known: Mapping[str, ast.expr]) -> Iterator[LogCall]:
     fields: list[str] = []
     for keyword in node.keywords:
-        fields += [keyword.arg] if keyword.arg is not None else spread.keys(keyword.value)
+        fields += [keyword.arg] if keyword.arg is not None else _keys(keyword.value, known)
     for branch in ast.walk(node.args[0]):
         if isinstance(branch, ast.Constant) and isinstance(branch.value, str):
-            yield LogCall(branch.value, node.func.attr, tuple(fields))
+            yield LogCall(branch.value, level, tuple(fields))
