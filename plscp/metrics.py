@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import Any, ClassVar, Final, get_args
+from typing import Any, ClassVar, Final, Generic, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -25,24 +25,7 @@ OTHER: Final = "other"
 MOST_CHILDREN: Final = 2000
 """Label sets per metric; beyond, everything new counts as `other`: nobody can grow the memory by inventing labels."""
 
-SECONDS: Final = (
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-)
+SECONDS: Final = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 STAGES: Final = ("decode", "validate", "match", "commit", "total")
 
@@ -50,6 +33,9 @@ _SOP_CLASSES: Final = {
     PROCEDURAL_EVENT_LOGGING: "procedural-event-logging",
     SUBSTANCE_ADMINISTRATION_LOGGING: "substance-administration-logging",
 }
+
+
+Child = TypeVar("Child")
 
 
 class Counter:
@@ -67,41 +53,39 @@ class Counter:
             self.value += count
 
 
-class Family(ABC):
-    """One metric: a value for each set of label values.
+class Family(ABC, Generic[Child]):
+    """One metric: a child, or its value, for each set of label values.
 
     Attributes:
         name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
         kind: ``counter``, ``gauge`` or ``histogram``.
         text: what it counts: the HELP line.
         labels: names of its labels; what they can hold is bounded (see `Metrics`).
+        children: by label values.
     """
 
     kind: ClassVar[str]
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self.name, self.text, self.labels = name, text, labels
+        self.children: dict[tuple[str, ...], Child] = {}
 
     @abstractmethod
-    def samples(self) -> Iterable[tuple[Any, ...]]:
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
         """Of each set of label values what prometheus-client's family takes: the label values, then the value."""
 
     def collect(self) -> Metric:
         """For the registry."""
         family = _FAMILIES[self.kind](self.name, self.text, labels=self.labels)
-        for sample in self.samples():
+        for sample in self._samples():
             family.add_metric(*sample)
         return family
 
 
-class Counts(Family):
+class Counts(Family[Counter]):
     """Counters."""
 
     kind = "counter"
-
-    def __init__(self, name: str, text: str, *labels: str) -> None:
-        super().__init__(name, text, *labels)
-        self.children: dict[tuple[str, ...], Counter] = {}
 
     def child(self, *labels: str) -> Counter:
         """The counter of these labels, in the family's order; beyond the bound of label sets, that of `other`."""
@@ -112,37 +96,31 @@ class Counts(Family):
             found = self.children.setdefault(labels, Counter())
         return found
 
-    def samples(self) -> Iterable[tuple[Any, ...]]:
-        """Label values, count."""
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
         return [(labels, child.value) for labels, child in list(self.children.items())]
 
 
-class Levels(Family):
+class Levels(Family[float]):
     """Gauges that are set."""
 
     kind = "gauge"
 
-    def __init__(self, name: str, text: str, *labels: str) -> None:
-        super().__init__(name, text, *labels)
-        self.values: dict[tuple[str, ...], float] = {}
-
     def set(self, value: float | None, *labels: str) -> None:
         """Set; beyond the bound of label sets the value is dropped. None: there is no such thing any more."""
         if value is None:
-            self.values.pop(labels, None)
-        elif labels in self.values or len(self.values) < MOST_CHILDREN:
-            self.values[labels] = value
+            self.children.pop(labels, None)
+        elif labels in self.children or len(self.children) < MOST_CHILDREN:
+            self.children[labels] = value
 
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """These, and no others any more."""
-        self.values = dict(itertools.islice(values.items(), MOST_CHILDREN))
+        self.children = dict(itertools.islice(values.items(), MOST_CHILDREN))
 
-    def samples(self) -> Iterable[tuple[Any, ...]]:
-        """Label values, value."""
-        return list(self.values.items())
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
+        return list(self.children.items())
 
 
-class Asked(Family):
+class Asked(Family[float]):
     """A gauge that is asked for at each scrape; None: it is not shown."""
 
     kind = "gauge"
@@ -151,19 +129,17 @@ class Asked(Family):
         super().__init__(name, text)
         self.ask: Callable[[], float | None] = lambda: None
 
-    def samples(self) -> Iterable[tuple[Any, ...]]:
-        """The value, where there is one."""
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
         value = self.ask()
         return [] if value is None else [((), value)]
 
 
-class LogLines(Family):
+class LogLines(Family[float]):
     """How often each event was logged at warning or above."""
 
     kind = "counter"
 
-    def samples(self) -> Iterable[tuple[Any, ...]]:
-        """(event, level), count."""
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
         return list(logs.COUNTED.items())
 
 
@@ -187,19 +163,17 @@ class Spread:
         return list(zip((*map(str, self._bounds), "+Inf"), itertools.accumulate(self.counts), strict=True))
 
 
-class Spreads(Family):
+class Spreads(Family[Spread]):
     """Histograms, whose label values are known from the start; one of them where there are none."""
 
     kind = "histogram"
 
     def __init__(self, name: str, text: str, *labels: str, bounds: Sequence[float], values: Sequence[str] = ()) -> None:
         super().__init__(name, text, *labels)
-        self.children: dict[tuple[str, ...], Spread] = {(value,): Spread(bounds) for value in values}
-        if not values:
-            self.children[()] = Spread(bounds)
+        for value in values or ("",):
+            self.children[(value,) if labels else ()] = Spread(bounds)
 
-    def samples(self) -> Iterable[tuple[Any, ...]]:
-        """Label values, buckets, sum."""
+    def _samples(self) -> Iterable[tuple[Any, ...]]:
         return [(labels, child.buckets(), child.sum) for labels, child in self.children.items()]
 
 
@@ -210,7 +184,7 @@ _FAMILIES: Final[dict[str, type[CounterMetricFamily | GaugeMetricFamily | Histog
 }
 
 
-def families() -> list[Family]:
+def families() -> list[Family[Any]]:
     """Every metric that plscp exposes, in the order of the exposition: the table from which the reference is printed.
 
     Beside them stand what prometheus-client says of any process: ``process_start_time_seconds`` and so on.
@@ -326,8 +300,6 @@ class Metrics(Collector):
         self.last_reload.set(1.0)
         self.build.set(1, __version__)
         self._total = self.stage("total")
-        self._requests: dict[tuple[str, int], Counter] = {}
-        self._matches: dict[tuple[str, int], Counter] = {}
         self._configured: Callable[[str], bool] = lambda _ae_title: False
         self._relayed: dict[tuple[str, str], float] = {}
         self.registry = CollectorRegistry()
@@ -338,17 +310,12 @@ class Metrics(Collector):
 
     def answered(self, sop_class: str, status: int, seconds: float) -> None:
         """A request was answered, so many seconds after its last byte."""
-        child = self._requests.get((sop_class, status))
-        if child is None:
-            child = self.requests.child(_SOP_CLASSES.get(sop_class, "other"), f"{status:04X}")
-            if sop_class in _SOP_CLASSES:
-                self._requests[sop_class, status] = child
-        child.add()
+        self.requests.child(_SOP_CLASSES.get(sop_class, OTHER), f"{status:04X}").add()
         self._total(seconds)
 
     def retried(self, sop_class: str) -> None:
         """A repeat got the stored answer."""
-        self.retries.child(_SOP_CLASSES.get(sop_class, "other")).add()
+        self.retries.child(_SOP_CLASSES.get(sop_class, OTHER)).add()
 
     def retried_so_far(self) -> int:
         """Repeats since the start that got the stored answer."""
@@ -361,10 +328,7 @@ class Metrics(Collector):
 
     def matched(self, rule: str, result: int) -> None:
         """A matching decision was made: the rule that found, the status it gave."""
-        child = self._matches.get((rule, result))
-        if child is None:
-            child = self._matches[rule, result] = self.matches.child(rule or "none", f"{result:04X}")
-        child.add()
+        self.matches.child(rule or "none", f"{result:04X}").add()
 
     def watch_devices(self, configured: Callable[[str], bool]) -> None:
         """Ask this function which AE titles are configured: the others have no label of their own."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from plscp.errors import StoreError
@@ -83,13 +83,13 @@ class ServerOverview:
             self._metrics.device_gone(ae_title)
         self._known = configured
         for ae_title in configured:
-            last, difference = self.devices.events.get(ae_title), self._difference(ae_title, now)
+            last = self.devices.events.get(ae_title)
             self._metrics.device(
                 ae_title,
                 associations=open_now[ae_title],
                 last_event=last / 1_000_000 if last else None,
                 silent=self._silent(ae_title, now, last, open_now[ae_title]),
-                skew=None if difference is None else difference.total_seconds(),
+                skew=self._skew(ae_title, now),
             )
 
     def look_at_store(self) -> None:
@@ -105,8 +105,10 @@ class ServerOverview:
         else:
             self._failing = False
 
-    def _difference(self, ae_title: str, now: datetime) -> timedelta | None:
-        return self._clocks.current(ae_title, now, self._profiles(ae_title).policy.clock_tolerance)
+    def _skew(self, ae_title: str, now: datetime) -> float | None:
+        """The measured difference of a device's clock in seconds; None: it is not known."""
+        difference = self._clocks.current(ae_title, now, self._profiles(ae_title).policy.clock_tolerance)
+        return None if difference is None else difference.total_seconds()
 
     def _silent(self, ae_title: str, now: datetime, last_us: int | None, associations: int) -> bool | None:
         """Whether it is connected, a case is open in its room, and nothing came from it for `silent_after`; None: not watched."""
@@ -146,7 +148,7 @@ class ServerOverview:
 
     def _row(self, ae_title: str, now: datetime, associations: int, *, configured: bool) -> dict[str, Any]:
         last, refusal = self.devices.events.get(ae_title), self.devices.last.get(ae_title)
-        difference = self._difference(ae_title, now)
+        skew = self._skew(ae_title, now)
         return {
             "ae_title": ae_title,
             "configured": configured,
@@ -158,7 +160,7 @@ class ServerOverview:
             else {"time": iso(refusal.time_us), "status": f"{refusal.status:04X}", "comment": refusal.comment},
             "refusals": self.devices.refusals.get(ae_title, 0),
             "quarantine_open": self.quarantine.get(ae_title, 0),
-            "clock_difference": None if difference is None else round(difference.total_seconds(), 1),
+            "clock_difference": None if skew is None else round(skew, 1),
             "silent": bool(self._silent(ae_title, now, last, associations)),
         }
 

@@ -174,7 +174,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
         "certificates": [
             {"file": name, "expires": datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")}
-            for (name,), when in server.metrics.certificates.values.items()
+            for (name,), when in server.metrics.certificates.children.items()
         ],
         **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
         "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],

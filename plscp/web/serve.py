@@ -16,16 +16,8 @@ STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
 
 
-class _Quiet(uvicorn.Server):
-    """uvicorn, which leaves signals to plscp."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class HttpServer:
-    """Serves an ASGI application from `start` to `stop`.
+class HttpServer(uvicorn.Server):
+    """Serves an ASGI application from `start` to `stop`; signals are left to plscp.
 
     Args:
         host: address to listen on.
@@ -59,8 +51,13 @@ class HttpServer:
         if certificates is not None:
             config.load()  # which makes a context of its own, or none
             config.ssl = _context(certificates)
-        self._server = _Quiet(config)
+        super().__init__(config)
         self._serving: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals stay as they are."""
+        yield
 
     async def start(self) -> tuple[str, int]:
         """Listen; returns the address and the port.
@@ -69,8 +66,8 @@ class HttpServer:
             CommandError: the address cannot be listened on, with the reason in one line.
         """
         bound = listen(self._host, self._port, self._settings)
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve([bound]))
-        while not self._server.started:
+        self._serving = asyncio.get_running_loop().create_task(self.serve([bound]))
+        while not self.started:
             if self._serving.done():
                 self._serving.result()
                 raise CommandError("http: the listener ended while it started")
@@ -81,7 +78,7 @@ class HttpServer:
     async def stop(self) -> None:
         """Finish the answers in hand, within a few seconds; safe to call twice, or without `start`."""
         if self._serving is not None:
-            self._server.should_exit = True
+            self.should_exit = True
             serving, self._serving = self._serving, None
             await serving
 

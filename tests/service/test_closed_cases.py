@@ -42,7 +42,7 @@ class Watched:
     @property
     def open(self) -> float:
         """How many open items were counted; -1 before the first look."""
-        return self.metrics.of_closed_cases.values.get((), -1)
+        return self.metrics.of_closed_cases.children.get((), -1)
 
     def send(self, dataset: Dataset, calling: str = "HEMO1", sop_class: str = PEL) -> int:
         """One request; the status of its answer."""
