@@ -8,7 +8,7 @@ import typer
 from plscp.cli import output
 from plscp.cli.values import a_uid, long_text
 from plscp.scu.requests import ProcedureLogRequest, code, device_observer, moment, quantity
-from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.clinical_entries import DrugAdministered
 
 
 def example(

@@ -40,10 +40,11 @@ _TABLE: Final = (
 
 # Rows of PS3.16 that the table does not allow: noted, never refused.
 _TEMPLATES: Final = (
-    (("CODE",), "HAS PROPERTIES", ("IMAGE",)),  # TID 3108 row 8
+    (("CODE", "TEXT"), "HAS PROPERTIES", ("IMAGE",)),  # TID 3108 row 8, TID 3105 row 13
     (("CODE",), "HAS ACQ CONTEXT", ("TEXT", "CODE", "NUM", "DATETIME", "DATE", "TIME", "UIDREF", "PNAME")),  # TID 3112
     (_ANY, "HAS OBS CONTEXT", ("DATE", "COMPOSITE")),  # TID 1007 row 4, TID 1000 row 2
     (("TEXT", "CODE", "NUM"), "INFERRED FROM", ("TEXT", "CODE", "NUM")),  # TID 300
+    (("PNAME", "IMAGE", "WAVEFORM", "COMPOSITE"), "INFERRED FROM", ("IMAGE", "WAVEFORM", "COMPOSITE")),  # TID 3010
 )
 
 Triple = tuple[str, str, str]

@@ -67,18 +67,45 @@ _SAID: Final[Mapping[str, str | Key]] = {
     "complication.complication": ("44808001", "SCT"),
     "measurement.measured": ("8867-4", "LN"),
     "measurement.quantity": ("72", "{H.B.}/min"),
+    "coded_measurement.measured": ("882-1", "LN"),
+    "coded_measurement.result": ("112144000", "SCT"),
+    "coded_finding.finding": ("396339007", "SCT"),
+    "coded_finding.severity": ("24484000", "SCT"),
+    "coded_finding.site": _LEFT_MAIN,
     "impression.type": ("121073", "DCM"),
     "impression.text": "Good result",
     "percutaneous_entry.action": ("444850002", "SCT"),
-    "patient_support.action": ("121161", "DCM"),
-    "patient_support.support": ("371907003", "SCT"),
-    "patient_support.oxygen_rate": ("2", "l/min"),
-    "patient_assessment.assessment": ("8884-9", "LN"),
+    "percutaneous_entry.laterality": ("24028007", "SCT"),
+    "oxygen_administration.action": ("121161", "DCM"),
+    "oxygen_administration.support": ("371907003", "SCT"),
+    "oxygen_administration.oxygen_rate": ("2", "l/min"),
+    "circulatory_support.action": ("121157", "DCM"),
+    "circulatory_support.support": ("129113006", "SCT"),
+    "ventilation.action": ("121168", "DCM"),
+    "ventilation.support": ("371785003", "SCT"),
+    "pacing.action": ("121166", "DCM"),
+    "pacing.support": ("344994008", "SCT"),
+    "patient_assessment.assessment": ("61746007", "SCT"),
+    "patient_assessment.systolic_pressure": ("128", "mm[Hg]"),
+    "patient_assessment.diastolic_pressure": ("76", "mm[Hg]"),
+    "patient_assessment.heart_rate": ("72", "{H.B.}/min"),
+    "patient_assessment.body_temperature": ("36.8", "Cel"),
+    "patient_assessment.blood_gas_saturation": ("97", "%"),
+    "patient_assessment.blood_gas_saturation.concept": ("20564-1", "LN"),
+    "patient_assessment.respiration_rate": ("14", "/min"),
+    "patient_assessment.pulse_strengths": ("3", "{0:4}"),
+    "patient_assessment.pain_score": ("2", "{1:10}"),
+    "patient_assessment.cardiac_rhythm": ("10:9232", "MDC"),
+    "ecg_st_assessment.analysis": ("258181008", "SCT"),
+    "ecg_st_assessment.st_changes": ("-150", "uV"),
+    "ecg_st_assessment.st_changes.lead": ("2:3", "MDC"),
 }
-"""By kind and member: a text, a SOP Class, a code, or a number with its UCUM unit."""
+"""By kind and member: a text, a SOP Class, a code, or a number with its UCUM unit; `concept` where a row allows several."""
 _MEANINGS: Final[Mapping[Key, str]] = {
     ("4711", "99SHOP"): "Stent, drug eluting",
     ("8867-4", "LN"): "Heart rate",
+    ("882-1", "LN"): "ABO and Rh group",
+    ("112144000", "SCT"): "Blood group A",
 }
 
 
@@ -118,6 +145,9 @@ def _members(plan: Plan, path: str) -> dict[str, Any]:
 def _item(slot: Slot, place: str) -> Any:
     value = _value(place, slot.shape)
     members = _members(slot.child, place)
+    concept = _SAID.get(f"{place}.concept")
+    if isinstance(concept, tuple):
+        members["concept"] = code(concept)
     if isinstance(value, str):
         return slot.model(text=value, **members)
     return slot.model(**{name: getattr(value, name) for name in value.model_fields_set}, **members)
@@ -133,9 +163,9 @@ def _value(place: str, shape: str) -> Any:
 def _untyped() -> Untyped:
     item = Item(
         relationship="CONTAINS",
-        value_type="TEXT",
-        concept=CodeValue(value="FLUSH", scheme="99SHOP", meaning="Catheter flushed"),
-        text="left femoral",
+        value_type="PNAME",
+        concept=CodeValue(value="TOLD", scheme="99SHOP", meaning="Relative informed"),
+        text="Doe^John",
         observation_datetime=WHEN,
     )
     return Untyped(kind="untyped", template="", item=item)

@@ -9,9 +9,9 @@ from pydantic import BaseModel
 from plscp.publish.envelope import BARRIER
 from plscp.records import values as r
 from plscp.records.example_entries import UID, WHEN, amount, code, entries
+from plscp.templates.log_entries import LogContext
+from plscp.templates.observation_context import DeviceObserver, Observer
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid1002 import DeviceObserver, Observer
-from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Coded, CodeValue, Text
 
 STORE: Final = "6f1c4b3e-0d51-4b0e-9a8f-3f1f8a6f2d10"

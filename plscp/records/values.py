@@ -6,9 +6,9 @@ from pydantic import AwareDatetime, ConfigDict, Discriminator, Field, Tag, TypeA
 
 from plscp.publish.envelope import BARRIER
 from plscp.templates.entries import PLANS
+from plscp.templates.log_entries import LogContext
 from plscp.templates.restoring import AnyEntry
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Model
 
 KINDS: Final = (*PLANS, "untyped")

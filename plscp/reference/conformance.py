@@ -22,9 +22,9 @@ from plscp.service.outcomes import ERROR_IDS
 from plscp.statuses import STATUSES, StatusInfo
 from plscp.templates import attributes, substance
 from plscp.templates.entries import TYPED
+from plscp.templates.log_entries import LogContext
 from plscp.templates.plans import declared
 from plscp.templates.rows import Template
-from plscp.templates.tid3001 import LogContext
 
 Settings = SettingsModel
 _GAP: Final = re.compile(r"\{\{(\w+)\}\}")

@@ -129,7 +129,7 @@ def device(  # noqa: PLR0917  # one argument per row of the template
     if deployed:
         children.append(coded(("363703001", "SCT", "Has Intent"), dcm("121155", "Deployment"), rel=MODIFIER))
     if item_id:
-        children.append(text(dcm("121124", "Procedure Action Item ID"), str(item_id)))
+        children.append(text(dcm("121124", "Procedure Action Item ID"), str(item_id), rel=OBSERVER))
     return coded(concept(3422, happened), concept(3429, what), *children, rel=CONTAINS)
 
 

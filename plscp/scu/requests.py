@@ -32,12 +32,12 @@ from plscp.scu.building import moment as moment_text
 from plscp.scu.encoding import encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action, restoring
+from plscp.templates.log_entries import LogContext
+from plscp.templates.observation_context import DeviceObserver, Observer, PersonObserver
 from plscp.templates.parameters import NUMERIC, PARAMETERS
 from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration
 from plscp.templates.restoring import AnyEntry
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid1002 import DeviceObserver, Observer, PersonObserver
-from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
 
 PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)

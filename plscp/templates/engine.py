@@ -90,11 +90,12 @@ def match(plan: Plan, items: Iterable[Placed], parent: ContentItem | None, base:
         if hit.problems:
             for problem in hit.problems:
                 report.add(problem, f"{base}{position}", slots[hit.slots[0]] if hit.slots else None)
-        where = LAST
+        where, full = LAST, None
         for turn, index in enumerate(hit.slots):
             slot = slots[index]
             if slot.gate is not None and not slot.gate([item for _, (_, item) in placed]):
                 continue
+            full = slot
             if slot.shape == "group":
                 groups = groups if groups is not None else {}
                 groups.setdefault(index, []).append(pair)
@@ -113,10 +114,9 @@ def match(plan: Plan, items: Iterable[Placed], parent: ContentItem | None, base:
                 fragments[index] = now or ""
             break
         else:
-            if hit.slots:
-                slot = slots[hit.slots[-1]]
-                reason = f"more than one {_named(slot)}"
-                report.add(Problem("too-many", reason, slot.refuses("concept", "vm")), f"{base}{position}", slot)
+            if full is not None:
+                reason = f"more than one {_named(full)}"
+                report.add(Problem("too-many", reason, full.refuses("concept", "vm")), f"{base}{position}", full)
         if where == LAST:
             out.other.append(whole(child))
         placed.append((where, pair))

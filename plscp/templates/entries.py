@@ -8,6 +8,24 @@ from plscp.content.codes import Key, known
 from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.digests import sha256
 from plscp.findings import Finding
+from plscp.templates.clinical_entries import (
+    CirculatorySupport,
+    CodedFinding,
+    CodedMeasurement,
+    DeviceUsed,
+    DrugAdministered,
+    EcgStAssessment,
+    Impression,
+    Intervention,
+    LesionIdentified,
+    Measurement,
+    OxygenAdministration,
+    Pacing,
+    PatientAssessment,
+    PercutaneousEntry,
+    SpecimenObtained,
+    Ventilation,
+)
 from plscp.templates.engine import Report, children
 from plscp.templates.fragments import (
     MEMO,
@@ -21,26 +39,28 @@ from plscp.templates.fragments import (
     small,
     whole,
 )
+from plscp.templates.log_entries import (
+    Complication,
+    Consumable,
+    EquipmentEvent,
+    ImageAcquired,
+    Note,
+    ObjectReferenced,
+    PatientEvent,
+    ProcedureAction,
+    StaffAction,
+    WaveformAcquired,
+)
 from plscp.templates.plans import SHAPES, Plan, Problem, allowed_codes, declared, judge_code, plan
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import Row, Template
-from plscp.templates.tid3001 import Complication, EquipmentEvent, Note, PatientEvent, StaffAction
-from plscp.templates.tid3100 import ProcedureAction
-from plscp.templates.tid3101 import ImageAcquired, ObjectReferenced, WaveformAcquired
-from plscp.templates.tid3104 import Consumable
-from plscp.templates.tid3105 import LesionIdentified
-from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.tid3107 import DeviceUsed
-from plscp.templates.tid3108 import Intervention
-from plscp.templates.tid3109 import Impression, Measurement, PercutaneousEntry
-from plscp.templates.tid3112 import SpecimenObtained
-from plscp.templates.tid3113 import PatientAssessment, PatientSupport
 from plscp.templates.values import Entry
 
 TYPED: Final[tuple[type[Entry], ...]] = (
-    Note, SpecimenObtained, PatientEvent, StaffAction, EquipmentEvent, ProcedureAction, ImageAcquired, WaveformAcquired,
-    ObjectReferenced, Consumable, LesionIdentified, DrugAdministered, DeviceUsed, Intervention, Complication,
-    Measurement, Impression, PercutaneousEntry, PatientSupport, PatientAssessment,
+    Note, SpecimenObtained, PatientAssessment, EcgStAssessment, PatientEvent, StaffAction, EquipmentEvent, ProcedureAction,
+    ImageAcquired, WaveformAcquired, ObjectReferenced, Consumable, LesionIdentified, DrugAdministered, DeviceUsed,
+    Intervention, Complication, Measurement, CodedMeasurement, CodedFinding, Impression, PercutaneousEntry,
+    OxygenAdministration, CirculatorySupport, Ventilation, Pacing,
 )  # fmt: skip
 """Every kind of entry. Where two share a concept (121123), the first whose context group holds the value is taken, else the last."""
 
@@ -190,7 +210,7 @@ def _typed(found: First, item: ContentItem, position: int, report: Report) -> tu
             if type(value) is not Code:
                 break
             members, problem = kind.coded(value)
-            if problem is not None and kind is not found.kinds[-1][0]:
+            if problem is not None and problem.code != "retired-code" and kind is not found.kinds[-1][0]:
                 continue  # another kind with the same concept may have the value
             text = f"{head}{{{members}}}"
         elif shape == "text":

@@ -14,9 +14,9 @@ from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
 from plscp.content.report import Report
 from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
 from plscp.content.units import is_unit
+from plscp.templates.clinical_entries import DrugAdministered
 from plscp.templates.plans import declared
 from plscp.templates.rows import Term
-from plscp.templates.tid3106 import DrugAdministered
 
 NUMERIC: Final = "NUMERIC"
 """Value Type of a number in this macro; in SR content items it is NUM."""

@@ -203,10 +203,10 @@ def judge_code(code: Code, row: Row, allowed: frozenset[Key] | None, *, refuses:
         if isinstance(row.units, rows.Group):
             return Problem("outside-context-group", f"unit outside CID {row.units.cid}")
         if row.units is not None:
-            return Problem("wrong-unit", f"unit must be {row.units.value}", refuses)
-        only = row.value[0]
-        if len(row.value) == 1 and isinstance(only, rows.Term):
-            return Problem("wrong-value", f"value must be {only.value}", refuses and only.binding == "EV")
+            return Problem("wrong-unit", f"unit must be {row.units.value}", refuses and row.units.binding == "EV")
+        if all(isinstance(one, rows.Term) for one in row.value):
+            only = " or ".join(value for one in row.value for value, _ in one.keys)
+            return Problem("wrong-value", f"value must be {only}", refuses and row.value[0].binding == "EV")
         groups = " ".join(str(s.cid) for s in row.value if isinstance(s, rows.Group))
         return Problem("outside-context-group", f"value outside CID {groups}")
     if row.value_type == NUM and not is_unit(key):
@@ -330,7 +330,7 @@ def _slot(name: str, row: Row, head: Template, item: type[Any], ordinal: tuple[i
     term = row.concept if isinstance(row.concept, rows.Term) else None
     return Slot(
         name, row, head, many, SHAPES[row.value_type], soft, ordinal,
-        plan(item, head, soft=below) if nested else Plan(head, soft=below), item,
+        plan(item, item.head or head, soft=below) if nested else Plan(head, soft=below), item,
         f'"{name}":[' if many else f'"{name}":', "]" if many else "",
         Code(term.value, term.scheme, term.meaning) if term else None,
         allowed_codes(row),

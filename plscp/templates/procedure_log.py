@@ -6,10 +6,10 @@ from plscp.findings import Finding
 from plscp.templates.engine import Placed, Report, match, render
 from plscp.templates.entries import typed_entry
 from plscp.templates.fragments import code_members, encoded, extras, quoted
+from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext
 from plscp.templates.plans import Problem, plan
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS
-from plscp.templates.tid3001 import PROCEDURE_LOG, TITLE, LogContext
 
 CONTEXT = plan(LogContext, PROCEDURE_LOG)
 CONTEXTS, WIDEST, LONGEST = 512, 8192, 256

@@ -7,28 +7,41 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference, Value
+from plscp.templates.clinical_entries import (
+    CirculatorySupport,
+    CodedFinding,
+    CodedMeasurement,
+    DeviceUsed,
+    DrugAdministered,
+    EcgStAssessment,
+    Impression,
+    Intervention,
+    LesionIdentified,
+    Measurement,
+    OxygenAdministration,
+    Pacing,
+    PatientAssessment,
+    PercutaneousEntry,
+    SpecimenObtained,
+    Ventilation,
+)
 from plscp.templates.entries import PLANS
+from plscp.templates.log_entries import (
+    Complication,
+    Consumable,
+    EquipmentEvent,
+    ImageAcquired,
+    LogContext,
+    Note,
+    ObjectReferenced,
+    PatientEvent,
+    ProcedureAction,
+    StaffAction,
+    WaveformAcquired,
+)
 from plscp.templates.plans import Node, Plan, Slot
 from plscp.templates.procedure_log import CONTEXT
 from plscp.templates.rows import CONTAINS
-from plscp.templates.tid3001 import (
-    Complication,
-    EquipmentEvent,
-    LogContext,
-    Note,
-    PatientEvent,
-    StaffAction,
-)
-from plscp.templates.tid3100 import ProcedureAction
-from plscp.templates.tid3101 import ImageAcquired, ObjectReferenced, WaveformAcquired
-from plscp.templates.tid3104 import Consumable
-from plscp.templates.tid3105 import LesionIdentified
-from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.tid3107 import DeviceUsed
-from plscp.templates.tid3108 import Intervention
-from plscp.templates.tid3109 import Impression, Measurement, PercutaneousEntry
-from plscp.templates.tid3112 import SpecimenObtained
-from plscp.templates.tid3113 import PatientAssessment, PatientSupport
 from plscp.templates.values import Amount, CodeValue, Extras, Item, Model, ObjectReference, Raw, always_published
 
 
@@ -45,8 +58,8 @@ class Untyped(Model):
 AnyEntry = Annotated[
     Note | PatientEvent | StaffAction | EquipmentEvent | Complication | ProcedureAction | ImageAcquired
     | WaveformAcquired | ObjectReferenced | Consumable | LesionIdentified | DrugAdministered | DeviceUsed
-    | Intervention | Measurement | Impression | PercutaneousEntry | SpecimenObtained | PatientSupport
-    | PatientAssessment | Untyped,
+    | Intervention | Measurement | CodedMeasurement | CodedFinding | Impression | PercutaneousEntry | SpecimenObtained
+    | OxygenAdministration | CirculatorySupport | Ventilation | Pacing | PatientAssessment | EcgStAssessment | Untyped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 """Any entry of a Procedure Log, told apart by `kind`."""

@@ -78,23 +78,7 @@ class Group:
         return f"{self.binding} {self.cid}"
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Several context groups that together stand in a cell."""
-
-    cids: tuple[int, ...]
-    binding: Literal["DCID"] = "DCID"
-
-    @property
-    def keys(self) -> frozenset[Key]:
-        """What the cell names."""
-        return frozenset().union(*map(group, self.cids))
-
-    def __str__(self) -> str:
-        return "DCID " + ", ".join(map(str, self.cids))
-
-
-Set = Term | Group | Groups
+Set = Term | Group
 
 
 def ln(value: str, meaning: str) -> Term:
@@ -276,13 +260,17 @@ def named(item: ContentItem, concept: Set) -> bool:
     return item.concept is not None and known(item.concept).key in concept.keys
 
 
-def either(row_number: str, value_type: str, concept: Set) -> Condition:
-    """The condition ``XOR row``: that row's value type and concept are not beside this one."""
+def either(row_number: str, value_type: str, concept: Set, kind: Literal["IF", "XOR"] = "XOR") -> Condition:
+    """The condition that another row is absent: no item of its value type and concept stands beside this row's.
+
+    Args:
+        kind: XOR, just one of the two shall be there; IF, at least one.
+    """
 
     def absent(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool:
         return not any(item.value_type == value_type and named(item, concept) for item in siblings)
 
-    return Condition("XOR", f"row {row_number}", absent)
+    return Condition(kind, f"row {row_number}" if kind == "XOR" else f"row {row_number} is absent", absent)
 
 
 def include(
@@ -303,13 +291,16 @@ def include(
 
 
 def entry(
-    number: str, value_type: str, concept: Set | None, *, verified: bool = True, inferred: Sequence[Cell] = ()
+    number: str,
+    value_type: str,
+    concept: Set | None,
+    vm: Multiplicity = "1",
+    req: Requirement = "M",
+    *,
+    inferred: Sequence[Cell] = (),
 ) -> Any:
     """Declares the field that holds an entry's concept name: the row of the entry itself."""
-    declared = Row(
-        number, "", CONTAINS, value_type, concept, "1", "M",
-        verified=verified, inferred=frozenset(inferred), role="concept",
-    )  # fmt: skip
+    declared = Row(number, "", CONTAINS, value_type, concept, vm, req, inferred=frozenset(inferred), role="concept")
     return Field(default=None, json_schema_extra=declared) if declared.open else Field(json_schema_extra=declared)
 
 

@@ -6,16 +6,17 @@ The server never asks: this goes through a tree with the plans that the engine h
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from plscp.content.codes import group, meaning_of
+from plscp.content.codes import meaning_of
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
 from plscp.templates.engine import Placed, repetitions
 from plscp.templates.entries import PLANS, EntryPlan, typed_entry
-from plscp.templates.plans import Plan
+from plscp.templates.log_entries import PROCEDURE_LOG, LogContext
+from plscp.templates.plans import Plan, declared
 from plscp.templates.procedure_log import CONTEXT
-from plscp.templates.rows import CONTAINS, Group, Groups, Row, Set, Template, Term
+from plscp.templates.rows import CONTAINS, Group, Row, Set, Template, Term
 
 EXAMPLES: Final = 3
 """Members of a context group that are named."""
@@ -98,22 +99,18 @@ def _rows(plan: Plan, items: Iterable[Placed], base: str, found: dict[str, Place
 def table() -> dict[tuple[str, str], tuple[Place, ...]]:
     """Every row that a Procedure Log may use, by ``TID3108`` and row number; INCLUDE rows as well."""
     found: dict[tuple[str, str], dict[Row, Place]] = {}
-    for place in _declared(CONTEXT):
+    own = [Place(kind.head, own_row(kind), kind.kind) for kind in PLANS.values()]
+    below = [place for kind in PLANS.values() for place in _declared(kind.model, kind.head)]
+    for place in (*_declared(LogContext, PROCEDURE_LOG), *own, *below):
         found.setdefault((place.head.tid, place.row.number), {})[place.row] = place
-    for kind in PLANS.values():
-        own = Place(kind.head, own_row(kind), kind.kind)
-        for place in (own, *_declared(kind.plan)):
-            found.setdefault((place.head.tid, place.row.number), {})[place.row] = place
     return {key: tuple(places.values()) for key, places in found.items()}
 
 
-def _declared(plan: Plan) -> Iterator[Place]:
-    for slot in plan.slots:
-        yield Place(slot.head, slot.row)
-        yield from _declared(slot.child)
-    for scope in plan.scopes:
-        if scope.row is not None:
-            yield Place(plan.head, scope.row)
+def _declared(model: type[Any], head: Template) -> Iterator[Place]:
+    for _, row, item in declared(model):
+        if row.role == "item":
+            yield Place(head, row)
+            yield from _declared(item, item.head or head)
 
 
 def wanted(finding: Finding, place: Place | None = None) -> Place | None:
@@ -121,14 +118,14 @@ def wanted(finding: Finding, place: Place | None = None) -> Place | None:
 
     Args:
         finding: with template and row.
-        place: what the item there was matched to, which goes before other rows of the same number.
+        place: what the item there was matched to, which goes before other rows of the same number; else the last goes, a second reading of a row never.
     """
     places = table().get((finding.template, finding.row), ())
     if place is not None and place in places:
         return place
     words = set(finding.reason.split())
     named = (one for one in places if isinstance(one.row.concept, Term) and one.row.concept.value in words)
-    return next(named, places[-1] if places else None)
+    return next(named, min(reversed(places), key=lambda one: len(one.row.inferred), default=None))
 
 
 def look(place: Place) -> str:
@@ -138,17 +135,12 @@ def look(place: Place) -> str:
         inside: Template = place.row.include.head
         return f"INCLUDE {inside.tid} {inside.name}, {place.row.vm} {place.row.req}"
     sets: Sequence[Set | None] = (place.row.concept, *place.row.value, place.row.units)
-    examples = [text for one in sets if isinstance(one, Group | Groups) if (text := _examples(one))]
+    examples = [text for one in sets if isinstance(one, Group) if (text := _examples(one))]
     return f"{shown}; {'; '.join(examples)}" if examples else shown
 
 
-def _examples(cell: Group | Groups) -> str:
-    keys = sorted(cell.keys, key=lambda key: (meaning_of(key), key)) if _listed(cell) else []
+def _examples(cell: Group) -> str:
+    keys = sorted(cell.keys, key=lambda key: (meaning_of(key), key))
     some = ", ".join(f'({value}, {scheme}, "{meaning_of((value, scheme))}")' for value, scheme in keys[:EXAMPLES])
     more = f" and {len(keys) - EXAMPLES} more" if len(keys) > EXAMPLES else ""
     return f"{str(cell)[1:]}: {some}{more}" if some else ""
-
-
-def _listed(cell: Group | Groups) -> bool:
-    cids = (cell.cid,) if isinstance(cell, Group) else cell.cids
-    return all(map(group, cids))

@@ -11,7 +11,7 @@ from typing import Final
 from plscp.consumer import consume
 from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.tid3001 import Note
+from plscp.templates.log_entries import Note
 from tests import events
 from tests.rawscu import Aborted, Closed, RawScu, Rejected
 from tests.serving import until

@@ -17,7 +17,7 @@ from plscp.consumer import consume
 from plscp.local.kafka import LocalBroker
 from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.tid3001 import Note
+from plscp.templates.log_entries import Note
 from tests import events, tls
 from tests.cluster.cluster import BALANCED, DEVICE, FIRST, HOST, Cluster
 from tests.cluster.conftest import installing

@@ -20,7 +20,7 @@ from plscp.consumer import Event, Events, Unreadable, aconsume, consume, reading
 from plscp.errors import Unreachable
 from plscp.local.kafka import LocalBroker
 from plscp.records.values import EntryRecord, PatientRecord, UnknownEntry
-from plscp.templates.tid3001 import Note
+from plscp.templates.log_entries import Note
 from plscp.templates.values import CodeValue, Moment
 from tests.conftest import Broker
 from tests.consumer.writing import (

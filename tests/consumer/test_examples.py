@@ -13,11 +13,9 @@ from uuid import uuid4
 
 import pytest
 
+from plscp.templates.clinical_entries import DeviceUsed, DrugAdministered
+from plscp.templates.log_entries import Consumable, Note
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid3001 import Note
-from plscp.templates.tid3104 import Consumable
-from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.tid3107 import DeviceUsed
 from plscp.templates.values import Amount, Coded, CodeValue, Moment, PersonName, Quantity, Text
 from tests.conftest import Broker
 from tests.consumer.writing import administered, committed, logged, new_topic, patient, write

@@ -19,8 +19,8 @@ from plscp.records.values import (
     Sender,
     StudyReference,
 )
+from plscp.templates.log_entries import LogContext
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Model
 
 OWN, OTHER = "11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000"

@@ -20,11 +20,11 @@ from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates import action
 from plscp.templates.entries import PLANS
+from plscp.templates.log_entries import LogContext
 from plscp.templates.plans import Plan
 from plscp.templates.procedure_log import CONTEXT
 from plscp.templates.request import Bounds
 from plscp.templates.restoring import entry_item
-from plscp.templates.tid3001 import LogContext
 from tests.publish.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode

@@ -17,13 +17,12 @@ from plscp.scu.files import encoded, read
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
+from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
+from plscp.templates.log_entries import Note
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import Bounds, Decoded
 from plscp.templates.restoring import parse_entry
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid3001 import Note
-from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.tid3108 import Intervention, InterventionSite
 from plscp.templates.values import Item, Raw
 from tests.templates import build
 from tests.templates.strategies import KINDS

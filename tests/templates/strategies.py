@@ -4,7 +4,20 @@ from hypothesis import strategies as st
 
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
 from tests.templates.tables import LINES, Line
-from tests.templates.trees import LINE, MEASURED, PRIVATE, code, device, entry, entry_line, item_for, person, root
+from tests.templates.trees import (
+    LINE,
+    MEASURED,
+    PRIVATE,
+    QUOTED,
+    code,
+    device,
+    entry,
+    entry_line,
+    is_nested,
+    item_for,
+    person,
+    root,
+)
 
 KINDS = sorted({line.kind for line in LINES if line.kind})
 WORDS = st.text(max_size=12)
@@ -62,6 +75,12 @@ def junk(depth: int = 2, relationships: tuple[str, ...] = ()) -> st.SearchStrate
     )
 
 
+ABOUT_A_NUMBER = [
+    line for line in LINES if line.tid in MEASURED and not is_nested(line) and line.value_type != "INCLUDE"
+]
+QUOTATIONS = [line for line in LINES if line.tid in QUOTED and not is_nested(line) and line.value_type != "INCLUDE"]
+
+
 @st.composite
 def varied(draw: st.DrawFn, line: Line) -> ContentItem:
     """An item that fills a row, in one of the ways in which devices differ."""
@@ -84,6 +103,8 @@ def varied(draw: st.DrawFn, line: Line) -> ContentItem:
     item.observation_datetime = draw(st.sampled_from(["", "20240102030405"]))
     item.other = draw(OTHERS)
     nested = [child for child in LINES if (child.tid, child.parent) == (line.tid, line.row) and child.req != "M"]
+    if "by300" in line.remarks and draw(st.booleans()):
+        nested += [child for child in ABOUT_A_NUMBER if draw(st.booleans())]
     for child in nested:
         if draw(st.booleans()):
             item.children.append(draw(varied(child)))
@@ -101,12 +122,12 @@ def valid_entries(draw: st.DrawFn, kinds: list[str] = KINDS) -> ContentItem:
     made.observation_datetime = draw(st.sampled_from(["20240102030405", "202401020304", "20240102030405.5+0100"]))
     made.observation_uid = draw(st.sampled_from(["", "1.2.3.4"]))
     mandatory = {(c.concept, c.relationship) for c in made.children}
+    quotes = draw(st.booleans())
     for line in LINES:
         if line.value_type == "INCLUDE" or "IFF" in line.remarks:
             continue
         below = line.kind == kind and line.parent == own.row and line.tid != "3001"
-        measured = kind == "measurement" and line.tid in MEASURED and (line.tid, line.parent) not in LINE
-        if below or line.tid == "3010" or (measured and draw(st.booleans())):
+        if below or line.tid == "3010" or (quotes and line in QUOTATIONS and draw(st.booleans())):
             for _ in range(draw(st.integers(0, 2 if line.vm == "1-n" else 1))):
                 item = draw(varied(line))
                 if (item.concept, item.relationship) not in mandatory or line.vm == "1-n":

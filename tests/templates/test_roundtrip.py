@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.findings import Finding
+from plscp.templates.log_entries import LogContext
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.restoring import ENTRIES, entry_item, log_root, parse_entry
-from plscp.templates.tid3001 import LogContext
 from plscp.templates.values import Model
 from tests.templates.strategies import KINDS, junk, valid_entries, valid_logs
 from tests.templates.trees import XA_IMAGE, code, entry, root

@@ -10,9 +10,16 @@ XA_IMAGE = Reference("1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4")
 COMPREHENSIVE_SR = Reference("1.2.840.10008.5.1.4.1.1.88.33", "1.2.3.5")
 
 LINE = {(line.tid, line.row): line for line in LINES}
-MEASURED = {"300", "310", "311", "312", "315", "320", "321", "1000", "1001", "1005", "1006", "1008", "1010"}
-"""Templates that a measurement includes, by a reconstructed row: they refuse nothing."""
+MEASURED = {"300", "310", "311", "312", "315", "320", "321", "4019", "4108"}
+"""TID 300 and what it includes but quotations: rows below a number of TID 3114."""
+QUOTED = {"1000", "1001", "1005", "1006", "1008", "1010"}
+"""Templates that an entry's qualifiers include, by a row whose target is inference: they refuse nothing there."""
 ROOT_ROWS = {"6", "8", "10", "12", "23"}
+
+
+def is_nested(line: Line) -> bool:
+    """Whether a row of an included template stands below another of its rows; those of TID 300 stand below the number."""
+    return line.nesting == (">>" if line.tid == "300" else ">")
 
 
 def code(value: str, scheme: str) -> Code:
@@ -53,15 +60,16 @@ def value_for(line: Line, turn: int = 0) -> Value:
 def item_for(line: Line, turn: int = 0) -> ContentItem:
     """An item that fills the row, with the mandatory rows below it."""
     concepts = named(line.concept)
-    concept = concepts[turn % len(concepts)] if concepts else Code("8867-4", "LN", "Heart rate")
+    any_concept = Code("18035-8", "LN", "Mean gradient") if line.value_type == "NUM" else code("121112", "DCM")
+    concept = concepts[turn % len(concepts)] if concepts else any_concept
     below = [
         item_for(child)
         for child in LINES
         if child.tid == line.tid and child.parent == line.row and child.req == "M" and child.value_type != "INCLUDE"
     ]
     relationship = line.relationship or "CONTAINS"
-    if line.tid == "3103" and line.row == "1":
-        below.append(item_for(LINE["3103", "2"]))
+    if (line.tid, line.row) in {("3103", "1"), ("3113", "1")}:  # then row 2 shall be there
+        below.append(item_for(LINE[line.tid, "2"]))
     return ContentItem(relationship, line.value_type, concept, value_for(line, turn), below)
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from plscp.consumer import Event, Unreadable, consume
 from plscp.records.values import EntryRecord
-from plscp.templates.tid3104 import Consumable
-from plscp.templates.tid3107 import DeviceUsed
+from plscp.templates.clinical_entries import DeviceUsed
+from plscp.templates.log_entries import Consumable
 
 
 def rows(event: Event | Unreadable) -> list[list[object]]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from plscp.consumer import Event, Unreadable, consume
 from plscp.records.values import AdministrationRecord, EntryRecord
-from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.clinical_entries import DrugAdministered
 
 
 def line(event: Event | Unreadable) -> str:
