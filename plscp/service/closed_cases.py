@@ -25,7 +25,8 @@ MOST_NAMED: Final = 10
 """Devices and items that one log line names."""
 GIVEN_OR_USED: Final = frozenset({"drug_administered", "device_used", "substance_administered"})
 """Kinds of entry that a case must not end without: TID 3106 (drugs and contrast agents), TID 3107, administrations."""
-UNTYPED: Final = "untyped"
+UNKNOWN: Final = frozenset({"untyped", "coded_measurement"})
+"""Kinds of entry that may be anything: of no template, or a code that no template names (TID 3109 row 4)."""
 
 
 class ClosedCases:
@@ -116,7 +117,7 @@ def holds(item: OpenRefusal) -> bool:
     kinds = set(item.data.get("entry_kinds") or ())
     if item.sop_class == SUBSTANCE_ADMINISTRATION_LOGGING or not kinds or kinds & GIVEN_OR_USED:
         return True
-    return UNTYPED in kinds and not item.data.get("match")
+    return bool(kinds & UNKNOWN) and not item.data.get("match")
 
 
 def _about_then(study: Study, when: datetime) -> bool:

@@ -231,6 +231,9 @@ def test_relationships_of_table_a_35_7_2(source: str, relationship: str, value_t
     "triple",
     [
         ("CODE", "HAS PROPERTIES", "IMAGE"),  # TID 3108 row 8
+        ("TEXT", "HAS PROPERTIES", "IMAGE"),  # TID 3105 row 13
+        ("PNAME", "INFERRED FROM", "IMAGE"),  # TID 3010 row 6
+        ("IMAGE", "INFERRED FROM", "COMPOSITE"),  # TID 3010 row 8
         ("CODE", "HAS ACQ CONTEXT", "TEXT"),  # TID 3112 rows 2, 3
         ("CONTAINER", "HAS OBS CONTEXT", "DATE"),  # TID 1007 row 4
         ("NUM", "HAS OBS CONTEXT", "COMPOSITE"),  # TID 1000 row 2

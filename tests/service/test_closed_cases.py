@@ -88,12 +88,18 @@ def broken() -> Dataset:
     return procedural([given, note(now())])
 
 
-# What is refused: of an unknown patient from the room, of the patient from anywhere, by its content, an administration.
+def unknown() -> Dataset:
+    """A code that no template names, without its time: C102."""
+    return procedural([coded("CONTAINS", ("GIVEN", "99SHOP", "Given"), ("DRUG-7", "99SHOP", "A drug"))])
+
+
+# What is refused: of an unknown patient from the room, of the patient from anywhere, by its content (twice), an administration.
 OF_THE_CASE: list[Callable[[Watched], int]] = [
     lambda w: w.send(procedural([note(now()), drug(now())], study_id="S-WRONG", patient="PX99")),
     lambda w: w.send(device(patient="PX99")),
     lambda w: w.of_two("PX11", "AX12", other="PX12"),
     lambda w: w.send(broken()),
+    lambda w: w.send(unknown()),
     lambda w: w.send(substance(now(), patient="PX99"), sop_class=SAL),
 ]
 NOT_OF_THE_CASE: list[Callable[[Watched], int]] = [

@@ -160,6 +160,34 @@ def test_rows_out_of_order(strict: bool) -> None:
     assert found["order"] == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("relationship", "member"), [("HAS OBS CONTEXT", "datetime_qualifier"), ("HAS CONCEPT MOD", "datetime_modifier")]
+)
+def test_datetime_qualifier_in_both_spellings(relationship: str, member: str) -> None:
+    """TID 3010 row 9 says HAS OBS CONTEXT, PS3.16 Annex D a concept modifier."""
+    item = entry("note")
+    item.children = [item_for(LINE["3010", "9"])]
+    item.children[0].relationship = relationship
+    found, findings = only(item, strict=True)
+    assert found["qualifiers"].keys() == {member}
+    assert findings == []
+
+
+def test_an_entry_refers_to_images_waveforms_and_objects() -> None:
+    """TID 3010 rows 6 to 8: of any purpose, or none."""
+    item = entry("note")
+    item.children = [item_for(LINE["3010", row]) for row in "667788"]
+    for child in item.children[::2]:
+        child.concept = None
+    found, findings = only(item, strict=True)
+    assert {name: len(given) for name, given in found["qualifiers"].items()} == {
+        "images": 2,
+        "waveforms": 2,
+        "objects": 2,
+    }
+    assert findings == []
+
+
 def test_order_within_qualifiers_is_free() -> None:
     """TID 3010's order is not known to be significant."""
     item = entry("note")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from plscp.content.constraints import ALLOWED, CONTRADICTED
 from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
 from plscp.templates.entries import PLANS
@@ -132,8 +133,8 @@ def host(line: Line) -> tuple[ContentItem, ContentItem, str]:
             parent.children = [item_for(LINE["3114", "3"])]
             parent, path = parent.children[0], "3.1."
         if is_nested(line):
-            above = LINE[line.tid, line.parent]
-            parent.children = [*preceding(above), item_for(above)]
+            higher = LINE[line.tid, line.parent]
+            parent.children = [*preceding(higher), item_for(higher)]
             return log, parent.children[-1], f"{path}{len(parent.children)}."
         parent.children = preceding(line)
         return log, parent, path
@@ -232,7 +233,7 @@ def test_every_row_is_declared_or_left_out_for_a_reason() -> None:
 def test_nothing_is_declared_that_no_table_has() -> None:
     """Each declaration is a row of a table, or a second one of a row, for a reason."""
     tables = {(line.tid, line.row, line.value_type) for line in LINES}
-    models = {kind.model for kind in PLANS.values()} | {LogContext, *INCLUDED.values()}
+    models: set[type[Any]] = {LogContext, *INCLUDED.values(), *(kind.model for kind in PLANS.values())}
     found = {(model.head.identifier, row) for model in models for row in rows_of(model) if row.role != "value"}
     once = {(tid, row.number, row.value_type, row.relationship) for tid, row in found}
     assert {place[:3] for place in once} - tables <= BESIDE.keys()
@@ -453,9 +454,10 @@ def test_wrong_units(line: Line) -> None:
 RELATED = [
     item
     for item in ITEMS
-    if (item.kind or item.tid in {"310", "311", "312"})
+    if (item.kind or item.tid in {"310", "311", "312", "3010"})
     and item.relationship != "HAS CONCEPT MOD"
     and "BCID" not in item.concept
+    and item.concept != "ANY"
     and (item.tid, item.row) not in {("3100", "2"), ("3112", "2")}
 ]
 
@@ -464,7 +466,7 @@ RELATED = [
 def test_wrong_relationship(line: Line) -> None:
     """The row's concept under another relationship is refused, as a second way to encode what the template encodes."""
     wrong = item_for(line)
-    wrong.relationship = "HAS OBS CONTEXT"
+    wrong.relationship = "HAS OBS CONTEXT" if line.relationship != "HAS OBS CONTEXT" else "HAS PROPERTIES"
     log, path = put(line, wrong)
     _, _, findings = checked(log, strict=False)
     found = [f for f in named(findings, line) if f.code == "wrong-relationship"]
@@ -479,3 +481,21 @@ def test_further_modifiers_are_always_allowed(line: Line) -> None:
     modified.children.append(ContentItem("HAS CONCEPT MOD", "CODE", Code("X9", "99TEST", "so"), Code("X1", "99TEST")))
     _, _, findings = checked(put(line, modified)[0])
     assert findings == []
+
+
+@pytest.mark.parametrize("line", ITEMS, ids=str)
+def test_rows_stand_in_a_log_or_contradict_its_table(line: Line) -> None:
+    """Each row is allowed by PS3.3 Table A.35.7-2, or marked as one that it forbids, and then only noted."""
+    _, parent, _ = host(line)
+    triple = (parent.value_type, line.relationship, line.value_type)
+    assert triple in ALLOWED or ("conflict" in line.remarks and triple in CONTRADICTED)
+
+
+@pytest.mark.parametrize("kind", PLANS.values(), ids=lambda kind: kind.kind)
+def test_qualifiers_stand_below_every_entry_that_includes_them(kind: Any) -> None:
+    """TID 3010 rows 6 to 8 stand below TEXT, CODE and NUM by the table, and below the others against it."""
+    if "qualifiers" in kind.model.model_fields:
+        triples = {
+            (kind.row.value_type, row.relationship, row.value_type) for row in rows_of(Qualifiers) if not row.include
+        }
+        assert triples <= ALLOWED | CONTRADICTED
