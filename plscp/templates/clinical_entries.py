@@ -6,18 +6,17 @@ from typing import ClassVar, Literal
 from plscp.content.codes import group, known
 from plscp.content.model import Code, ContentItem
 from plscp.templates.log_entries import HAS_INTENT, LESION, MATERIAL, STATUS_OR_EVENT, Qualifiers
+from plscp.templates.observation_context import SPECIMEN_TYPE, Specimen
+from plscp.templates.values import Amount, Coded, CodeValue, Entry, PersonName, Quantity, Reference, Text
 
 from plscp.templates.measurements import (  # isort: skip
     DERIVATION, FINDING_SITE, LATERALITY, TOPOGRAPHICAL_MODIFIER, BloodPressure, Measured, MeasurementProperties,
     PulseStrength,
 )  # fmt: skip
-from plscp.templates.observation_context import SPECIMEN_TYPE, Specimen
-
 from plscp.templates.rows import (  # isort: skip
     CODE, HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, IMAGE, MC, NUM, PNAME, TEXT, UC, Condition, M,
     Template, U, bcid, dcid, dcm, dt, entry, entry_value, include, ln, named, row, sct, ucum,
 )  # fmt: skip
-from plscp.templates.values import Amount, Coded, CodeValue, Entry, PersonName, Quantity, Reference, Text
 
 PROCEDURE_SITE = sct("363704007", "Procedure site")
 CORONARIES = group(3015) | {("41801008", "SCT")}  # Coronary artery

@@ -16,6 +16,7 @@ from plscp.templates.values import (  # isort: skip
     Coded, CodeValue, DateTime, Entry, Extras, Included, ObjectReference, PersonName, Quantity, Reference, Text,
 )  # fmt: skip
 
+
 PROCEDURE_LOG = Template("3001", "Procedure Log", ordered=False)
 TITLE = dcid(3400)  # row 1: the concept name of the root
 COMPLICATION = sct("116224001", "Complication of Procedure")

@@ -7,12 +7,12 @@ gives the relationship, it is the includer's.
 from typing import ClassVar
 
 from plscp.templates.observation_context import Quotation
+from plscp.templates.values import Coded, Included, Quantity, Reference, Text
 
 from plscp.templates.rows import (  # isort: skip
     CODE, COMPOSITE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, IMAGE, INFERRED_FROM, MC, NUM, TEXT, UC, UIDREF,
     WAVEFORM, Condition, M, Template, U, bcid, dcid, dcm, either, include, row, sct,
 )  # fmt: skip
-from plscp.templates.values import Coded, Included, Quantity, Reference, Text
 
 FINDING_SITE = sct("363698007", "Finding Site")
 TOPOGRAPHICAL_MODIFIER = sct("106233006", "Topographical modifier")

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from plscp.content.codes import known
 from plscp.content.model import Code, ContentItem
+from plscp.templates.values import Coded, Included, PersonName, Quantity, Reference, Text
 
 from plscp.templates.rows import (  # isort: skip
     CODE, COMPOSITE, DATE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, MC, NUM, PNAME, TEXT, UC, UIDREF, Condition, M, Template, U,
     bcid, dcid, dcm, either, include, ln, named, row, sct, ucum,
 )  # fmt: skip
-from plscp.templates.values import Coded, Included, PersonName, Quantity, Reference, Text
 
 OBSERVER_TYPE = dcm("121005", "Observer Type")
 SUBJECT_CLASS, SUBJECT_UID, SUBJECT_ID = (

@@ -56,10 +56,10 @@ class Untyped(Model):
 
 
 AnyEntry = Annotated[
-    Note | PatientEvent | StaffAction | EquipmentEvent | Complication | ProcedureAction | ImageAcquired
-    | WaveformAcquired | ObjectReferenced | Consumable | LesionIdentified | DrugAdministered | DeviceUsed
-    | Intervention | Measurement | CodedMeasurement | CodedFinding | Impression | PercutaneousEntry | SpecimenObtained
-    | OxygenAdministration | CirculatorySupport | Ventilation | Pacing | PatientAssessment | EcgStAssessment | Untyped,
+    Note | SpecimenObtained | PatientAssessment | EcgStAssessment | PatientEvent | StaffAction | EquipmentEvent
+    | ProcedureAction | ImageAcquired | WaveformAcquired | ObjectReferenced | Consumable | LesionIdentified
+    | DrugAdministered | DeviceUsed | Intervention | Complication | Measurement | CodedMeasurement | CodedFinding
+    | Impression | PercutaneousEntry | OxygenAdministration | CirculatorySupport | Ventilation | Pacing | Untyped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 """Any entry of a Procedure Log, told apart by `kind`."""
