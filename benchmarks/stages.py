@@ -41,7 +41,6 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.memory import MemoryStore
 from plscp.store.port import Draft, RequestDraft, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
@@ -49,6 +48,7 @@ from plscp.templates import action
 from plscp.templates.request import Bounds, Decoded
 from tests import events
 from tests.network.wire import Line
+from tests.temporary import TemporaryStore
 
 Figures = dict[str, float]
 WAITING = 64
@@ -73,7 +73,7 @@ STAGES = {
 _meanings = itertools.count(1)
 
 
-class Instantly(MemoryStore):
+class Instantly(TemporaryStore):
     """A store that costs nothing: says Success at once.
 
     Attributes:
@@ -174,7 +174,7 @@ def _network(load: Load, rounds: int, count: int) -> tuple[Figures, list[Any]]:
     return {"network": took}, got
 
 
-def _keeper(store: MemoryStore) -> RegistryKeeper:
+def _keeper(store: TemporaryStore) -> RegistryKeeper:
     """A registry that knows the studies of the loads."""
     keeper = RegistryKeeper(store, Registry(Locations({})))
 
@@ -205,13 +205,13 @@ def _question(decoded: Decoded) -> Question:
 def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
     """Matching and the handler as a whole; also the drafts that it made."""
     part = len(got) // rounds
-    truth = MemoryStore.open()
+    truth = TemporaryStore.made()
     keeper = _keeper(truth)
     truth.close()
     asked = rounds_of(load.data(), rounds, max(part // 4, 5))
     questions = [[_question(read(raw)) for raw in given] for given in asked]
     figures = {"match": best(questions, lambda one: rules.decide(one, keeper.registry))}
-    store = Instantly.open()
+    store = Instantly.made()
     handlers = Handlers(store, keeper, lambda _: PROFILE)
     drafts: list[RequestDraft] = []
 

@@ -148,7 +148,14 @@ KEYS = [
         "must be sqlite:///",
     ),
     ("store", "url", ['"sqlite:////var/lib/plscp.db"'], '"mysql://root:secret@host/db"', "must be sqlite:///"),
-    ("store", "url", ['"memory://"'], '"postgresql://plscp:secret@host/db"', "PostgreSQL comes with a later version"),
+    ("store", "url", ['"sqlite:///plscp.db"'], '"memory://"', "must be sqlite:///"),
+    (
+        "store",
+        "url",
+        ['"sqlite:///a%20b.db"'],
+        '"postgresql://plscp:secret@host/db"',
+        "PostgreSQL comes with a later version",
+    ),
     ("store", "queue_requests", ["1"], "0", "must be at least 1"),
     ("store", "queue_bytes", ["1"], "0", "must be at least 1"),
     ("store", "disk_reserve", ["1"], "0", "must be at least 1"),
@@ -467,8 +474,6 @@ def test_relay(tmp_path: Path) -> None:
         "ssl_password": "p",
         "ssl_check_hostname": True,
     }
-    with pytest.raises(ConfigError, match="a store in memory cannot be published"):
-        load(None, {"PLSCP_KAFKA__BOOTSTRAP_SERVERS": "k:1", "PLSCP_STORE__URL": "memory://"}).relay()
 
 
 def test_store_options(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ _VALUES: dict[str, list[Any]] = {
     "UID": ["1.2.3", ""],
     "text or list of text": [["A"], ["B", "C"]],
     "network or list of networks": [["10.1.2.0/24"], ["10.1.3.1"]],
-    "URL": ["sqlite:////tmp/a.db", "memory://"],
+    "URL": ["sqlite:////tmp/a.db", "sqlite:////tmp/b.db"],
 }
 _PLAIN: dict[Any, list[Any]] = {
     bool: [True, False],
@@ -188,7 +188,7 @@ AT_ONCE = dict(_paths(SettingsModel))
 TABLES: dict[str, Any] = {
     "dicom": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key", "client_ca": "a/devices.pem"}},
     "http": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key"}},
-    "store": {"url": "memory://"},
+    "store": {"url": "sqlite:////tmp/store.db"},
     "locations": {"LAB1": {}},
     "devices": {"HEMO1": {"username": "u"}},
     "operators": {"policy": "list", "allowed": [{"value": "N1", "scheme": "L"}]},
@@ -396,7 +396,7 @@ def test_what_the_registry_file_said_before_is_never_taken_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is read by one after the other: a study would else stay in the room that the file named before it changed."""
-    settings = Settings.model_validate({"store": {"url": "memory://"}, "registry": {"file": str(tmp_path / "f")}})
+    settings = Settings.model_validate({"registry": {"file": str(tmp_path / "f")}})
     seen: list[str] = []
 
     async def read(*_: object) -> int:

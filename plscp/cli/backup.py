@@ -8,12 +8,13 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, settings
-from plscp.cli.copying import shown_progress, step_back, store_path
+from plscp.cli.copying import shown_progress, step_back
 from plscp.errors import CommandError
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
 from plscp.store.backup import back_up
 from plscp.store.relay_view import RelayView
+from plscp.store.urls import sqlite_path
 
 
 def backup(
@@ -23,7 +24,7 @@ def backup(
 ) -> None:
     """Copy the store to a file, and check the copy. The server goes on; or none runs."""
     found = settings(config)
-    path = store_path(found)
+    path = sqlite_path(found.store.url)
     with closing(RelayView(path)) as view:
         if not view.store_id:
             raise CommandError(f"there is no store at {path}", 3)

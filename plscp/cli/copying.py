@@ -1,34 +1,18 @@
-"""What `plscp backup` and `plscp restore` have in common: whose store, and how far the work is."""
+"""What `plscp backup` and `plscp restore` have in common: how far the work is."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from plscp.config import Settings
-from plscp.errors import CommandError
 from plscp.store.backup import Progress as Told
-from plscp.store.urls import sqlite_path
 
 NICE = 10
 """By how much such work steps back: devices wait for the server's answers, nobody waits for a backup."""
 WORDS = {"copy": "copying", "check": "checking"}
-
-
-def store_path(found: Settings) -> Path:
-    """Where the settings say that the store is.
-
-    Raises:
-        CommandError: it is in no file.
-    """
-    path = sqlite_path(found.store.url)
-    if path is None:
-        raise CommandError("store.url: a store in memory cannot be backed up or restored", 2)
-    return path
 
 
 def step_back() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json, settings
-from plscp.cli.copying import shown_progress, store_path
+from plscp.cli.copying import shown_progress
 from plscp.cli.publishing import beyond_lines, open_source, relay_settings
 from plscp.errors import CommandError, RelayError
 from plscp.publish.beyond import Beyond, beyond
@@ -18,6 +18,7 @@ from plscp.publish.settings import cursor_beside
 from plscp.store.backup import PART
 from plscp.store.restoring import Restored
 from plscp.store.restoring import restore as put_back
+from plscp.store.urls import sqlite_path
 
 
 def restore(
@@ -28,7 +29,7 @@ def restore(
 ) -> None:
     """Make a store out of a backup: it gets an id of its own, and goes on where the backup ends."""
     found = settings(config)
-    path = store_path(found)
+    path = sqlite_path(found.store.url)
     _as_owner(path.parent)
     cursor = cursor_beside(path)
 

@@ -31,9 +31,7 @@ def verify(json: Json = False, config: Config = None) -> int:
     settings = relay_settings(config)
 
     def chain(_head: int) -> int | None:
-        path = sqlite_path(settings.store_url)
-        assert path is not None  # relay_settings refuses a store in memory
-        with closing(open_read_only(path)) as connection:
+        with closing(open_read_only(sqlite_path(settings.store_url))) as connection:
             return first_broken_position(connection)
 
     report = verified(settings, open_source, chain=chain)

@@ -169,7 +169,7 @@ class Settings(SettingsModel):
         """What the relay process is told; None without [kafka].
 
         Raises:
-            ConfigError: a password file cannot be read, or the store is one that no other process can read.
+            ConfigError: a password file cannot be read.
         """
         from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
         from plscp.store.urls import sqlite_path  # noqa: PLC0415
@@ -177,9 +177,6 @@ class Settings(SettingsModel):
         kafka = self.kafka
         if kafka is None:
             return None
-        path = sqlite_path(self.store.url)
-        if path is None:
-            raise ConfigError("kafka: a store in memory cannot be published: store.url must name a file")
         reached = KafkaSettings(
             bootstrap_servers=tuple(kafka.bootstrap_servers),
             topic_prefix=kafka.topic_prefix,
@@ -189,7 +186,7 @@ class Settings(SettingsModel):
             replication_factor=kafka.replication_factor,
             extra=self.kafka_options(),
         )
-        return RelaySettings(store_url=self.store.url, cursor=cursor_beside(path), kafka=reached.checked())
+        return RelaySettings(store_url=self.store.url, cursor=cursor_beside(sqlite_path(self.store.url)), kafka=reached.checked())
 
     def store_options(self) -> dict[str, Any]:
         """What `plscp.store.open_store` takes beside the URL."""

@@ -8,7 +8,7 @@ _NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
 _BY_KIND: Final[dict[str, dict[str, Any]]] = {
     "AE title": {"pattern": r"^[ -\[\]-~]{1,16}$"},
     "UID": {"pattern": r"^([0-9]+(\.[0-9]+)*)?$", "maxLength": 64},
-    "URL": {"pattern": "^(sqlite:///.*[^/]|memory://)$"},
+    "URL": {"pattern": "^sqlite:///.*[^/]$"},
     "duration": {
         "pattern": f"^P({_NUMBER}W)?({_NUMBER}D)?(T({_NUMBER}H)?({_NUMBER}M)?({_NUMBER}S)?)?$",
         "examples": ["PT30M"],

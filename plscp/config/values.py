@@ -113,7 +113,7 @@ def _store_url(value: str) -> str:
     if scheme in {"postgresql", "postgres"}:
         raise ValueError("must be sqlite:///path/to/file.db: PostgreSQL comes with a later version")
     fits = scheme == "sqlite" and rest.startswith("///") and len(rest) > 3 and not rest.endswith("/")
-    if not fits and value != "memory://":
+    if not fits:
         raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path)")
     return value
 

@@ -2,24 +2,21 @@
 
 from typing import Any
 
-from plscp.store.memory import MemoryStore
 from plscp.store.port import EventStore
 from plscp.store.sqlite import SqliteStore
 from plscp.store.urls import sqlite_path
 
-__all__ = ["EventStore", "MemoryStore", "SqliteStore", "open_store"]
+__all__ = ["EventStore", "SqliteStore", "open_store"]
 
 
 def open_store(url: str, **options: Any) -> EventStore:
-    """Open the store that a URL names for writing.
+    """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing.
 
     Args:
-        url: ``sqlite:///relative``, ``sqlite:////absolute`` or ``memory://``.
         options: as `SqliteStore.open` takes them.
 
     Raises:
         ConfigError: the URL names no store.
         StoreNotOpened: it cannot be opened for writing.
     """
-    path = sqlite_path(url)
-    return MemoryStore.open(**options) if path is None else SqliteStore.open(path, **options)
+    return SqliteStore.open(sqlite_path(url), **options)

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, Protocol, Self
 
 import apsw
 
-from plscp.errors import ConfigError, StoreError, StoreNotOpened, StoreUnavailable
+from plscp.errors import StoreError, StoreNotOpened, StoreUnavailable
 from plscp.store import schema
 from plscp.store.failures import translate
 from plscp.store.readers import open_read_only
@@ -92,12 +92,9 @@ class RelayView:
         """The view of the store with this URL; the store may be missing.
 
         Raises:
-            ConfigError: no such kind of store, or one that only its own process can read.
+            ConfigError: no such kind of store.
         """
-        path = sqlite_path(url)
-        if path is None:
-            raise ConfigError("a store in memory cannot be read by the relay: use [store] url = 'sqlite:///...'")
-        return cls(path)
+        return cls(sqlite_path(url))
 
     @property
     def store_id(self) -> str:

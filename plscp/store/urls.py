@@ -5,17 +5,15 @@ from urllib.parse import unquote
 
 from plscp.errors import ConfigError
 
-KNOWN = "sqlite:///relative/path, sqlite:////absolute/path or memory://"
+KNOWN = "sqlite:///relative/path or sqlite:////absolute/path"
 
 
-def sqlite_path(url: str) -> Path | None:
-    """The database file that a URL names; None for ``memory://``.
+def sqlite_path(url: str) -> Path:
+    """The database file that a URL names.
 
     Raises:
-        ConfigError: it names anything else.
+        ConfigError: it names none.
     """
-    if url == "memory://":
-        return None
     scheme, separator, rest = url.partition("://")
     if scheme in {"postgresql", "postgres"}:
         raise ConfigError(f"[store] url: PostgreSQL comes with a later version; this one knows {KNOWN}")

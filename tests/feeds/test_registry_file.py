@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from plscp.feeds import registry_file
 from plscp.matching.registry import Registry
 from plscp.service.keeper import RegistryKeeper
-from plscp.store.memory import MemoryStore
+from tests.temporary import TemporaryStore
 
 STUDY = """
 [[studies]]
@@ -22,8 +22,8 @@ patient = { id = "P1", issuer = "HOSP" }
 
 @pytest.fixture
 def keeper() -> Iterator[RegistryKeeper]:
-    """A registry on a store in memory."""
-    store = MemoryStore.open()
+    """A registry on an empty store."""
+    store = TemporaryStore.made()
     yield RegistryKeeper(store, Registry())
     store.close()
 

@@ -26,9 +26,9 @@ from plscp.network.tls import Secured
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.memory import MemoryStore
 from tests.network.wire import CONTEXTS, Transport, pdus_of, pdvs_of, request
 from tests.rawscu import associate_rq, n_action, p_data, pdv
+from tests.temporary import TemporaryStore
 from tests.tls import certificates, hello
 
 ADDRESSES = ("10.0.0.1", "10.0.0.2")
@@ -78,7 +78,7 @@ class House:
     def __init__(self, settings: Settings, clock: list[float], secure: Certificates | None) -> None:
         self.clock, self.certificates = clock, secure
         self.metrics = Metrics()
-        self.store = MemoryStore.open()
+        self.store = TemporaryStore.made()
         keeper = RegistryKeeper(self.store, Registry(settings.matching_locations(), settings.matching_issuers()))
         handlers = Handlers(self.store, keeper, settings.profile, bounds=settings.bounds(), counters=self.metrics)
         self.acceptor = Acceptor(settings.network(), handlers.answer, counters=self.metrics)

@@ -16,9 +16,9 @@ from plscp.matching.records import PatientId
 from plscp.matching.registry import Locations, Registry
 from plscp.records.values import RECORDS
 from plscp.service.keeper import RegistryKeeper
-from plscp.store.memory import MemoryStore
 from plscp.store.port import Filter, RegistryRecord
 from tests.publish.judging import judge
+from tests.temporary import TemporaryStore
 
 NOW = datetime(2024, 5, 14, 10, tzinfo=UTC)
 POLICY = Policy(patient_id_issuer="HOSP")
@@ -84,7 +84,7 @@ def planned(  # noqa: PLR0917  # a step, as it was drawn
 )
 def test_every_change_is_valid(steps: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]) -> None:
     """Studies and patients with any members given or not, merged, closed, cancelled; those refused leave no record."""
-    store = MemoryStore.open()
+    store = TemporaryStore.made()
     keeper = RegistryKeeper(store, Registry(Locations({"LAB1": ["Lab 1"], "LAB2": ["Lab 2"]})))
     for number, step in enumerate(steps):
         with contextlib.suppress(PlscpError):

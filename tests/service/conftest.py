@@ -20,10 +20,10 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.service.stock import StockHandlers
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.memory import MemoryStore
 from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestDraft, Result, deliver_directly
 from plscp.templates.request import Bounds
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu
+from tests.temporary import TemporaryStore
 
 POLICY = Policy(patient_id_issuer="HOSP")
 PROFILES = {
@@ -44,8 +44,8 @@ LOCATIONS = {"LAB1": ["Lab 1"], "LAB2": ["Lab 2"], "LAB9": ["Lab 9"]}
 BOUNDS = Bounds(data_set=60_000, depth=8, elements=2000, value=20_000)
 
 
-class Interrupted(MemoryStore):
-    """The in-memory store, with switches that make it fail as a lost disk would: on writing, or on reading registry changes."""
+class Interrupted(TemporaryStore):
+    """The store, with switches that make it fail as a lost disk would: on writing, or on reading registry changes."""
 
     broken: Callable[[], Any] | None = None
     unreadable = False
@@ -70,7 +70,7 @@ class Running:
     def __init__(self, way: str) -> None:
         self.way = way
         self.deliver: Deliver = deliver_directly
-        self.store = Interrupted.open(deliver=self._deliver)
+        self.store = Interrupted.made(deliver=self._deliver)
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LOCATIONS)))
         self.handlers = Handlers(
             self.store, self.keeper, lambda ae: PROFILES.get(ae, Profile(Device(ae), POLICY)), bounds=BOUNDS

@@ -12,16 +12,16 @@ from plscp.matching import changes
 from plscp.matching.model import Policy
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.service.keeper import RegistryKeeper
-from plscp.store.memory import MemoryStore
 from plscp.store.port import Draft, Failed, RegistryDraft
 from tests.matching.world import LABS, at
 from tests.serving import until
+from tests.temporary import TemporaryStore
 
 POLICY = Policy(patient_id_issuer="HOSP")
 
 
-class Failing(MemoryStore):
-    """The in-memory store, with a switch: registry changes fail."""
+class Failing(TemporaryStore):
+    """The store, with a switch: registry changes fail."""
 
     failing = False
     tried = 0
@@ -40,7 +40,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.now: datetime = at("09:00")
-        self.store = Failing.open()
+        self.store = Failing.made()
         registry = Registry(Locations(LABS))
         self.keeper = RegistryKeeper(self.store, registry, policy=POLICY, clock=lambda: self.now)
         self.study("1.1", "PA")

@@ -18,11 +18,11 @@ from plscp.service.devices import MOST_DEVICES, Devices
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
-from plscp.store.memory import MemoryStore
 from plscp.store.port import Draft
 from tests.matching.world import LABS, at
 from tests.serving import until
 from tests.store.drafts import accepted, rejected, request, send
+from tests.temporary import TemporaryStore
 from tests.test_metrics import key, samples
 
 POLICY = Policy(patient_id_issuer="HOSP")
@@ -32,8 +32,8 @@ PROFILES = {
 }
 
 
-class Away(MemoryStore):
-    """The in-memory store, with a switch: it cannot be read."""
+class Away(TemporaryStore):
+    """The store, with a switch: it cannot be read."""
 
     away = False
 
@@ -49,7 +49,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.now: datetime = at("09:00")
-        self.store = Away.open()
+        self.store = Away.made()
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS)), policy=POLICY, clock=lambda: self.now)
         self.associations: list[dict[str, Any]] = []
         self.metrics = Metrics()

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from plscp.store import MemoryStore
 from plscp.store.port import Delivered, EntriesKnown, EventStore, Filter, Stale, Stored
 from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
+from tests.temporary import TemporaryStore
 
 CONTENTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])), min_size=1, max_size=3)
 STUDIES = st.sampled_from(["1.1", "2.2"])
@@ -129,7 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
     proposal. It hands such a request in again at any later time.
     """
 
-    open_one: Callable[[], EventStore] = staticmethod(MemoryStore.open)
+    open_one: Callable[[], EventStore] = staticmethod(TemporaryStore.made)
 
     @initialize()
     def open(self) -> None:

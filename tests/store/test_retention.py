@@ -6,14 +6,14 @@ from datetime import timedelta
 import pytest
 import structlog.testing
 
-from plscp.store import MemoryStore
 from plscp.store.port import Draft, Failed, Result
 from plscp.store.retention import MOST_REQUESTS, PAUSE_SECONDS, Retention
 from tests.store.drafts import NOW, request, send, stored
 from tests.store.test_faults import until
+from tests.temporary import TemporaryStore
 
 
-class Counting(MemoryStore):
+class Counting(TemporaryStore):
     """Counts the drafts that it is given."""
 
     drafts = 0
@@ -25,7 +25,7 @@ class Counting(MemoryStore):
 
 def test_a_batch_at_each_look_then_a_pause() -> None:
     """What is too old goes within a few looks, in batches; what is young enough stays, and is looked at a minute later."""
-    store = Counting.open()
+    store = Counting.made()
     old = [request(arrival=NOW - n) for n in range(MOST_REQUESTS + 3)]
     young = request(arrival=NOW + 60_000_000)
     send(store, *old, young)
@@ -56,7 +56,7 @@ def test_a_batch_at_each_look_then_a_pause() -> None:
 
 def test_a_store_that_fails_is_asked_again_later() -> None:
     """A failure ends a pass, not the retention."""
-    store = Counting.open()
+    store = Counting.made()
     stored(store, request(arrival=NOW))
     store.close()
     now = [0.0]
@@ -77,7 +77,7 @@ def test_it_never_asks_while_a_batch_is_under_way(most: int) -> None:
     def take(batch: Sequence[tuple[object, Result]]) -> None:
         waiting.extend(result for _, result in batch)
 
-    store = Counting.open(deliver=take)
+    store = Counting.made(deliver=take)
     retention = Retention(store, timedelta(seconds=1), clock=lambda: NOW)
     for _ in range(most):
         retention.look()

@@ -1,4 +1,4 @@
-"""The HTTP side on the real stores: what the fake of the other tests stands for."""
+"""The HTTP side on the real store: what the fake of the other tests stands for."""
 
 import hashlib
 import threading
@@ -17,10 +17,10 @@ from tests.web.fake import NOW, FakeServer
 UID = "1.2.3"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventStore]:
-    """Each adapter."""
-    opened = open_store("memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db")
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    """A real store."""
+    opened = open_store(f"sqlite:///{tmp_path}/store.db")
     yield opened
     opened.close()
 
