@@ -7,9 +7,8 @@ from pathlib import Path
 from plscp.cli import output
 from plscp.cli.client import settings
 from plscp.errors import CommandError
-from plscp.publish.beyond import Beyond
 from plscp.publish.settings import RelaySettings
-from plscp.store.relay_view import RelayView
+from plscp.publish.verify import Beyond
 
 MOST_NAMED = 100
 """Records beyond a backup that are named, a line each."""
@@ -44,12 +43,3 @@ def beyond_lines(these: Sequence[Beyond]) -> Iterator[str]:
         yield "  " + "  ".join(part for part in parts if part)
     if len(these) > MOST_NAMED:
         yield f"  and {len(these) - MOST_NAMED} more: --json names them all"
-
-
-def open_source(url: str) -> RelayView:
-    """The store, read-only.
-
-    Raises:
-        StoreError: there is none.
-    """
-    return RelayView.open(url)

@@ -7,7 +7,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json
-from plscp.cli.publishing import open_source, relay_settings
+from plscp.cli.publishing import relay_settings
 from plscp.cli.values import POSITION_AT_MOST
 from plscp.errors import CommandError
 from plscp.publish import admin
@@ -29,7 +29,7 @@ def _about(topic: str, config: Path | None) -> RelaySettings:
 @app.command("repartition")
 def repartition(topic: Topic, json: Json = False, config: Config = None) -> None:
     """Use all partitions that the topic has now, for every event that is yet to come."""
-    done = admin.repartition(_about(topic, config), topic, open_source)
+    done = admin.repartition(_about(topic, config), topic)
     if json:
         output.print_json(done._asdict())
     else:
@@ -49,7 +49,7 @@ def rewind(
     config: Config = None,
 ) -> None:
     """Publish again on purpose: for a topic that was made anew or lost its end."""
-    done = admin.rewind(_about(topic, config), topic, to, open_source)
+    done = admin.rewind(_about(topic, config), topic, to)
     if json:
         output.print_json(done._asdict())
     else:

@@ -10,11 +10,11 @@ import typer
 from plscp.cli import output
 from plscp.cli.client import Config, Json, settings
 from plscp.cli.copying import shown_progress
-from plscp.cli.publishing import beyond_lines, open_source, relay_settings
+from plscp.cli.publishing import beyond_lines, relay_settings
 from plscp.errors import CommandError, RelayError
-from plscp.publish.beyond import Beyond, beyond
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
+from plscp.publish.verify import Beyond, beyond
 from plscp.store.backup import PART
 from plscp.store.restoring import Restored
 from plscp.store.restoring import restore as put_back
@@ -42,7 +42,7 @@ def restore(
     unknown = ""
     if found.kafka is not None:
         try:
-            later = beyond(relay_settings(config), open_source)
+            later = beyond(relay_settings(config))
         except RelayError as error:
             unknown = str(error)
     if json:

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from plscp.cli import output
 from plscp.cli.client import Config, Json
-from plscp.cli.publishing import beyond_lines, open_source, relay_settings
+from plscp.cli.publishing import beyond_lines, relay_settings
 from plscp.publish.verify import PartitionReport, Report
 from plscp.publish.verify import verify as verified
 from plscp.store.queries import first_broken_position
@@ -34,7 +34,7 @@ def verify(json: Json = False, config: Config = None) -> int:
         with closing(open_read_only(sqlite_path(settings.store_url))) as connection:
             return first_broken_position(connection)
 
-    report = verified(settings, open_source, chain=chain)
+    report = verified(settings, chain=chain)
     if json:
         output.print_json(report.as_json())
     else:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import closing
 from typing import NoReturn
 
 from plscp import logs
@@ -15,17 +16,10 @@ from plscp.errors import ConfigError, PlscpError, RelayError
 from plscp.publish.cursor import Cursor
 from plscp.publish.relay import Relay
 from plscp.publish.settings import RelaySettings
-from plscp.publish.source import OpenSource, Source
+from plscp.store.relay_view import RelayView
 
 PATIENCE = 10.0
 """Seconds for the relay before this one to be gone."""
-
-
-def _open(url: str) -> Source:
-    from plscp.store.relay_view import RelayView  # noqa: PLC0415  # tests bring a source of their own
-
-    view: Source = RelayView.open(url)
-    return view
 
 
 def _line(commands: int) -> bytes:
@@ -39,14 +33,11 @@ def _line(commands: int) -> bytes:
     return line
 
 
-def _store_id(open_source: OpenSource, url: str) -> str:
-    source = open_source(url)
-    try:
-        if not source.store_id:
+def _store_id(url: str) -> str:
+    with closing(RelayView.open(url)) as view:
+        if not view.store_id:
             raise RelayError(f"there is no store at {url} yet")
-        return source.store_id
-    finally:
-        source.close()
+        return view.store_id
 
 
 def _settings(line: bytes) -> RelaySettings:
@@ -56,18 +47,18 @@ def _settings(line: bytes) -> RelaySettings:
         raise ConfigError(f"the relay cannot read its settings: {error}") from error
 
 
-def main(open_source: OpenSource = _open) -> NoReturn:
+def main() -> NoReturn:
     """Run until standard input ends."""
     logs.configure()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this when it is done itself
     try:
         settings = _settings(_line(0))
-        cursor = Cursor(settings.cursor, _store_id(open_source, settings.store_url), patience=PATIENCE)
+        cursor = Cursor(settings.cursor, _store_id(settings.store_url), patience=PATIENCE)
     except PlscpError as error:
         logs.log.error("relay-stopped", why=str(error))
         sys.exit(error.exit_status)
     try:
-        Relay(settings, open_source, cursor, 0, 1).run()
+        Relay(settings, cursor, 0, 1).run()
     except PlscpError as error:  # the store cannot be read: the next one tries again
         logs.log.error("relay-stopped", why=str(error))
         os._exit(error.exit_status)  # not `sys.exit`: the library would wait for its producers

@@ -8,12 +8,11 @@ from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError, Unreachable
 from plscp.publish.cluster import Cluster, TopicState, one_line
-from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.publish.envelope import POSITION, STORE
-from plscp.publish.partitions import Partitions
 from plscp.publish.settings import RelaySettings
-from plscp.publish.source import OpenSource, Source
 from plscp.publish.tail import Reader
+from plscp.store.relay_view import RelayView
 
 
 class Repartitioned(NamedTuple):
@@ -33,7 +32,7 @@ class Rewound(NamedTuple):
     records: int
 
 
-def repartition(settings: RelaySettings, topic: str, open_source: OpenSource) -> Repartitioned:
+def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
     """Use as many partitions as the topic has now, for every record that the store does not have yet.
 
     Records that are in the store keep their partition, published or not: so none can come twice, in two partitions.
@@ -46,7 +45,7 @@ def repartition(settings: RelaySettings, topic: str, open_source: OpenSource) ->
     """
     name = _name(settings, topic)
     full = settings.kafka.topic(name)
-    with _stopped(settings, open_source) as (source, cursor):
+    with _stopped(settings) as (source, cursor):
         known = cursor.topic(full)
         if known is None:
             raise RelayError(f"{full}: nothing was published yet, its partitions are counted when something is")
@@ -60,7 +59,7 @@ def repartition(settings: RelaySettings, topic: str, open_source: OpenSource) ->
         return Repartitioned(full, before, found.partitions, head + 1)
 
 
-def rewind(settings: RelaySettings, topic: str, position: int, open_source: OpenSource) -> Rewound:
+def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
     """Publish everything above a position again: for a topic that was made again, or lost its end.
 
     Args:
@@ -74,7 +73,7 @@ def rewind(settings: RelaySettings, topic: str, position: int, open_source: Open
     full = settings.kafka.topic(name)
     if position < 0:
         raise RelayError("a position is 0 or more")
-    with _stopped(settings, open_source) as (source, cursor):
+    with _stopped(settings) as (source, cursor):
         head = source.head()
         if position > head:
             raise RelayError(f"{full}: the store ends at position {head}")
@@ -98,9 +97,9 @@ def _name(settings: RelaySettings, topic: str) -> str:
 
 
 @contextmanager
-def _stopped(settings: RelaySettings, open_source: OpenSource) -> Iterator[tuple[Source, Cursor]]:
+def _stopped(settings: RelaySettings) -> Iterator[tuple[RelayView, Cursor]]:
     """The store, and the cursor that only one process at a time may hold."""
-    with closing(open_source(settings.store_url)) as source:
+    with closing(RelayView.open(settings.store_url)) as source:
         if not source.store_id:
             raise RelayError(f"there is no store at {settings.store_url}")
         with closing(Cursor(settings.cursor, source.store_id)) as cursor:
@@ -149,7 +148,7 @@ def _checkpoints(
     return {part: PartitionCheckpoint(ends[part], at, "") for part, at in highest.items()}
 
 
-def _count(source: Source, name: str, after: int) -> int:
+def _count(source: RelayView, name: str, after: int) -> int:
     count = 0
     while page := source.records(after, 1000, [name]):
         count += len(page)

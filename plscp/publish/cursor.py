@@ -1,19 +1,24 @@
-"""The relay's own memory: how far each partition is known to be written. Older than the truth, it costs only reading."""
+"""The relay's own memory: how many partitions there are and how far each is known to be written.
+
+Older than the truth, it costs only reading.
+"""
 
 import contextlib
 import fcntl
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
 import apsw
+from kafka.partitioner import murmur2
 
 from plscp.errors import RelayError
-from plscp.publish.partitions import Partitions
 from plscp.store.private import FILE_MODE, private_database, private_file
 
 _SCHEMA = """
@@ -21,6 +26,63 @@ CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY);
 CREATE TABLE IF NOT EXISTS topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
 CREATE TABLE IF NOT EXISTS part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
 """
+
+
+@lru_cache(maxsize=65536)
+def hashed(key: str) -> int:
+    """The hash that Kafka's own clients use for keys, without sign."""
+    return int(murmur2(key.encode())) & 0x7FFFFFFF
+
+
+class Partitions:
+    """Counts of partitions, each valid from a position on.
+
+    Args:
+        epochs: (first position, count), rising; the first begins at 0.
+    """
+
+    __slots__ = ("_counts", "_firsts", "count", "epochs")
+
+    def __init__(self, epochs: Sequence[tuple[int, int]]) -> None:
+        self.epochs = tuple(epochs)
+        self._firsts = [first for first, _ in epochs]
+        self._counts = [count for _, count in epochs]
+        self.count = max(self._counts)
+
+    @classmethod
+    def fixed(cls, count: int) -> Self:
+        """One count for every position."""
+        return cls([(0, count)])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `str()`.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        pairs = [part.partition(":") for part in text.split(",")]
+        return cls([(int(first), int(count)) for first, _, count in pairs])
+
+    def __str__(self) -> str:
+        return ",".join(f"{first}:{count}" for first, count in self.epochs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Partitions) and self.epochs == other.epochs
+
+    def __hash__(self) -> int:
+        return hash(self.epochs)
+
+    def of(self, position: int, key: str) -> int:
+        """The partition of a record."""
+        counts = self._counts
+        count = counts[0] if len(counts) == 1 else counts[bisect_right(self._firsts, position) - 1]
+        return hashed(key) % count
+
+    def enlarged(self, after: int, count: int) -> "Partitions":
+        """With another count for every position above `after`: nothing that may be published already moves."""
+        kept = [epoch for epoch in self.epochs if epoch[0] <= after]
+        return Partitions([*kept, (after + 1, count)])
 
 
 class PartitionCheckpoint(NamedTuple):
@@ -195,18 +257,11 @@ class Carried(NamedTuple):
         Raises:
             RelayError: it cannot be read.
         """
-        if not file.exists():
-            return cls()
-        try:
-            with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as base:
-                base.set_busy_timeout(2000)
-                base.execute("BEGIN")
-                if base.execute("SELECT id FROM store").fetchall() != [(store_id,)]:
-                    return cls()
-                topics = base.execute("SELECT topic, id, partitions, low FROM topic").fetchall()
-                return cls(topics, base.execute("SELECT topic, part, next, position, event FROM part").fetchall())
-        except apsw.Error as error:
-            raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error
+        with _beside(file, store_id) as base:
+            if base is None:
+                return cls()
+            topics = base.execute("SELECT topic, id, partitions, low FROM topic").fetchall()
+            return cls(topics, base.execute("SELECT topic, part, next, position, event FROM part").fetchall())
 
     def put(self, backup: Any) -> None:
         """Write it into a backup, through a connection."""
@@ -243,16 +298,21 @@ class Carried(NamedTuple):
 
 def peek(file: Path, store_id: str, topic: str) -> TopicCursor | None:
     """What the cursor of this store says of a topic, read beside a running relay; None when it says nothing."""
+    with _beside(file, store_id) as base:
+        return None if base is None else _read(base, topic)
+
+
+@contextmanager
+def _beside(file: Path, store_id: str) -> Iterator[apsw.Connection | None]:
+    """A cursor as it is now, read beside a running relay; None where it says nothing of this store."""
     if not file.exists():
-        return None
+        yield None
+        return
     try:
-        base = apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)
-        try:
+        with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as base:
             base.set_busy_timeout(2000)
-            if base.execute("SELECT id FROM store").fetchall() != [(store_id,)]:
-                return None
-            return _read(base, topic)
-        finally:
-            base.close()
+            base.execute("BEGIN")
+            own = base.execute("SELECT id FROM store").fetchall() == [(store_id,)]
+            yield base if own else None
     except apsw.Error as error:
         raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error

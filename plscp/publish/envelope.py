@@ -1,10 +1,11 @@
 """The CloudEvents envelope of a record (binary mode on Kafka), and the short form of one that is too large."""
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plscp.publish.partitions import Partitions
-from plscp.publish.source import Record
+if TYPE_CHECKING:  # consumers read headers without a store
+    from plscp.publish.cursor import Partitions
+    from plscp.store.relay_view import Record
 
 Headers = list[tuple[str, bytes]]
 
@@ -36,7 +37,7 @@ class Envelope:
         self._source = ("ce_source", f"/plscp/{store_id}".encode())
         self._types: dict[str, Headers] = {}
 
-    def headers(self, record: Record) -> Headers:
+    def headers(self, record: "Record") -> Headers:
         """The headers of a record; a list of its own."""
         position, _, _, kind, event_id, subject, occurred, _ = record
         made = self._fixed(kind).copy()
@@ -48,7 +49,7 @@ class Envelope:
         made.append((POSITION, b"%d" % position))
         return made
 
-    def barrier(self, run: str, partitions: Partitions | None) -> Headers:
+    def barrier(self, run: str, partitions: "Partitions | None") -> Headers:
         """The headers of a barrier: no position; consumers skip it.
 
         Args:
@@ -77,7 +78,7 @@ def size(key: bytes, value: bytes, headers: Headers) -> int:
     return _OVERHEAD + len(key) + len(value) + sum(_PER_HEADER + len(name) + len(content) for name, content in headers)
 
 
-def reduced(record: Record) -> bytes:
+def reduced(record: "Record") -> bytes:
     """The value of a record that is too large: identity, match and a `dataref`, nothing that a device can make long."""
     position, _, _, _, event_id, _, _, value = record
     whole: dict[str, Any] = json.loads(value)

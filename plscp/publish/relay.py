@@ -17,20 +17,11 @@ from typing import Any, Final, NoReturn
 
 from plscp.errors import StoreError, Unreachable
 from plscp.logs import log, set_level
-from plscp.publish.backlog import Backlog
 from plscp.publish.cluster import Cluster, one_line
 from plscp.publish.cursor import Cursor
-from plscp.publish.envelope import Envelope
 from plscp.publish.settings import LEVELS, RelaySettings
-from plscp.publish.source import OpenSource, Source
-from plscp.publish.topic_publisher import OlderStore, TopicPublisher, longer
-
-EXIT_UNKNOWN: Final = 70
-"""A record failed: unknown whether it is written."""
-EXIT_STALLED: Final = 71
-"""Nothing was acknowledged for too long although the broker answers."""
-EXIT_CHANGED: Final = 72
-"""A topic is not the one that it was: recover."""
+from plscp.publish.topic_publisher import EXIT_CHANGED, EXIT_STALLED, Progress, Shared, TopicPublisher, longer
+from plscp.store.relay_view import RelayView
 
 _LEVEL_OF: Final = {byte: level for level, byte in LEVELS.items()}
 _RECORDED: Final = b'"recorded":"'
@@ -40,72 +31,59 @@ AGAIN: Final = 1.0
 """Seconds between two looks for a broker that does not answer."""
 LATE: Final = 5.0
 """Seconds without an answer after which a broker is asked, or counts as away."""
-LAST_WORDS: Final = 2.0
+COUNTED_AT_ONCE_POSITIONS: Final = 20_000
+"""How far one count of what is pending goes on; what lies beyond is taken for records until a later one gets there."""
+
+
+class Backlog:
+    """What one topic still has to publish.
+
+    Args:
+        topic: without prefix.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._base = self._upto = self._count = 0
+
+    def pending(self, source: RelayView, progress: Progress) -> int:
+        """Records that are not acknowledged.
+
+        Args:
+            progress: read before the store is asked, so that nothing is acknowledged that is not counted.
+        """
+        if progress.base != self._base:
+            self._base = self._upto = progress.base
+            self._count = 0
+        head = source.head()
+        highest = source.bounds().get(self._topic, (0, 0))[1]
+        if highest <= self._upto:
+            self._upto = max(self._upto, head)
+            return max(self._count - progress.done, 0)
+        upto = min(highest, self._upto + COUNTED_AT_ONCE_POSITIONS)
+        self._count += source.count(self._topic, self._upto, upto)
+        self._upto = max(head, highest) if upto == highest else upto
+        return max(self._count - progress.done, 0) + max(highest - self._upto, 0)
 
 
 class Relay:
     """Owns publishers and cursor; `run` is the main thread.
 
     Args:
-        open_source: opens a view of the store; called once per thread.
         commands, status: file descriptors: any byte read means "the store has more" and says the level of the log, end of file
             means "end"; status lines are written to the other.
     """
 
-    def __init__(
-        self, settings: RelaySettings, open_source: OpenSource, cursor: Cursor, commands: int, status: int
-    ) -> None:
-        self.settings, self.cursor, self.store_id = settings, cursor, cursor.store_id
-        self._open_source = open_source
-        self._source = open_source(settings.store_url)  # the main thread's
-        self.envelope = Envelope(self.store_id)
-        self.publishers = {name: TopicPublisher(name, self) for name in settings.topics}
+    def __init__(self, settings: RelaySettings, cursor: Cursor, commands: int, status: int) -> None:
+        self.settings = settings
+        self._shared = Shared(settings, cursor)
+        self._view = self._shared.view()  # the main thread's
+        self.publishers = {name: TopicPublisher(name, self._shared) for name in settings.topics}
         self._commands, self._status = commands, status
         self._cluster = Cluster(settings.kafka)
-        self._first: set[str] = set()
-        self._gate = threading.Event()
-        self.halted = ""
         self._unreachable = ""
         self._away_since = self._asked = 0.0
         self._backlogs = {name: Backlog(name) for name in self.publishers}
-        self._poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._dying = threading.Lock()
-
-    # --- what publishers call ---------------------------------------------------------------------------------------------
-
-    def view(self) -> Source:
-        """A view of the store for the calling thread."""
-        return self._open_source(self.settings.store_url)
-
-    def changed(self) -> None:
-        """A status line is due."""
-        for publisher in self.publishers.values():
-            if publisher.state == "halted" and not self.halted:
-                self._halt(publisher.why)
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._poke[1], b".")
-
-    def recovered(self, publisher: TopicPublisher) -> None:
-        """Nothing is published before every topic was looked at: one of them may show that the store is too old."""
-        self.attempted(publisher)
-        self._gate.wait(self.settings.gate_seconds)
-        if self.halted:
-            raise OlderStore(self.halted)
-
-    def fail(self, topic: str, why: str) -> NoReturn:
-        """A record of the topic failed."""
-        self._die(EXIT_UNKNOWN, f"{topic}: {why}")
-
-    def attempted(self, publisher: TopicPublisher) -> None:
-        """The publisher was looked at."""
-        self._first.add(publisher.name)
-        if len(self._first) == len(self.publishers):
-            self._gate.set()
-
-    def _halt(self, why: str) -> None:
-        self.halted = why
-        self._gate.set()
-        log.error("relay-halted", why=why, what="the store is older than what it published: nothing is published")
 
     # --- the keeper: a thread that brings waiting publishers back and notices what publishers cannot ----------------------------
 
@@ -120,7 +98,7 @@ class Relay:
                 publisher for publisher in self.publishers.values() if publisher.state in {"starting", "waiting"}
             ]
             ready = [publisher for publisher in waiting if now >= publisher.again]
-            if ready and now >= due and not self.halted:
+            if ready and now >= due and not self._shared.halted:
                 retry = 0.0 if self._bring(ready) else longer(retry)
                 due = time.monotonic() + retry
             late = [
@@ -136,7 +114,9 @@ class Relay:
                     and time.monotonic() - answering >= long
                     and (lost := [x for x in late if x.stalled(long)])
                 ):
-                    self._die(EXIT_STALLED, f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers")
+                    self._shared.die(
+                        EXIT_STALLED, f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers"
+                    )
             else:
                 answering = 0.0
             if time.monotonic() - checked >= (AGAIN if self._unreachable else self.settings.check_seconds):
@@ -154,7 +134,7 @@ class Relay:
             self._away(why, asked)
             for publisher in ready:
                 publisher.state, publisher.why = "waiting", why
-            self.changed()
+            self._shared.changed()
             return False
         self._there()
         for publisher in ready:
@@ -171,14 +151,14 @@ class Relay:
             log.warning("relay-kafka-away", why=why)
             self._away_since = since
             self._unreachable = why
-            self.changed()
+            self._shared.changed()
 
     def _there(self) -> None:
         """A broker has answered."""
         if self._unreachable:
             log.info("relay-kafka-back", away_seconds=round(time.time() - self._away_since, 1))
             self._unreachable = ""
-            self.changed()
+            self._shared.changed()
 
     def _ids(self, publishers: list[TopicPublisher]) -> dict[str, tuple[str, int]]:
         """Ask for topics; how long that has been going on shows in the status. Raises Unreachable, and says so."""
@@ -208,7 +188,7 @@ class Relay:
         for publisher in running:
             topic_id, count = found[publisher.topic]
             if topic_id and (topic_id != publisher.topic_id or count < publisher.partitions.count):
-                self._die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
+                self._shared.die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
 
     def _kafka(self) -> tuple[str, float]:
         """Why nothing is published although it should be, and since when (seconds since the epoch); empty and 0 while a broker answers."""
@@ -229,7 +209,7 @@ class Relay:
         last = ""
         while True:
             wait = max(due - time.monotonic(), 0)
-            ready, _, _ = select.select([self._commands, self._poke[0]], [], [], wait)
+            ready, _, _ = select.select([self._commands, self._shared.poke[0]], [], [], wait)
             if self._commands in ready:
                 woken = os.read(self._commands, 65536)
                 if not woken:
@@ -238,8 +218,8 @@ class Relay:
                     os._exit(0)
                 set_level(_LEVEL_OF.get(woken[-1:], "info"))
                 self._wake()
-            if self._poke[0] in ready:
-                os.read(self._poke[0], 65536)
+            if self._shared.poke[0] in ready:
+                os.read(self._shared.poke[0], 65536)
             states = json.dumps(self._states())
             if time.monotonic() >= due or states != last:
                 log.debug("relay-status", topics=self._states())
@@ -251,7 +231,7 @@ class Relay:
     def _wake(self) -> None:
         """Wake the publishers that have records to publish; the others hear of it with the next status."""
         try:
-            bounds = self._source.bounds()
+            bounds = self._view.bounds()
         except StoreError:
             return  # the publishers find out for themselves, with the next status
         for publisher in self.publishers.values():
@@ -272,7 +252,7 @@ class Relay:
     def status(self) -> dict[str, Any]:
         """What a status line says.
 
-        ``pending``: records not acknowledged; far behind (see `plscp.publish.backlog`) at most. ``oldest_age``: seconds since the
+        ``pending``: records not acknowledged; far behind (see `Backlog`) at most. ``oldest_age``: seconds since the
         oldest of them was recorded. ``published``: counts by topic and outcome. ``away_since``: when a broker was first asked that
         has not answered since, ISO 8601 UTC; empty while one answers.
         """
@@ -281,8 +261,8 @@ class Relay:
         problems = [f"{publisher.topic}: {publisher.why}" for publisher in self.publishers.values() if publisher.why]
         return {
             "pid": os.getpid(),
-            "store": self.store_id,
-            "head": self._source.head(),
+            "store": self._shared.store_id,
+            "head": self._view.head(),
             "pending": pending,
             "oldest_age": age,
             "oldest_age_seconds": age,
@@ -290,16 +270,16 @@ class Relay:
             "topics": self._states(),
             "reachable": not away,
             "away_since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds") if since else "",
-            "errors": [self.halted] if self.halted else [away] if away else problems,
+            "errors": [self._shared.halted] if self._shared.halted else [away] if away else problems,
         }
 
     def _pending(self) -> tuple[int, float]:
         pending, oldest = 0, 0.0
         for publisher in self.publishers.values():
-            of_topic = self._backlogs[publisher.name].pending(self._source, publisher.progress)
+            of_topic = self._backlogs[publisher.name].pending(self._view, publisher.progress)
             if of_topic:
                 pending += of_topic
-                for record in self._source.records(publisher.low - 1, 1, [publisher.name]):
+                for record in self._view.records(publisher.low - 1, 1, [publisher.name]):
                     oldest = max(oldest, _age(record[7]))
         return pending, round(oldest, 3)
 
@@ -315,15 +295,6 @@ class Relay:
             pass  # nobody reads: the next line says it all again
         except BrokenPipeError:
             os._exit(0)
-
-    def _die(self, code: int, why: str) -> NoReturn:
-        """End now: nothing more may be sent by anyone."""
-        with self._dying:
-            last = threading.Timer(LAST_WORDS, os._exit, (code,))  # should nobody take what is logged
-            last.daemon = True
-            last.start()
-            log.warning("relay-restarts", why=why, code=code)
-            os._exit(code)
 
 
 def _age(value: bytes) -> float:

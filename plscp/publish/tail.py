@@ -7,9 +7,8 @@ from typing import Any, NamedTuple, Self
 from kafka import KafkaConsumer, TopicPartition
 
 from plscp.publish.clients import connected
-from plscp.publish.cursor import PartitionCheckpoint
+from plscp.publish.cursor import PartitionCheckpoint, Partitions
 from plscp.publish.envelope import PARTITIONS, POSITION, STORE
-from plscp.publish.partitions import Partitions
 from plscp.publish.settings import KafkaSettings
 
 POLL_MS = 200
@@ -20,7 +19,7 @@ class Lineage:
     """Whose records count for a store: its own, and those of the stores that it was restored from, up to the backup.
 
     Args:
-        ancestors: as `Source.ancestors`.
+        ancestors: as `RelayView.ancestors`.
     """
 
     def __init__(self, store_id: str, ancestors: Mapping[str, int]) -> None:

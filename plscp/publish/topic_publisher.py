@@ -2,28 +2,33 @@
 
 import contextlib
 import json
+import os
 import threading
 import time
 import uuid
-from typing import Protocol
+from typing import Final, NamedTuple, NoReturn
 
 from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError
 from plscp.logs import log
-from plscp.publish.backlog import Progress
 from plscp.publish.cluster import TopicState, one_line
-from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.publish.envelope import REDUCED, Envelope, reduced, size
-from plscp.publish.in_flight import InFlight
-from plscp.publish.partitions import Partitions
-from plscp.publish.producer import Producer
+from plscp.publish.producer import InFlight, Producer
 from plscp.publish.settings import RelaySettings
-from plscp.publish.source import Record, Source
 from plscp.publish.tail import Tail, read_tail
+from plscp.store.relay_view import Record, RelayView
 
-READ_AT_ONCE = 500
-SAVE_SECONDS = 0.5
+EXIT_UNKNOWN: Final = 70
+"""A record failed: unknown whether it is written."""
+EXIT_STALLED: Final = 71
+"""Nothing was acknowledged for too long although the broker answers."""
+EXIT_CHANGED: Final = 72
+"""A topic is not the one that it was: recover."""
+READ_AT_ONCE_RECORDS: Final = 500
+SAVE_SECONDS: Final = 0.5
+LAST_WORDS_SECONDS: Final = 2.0
 
 
 def longer(pause: float) -> float:
@@ -39,38 +44,78 @@ class OlderStore(Exception):
     """Kafka holds what the store does not: the store is older than what it published. `str()` is one line."""
 
 
-class Owner(Protocol):
-    """What a publisher needs of the relay that it belongs to."""
+class Shared:
+    """What the publishers of one process have in common.
 
-    settings: RelaySettings
-    store_id: str
-    cursor: Cursor
-    envelope: Envelope
+    Attributes:
+        halted: why nothing may be published any more, or empty.
+        poke: a pipe: a byte in it says that a status line is due.
+    """
 
-    def view(self) -> Source:
-        """A view of the store for the calling thread; the caller closes it."""
-        ...
+    def __init__(self, settings: RelaySettings, cursor: Cursor) -> None:
+        self.settings, self.cursor, self.store_id = settings, cursor, cursor.store_id
+        self.envelope = Envelope(self.store_id)
+        self.halted = ""
+        self.poke = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._attempted: set[str] = set()
+        self._gate = threading.Event()
+        self._dying = threading.Lock()
 
-    @property
-    def halted(self) -> str:
-        """Why nothing may be published any more, or empty."""
-        ...
-
-    def attempted(self, publisher: "TopicPublisher") -> None:
-        """The publisher was looked at and waits."""
-        ...
-
-    def recovered(self, publisher: "TopicPublisher") -> None:
-        """The publisher knows where to go on; returns when it may publish. Raises OlderStore when nothing may be."""
-        ...
+    def view(self) -> RelayView:
+        """A view of the store for the calling thread, which closes it."""
+        return RelayView.open(self.settings.store_url)
 
     def changed(self) -> None:
-        """Something that a status line shows has changed."""
-        ...
+        """A status line is due."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.poke[1], b".")
 
-    def fail(self, topic: str, why: str) -> None:
-        """It is unknown what is written: end the process. Does not return."""
-        ...
+    def attempted(self, name: str) -> None:
+        """The topic's publisher was looked at."""
+        self._attempted.add(name)
+        if len(self._attempted) == len(self.settings.topics):
+            self._gate.set()
+
+    def recovered(self, name: str) -> None:
+        """Return when the topic's publisher, which knows where to go on, may publish.
+
+        Nothing is published before every topic was looked at: one of them may show that the store is too old.
+
+        Raises:
+            OlderStore: nothing may be published.
+        """
+        self.attempted(name)
+        self._gate.wait(self.settings.gate_seconds)
+        if self.halted:
+            raise OlderStore(self.halted)
+
+    def halt(self, why: str) -> None:
+        """The store is older than what it published: nothing may be published any more."""
+        if not self.halted:
+            self.halted = why
+            self._gate.set()
+            log.error("relay-halted", why=why, what="the store is older than what it published: nothing is published")
+
+    def die(self, code: int, why: str) -> NoReturn:
+        """End the process now: nothing more may be sent by anyone."""
+        with self._dying:
+            last = threading.Timer(LAST_WORDS_SECONDS, os._exit, (code,))  # should nobody take what is logged
+            last.daemon = True
+            last.start()
+            log.warning("relay-restarts", why=why, code=code)
+            os._exit(code)
+
+
+class Progress(NamedTuple):
+    """How far a publisher is.
+
+    Attributes:
+        base: every record of the topic up to this position is acknowledged.
+        done: how many records above it are acknowledged, or were there already.
+    """
+
+    base: int = 0
+    done: int = 0
 
 
 class TopicPublisher:
@@ -78,7 +123,6 @@ class TopicPublisher:
 
     Args:
         name: without prefix.
-        relay: to which it belongs.
 
     Attributes:
         state: ``starting``, ``waiting``, ``recovering``, ``running`` or ``halted``.
@@ -90,11 +134,11 @@ class TopicPublisher:
         published: counts by outcome since the process started.
     """
 
-    def __init__(self, name: str, relay: Owner) -> None:
-        self.name, self.topic = name, relay.settings.kafka.topic(name)
-        self.relay = relay
+    def __init__(self, name: str, shared: Shared) -> None:
+        self.name, self.topic = name, shared.settings.kafka.topic(name)
+        self._shared = shared
         self.state, self.why = "starting", ""
-        known = relay.cursor.topic(self.topic)
+        known = shared.cursor.topic(self.topic)
         self.low = known.low if known else 1
         self.reached = 0
         self.progress = Progress(self.low - 1)
@@ -136,28 +180,29 @@ class TopicPublisher:
         if why != self._said:
             self._said = why
             log.warning("relay-topic-waits", topic=self.topic, why=why)
-        self.relay.attempted(self)
-        self.relay.changed()
+        self._shared.attempted(self.name)
+        self._shared.changed()
 
     def run(self, found: TopicState) -> None:
         """Recover and publish until the topic refuses or the process ends; the body of a thread."""
         self.state, self.why = "recovering", ""
-        self.relay.changed()
+        self._shared.changed()
         producer = None
-        source = self.relay.view()
+        source = self._shared.view()
         try:
             if found.refusal:
                 raise Refused(found.refusal)
-            producer = Producer(self.relay.settings.kafka, self.topic, found.partitions, largest=found.largest)
+            producer = Producer(self._shared.settings.kafka, self.topic, found.partitions, largest=found.largest)
             self._recover(producer, found, source)
-            self.relay.recovered(self)
+            self._shared.recovered(self.name)
             self._publish(producer, found.largest, source)
         except OlderStore as error:
             self.state, self.why = "halted", str(error)
-            self.relay.changed()
+            self._shared.halt(self.why)
+            self._shared.changed()
         except Exception as error:
             if self._at_stake:
-                self.relay.fail(self.topic, one_line(error))
+                self._lost(error)
             self.wait(str(error) if isinstance(error, (Refused, RelayError)) else one_line(error))
         finally:
             source.close()
@@ -166,9 +211,9 @@ class TopicPublisher:
 
     # --- recovery ----------------------------------------------------------------------------------------------------
 
-    def _recover(self, producer: Producer, found: TopicState, source: Source) -> None:
+    def _recover(self, producer: Producer, found: TopicState, source: RelayView) -> None:
         """Contracts section 5: barrier, read to it, then each partition's own highest position counts."""
-        known = self.relay.cursor.topic(self.topic)
+        known = self._shared.cursor.topic(self.topic)
         if known is not None and found.partitions < known.partitions.count:
             raise Refused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
         plan = known.partitions if known else Partitions.fixed(found.partitions)
@@ -179,7 +224,12 @@ class TopicPublisher:
         shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
         starts |= dict.fromkeys(shorter, 0)
         tail = read_tail(
-            self.relay.settings.kafka, self.topic, self.relay.store_id, starts, barriers, ancestors=source.ancestors()
+            self._shared.settings.kafka,
+            self.topic,
+            self._shared.store_id,
+            starts,
+            barriers,
+            ancestors=source.ancestors(),
         )
         if known is None and tail.partitions is not None:
             plan = tail.partitions
@@ -224,10 +274,10 @@ class TopicPublisher:
 
     def _barriers(self, producer: Producer, plan: Partitions, *, count_known: bool) -> dict[int, int]:
         """Append one barrier per partition; their offsets. They say the count, for the day when the cursor is lost."""
-        headers = self.relay.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
-        value = json.dumps({"store": self.relay.store_id}).encode()
+        headers = self._shared.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
+        value = json.dumps({"store": self._shared.store_id}).encode()
         futures = {part: producer.barrier(value, headers, part) for part in range(plan.count)}
-        deadline = time.monotonic() + self.relay.settings.stall_seconds
+        deadline = time.monotonic() + self._shared.settings.stall_seconds
         offsets: dict[int, int] = {}
         for part, future in futures.items():
             try:
@@ -237,7 +287,7 @@ class TopicPublisher:
                 raise Refused(f"it does not take a barrier: {one_line(error)}") from error
         return offsets
 
-    def _compare(self, source: Source) -> None:
+    def _compare(self, source: RelayView) -> None:
         """The store must know what Kafka holds of it."""
         head = source.head()
         for part, checkpoint in self._checkpoints.items():
@@ -252,13 +302,13 @@ class TopicPublisher:
 
     # --- publication -------------------------------------------------------------------------------------------------
 
-    def _publish(self, producer: Producer, largest: int, source: Source) -> None:
+    def _publish(self, producer: Producer, largest: int, source: RelayView) -> None:
         self.state, self._said, self._pause = "running", "", 0.0
-        self.relay.changed()
+        self._shared.changed()
         self.reached = self.low - 1
         self.progress = Progress(self.reached)
         recovered = {part: checkpoint.position for part, checkpoint in self._checkpoints.items()}
-        while not self.relay.halted:
+        while not self._shared.halted:
             self._settle()
             if not self._news:
                 self._rest()
@@ -266,8 +316,8 @@ class TopicPublisher:
             self._news = False  # before the store is asked
             head = source.head()
             highest = source.bounds().get(self.name, (0, 0))[1] if head > self.reached else 0
-            records = source.records(self.reached, READ_AT_ONCE, [self.name]) if highest > self.reached else ()
-            backlog = len(records) == READ_AT_ONCE
+            records = source.records(self.reached, READ_AT_ONCE_RECORDS, [self.name]) if highest > self.reached else ()
+            backlog = len(records) == READ_AT_ONCE_RECORDS
             producer.backlog(backlog)
             for record in records:
                 position = record[0]
@@ -281,7 +331,7 @@ class TopicPublisher:
                 self._news = True
             else:
                 self.reached = max(self.reached, head)
-        raise OlderStore(self.relay.halted)
+        raise OlderStore(self._shared.halted)
 
     def _rest(self) -> None:
         """Until there is more, or something to keep: what is acknowledged meanwhile is taken over then."""
@@ -291,7 +341,7 @@ class TopicPublisher:
     def _send(self, producer: Producer, record: Record, largest: int) -> None:
         position, _, text, _, event_id, _, _, value = record
         key = text.encode()
-        headers = self.relay.envelope.headers(record)
+        headers = self._shared.envelope.headers(record)
         length = len(value) + 1024
         if length + len(key) > largest // 2:
             length = size(key, value, headers)
@@ -310,7 +360,7 @@ class TopicPublisher:
 
     def _room(self) -> None:
         """Wait until more may be handed over."""
-        in_flight, limits = self.in_flight, self.relay.settings
+        in_flight, limits = self.in_flight, self._shared.settings
         self._crowded = True  # before it is looked: an acknowledgement now wakes
         while in_flight.records >= limits.in_flight_records or in_flight.bytes >= limits.in_flight_bytes:
             self._settle()
@@ -339,16 +389,16 @@ class TopicPublisher:
     def _save(self) -> None:
         known = TopicCursor(self.topic_id, self.partitions, self.low, dict(self._checkpoints))
         self._saved = (time.monotonic(), self.low)
-        self.relay.cursor.save(self.topic, known)
+        self._shared.cursor.save(self.topic, known)
 
     def _wake(self) -> None:
         """On the producer's thread, after each batch: to wake this publisher for it would cost more than the batch did."""
         if self._crowded:
             self._event.set()
 
-    def _lost(self, error: BaseException) -> None:
-        """On the producer's thread: a failed record means unknown, never "not written"."""
-        self.relay.fail(self.topic, one_line(error))
+    def _lost(self, error: BaseException) -> NoReturn:
+        """On the producer's thread or its own: a failed record means unknown, never "not written"."""
+        self._shared.die(EXIT_UNKNOWN, f"{self.topic}: {one_line(error)}")
 
 
 def _higher(known: PartitionCheckpoint, read: PartitionCheckpoint) -> PartitionCheckpoint:

@@ -1,25 +1,71 @@
-"""`plscp verify`: holds the topics against the store, record by record, by the position rule."""
+"""`plscp verify`: holds the topics against the store, record by record, by the position rule.
 
+What a restored store's predecessor published after the backup is on Kafka, and in no store that goes on: it is named, for people.
+"""
+
+import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from kafka import errors as kafka_errors
 
 from plscp.errors import RelayError, Unreachable
-from plscp.publish.beyond import Beyond
 from plscp.publish.cluster import Cluster, one_line
-from plscp.publish.cursor import peek
+from plscp.publish.cursor import Partitions, peek
 from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
-from plscp.publish.partitions import Partitions
 from plscp.publish.settings import RelaySettings
-from plscp.publish.source import OpenSource, Source
-from plscp.publish.tail import Lineage, Reader
+from plscp.publish.tail import Headers, Lineage, Reader
+from plscp.store.relay_view import RelayView
 
 NAMED = 20
 """How many positions of each kind a report names."""
+
+
+class Beyond(NamedTuple):
+    """One record that Kafka holds and the restored store does not.
+
+    Attributes:
+        position: in the former store.
+        device: calling AE title; empty for registry changes.
+        study: Study Instance UID, or empty.
+        occurred: ISO 8601 UTC.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    store: str
+    position: int
+    event_id: str
+    type: str
+    device: str
+    study: str
+    occurred: str
+
+    @classmethod
+    def of(cls, record: Any, headers: Headers) -> Self:
+        """From a consumer's record."""
+        try:
+            value = json.loads(record.value)
+        except ValueError:
+            value = {}
+        sender, study = value.get("sender") or {}, value.get("study") or value.get("change") or {}
+        text = {name: content.decode("utf-8", "replace") for name, content in headers.items()}
+        return cls(
+            record.topic,
+            record.partition,
+            record.offset,
+            text[STORE],
+            int(text[POSITION]),
+            text.get("ce_id", ""),
+            text.get("ce_type", ""),
+            str(sender.get("ae_title", "")),
+            str(study.get("study_instance_uid", "")),
+            text.get("ce_time", ""),
+        )
 
 
 @dataclass(slots=True)
@@ -92,9 +138,24 @@ class Report:
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify(
-    settings: RelaySettings, open_source: OpenSource, *, chain: Callable[[int], int | None] = lambda _: None
-) -> Report:
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Kafka that cannot be reached is a `RelayError`."""
+    try:
+        yield
+    except Unreachable as error:
+        raise RelayError(str(error)) from error
+    except kafka_errors.KafkaError as error:
+        raise RelayError(f"Kafka cannot be read: {one_line(error)}") from error
+
+
+def _partition_counts(settings: RelaySettings) -> dict[str, tuple[str, int]]:
+    """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
+    with closing(Cluster(settings.kafka)) as cluster:
+        return cluster.ids([settings.kafka.topic(name) for name in settings.topics])
+
+
+def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lambda _: None) -> Report:
     """Hold the topics against the store; changes nothing, may run beside the relay.
 
     Args:
@@ -103,14 +164,13 @@ def verify(
     Raises:
         RelayError: Kafka or the store cannot be reached (exit status 3).
     """
-    with closing(open_source(settings.store_url)) as source:
+    with closing(RelayView.open(settings.store_url)) as source:
         if not source.store_id:
             raise RelayError(f"there is no store at {settings.store_url}")
         head = source.head()
         report = Report(source.store_id, head, [], [], None)
-        try:
-            with closing(Cluster(settings.kafka)) as cluster:
-                found = cluster.ids([settings.kafka.topic(name) for name in settings.topics])
+        with _reading():
+            found = _partition_counts(settings)
             ancestors = source.ancestors()
             for name in settings.topics:
                 count = found[settings.kafka.topic(name)][1]
@@ -120,15 +180,11 @@ def verify(
                     report.beyond += judged.beyond
                 elif next(_positions(source, name, head), None):
                     report.absent.append(settings.kafka.topic(name))
-        except Unreachable as error:
-            raise RelayError(str(error)) from error
-        except kafka_errors.KafkaError as error:
-            raise RelayError(f"Kafka cannot be read: {one_line(error)}") from error
         report.broken_at = chain(head)
         return report
 
 
-def _positions(source: Source, name: str, head: int) -> Iterator[tuple[int, str]]:
+def _positions(source: RelayView, name: str, head: int) -> Iterator[tuple[int, str]]:
     """(position, key) of each record of a topic up to the head."""
     after = 0
     while page := source.records(after, 1000, [name]):
@@ -161,7 +217,7 @@ class _Topic:
     def __init__(
         self,
         settings: RelaySettings,
-        source: Source,
+        source: RelayView,
         name: str,
         count: int,
         *,
@@ -249,3 +305,34 @@ class _Topic:
             report.first_missing.append(position)
         for named in (report.first_missing, report.first_out_of_order, report.first_misplaced):
             named[:] = sorted(named)[:NAMED]
+
+
+def beyond(settings: RelaySettings) -> list[Beyond]:
+    """What Kafka holds beyond the backup that the store was restored from, in order of position.
+
+    Read from where the relay's cursor was at the backup, so it is quick.
+
+    Raises:
+        RelayError: Kafka or the store cannot be reached.
+    """
+    found: list[Beyond] = []
+    with closing(RelayView.open(settings.store_url)) as source:
+        lineage = Lineage(source.store_id, source.ancestors())
+        with _reading():
+            for topic, (topic_id, count) in _partition_counts(settings).items():
+                if not count:  # it is not there
+                    continue
+                known = peek(settings.cursor, source.store_id, topic)
+                checkpoints = known.checkpoints if known is not None and known.topic_id == topic_id else {}
+                parts = list(range(count))
+                with Reader(settings.kafka, topic) as reader:
+                    begins, ends = reader.bounds(parts)
+                    starts = {
+                        part: max(begins[part], checkpoints[part].next_offset if part in checkpoints else 0)
+                        for part in parts
+                    }
+                    for record in reader.records({part: (starts[part], ends[part]) for part in parts}):
+                        headers = dict(record.headers)
+                        if lineage.is_beyond(headers):
+                            found.append(Beyond.of(record, headers))
+    return sorted(found, key=lambda each: (each.position, each.topic, each.offset))

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
@@ -34,41 +34,6 @@ class Record(NamedTuple):
     value: bytes
 
 
-class RecordSource(Protocol):
-    """The port; PostgreSQL can follow. One thread at a time.
-
-    Attributes:
-        store_id: empty as long as there is no store.
-    """
-
-    @property
-    def store_id(self) -> str: ...  # noqa: D102
-
-    def head(self) -> int:
-        """Position of the last event; 0 as long as there is no store."""
-        ...
-
-    def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
-        """The next records after a position, in order; of all topics, or of these."""
-        ...
-
-    def count(self, topic: str, after: int, upto: int) -> int:
-        """How many records of a topic have a position above `after` and not above `upto`."""
-        ...
-
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """Topic -> (lowest, highest position); only topics that have records."""
-        ...
-
-    def ancestors(self) -> dict[str, int]:
-        """The stores that this one was restored from: id -> position up to which this one holds that one's events."""
-        ...
-
-    def close(self) -> None:
-        """Let go."""
-        ...
-
-
 RECORDS: Final = """
 SELECT e.position, e.topic, e.key, e.type, e.event_id, e.subject, e.occurred, e.lead, r.context, e.data
 FROM events e LEFT JOIN requests r ON r.n = e.request
@@ -77,7 +42,7 @@ WHERE e.position > ? AND e.topic IS NOT NULL {}ORDER BY e.position LIMIT ?
 
 
 class RelayView:
-    """An SQLite store seen by the relay's process.
+    """An SQLite store seen by the relay's process, for one thread at a time.
 
     A store that does not exist yet looks like an empty one; it is looked for again at each call.
     """
@@ -105,12 +70,12 @@ class RelayView:
         return self._store_id
 
     def head(self) -> int:
-        """Position of the last event. Raises StoreError."""
+        """Position of the last event; 0 as long as there is no store. Raises StoreError."""
         with self._reading() as connection:
             return 0 if connection is None else int(connection.execute("SELECT position FROM head").get)
 
     def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
-        """The next records after a position. Raises StoreError."""
+        """The next records after a position, in order; of all topics, or of these. Raises StoreError."""
         only = f"AND e.topic IN ({','.join('?' * len(topics))}) " if topics is not None else ""
         with self._reading() as connection:
             if connection is None:
@@ -131,7 +96,7 @@ class RelayView:
             return int(connection.execute(query, (topic, after, upto)).get)
 
     def bounds(self) -> dict[str, tuple[int, int]]:
-        """Topic -> (lowest, highest position). Raises StoreError."""
+        """Topic -> (lowest, highest position); only topics that have records. Raises StoreError."""
         with self._reading() as connection:
             if connection is None:
                 return {}

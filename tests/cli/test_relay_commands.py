@@ -36,7 +36,7 @@ def test_repartition(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     """It hands the topic on and says from which position on the new count holds."""
     asked = []
 
-    def repartition(settings: object, topic: str, _: object) -> admin.Repartitioned:
+    def repartition(settings: object, topic: str) -> admin.Repartitioned:
         asked.append((settings, topic))
         return admin.Repartitioned("lab.study", 6, 12, 41)
 
@@ -51,7 +51,7 @@ def test_repartition(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_rewind(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It hands topic and position on and says what is published again."""
 
-    def rewind(_: object, topic: str, position: int, __: object) -> admin.Rewound:
+    def rewind(_: object, topic: str, position: int) -> admin.Rewound:
         return admin.Rewound(f"lab.{topic}", position + 1, 7)
 
     monkeypatch.setattr(admin, "rewind", rewind)

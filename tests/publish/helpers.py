@@ -9,25 +9,26 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from kafka.partitioner import murmur2
 
-from plscp.publish.relay import EXIT_CHANGED, EXIT_STALLED, EXIT_UNKNOWN
 from plscp.publish.settings import KafkaSettings, RelaySettings
+from plscp.publish.topic_publisher import EXIT_CHANGED, EXIT_STALLED, EXIT_UNKNOWN
+from plscp.store.relay_view import RelayView
 from tests.kafkaread import Read, read_all
-from tests.publish.twin import TOPICS, Twin
+from tests.publish.twin import TOPICS, WritableTwin
 from tests.serving import until
 
 ROOT = Path(__file__).parents[2]
 UNKNOWN = {EXIT_UNKNOWN, EXIT_STALLED, EXIT_CHANGED}
-COMMAND = (sys.executable, "-m", "tests.publish.twin")
+COMMAND = (sys.executable, "-m", "plscp.publish")
 
 
-def settings(twin: Twin, address: str, prefix: str, *, hasty: bool = False, **changed: Any) -> RelaySettings:
+def settings(twin: WritableTwin, address: str, prefix: str, *, hasty: bool = False, **changed: Any) -> RelaySettings:
     """Settings of a relay.
 
     Args:
@@ -40,28 +41,16 @@ def settings(twin: Twin, address: str, prefix: str, *, hasty: bool = False, **ch
         connect_timeout_ms=1000 if hasty else 10_000,
     )
     made = RelaySettings(
-        store_url=str(twin.file), cursor=twin.file.with_suffix(".relay"), kafka=kafka, topics=TOPICS, status_seconds=0.2
+        store_url=twin.url, cursor=twin.file.with_suffix(".relay"), kafka=kafka, topics=TOPICS, status_seconds=0.2
     )
     return replace(made, **changed)
 
 
-class Stored(Protocol):
-    """A store, or its twin."""
-
-    def head(self) -> int:
-        """Position of the last event."""
-        ...
-
-
 class Child:
-    """A relay process as its parent sees it; started anew by hand.
+    """A relay process as its parent sees it; started anew by hand."""
 
-    Args:
-        command: what runs; by default on a store's twin.
-    """
-
-    def __init__(self, given: RelaySettings, command: Sequence[str] = COMMAND) -> None:
-        self.given, self._command = given, command
+    def __init__(self, given: RelaySettings) -> None:
+        self.given = given
         self.status: dict[str, Any] = {}
         self.log: list[dict[str, Any]] = []
         self.codes: list[int] = []
@@ -73,7 +62,7 @@ class Child:
         self.status = {}
         self._lines = queue.Queue()
         process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
         )
         self._threads = [
             threading.Thread(target=self._read, args=(process.stdout, self._lines.put)),
@@ -105,7 +94,7 @@ class Child:
             self.status = self._lines.get() or self.status
         return self.status
 
-    def until_done(self, twin: Stored, seconds: float = 60.0, *, revive: bool = False) -> dict[str, Any]:
+    def until_done(self, twin: RelayView, seconds: float = 60.0, *, revive: bool = False) -> dict[str, Any]:
         """Wait until everything in the store is acknowledged.
 
         Args:
@@ -194,7 +183,12 @@ class Child:
 
 
 def check(
-    address: str, prefix: str, twin: Twin, *, counts: dict[str, int] | None = None, gone: dict[str, int] | None = None
+    address: str,
+    prefix: str,
+    twin: WritableTwin,
+    *,
+    counts: dict[str, int] | None = None,
+    gone: dict[str, int] | None = None,
 ) -> list[Read]:
     """The position rule: per partition strictly rising once repeats are dropped, and nothing left out.
 

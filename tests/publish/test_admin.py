@@ -12,7 +12,7 @@ from kafka import KafkaProducer, TopicPartition
 
 from plscp.errors import RelayError
 from plscp.publish.admin import repartition, rewind
-from plscp.publish.partitions import Partitions
+from plscp.publish.cursor import Partitions
 from plscp.publish.settings import RelaySettings
 from plscp.publish.verify import PartitionReport, Report, verify
 from tests.conftest import Broker
@@ -20,7 +20,7 @@ from tests.kafkaread import read_all
 from tests.ports import silent_port
 from tests.publish.helpers import Child, check, settings
 from tests.publish.test_topics import make, make_anew
-from tests.publish.twin import Twin, WritableTwin
+from tests.publish.twin import WritableTwin
 from tests.serving import until
 
 pytestmark = pytest.mark.kafka
@@ -45,7 +45,7 @@ def test_repartition(kafka_broker: Broker, twin: WritableTwin, prefix: str, admi
     first = twin.head()
     twin.requests_of_all(40)  # in the store, not published
     head = twin.head()
-    done = repartition(given, "study", Twin.open)
+    done = repartition(given, "study")
     assert done == (f"{prefix}.study", 6, 12, head + 1)
     run(given, twin, 40)
     given.cursor.unlink()
@@ -56,7 +56,7 @@ def test_repartition(kafka_broker: Broker, twin: WritableTwin, prefix: str, admi
     assert all(record.partition == plan.of(record.position, record.key) for record in study)
     assert {record.partition for record in study if record.position > head} - set(range(6))
     assert any(first < record.position <= head for record in study)
-    assert verify(given, Twin.open).ok
+    assert verify(given).ok
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_repartition_refused(kafka_broker: Broker, twin: WritableTwin, prefix: s
     given = settings(twin, kafka_broker.address, prefix)
     run(given, twin, 4)
     with pytest.raises(RelayError, match=why):
-        repartition(given, topic, Twin.open)
+        repartition(given, topic)
 
 
 def test_rewind(kafka_broker: Broker, twin: WritableTwin, prefix: str, admin: Any) -> None:
@@ -79,9 +79,9 @@ def test_rewind(kafka_broker: Broker, twin: WritableTwin, prefix: str, admin: An
     given = settings(twin, kafka_broker.address, prefix)
     run(given, twin, 8)
     with pytest.raises(RelayError, match=r"holds 10 records of this store above position 0, up to \d+"):
-        rewind(given, "study", 0, Twin.open)
+        rewind(given, "study", 0)
     make_anew(admin, f"{prefix}.study")
-    done = rewind(given, f"{prefix}.study", 0, Twin.open)
+    done = rewind(given, f"{prefix}.study", 0)
     assert done == (f"{prefix}.study", 1, 10)
     with Child(given) as relay:
         relay.until_done(twin)
@@ -95,7 +95,7 @@ def test_rewind_to_a_position(kafka_broker: Broker, twin: WritableTwin, prefix: 
     given = settings(twin, kafka_broker.address, prefix)
     run(given, twin, 8)
     make_anew(admin, f"{prefix}.study")
-    assert rewind(given, "study", 20, Twin.open).records == 5
+    assert rewind(given, "study", 20).records == 5
     with Child(given) as relay:
         relay.until_done(twin)
     check(kafka_broker.address, prefix, twin, gone={f"{prefix}.study": 20})
@@ -107,17 +107,17 @@ def test_refused_while_the_relay_runs_or_nothing_is_there(
     """One line each: the relay's lock, a position past the head, nothing published, no topic."""
     given = settings(twin, kafka_broker.address, prefix)
     with pytest.raises(RelayError, match="nothing was published yet"):
-        repartition(given, "study", Twin.open)
+        repartition(given, "study")
     with pytest.raises(RelayError, match="it is missing"):
-        rewind(given, "study", 0, Twin.open)
+        rewind(given, "study", 0)
     twin.requests_of_all(4)
     with Child(given) as relay:
         relay.until_done(twin)
-        for refused in (lambda: repartition(given, "study", Twin.open), lambda: rewind(given, "study", 0, Twin.open)):
+        for refused in (lambda: repartition(given, "study"), lambda: rewind(given, "study", 0)):
             with pytest.raises(RelayError, match="a relay is at work on this store"):
                 refused()
     with pytest.raises(RelayError, match="the store ends at position 20"):
-        rewind(given, "study", 21, Twin.open)
+        rewind(given, "study", 21)
 
 
 def sockets() -> int:
@@ -126,9 +126,7 @@ def sockets() -> int:
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the library's, of connections that it gave up
-@pytest.mark.parametrize(
-    "command", [lambda given: rewind(given, "study", 0, Twin.open), lambda given: verify(given, Twin.open)]
-)
+@pytest.mark.parametrize("command", [lambda given: rewind(given, "study", 0), verify])
 def test_no_broker_is_one_line(twin: WritableTwin, command: Callable[[RelaySettings], Any]) -> None:
     """Exit status 3, and neither threads nor descriptors are left behind."""
     before = threading.active_count(), sockets()
@@ -158,12 +156,12 @@ def test_verify_finds_nothing_wrong(kafka_broker: Broker, twin: WritableTwin, pr
     twin.requests_of_all(24)
     with Child(given) as relay:
         relay.until_done(twin)
-        report = verify(given, Twin.open)
+        report = verify(given)
     assert report.ok
     assert (report.head, total(report, "expected"), total(report, "records")) == (120, 120, 120)
     assert total(report, "foreign") == 20 + 24 * 2  # with the barriers of its start: before and with the count
     assert json.loads(json.dumps(report.as_json()))["ok"] is True
-    assert not verify(given, Twin.open, chain=lambda _: 17).ok
+    assert not verify(given, chain=lambda _: 17).ok
     other.close()
 
 
@@ -179,7 +177,7 @@ def test_verify_finds_what_is_wrong(kafka_broker: Broker, twin: WritableTwin, pr
         headers = [("store", twin.store_id.encode()), ("position", b"%d" % position), *reduced]
         producer.send(f"{prefix}.procedure-log", key=b"k", value=b"{}", headers=headers, partition=where)
     producer.close()
-    report = verify(given, Twin.open)
+    report = verify(given)
     assert not report.ok
     assert report.partitions[part] == PartitionReport(
         topic=f"{prefix}.procedure-log",
@@ -198,7 +196,7 @@ def test_verify_finds_what_is_wrong(kafka_broker: Broker, twin: WritableTwin, pr
     assert (wrong.misplaced, wrong.first_misplaced, wrong.ok) == (1, [6], False)
     assert report.absent == []
     twin.request("study")
-    assert verify(given, Twin.open).absent == [f"{prefix}.study"]
+    assert verify(given).absent == [f"{prefix}.study"]
 
 
 def test_verify_does_not_judge_what_retention_took(
@@ -208,9 +206,9 @@ def test_verify_does_not_judge_what_retention_took(
     given = settings(twin, kafka_broker.address, prefix)
     run(given, twin, 24)
     admin.delete_records({TopicPartition(f"{prefix}.study", part): -1 for part in range(6)})
-    report = verify(given, Twin.open)
+    report = verify(given)
     assert report.ok
     assert (total(report, "not_judged"), total(report, "missing")) == (30, 0)
     twin.request("study")
-    unpublished = verify(given, Twin.open)
+    unpublished = verify(given)
     assert (total(unpublished, "missing"), total(unpublished, "unpublished")) == (5, 5)

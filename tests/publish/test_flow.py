@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer
 
+from plscp.errors import StoreUnavailable
 from plscp.local.kafka import LocalBroker
 from tests.conftest import Broker
 from tests.kafkaread import read_all
@@ -145,9 +146,7 @@ def test_a_second_relay_on_the_same_store_is_refused(
 ) -> None:
     """One line and status 3."""
     given = settings(twin, kafka_broker.address, prefix)
-    script = (
-        "import plscp.publish.__main__ as m; m.PATIENCE = 0.1\nfrom tests.publish.twin import Twin; m.main(Twin.open)"
-    )
+    script = "import plscp.publish.__main__ as m; m.PATIENCE = 0.1; m.main()"
     with Child(given) as relay:
         relay.until_done(twin)
         second = subprocess.run(
@@ -163,15 +162,23 @@ def test_a_second_relay_on_the_same_store_is_refused(
     assert "a relay is at work on this store" in json.loads(line)["why"]
 
 
-def test_a_store_that_cannot_be_read_ends_it(kafka_broker: Broker, twin: WritableTwin, prefix: str) -> None:
+@pytest.mark.parametrize(
+    ("harm", "code", "line"),
+    [
+        ("UPDATE head SET topics = '?'", 1, "internal-error"),
+        ("ALTER TABLE head RENAME TO none", StoreUnavailable.exit_status, "relay-stopped"),
+    ],
+)
+def test_a_store_that_cannot_be_read_ends_it(
+    kafka_broker: Broker, twin: WritableTwin, prefix: str, *, harm: str, code: int, line: str
+) -> None:
     """The process ends with a line; nothing waits for what is under way."""
     with Child(settings(twin, kafka_broker.address, prefix)) as relay:
         relay.until_done(twin)
-        twin.base.execute("DROP TABLE bounds")
-        twin.base.execute("UPDATE head SET position = 5")
+        twin.base.execute(harm)
         relay.wake()
-        assert relay.ended() == 1
-    assert relay.events("internal-error")
+        assert relay.ended() == code
+    assert relay.events(line)
 
 
 def test_settings_that_are_none() -> None:

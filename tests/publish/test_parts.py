@@ -13,14 +13,14 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from plscp.errors import ConfigError, RelayError
-from plscp.publish import backlog
-from plscp.publish.backlog import Backlog, Progress
-from plscp.publish.cursor import Cursor, PartitionCheckpoint, TopicCursor, peek
+from plscp.publish import relay
+from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor, peek
 from plscp.publish.envelope import Envelope, reduced, size
-from plscp.publish.in_flight import InFlight
-from plscp.publish.partitions import Partitions
+from plscp.publish.producer import InFlight
+from plscp.publish.relay import Backlog
 from plscp.publish.settings import TOPICS, KafkaSettings, RelaySettings, cursor_beside
-from plscp.publish.source import Record
+from plscp.publish.topic_publisher import Progress
+from plscp.store.relay_view import Record
 from tests.publish.twin import WritableTwin
 
 JAVA_MURMUR2 = [
@@ -134,7 +134,7 @@ def test_what_order_depends_on() -> None:
 
 
 def record(value: dict[str, Any], position: int = 4) -> Record:
-    return (position, "study", "k", "org.plscp.x.v1", "r-0", "", "", json.dumps(value).encode())
+    return Record(position, "study", "k", "org.plscp.x.v1", "r-0", "", "", json.dumps(value).encode())
 
 
 def test_an_envelope_leaves_out_what_is_empty() -> None:
@@ -245,7 +245,7 @@ def test_a_backlog_counts_what_is_not_acknowledged(tmp_path: Path, monkeypatch: 
     assert known.pending(twin, Progress(0, 10)) == 5
     assert known.pending(twin, Progress(twin.head() - 2, 0)) == 2  # a lane that has looked at what Kafka holds
     assert known.pending(twin, Progress(twin.head() - 2, 2)) == 0
-    monkeypatch.setattr(backlog, "AT_ONCE_POSITIONS", 30)
+    monkeypatch.setattr(relay, "COUNTED_AT_ONCE_POSITIONS", 30)
     slow = Backlog("study")
     assert [slow.pending(twin, Progress()) for _ in range(2)] == [5 + 20, 15]
     twin.close()

@@ -1,6 +1,5 @@
 """A restored store on the topics of the one that it comes from: nothing twice, nothing left out, nothing written over."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
@@ -11,10 +10,9 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 
-from plscp.publish.beyond import beyond
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside
-from plscp.publish.verify import verify
+from plscp.publish.verify import beyond, verify
 from plscp.store import SqliteStore
 from plscp.store.backup import PART, back_up
 from plscp.store.relay_view import RelayView
@@ -26,7 +24,6 @@ from tests.store.drafts import accepted, administered, change, entry, rejected, 
 
 pytestmark = pytest.mark.kafka
 
-COMMAND = (sys.executable, "-m", "plscp.publish")
 STUDIES = [f"1.2.840.{number}" for number in range(12)]
 
 
@@ -70,7 +67,7 @@ class Lab:
 
     def publish(self) -> list[dict[str, Any]]:
         """Run the relay until everything is acknowledged; what it logged."""
-        with Child(self.settings, COMMAND) as relay, closing(RelayView(self.path)) as view:
+        with Child(self.settings) as relay, closing(RelayView(self.path)) as view:
             relay.until_done(view)
         return relay.log
 
@@ -130,7 +127,7 @@ def test_what_was_published_after_the_backup_stays_and_is_named(lab: Lab, with_c
     lab.publish()
     before = lab.read()
     store_id = lab.restore(backup)
-    named = beyond(lab.settings, RelayView.open)
+    named = beyond(lab.settings)
     assert sorted(each.event_id for each in named) == sorted(lost)
     entries = [each for each in named if each.type == "org.plscp.procedure-log.entry.v1" and each.study]
     assert {(each.device, each.study) for each in entries} == {("HEMO1", study) for study in STUDIES}
@@ -145,7 +142,7 @@ def test_what_was_published_after_the_backup_stays_and_is_named(lab: Lab, with_c
         (r.topic, r.partition, r.offset): r.headers["ce_id"] for r in records
     }.items(), "something was written over"
     assert set(kept) <= {record.headers["ce_id"] for record in records}
-    report = verify(lab.settings, RelayView.open)
+    report = verify(lab.settings)
     assert report.ok
     assert sorted(each.event_id for each in report.beyond) == sorted(lost)
     assert sum(part.beyond for part in report.partitions) == len(lost)
@@ -165,11 +162,11 @@ def test_what_was_not_published_at_the_backup_comes_under_the_new_id(lab: Lab, w
     waiting = lab.write(2)
     backup = lab.back_up(with_cursor=with_cursor)
     store_id = lab.restore(backup)
-    assert beyond(lab.settings, RelayView.open) == []
+    assert beyond(lab.settings) == []
     new = lab.write(1)
     lab.publish()
     assert records_of(lab.check(), store_id) == sorted([*waiting, *new])
-    assert verify(lab.settings, RelayView.open).ok
+    assert verify(lab.settings).ok
 
 
 def test_a_store_that_had_published_nothing(lab: Lab) -> None:
@@ -191,11 +188,11 @@ def test_the_same_backup_restored_twice_publishes_nothing_twice(lab: Lab) -> Non
     lab.publish()
     assert records_of(lab.read(), first) == sorted([*waiting, *lost])
     second = lab.restore(backup)
-    assert sorted(each.event_id for each in beyond(lab.settings, RelayView.open)) == sorted(lost)
+    assert sorted(each.event_id for each in beyond(lab.settings)) == sorted(lost)
     new = lab.write(1)
     lab.publish()
     assert records_of(lab.check(*lost), second) == sorted(new)
-    assert verify(lab.settings, RelayView.open).ok
+    assert verify(lab.settings).ok
 
 
 def test_what_retention_took_from_kafka_does_not_come_again(lab: Lab, admin: Any) -> None:
@@ -210,7 +207,7 @@ def test_what_retention_took_from_kafka_does_not_come_again(lab: Lab, admin: Any
     lab.publish()
     records = lab.read()
     assert records_of(records, store_id) == sorted(record.headers["ce_id"] for record in records) == sorted(new)
-    assert verify(lab.settings, RelayView.open).ok
+    assert verify(lab.settings).ok
 
 
 def test_a_restored_store_that_is_restored(lab: Lab, with_cursor: bool) -> None:
@@ -234,7 +231,7 @@ def test_a_restored_store_that_is_restored(lab: Lab, with_cursor: bool) -> None:
     records = lab.check(*lost)
     assert records_of(records, store_id) == sorted(new)
     assert set(waiting) <= {record.headers["ce_id"] for record in records}
-    report = verify(lab.settings, RelayView.open)
+    report = verify(lab.settings)
     assert report.ok
     assert sorted(each.event_id for each in report.beyond) == sorted(lost)
 
@@ -247,9 +244,9 @@ def test_a_partition_that_lacks_a_record_of_the_former_store_is_found(
     lab.publish()
     lab.restore(lab.back_up())
     real: Callable[[RelayView], dict[str, int]] = RelayView.ancestors
-    assert verify(lab.settings, RelayView.open).ok
+    assert verify(lab.settings).ok
     monkeypatch.setattr(RelayView, "ancestors", lambda view: dict.fromkeys(real(view), 5))
-    report = verify(lab.settings, RelayView.open)
+    report = verify(lab.settings)
     assert not report.ok
     assert sum(part.missing for part in report.partitions) > 0
 

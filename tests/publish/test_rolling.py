@@ -9,7 +9,7 @@ from plscp.publish.verify import verify
 from tests.publish.cluster import LocalCluster
 from tests.publish.helpers import Child, check, settings
 from tests.publish.test_faults import Load
-from tests.publish.twin import Twin, WritableTwin
+from tests.publish.twin import WritableTwin
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -34,7 +34,7 @@ def test_every_broker_restarted_in_turn(twin: WritableTwin, prefix: str, tmp_pat
             relay.until_done(twin, revive=True)
             assert not relay.events("noise")
         records = check(cluster.addresses[0], prefix, twin)
-        report = verify(given, Twin.open)
+        report = verify(given)
         assert report.ok
         if (
             not relay.codes

@@ -20,7 +20,7 @@ from kafka.admin import (
     ResourceType,
 )
 
-from plscp.publish.relay import EXIT_STALLED, EXIT_UNKNOWN
+from plscp.publish.topic_publisher import EXIT_STALLED, EXIT_UNKNOWN
 from tests.conftest import Broker
 from tests.kafkaread import read_all
 from tests.publish.helpers import Child, check, settings
@@ -287,10 +287,9 @@ def test_a_store_older_than_what_it_published(
     with Child(settings(twin, kafka_broker.address, prefix)) as relay:
         relay.until_done(twin)
         older = WritableTwin(tmp_path / "old" / "store.db")
-        older.base.execute("UPDATE store SET id = ?", (twin.store_id,))
         twin.base.execute("ATTACH ? AS o", (str(older.file),))
-        twin.base.executescript("INSERT INTO o.record SELECT * FROM record; UPDATE o.head SET position = 40;")
-        twin.base.execute("INSERT INTO o.bounds SELECT * FROM bounds")
+        twin.base.execute("DELETE FROM o.head; INSERT INTO o.head SELECT * FROM head")
+        twin.base.execute("INSERT INTO o.events SELECT * FROM events")
         twin.request("study")
         relay.until_done(twin)
     if grown:

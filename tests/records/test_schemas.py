@@ -15,6 +15,7 @@ from plscp.records.asyncapi import TOPICS, document
 from plscp.records.examples import as_json, examples
 from plscp.records.schemas import files, schema
 from plscp.records.values import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
+from plscp.store.relay_view import Record
 from plscp.templates.entries import PLANS
 from tests.scu.test_requests import full
 
@@ -38,7 +39,7 @@ def test_a_schema_is_one_of_the_2020_12_dialect_under_its_name(kind: str) -> Non
     made = schema(kind)
     Draft202012Validator.check_schema(made)
     assert made["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    dataschema = dict(Envelope("s").headers((1, "t", "k", kind, "i", "", "", b"{}")))["ce_dataschema"]
+    dataschema = dict(Envelope("s").headers(Record(1, "t", "k", kind, "i", "", "", b"{}")))["ce_dataschema"]
     assert made["$id"] == dataschema.decode()
 
 
@@ -167,7 +168,9 @@ def test_headers_are_those_that_the_relay_writes() -> None:
         if kind == BARRIER:
             written = dict(Envelope("s").barrier("r", None))
         else:
-            written = dict(Envelope("s").headers((1, "t", "k", kind, "i", "about", "2026-03-01T00:00:00Z", b"{}")))
+            written = dict(
+                Envelope("s").headers(Record(1, "t", "k", kind, "i", "about", "2026-03-01T00:00:00Z", b"{}"))
+            )
         shown = {name: value.decode() for name, value in written.items()}
         assert Draft202012Validator(message["headers"]).is_valid(shown)
         assert set(shown) <= set(message["headers"]["properties"])
