@@ -21,8 +21,8 @@ from plscp.errors import ConfigError
 from plscp.matching.model import Policy
 from plscp.network.settings import NetworkSettings
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.store.files import sqlite_path
 from plscp.store.port import StoreLimits
-from plscp.store.urls import sqlite_path
 from plscp.templates.request import Bounds
 
 CONTRACT = """

@@ -13,8 +13,8 @@ from plscp.errors import CommandError
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
 from plscp.store.backup import back_up
+from plscp.store.files import sqlite_path
 from plscp.store.relay_view import RelayView
-from plscp.store.urls import sqlite_path
 
 
 def backup(

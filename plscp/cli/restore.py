@@ -15,10 +15,9 @@ from plscp.errors import CommandError, RelayError
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import cursor_beside
 from plscp.publish.verify import Beyond, beyond
-from plscp.store.backup import PART
-from plscp.store.restoring import Restored
-from plscp.store.restoring import restore as put_back
-from plscp.store.urls import sqlite_path
+from plscp.store.backup import PART, Restored
+from plscp.store.backup import restore as put_back
+from plscp.store.files import sqlite_path
 
 
 def restore(

@@ -8,9 +8,9 @@ from plscp.cli.client import Config, Json
 from plscp.cli.publishing import beyond_lines, relay_settings
 from plscp.publish.verify import PartitionReport, Report
 from plscp.publish.verify import verify as verified
-from plscp.store.queries import first_broken_position
-from plscp.store.readers import open_read_only
-from plscp.store.urls import sqlite_path
+from plscp.store.chain import first_broken_position
+from plscp.store.connections import open_read_only
+from plscp.store.files import sqlite_path
 
 COUNTS = (
     "records",

@@ -172,7 +172,7 @@ class Settings(SettingsModel):
             ConfigError: a password file cannot be read.
         """
         from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
-        from plscp.store.urls import sqlite_path  # noqa: PLC0415
+        from plscp.store.files import sqlite_path  # noqa: PLC0415
 
         kafka = self.kafka
         if kafka is None:

@@ -19,7 +19,7 @@ import apsw
 from kafka.partitioner import murmur2
 
 from plscp.errors import RelayError
-from plscp.store.private import FILE_MODE, private_database, private_file
+from plscp.store.files import FILE_MODE, private_database, private_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY);

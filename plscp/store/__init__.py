@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from plscp.store.files import sqlite_path
 from plscp.store.port import EventStore
 from plscp.store.sqlite import SqliteStore
-from plscp.store.urls import sqlite_path
 
 __all__ = ["EventStore", "SqliteStore", "open_store"]
 

@@ -7,11 +7,11 @@ of the questions is that of contracts section 1 and steps 5a to 10 of section 2.
 import json
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from plscp.errors import StoreFull
 from plscp.store.appender import Appender, raw_digest, raw_length
 from plscp.store.chain import about_request, iso
-from plscp.store.known import EntryKeys, Known, StoredUnder
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -32,7 +32,7 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, ClockRow, Expired, Head, Item, Outcome, Retry, Seen
+from plscp.store.rows import CHANGE, Answered, EntryKeys, Expired, Head, Item, Known, Outcome, Seen, StoredUnder
 
 REFUSED_TYPE = "org.plscp.request.refused.v1"
 Planned = tuple[EntryDraft, bytes]
@@ -68,9 +68,9 @@ class Batch(Appender):
     def __init__(self, head: Head, known: Known, now: int) -> None:
         super().__init__(head, iso(now))
         self._known = known
-        self.retries: list[Retry] = []
+        self.retries: list[tuple[Any, ...]] = []
         self.delivered: dict[str, None] = {}
-        self.clocks: list[ClockRow] = []
+        self.clocks: list[Measured] = []
         self.proposals: dict[str, int] = {}
         self.seen: dict[bytes, Seen] = {}
         self.answered: dict[bytes, Answered] = {}
@@ -93,7 +93,7 @@ class Batch(Appender):
         if isinstance(draft, RegistryDraft):
             return self._registry(draft)
         if isinstance(draft, Measured):
-            self.clocks.append(ClockRow(draft.arrival, draft.calling_ae, draft.difference))
+            self.clocks.append(draft)
             return None
         if isinstance(draft, Expunge):
             return self._expunge(draft)
@@ -124,7 +124,7 @@ class Batch(Appender):
 
     def _retry(self, draft: RequestDraft, before: Answered) -> Stored:
         self.retries.append(
-            Retry(
+            (
                 before.n,
                 draft.arrival,
                 draft.calling_ae,
@@ -134,17 +134,7 @@ class Batch(Appender):
                 draft.transfer_syntax,
             )
         )
-        return Stored(
-            "retry",
-            before.request_id,
-            before.status,
-            before.comment,
-            before.study_instance_uid,
-            before.patient_id,
-            before.issuer,
-            before.position,
-            0,
-        )
+        return Stored("retry", *before[:7])
 
     def _plan(
         self, draft: RequestDraft, keys: Sequence[EntryKeys]
@@ -200,17 +190,8 @@ class Batch(Appender):
         if item is not None and item.closed_position is None:
             self._close(item, first.position)
         # Not the other request's id: an answer to this one proves nothing about the answer to that one.
-        return Stored(
-            "known",
-            draft.request_id,
-            0x0000,
-            "",
-            first.study_instance_uid,
-            first.patient_id,
-            first.issuer,
-            first.position,
-            0,
-        )
+        under = first.study_instance_uid, first.patient_id, first.issuer
+        return Stored("known", draft.request_id, 0x0000, "", *under, first.position)
 
     # --- appending ---
 
@@ -254,33 +235,14 @@ class Batch(Appender):
             )
             self.append(event, row, about)
         self.seen.update(fresh)
-        self.answered[draft.identity] = Answered(
-            stem,
-            decision.status,
-            decision.comment,
-            decision.study_instance_uid,
-            decision.patient_id,
-            decision.issuer,
-            row.last_position,
-            row.n,
-            before.first_id if before else stem,
-            before.first_n if before else row.n,
-            delivered=0,
-        )
+        under = decision.study_instance_uid, decision.patient_id, decision.issuer
+        answer = (stem, decision.status, decision.comment, *under, row.last_position)
+        first = (before.first_id, before.first_n) if before else (stem, row.n)
+        self.answered[draft.identity] = Answered(*answer, row.n, *first, delivered=0)
         item = self._item(draft.identity)
         if item is not None and item.closed_position is None:
             self._close(item, row.last_position)
-        return Stored(
-            "added",
-            stem,
-            decision.status,
-            decision.comment,
-            decision.study_instance_uid,
-            decision.patient_id,
-            decision.issuer,
-            row.last_position,
-            len(plan),
-        )
+        return Stored("added", *answer, len(plan))
 
     def _registry(self, draft: RegistryDraft) -> Result:
         if draft.registry_position < self.registry_position:
@@ -290,7 +252,7 @@ class Batch(Appender):
         change_id = secrets.token_hex(16)
         for index, record in enumerate(draft.records):
             self._record(record, f"{change_id}-{index}", draft.source, draft.time)
-        return Stored("changed", change_id, 0x0000, "", "", "", "", self.registry_position, 0)
+        return Stored("changed", change_id, position=self.registry_position)
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         here = any(row.study_instance_uid == study_instance_uid and row.first_position for row in self.requests)
@@ -327,13 +289,13 @@ class Batch(Appender):
     def _expunge(self, draft: Expunge) -> Stored:
         """Say what goes. A quarantine item that this transaction has to do with may be open when it ends: it stays."""
         if self.expired is not None:
-            return Stored("expunged", "", 0x0000, "", "", "", "", 0, 0)
+            return Stored("expunged", "")
         found = self._known.expired(draft.before, draft.now, draft.most)
         items = [item for item in found.items if item.identity not in self._known.items]
         self.expired = found = found._replace(items=items)
         count = len(found.requests) + len(items)
         if not count:
-            return Stored("expunged", "", 0x0000, "", "", "", "", 0, 0)
+            return Stored("expunged", "")
         event_id = secrets.token_hex(16)
         lead = {"event_id": event_id, "position": self.position + 1, "recorded": self.recorded, "source": "retention"}
         low, high = found.positions
@@ -360,7 +322,7 @@ class Batch(Appender):
             b'"expunged":' + _json(said).encode(),
         )
         self.append(event, None, b"")
-        return Stored("expunged", event_id, 0x0000, "", "", "", "", self.position, count)
+        return Stored("expunged", event_id, position=self.position, entries=count)
 
     # --- quarantine ---
 
@@ -405,7 +367,7 @@ class Batch(Appender):
         outcome.last_time = draft.arrival
         if decision.proposal is not None:
             self._record(decision.proposal, f"{draft.request_id}-p", "server", draft.arrival)
-        return Stored("refused", draft.request_id, decision.status, decision.comment, "", "", "", outcome.position, 0)
+        return Stored("refused", draft.request_id, decision.status, decision.comment, position=outcome.position)
 
     def _publish_refusal(self, draft: RequestDraft, decision: Rejected, item: Item) -> int:
         position = self.position + 1

@@ -6,14 +6,23 @@ free text with its length before it, so that no two events have the same envelop
 the SHA-256 of such a text about the request.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from plscp.digests import sha256
-from plscp.store.rows import WITHOUT_REQUEST, EventRow, Head, RequestRow, payload
+from plscp.store.rows import WITHOUT_REQUEST, EventRow, RequestRow, payload
+from plscp.store.schema import head_of
 
-NO_RAW = sha256(b"")
+NO_RAW: Final = sha256(b"")
+_WIDTH: Final = len(EventRow._fields)
+_COLUMNS: Final = ", ".join(
+    [*(f"e.{name}" for name in EventRow._fields), *(f"r.{name}" for name in RequestRow._fields)]
+)
+_WITH_REQUEST: Final = f"""
+SELECT {_COLUMNS} FROM events e LEFT JOIN requests r ON r.n = e.request
+WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?
+"""  # noqa: S608 -- our names
 
 
 def iso(microseconds: int) -> str:
@@ -47,46 +56,44 @@ def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, 
     return sha256(previous + envelope.encode() + about + value + raw_digest)
 
 
-class Verifier:
-    """Follows a chain from its beginning; `broken` is the first position that does not fit."""
+def first_broken_position(
+    connection: Any, *, page: int = 1000, progress: Callable[[int], None] = lambda _: None
+) -> int | None:
+    """Walk the chain up to the head as it is at the beginning, a page at a time.
 
-    def __init__(self) -> None:
-        self.position = 0
-        self.digest = bytes(32)
-        self.registry_position = 0
-        self.broken: int | None = None
+    Args:
+        progress: told how far it is.
 
-    def feed(self, events: Iterable[tuple[EventRow, RequestRow | None]]) -> bool:
-        """Take the next events in order of position, each with its request; False once something is broken."""
-        for event, request in events:
-            if self.broken is not None:
-                break
-            expected = self.position + 1
+    Returns:
+        The first position that does not fit, or None; a head row that says something else counts as the next position.
+    """
+    head = head_of(connection)
+    position, digest, registry_position = 0, bytes(32), 0
+    while rows := connection.execute(_WITH_REQUEST, (position, head.position, page)).fetchall():
+        for row in rows:
+            event = EventRow(*row[:_WIDTH])
+            request = RequestRow(*row[_WIDTH:]) if row[_WIDTH] is not None else None
             try:
-                fits = self._fits(event, request)
+                fits = event.position == position + 1 and _fits(digest, event, request)
             except (TypeError, AttributeError):  # a value of another type than was written
                 fits = False
             if not fits:
-                self.broken = expected
-                break
-            self.position, self.digest = expected, event.digest
+                return position + 1
+            position, digest = event.position, event.digest
             if event.kind == "registry":
-                self.registry_position = expected
-        return self.broken is None
+                registry_position = position
+        progress(position)
+    return None if (position, digest, registry_position) == head[:3] else position + 1
 
-    def _fits(self, event: EventRow, request: RequestRow | None) -> bool:
-        if event.position != self.position + 1 or (request is None) != (event.kind in WITHOUT_REQUEST):
+
+def _fits(previous: bytes, event: EventRow, request: RequestRow | None) -> bool:
+    """Whether an event, with its request, is what its digest says."""
+    if (request is None) != (event.kind in WITHOUT_REQUEST):
+        return False
+    raw_digest, about, context = NO_RAW, b"", b""
+    if request is not None:
+        raw_digest, about, context = request.raw_digest, about_request(request), request.context
+        whole = request.raw is not None and len(request.raw) == request.raw_length
+        if whole and sha256(request.raw or b"") != raw_digest:
             return False
-        raw_digest, about, context = NO_RAW, b"", b""
-        if request is not None:
-            raw_digest, about, context = request.raw_digest, about_request(request), request.context
-            whole = request.raw is not None and len(request.raw) == request.raw_length
-            if whole and sha256(request.raw or b"") != raw_digest:
-                return False
-        return event.digest == link(self.digest, event[:-1], about, context, raw_digest)
-
-    def finish(self, head: Head) -> int | None:
-        """The first position that does not fit, or None; a head row that says something else counts as the next position."""
-        if self.broken is None and (self.position, self.digest, self.registry_position) != head[:3]:
-            self.broken = self.position + 1
-        return self.broken
+    return event.digest == link(previous, event[:-1], about, context, raw_digest)

@@ -12,12 +12,22 @@ import apsw
 
 from plscp.errors import StoreBroken
 from plscp.store.batch import Batch
-from plscp.store.failures import translate
-from plscp.store.known import Known, StoredUnder, Wanted
-from plscp.store.opening import BUSY_MS
-from plscp.store.port import CLOCKS_KEPT_US, Draft, Result
-from plscp.store.quarantine import expired_items, expunge_items, look_up_items, save_items
-from plscp.store.rows import LOOK_ROWS, Answered, ClockRow, EventRow, Expired, Head, RequestRow, Seen, expired
+from plscp.store.connections import BUSY_MS, translate
+from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, Result
+from plscp.store.rows import (
+    Answered,
+    EventRow,
+    Expired,
+    ExpiredItem,
+    Item,
+    Known,
+    Outcome,
+    RequestRow,
+    Seen,
+    StoredUnder,
+    Wanted,
+)
+from plscp.store.schema import head_of, topics_of
 
 KNOWN: Final = """
 SELECT EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN identities i ON i.identity = k.value),
@@ -43,7 +53,41 @@ OLDEST_RAW: Final = """
 SELECT n, arrival, raw IS NOT NULL, raw_length, first_position, last_position FROM requests
 WHERE n > (SELECT expunged FROM head) ORDER BY n LIMIT ?
 """
+LOOK_ROWS: Final = 4
+"""Request rows that are looked at for each whose raw bytes may go: those of refusals have none."""
+EXPIRED: Final = """
+SELECT identity, calling_ae, length(raw) FROM quarantine INDEXED BY quarantine_raw
+WHERE raw IS NOT NULL AND (closed_position IS NULL) = 0 AND last_time < ? LIMIT ?
+"""
 EXPUNGE: Final = "UPDATE requests SET raw = NULL WHERE n IN (SELECT value FROM carray(?))"
+ITEMS: Final = """
+SELECT q.identity, q.calling_ae, q.address, q.sop_class, q.transfer_syntax, q.first_time, q.last_time, q.times,
+    q.raw_length, q.raw_digest, q.closed_position, q.raw IS NOT NULL
+FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value
+"""
+OUTCOMES: Final = (
+    "SELECT outcome, status, comment, position, first_time, last_time, times FROM refusals WHERE identity = ?"
+)
+SAVE_ITEM: Final = """
+INSERT INTO quarantine (identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times,
+    raw_length, raw_digest, closed_position)
+VALUES (:identity, :calling_ae, :address, :sop_class, :transfer_syntax, :first_time, :last_time, :times,
+    :raw_length, :raw_digest, :closed_position)
+ON CONFLICT (identity) DO UPDATE SET transfer_syntax = excluded.transfer_syntax, last_time = excluded.last_time,
+    times = excluded.times, closed_position = excluded.closed_position
+"""
+SAVE_OUTCOME: Final = """
+INSERT INTO refusals (identity, outcome, status, comment, position, first_time, last_time, times)
+VALUES (:identity, :outcome, :status, :comment, :position, :first_time, :last_time, :times)
+ON CONFLICT DO UPDATE SET last_time = excluded.last_time, times = excluded.times
+"""
+USE: Final = """
+INSERT INTO quarantine_use VALUES (?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes RETURNING bytes
+"""
+OLDEST: Final = """
+SELECT n, length(raw) FROM quarantine INDEXED BY quarantine_raw WHERE raw IS NOT NULL AND calling_ae = ?
+ORDER BY closed_position IS NULL, last_time LIMIT 1
+"""
 FORGET_CLOCKS: Final = """
 DELETE FROM clocks WHERE rowid IN (
     SELECT n FROM (SELECT rowid AS n, arrival FROM clocks ORDER BY rowid LIMIT ?) WHERE arrival < ?)
@@ -59,10 +103,15 @@ MOVE: Final = (
 AT_ONCE: Final = 64
 """Rows per statement: each statement lets go of the GIL and may wait for it, so a batch takes few."""
 
+WORST_WAL: Final = 16
+"""Times the usual number of pages: then new readers wait until the write-ahead log starts from its beginning."""
+RESTART_MS: Final = 100
+
 
 @cache
 def _insert(into: str, columns: int, rows: int) -> str:
-    return f"{into} VALUES {','.join([f'({marks(columns)})'] * rows)}"
+    row = f"({','.join('?' * columns)})"
+    return f"{into} VALUES {','.join([row] * rows)}"
 
 
 def _into(table: str, row: Any) -> str:
@@ -72,16 +121,7 @@ def _into(table: str, row: Any) -> str:
 
 _REQUESTS: Final = _into("requests", RequestRow)
 _EVENTS: Final = _into("events", EventRow)
-
-
-def marks(columns: int) -> str:
-    """So many question marks."""
-    return ",".join("?" * columns)
-
-
-WORST_WAL: Final = 16
-"""Times the usual number of pages: then new readers wait until the write-ahead log starts from its beginning."""
-RESTART_MS: Final = 100
+_CLOCKS: Final = _into("clocks", Measured)
 
 
 class SqliteLedger:
@@ -103,13 +143,8 @@ class SqliteLedger:
         self._clocks_added = 0
         self._forgot_clocks = 0
         connection.set_wal_hook(self._committed)
-        position, digest, registry_position, requests, topics = connection.execute(
-            "SELECT position, digest, registry_position, requests, topics FROM head"
-        ).fetchone()
-        self.head = Head(position, digest, registry_position, requests)
-        self._topics: dict[str, tuple[int, int]] = {
-            topic: (low, high) for topic, (low, high) in json.loads(topics).items()
-        }
+        self.head = head_of(connection)
+        self._topics = topics_of(connection)
 
     def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
         """One transaction for all drafts: all of it is committed and synced, or nothing.
@@ -162,7 +197,7 @@ class SqliteLedger:
             for identity, *row in execute(ANSWERED, (identities,)):
                 known.answered[identity] = Answered(*row)
         if items:
-            known.items = look_up_items(self._connection, identities)
+            known.items = self._items(identities)
         if seen:
             for key, *row in execute(SEEN, (keys,)):
                 known.seen[key] = Seen(*row)
@@ -184,9 +219,34 @@ class SqliteLedger:
             self._connection.execute("SELECT EXISTS (SELECT 1 FROM proposals WHERE id = ?)", (proposal_id,)).get
         )
 
+    def _items(self, identities: object) -> dict[bytes, Item]:
+        """The quarantine items of these identities (a carray), each with its outcomes."""
+        items = {}
+        for row in self._connection.execute(ITEMS, (identities,)).fetchall():
+            item = Item(*row)
+            for outcome in self._connection.execute(OUTCOMES, (item.identity,)):
+                item.outcomes[outcome[0]] = Outcome(*outcome)
+            items[item.identity] = item
+        return items
+
     def _expired(self, before: int, now: int, most: int) -> Expired:
-        rows = self._connection.execute(OLDEST_RAW, (most * LOOK_ROWS,))
-        return expired(rows, before, now, most)._replace(items=expired_items(self._connection, before, most))
+        """What of the oldest requests that were not looked at yet, and of closed items, has raw bytes to lose.
+
+        What arrived before a moment goes, up to the first that did not. What is dated after `now` is passed over: it came
+        while a clock was wrong, and nobody knows its age.
+        """
+        upto, raw_bytes, low, high = 0, 0, 0, 0
+        requests: list[int] = []
+        for n, arrival, kept, length, first, last in self._connection.execute(OLDEST_RAW, (most * LOOK_ROWS,)):
+            if before <= arrival <= now or len(requests) == most:
+                break
+            upto = n
+            if kept and arrival < before:
+                requests.append(n)
+                raw_bytes += length
+                low, high = low or first, last or high
+        items = [ExpiredItem(*row) for row in self._connection.execute(EXPIRED, (before, most))]
+        return Expired(upto, requests, (low, high), raw_bytes, items)
 
     # --- writing ---
 
@@ -200,10 +260,10 @@ class SqliteLedger:
         )
         self._add("INSERT INTO retries", batch.retries)
         self._add("INSERT OR IGNORE INTO delivered", [(request_id,) for request_id in batch.delivered])
-        self._add("INSERT INTO clocks", batch.clocks)
+        self._add(_CLOCKS, batch.clocks)
         self._add("INSERT INTO proposals", list(batch.proposals.items()))
         if batch.items:
-            save_items(self._connection, batch.items.values(), self._quarantine_bytes)
+            self._save_items(batch.items.values())
         if batch.expired is not None:
             self._expunge(batch.expired)
         topics = {**self._topics}
@@ -214,15 +274,32 @@ class SqliteLedger:
             raise StoreBroken("the store's head moved: another program writes to it")
         return topics
 
+    def _save_items(self, items: Iterable[Item]) -> None:
+        """Write items and outcomes; then drop the oldest raw bytes of each device that is over its cap, closed items first."""
+        execute = self._connection.execute
+        for item in items:
+            execute(SAVE_ITEM, vars(item))
+            for outcome in item.outcomes.values():
+                execute(SAVE_OUTCOME, {"identity": item.identity, **vars(outcome)})
+            if item.raw is not None:
+                execute("UPDATE quarantine SET raw = ? WHERE identity = ?", (item.raw, item.identity))
+                used = execute(USE, (item.calling_ae, len(item.raw))).get
+                while used > self._quarantine_bytes and (oldest := execute(OLDEST, (item.calling_ae,)).fetchone()):
+                    n, length = oldest
+                    execute("UPDATE quarantine SET raw = NULL WHERE n = ?", (n,))
+                    used = execute(USE, (item.calling_ae, -length)).get
+
     def _expunge(self, these: Expired) -> None:
         if these.requests:
             numbers = array("q", these.requests)
             self._connection.execute(EXPUNGE, (apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64),))
-        expunge_items(self._connection, these.items)
+        for item in these.items:
+            self._connection.execute("UPDATE quarantine SET raw = NULL WHERE identity = ?", (item.identity,))
+            self._connection.execute(USE, (item.calling_ae, -item.raw_bytes)).fetchall()
         if these.upto:
             self._connection.execute("UPDATE head SET expunged = ?", (these.upto,))
 
-    def _forget_clocks(self, added: Sequence[ClockRow]) -> None:
+    def _forget_clocks(self, added: Sequence[Measured]) -> None:
         """Now and then drop clock differences too old for the newest; more than came in since, and no more than twice that."""
         self._clocks_added += len(added)
         now = max(row.arrival for row in added)

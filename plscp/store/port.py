@@ -198,8 +198,7 @@ class Delivered:
     request_ids: Sequence[str]
 
 
-@dataclass(slots=True)
-class Measured:
+class Measured(NamedTuple):
     """A device's clock difference, as one request shows it; stored lazily, with a later commit. No result.
 
     Attributes:
@@ -246,13 +245,13 @@ class Stored(NamedTuple):
 
     outcome: Literal["added", "retry", "known", "refused", "changed", "expunged"]
     request_id: str
-    status: int
-    comment: str
-    study_instance_uid: str
-    patient_id: str
-    issuer: str
-    position: int
-    entries: int
+    status: int = 0x0000
+    comment: str = ""
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    position: int = 0
+    entries: int = 0
 
 
 class Stale(NamedTuple):

@@ -1,6 +1,5 @@
 """What the relay sees of a store: read-only, in order, and never in the writer's way."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +9,8 @@ import apsw
 
 from plscp.errors import StoreError, StoreNotOpened, StoreUnavailable
 from plscp.store import schema
-from plscp.store.failures import translate
-from plscp.store.readers import open_read_only
-from plscp.store.restoring import ancestors
-from plscp.store.urls import sqlite_path
+from plscp.store.connections import open_read_only, translate
+from plscp.store.files import sqlite_path
 
 
 class Record(NamedTuple):
@@ -98,15 +95,12 @@ class RelayView:
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Topic -> (lowest, highest position); only topics that have records. Raises StoreError."""
         with self._reading() as connection:
-            if connection is None:
-                return {}
-            topics = json.loads(connection.execute("SELECT topics FROM head").get)
-        return {topic: (low, high) for topic, (low, high) in topics.items()}
+            return {} if connection is None else schema.topics_of(connection)
 
     def ancestors(self) -> dict[str, int]:
         """The stores that this one was restored from, each with the position up to which it counts. Raises StoreError."""
         with self._reading() as connection:
-            return {} if connection is None else ancestors(connection)
+            return {} if connection is None else schema.ancestors(connection)
 
     def close(self) -> None:
         """Close the connection; safe to call twice."""

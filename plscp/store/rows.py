@@ -1,10 +1,11 @@
-"""What the store keeps, row by row, and what it looks up before it decides; no adapter's types."""
+"""What the store keeps, row by row, and what one transaction looks up before it judges its drafts; no adapter's types."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from plscp.store.port import EXPUNGED, PROPOSAL, StoredEvent
+from plscp.digests import sha256
+from plscp.store.port import EXPUNGED, PROPOSAL, Draft, RequestDraft
 
 
 class Head(NamedTuple):
@@ -21,10 +22,6 @@ class Head(NamedTuple):
     digest: bytes
     registry_position: int
     requests: int
-
-
-EMPTY_HEAD = Head(0, bytes(32), 0, 0)
-_MINUTE_US = 60_000_000
 
 
 class RequestRow(NamedTuple):
@@ -106,35 +103,6 @@ def payload(lead: bytes, context: bytes | None, data: bytes) -> bytes:
     return lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"
 
 
-def stored_event(row: EventRow, context: bytes | None) -> StoredEvent:
-    """An event as the port shows it; `context` is its request's."""
-    return StoredEvent(
-        row.position,
-        row.kind,
-        row.event_id,
-        row.event_id.rpartition("-")[0],
-        row.topic,
-        row.key,
-        row.type,
-        row.subject,
-        row.occurred,
-        row.recorded,
-        payload(row.lead, context, row.data),
-        row.data[len(CHANGE) :].decode() if row.kind in WITH_CHANGE else None,
-    )
-
-
-def thinned(signs: Iterable[tuple[str, str, int, int]]) -> list[tuple[str, str, int, int]]:
-    """Signs of life (study, place, microseconds, arrival), oldest first: of each study and place the latest of each minute."""
-    latest: dict[tuple[str, str, int], tuple[int, int]] = {}
-    for study, place, moment, arrival in signs:
-        minute = (study, place, moment // _MINUTE_US)
-        known = latest.get(minute, (moment, arrival))
-        latest[minute] = max(moment, known[0]), max(arrival, known[1])
-    found = [(study, place, *times) for (study, place, _), times in latest.items()]
-    return sorted(found, key=lambda sign: sign[2])
-
-
 class Answered(NamedTuple):
     """The latest accepted request of an identity, and what a retry of it is told.
 
@@ -170,7 +138,7 @@ class Seen(NamedTuple):
     other: int = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class Outcome:
     """One way in which an identity was refused."""
 
@@ -183,7 +151,7 @@ class Outcome:
     times: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Item:
     """One quarantined identity. `raw` is what is to be written now, None where it stays as it is (`has_raw`)."""
 
@@ -229,46 +197,97 @@ class Expired(NamedTuple):
     items: Sequence[ExpiredItem] = ()
 
 
-LOOK_ROWS = 4
-"""Request rows that are looked at for each whose raw bytes may go: those of refusals have none."""
+class EntryKeys(NamedTuple):
+    """Under which an entry is remembered; each 16 bytes of a SHA-256, so nothing a device wrote decides a key's length.
 
-
-def expired(rows: Iterable[tuple[int, int, bool, int, int, int]], before: int, now: int, most: int) -> Expired:
-    """Which of the oldest requests that were not looked at yet have raw bytes to lose.
-
-    Args:
-        rows: number, arrival, whether it has raw bytes, how many, first and last position; in order, `most` * `LOOK_ROWS` of them.
-        before: what arrived earlier goes, up to the first that did not. What is dated after `now` is passed over: it came while
-            a clock was wrong, and nobody knows its age.
+    Attributes:
+        near_duplicate_key: (calling AE title, near_duplicate_key).
+        observation: (calling AE title, Observation UID), or empty where the entry has none.
+        exact: (calling AE title, Observation UID, content), or empty.
     """
-    upto, raw_bytes, low, high = 0, 0, 0, 0
-    requests: list[int] = []
-    for n, arrival, kept, length, first, last in rows:
-        if before <= arrival <= now or len(requests) == most:
-            break
-        upto = n
-        if kept and arrival < before:
-            requests.append(n)
-            raw_bytes += length
-            low, high = low or first, last or high
-    return Expired(upto, requests, (low, high), raw_bytes)
+
+    near_duplicate_key: bytes
+    observation: bytes
+    exact: bytes
 
 
-class ClockRow(NamedTuple):
-    """A device's clock difference as one request showed it; microseconds."""
+def keys_of(draft: RequestDraft) -> list[EntryKeys]:
+    """The keys of a request's entries, in order."""
+    sender = draft.calling_ae.encode()
+    head = len(sender).to_bytes(2) + sender
+    keys = []
+    for entry in draft.entries:
+        observation = exact = b""
+        if entry.observation_uid:
+            stem = b"o" + head + entry.observation_uid.encode()
+            observation = sha256(stem)[:16]
+            exact = sha256(b"e" + observation + entry.content)[:16]
+        keys.append(EntryKeys(sha256(b"l" + head + entry.near_duplicate_key)[:16], observation, exact))
+    return keys
 
-    arrival: int
-    calling_ae: str
-    difference: int
+
+class StoredUnder(NamedTuple):
+    """Under what the event at a position was stored; `context` is its request's."""
+
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    context: bytes
 
 
-class Retry(NamedTuple):
-    """A repeat that was answered with the stored answer: when, and from where."""
+@dataclass(slots=True)
+class Known:
+    """Lookups of one transaction.
 
-    request: int
-    arrival: int
-    calling_ae: str
-    address: str
-    association: str
-    message_id: int
-    transfer_syntax: str
+    Attributes:
+        answered: identity -> its latest accepted request.
+        seen: entry key -> the first entry with it.
+        items: identity -> its quarantine item.
+        stored_under: for positions that were there before this transaction.
+        has_entries: whether entries stood under a study before this transaction.
+        proposed: whether a proposal with this id was kept before this transaction.
+        room_for_refusals: False when the quarantine would take the last reserve of the disk.
+        expired: raw bytes that arrived before a moment: (before, now, how many at most).
+    """
+
+    answered: dict[bytes, Answered]
+    seen: dict[bytes, Seen]
+    items: dict[bytes, Item]
+    stored_under: Callable[[Iterable[int]], dict[int, StoredUnder]]
+    has_entries: Callable[[str], bool]
+    proposed: Callable[[str], bool]
+    room_for_refusals: Callable[[], bool]
+    expired: Callable[[int, int, int], Expired]
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What to look up for a batch of drafts.
+
+    Attributes:
+        keys: per draft, the keys of its entries (empty for what is no request, or is refused for its content).
+    """
+
+    identities: tuple[bytes, ...] = ()
+    entry_keys: tuple[bytes, ...] = ()
+    keys: list[Sequence[EntryKeys]] = field(default_factory=list)
+
+    @classmethod
+    def by(cls, drafts: Iterable[Draft]) -> "Wanted":
+        """Collect the identities and entry keys of these drafts."""
+        identities: dict[bytes, None] = {}
+        entry_keys: dict[bytes, None] = {}
+        wanted = cls()
+        for draft in drafts:
+            keys: Sequence[EntryKeys] = ()
+            if isinstance(draft, RequestDraft):
+                identities[draft.identity] = None
+                keys = keys_of(draft)
+                for key in keys:
+                    entry_keys[key.near_duplicate_key] = None
+                    if key.exact:
+                        entry_keys[key.observation] = None
+                        entry_keys[key.exact] = None
+            wanted.keys.append(keys)
+        wanted.identities, wanted.entry_keys = tuple(identities), tuple(entry_keys)
+        return wanted

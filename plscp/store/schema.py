@@ -1,5 +1,6 @@
 """The layout of the SQLite store, its version, and how an older one is brought up to date."""
 
+import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from plscp.errors import StoreNotOpened
+from plscp.store.rows import Head
 
 APPLICATION_ID: Final = 0x706C7363
 """``plsc``: what makes an SQLite database one of ours."""
@@ -182,3 +184,23 @@ def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
             f"{path} has layout {version}: bringing it to layout {newest} needs {needed >> 20} MiB of free disk, "
             f"there are {free >> 20} MiB"
         )
+
+
+def head_of(connection: Any) -> Head:
+    """The head row of a store."""
+    return Head(*connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchall()[0])
+
+
+def topics_of(connection: Any) -> dict[str, tuple[int, int]]:
+    """Topic -> (lowest, highest position); only topics that have records."""
+    said = json.loads(connection.execute("SELECT topics FROM head").get)
+    return {topic: (low, high) for topic, (low, high) in said.items()}
+
+
+def ancestors(connection: Any) -> dict[str, int]:
+    """The stores that a store was restored from, each with the position up to which this one holds its events; oldest first."""
+    known = connection.execute("SELECT count(*) FROM pragma_table_info('head') WHERE name = 'ancestors'").get
+    if not known:  # a layout from before there were any
+        return {}
+    said = json.loads(connection.execute("SELECT ancestors FROM head").get)
+    return {each["store"]: each["position"] for each in said}

@@ -1,17 +1,19 @@
 """The event store on SQLite (contracts section 8): write-ahead log, every commit synced, one writer, readers beside it."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from plscp.errors import StoreError, StoreFull
 from plscp.logs import log
-from plscp.store import queries
-from plscp.store.ledger import SqliteLedger
-from plscp.store.lockfile import LockFile
-from plscp.store.opening import open_for_writing
+from plscp.store.chain import first_broken_position
+from plscp.store.connections import Readers, open_for_writing
+from plscp.store.files import LockFile
+from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
 from plscp.store.port import (
+    MOST_COUNTED,
     Deliver,
     Draft,
     Filter,
@@ -26,18 +28,68 @@ from plscp.store.port import (
     at_once,
     deliver_directly,
 )
-from plscp.store.readers import Readers
-from plscp.store.restoring import ancestors
-from plscp.store.watermark import Watermark
-from plscp.store.writer import Writer
+from plscp.store.rows import CHANGE, WITH_CHANGE, payload
+from plscp.store.schema import ancestors
+from plscp.store.writer import Watermark, Writer
+
+_EVENTS: Final = """
+SELECT e.position, e.kind, e.event_id, e.topic, e.key, e.type, e.subject, e.occurred, e.recorded, e.lead, r.context, e.data
+FROM events e LEFT JOIN requests r ON r.n = e.request
+"""
+_OF_STUDY: Final = """e.position IN (
+    SELECT x.position FROM requests s JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
+    WHERE s.study_instance_uid = ?1 AND s.study_instance_uid <> '' AND s.last_position > ?2
+    UNION SELECT position FROM events WHERE kind = 'registry' AND key = ?1 AND topic = 'study' AND position > ?2)"""
+_CHANGES: Final = (
+    "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
+)
+_RAW: Final = """
+SELECT r.raw_length, r.raw_digest, coalesce(length(r.raw), length(q.raw), 0) FROM events e CROSS JOIN requests r ON r.n = e.request
+LEFT JOIN quarantine q ON q.identity = r.identity WHERE e.position = ?
+"""
+_RETRIES: Final = """
+SELECT r.last_position, t.arrival, t.calling_ae, t.address, t.association, t.message_id, t.transfer_syntax
+FROM retries t CROSS JOIN requests r ON r.n = t.request {} ORDER BY t.rowid DESC LIMIT ?
+"""
+_OF_EVENT: Final = "WHERE t.request = (SELECT request FROM events WHERE position = ?)"
+_PROPOSALS: Final = """
+SELECT p.id, p.position, e.time, e.lead, e.data FROM proposals p CROSS JOIN events e ON e.position = p.position
+"""
+_ITEMS: Final = """
+SELECT identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times, coalesce(raw, x''),
+    raw_length, closed_position FROM quarantine
+"""
+_OUTCOMES: Final = """
+SELECT f.outcome, f.status, f.comment, f.position, f.first_time, f.last_time, f.times, e.data
+FROM refusals f JOIN events e USING (position) WHERE f.identity = ? ORDER BY f.position
+"""
+_OUTCOME: Final = ("outcome", "status", "comment", "position", "first_time", "last_time", "times")
+_OPEN: Final = (
+    "FROM quarantine INDEXED BY quarantine_open WHERE closed_position IS NULL ORDER BY last_time DESC LIMIT ?"
+)
+"""Out of the index alone: what is asked often neither walks through all that was ever refused nor reads bytes of requests."""
+_OPEN_BY_DEVICE: Final = f"SELECT calling_ae, count(*) FROM (SELECT calling_ae {_OPEN}) GROUP BY calling_ae"  # noqa: S608 -- our words
+_OPEN_REFUSALS: Final = f"""
+SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE f.identity = q.identity ORDER BY f.position DESC LIMIT 1)
+FROM (SELECT identity, calling_ae, sop_class, last_time {_OPEN}) q
+"""  # noqa: S608 -- our words
+_LAST_ARRIVALS: Final = """
+SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status FROM requests ORDER BY n DESC LIMIT ?)
+WHERE status = 0 OR status >> 12 = 11 GROUP BY 1
+"""
+_LATE_US: Final = 60_000_000
+"""How far arrivals may be out of the order in which requests are numbered: more than the answer deadline."""
+_MINUTE_US: Final = 60_000_000
 
 
-def do_nothing(_: object) -> None:
+def _do_nothing(_: object) -> None:
     """For those who need not hear of it."""
 
 
 class SqliteStore:
     """An `EventStore` in one file (beside it: its write-ahead log and its lock).
+
+    What reads raises StoreError where the store does not answer, or is closed.
 
     Attributes:
         store_id: UUID made with the store.
@@ -85,8 +137,8 @@ class SqliteStore:
         path: Path | str,
         *,
         deliver: Deliver = deliver_directly,
-        on_fatal: Callable[[StoreError], None] = do_nothing,
-        after_commit: Callable[[int], None] = do_nothing,
+        on_fatal: Callable[[StoreError], None] = _do_nothing,
+        after_commit: Callable[[int], None] = _do_nothing,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
         soon: Soon = at_once,
         vfs: str | None = None,
@@ -122,9 +174,13 @@ class SqliteStore:
         log.info("store-opened", store=store.store_id, position=store.head()[0], **restored)
         return store
 
-    def _room_for_refusals(self) -> bool:
-        free = self.disk_free()
-        return free is None or free > self._reserve
+    def close(self) -> None:
+        """Write what is queued, deliver it, close everything and let go of the lock. Safe to call twice."""
+        self._writer.close()
+        self._readers.close()
+        self._lock.release()
+
+    # --- the writer ---
 
     def measure(self, committed: Callable[[float, int], None]) -> None:
         """Tell this function the seconds and drafts of each commit."""
@@ -139,105 +195,19 @@ class SqliteStore:
         head = self._writer.head
         return head.position, head.registry_position
 
-    def read(self, which: Filter) -> list[StoredEvent]:
-        """Events in order of position; from any thread. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.events(connection, which)
-
-    def event(self, position: int) -> StoredEvent | None:
-        """The event at a position. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.event(connection, position)
-
-    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
-        """A study's entries by when they occurred. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.timeline(connection, study_instance_uid)
-
-    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Registry changes after a position. Raises StoreError."""
-        with self._readers.use() as connection:
-            return iter(queries.changes(connection, after, limit))
-
-    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
-        """Signs of life since then. Raises StoreError."""
-        with self._readers.use() as connection:
-            return iter(queries.activity(connection, since_us))
-
-    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
-        """Clock differences measured since then. Raises StoreError."""
-        with self._readers.use() as connection:
-            return iter(queries.clocks(connection, since_us))
-
-    def has_entries(self, study_instance_uid: str) -> bool:
-        """Whether any entry stands under a study. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.has_entries(connection, study_instance_uid)
-
-    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
-        """Repeats that got the stored answer, newest first. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.retries(connection, position, limit)
-
-    def proposals(self, limit: int = 1000) -> list[Proposal]:
-        """Proposed corrections, newest first. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.proposals(connection, limit)
-
-    def proposals_count(self) -> int:
-        """How many corrections are proposed. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.proposals_count(connection)
-
-    def proposal(self, proposal_id: str) -> Proposal | None:
-        """One proposed correction by a unique prefix of its id. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.proposal(connection, proposal_id)
-
-    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
-        """Quarantine items, newest first. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.quarantine(connection, calling_ae, limit, open_only=open_only)
-
-    def quarantine_item(self, item_id: str) -> QuarantineItem | None:
-        """One item by a unique prefix of its identity in hex. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.quarantine_item(connection, item_id)
-
-    def quarantine_open(self) -> dict[str, int]:
-        """How many quarantine items are open, by calling AE title. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.quarantine_open(connection)
-
-    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
-        """Quarantine items that are open, without the bytes, newest first. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.open_refusals(connection, limit)
-
-    def last_arrivals(self) -> dict[str, int]:
-        """When the last accepted request of each calling AE title arrived. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.last_arrivals(connection)
-
     def refusing(self) -> StoreError | None:
         """Why nothing is stored at present."""
         return self._writer.failure
 
-    def first_broken_position(self) -> int | None:
-        """Walk the whole chain; the first position that does not fit, or None. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.first_broken_position(connection)
+    def alive(self) -> bool:
+        """Whether the writer turns."""
+        return self._writer.alive()
 
     def probe(self) -> None:
         """Raises StoreError when nothing can be stored or read at present."""
         if self._writer.failure is not None:
             raise self._writer.failure
-        with self._readers.use() as connection:
-            connection.execute("SELECT position FROM head").fetchall()
-
-    def alive(self) -> bool:
-        """Whether the writer turns."""
-        return self._writer.alive()
+        self._all("SELECT position FROM head")
 
     def disk_free(self) -> int | None:
         """Bytes free where the store lives; None where the system does not say."""
@@ -251,13 +221,158 @@ class SqliteStore:
         """Whether requests are refused for lack of disk: it is below the watermark, or took nothing any more."""
         return self._watermark.look() or isinstance(self._writer.failure, StoreFull)
 
-    def raw_kept(self, position: int) -> RawKept | None:
-        """What is left of an event's request as it was received. Raises StoreError."""
-        with self._readers.use() as connection:
-            return queries.raw_kept(connection, position)
+    def _room_for_refusals(self) -> bool:
+        free = self.disk_free()
+        return free is None or free > self._reserve
 
-    def close(self) -> None:
-        """Write what is queued, deliver it, close everything and let go of the lock. Safe to call twice."""
-        self._writer.close()
-        self._readers.close()
-        self._lock.release()
+    # --- reading ---
+
+    def _all(self, query: str, *bindings: Any) -> list[Any]:
+        with self._readers.use() as connection:
+            return list(connection.execute(query, bindings))
+
+    def read(self, which: Filter) -> list[StoredEvent]:
+        """Events in order of position."""
+        wanted = _OF_STUDY if which.study_instance_uid else "e.position > ?2 AND ?1 = ''"
+        bindings: list[Any] = [which.study_instance_uid, which.after, which.limit]
+        if which.kinds:
+            wanted += " AND e.kind IN (SELECT value FROM json_each(?4))"
+            bindings.append(json.dumps(list(which.kinds)))
+        order = "DESC" if which.latest else "ASC"
+        rows = self._all(f"{_EVENTS} WHERE {wanted} ORDER BY e.position {order} LIMIT ?3", *bindings)
+        return [_event(*row) for row in (reversed(rows) if which.latest else rows)]
+
+    def event(self, position: int) -> StoredEvent | None:
+        """The event at a position."""
+        rows = self._all(f"{_EVENTS} WHERE e.position = ?", position)
+        return _event(*rows[0]) if rows else None
+
+    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+        """A study's entries by when they occurred."""
+        if not study_instance_uid:
+            return []
+        found = self.read(Filter(study_instance_uid=study_instance_uid, limit=-1, kinds=("entry",)))
+        return sorted(found, key=lambda e: (e.occurred, e.position))
+
+    def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Registry changes after a position."""
+        rows = self._all(_CHANGES, after, limit)
+        return iter([(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows])
+
+    def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
+        """Signs of life since then, oldest first; of each study and place the latest of each minute."""
+        query = "SELECT arrival, study_instance_uid, alive_at, alive_us FROM requests ORDER BY n DESC"
+        latest: dict[tuple[str, str, int], tuple[int, int]] = {}
+        for arrival, study, place, moment in reversed(self._since(query, since_us)):
+            if place:  # a sign is never later than its arrival
+                minute = (study, place, moment // _MINUTE_US)
+                known = latest.get(minute, (moment, arrival))
+                latest[minute] = max(moment, known[0]), max(arrival, known[1])
+        found = [(study, place, *times) for (study, place, _), times in latest.items()]
+        return iter(sorted(found, key=lambda sign: sign[2]))
+
+    def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
+        """Clock differences measured since then, oldest first."""
+        found = self._since("SELECT arrival, calling_ae, difference FROM clocks ORDER BY rowid DESC", since_us)
+        found.sort(key=lambda row: row[0])
+        return iter([(calling_ae, arrival, difference) for arrival, calling_ae, difference in found])
+
+    def _since(self, query: str, since_us: int) -> list[Any]:
+        """Rows whose arrival, the first column, is not before a moment, oldest first; the query brings the newest first."""
+        found = []
+        with self._readers.use() as connection:
+            cursor = connection.execute(query)
+            for row in cursor:
+                if row[0] < since_us - _LATE_US:
+                    break
+                if row[0] >= since_us:
+                    found.append(row)
+            cursor.close()
+        found.reverse()
+        return found
+
+    def has_entries(self, study_instance_uid: str) -> bool:
+        """Whether any entry stands under a study."""
+        return bool(self._all(HAS_ENTRIES, study_instance_uid)[0][0])
+
+    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+        """Repeats that got the stored answer, newest first."""
+        of_event = (position,) if position else ()
+        rows = self._all(_RETRIES.format(_OF_EVENT if position else ""), *of_event, limit)
+        return [RetryNote(*row) for row in rows]
+
+    def proposals(self, limit: int = 1000) -> list[Proposal]:
+        """Proposed corrections, newest first."""
+        return [_proposal(*row) for row in self._all(f"{_PROPOSALS} ORDER BY p.position DESC LIMIT ?", limit)]
+
+    def proposals_count(self) -> int:
+        """How many corrections are proposed."""
+        return int(self._all("SELECT count(*) FROM proposals")[0][0])
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        """One proposed correction by a unique prefix of its id."""
+        if not proposal_id:
+            return None
+        rows = self._all(f"{_PROPOSALS} WHERE substr(p.id, 1, length(?1)) = ?1 LIMIT 2", proposal_id.lower())
+        return _proposal(*rows[0]) if len(rows) == 1 else None
+
+    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+        """Quarantine items, newest first."""
+        wanted = "WHERE (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL)"
+        return self._items(f"{wanted} ORDER BY last_time DESC, n DESC LIMIT ?3", calling_ae, open_only, limit)
+
+    def quarantine_item(self, item_id: str) -> QuarantineItem | None:
+        """One item by a unique prefix of its identity in hex."""
+        try:
+            lowest, highest = (bytes.fromhex(item_id.ljust(64, end)) for end in "0f")
+        except ValueError:
+            return None
+        found = self._items("WHERE identity BETWEEN ? AND ? LIMIT 2", lowest, highest)
+        return found[0] if len(found) == 1 and item_id else None
+
+    def _items(self, wanted: str, *bindings: Any) -> list[QuarantineItem]:
+        items = []
+        with self._readers.use() as connection:
+            for identity, *about, closed_position in connection.execute(f"{_ITEMS} {wanted}", bindings).fetchall():
+                outcomes = [
+                    {**dict(zip(_OUTCOME, found, strict=True)), "data": json.loads(b"{" + data + b"}")}
+                    for *found, data in connection.execute(_OUTCOMES, (identity,)).fetchall()
+                ]
+                items.append(QuarantineItem._make((identity.hex()[:16], identity, *about, outcomes, closed_position)))
+        return items
+
+    def quarantine_open(self) -> dict[str, int]:
+        """How many quarantine items are open, by calling AE title."""
+        return dict(self._all(_OPEN_BY_DEVICE, MOST_COUNTED))
+
+    def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
+        """Quarantine items that are open, without the bytes, newest first."""
+        return [
+            OpenRefusal(identity.hex()[:16], calling_ae, sop_class, last_time, json.loads(b"{" + (data or b"") + b"}"))
+            for identity, calling_ae, sop_class, last_time, data in self._all(_OPEN_REFUSALS, limit)
+        ]
+
+    def last_arrivals(self) -> dict[str, int]:
+        """When the last accepted request of each calling AE title arrived."""
+        return dict(self._all(_LAST_ARRIVALS, MOST_COUNTED))
+
+    def raw_kept(self, position: int) -> RawKept | None:
+        """What is left of an event's request as it was received."""
+        rows = self._all(_RAW, position)
+        return RawKept(*rows[0]) if rows else None
+
+    def first_broken_position(self) -> int | None:
+        """Walk the whole chain; the first position that does not fit, or None."""
+        with self._readers.use() as connection:
+            return first_broken_position(connection)
+
+
+def _event(position: int, kind: str, event_id: str, *rest: Any) -> StoredEvent:
+    *about, lead, context, data = rest
+    change = data[len(CHANGE) :].decode() if kind in WITH_CHANGE else None
+    value = payload(lead, context, data)
+    return StoredEvent._make((position, kind, event_id, event_id.rpartition("-")[0], *about, value, change))
+
+
+def _proposal(proposal_id: str, position: int, time: int, lead: bytes, data: bytes) -> Proposal:
+    return Proposal(proposal_id, position, time, json.loads(lead + b"}")["source"], json.loads(data[len(CHANGE) :]))

@@ -1,5 +1,6 @@
 """The one writer: a thread that takes what has queued up, makes it one transaction, and only then delivers the results.
 
+Below the disk's watermark it takes no request, so that what is under way can still be finished and the log can be written.
 No time window: while a commit is being synced the next batch queues up by itself, and a request that comes alone is
 committed at once.
 """
@@ -8,10 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUnavailable
 from plscp.logs import log
+from plscp.store.ledger import SqliteLedger
 from plscp.store.port import (
     Deliver,
     Delivered,
@@ -22,36 +23,53 @@ from plscp.store.port import (
     Result,
     Soon,
     StoreLimits,
-    at_once,
 )
-from plscp.store.rows import Head
-from plscp.store.watermark import Watermark
 
 
-class Ledger(Protocol):
-    """What a writer needs of an adapter; used on the writer's thread only.
+class Watermark:
+    """Whether the disk is low: from when less than the watermark is free until a tenth more than it is.
+
+    Args:
+        free: asks for the bytes that are free; None: nobody knows.
+        least: the watermark in bytes; 0: there is none.
+        every: seconds for which an answer holds. A file system that hangs answers late, so this is never asked on an event loop.
+        clock: monotonic seconds.
 
     Attributes:
-        head: as committed.
+        low: as of the last look.
     """
 
-    head: Head
+    def __init__(
+        self,
+        free: Callable[[], int | None],
+        least: int,
+        *,
+        every: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._free, self._least, self._every, self._clock = free, least, every, clock
+        self._next = clock()
+        self._lock = threading.Lock()
+        self.low = False
 
-    def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
-        """All drafts in one durable transaction, or nothing. StoreError: of the store; anything else: of a draft."""
-        ...
-
-    def tidy(self) -> None:
-        """Housekeeping between transactions; raises StoreError."""
-        ...
-
-    def probe(self) -> None:
-        """Write something that changes nothing; raises StoreError."""
-        ...
-
-    def close(self, *, broken: bool) -> None:
-        """Let go of everything; raises StoreError."""
-        ...
+    def look(self) -> bool:
+        """Whether the disk is low; asks for the free disk when the last answer is too old."""
+        with self._lock:
+            now = self._clock()
+            if not self._least or now < self._next:
+                return self.low
+            self._next = now + self._every
+            free = self._free()
+            if free is None:
+                return self.low
+            enough = self._least + self._least // 10 if self.low else self._least
+            if free < enough and not self.low:
+                self.low = True
+                log.error("disk-low", free=free, watermark=self._least, what="every request is answered 0213H")
+            elif free >= enough and self.low:
+                self.low = False
+                log.warning("disk-recovered", free=free, watermark=self._least)
+            return self.low
 
 
 def _size(draft: Draft) -> int:
@@ -82,17 +100,17 @@ class Writer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SqliteLedger,
         *,
         deliver: Deliver,
         on_fatal: Callable[[StoreError], None],
         after_commit: Callable[[int], None],
         limits: StoreLimits,
-        soon: Soon = at_once,
-        watermark: Watermark | None = None,
+        soon: Soon,
+        watermark: Watermark,
     ) -> None:
         self._ledger = ledger
-        self._watermark = watermark or Watermark(lambda: None, 0)
+        self._watermark = watermark
         self._soon = soon
         self._called = False
         self._deliver_results = deliver

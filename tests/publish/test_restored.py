@@ -14,9 +14,8 @@ from plscp.publish.cursor import Carried
 from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside
 from plscp.publish.verify import beyond, verify
 from plscp.store import SqliteStore
-from plscp.store.backup import PART, back_up
+from plscp.store.backup import PART, back_up, restore
 from plscp.store.relay_view import RelayView
-from plscp.store.restoring import restore
 from tests.conftest import Broker
 from tests.kafkaread import Read, read_all
 from tests.publish.helpers import Child

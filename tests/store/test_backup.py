@@ -16,15 +16,21 @@ import structlog.testing
 
 from plscp.errors import CommandError, StoreNotOpened
 from plscp.store import SqliteStore, schema
-from plscp.store.backup import back_up
+from plscp.store.backup import back_up, restore
+from plscp.store.connections import open_read_only
 from plscp.store.ledger import WORST_WAL
 from plscp.store.port import Delivered, Filter, StoreLimits
-from plscp.store.readers import open_read_only
-from plscp.store.restoring import ancestors, restore, restored_from
 from plscp.store.rows import Head
+from plscp.store.schema import ancestors
 from tests.store.contract import Open
 from tests.store.drafts import change, entry, rejected, request, send, stored
 from tests.store.layout import FOLDER, fill, load
+
+
+def restored_from(file: Path) -> dict[str, int]:
+    """The stores that the one in a file comes from, each with the position up to which it counts."""
+    with closing(open_read_only(file)) as connection:
+        return ancestors(connection)
 
 
 def names(folder: Path) -> set[str]:
@@ -429,7 +435,7 @@ def test_a_full_disk_at_restoring_leaves_what_stood_there(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("plscp.store.restoring.os.fsync", full)
+    monkeypatch.setattr("plscp.store.backup.os.fsync", full)
     assert "No space left on device" in said(lambda: restore(backup, path, force=True))
     assert path.read_bytes() == before
     assert not [name for name in names(path.parent) if "part" in name or "replaced" in name]

@@ -210,7 +210,7 @@ def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
     import apsw  # noqa: PLC0415 -- the other program
 
     store = SqliteStore.open(path, limits=LIMITS)
-    store._writer._ledger._connection.set_busy_timeout(1)  # type: ignore[attr-defined]  # the test need not wait for it
+    store._writer._ledger._connection.set_busy_timeout(1)  # the test need not wait for it
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     (result,) = send(store, request())

@@ -12,10 +12,10 @@ import apsw
 import pytest
 
 from plscp.errors import ConfigError, StoreNotOpened
-from plscp.store import SqliteStore, open_store, opening, schema
+from plscp.store import SqliteStore, connections, open_store, schema
+from plscp.store.files import sqlite_path
 from plscp.store.port import Filter, Measured
 from plscp.store.relay_view import RelayView
-from plscp.store.urls import sqlite_path
 from tests.store.contract import Open
 from tests.store.drafts import NOW, STUDY, accepted, entry, proposal, rejected, request, stored
 from tests.store.layout import FOLDER, load
@@ -35,10 +35,10 @@ def test_settings_that_durability_rests_on_are_read_back(open_sqlite: Open, path
     """Write-ahead log, every commit synced, nobody checkpoints but the writer."""
     store = open_sqlite()
     connection: Any = store._writer._ledger._connection  # type: ignore[attr-defined]
-    found = {name: connection.execute(f"PRAGMA {name}").get for name in opening.PRAGMAS}
-    assert found == opening.PRAGMAS
+    found = {name: connection.execute(f"PRAGMA {name}").get for name in connections.PRAGMAS}
+    assert found == connections.PRAGMAS
     assert connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, -1) == 1
-    assert apsw.SQLITE_VERSION_NUMBER >= opening.OLDEST_SQLITE
+    assert apsw.SQLITE_VERSION_NUMBER >= connections.OLDEST_SQLITE
     assert path.exists()
 
 
@@ -46,7 +46,7 @@ def test_a_setting_that_is_not_kept_is_refused() -> None:
     """A database that cannot have a write-ahead log (here: in memory) is no place for a store."""
     connection: Any = apsw.Connection(":memory:")
     with pytest.raises(StoreNotOpened, match="journal_mode"):
-        opening.configure(connection)
+        connections.configure(connection)
     connection.close()
 
 
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("plscp.store.lockfile.os.open", fail)
+    monkeypatch.setattr("plscp.store.files.os.open", fail)
     line = refused(path)
     assert str(path) in line
     assert os.strerror(error.errno or 0) in line
@@ -119,9 +119,9 @@ def test_a_read_only_file_is_refused_for_those_who_are_not_root(path: Path, open
         made.chmod(0o444)
     path.parent.chmod(0o755)
     code = (
-        "import apsw, pathlib, sys\nfrom plscp.store import opening\n"
+        "import apsw, pathlib, sys\nfrom plscp.store import connections\n"
         f"connection = apsw.Connection({str(path)!r}, flags=apsw.SQLITE_OPEN_READONLY)\n"
-        f"opening._refuse_read_only(connection, pathlib.Path({str(path)!r}))"
+        f"connections._refuse_read_only(connection, pathlib.Path({str(path)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "is read-only; check folder and permissions" in done.stderr

@@ -10,7 +10,7 @@ import structlog.testing
 from plscp.errors import StoreFull
 from plscp.store import SqliteStore
 from plscp.store.port import Delivered, EventStore, Expunge, Failed, Result, Stored, StoreLimits
-from plscp.store.watermark import Watermark
+from plscp.store.writer import Watermark
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, change, ignore, rejected, request, send, stored
 from tests.store.test_faults import until

@@ -1,0 +1,199 @@
+"""Connections to an SQLite store: the one that writes, those that only read, and what the errors of either mean.
+
+The one that writes is opened with the lock that makes it the only one, with the settings that durability rests on, and with
+the layout brought up to date.
+"""
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from plscp.errors import StoreBroken, StoreError, StoreFull, StoreNotOpened, StoreUnavailable
+from plscp.store import schema
+from plscp.store.files import LockFile, private_database, private_folder, sync_folder
+
+OLDEST_SQLITE: Final = 3051003
+"""Before 3.51.3, two connections that checkpoint at once can corrupt a write-ahead log."""
+
+PRAGMAS: Final = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: each commit is synced
+    "wal_autocheckpoint": 0,  # errors of automatic checkpoints are swallowed; the writer checkpoints by itself
+    "locking_mode": "normal",
+    "temp_store": 2,
+    "cache_size": -32768,
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+}
+BUSY_MS: Final = 2000
+READER_BUSY_MS: Final = 5000
+STATEMENTS: Final = 512
+"""Prepared ones that are kept: a batch of n rows has statements of its own for each n."""
+_QUOTA: Final = (errno.EDQUOT, errno.ENOSPC)
+_UNAVAILABLE: Final = (apsw.BusyError, apsw.LockedError, apsw.NoMemError, apsw.InterruptError)
+_BROKEN: Final = (
+    apsw.IOError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.CantOpenError,
+    apsw.ProtocolError,
+    apsw.ReadOnlyError,
+    apsw.PermissionsError,
+    apsw.InternalError,
+    apsw.MisuseError,
+    apsw.NotFoundError,
+    apsw.NoLFSError,
+)
+
+
+def translate(error: BaseException, system_errno: int = 0) -> StoreError | None:
+    """What a driver error means, or None where it is no failure of the store but of what it was given.
+
+    Args:
+        system_errno: of the failed call, where the driver has it: tells a quota from a broken disk.
+    """
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, apsw.FullError):
+        return StoreFull("the disk is full")
+    extended = getattr(error, "extendedresult", 0)
+    if extended == apsw.SQLITE_IOERR_WRITE and system_errno in _QUOTA:
+        return StoreFull("the disk quota is used up")
+    if isinstance(error, _UNAVAILABLE):
+        return StoreUnavailable(f"the store does not answer: {error}")
+    if isinstance(error, (*_BROKEN, OSError)):
+        return StoreBroken(f"the store cannot be trusted any more: {type(error).__name__}: {error}")
+    return None
+
+
+def configure(connection: Any) -> None:
+    """Make the settings and read them back.
+
+    Raises:
+        StoreNotOpened: SQLite kept another value, e.g. because the file system cannot do write-ahead logging.
+    """
+    connection.set_busy_timeout(BUSY_MS)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    for name, value in PRAGMAS.items():
+        connection.execute(f"PRAGMA {name} = {value}").fetchall()
+        kept = connection.execute(f"PRAGMA {name}").get
+        if kept != value:
+            raise StoreNotOpened(f"SQLite keeps {name} at {kept!r} where {value!r} is needed: not a local file system?")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what goes wrong at opening into one line that says what to do."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except apsw.NotADBError:
+        raise StoreNotOpened(f"{path} is not a plscp store, and no database at all") from None
+    except (apsw.ReadOnlyError, apsw.CantOpenError, apsw.PermissionsError) as error:
+        raise StoreNotOpened(f"cannot write the store {path}: {error}; check folder and permissions") from None
+    except apsw.BusyError:
+        raise StoreNotOpened(f"another program writes to {path}: end it first") from None
+    except apsw.Error as error:
+        raise StoreNotOpened(f"cannot open the store {path}: {type(error).__name__}: {error}") from None
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreNotOpened(f"cannot write the store {path}: {reason}; check folder and permissions") from None
+
+
+def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFile]:
+    """The one writing connection, and the lock that makes it the only one.
+
+    Raises:
+        StoreNotOpened: one line why.
+    """
+    if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+        raise StoreNotOpened(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed (install apsw)")
+    lock = LockFile(path.with_name(path.name + ".lock"))
+    connection: Any = None
+    try:
+        with explained(path):
+            private_folder(path.parent)
+            lock.take()
+            private_database(path)
+            connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
+            _refuse_read_only(connection, path)
+            schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed
+            configure(connection)
+            schema.bring_up_to_date(connection, str(path))
+            sync_folder(path.parent)
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        lock.release()
+        raise
+    return connection, lock
+
+
+def _refuse_read_only(connection: Any, path: Path) -> None:
+    if connection.readonly("main"):
+        raise StoreNotOpened(f"cannot write the store {path}: it is read-only; check folder and permissions")
+
+
+def open_read_only(path: Path, *, vfs: str | None = None) -> Any:
+    """A connection that never writes and never checkpoints.
+
+    Raises:
+        apsw.Error: there is no such database, or it cannot be read.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
+    connection.set_busy_timeout(READER_BUSY_MS)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.execute("PRAGMA query_only = 1; PRAGMA trusted_schema = 0; PRAGMA cache_size = -4096")
+    return connection
+
+
+class Readers:
+    """Hands out connections; keeps as many as were ever needed at once."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        self._path = path
+        self._vfs = vfs
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def use(self) -> Iterator[Any]:
+        """A connection for one query; read everything before leaving, since an open statement holds the write-ahead log.
+
+        Raises:
+            StoreError: the store does not answer, or is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise StoreUnavailable("the store is closed")
+            connection = self._idle.pop() if self._idle else None
+        try:
+            if connection is None:
+                connection = open_read_only(self._path, vfs=self._vfs)
+            yield connection
+        except (apsw.Error, OSError) as error:
+            raise (translate(error) or StoreUnavailable(f"the store cannot be read: {error}")) from error
+        finally:
+            if connection is not None:
+                with self._lock:
+                    keep = not self._closed
+                    if keep:
+                        self._idle.append(connection)
+                if not keep:
+                    connection.close()
+
+    def close(self) -> None:
+        """Close what is idle now and the rest when it comes back."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()

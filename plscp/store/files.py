@@ -1,0 +1,139 @@
+"""A store's files: which they are, their owner's alone, locked while a server has them, synced.
+
+They hold patients' data: 0600, in a folder of 0700. SQLite gives a write-ahead log and its index the mode of the database, so the
+database has its own before SQLite opens it.
+"""
+
+import contextlib
+import fcntl
+import os
+import stat
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from plscp.errors import ConfigError, StoreNotOpened
+from plscp.logs import log
+
+_URLS: Final = "sqlite:///relative/path or sqlite:////absolute/path"
+FILE_MODE: Final = 0o600
+FOLDER_MODE: Final = 0o700
+_OTHERS: Final = 0o077
+BESIDE: Final = ("", "-wal", "-shm")
+"""What SQLite keeps beside a database."""
+
+
+def sqlite_path(url: str) -> Path:
+    """The database file that a URL names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme in {"postgresql", "postgres"}:
+        raise ConfigError(f"[store] url: PostgreSQL comes with a later version; this one knows {_URLS}")
+    if scheme != "sqlite" or not separator:
+        raise ConfigError(f"[store] url names no store that plscp knows; it should look like {_URLS}")
+    if not rest.startswith("/") or len(rest) < 2 or rest.endswith("/"):
+        raise ConfigError(f"[store] url names no file; it should look like {_URLS}")
+    return Path(unquote(rest[1:]))
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder for its owner alone; one that is there keeps its mode, and is warned of where others may look into it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        folder.mkdir(FOLDER_MODE, parents=True)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & _OTHERS:
+            log.warning(
+                "store-permissions", path=str(folder), mode=f"{mode:04o}", why="others may look into the folder"
+            )
+
+
+def private_file(path: Path) -> None:
+    """Make a file for its owner alone where it is missing, else take away what others may do with it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+    narrow(path)
+
+
+def private_database(path: Path) -> None:
+    """The same for a database and what SQLite keeps beside it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    private_file(path)
+    for tail in BESIDE[1:]:
+        narrow(path.with_name(path.name + tail))
+
+
+def narrow(path: Path) -> None:
+    """Take away what others may do with a file, or say that it cannot be taken; a file that is not there is none's."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if not mode & _OTHERS:
+            return
+        path.chmod(mode & ~_OTHERS)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        why = f"others may read the file, and that cannot be changed: {error.strerror}"
+        log.warning("store-permissions", path=str(path), mode=f"{mode:04o}", why=why)
+
+
+def sync_folder(folder: Path) -> None:
+    """A new name is only safe once the folder that holds it is."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class LockFile:
+    """Held from `take` until `release` or the end of the process, however it ends.
+
+    The file stays: taking away a locked file would let two processes lock two different files of the same name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def take(self) -> None:
+        """Take the lock without waiting.
+
+        Raises:
+            StoreNotOpened: another process has it.
+            OSError: the folder cannot be written.
+        """
+        private_file(self._path)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            who = f" (process {holder})" if holder else ""
+            raise StoreNotOpened(f"another server{who} has the store open: {self._path} is locked") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; safe to call twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
