@@ -205,13 +205,13 @@ def _question(decoded: Decoded) -> Question:
 def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
     """Matching and the handler as a whole; also the drafts that it made."""
     part = len(got) // rounds
-    truth = TemporaryStore.made()
+    truth = TemporaryStore()
     keeper = _keeper(truth)
     truth.close()
     asked = rounds_of(load.data(), rounds, max(part // 4, 5))
     questions = [[_question(read(raw)) for raw in given] for given in asked]
     figures = {"match": best(questions, lambda one: rules.decide(one, keeper.registry))}
-    store = Instantly.made()
+    store = Instantly()
     handlers = Handlers(store, keeper, lambda _: PROFILE)
     drafts: list[RequestDraft] = []
 
@@ -233,7 +233,7 @@ class Committing:
     """A real store, and a crowd that waits for it: as many requests as there are associations."""
 
     def __init__(self, path: Path) -> None:
-        self._store = SqliteStore.open(path, deliver=self._deliver)
+        self._store = SqliteStore(path, deliver=self._deliver)
         self._left: list[RequestDraft] = []
         self._out = 0
         self._end = threading.Event()

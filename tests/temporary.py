@@ -3,21 +3,19 @@
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from plscp.store import SqliteStore
 
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # where the system has it: a sync costs nothing there
 
 
 class TemporaryStore(SqliteStore):
-    """The store on SQLite, in a folder of its own that goes when it is closed."""
+    """An empty store on SQLite, in a folder of its own that goes when it is closed; the arguments are those of `SqliteStore`."""
 
-    @classmethod
-    def made(cls, **options: Any) -> Self:
-        """An empty store; the arguments are those of `SqliteStore.open`."""
+    def __init__(self, **options: Any) -> None:
         folder = tempfile.mkdtemp(prefix="plscp-test-", dir=_MEMORY if _MEMORY.is_dir() else None)
-        return cls.open(Path(folder) / "store.db", **options)
+        super().__init__(Path(folder) / "store.db", **options)
 
     def close(self) -> None:
         """As the store's; nothing is left."""

@@ -13,10 +13,10 @@ def open_store(url: str, **options: Any) -> EventStore:
     """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing.
 
     Args:
-        options: as `SqliteStore.open` takes them.
+        options: as `SqliteStore` takes them.
 
     Raises:
         ConfigError: the URL names no store.
         StoreNotOpened: it cannot be opened for writing.
     """
-    return SqliteStore.open(sqlite_path(url), **options)
+    return SqliteStore(sqlite_path(url), **options)

@@ -13,9 +13,10 @@ import apsw
 from plscp.errors import StoreBroken
 from plscp.store.batch import Batch
 from plscp.store.connections import BUSY_MS, translate
-from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, Result
+from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, RequestDraft, Result
 from plscp.store.rows import (
     Answered,
+    EntryKeys,
     EventRow,
     Expired,
     ExpiredItem,
@@ -25,7 +26,7 @@ from plscp.store.rows import (
     RequestRow,
     Seen,
     StoredUnder,
-    Wanted,
+    keys_of,
 )
 from plscp.store.schema import head_of, topics_of
 
@@ -156,9 +157,9 @@ class SqliteLedger:
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
-            wanted = Wanted.by(drafts)
-            batch = Batch(self.head, self._look_up(wanted), time.time_ns() // 1000)
-            results = [batch.take(draft, keys) for draft, keys in zip(drafts, wanted.keys, strict=True)]
+            keys = [keys_of(draft) if isinstance(draft, RequestDraft) else [] for draft in drafts]
+            batch = Batch(self.head, self._look_up(drafts, keys), time.time_ns() // 1000)
+            results = [batch.take(draft, of_draft) for draft, of_draft in zip(drafts, keys, strict=True)]
             if batch.empty:
                 connection.execute("ROLLBACK")
                 return results
@@ -184,22 +185,24 @@ class SqliteLedger:
 
     # --- looking up ---
 
-    def _look_up(self, wanted: Wanted) -> Known:
+    def _look_up(self, drafts: Sequence[Draft], keys: Sequence[Sequence[EntryKeys]]) -> Known:
         known = Known(
             {}, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals, self._expired
         )
         execute = self._connection.execute
-        if not wanted.identities:
+        wanted = tuple({draft.identity: None for draft in drafts if isinstance(draft, RequestDraft)})
+        if not wanted:
             return known
-        identities, keys = apsw.carray(wanted.identities), apsw.carray(wanted.entry_keys or NOTHING)
-        answered, items, seen = execute(KNOWN, (identities, keys)).fetchone()
+        entry_keys = tuple({key: None for of_draft in keys for of_entry in of_draft for key in of_entry if key})
+        identities, entries = apsw.carray(wanted), apsw.carray(entry_keys or NOTHING)
+        answered, items, seen = execute(KNOWN, (identities, entries)).fetchone()
         if answered:
             for identity, *row in execute(ANSWERED, (identities,)):
                 known.answered[identity] = Answered(*row)
         if items:
             known.items = self._items(identities)
         if seen:
-            for key, *row in execute(SEEN, (keys,)):
+            for key, *row in execute(SEEN, (entries,)):
                 known.seen[key] = Seen(*row)
         return known
 

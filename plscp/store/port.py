@@ -1,9 +1,8 @@
 """The event store as the other rooms see it: drafts go in, results come out, events are read by position.
 
-One mechanism carries everything: a *draft* is submitted, the one writer takes it inside a transaction that holds the head,
-and its result is delivered after the transaction is committed and synced. A draft whose decision was made on an older
-registry comes back as `Stale`, is decided again and is submitted again; so does one whose entries are partly stored already
-(`EntriesKnown`), unless it was decided on exactly these.
+A *draft* is submitted, the one writer takes it inside a transaction that holds the head, and its result is delivered after the
+transaction is committed and synced. A draft whose decision was made on an older registry comes back as `Stale`, is decided again
+and is submitted again; so does one whose entries are partly stored already (`EntriesKnown`), unless it was decided on exactly these.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -401,11 +400,10 @@ class Proposal(NamedTuple):
 
 
 class RetryNote(NamedTuple):
-    """A repeat that was answered with the stored answer: when, and from where.
+    """A repeat that was answered with the stored answer: when (microseconds since the epoch, UTC), and from where.
 
     Attributes:
         position: of the last event of the request that it repeats.
-        arrival: microseconds since the epoch, UTC.
     """
 
     position: int
@@ -438,117 +436,90 @@ class EventStore(Protocol):
 
     def submit(self, draft: Draft) -> None:
         """Queue a draft; its `done` is called exactly once. A full queue or a closed store: `done(Failed(...))` at once."""
-        ...
 
     def measure(self, committed: "Callable[[float, int], None]") -> None:
         """From now on tell this function the seconds and the number of drafts of each commit, on the writer's thread."""
-        ...
 
     def head(self) -> tuple[int, int]:
         """(position of the last event, position of the last registry change); 0 where there is none."""
-        ...
 
     def read(self, which: Filter) -> list[StoredEvent]:
         """Events in order of position; safe from any thread."""
-        ...
 
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Registry changes after a position: (position, time in microseconds, change), in order."""
-        ...
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life: (Study Instance UID, place, microseconds, arrival) of requests that arrived since then, oldest first.
 
         Of each study and place the latest of each minute, and the latest arrival of one.
         """
-        ...
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
         """(calling AE title, arrival, difference) in microseconds of what was `Measured` since then, oldest first."""
-        ...
 
     def has_entries(self, study_instance_uid: str) -> bool:
         """Whether any entry stands under a study."""
-        ...
 
     def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
         """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all."""
-        ...
 
     def proposals(self, limit: int = 1000) -> list[Proposal]:
         """Proposed corrections, newest first."""
-        ...
 
     def proposals_count(self) -> int:
         """How many corrections are proposed."""
-        ...
 
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by its id or a unique prefix of it."""
-        ...
 
     def event(self, position: int) -> StoredEvent | None:
         """The event at a position, or None."""
-        ...
 
     def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
         """One study's entries by when they occurred, then by position."""
-        ...
 
     def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
         """Quarantine items, newest first."""
-        ...
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by its id or a unique prefix of its identity in hex."""
-        ...
 
     def quarantine_open(self) -> dict[str, int]:
         """How many of the newest `MOST_COUNTED` quarantine items are open, by calling AE title."""
-        ...
 
     def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
         """Quarantine items that are open, those that were refused last first."""
-        ...
 
     def last_arrivals(self) -> dict[str, int]:
         """When the last accepted request of each calling AE title arrived, microseconds since the epoch, UTC.
 
         Of the newest `MOST_COUNTED` requests.
         """
-        ...
 
     def refusing(self) -> StoreError | None:
         """Why nothing is stored at present, or None."""
-        ...
 
     def first_broken_position(self) -> int | None:
         """Walk the whole chain of digests; the first position that does not fit (head + 1: the head row), or None."""
-        ...
 
     def probe(self) -> None:
         """Raises StoreError when the store does not answer (readiness)."""
-        ...
 
     def alive(self) -> bool:
         """Whether the writer turns (liveness)."""
-        ...
 
     def disk_free(self) -> int | None:
         """Bytes free where the store lives, or None where that means nothing."""
-        ...
 
     def full(self) -> bool:
         """Whether requests are refused for lack of disk."""
-        ...
 
     def raw_kept(self, position: int) -> RawKept | None:
         """What is left of the request that an event belongs to, as it was received; None where the event has none."""
-        ...
 
     def close(self) -> None:
         """Finish what is queued, deliver every result, close. Safe to call twice."""
-        ...
 
 
 Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from plscp.digests import sha256
-from plscp.store.port import EXPUNGED, PROPOSAL, Draft, RequestDraft
+from plscp.store.port import EXPUNGED, PROPOSAL, RequestDraft
 
 
 class Head(NamedTuple):
@@ -190,11 +190,11 @@ class Expired(NamedTuple):
         items: closed quarantine items.
     """
 
-    upto: int = 0
-    requests: Sequence[int] = ()
-    positions: tuple[int, int] = (0, 0)
-    raw_bytes: int = 0
-    items: Sequence[ExpiredItem] = ()
+    upto: int
+    requests: Sequence[int]
+    positions: tuple[int, int]
+    raw_bytes: int
+    items: Sequence[ExpiredItem]
 
 
 class EntryKeys(NamedTuple):
@@ -258,36 +258,3 @@ class Known:
     proposed: Callable[[str], bool]
     room_for_refusals: Callable[[], bool]
     expired: Callable[[int, int, int], Expired]
-
-
-@dataclass(slots=True)
-class Wanted:
-    """What to look up for a batch of drafts.
-
-    Attributes:
-        keys: per draft, the keys of its entries (empty for what is no request, or is refused for its content).
-    """
-
-    identities: tuple[bytes, ...] = ()
-    entry_keys: tuple[bytes, ...] = ()
-    keys: list[Sequence[EntryKeys]] = field(default_factory=list)
-
-    @classmethod
-    def by(cls, drafts: Iterable[Draft]) -> "Wanted":
-        """Collect the identities and entry keys of these drafts."""
-        identities: dict[bytes, None] = {}
-        entry_keys: dict[bytes, None] = {}
-        wanted = cls()
-        for draft in drafts:
-            keys: Sequence[EntryKeys] = ()
-            if isinstance(draft, RequestDraft):
-                identities[draft.identity] = None
-                keys = keys_of(draft)
-                for key in keys:
-                    entry_keys[key.near_duplicate_key] = None
-                    if key.exact:
-                        entry_keys[key.observation] = None
-                        entry_keys[key.exact] = None
-            wanted.keys.append(keys)
-        wanted.identities, wanted.entry_keys = tuple(identities), tuple(entry_keys)
-        return wanted

@@ -4,13 +4,12 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from plscp.errors import StoreError, StoreFull
 from plscp.logs import log
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import Readers, open_for_writing
-from plscp.store.files import LockFile
 from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
 from plscp.store.port import (
     MOST_COUNTED,
@@ -87,31 +86,40 @@ def _do_nothing(_: object) -> None:
 
 
 class SqliteStore:
-    """An `EventStore` in one file (beside it: its write-ahead log and its lock).
+    """An `EventStore` in one file (beside it: its write-ahead log and its lock); made when it is missing.
 
     What reads raises StoreError where the store does not answer, or is closed.
+
+    Args:
+        deliver: how results reach their owners, called once per batch on the writer's thread.
+        on_fatal: called once when the store cannot be trusted any more: the process must end.
+        after_commit: called with the position of the last event when it has moved.
+        soon: how the writer is woken; see `plscp.store.writer`.
+        vfs: name of the SQLite VFS to go through (tests inject faults there).
 
     Attributes:
         store_id: UUID made with the store.
         path: of the database.
+
+    Raises:
+        StoreNotOpened: one line why: another server has it, a newer layout, read-only, not a store, no permission.
     """
 
     def __init__(
         self,
-        path: Path,
-        connection: Any,
-        lock: LockFile,
+        path: Path | str,
         *,
-        deliver: Deliver,
-        on_fatal: Callable[[StoreError], None],
-        after_commit: Callable[[int], None],
-        limits: StoreLimits,
-        soon: Soon,
-        vfs: str | None,
+        deliver: Deliver = deliver_directly,
+        on_fatal: Callable[[StoreError], None] = _do_nothing,
+        after_commit: Callable[[int], None] = _do_nothing,
+        limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
+        soon: Soon = at_once,
+        vfs: str | None = None,
     ) -> None:
-        self.path = path
+        self.path = path = Path(path)
+        connection, self._lock = open_for_writing(path, vfs=vfs)
         self.store_id: str = connection.execute("SELECT store_id FROM head").get
-        self._lock = lock
+        former = list(ancestors(connection))
         self._reserve = limits.disk_reserve
         self._readers = Readers(path, vfs=vfs)
         ledger = SqliteLedger(
@@ -130,49 +138,8 @@ class SqliteStore:
             soon=soon,
             watermark=self._watermark,
         )
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        deliver: Deliver = deliver_directly,
-        on_fatal: Callable[[StoreError], None] = _do_nothing,
-        after_commit: Callable[[int], None] = _do_nothing,
-        limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
-        soon: Soon = at_once,
-        vfs: str | None = None,
-    ) -> Self:
-        """Open a store for writing; made when it is missing.
-
-        Args:
-            deliver: how results reach their owners, called once per batch on the writer's thread.
-            on_fatal: called once when the store cannot be trusted any more: the process must end.
-            after_commit: called with the position of the last event when it has moved.
-            limits: bounds.
-            soon: how the writer is woken; see `plscp.store.writer`.
-            vfs: name of the SQLite VFS to go through (tests inject faults there).
-
-        Raises:
-            StoreNotOpened: one line why: another server has it, a newer layout, read-only, not a store, no permission.
-        """
-        path = Path(path)
-        connection, lock = open_for_writing(path, vfs=vfs)
-        store = cls(
-            path,
-            connection,
-            lock,
-            deliver=deliver,
-            on_fatal=on_fatal,
-            after_commit=after_commit,
-            limits=limits,
-            soon=soon,
-            vfs=vfs,
-        )
-        former = list(ancestors(connection))
         restored = {"restored_from": former[-1]} if former else {}
-        log.info("store-opened", store=store.store_id, position=store.head()[0], **restored)
-        return store
+        log.info("store-opened", store=self.store_id, position=self.head()[0], **restored)
 
     def close(self) -> None:
         """Write what is queued, deliver it, close everything and let go of the lock. Safe to call twice."""

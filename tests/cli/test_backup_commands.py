@@ -22,7 +22,7 @@ UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 def folder(tmp_path: Path) -> Path:
     """Settings and a store of two events that nobody serves."""
     (tmp_path / "plscp.toml").write_text('[store]\nurl = "sqlite:///data/s.db"\n')
-    store = SqliteStore.open(tmp_path / "data" / "s.db")
+    store = SqliteStore(tmp_path / "data" / "s.db")
     stored(store, request())
     stored(store, request())
     store.close()
@@ -91,7 +91,7 @@ def test_what_stands_there_is_not_restored_over(run: Run, folder: Path) -> None:
     assert ran.status == 1
     assert "--force moves it aside" in ran.err
     assert run("restore", "plscp.toml", "--force").err.rstrip().endswith("no database at all")
-    store = SqliteStore.open(folder / "data" / "s.db")
+    store = SqliteStore(folder / "data" / "s.db")
     assert store.head() == (2, 0)
     store.close()
 

@@ -23,7 +23,7 @@ patient = { id = "P1", issuer = "HOSP" }
 @pytest.fixture
 def keeper() -> Iterator[RegistryKeeper]:
     """A registry on an empty store."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     yield RegistryKeeper(store, Registry())
     store.close()
 

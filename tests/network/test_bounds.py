@@ -78,7 +78,7 @@ class House:
     def __init__(self, settings: Settings, clock: list[float], secure: Certificates | None) -> None:
         self.clock, self.certificates = clock, secure
         self.metrics = Metrics()
-        self.store = TemporaryStore.made()
+        self.store = TemporaryStore()
         keeper = RegistryKeeper(self.store, Registry(settings.matching_locations(), settings.matching_issuers()))
         handlers = Handlers(self.store, keeper, settings.profile, bounds=settings.bounds(), counters=self.metrics)
         self.acceptor = Acceptor(settings.network(), handlers.answer, counters=self.metrics)

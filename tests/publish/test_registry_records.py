@@ -84,7 +84,7 @@ def planned(  # noqa: PLR0917  # a step, as it was drawn
 )
 def test_every_change_is_valid(steps: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]) -> None:
     """Studies and patients with any members given or not, merged, closed, cancelled; those refused leave no record."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     keeper = RegistryKeeper(store, Registry(Locations({"LAB1": ["Lab 1"], "LAB2": ["Lab 2"]})))
     for number, step in enumerate(steps):
         with contextlib.suppress(PlscpError):

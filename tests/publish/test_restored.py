@@ -42,7 +42,7 @@ class Lab:
 
     def write(self, rounds: int = 4) -> list[str]:
         """Some of everything that is published; the event ids."""
-        store = SqliteStore.open(self.path)
+        store = SqliteStore(self.path)
         before = store.head()[0]
         for _ in range(rounds):
             self.written += 1

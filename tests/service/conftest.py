@@ -70,7 +70,7 @@ class Running:
     def __init__(self, way: str) -> None:
         self.way = way
         self.deliver: Deliver = deliver_directly
-        self.store = Interrupted.made(deliver=self._deliver)
+        self.store = Interrupted(deliver=self._deliver)
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LOCATIONS)))
         self.handlers = Handlers(
             self.store, self.keeper, lambda ae: PROFILES.get(ae, Profile(Device(ae), POLICY)), bounds=BOUNDS

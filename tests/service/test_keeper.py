@@ -40,7 +40,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.now: datetime = at("09:00")
-        self.store = Failing.made()
+        self.store = Failing()
         registry = Registry(Locations(LABS))
         self.keeper = RegistryKeeper(self.store, registry, policy=POLICY, clock=lambda: self.now)
         self.study("1.1", "PA")

@@ -174,7 +174,7 @@ def decisions(settings: Settings, moment: datetime) -> list[Any]:
 @given(_names, _names, _story)
 def test_other_settings_are_as_a_start_with_them(first: Names, then: Names, story: list[tuple[str, ...]]) -> None:
     """After any story, what is known and what would be decided is the same as that of a server that starts with them."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     running = Settings(store, first)
     handlers = Handlers(store, running.keeper, running.profile)
     for what, uid, patient, issuer, place in story:
@@ -195,7 +195,7 @@ def test_other_settings_are_as_a_start_with_them(first: Names, then: Names, stor
 
 def test_what_was_remembered_of_decisions_goes_with_the_settings() -> None:
     """A device that names its open study is decided once; with other issuers its Patient ID means nobody."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     settings = Settings(store, Names({}, {"HOSP": ["H"]}))
     put(settings.keeper, "1.1", "P1", "HOSP")
     first = decisions(settings, NOW)[1]
@@ -245,7 +245,7 @@ def report(seconds: float = 0) -> Any:
 def test_a_decision_under_way_is_made_again_by_the_new_settings() -> None:
     """The registry changes and the settings do, before the request is stored: it is read and decided again by the new ones alone."""
     for other in (SECOND, THIRD):
-        store = Moving.made()
+        store = Moving()
         settings = three_persons(store)
         handlers = Handlers(store, settings.keeper, settings.profile)
         store.meanwhile = lambda settings=settings, other=other: settings.take(other)
@@ -256,7 +256,7 @@ def test_a_decision_under_way_is_made_again_by_the_new_settings() -> None:
 
 def test_a_request_that_the_new_settings_do_not_allow_is_refused() -> None:
     """A decision that must be made again is made by the profile of now, at every step: the device may not send this any more."""
-    store = Moving.made()
+    store = Moving()
     settings = three_persons(store)
     barred = [False]
 
@@ -279,7 +279,7 @@ def _all(store: TemporaryStore) -> list[StoredEvent]:
 
 def test_while_settings_come_and_go_each_answer_is_that_of_one_of_them() -> None:
     """Requests on several threads while the settings change to and fro: each goes to the study of the first or of the others."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     settings = three_persons(store)
     handlers = Handlers(store, settings.keeper, settings.profile)
     found: list[tuple[int, str]] = []
@@ -310,7 +310,7 @@ def test_while_settings_come_and_go_each_answer_is_that_of_one_of_them() -> None
 
 def test_a_sign_of_life_that_comes_while_the_registry_is_made_anew_is_kept() -> None:
     """And one that is on its way to the store then is waited for, at the place that its place is now."""
-    store = TemporaryStore.made()
+    store = TemporaryStore()
     settings = Settings(store, Names({"LAB1": []}, places=("LAB1",)))
     put(settings.keeper, "1.1", "P1", "HOSP", location="LAB1")
     moment = microseconds(datetime.now(UTC)) + 60_000_000

@@ -49,7 +49,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.now: datetime = at("09:00")
-        self.store = Away.made()
+        self.store = Away()
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LABS)), policy=POLICY, clock=lambda: self.now)
         self.associations: list[dict[str, Any]] = []
         self.metrics = Metrics()

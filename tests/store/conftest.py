@@ -28,7 +28,7 @@ def open_sqlite(path: Path) -> Iterator[Open]:
     opened: list[EventStore] = []
 
     def open_one(**options: object) -> EventStore:
-        opened.append(SqliteStore.open(path, **options))  # type: ignore[arg-type]
+        opened.append(SqliteStore(path, **options))  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_one

@@ -173,7 +173,7 @@ IDENTITY: dict[
 
 
 class EventStoreContract:
-    """Subclass it beside a fixture `open_one` that opens a store with the keyword arguments of `SqliteStore.open`."""
+    """Subclass it beside a fixture `open_one` that opens a store with the keyword arguments of `SqliteStore`."""
 
     @pytest.fixture
     def store(self, open_one: Open) -> EventStore:

@@ -19,7 +19,7 @@ def main(path: str, first: int) -> None:
     """Keep some requests in flight and report each acknowledgement after it came."""
     configure()
     room = threading.Semaphore(CONCURRENT)
-    store = SqliteStore.open(path, limits=StoreLimits(checkpoint_pages=50))
+    store = SqliteStore(path, limits=StoreLimits(checkpoint_pages=50))
     print("open", flush=True)
     for number in count(first):
         room.acquire()

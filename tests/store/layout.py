@@ -67,7 +67,7 @@ def load(sql: Path, path: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        store = SqliteStore.open(Path(folder) / "s.db")
+        store = SqliteStore(Path(folder) / "s.db")
         fill(store)
         store.close()
         Path(sys.argv[1]).write_text(dump(Path(folder) / "s.db"))

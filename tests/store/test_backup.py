@@ -65,7 +65,7 @@ def test_a_backup_of_a_served_store_is_the_store(open_sqlite: Open, path: Path, 
     assert seen[-1] == ("check", store.head()[0], store.head()[0])
     before = everything(store)
     store.close()
-    copy = SqliteStore.open(file)
+    copy = SqliteStore(file)
     assert everything(copy) == before
     assert copy.first_broken_position() is None
     copy.close()
@@ -266,13 +266,13 @@ def backup(open_sqlite: Open, path: Path, tmp_path: Path) -> Path:
 
 def test_a_restored_store_is_another_store(backup: Path, path: Path, tmp_path: Path) -> None:
     """Its own id; it knows the old one and up to where; it goes on where the backup ends, answers retries, and its chain is whole."""
-    old = SqliteStore.open(path)
+    old = SqliteStore(path)
     old_id = old.store_id
     old.close()
     file = tmp_path / "new" / "s.db"
     made = restore(backup, file)
     with structlog.testing.capture_logs() as lines:
-        store = SqliteStore.open(file)
+        store = SqliteStore(file)
     assert lines[0]["restored_from"] == old_id
     assert (made.store, made.restored_from, made.moved_aside) == (store.store_id, old_id, "")
     assert store.store_id != old_id
@@ -293,7 +293,7 @@ def test_a_store_may_be_restored_again_and_again(backup: Path, tmp_path: Path) -
     for number in range(3):
         made = restore(source, file, force=True)
         ids.append((made.restored_from, made.position))
-        store = SqliteStore.open(file)
+        store = SqliteStore(file)
         stored(store, request(identity=f"again {number}"))
         store.close()
         source = tmp_path / f"{number}.db"
@@ -314,13 +314,13 @@ def test_the_same_backup_again_in_place_of_a_restored_store(backup: Path, path: 
     """What the one that is put away has published of the backup's events counts; of what came after nothing does."""
     file = tmp_path / "another" / "store.db"
     first = restore(backup, file)
-    store = SqliteStore.open(file)
+    store = SqliteStore(file)
     stored(store, request())
     store.close()
     second = restore(backup, file, force=True)
     assert restored_from(file) == {first.store: 12, first.restored_from: 12}
     assert list(restored_from(file))[-1] == first.restored_from, "where it comes from is named last"
-    store = SqliteStore.open(file)
+    store = SqliteStore(file)
     stored(store, request())
     store.close()
     back_up(file, tmp_path / "later.db")
@@ -352,7 +352,7 @@ def test_a_store_that_stands_there_is_kept(backup: Path, path: Path, tmp_path: P
     suffix = aside.name.removeprefix(path.name)
     assert (path.parent / f"s-relay.db{suffix}").read_bytes() == b"cursor"
     assert companion.read_text() == made.store
-    store = SqliteStore.open(path)
+    store = SqliteStore(path)
     assert (store.store_id, store.head()[0]) == (made.store, 12)
     store.close()
 
@@ -371,7 +371,7 @@ def test_a_log_without_its_database_is_not_taken_for_the_new_stores(
     made = restore(backup, place / "s.db")
     assert made.moved_aside == ""
     assert not (place / "s.db-wal").exists()
-    fresh = SqliteStore.open(place / "s.db")
+    fresh = SqliteStore(place / "s.db")
     assert fresh.head()[0] == 12
     assert fresh.first_broken_position() is None
     fresh.close()
@@ -419,7 +419,7 @@ def test_a_copy_of_any_released_layout_can_be_restored(sql: Path, tmp_path: Path
     load(sql, tmp_path / "old.db")
     before = (tmp_path / "old.db").read_bytes()
     made = restore(tmp_path / "old.db", tmp_path / "s.db")
-    store = SqliteStore.open(tmp_path / "s.db")
+    store = SqliteStore(tmp_path / "s.db")
     assert store.first_broken_position() is None
     assert store.head()[0] == made.position
     store.close()

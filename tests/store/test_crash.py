@@ -49,7 +49,7 @@ def test_what_was_acknowledged_survives_sigkill(path: Path) -> None:
 
 def check(path: Path, acknowledged: dict[int, tuple[str, int]]) -> None:
     """Open the store after a kill."""
-    store = SqliteStore.open(path)
+    store = SqliteStore(path)
     try:
         assert store.first_broken_position() is None
         events = store.read(Filter(limit=-1))

@@ -65,7 +65,7 @@ def play(store: SqliteStore, batches: list[list[Draft]]) -> tuple[list[RequestDr
 
 def check(path: Path, good: list[RequestDraft], bad: list[RequestDraft]) -> None:
     """Opened anew: the chain is whole, every acknowledged entry is there once, every failed one at most once."""
-    store = SqliteStore.open(path)
+    store = SqliteStore(path)
     try:
         assert store.first_broken_position() is None
         events = store.read(Filter(limit=-1))
@@ -94,7 +94,7 @@ def test_an_io_error_fails_everything_and_ends_the_store(tmp_path: Path, disk: D
     for n in range(1, 300):
         path = tmp_path / f"{n}.db"
         fatal: list[StoreError] = []
-        store = SqliteStore.open(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
+        store = SqliteStore(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
         disk.arm(fault, n)
         good, bad = play(store, scenario())
         happened = disk.happened
@@ -122,7 +122,7 @@ def test_an_io_error_fails_everything_and_ends_the_store(tmp_path: Path, disk: D
 
 def test_a_store_that_takes_requests_again_says_so_once(tmp_path: Path, disk: Disk) -> None:
     """Whoever was called because it failed sees in the log that it is over, and for how long it failed."""
-    store = SqliteStore.open(tmp_path / "s.db", vfs="plscp-faulty", limits=LIMITS)
+    store = SqliteStore(tmp_path / "s.db", vfs="plscp-faulty", limits=LIMITS)
     with capture_logs() as lines:
         disk.arm("full", 1, lasting=True)
         (failed,) = send(store, request())
@@ -143,7 +143,7 @@ def test_a_full_disk_fails_requests_and_is_probed(tmp_path: Path, disk: Disk) ->
     for n in range(1, 300):
         path = tmp_path / f"{n}.db"
         fatal: list[StoreError] = []
-        store = SqliteStore.open(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
+        store = SqliteStore(path, vfs="plscp-faulty", limits=LIMITS, on_fatal=fatal.append)
         disk.arm("full", n, lasting=True)
         good, bad = play(store, scenario())
         happened = disk.happened
@@ -192,7 +192,7 @@ def test_a_full_disk_fails_what_waits_too(tmp_path: Path, disk: Disk) -> None:
             store.submit(Delivered([first.request_id]))
 
     limits = LIMITS._replace(batch_drafts=1)
-    store = SqliteStore.open(tmp_path / "s.db", vfs="plscp-faulty", limits=limits, deliver=deliver)
+    store = SqliteStore(tmp_path / "s.db", vfs="plscp-faulty", limits=limits, deliver=deliver)
     more = [request() for _ in range(3)]
     for late in more:
         late.done = results.append
@@ -209,7 +209,7 @@ def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
     """Another program that holds the write lock costs failures, not the process."""
     import apsw  # noqa: PLC0415 -- the other program
 
-    store = SqliteStore.open(path, limits=LIMITS)
+    store = SqliteStore(path, limits=LIMITS)
     store._writer._ledger._connection.set_busy_timeout(1)  # the test need not wait for it
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
@@ -225,7 +225,7 @@ def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
 
 def test_the_quarantine_leaves_the_last_reserve_of_the_disk(path: Path) -> None:
     """Below the reserve refusals are not kept any more, and say so; what is accepted still is."""
-    store = SqliteStore.open(path, limits=StoreLimits(disk_reserve=1 << 60))
+    store = SqliteStore(path, limits=StoreLimits(disk_reserve=1 << 60))
     (refused,) = send(store, request(decision=rejected()))
     assert isinstance(refused, Failed)
     assert isinstance(refused.error, StoreFull)

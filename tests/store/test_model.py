@@ -129,7 +129,7 @@ class StoreMachine(RuleBasedStateMachine):
     proposal. It hands such a request in again at any later time.
     """
 
-    open_one: Callable[[], EventStore] = staticmethod(TemporaryStore.made)
+    open_one: Callable[[], EventStore] = staticmethod(TemporaryStore)
 
     @initialize()
     def open(self) -> None:

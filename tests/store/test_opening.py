@@ -24,7 +24,7 @@ from tests.store.layout import FOLDER, load
 def refused(path: Path) -> str:
     """The one line with which opening fails."""
     with pytest.raises(StoreNotOpened) as caught:
-        SqliteStore.open(path)
+        SqliteStore(path)
     line = str(caught.value)
     assert "\n" not in line
     assert caught.value.exit_status != 0
@@ -60,7 +60,7 @@ def test_a_second_server_is_refused(open_sqlite: Open, path: Path) -> None:
     """In this process or another: the line names the process that has the store."""
     store = open_sqlite()
     assert f"process {os.getpid()}" in refused(path)
-    code = f"from plscp.store import SqliteStore; SqliteStore.open({str(path)!r})"
+    code = f"from plscp.store import SqliteStore; SqliteStore({str(path)!r})"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert other.returncode != 0
     assert f"StoreNotOpened: another server (process {os.getpid()})" in other.stderr
@@ -129,7 +129,7 @@ def test_a_read_only_file_is_refused_for_those_who_are_not_root(path: Path, open
 
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     """`data/plscp.db` works in an empty folder."""
-    store = SqliteStore.open(tmp_path / "a" / "b" / "s.db")
+    store = SqliteStore(tmp_path / "a" / "b" / "s.db")
     store.close()
     assert (tmp_path / "a" / "b" / "s.db").exists()
 
@@ -192,7 +192,7 @@ def test_a_migrated_store_has_what_a_new_one_has(sql: Path, path: Path, tmp_path
     """The same tables with the same columns, and the same indexes: only the order of columns may differ."""
     load(sql, path)
     open_sqlite().close()
-    SqliteStore.open(tmp_path / "new.db").close()
+    SqliteStore(tmp_path / "new.db").close()
 
     def layout(file: Path) -> dict[str, set[Any]]:
         connection: Any = apsw.Connection(str(file))
@@ -274,7 +274,7 @@ def test_a_migration_that_the_disk_has_no_room_for_is_refused(
     assert connection.execute("PRAGMA user_version").get == layout
     connection.close()
     free(enough)
-    SqliteStore.open(path).close()
+    SqliteStore(path).close()
 
 
 @pytest.mark.parametrize(

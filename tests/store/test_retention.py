@@ -25,7 +25,7 @@ class Counting(TemporaryStore):
 
 def test_a_batch_at_each_look_then_a_pause() -> None:
     """What is too old goes within a few looks, in batches; what is young enough stays, and is looked at a minute later."""
-    store = Counting.made()
+    store = Counting()
     old = [request(arrival=NOW - n) for n in range(MOST_REQUESTS + 3)]
     young = request(arrival=NOW + 60_000_000)
     send(store, *old, young)
@@ -56,7 +56,7 @@ def test_a_batch_at_each_look_then_a_pause() -> None:
 
 def test_a_store_that_fails_is_asked_again_later() -> None:
     """A failure ends a pass, not the retention."""
-    store = Counting.made()
+    store = Counting()
     stored(store, request(arrival=NOW))
     store.close()
     now = [0.0]
@@ -77,7 +77,7 @@ def test_it_never_asks_while_a_batch_is_under_way(most: int) -> None:
     def take(batch: Sequence[tuple[object, Result]]) -> None:
         waiting.extend(result for _, result in batch)
 
-    store = Counting.made(deliver=take)
+    store = Counting(deliver=take)
     retention = Retention(store, timedelta(seconds=1), clock=lambda: NOW)
     for _ in range(most):
         retention.look()

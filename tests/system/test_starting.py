@@ -50,7 +50,7 @@ def taken() -> Iterator[int]:
 
 
 def newer(folder: Path) -> str:
-    SqliteStore.open(folder / "plscp.db").close()
+    SqliteStore(folder / "plscp.db").close()
     with contextlib.closing(apsw.Connection(str(folder / "plscp.db"))) as connection:
         connection.execute("PRAGMA user_version = 99")
     return settings(folder)
