@@ -1,7 +1,8 @@
 """What the broker says about topics; one connection, made when it is needed and thrown away when it fails."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
@@ -52,26 +53,18 @@ class Cluster:
 
     def look(self, topics: Sequence[str], *, create: bool = True) -> dict[str, TopicState]:
         """The state of each topic; missing ones are made where the settings say so, unless `create` is False."""
-        with self._turn:
-            try:
-                found = self._describe(topics)
-                missing = [name for name, state in found.items() if state.refusal == _MISSING]
-                if missing and create and self._kafka.create_topics:
-                    found |= self._create(missing)
-                return self._sizes(found)
-            except kafka_errors.KafkaError as error:
-                self.close()
-                raise Unreachable(self._why(error)) from error
+        with self._asking():
+            found = self._describe(topics)
+            missing = [name for name, state in found.items() if state.refusal == _MISSING]
+            if missing and create and self._kafka.create_topics:
+                found |= self._create(missing)
+            return self._sizes(found)
 
     def ids(self, topics: Sequence[str]) -> dict[str, tuple[str, int]]:
         """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
-        with self._turn:
-            try:
-                found = self._describe(topics)
-            except kafka_errors.KafkaError as error:
-                self.close()
-                raise Unreachable(self._why(error)) from error
-            return {name: (state.topic_id, state.partitions) for name, state in found.items()}
+        with self._asking():
+            found = self._describe(topics)
+        return {name: (state.topic_id, state.partitions) for name, state in found.items()}
 
     def close(self) -> None:
         """Throw the connection away."""
@@ -79,8 +72,15 @@ class Cluster:
         if admin is not None:
             admin.close()
 
-    def _why(self, error: BaseException) -> str:
-        return f"no broker answers at {', '.join(self._kafka.bootstrap_servers)}: {one_line(error)}"
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._turn:
+            try:
+                yield
+            except kafka_errors.KafkaError as error:
+                self.close()
+                servers = ", ".join(self._kafka.bootstrap_servers)
+                raise Unreachable(f"no broker answers at {servers}: {one_line(error)}") from error
 
     def _describe(self, topics: Sequence[str]) -> dict[str, TopicState]:
         if self._admin is None:

@@ -11,7 +11,9 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -34,20 +36,15 @@ def hashed(key: str) -> int:
     return int(murmur2(key.encode())) & 0x7FFFFFFF
 
 
+@dataclass(frozen=True, slots=True)
 class Partitions:
     """Counts of partitions, each valid from a position on.
 
-    Args:
+    Attributes:
         epochs: (first position, count), rising; the first begins at 0.
     """
 
-    __slots__ = ("_counts", "_firsts", "count", "epochs")
-
-    def __init__(self, epochs: Sequence[tuple[int, int]]) -> None:
-        self.epochs = tuple(epochs)
-        self._firsts = [first for first, _ in epochs]
-        self._counts = [count for _, count in epochs]
-        self.count = max(self._counts)
+    epochs: Sequence[tuple[int, int]]
 
     @classmethod
     def fixed(cls, count: int) -> Self:
@@ -56,28 +53,23 @@ class Partitions:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `str()`.
-
-        Raises:
-            ValueError: it is not one.
-        """
+        """From `str()`; ValueError where it is none."""
         pairs = [part.partition(":") for part in text.split(",")]
         return cls([(int(first), int(count)) for first, _, count in pairs])
 
     def __str__(self) -> str:
         return ",".join(f"{first}:{count}" for first, count in self.epochs)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Partitions) and self.epochs == other.epochs
-
-    def __hash__(self) -> int:
-        return hash(self.epochs)
+    @property
+    def count(self) -> int:
+        """How many are in use: the most of any position."""
+        return max(count for _, count in self.epochs)
 
     def of(self, position: int, key: str) -> int:
         """The partition of a record."""
-        counts = self._counts
-        count = counts[0] if len(counts) == 1 else counts[bisect_right(self._firsts, position) - 1]
-        return hashed(key) % count
+        epochs = self.epochs
+        at = 0 if len(epochs) == 1 else bisect_right(epochs, position, key=itemgetter(0)) - 1
+        return hashed(key) % epochs[at][1]
 
     def enlarged(self, after: int, count: int) -> "Partitions":
         """With another count for every position above `after`: nothing that may be published already moves."""

@@ -6,6 +6,7 @@ It is kafka-python's, with what order and speed need of it. Pinned to 3.0, since
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition
@@ -82,17 +83,18 @@ class Producer:
         self._producer._sender.force_close()
 
 
+@dataclass(slots=True)
 class Batch:
     """Records that stand or fall together: those of one partition that the producer put into one batch."""
 
-    __slots__ = ("count", "done", "event_id", "first", "handle", "last", "offset", "size")
-
-    def __init__(self, handle: object, first: int) -> None:
-        self.handle = handle
-        self.first = self.last = first
-        self.event_id = ""
-        self.count = self.size = 0
-        self.done, self.offset = False, -1
+    handle: object
+    first: int
+    last: int = 0
+    event_id: str = ""
+    count: int = 0
+    size: int = 0
+    done: bool = False
+    offset: int = -1
 
 
 class InFlight:

@@ -195,24 +195,12 @@ def _positions(source: RelayView, name: str, head: int) -> Iterator[tuple[int, s
         after = page[-1][0]
 
 
-class _Read:
-    """The own records of a partition, ten bytes each: there may be millions.
-
-    Attributes:
-        positions, stores: of each its position and the number of the store that published it.
-    """
-
-    def __init__(self) -> None:
-        self.positions, self.stores = array("q"), array("H")
-
-    def add(self, position: int, store: int) -> None:
-        """A further one."""
-        self.positions.append(position)
-        self.stores.append(store)
-
-
 class _Topic:
-    """Reads one topic, then judges its partitions."""
+    """Reads one topic, then judges its partitions.
+
+    Of each own record that was read it keeps ten bytes, since there may be millions: its position, and the number of the store
+    that published it.
+    """
 
     def __init__(
         self,
@@ -229,7 +217,8 @@ class _Topic:
         self.beyond: list[Beyond] = []
         self._topic = settings.kafka.topic(name)
         self._reports = [PartitionReport(self._topic, part) for part in range(count)]
-        self._read = [_Read() for _ in range(count)]
+        self._positions = [array("q") for _ in range(count)]
+        self._published_by = [array("H") for _ in range(count)]
         self._stores: dict[bytes, int] = {}
         self._begins: dict[int, int] = {}
         self._known = peek(settings.cursor, source.store_id, self._topic)
@@ -243,9 +232,10 @@ class _Topic:
             expected[plan.of(position, key)].append(position)
         for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
             self._reports.append(PartitionReport(self._topic, part))
-            self._read.append(_Read())
+            self._positions.append(array("q"))
+            self._published_by.append(array("H"))
         for report in self._reports:
-            self._judge(report, expected[report.partition], self._read[report.partition])
+            self._judge(report, expected[report.partition])
         return self._reports
 
     def _consume(self) -> None:
@@ -263,15 +253,17 @@ class _Topic:
                 elif POSITION in headers:
                     report.reduced += REDUCED[0] in headers
                     store = self._stores.setdefault(headers[STORE], len(self._stores))
-                    self._read[record.partition].add(int(headers[POSITION]), store)
+                    self._positions[record.partition].append(int(headers[POSITION]))
+                    self._published_by[record.partition].append(store)
                 elif PARTITIONS in headers and self._known is None:
                     said = Partitions.parse(headers[PARTITIONS].decode())
                     self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
 
-    def _judge(self, report: PartitionReport, expected: "array[int]", read: "_Read") -> None:
+    def _judge(self, report: PartitionReport, expected: "array[int]") -> None:
         wanted, seen, highest = set(expected), set[int](), 0
         highest_of: dict[int, int] = {}  # consumers drop repeats by one number for each store
-        for position, store in zip(read.positions, read.stores, strict=True):
+        part = report.partition
+        for position, store in zip(self._positions[part], self._published_by[part], strict=True):
             if position > self._head:
                 continue  # came after the verification began
             report.records += 1
@@ -290,8 +282,8 @@ class _Topic:
         report.expected = len(expected)
         # What retention took is not judged: everything below the first record that is left, or below the cursor.
         floor = 0
-        if self._begins.get(report.partition, 0) > 0:
-            checkpoint = self._known.checkpoints.get(report.partition) if self._known else None
+        if self._begins.get(part, 0) > 0:
+            checkpoint = self._known.checkpoints.get(part) if self._known else None
             floor = min(seen) if seen else checkpoint.position + 1 if checkpoint else self._head + 1
         low = self._known.low if self._known else self._head + 1
         for position in expected:

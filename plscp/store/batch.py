@@ -32,7 +32,7 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, EntryKeys, Expired, Head, Item, Known, Outcome, Seen, StoredUnder
+from plscp.store.rows import CHANGE, Answered, EntryKeys, Expired, Head, Item, Known, Outcome, Seen
 
 REFUSED_TYPE = "org.plscp.request.refused.v1"
 Planned = tuple[EntryDraft, bytes]
@@ -182,7 +182,7 @@ class Batch(Appender):
         rows = self._known.stored_under({position for _, position in known if position < self._first})
         for position in {position for _, position in known if position >= self._first}:
             row = next(r for r in self.requests if r.first_position <= position <= r.last_position)
-            rows[position] = StoredUnder(row.study_instance_uid, row.patient_id, row.issuer, row.context)
+            rows[position] = (row.study_instance_uid, row.patient_id, row.issuer, row.context)
         return tuple(KnownEntry(index, position, *rows[position]) for index, position in known)
 
     def _all_known(self, draft: RequestDraft, first: KnownEntry) -> Stored:

@@ -212,7 +212,10 @@ class SqliteLedger:
             return {}
         rows = self._connection.execute(STORED_UNDER, (apsw.carray(wanted, flags=apsw.SQLITE_CARRAY_INT64),))
         same: dict[bytes, bytes] = {}  # hundreds of entries of one request have one context
-        return {at: StoredUnder._make((*about, same.setdefault(shared, shared))) for at, *about, shared in rows}
+        return {
+            at: (study, patient_id, issuer, same.setdefault(shared, shared))
+            for at, study, patient_id, issuer, shared in rows
+        }
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)

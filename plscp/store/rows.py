@@ -226,13 +226,8 @@ def keys_of(draft: RequestDraft) -> list[EntryKeys]:
     return keys
 
 
-class StoredUnder(NamedTuple):
-    """Under what the event at a position was stored; `context` is its request's."""
-
-    study_instance_uid: str
-    patient_id: str
-    issuer: str
-    context: bytes
+StoredUnder = tuple[str, str, str, bytes]
+"""Study Instance UID, Patient ID and issuer under which an event was stored, and the context of its request."""
 
 
 @dataclass(slots=True)

@@ -82,10 +82,6 @@ def _low() -> StoreFull:
     return StoreFull("the disk is below its watermark: no request is taken until more is free")
 
 
-def _nobody(_seconds: float, _drafts: int) -> None:
-    """Nobody measures."""
-
-
 class Writer:
     """Queues drafts, commits them in batches and delivers the results.
 
@@ -116,7 +112,7 @@ class Writer:
         self._deliver_results = deliver
         self._on_fatal = on_fatal
         self._after_commit = after_commit
-        self.measured: Callable[[float, int], None] = _nobody
+        self.measured: Callable[[float, int], None] = lambda _seconds, _drafts: None
         self._limits = limits
         self._queue: deque[tuple[Draft, int]] = deque()
         self._queued_bytes = 0
