@@ -186,7 +186,9 @@ class Settings(SettingsModel):
             replication_factor=kafka.replication_factor,
             extra=self.kafka_options(),
         )
-        return RelaySettings(store_url=self.store.url, cursor=cursor_beside(sqlite_path(self.store.url)), kafka=reached.checked())
+        return RelaySettings(
+            store_url=self.store.url, cursor=cursor_beside(sqlite_path(self.store.url)), kafka=reached.checked()
+        )
 
     def store_options(self) -> dict[str, Any]:
         """What `plscp.store.open_store` takes beside the URL."""

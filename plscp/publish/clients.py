@@ -8,19 +8,19 @@ from kafka.net.compat import KafkaNetClient
 
 
 def connected(make: Callable[..., Any], config: dict[str, Any], *, quiet: bool = True) -> Any:
-    """A KafkaAdminClient, KafkaConsumer or KafkaProducer.
+    """A KafkaAdminClient, KafkaConsumer or KafkaProducer; KafkaError where no broker answers.
 
     Where the constructor fails, the library leaves a thread and four descriptors running: as many as there are tries
     while Kafka is away.
 
     Args:
-        quiet: the library's own log is switched off.
-
-    Raises:
-        KafkaError: no broker answers.
+        quiet: the library's own log, which reports every try to connect, is switched off: who uses a client here says each
+            cause once, in one line.
     """
     if quiet:
-        _quiet()
+        library = logging.getLogger("kafka")
+        library.propagate = False
+        library.setLevel(logging.CRITICAL + 1)
     made: list[Any] = []
 
     def network(**given: Any) -> Any:
@@ -33,10 +33,3 @@ def connected(make: Callable[..., Any], config: dict[str, Any], *, quiet: bool =
         for each in made:
             each.close()
         raise
-
-
-def _quiet() -> None:
-    """The library reports every try to connect; who uses a client here says each cause once, in one line."""
-    library = logging.getLogger("kafka")
-    library.propagate = False
-    library.setLevel(logging.CRITICAL + 1)

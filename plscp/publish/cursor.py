@@ -180,11 +180,7 @@ class Cursor:
             return _read(self._base, topic)
 
     def save(self, topic: str, known: TopicCursor) -> None:
-        """Keep it, in one transaction.
-
-        Raises:
-            RelayError: it cannot be written now.
-        """
+        """Keep it, in one transaction; RelayError where it cannot be written now."""
         try:
             with self._turn, self._base:
                 self._base.execute(
@@ -197,10 +193,6 @@ class Cursor:
                 )
         except apsw.Error as error:
             raise RelayError(f"the relay's cursor {self.file} cannot be written: {error}") from error
-
-    def collapse(self) -> None:
-        """Leave one file, without a write-ahead log beside it."""
-        self._base.execute("PRAGMA journal_mode = DELETE").fetchall()
 
     def close(self) -> None:
         """Close it and let the next one in."""
@@ -242,12 +234,9 @@ class Carried(NamedTuple):
 
     @classmethod
     def read(cls, file: Path, store_id: str) -> Self:
-        """What the cursor of a store says now, read beside a running relay.
+        """What the cursor of a store says now, read beside a running relay; RelayError where it cannot be read.
 
         Take it before the store's own snapshot: it must not know of more than the store does.
-
-        Raises:
-            RelayError: it cannot be read.
         """
         with _beside(file, store_id) as base:
             if base is None:
@@ -272,11 +261,7 @@ class Carried(NamedTuple):
         return found
 
     def make(self, file: Path, store_id: str) -> None:
-        """Make a cursor of it, for the store that it belongs to from now on.
-
-        Raises:
-            RelayError: the file cannot be written.
-        """
+        """Make a cursor of it, for the store that it belongs to from now on; RelayError where that cannot be written."""
         with closing(Cursor(file, store_id)) as cursor:
             for topic, topic_id, partitions, low in self.topics:
                 checkpoints = {
@@ -285,7 +270,9 @@ class Carried(NamedTuple):
                     if name == topic
                 }
                 cursor.save(topic, TopicCursor(topic_id, Partitions.parse(partitions), low, checkpoints))
-            cursor.collapse()
+            cursor._base.execute(
+                "PRAGMA journal_mode = DELETE"
+            ).fetchall()  # one file, without a write-ahead log beside it
 
 
 def peek(file: Path, store_id: str, topic: str) -> TopicCursor | None:

@@ -22,13 +22,7 @@ LINGER_MS = 5
 
 
 class Producer:
-    """One idempotent producer for one topic.
-
-    Args:
-        topic: its name on the broker.
-        count: its partitions.
-        largest: its max.message.bytes.
-    """
+    """One idempotent producer for one topic, of which it is told the name on the broker, the count of partitions and max.message.bytes."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, count: int, *, largest: int) -> None:
         self._producer = producer = connected(KafkaProducer, kafka.producer(largest=largest))

@@ -36,22 +36,14 @@ COUNTED_AT_ONCE_POSITIONS: Final = 20_000
 
 
 class Backlog:
-    """What one topic still has to publish.
-
-    Args:
-        topic: without prefix.
-    """
+    """What one topic (named without prefix) still has to publish."""
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._base = self._upto = self._count = 0
 
     def pending(self, source: RelayView, progress: Progress) -> int:
-        """Records that are not acknowledged.
-
-        Args:
-            progress: read before the store is asked, so that nothing is acknowledged that is not counted.
-        """
+        """Records that are not acknowledged; `progress` was read before, so that nothing is acknowledged that is not counted."""
         if progress.base != self._base:
             self._base = self._upto = progress.base
             self._count = 0

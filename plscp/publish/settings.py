@@ -47,11 +47,7 @@ class KafkaSettings:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def checked(self) -> Self:
-        """Itself.
-
-        Raises:
-            ConfigError: a name in `extra` is unknown to kafka-python, or is not to be set.
-        """
+        """Itself; ConfigError where a name in `extra` is unknown to kafka-python, or is not to be set."""
         known = {**KafkaConsumer.DEFAULT_CONFIG, **KafkaProducer.DEFAULT_CONFIG}
         for name in self.extra:
             if name not in known:
@@ -94,11 +90,7 @@ class KafkaSettings:
         )
 
     def producer(self, *, largest: int) -> dict[str, Any]:
-        """Arguments of the relay's KafkaProducer for a topic.
-
-        Args:
-            largest: the topic's max.message.bytes, which counts for whole batches.
-        """
+        """Arguments of the relay's KafkaProducer for a topic; `largest` is its max.message.bytes, which counts for whole batches."""
         return self._client(
             KafkaProducer.DEFAULT_CONFIG,
             acks="all",

@@ -52,7 +52,7 @@ class Tail(NamedTuple):
 
 
 class Reader:
-    """A consumer of given partitions of one topic; a context manager."""
+    """A consumer of given partitions of one topic; a context manager. What cannot be read is a KafkaError."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._consumer = connected(KafkaConsumer, kafka.consumer())

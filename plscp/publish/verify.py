@@ -111,10 +111,9 @@ class PartitionReport:
 
 @dataclass(slots=True)
 class Report:
-    """The whole verification.
+    """The whole verification, of a store up to a position.
 
     Attributes:
-        store, head: what was verified, up to which position.
         partitions: every partition of every topic that has any, or should have.
         absent: topics that should hold records and are not there.
         broken_at: the first position at which the store's chain of digests is broken, or None.

@@ -10,10 +10,7 @@ __all__ = ["EventStore", "SqliteStore", "open_store"]
 
 
 def open_store(url: str, **options: Any) -> EventStore:
-    """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing.
-
-    Args:
-        options: as `SqliteStore` takes them.
+    """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing; options as of `SqliteStore`.
 
     Raises:
         ConfigError: the URL names no store.

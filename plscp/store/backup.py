@@ -41,12 +41,7 @@ Progress = Callable[[Literal["copy", "check"], int, int], None]
 
 
 class Backup(NamedTuple):
-    """A backup that was made and checked.
-
-    Attributes:
-        store, position, registry_position: id and head of the store then.
-        bytes, sha256: of the file.
-    """
+    """A backup that was made and checked: its file, and the id and head of the store then."""
 
     file: str
     store: str
@@ -97,7 +92,8 @@ def back_up(
             _check_room(source, path, target, leave)
             _copy(source, part, progress, beside)
         check(part, head, progress)
-        digest = sha256_of(part)
+        with part.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
         size = part.stat().st_size
         part.rename(target)
         sync_folder(target.parent)
@@ -162,12 +158,6 @@ def check(file: Path, head: Head, progress: Progress = nobody_looks, *, name: st
         broken = first_broken_position(copy, progress=lambda done: progress("check", done, head.position))
         if broken is not None:
             raise CommandError(f"{name}: the chain of digests is broken at position {broken}")
-
-
-def sha256_of(file: Path) -> str:
-    """Digest of a file, in hex."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def explained(error: BaseException, target: Path, *, content: Path | None = None) -> CommandError | None:

@@ -1,8 +1,4 @@
-"""Connections to an SQLite store: the one that writes, those that only read, and what the errors of either mean.
-
-The one that writes is opened with the lock that makes it the only one, with the settings that durability rests on, and with
-the layout brought up to date.
-"""
+"""Connections to an SQLite store: the one that writes, those that only read, and what the errors of either mean."""
 
 import errno
 import os
@@ -73,7 +69,7 @@ def translate(error: BaseException, system_errno: int = 0) -> StoreError | None:
 
 
 def configure(connection: Any) -> None:
-    """Make the settings and read them back.
+    """Make the settings that durability rests on, and read them back.
 
     Raises:
         StoreNotOpened: SQLite kept another value, e.g. because the file system cannot do write-ahead logging.
@@ -108,11 +104,7 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFile]:
-    """The one writing connection, and the lock that makes it the only one.
-
-    Raises:
-        StoreNotOpened: one line why.
-    """
+    """The one writing connection, and the lock that makes it the only one; StoreNotOpened says on one line why not."""
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise StoreNotOpened(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed (install apsw)")
     lock = LockFile(path.with_name(path.name + ".lock"))
@@ -142,11 +134,7 @@ def _refuse_read_only(connection: Any, path: Path) -> None:
 
 
 def open_read_only(path: Path, *, vfs: str | None = None) -> Any:
-    """A connection that never writes and never checkpoints.
-
-    Raises:
-        apsw.Error: there is no such database, or it cannot be read.
-    """
+    """A connection that never writes and never checkpoints; apsw.Error where there is no such database, or it cannot be read."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs)
     connection.set_busy_timeout(READER_BUSY_MS)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -166,10 +154,9 @@ class Readers:
 
     @contextmanager
     def use(self) -> Iterator[Any]:
-        """A connection for one query; read everything before leaving, since an open statement holds the write-ahead log.
+        """A connection for one query; StoreError where the store does not answer, or is closed.
 
-        Raises:
-            StoreError: the store does not answer, or is closed.
+        Read everything before leaving: an open statement holds the write-ahead log.
         """
         with self._lock:
             if self._closed:

@@ -1,7 +1,7 @@
 """A store's files: which they are, their owner's alone, locked while a server has them, synced.
 
 They hold patients' data: 0600, in a folder of 0700. SQLite gives a write-ahead log and its index the mode of the database, so the
-database has its own before SQLite opens it.
+database has its own before SQLite opens it. What cannot be made or written is an OSError.
 """
 
 import contextlib
@@ -24,11 +24,7 @@ BESIDE: Final = ("", "-wal", "-shm")
 
 
 def sqlite_path(url: str) -> Path:
-    """The database file that a URL names.
-
-    Raises:
-        ConfigError: it names none.
-    """
+    """The database file that a URL names; ConfigError where it names none."""
     scheme, separator, rest = url.partition("://")
     if scheme in {"postgresql", "postgres"}:
         raise ConfigError(f"[store] url: PostgreSQL comes with a later version; this one knows {_URLS}")
@@ -40,11 +36,7 @@ def sqlite_path(url: str) -> Path:
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder for its owner alone; one that is there keeps its mode, and is warned of where others may look into it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make a folder for its owner alone; one that is there keeps its mode, and is warned of where others may look into it."""
     try:
         folder.mkdir(FOLDER_MODE, parents=True)
     except FileExistsError:
@@ -58,22 +50,14 @@ def private_folder(folder: Path) -> None:
 
 
 def private_file(path: Path) -> None:
-    """Make a file for its owner alone where it is missing, else take away what others may do with it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make a file for its owner alone where it is missing, else take away what others may do with it."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
     narrow(path)
 
 
 def private_database(path: Path) -> None:
-    """The same for a database and what SQLite keeps beside it.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """The same for a database and what SQLite keeps beside it."""
     private_file(path)
     for tail in BESIDE[1:]:
         narrow(path.with_name(path.name + tail))
@@ -87,7 +71,7 @@ def narrow(path: Path) -> None:
             return
         path.chmod(mode & ~_OTHERS)
     except FileNotFoundError:
-        return
+        pass
     except OSError as error:
         why = f"others may read the file, and that cannot be changed: {error.strerror}"
         log.warning("store-permissions", path=str(path), mode=f"{mode:04o}", why=why)
@@ -113,12 +97,7 @@ class LockFile:
         self._descriptor = -1
 
     def take(self) -> None:
-        """Take the lock without waiting.
-
-        Raises:
-            StoreNotOpened: another process has it.
-            OSError: the folder cannot be written.
-        """
+        """Take the lock without waiting; StoreNotOpened where another process has it."""
         private_file(self._path)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         try:

@@ -327,11 +327,7 @@ class SqliteLedger:
         return apsw.SQLITE_OK
 
     def tidy(self) -> None:
-        """Copy the write-ahead log back into the database when it is long enough.
-
-        Raises:
-            StoreError: it failed; what was committed is safe in the log.
-        """
+        """Copy the write-ahead log back into the database when it is long enough; where that fails, it is a StoreError and the log is safe."""
         if self._wal_pages < self._checkpoint_at:
             return
         if self._wal_pages <= WORST_WAL * self._checkpoint_pages:
@@ -360,11 +356,7 @@ class SqliteLedger:
         self._checkpoint_at = self._checkpoint_pages + self._wal_pages
 
     def probe(self) -> None:
-        """Write and sync one small change.
-
-        Raises:
-            StoreError: it failed.
-        """
+        """Write and sync one small change; StoreError where that fails."""
         try:
             self._connection.execute("BEGIN IMMEDIATE; UPDATE head SET probe = probe + 1; COMMIT")
         except apsw.Error as error:
@@ -374,10 +366,8 @@ class SqliteLedger:
 
     def close(self, *, broken: bool) -> None:
         """Empty the write-ahead log (unless the store is broken) and close."""
-        if not broken:
-            try:
+        try:
+            if not broken:
                 self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            finally:
-                self._connection.close()
-            return
-        self._connection.close()
+        finally:
+            self._connection.close()

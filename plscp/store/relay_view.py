@@ -39,7 +39,7 @@ WHERE e.position > ? AND e.topic IS NOT NULL {}ORDER BY e.position LIMIT ?
 
 
 class RelayView:
-    """An SQLite store seen by the relay's process, for one thread at a time.
+    """An SQLite store seen by the relay's process, for one thread at a time; what reads may raise StoreError.
 
     A store that does not exist yet looks like an empty one; it is looked for again at each call.
     """
@@ -51,28 +51,22 @@ class RelayView:
 
     @classmethod
     def open(cls, url: str) -> Self:
-        """The view of the store with this URL; the store may be missing.
-
-        Raises:
-            ConfigError: no such kind of store.
-        """
+        """The view of the store with this URL, which may be missing; ConfigError where it names no kind of store."""
         return cls(sqlite_path(url))
 
     @property
     def store_id(self) -> str:
-        """UUID of the store, or empty as long as there is none. Raises StoreError."""
-        with self._reading() as connection:
-            if connection is not None and not self._store_id:
-                self._store_id = connection.execute("SELECT store_id FROM head").get
+        """UUID of the store, or empty as long as there is none."""
+        if not self._store_id:
+            self._store_id = self._one("SELECT store_id FROM head", missing="")
         return self._store_id
 
     def head(self) -> int:
-        """Position of the last event; 0 as long as there is no store. Raises StoreError."""
-        with self._reading() as connection:
-            return 0 if connection is None else int(connection.execute("SELECT position FROM head").get)
+        """Position of the last event; 0 as long as there is no store."""
+        return int(self._one("SELECT position FROM head", missing=0))
 
     def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
-        """The next records after a position, in order; of all topics, or of these. Raises StoreError."""
+        """The next records after a position, in order; of all topics, or of these."""
         only = f"AND e.topic IN ({','.join('?' * len(topics))}) " if topics is not None else ""
         with self._reading() as connection:
             if connection is None:
@@ -85,20 +79,17 @@ class RelayView:
         ]
 
     def count(self, topic: str, after: int, upto: int) -> int:
-        """How many records of a topic have a position above `after` and not above `upto`. Raises StoreError."""
-        with self._reading() as connection:
-            if connection is None:
-                return 0
-            query = "SELECT count(*) FROM events WHERE topic = ? AND position > ? AND position <= ?"
-            return int(connection.execute(query, (topic, after, upto)).get)
+        """How many records of a topic have a position above `after` and not above `upto`."""
+        query = "SELECT count(*) FROM events WHERE topic = ? AND position > ? AND position <= ?"
+        return int(self._one(query, topic, after, upto, missing=0))
 
     def bounds(self) -> dict[str, tuple[int, int]]:
-        """Topic -> (lowest, highest position); only topics that have records. Raises StoreError."""
+        """Topic -> (lowest, highest position); only topics that have records."""
         with self._reading() as connection:
             return {} if connection is None else schema.topics_of(connection)
 
     def ancestors(self) -> dict[str, int]:
-        """The stores that this one was restored from, each with the position up to which it counts. Raises StoreError."""
+        """The stores that this one was restored from, each with the position up to which it counts."""
         with self._reading() as connection:
             return {} if connection is None else schema.ancestors(connection)
 
@@ -107,6 +98,11 @@ class RelayView:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _one(self, query: str, *bindings: Any, missing: Any) -> Any:
+        """The only value of a query; `missing` as long as there is no store."""
+        with self._reading() as connection:
+            return missing if connection is None else connection.execute(query, bindings).get
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:

@@ -127,11 +127,7 @@ def create(connection: Any) -> None:
 
 
 def layout_of(connection: Any, path: str, newest: int = VERSION) -> int:
-    """The layout of a database, 0 for an empty one; changes nothing.
-
-    Raises:
-        StoreNotOpened: the database is somebody else's, or of a newer plscp.
-    """
+    """The layout of a database, 0 for an empty one; StoreNotOpened where it is somebody else's, or of a newer plscp."""
     application = connection.execute("PRAGMA application_id").get
     version: int = connection.execute("PRAGMA user_version").get
     if application == 0 and version == 0 and connection.execute("SELECT count(*) FROM sqlite_schema").get == 0:
@@ -169,11 +165,7 @@ def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Mig
 
 
 def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
-    """Whether the disk takes what a migration writes beside the database until it is copied back.
-
-    Raises:
-        StoreNotOpened: it does not.
-    """
+    """StoreNotOpened where the disk does not take what a migration writes beside the database until it is copied back."""
     needed = _SMALL_STEP_BYTES
     if REWRITING & set(range(version, newest)):
         needed += connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get
