@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-from kafka import errors as kafka_errors
-
-from plscp.errors import RelayError, Unreachable
-from plscp.publish.cluster import Cluster, TopicState, one_line
+from plscp.errors import RelayError
+from plscp.publish.cluster import Cluster, TopicState
 from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.publish.envelope import POSITION, STORE
 from plscp.publish.settings import RelaySettings
-from plscp.publish.tail import Reader
+from plscp.publish.tail import Reader, readable
 from plscp.store.relay_view import RelayView
 
 
@@ -84,7 +82,7 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
             raise RelayError(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
         checkpoints = _checkpoints(settings, full, found.partitions, source.store_id, position)
         cursor.save(full, TopicCursor(found.topic_id, plan, position + 1, checkpoints))
-        return Rewound(full, position + 1, _count(source, name, position))
+        return Rewound(full, position + 1, source.count(name, position, head))
 
 
 def _name(settings: RelaySettings, topic: str) -> str:
@@ -108,10 +106,7 @@ def _stopped(settings: RelaySettings) -> Iterator[tuple[RelayView, Cursor]]:
 
 def _look(settings: RelaySettings, full: str) -> TopicState:
     with closing(Cluster(settings.kafka)) as cluster:
-        try:
-            found = cluster.look([full], create=False)[full]
-        except Unreachable as error:
-            raise RelayError(str(error)) from error
+        found = cluster.look([full], create=False)[full]
     if found.refusal:
         raise RelayError(f"{full}: {found.refusal}")
     return found
@@ -120,37 +115,22 @@ def _look(settings: RelaySettings, full: str) -> TopicState:
 def _checkpoints(
     settings: RelaySettings, full: str, count: int, store_id: str, position: int
 ) -> dict[int, PartitionCheckpoint]:
-    """Where each partition goes on.
-
-    Raises:
-        RelayError: it holds own records above the position.
-    """
+    """Where each partition goes on; RelayError where it holds own records above the position."""
     own = store_id.encode()
     above: list[int] = []
     highest = dict.fromkeys(range(count), 0)
-    try:
-        with Reader(settings.kafka, full) as reader:
-            begins, ends = reader.bounds(list(range(count)))
-            for record in reader.records({part: (begins[part], ends[part]) for part in range(count)}):
-                headers = dict(record.headers)
-                if headers.get(STORE) == own and POSITION in headers:
-                    at = int(headers[POSITION])
-                    highest[record.partition] = max(highest[record.partition], at)
-                    if at > position:
-                        above.append(at)
-    except kafka_errors.KafkaError as error:
-        raise RelayError(f"{full} cannot be read: {one_line(error)}") from error
+    with readable(full), Reader(settings.kafka, full) as reader:
+        begins, ends = reader.bounds(list(range(count)))
+        for record in reader.records({part: (begins[part], ends[part]) for part in range(count)}):
+            headers = dict(record.headers)
+            if headers.get(STORE) == own and POSITION in headers:
+                at = int(headers[POSITION])
+                highest[record.partition] = max(highest[record.partition], at)
+                if at > position:
+                    above.append(at)
     if above:
         raise RelayError(
             f"{full} holds {len(set(above))} records of this store above position {position}, up to {max(above)}: "
             "they would come twice; make the topic anew first"
         )
     return {part: PartitionCheckpoint(ends[part], at, "") for part, at in highest.items()}
-
-
-def _count(source: RelayView, name: str, after: int) -> int:
-    count = 0
-    while page := source.records(after, 1000, [name]):
-        count += len(page)
-        after = page[-1][0]
-    return count

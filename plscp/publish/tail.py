@@ -2,11 +2,15 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka import errors as kafka_errors
 
+from plscp.errors import RelayError
 from plscp.publish.clients import connected
+from plscp.publish.cluster import one_line
 from plscp.publish.cursor import PartitionCheckpoint, Partitions
 from plscp.publish.envelope import PARTITIONS, POSITION, STORE
 from plscp.publish.settings import KafkaSettings
@@ -96,6 +100,15 @@ class Reader:
             done = [part for part, place in places.items() if consumer.position(place) >= spans[part][1]]
             for part in done:
                 consumer.pause(places.pop(part))
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """What the library raises while something of Kafka is read is a RelayError."""
+    try:
+        yield
+    except kafka_errors.KafkaError as error:
+        raise RelayError(f"{what} cannot be read: {one_line(error)}") from error
 
 
 def read_tail(

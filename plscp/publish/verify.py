@@ -5,19 +5,18 @@ What a restored store's predecessor published after the backup is on Kafka, and 
 
 import json
 from array import array
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
-from kafka import errors as kafka_errors
-
-from plscp.errors import RelayError, Unreachable
-from plscp.publish.cluster import Cluster, one_line
+from plscp.errors import RelayError
+from plscp.publish.cluster import Cluster
 from plscp.publish.cursor import Partitions, peek
 from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
 from plscp.publish.settings import RelaySettings
-from plscp.publish.tail import Headers, Lineage, Reader
+from plscp.publish.tail import Headers, Lineage, Reader, readable
 from plscp.store.relay_view import RelayView
 
 NAMED = 20
@@ -137,17 +136,6 @@ class Report:
         return {"ok": self.ok, **asdict(self)}
 
 
-@contextmanager
-def _reading() -> Iterator[None]:
-    """Kafka that cannot be reached is a `RelayError`."""
-    try:
-        yield
-    except Unreachable as error:
-        raise RelayError(str(error)) from error
-    except kafka_errors.KafkaError as error:
-        raise RelayError(f"Kafka cannot be read: {one_line(error)}") from error
-
-
 def _partition_counts(settings: RelaySettings) -> dict[str, tuple[str, int]]:
     """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
     with closing(Cluster(settings.kafka)) as cluster:
@@ -168,13 +156,12 @@ def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lamb
             raise RelayError(f"there is no store at {settings.store_url}")
         head = source.head()
         report = Report(source.store_id, head, [], [], None)
-        with _reading():
+        with readable("Kafka"):
             found = _partition_counts(settings)
-            ancestors = source.ancestors()
             for name in settings.topics:
                 count = found[settings.kafka.topic(name)][1]
                 if count:
-                    judged = _Topic(settings, source, name, count, head=head, ancestors=ancestors)
+                    judged = _Topic(settings, source, name, count, head=head)
                     report.partitions += judged.judge()
                     report.beyond += judged.beyond
                 elif next(_positions(source, name, head), None):
@@ -201,23 +188,14 @@ class _Topic:
     that published it.
     """
 
-    def __init__(
-        self,
-        settings: RelaySettings,
-        source: RelayView,
-        name: str,
-        count: int,
-        *,
-        head: int,
-        ancestors: Mapping[str, int],
-    ) -> None:
+    def __init__(self, settings: RelaySettings, source: RelayView, name: str, count: int, *, head: int) -> None:
         self._settings, self._source, self._name, self._head = settings, source, name, head
-        self._lineage = Lineage(source.store_id, ancestors)
+        self._lineage = Lineage(source.store_id, source.ancestors())
         self.beyond: list[Beyond] = []
         self._topic = settings.kafka.topic(name)
         self._reports = [PartitionReport(self._topic, part) for part in range(count)]
-        self._positions = [array("q") for _ in range(count)]
-        self._published_by = [array("H") for _ in range(count)]
+        self._positions: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
+        self._published_by: defaultdict[int, array[int]] = defaultdict(lambda: array("H"))
         self._stores: dict[bytes, int] = {}
         self._begins: dict[int, int] = {}
         self._known = peek(settings.cursor, source.store_id, self._topic)
@@ -231,8 +209,6 @@ class _Topic:
             expected[plan.of(position, key)].append(position)
         for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
             self._reports.append(PartitionReport(self._topic, part))
-            self._positions.append(array("q"))
-            self._published_by.append(array("H"))
         for report in self._reports:
             self._judge(report, expected[report.partition])
         return self._reports
@@ -309,7 +285,7 @@ def beyond(settings: RelaySettings) -> list[Beyond]:
     found: list[Beyond] = []
     with closing(RelayView.open(settings.store_url)) as source:
         lineage = Lineage(source.store_id, source.ancestors())
-        with _reading():
+        with readable("Kafka"):
             for topic, (topic_id, count) in _partition_counts(settings).items():
                 if not count:  # it is not there
                     continue
