@@ -70,12 +70,12 @@ class Relay:
         self.settings = settings
         self._shared = Shared(settings, cursor)
         self._view = self._shared.view()  # the main thread's
-        self.publishers = {name: TopicPublisher(name, self._shared) for name in settings.topics}
+        self.publishers = [TopicPublisher(name, self._shared) for name in settings.topics]
         self._commands, self._status = commands, status
         self._cluster = Cluster(settings.kafka)
         self._unreachable = ""
         self._away_since = self._asked = 0.0
-        self._backlogs = {name: Backlog(name) for name in self.publishers}
+        self._backlogs = {name: Backlog(name) for name in settings.topics}
 
     # --- the keeper: a thread that brings waiting publishers back and notices what publishers cannot ----------------------------
 
@@ -86,31 +86,18 @@ class Relay:
         pause = threading.Event()
         while True:
             now = time.monotonic()
-            waiting = [
-                publisher for publisher in self.publishers.values() if publisher.state in {"starting", "waiting"}
-            ]
+            waiting = [publisher for publisher in self.publishers if publisher.state in {"starting", "waiting"}]
             ready = [publisher for publisher in waiting if now >= publisher.again]
             if ready and now >= due and not self._shared.halted:
                 retry = 0.0 if self._bring(ready) else longer(retry)
                 due = time.monotonic() + retry
-            late = [
-                publisher
-                for publisher in self.publishers.values()
-                if publisher.stalled(min(LATE, self.settings.stall_seconds / 2))
-            ]
-            if late:
-                answering = (answering or time.monotonic()) if self._answers(late) else 0.0
-                long = self.settings.stall_seconds
-                if (
-                    answering
-                    and time.monotonic() - answering >= long
-                    and (lost := [x for x in late if x.stalled(long)])
-                ):
-                    self._shared.die(
-                        EXIT_STALLED, f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers"
-                    )
-            else:
-                answering = 0.0
+            long = self.settings.stall_seconds
+            late = [publisher for publisher in self.publishers if publisher.stalled(min(LATE, long / 2))]
+            answering = (answering or time.monotonic()) if late and self._answers(late) else 0.0
+            lost = [publisher for publisher in late if publisher.stalled(long)]
+            if lost and answering and time.monotonic() - answering >= long:
+                why = f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers"
+                self._shared.die(EXIT_STALLED, why)
             if time.monotonic() - checked >= (AGAIN if self._unreachable else self.settings.check_seconds):
                 self._check()
                 checked = time.monotonic()
@@ -172,7 +159,7 @@ class Relay:
 
     def _check(self) -> None:
         """Topics that were made again or lost partitions while their publisher runs; and whether a broker answers at all."""
-        running = [publisher for publisher in self.publishers.values() if publisher.state == "running"]
+        running = [publisher for publisher in self.publishers if publisher.state == "running"]
         try:
             found = self._ids(running) if running else {}
         except Unreachable:
@@ -205,7 +192,7 @@ class Relay:
             if self._commands in ready:
                 woken = os.read(self._commands, 65536)
                 if not woken:
-                    for publisher in self.publishers.values():
+                    for publisher in self.publishers:
                         publisher.keep()
                     os._exit(0)
                 set_level(_LEVEL_OF.get(woken[-1:], "info"))
@@ -215,7 +202,7 @@ class Relay:
             states = json.dumps(self._states())
             if time.monotonic() >= due or states != last:
                 log.debug("relay-status", topics=self._states())
-                for publisher in self.publishers.values():
+                for publisher in self.publishers:
                     publisher.wake()
                 self._say(self.status())
                 last, due = states, time.monotonic() + self.settings.status_seconds
@@ -226,7 +213,7 @@ class Relay:
             bounds = self._view.bounds()
         except StoreError:
             return  # the publishers find out for themselves, with the next status
-        for publisher in self.publishers.values():
+        for publisher in self.publishers:
             if bounds.get(publisher.name, (0, 0))[1] > publisher.reached:
                 publisher.wake()
 
@@ -234,7 +221,7 @@ class Relay:
         """What each topic does; while no broker answers none is said to be running."""
         away, _ = self._kafka()
         shown = {}
-        for publisher in self.publishers.values():
+        for publisher in self.publishers:
             state, why = publisher.state, publisher.why
             if away and state in {"running", "recovering"}:
                 state, why = "waiting", away
@@ -250,7 +237,7 @@ class Relay:
         """
         pending, age = self._pending()
         away, since = self._kafka()
-        problems = [f"{publisher.topic}: {publisher.why}" for publisher in self.publishers.values() if publisher.why]
+        problems = [f"{publisher.topic}: {publisher.why}" for publisher in self.publishers if publisher.why]
         return {
             "pid": os.getpid(),
             "store": self._shared.store_id,
@@ -258,7 +245,7 @@ class Relay:
             "pending": pending,
             "oldest_age": age,
             "oldest_age_seconds": age,
-            "published": {publisher.topic: publisher.published for publisher in self.publishers.values()},
+            "published": {publisher.topic: publisher.published for publisher in self.publishers},
             "topics": self._states(),
             "reachable": not away,
             "away_since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds") if since else "",
@@ -267,7 +254,7 @@ class Relay:
 
     def _pending(self) -> tuple[int, float]:
         pending, oldest = 0, 0.0
-        for publisher in self.publishers.values():
+        for publisher in self.publishers:
             of_topic = self._backlogs[publisher.name].pending(self._view, publisher.progress)
             if of_topic:
                 pending += of_topic
@@ -276,11 +263,10 @@ class Relay:
         return pending, round(oldest, 3)
 
     def _say(self, status: dict[str, Any]) -> None:
-        line = json.dumps(status, ensure_ascii=True).encode() + b"\n"
+        line = json.dumps(status).encode() + b"\n"
         if len(line) > _LONGEST:
-            line = (
-                json.dumps(status | {"errors": [e[:60] for e in status["errors"][:3]], "topics": {}}).encode() + b"\n"
-            )
+            short = status | {"errors": [error[:60] for error in status["errors"][:3]], "topics": {}}
+            line = json.dumps(short).encode() + b"\n"
         try:
             os.write(self._status, line)
         except BlockingIOError:

@@ -87,14 +87,11 @@ def _signs_of_life(connection: Any) -> None:
     connection.execute("ALTER TABLE requests RENAME COLUMN latest TO alive_at")
     connection.execute("ALTER TABLE requests ADD COLUMN alive_us INTEGER NOT NULL DEFAULT 0")
     connection.execute("UPDATE requests SET alive_at = '' WHERE alive_at <> ''")
-    connection.execute(_NEW_IN_3)
-
-
-_NEW_IN_3: Final = """
-CREATE INDEX retries_of_request ON retries (request);
-CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, difference INTEGER NOT NULL);
-CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
-"""
+    connection.execute("""
+        CREATE INDEX retries_of_request ON retries (request);
+        CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, difference INTEGER NOT NULL);
+        CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+    """)
 
 
 def _retention(connection: Any) -> None:
