@@ -112,13 +112,7 @@ def readable(what: str) -> Iterator[None]:
 
 
 def read_tail(
-    kafka: KafkaSettings,
-    topic: str,
-    store_id: str,
-    starts: Mapping[int, int],
-    barriers: Mapping[int, int],
-    *,
-    ancestors: Mapping[str, int],
+    kafka: KafkaSettings, topic: str, lineage: Lineage, starts: Mapping[int, int], barriers: Mapping[int, int]
 ) -> Tail:
     """The highest own position of each partition from an offset to its barrier.
 
@@ -128,9 +122,7 @@ def read_tail(
     Args:
         starts: by partition: offset to read from; below what the broker still has: from its first.
         barriers: by partition: the barrier's offset.
-        ancestors: the stores that this one was restored from, each with the position up to which it counts.
     """
-    lineage = Lineage(store_id, ancestors)
     beyond: list[int] = []
     highest = {part: PartitionCheckpoint(offset + 1) for part, offset in barriers.items()}
     said: Partitions | None = None

@@ -17,7 +17,7 @@ from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicC
 from plscp.publish.envelope import REDUCED, Envelope, reduced, size
 from plscp.publish.producer import InFlight, Producer
 from plscp.publish.settings import RelaySettings
-from plscp.publish.tail import Tail, read_tail
+from plscp.publish.tail import Lineage, Tail, read_tail
 from plscp.store.relay_view import Record, RelayView
 
 EXIT_UNKNOWN: Final = 70
@@ -223,14 +223,8 @@ class TopicPublisher:
         starts = {part: 0 if again else checkpoints.get(part, PartitionCheckpoint()).next_offset for part in barriers}
         shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
         starts |= dict.fromkeys(shorter, 0)
-        tail = read_tail(
-            self._shared.settings.kafka,
-            self.topic,
-            self._shared.store_id,
-            starts,
-            barriers,
-            ancestors=source.ancestors(),
-        )
+        lineage = Lineage(self._shared.store_id, source.ancestors())
+        tail = read_tail(self._shared.settings.kafka, self.topic, lineage, starts, barriers)
         if known is None and tail.partitions is not None:
             plan = tail.partitions
             if found.partitions < plan.count:
@@ -403,8 +397,4 @@ class TopicPublisher:
 
 def _higher(known: PartitionCheckpoint, read: PartitionCheckpoint) -> PartitionCheckpoint:
     """The cursor's position counts where the partition holds nothing higher (made again, cut off, retention)."""
-    return (
-        read
-        if read.position >= known.position
-        else PartitionCheckpoint(read.next_offset, known.position, known.event_id)
-    )
+    return read if read.position >= known.position else known._replace(next_offset=read.next_offset)

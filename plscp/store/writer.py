@@ -241,15 +241,14 @@ class Writer:
                 left: float | None = None
                 if self._refusing is not None:
                     if self._closing:
-                        return [*self._take_lazy(), *self._take_clocks()] or None
+                        return self._take_lazy() or None
                     left = self._probe_at - now
                     if left <= 0:
                         return []
                 elif self._queue:
                     batch = self._take()
                     if self._closing or not all(isinstance(draft, Delivered) for draft in batch):
-                        clocks = self._take_clocks() if self._closing or now >= self._clocks_until else ()
-                        return [*self._take_lazy(), *clocks, *batch]
+                        return [*self._take_lazy(clocks=self._closing or now >= self._clocks_until), *batch]
                     if not self._lazy:
                         self._lazy_until = now + self._limits.idle_seconds
                     self._lazy += batch
@@ -258,7 +257,7 @@ class Writer:
                     due = ((self._lazy, self._lazy_until), (self._clocks, self._clocks_until))
                     left = min(until for some, until in due if some) - now
                     if self._closing or left <= 0:
-                        return [*self._take_lazy(), *self._take_clocks()]
+                        return self._take_lazy()
                 elif self._closing:
                     return None
                 if self._watermark.low and self._refusing is None:
@@ -280,13 +279,11 @@ class Writer:
             count -= 1
         return batch
 
-    def _take_lazy(self) -> list[Draft]:
-        lazy, self._lazy = self._lazy, []
-        return lazy
-
-    def _take_clocks(self) -> list[Draft]:
-        clocks, self._clocks = self._clocks, []
-        return clocks
+    def _take_lazy(self, *, clocks: bool = True) -> list[Draft]:
+        taken, self._lazy = self._lazy, []
+        if clocks:
+            taken, self._clocks = taken + self._clocks, []
+        return taken
 
     def _without_room(self, batch: list[Draft]) -> list[Draft]:
         """What of a batch is written although the disk is low: all but requests. Those get their failure."""
