@@ -78,7 +78,7 @@ class Producer:
 
 
 @dataclass(slots=True)
-class Batch:
+class SentBatch:
     """Records that stand or fall together: those of one partition that the producer put into one batch."""
 
     handle: object
@@ -102,7 +102,7 @@ class InFlight:
 
     def __init__(self, acknowledged: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
         self._acknowledged, self._failed = acknowledged, failed
-        self._open: dict[int, deque[Batch]] = {}
+        self._open: dict[int, deque[SentBatch]] = {}
         self.records = self.bytes = 0
 
     def add(self, partition: int, future: Any, position: int, event_id: str, size: int) -> None:
@@ -110,7 +110,7 @@ class InFlight:
         handle = future._produce_future  # one per batch: a callback per record would cost a quarter of the speed
         queue = self._open.setdefault(partition, deque())
         if not queue or queue[-1].handle is not handle:
-            batch = Batch(handle, position)
+            batch = SentBatch(handle, position)
             queue.append(batch)
             handle.add_callback(self._settle, batch)
         else:
@@ -121,7 +121,7 @@ class InFlight:
         self.records += 1
         self.bytes += size
 
-    def _settle(self, batch: Batch, result: tuple[int, int, Callable[[int], BaseException] | None]) -> None:
+    def _settle(self, batch: SentBatch, result: tuple[int, int, Callable[[int], BaseException] | None]) -> None:
         offset, _, errors = result
         if errors is not None:
             self._failed(errors(0))
