@@ -13,7 +13,7 @@ from pydicom.sr.codedict import Collection
 from benchmarks.marks import MARK, dated
 from benchmarks.servers import STUDIES
 from plscp.content.model import Code, ContentItem, Numeric
-from plscp.scu.building import ACQUISITION, CONTAINS, OBSERVER, coded, number, person, text
+from plscp.templates.rows import CONTAINS, HAS_ACQ_CONTEXT, HAS_OBS_CONTEXT, HAS_PROPERTIES
 from tests.rawscu import element, uid
 
 REQUESTS: Final = 4096
@@ -58,6 +58,26 @@ NAMES = (
     "Adams^Ruth", "Bergstr\u00f6m^Nils", "Costa^Ines", "Dubois^Ren\u00e9", "Evans^Gwen", "Fischer^Uwe", "Garcia^Luz", "Hansen^J\u00f8rn",
     "Ito^Ken", "Jansen^Piet", "Kowalska^Ewa", "Lopez^Ana", "M\u00fcller^Jutta", "Novak^Petr", "Okafor^Chidi", "Rossi^Pia",
 )  # fmt: skip
+
+
+def text(concept: Code, value: str, *, rel: str = HAS_PROPERTIES) -> ContentItem:
+    """A TEXT item."""
+    return ContentItem(rel, "TEXT", concept, value)
+
+
+def coded(concept: Code, value: Code, *children: ContentItem, rel: str = HAS_PROPERTIES) -> ContentItem:
+    """A CODE item."""
+    return ContentItem(rel, "CODE", concept, value, list(children))
+
+
+def number(concept: Code, value: str, units: str) -> ContentItem:
+    """A NUM item; `units` is a UCUM code."""
+    return ContentItem(HAS_PROPERTIES, "NUM", concept, Numeric(value, Code(units, "UCUM", units)))
+
+
+def person(concept: Code, name: str, *, rel: str = HAS_PROPERTIES) -> ContentItem:
+    """A PNAME item."""
+    return ContentItem(rel, "PNAME", concept, name)
 
 
 def _drug(draw: Random) -> ContentItem:
@@ -138,7 +158,7 @@ def requests() -> Iterator[bytes]:
     """Action Information of each request in Implicit VR Little Endian, with marks where times and numbers go."""
     draw = Random(SEED)
     rooms = [
-        (_before(study, patient), person(OBSERVER_NAME, name, rel=OBSERVER), _described(draw))
+        (_before(study, patient), person(OBSERVER_NAME, name, rel=HAS_OBS_CONTEXT), _described(draw))
         for study, patient in STUDIES
         for name in draw.sample(NAMES, 3)
     ]
@@ -149,7 +169,7 @@ def requests() -> Iterator[bytes]:
 
 def _described(draw: Random) -> ContentItem:
     """TID 3601 row 1."""
-    return text(DESCRIPTION, draw.choice(PROCEDURES).meaning, rel=ACQUISITION)
+    return text(DESCRIPTION, draw.choice(PROCEDURES).meaning, rel=HAS_ACQ_CONTEXT)
 
 
 # --- Implicit VR Little Endian; pydicom would need half a minute for all of them ----------------------------------------

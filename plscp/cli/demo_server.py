@@ -13,8 +13,7 @@ from threading import Thread
 from typing import Self
 
 from plscp.errors import CommandError
-from plscp.scu.pci_case import DEVICES, Subject, registry_file
-from plscp.scu.pci_story import MAY
+from plscp.scu.pci_case import DEVICES, MAY, Subject, registry_file
 
 PREFIX = "plscp"
 TOPICS = tuple(f"{PREFIX}.{name}" for name in ("procedure-log", "medication-administration", "quarantine"))
@@ -132,7 +131,6 @@ class DemoServer:
 
 
 def _settings(kafka: str) -> str:
-    code, scheme, _ = MAY
     broker = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "{PREFIX}"\n' if kafka else ""
     devices = "".join(
         f'\n[devices.{name}]  # {what}\nlocation = "{Subject.location}"\n' for name, what in DEVICES.items()
@@ -161,7 +159,7 @@ names = ["{Subject.location}"]
 {devices}
 [operators]
 policy = "list"
-allowed = [{{ value = "{code}", scheme = "{scheme}", locations = ["{Subject.location}"] }}]
+allowed = [{{ value = "{MAY.value}", scheme = "{MAY.scheme}", locations = ["{Subject.location}"] }}]
 
 [log]
 format = "json"

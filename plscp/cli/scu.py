@@ -13,10 +13,10 @@ from plscp.cli import output
 from plscp.cli.calling import Call, calls
 from plscp.cli.values import a_uid, long_text, short_text
 from plscp.errors import CommandError
-from plscp.scu.building import stamp
 from plscp.scu.files import read
 from plscp.scu.pci_case import DURATION, Subject, pci_case
 from plscp.scu.playing import Played, check, play
+from plscp.scu.requests import stamp
 from plscp.scu.sending import VERIFICATION, Answer, Association, sop_class_of
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 

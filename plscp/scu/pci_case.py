@@ -5,19 +5,37 @@ Four things go wrong on purpose, as they do in real labs: an outdated Study Inst
 entry without a mandatory row, and an operator who may not.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
 
 from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
 
-from plscp.content.model import Code, ContentItem, Numeric
-from plscp.scu import entries as say
-from plscp.scu import pci_story as story
-from plscp.scu.building import Administration, Given, procedural, substance
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.content.model import Code, Numeric
+from plscp.scu import requests as r
+from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
+from plscp.templates.restoring import AnyEntry, entry_item
+from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.tid1002 import DeviceObserver, Observer
+from plscp.templates.tid3001 import EquipmentEvent, LogContext, Note, PatientEvent, StaffAction
+from plscp.templates.tid3010 import Qualifiers
+from plscp.templates.tid3100 import ProcedureAction
+from plscp.templates.tid3101 import ImageAcquired
+from plscp.templates.tid3104 import Consumable
+from plscp.templates.tid3106 import DrugAdministered
+from plscp.templates.tid3107 import DeviceUsed
+from plscp.templates.tid3108 import Intervention, InterventionDevice, InterventionSite
+from plscp.templates.tid3601 import ProcedureContext
+from plscp.templates.values import Coded, CodeValue, Moment, ObjectReference
+
+Log = Sequence[tuple[float, Sequence[AnyEntry]]]
+"""What one device logs: seconds into the case, and the entries of one request."""
+Amounts = Mapping[str, tuple[str, str]]
+"""Numbers with their UCUM units, by the member of the typed entry."""
 
 HEMO, XRAY, INJECTOR, TABLET = "HEMO1", "XRAY1", "INJECT1", "TABLET1"
 DEVICES: Final = {
@@ -28,13 +46,235 @@ DEVICES: Final = {
 }
 DURATION: Final = 1200.0
 """Seconds that the case takes at speed 1."""
+NO_AMOUNTS: Final[Amounts] = {}
+XA_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.12.1"
+
+
+def member(group: int, name: str) -> Coded:
+    """A member of a context group of PS3.16, by its keyword."""
+    found: Any = getattr(getattr(codes, f"cid{group}"), name)
+    return r.coded(found.value, found.scheme_designator, found.meaning)
+
+
+def made_uid(*parts: object) -> str:
+    """A UID that is the same for the same parts."""
+    return f"2.25.{uuid5(NAMESPACE_OID, '/'.join(map(str, parts))).int}"
+
+
+HEPARIN, LIDOCAINE, NITROGLYCERIN, VERAPAMIL = (
+    member(10, name) for name in ("Heparin", "LidocaineContainingProduct", "Nitroglycerin", "Verapamil")
+)
+IOHEXOL: Final = member(12, "Iohexol")
+CORONARY: Final = "CoronaryArtery"
+LAD: Final = "ProximalLeftAnteriorDescendingCoronaryArtery"
+PTCA_BALLOON: Final = "PercutaneousTransluminalAngioplastyBalloon"
+NURSE, CARDIOLOGIST = "Okafor^Ngozi", "Reyes^Ana"
+MAY: Final = r.code("N1001", "L", NURSE)
+MAY_NOT: Final = r.code("T2002", "L", "Trainee^Tom")
+SHEATH, CATHETER, WIRE, BALLOON, STENT, CONTRAST = (
+    r.code(value, "99PLSCP", meaning)
+    for value, meaning in (
+        ("SH-6F-11", "Radial sheath 6F 11 cm"),
+        ("GC-EBU35-6F", "Guiding catheter EBU 3.5 6F"),
+        ("GW-014-190", "Guide wire 0.014 in 190 cm"),
+        ("BC-25-15", "Balloon catheter 2.5 x 15 mm"),
+        ("DES-30-18", "Drug eluting stent 3.0 x 18 mm"),
+        ("CM-350-100", "Iohexol 350 100 mL"),
+    )
+)
+"""The department's stock, by codes of its own."""
+
+
+def _quantities(amounts: Amounts) -> dict[str, Any]:
+    return {name: r.quantity(*amount) for name, amount in amounts.items()}
+
+
+def status(name: str) -> PatientEvent:
+    """A patient status or event, a member of CID 3402."""
+    return PatientEvent(event=member(3402, name))
+
+
+def note(kind: str, words: str) -> Note:
+    """A note; `kind` is a member of CID 3401."""
+    return Note(type=member(3401, kind), text=words)
+
+
+def staff(action: str, name: str) -> StaffAction:
+    """A staff action, a member of CID 3404."""
+    return StaffAction(action=member(3404, action), person=name)
+
+
+def equipment(happened: str, which: str) -> EquipmentEvent:
+    """An equipment event, a member of CID 3427."""
+    return EquipmentEvent(event=member(3427, happened), equipment=which)
+
+
+def action(what: str, procedure: str, item_id: int, physician: str = "") -> ProcedureAction:
+    """A procedure action; `what` is a member of CID 3421, `procedure` of CID 3405."""
+    by = [r.person(physician, concept=member(7453, "Performing"))] if physician else []
+    return ProcedureAction(
+        action=member(3421, what), procedure=member(3405, procedure), item_id=r.text(str(item_id)), performers=by
+    )
+
+
+def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> ImageAcquired:
+    """An angiographic run; angles in degrees, primary and secondary."""
+    return ImageAcquired(
+        image=ObjectReference(sop_class_uid=XA_IMAGE, sop_instance_uid=made_uid(study, "run", run)),
+        series_instance_uid=r.text(made_uid(study, "series")),
+        modality=r.coded("XA", "DCM", "X-Ray Angiography"),
+        number_of_frames=r.quantity(str(frames), "{frames}"),
+        image_type=r.text("ORIGINAL\\PRIMARY\\SINGLE PLANE"),
+        primary_angle=r.quantity(str(angles[0]), "deg"),
+        secondary_angle=r.quantity(str(angles[1]), "deg"),
+    )
+
+
+def consumable(happened: str, stock: CodeValue, lot: str) -> Consumable:
+    """One piece of stock; `happened` is a member of CID 3408."""
+    return Consumable(
+        action=member(3408, happened),
+        material=stock,
+        description=r.text(stock.meaning),
+        lot=r.text(lot),
+        quantity=r.quantity("1", "1"),
+    )
+
+
+def administered(happened: str, what: Coded, route: str, amounts: Amounts, by: str = NURSE) -> DrugAdministered:
+    """A drug or contrast; `happened` is a member of CID 3409, `route` of CID 11."""
+    return DrugAdministered(
+        action=member(3409, happened),
+        drug=what,
+        route=member(11, route),
+        administered_by=r.person(by) if by else None,
+        **_quantities(amounts),
+    )
+
+
+def shot(millilitres: str, rate: str) -> DrugAdministered:
+    """Contrast from the injector."""
+    amounts = {"volume": (millilitres, "mL"), "rate": (rate, "mL/s")}
+    return administered("ContrastAdministered", IOHEXOL, "IntracoronaryRoute", amounts, by="")
+
+
+def device(  # noqa: PLR0917  # one argument per row of the template
+    happened: str, what: str, site: str, stock: CodeValue, item_id: int = 0, sizes: Amounts = NO_AMOUNTS,
+    intent: Coded | None = None,
+) -> DeviceUsed:  # fmt: skip
+    """A device used; `happened` is a member of CID 3422, `what` of CID 3429, `site` of CID 3630."""
+    return DeviceUsed(
+        action=member(3422, happened),
+        device=member(3429, what),
+        material=r.text(stock.meaning),
+        site=member(3630, site),
+        intent=intent,
+        qualifiers=Qualifiers(action_item_ids=[r.text(str(item_id))]) if item_id else None,
+        **_quantities(sizes),
+    )
+
+
+def intervention(happened: str, attempt: int, equipment_used: str, amounts: Amounts = NO_AMOUNTS) -> Intervention:
+    """An intervention at the LAD; `happened` is a member of CID 3412, the equipment of CID 3411."""
+    used, site = member(3411, equipment_used), member(3604, LAD)
+    return Intervention(
+        action=member(3412, happened),
+        site=InterventionSite(**site.model_dump()),
+        attempt=r.text(str(attempt)),
+        devices=[InterventionDevice(**used.model_dump(), primary=member(230, "Yes"))],
+        **_quantities(amounts),
+    )
+
+
+def inflated(attempt: int, pressure: str, seconds: str) -> Intervention:
+    """The balloon was inflated."""
+    amounts = {"inflation_pressure": (pressure, "atm"), "inflation_duration": (seconds, "s")}
+    return intervention("AngioplastyBalloonInflated", attempt, PTCA_BALLOON, amounts)
+
+
+RECORDER_LOG: Final[Log] = (
+    (0, [status("PatientAdmittedToProcedureRoom"), staff("PersonnelArrived", CARDIOLOGIST)]),
+    (25, [status("PatientInformedConsentGiven"), status("NilPerOsNPOStatusConfirmed")]),
+    (50, [status("PatientAssistedToTable"), status("PatientConnectedToContinuousMonitoring")]),
+    (70, [staff("PersonnelArrived", NURSE)]),
+    (90, [equipment("EquipmentReady", "Haemodynamic recorder 1")]),
+    (120, [action("StartProcedureAction", "CatheterizationOfLeftHeart", 1, CARDIOLOGIST)]),
+    (140, [status("PatientPreppedAndDraped")]),
+    (185, [consumable("ConsumableTakenFromInventory", SHEATH, "L-1101"),
+           device("DeviceAppliedToPatient", "Sheath", "RadialArtery", SHEATH, 1, {"length": ("110", "mm")})]),
+    (210, [note("TechNote", "Right radial access at first puncture")]),
+    (270, [consumable("ConsumableTakenFromInventory", CATHETER, "L-2202"),
+           device("DeviceAtSiteOfInterest", "GuidingCatheter", CORONARY, CATHETER, 1)]),
+    (285, [action("StartProcedureAction", "CoronaryArteriography", 2)]),
+    (460, [action("EndProcedureAction", "CoronaryArteriography", 2)]),
+    (470, [note("PhysicianNote", "Proximal LAD 85 percent stenosis, TIMI 2 flow; PCI ad hoc")]),
+    (480, [action("StartProcedureAction", "PercutaneousTransluminalBalloonAngioplasty", 3, CARDIOLOGIST)]),
+    (510, [consumable("ConsumableTakenFromInventory", WIRE, "L-3303"),
+           device("DeviceInsertedIntoSheath", "GuideWire", CORONARY, WIRE, 3, {"length": ("1900", "mm")})]),
+    (550, [device("DeviceCrossedLesion", "GuideWire", CORONARY, WIRE, 3),
+           intervention("GuidewireCrossingLesionSuccessful", 1, "GuideWire")]),
+    (590, [consumable("ConsumableTakenFromInventory", BALLOON, "L-4404")]),
+    (610, [inflated(1, "10", "20")]),
+    (620, [status("PatientReportsChestPain")]),
+    (632, [intervention("AngioplastyBalloonDeflated", 1, PTCA_BALLOON)]),
+    (670, [status("PatientReportsNoPain")]),
+    (690, [action("EndProcedureAction", "PercutaneousTransluminalBalloonAngioplasty", 3),
+           action("StartProcedureAction", "StentPlacement", 4, CARDIOLOGIST)]),
+    (710, [consumable("ConsumableTakenFromInventory", STENT, "L-5505")]),
+    (760, [intervention("DeviceDeployed", 2, "Stent", {"inflation_pressure": ("14", "atm")}),
+           device("DeviceUsed", "Stent", CORONARY, STENT, 4, {"diameter": ("3.0", "mm"), "length": ("18", "mm")},
+                  r.coded("121155", "DCM", "Deployment"))]),
+    (850, [action("EndProcedureAction", "StentPlacement", 4)]),
+    (870, [note("PhysicianNote", "No residual stenosis, TIMI 3 flow")]),
+    (960, [device("DeviceWithdrawnRemoved", "Sheath", "RadialArtery", SHEATH, 1), status("HemostasisAchieved")]),
+    (1050, [action("EndProcedureAction", "CatheterizationOfLeftHeart", 1)]),
+    (1080, [note("NursingNote", "Radial band on, distal pulse present")]),
+    (1110, [status("PatientDisconnectedFromContinuousMonitoring"), staff("PersonnelDeparted", CARDIOLOGIST)]),
+    (1180, [status("PatientTransferredToCCU")]),
+)  # fmt: skip
+INJECTOR_LOG: Final[Log] = (
+    (150, [equipment("EquipmentReady", "Injector 1, iohexol 350 loaded")]),
+    *((at, [shot(volume, "4")]) for at, volume in ((301, "8"), (341, "7"), (381, "8"), (421, "8"))),
+    (571, [shot("4", "3")]),
+    (781, [shot("5", "3")]),
+    (841, [shot("8", "4"), shot("7", "4")]),
+    (930, [consumable("RemainingConsumableDisposed", CONTRAST, "L-6606")]),
+)
+TABLET_LOG: Final[Log] = tuple(
+    (at, [administered(happened, drug, route, amounts)])
+    for at, happened, drug, route, amounts in (
+        (180, "DrugAdministered", LIDOCAINE, "SubcutaneousRoute", {"volume": ("2", "mL"), "concentration": ("10", "mg/mL")}),
+        (215, "DrugAdministered", VERAPAMIL, "IntraArterialRoute", {"dose": ("2.5", "mg")}),
+        (240, "DrugAdministered", HEPARIN, "IntravenousRoute", {"dose": ("5000", "[iU]")}),
+        (485, "DrugAdministered", HEPARIN, "IntravenousRoute", {"dose": ("3000", "[iU]")}),
+        (640, "DrugStart", NITROGLYCERIN, "IntravenousRoute", {"rate": ("20", "ug/min")}),
+        (800, "DrugAdministered", NITROGLYCERIN, "IntracoronaryRoute", {"dose": ("200", "ug")}),
+        (830, "DrugEnd", NITROGLYCERIN, "IntravenousRoute", {"volume": ("1.2", "mL")}),
+    )
+)  # fmt: skip
+
+
+def xray_log(study: str) -> Log:
+    """What the X-ray system logs; `study` makes the UIDs of its images."""
+    return (
+        (80, [equipment("EquipmentReady", "X-ray system 1")]),
+        (300, [acquired(study, 1, 62, (-30, 25))]),
+        (340, [acquired(study, 2, 58, (0, -30))]),
+        (380, [acquired(study, 3, 60, (45, 0))]),
+        (420, [acquired(study, 4, 71, (-30, -25))]),
+        (570, [acquired(study, 5, 30, (0, 35))]),
+        (615, [acquired(study, 6, 24, (0, 35))]),
+        (780, [acquired(study, 7, 33, (0, 35))]),
+        (840, [acquired(study, 8, 64, (-30, 25)), acquired(study, 9, 59, (0, 35))]),
+        (900, [note("TechNote", "Dose area product 24.5 Gy.cm2, fluoroscopy 6.2 min")]),
+    )
 
 
 @dataclass(frozen=True)
 class Subject:
     """Whom and what the case is about; the SCP should know all of it, as `registry_file` writes it."""
 
-    study_instance_uid: str = say.made_uid("pci-case", "study")
+    study_instance_uid: str = made_uid("pci-case", "study")
     study_id: str = "PCI-0815"
     accession_number: str = "A-20815"
     patient_id: str = "4711-0815"
@@ -51,54 +291,51 @@ class Request:
     Attributes:
         at: seconds into the case.
         device: calling AE title.
-        entries: what happened; for a Substance Administration, the one administration.
+        content: what happened; its DateTimes are set when it is sent.
         expect: the status that an SCP of the demo's settings answers.
         why: what is special about it, or empty.
     """
 
     at: float
     device: str
-    given: Given
-    context: Sequence[ContentItem]
-    entries: Sequence[ContentItem] | Administration
+    content: ProcedureLogRequest | SubstanceAdministrationRequest
     expect: int = 0
     why: str = ""
 
     @property
     def sop_class(self) -> str:
         """SOP Class UID."""
-        return (
-            SUBSTANCE_ADMINISTRATION_LOGGING if isinstance(self.entries, Administration) else PROCEDURAL_EVENT_LOGGING
-        )
+        return self.content.sop_class
 
     @property
     def count(self) -> int:
         """How many entries it holds."""
-        return 1 if isinstance(self.entries, Administration) else len(self.entries)
+        return len(self.content.entries) if isinstance(self.content, ProcedureLogRequest) else 1
 
     @property
     def label(self) -> str:
         """What happened, in a few words."""
-        if isinstance(self.entries, Administration):
-            return self.entries.product_name
-        return ", ".join(_label(entry) for entry in self.entries)
+        if isinstance(self.content, ProcedureLogRequest):
+            return ", ".join(map(_label, self.content.entries))
+        return self.content.administration.product_names[0]
 
     def dataset(self, when: datetime) -> Dataset:
         """Action Information whose last DateTime is `when`."""
-        if isinstance(self.entries, Administration):
-            return substance(self.entries, when)
-        return procedural(self.given, self.context, self.entries, when)
+        made = self.content.dataset(check=False)
+        r.stamp(made, when)
+        return made
 
 
-def _label(entry: ContentItem) -> str:
-    value, concept = entry.value, entry.concept.meaning if entry.concept else entry.value_type
+def _label(entry: AnyEntry) -> str:
+    item = entry_item(entry)
+    value, concept = item.value, item.concept.meaning if item.concept else item.value_type
     if isinstance(value, str):
         return f"{concept}: {value}"
     meaning = value.meaning if isinstance(value, Code) else ""
     named = f"{concept}: {meaning}" if meaning else concept
-    if concept in {"Patient Status or Event", "Intervention Action"}:
+    if isinstance(entry, PatientEvent | Intervention):
         named = meaning
-    amounts = [child.value for child in entry.children if isinstance(child.value, Numeric)]
+    amounts = [child.value for child in item.children if isinstance(child.value, Numeric)]
     return f"{named} {_amount(amounts[0])}".rstrip() if amounts else named
 
 
@@ -114,33 +351,87 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
         subject: whom and what it is about.
     """
     who = subject or Subject()
-    full = Given(who.study_instance_uid, who.patient_id, who.study_id, who.location)
-    room = Given(performed_location=who.location)
-    about = say.procedure_context("Coronary angiography and PCI")
-    recorder = [*say.device_observer("HEMO1", "Haemodynamic recorder"), *about]
-    xray = [*say.device_observer("XRAY1", "Angiography system"), *about]
-    injector, tablet = say.device_observer("INJECT1", "Contrast injector"), say.person_observer(story.NURSE)
-    patient = Given(patient_id=who.patient_id)
-    made = [Request(at, HEMO, full, recorder, entries) for at, entries in story.RECORDER]
-    made += [
-        Request(at, XRAY, Given(who.study_instance_uid), xray, entries)
-        for at, entries in story.xray(who.study_instance_uid)
-    ]
-    made += [Request(at, INJECTOR, room, injector, entries) for at, entries in story.INJECTOR_LOG]
-    made += [Request(at, TABLET, patient, tablet, entries) for at, entries in story.TABLET_LOG]
-    by_nurse = Administration("", story.MAY, who.patient_id, who.issuer, who.patient_name, who.admission_id)
-    made += [
-        Request(at, TABLET, Given(), (), administration, expect, why)
-        for at, administration, expect, why in story.administrations(by_nurse)
-    ]
-    old = replace(full, study_instance_uid=say.made_uid(who.study_instance_uid, "rescheduled"))
-    made.append(
-        Request(
-            800, HEMO, old, recorder, [story.AFTER_DILATATION], 0xB102, "the recorder still has the study's old UID"
-        )
+    procedure = ProcedureContext(
+        description=r.text("Coronary angiography and PCI"),
+        intent=member(3629, "TherapeuticIntent"),
+        priority=member(3414, "UrgentProcedure"),
     )
-    made.append(Request(755, HEMO, full, recorder, [story.INCOMPLETE], 0xC102, "the attempt identifier is missing"))
+    study: dict[str, Any] = {"study_instance_uid": who.study_instance_uid}
+    xray = study | {"context": _observed_by(XRAY, "Angiography system", procedure)}
+    recorder = {
+        **study,
+        "patient_id": who.patient_id,
+        "study_id": who.study_id,
+        "performed_location": who.location,
+        "context": _observed_by(HEMO, "Haemodynamic recorder", procedure),
+    }
+    injector = {"performed_location": who.location, "context": _observed_by(INJECTOR, "Contrast injector")}
+    tablet = {"patient_id": who.patient_id, "context": r.person_observer(NURSE)}
+    made = [
+        Request(at, name, ProcedureLogRequest(entries=entries, **given))
+        for name, given, log in (
+            (HEMO, recorder, RECORDER_LOG),
+            (XRAY, xray, xray_log(who.study_instance_uid)),
+            (INJECTOR, injector, INJECTOR_LOG),
+            (TABLET, tablet, TABLET_LOG),
+        )
+        for at, entries in log
+    ]
+    made += _administrations(who)
+    # The recorder's entry after dilatation comes with the UID that the study had before; the other one lacks its row 4.
+    old = recorder | {"study_instance_uid": made_uid(who.study_instance_uid, "rescheduled")}
+    rescheduled = ProcedureLogRequest(entries=[inflated(3, "18", "12")], **old)
+    made.append(Request(800, HEMO, rescheduled, 0xB102, "the recorder still has the study's old UID"))
+    incomplete = intervention("DeviceDeployed", 2, "Stent").model_copy(update={"attempt": None})
+    without_row_4 = ProcedureLogRequest(entries=[incomplete], **recorder)
+    made.append(Request(755, HEMO, without_row_4, 0xC102, "the attempt identifier is missing"))
     return sorted(made, key=lambda request: request.at)
+
+
+def _observed_by(name: str, model: str, procedure: ProcedureContext | None = None) -> LogContext:
+    observer = DeviceObserver(uid=r.text(made_uid("device", name)), name=r.text(name), model_name=r.text(model))
+    return LogContext(
+        observers=[Observer(type=r.coded("121007", "DCM", "Device"), device=observer)], procedure=procedure
+    )
+
+
+def _administrations(who: Subject) -> Iterator[Request]:
+    """What the tablet reports for the medication record."""
+
+    def given(  # noqa: PLR0917  # a line of the record
+        at: float, product: str, route: str = "", dose: str = "", unit: str = "", expect: int = 0, why: str = "",
+        *, by: CodeValue = MAY, to: Subject = who, **more: str,
+    ) -> Request:  # fmt: skip
+        administration = SubstanceAdministered(
+            administered=Moment(text=""),
+            product_names=[product],
+            route=member(11, route) if route else None,
+            dose=r.amount(dose, unit) if dose else None,
+            operators=[by],
+            patient_name=to.patient_name,
+            admission_id=to.admission_id,
+            **more,
+        )
+        content = SubstanceAdministrationRequest(
+            patient_id=to.patient_id, issuer_of_patient_id=to.issuer, administration=administration
+        )
+        return Request(at, TABLET, content, expect, why)
+
+    stranger = Subject(patient_id="9999-0000", issuer=who.issuer, patient_name="Nobody^Knows", admission_id="")
+    wristband = "another patient's wristband was scanned, whom nobody knows"
+    trainee = "the trainee may not add to the medication record"
+    heparin, ticagrelor = (
+        ("Heparin 5000 IU", "IntravenousRoute", "5000", "[iU]"),
+        ("Ticagrelor 180 mg", "OralRoute", "180", "mg"),
+    )
+    yield given(230, *heparin, 0xC110, wristband, to=stranger)
+    yield given(241, *heparin)
+    yield given(260, "Midazolam 1 mg", "IntravenousRoute", "1", "mg")
+    yield given(486, "Heparin 3000 IU", "IntravenousRoute", "3000", "[iU]")
+    yield given(530, *ticagrelor, 0xC10E, trainee, by=MAY_NOT)
+    yield given(540, *ticagrelor)
+    yield given(765, STENT.meaning, package_identifier="(01)04012345678901(10)L-5505", notes="Implanted, proximal LAD")
+    yield given(1090, "Acetylsalicylic acid 100 mg", "OralRoute", "100", "mg")
 
 
 def by_device(requests: Sequence[Request]) -> dict[str, list[Request]]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from plscp.errors import CommandError
-from plscp.scu.building import apart, moment
 from plscp.scu.pci_case import Request, by_device
+from plscp.scu.requests import times
 from plscp.scu.sending import Answer, Association
 
 
@@ -28,7 +28,7 @@ class Played:
     @property
     def times(self) -> list[str]:
         """The DateTime of each entry, as sent."""
-        return [moment(when) for when in apart(self.sent, self.request.count)]
+        return times(self.sent, self.request.count)
 
     @property
     def as_expected(self) -> bool:

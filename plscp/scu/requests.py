@@ -15,20 +15,19 @@ What is written is what the server reads back as the same typed entries; it is h
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from plscp.content.codes import meaning_of
+from plscp.content.model import Code
 from plscp.content.reader import EXPLICIT_LITTLE, decode
 from plscp.content.writing import code_item, dataset, others
 from plscp.errors import Refused
 from plscp.findings import Finding
-from plscp.scu.building import CATH_LAB_LOG, UTC_FRAME_OF_REFERENCE, Given, log
-from plscp.scu.building import moment as moment_text
 from plscp.scu.encoding import encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action, restoring
@@ -37,15 +36,22 @@ from plscp.templates.observation_context import DeviceObserver, Observer, Person
 from plscp.templates.parameters import NUMERIC, PARAMETERS
 from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration
 from plscp.templates.restoring import AnyEntry
+from plscp.templates.rows import CONTAINS
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
 
 PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)
 """What is written is not held against a server's settings."""
+UTC_FRAME_OF_REFERENCE: Final = "1.2.840.10008.15.1.1"
+"""The UTC Synchronization UID (PS3.3 C.7.4.2.1.1)."""
+CATH_LAB_LOG: Final = Code("121120", "DCM", "Cath Lab Procedure Log")
+APART: Final = timedelta(milliseconds=1)
+"""Between the DateTimes of one request's entries, which must rise strictly (PS3.3 A.35.7.3.1.2)."""
 
 
 class _Request(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid")
+    sop_class: ClassVar[str]
 
     patient_id: str = ""
     timezone_offset: str = Field(default="", description="Timezone Offset From UTC (0008,0201), +HHMM or -HHMM.")
@@ -64,7 +70,7 @@ class _Request(BaseModel, ABC):
             made.TimezoneOffsetFromUTC = self.timezone_offset
         made.SpecificCharacterSet = "ISO_IR 192"
         if check:
-            self._checked(encode(made))
+            self._checked(made)
         return made
 
     def encode(self, transfer_syntax: str = EXPLICIT_LITTLE, *, check: bool = True) -> bytes:
@@ -74,7 +80,7 @@ class _Request(BaseModel, ABC):
     def findings(self) -> Sequence[Finding]:
         """What a server would refuse or note about it under a strict profile."""
         try:
-            made = self._checked(encode(self.dataset(check=False)))
+            made = self._checked(self.dataset(check=False))
         except Refused as refused:
             return refused.findings
         entries = made.entries if isinstance(made, ProcedureLog) else [made.entry]
@@ -83,8 +89,10 @@ class _Request(BaseModel, ABC):
     @abstractmethod
     def _dataset(self) -> Dataset: ...
 
-    @abstractmethod
-    def _checked(self, raw: bytes) -> ProcedureLog | SubstanceAdministration: ...
+    def _checked(self, made: Dataset) -> ProcedureLog | SubstanceAdministration:
+        decoded = decode(encode(made), EXPLICIT_LITTLE, calling_ae="", sop_class=self.sop_class, bounds=PLENTY)
+        typed = action.procedural if self.sop_class == PROCEDURAL_EVENT_LOGGING else action.substance
+        return typed(decoded, strict=True)
 
 
 class ProcedureLogRequest(_Request):
@@ -94,6 +102,8 @@ class ProcedureLogRequest(_Request):
         context: who reports, in which procedure and room.
         entries: first-level entries, each with its Observation DateTime.
     """
+
+    sop_class: ClassVar[str] = PROCEDURAL_EVENT_LOGGING
 
     study_instance_uid: str = ""
     study_id: str = ""
@@ -106,18 +116,11 @@ class ProcedureLogRequest(_Request):
         root = restoring.log_root(self.context, self.entries)
         root.concept, root.value = root.concept or CATH_LAB_LOG, root.value or "SEPARATE"
         root.template = root.template or "3001"
-        given = Given(
-            self.study_instance_uid,
-            self.patient_id,
-            self.study_id,
-            self.performed_location,
-            self.synchronization_frame_of_reference_uid,
-        )
-        return log(given, root)
-
-    def _checked(self, raw: bytes) -> ProcedureLog:
-        made = decode(raw, EXPLICIT_LITTLE, calling_ae="", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=PLENTY)
-        return action.procedural(made, strict=True)
+        made = dataset(root)
+        made.PatientID, made.StudyInstanceUID, made.StudyID = self.patient_id, self.study_instance_uid, self.study_id
+        made.SynchronizationFrameOfReferenceUID = self.synchronization_frame_of_reference_uid
+        made.PerformedLocation = self.performed_location
+        return made
 
 
 _NAMED: Final = {name: key for key, name in PARAMETERS.items()}
@@ -133,6 +136,8 @@ _PLAIN: Final = {
 
 class SubstanceAdministrationRequest(_Request):
     """A Substance Administration: to whom, and what was given (PS3.4 Table P.3-2)."""
+
+    sop_class: ClassVar[str] = SUBSTANCE_ADMINISTRATION_LOGGING
 
     issuer_of_patient_id: str = ""
     administration: SubstanceAdministered
@@ -162,10 +167,6 @@ class SubstanceAdministrationRequest(_Request):
             made.SubstanceAdministrationParameterSequence = parameters
         others(made, restoring.raw(given.elements))
         return made
-
-    def _checked(self, raw: bytes) -> SubstanceAdministration:
-        made = decode(raw, EXPLICIT_LITTLE, calling_ae="", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=PLENTY)
-        return action.substance(made, strict=True)
 
 
 def _operator(code: CodeValue) -> Dataset:
@@ -232,7 +233,7 @@ def person(name: str, **more: Any) -> PersonName:
 
 def moment(when: datetime) -> Moment:
     """An aware time with microseconds, in UTC."""
-    return Moment(text=moment_text(when), precision="fraction")
+    return Moment(text=when.astimezone(UTC).strftime("%Y%m%d%H%M%S.%f+0000"), precision="fraction")
 
 
 def device_observer(uid: str, name: str = "", **more: Any) -> LogContext:
@@ -244,3 +245,26 @@ def device_observer(uid: str, name: str = "", **more: Any) -> LogContext:
 def person_observer(name: str, **more: Any) -> LogContext:
     """A context whose observer is a person (TID 1003)."""
     return LogContext(observers=[Observer(person=PersonObserver(name=person(name)))], **more)
+
+
+# --- times ---
+
+
+def times(last: datetime, count: int) -> list[str]:
+    """The DateTimes of a request's entries: a millisecond apart, up to the last one's."""
+    return [moment(last - APART * (count - 1 - place)).text for place in range(count)]
+
+
+def stamp(dataset: Dataset, when: datetime) -> None:
+    """Set the time of what happened to `when`: of the administration, or of the last first-level entry, in place.
+
+    Args:
+        dataset: Action Information of either SOP Class.
+        when: an aware time; entries before the last one lie a millisecond apart, strictly rising.
+    """
+    if "ContentSequence" not in dataset:
+        dataset.SubstanceAdministrationDateTime = moment(when).text
+        return
+    entries = [child for child in dataset.ContentSequence if child.RelationshipType == CONTAINS]
+    for entry, its in zip(entries, times(when, len(entries)), strict=True):
+        entry.ObservationDateTime = its

@@ -9,9 +9,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from plscp.errors import CommandError
-from plscp.scu.building import moment, stamp
 from plscp.scu.files import read
 from plscp.scu.pci_case import pci_case
+from plscp.scu.requests import moment, stamp
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LOG = next(request for request in pci_case() if request.count == 2)
@@ -91,4 +91,4 @@ def test_stamp_sets_the_times_to_that_of_sending(tmp_path: Path) -> None:
     stamp(dataset, later)
     times = [item.ObservationDateTime for item in dataset.ContentSequence if "ObservationDateTime" in item]
     assert len(times) == 2
-    assert times[0] < times[1] == moment(later)
+    assert times[0] < times[1] == moment(later).text
