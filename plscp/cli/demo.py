@@ -7,27 +7,31 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Self
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
 
-from plscp.cli import output
+from plscp.cli import output, view
 from plscp.cli.client import Api
-from plscp.cli.demo_reader import Reader, Sums, sums
-from plscp.cli.demo_server import DemoServer
-from plscp.cli.demo_view import Fetching, Lines, Panels, View, summary
+from plscp.cli.demo_parts import DemoServer, Reader, Received, Sums, sums
 from plscp.errors import CommandError
-from plscp.scu.pci_case import TABLET, Request, pci_case
+from plscp.scu.pci_case import DEVICES, TABLET, Request, pci_case
 from plscp.scu.playing import Played, play
 from plscp.scu.sending import Association, Peer
 
-CATCH_UP = 30.0
-"""Seconds for the consumer to receive what is stored."""
+CATCH_UP_SECONDS = 30.0
+"""For the consumer to receive what is stored."""
 
 
 def demo(
@@ -80,28 +84,22 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
     """Play, read, compare; raises CommandError, one line, when anything is not as it should be."""
     api, case = Api(server.url), pci_case()
     source = "a Kafka consumer" if kafka else "a reader of the store"
-    view: View = Panels(out, source, case, speed) if out.is_terminal else Lines(out, source)
-    with view:
-        reader = Reader(kafka, server.url, api.get("/api/v1/status")["store"]["id"], view.received)
+
+    def connect(device: str) -> Association:
+        return Association(Peer("127.0.0.1", server.port, calling=device))
+
+    with Panels(out, source, case, speed) if out.is_terminal else Lines(out, source) as shown:
+        reader = Reader(kafka, api, shown.received)
         try:
-            played = play(case, lambda device: _device(server, device), speed=speed, told=view.answered)
-            stored = _stored(api)
-            reader.wait(lambda received: len(received) >= len(stored), CATCH_UP)
+            played = play(case, connect, speed=speed, told=shown.answered)
+            found = api.get("/api/v1/events", {"after": 0, "limit": 10_000, "kind": "all"})["events"]
+            stored = [event for event in found if "change" not in event]
+            reader.wait(lambda received: len(received) >= len(stored), CATCH_UP_SECONDS)
         finally:
             reader.stop()
-    found = sums(played, stored, [one.value for one in reader.received])
-    summary(out, case, played, found, source)
-    _judge(case, played, found, reader)
-
-
-def _device(server: DemoServer, device: str) -> Association:
-    return Association(Peer("127.0.0.1", server.port, calling=device))
-
-
-def _stored(api: Api) -> list[dict[str, Any]]:
-    """Entries and refusals as the store has them."""
-    found = api.get("/api/v1/events", {"after": 0, "limit": 10_000, "kind": "all"})["events"]
-    return [event for event in found if "change" not in event]
+    totals = sums(played, stored, [one.value for one in reader.received])
+    summary(out, case, played, totals, source)
+    _judge(case, played, totals, reader)
 
 
 def _judge(case: Sequence[Request], played: Sequence[Played], found: Sums, reader: Reader) -> None:
@@ -183,3 +181,145 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def answer_line(one: Played) -> Text:
+    """Time in the case, device, status, and what happened; for anything but Success its name and Error Comment."""
+    answer = one.answer
+    style = output.status_style(answer.code)
+    text = Text(f"{output.clock(one.request.at)} {one.request.device:<7} ", no_wrap=True, overflow="ellipsis")
+    text.append(f"{answer.code} ", style=f"bold {style}")
+    if answer.status:
+        text.append(output.clean(answer.name + (f" ({answer.comment})" if answer.comment else "")) + " ", style=style)
+    return text.append(output.clean(one.request.label))
+
+
+class Lines:
+    """For files, pipes and continuous integration: one line per thing that happens."""
+
+    def __init__(self, out: Console, source: str) -> None:
+        self._out, self._source, self._lock = out, source, threading.Lock()
+
+    def answered(self, one: Played) -> None:
+        """A device was answered; told from any thread, as what follows."""
+        with self._lock:
+            self._out.print("answered ", answer_line(one), sep="", soft_wrap=True)
+
+    def received(self, one: Received) -> None:
+        """The consumer received an event."""
+        with self._lock:
+            self._out.print("received ", view.line(one.value, one.place), sep="", soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left to do."""
+
+
+class Panels(Lines):
+    """For a terminal: answers on the left, what the consumer received on the right, both growing downwards."""
+
+    def __init__(self, out: Console, source: str, case: Sequence[Request], speed: float) -> None:
+        super().__init__(out, source)
+        self._speed = speed
+        self._wanted = Counter(request.device for request in case)
+        self._had: Counter[str] = Counter()
+        self._at = 0.0
+        self._count = 0
+        self._rows = max(out.size.height - 6, 8)
+        self._answers: deque[Text] = deque(maxlen=self._rows)
+        self._events: deque[Text] = deque(maxlen=self._rows)
+        self._live = Live(console=out, refresh_per_second=8, get_renderable=self._render)
+
+    def answered(self, one: Played) -> None:
+        """A device was answered."""
+        with self._lock:
+            self._had[one.request.device] += 1
+            self._at = max(self._at, one.request.at)
+            self._answers.append(answer_line(one))
+
+    def received(self, one: Received) -> None:
+        """The consumer received an event."""
+        with self._lock:
+            self._count += 1
+            self._events.append(view.line(one.value, one.place))
+
+    def _render(self) -> Group:
+        with self._lock:
+            head = Text(
+                f"Coronary intervention, {output.clock(self._at)} of 20:00 at {self._speed:g} times life   ", "bold"
+            )
+            for device in DEVICES:
+                head.append(f"{device} {self._had[device]}/{self._wanted[device]}  ", "cyan")
+            columns = Table.grid(expand=True)
+            columns.add_column(ratio=1)
+            columns.add_column(ratio=1)
+            columns.add_row(
+                Panel(Group(*self._answers), title="What each device was answered", height=self._rows + 2),
+                Panel(
+                    Group(*self._events), title=f"What {self._source} received: {self._count}", height=self._rows + 2
+                ),
+            )
+        return Group(head, columns)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+class Fetching:
+    """How far fetching is: a bar on a terminal, a line per quarter elsewhere; nothing when nothing is fetched."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._bar = Progress(
+            TextColumn("Fetching Apache Kafka"), BarColumn(), DownloadColumn(), console=out, transient=True
+        )
+        self._task = self._bar.add_task("")
+        self._told = -1
+        self._lock = threading.Lock()
+
+    def __call__(self, done: int, total: int, _what: str) -> None:
+        """So many bytes of so many are there."""
+        with self._lock:
+            if self._told < 0:
+                self._out.print(f"Fetching Apache Kafka once, {total / 1e6:.0f} MB, into the cache folder")
+                if self._out.is_terminal:
+                    self._bar.start()
+                self._told = 0
+            self._bar.update(self._task, completed=done, total=total)
+            quarter = 4 * done // max(total, 1)
+            if quarter > self._told:
+                self._told = quarter
+                if not self._out.is_terminal:
+                    self._out.print(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False)
+
+    def stop(self) -> None:
+        """It is all there, or it failed."""
+        if self._told >= 0 and self._out.is_terminal:
+            self._bar.stop()
+
+
+def summary(out: Console, case: Sequence[Request], played: Sequence[Played], found: Sums, source: str) -> None:
+    """The end of the demo: what went wrong on purpose, then the four counts."""
+    special = [one for one in sorted(played, key=lambda one: one.request.at) if one.request.why or not one.as_expected]
+    out.print("\nWhat was not simply Success, and why", style="bold")
+    for one in special:
+        line = Text("  ").append(answer_line(one))
+        out.print(line.append(f" - {one.request.why or 'not meant'}", style="dim"), soft_wrap=True)
+    counts = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "entries", "refusals", ""):
+        counts.add_column(heading, justify="left" if not heading else "right")
+    sent = sum(request.count for request in case if request.expect >> 12 != 0xC)
+    refused = sum(request.expect >> 12 == 0xC for request in case)
+    accepted, failed = sum(found.sent.values()), sum(found.refused.values())
+    counts.add_row("sent", str(sent), str(refused), f"{len(case)} requests from {len(DEVICES)} devices")
+    counts.add_row("answered", str(accepted), str(failed), f"{len(played)} of {len(case)} requests, as each should be")
+    counts.add_row("stored", str(sum(found.stored.values())), str(sum(found.kept.values())), "in the event store")
+    counts.add_row("consumed", str(sum(found.consumed.values())), str(sum(found.told.values())), f"by {source}")
+    out.print()
+    out.print(counts)

@@ -101,6 +101,11 @@ def local(text: object) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def clock(seconds: float) -> str:
+    """Minutes and seconds."""
+    return f"{int(seconds) // 60:2}:{int(seconds) % 60:02}"
+
+
 def described(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[int, str, object, str]]:
     """A published value as lines: codes by their meaning, amounts with their unit, nothing that is empty."""
     brief = in_brief(value)

@@ -113,9 +113,13 @@ def simulate(
 
 def line(one: Played) -> Sequence[str]:
     """A played request in columns: time in the case, device, status, what happened."""
-    minutes, seconds = divmod(round(one.request.at), 60)
     words = f"{one.answer.code} {one.answer.name}" + (f" ({one.answer.comment})" if one.answer.comment else "")
-    return f"{minutes:2}:{seconds:02}", f"{one.request.device:<8}", output.clean(words), output.clean(one.request.label)
+    return (
+        output.clock(one.request.at),
+        f"{one.request.device:<8}",
+        output.clean(words),
+        output.clean(one.request.label),
+    )
 
 
 def as_json(one: Played) -> dict[str, Any]:

@@ -4,19 +4,19 @@
 """
 
 import contextlib
+import fcntl
 import hashlib
+import os
 import shutil
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module, resources
 from pathlib import Path
 from typing import NamedTuple
 
 from plscp.errors import CommandError
-from plscp.local.cache import cache_folder, locked, put
 
 VERSION = "4.1.0"
 AT_ONCE = 4
@@ -50,6 +50,59 @@ class Runtime(NamedTuple):
 
     java: Path
     jars: Sequence[Path]
+
+
+def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
+    """The first of $XDG_CACHE_HOME/plscp, ~/.cache/plscp and ./.cache that can be written; it is made.
+
+    Raises:
+        CommandError: none of them can.
+    """
+    given = os.environ if environ is None else environ
+    candidates = [Path.cwd() / ".cache"]
+    if home := given.get("HOME"):
+        candidates.insert(0, Path(home) / ".cache" / "plscp")
+    if cache := given.get("XDG_CACHE_HOME"):
+        candidates.insert(0, Path(cache) / "plscp")
+    for folder in candidates:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                return folder
+    raise CommandError(f"no folder to keep fetched files in: none of {', '.join(map(str, candidates))} can be written")
+
+
+@contextlib.contextmanager
+def locked(file: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold an exclusive lock; it ends with the process, however that ends.
+
+    Args:
+        file: the lock file; made when missing, never removed.
+        waiting: called once when another process holds it.
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def put(content: Path, place: Path) -> None:
+    """Move a finished file to its place so that a reader, or a crash, finds all of it or nothing."""
+    with content.open("rb+") as handle:
+        os.fsync(handle.fileno())
+    content.replace(place)
+    folder = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def jar_list() -> list[Jar]:
@@ -101,15 +154,11 @@ def fetch(
     place = (folder or cache_folder()) / f"kafka-{VERSION}"
     place.mkdir(parents=True, exist_ok=True)
     if not all(_good(place / jar.name, jar) for jar in jars):
-        note = progress or _silent
+        note = progress or (lambda *_: None)
         total = sum(jar.size for jar in jars)
         with locked(place / "lock", lambda: note(0, total, "waiting for another process that is fetching")):
             _fetch(jars, place, note, by)
     return Runtime(runtime, [place / jar.name for jar in jars])
-
-
-def _silent(_done: int, _total: int, _what: str) -> None:
-    """Nobody wants to know."""
 
 
 def _good(file: Path, jar: Jar) -> bool:
@@ -122,36 +171,28 @@ def _good(file: Path, jar: Jar) -> bool:
 def _fetch(jars: Sequence[Jar], place: Path, progress: Progress, by: Download) -> None:
     for left in place.glob("part-*"):  # of a process that was killed; the lock is ours
         shutil.rmtree(left, ignore_errors=True)
-    counting = threading.Lock()
     done, total = 0, sum(jar.size for jar in jars)
-    stopped = threading.Event()
-
-    def bring(jar: Jar) -> None:
-        nonlocal done
-        if not _good(place / jar.name, jar):
-            if stopped.is_set():
-                return
-            try:
-                _bring(jar, parts, place, by)
-            except BaseException:
-                stopped.set()
-                raise
-        with counting:
-            done += jar.size
-            progress(done, total, jar.name)
-
-    parts = Path(tempfile.mkdtemp(prefix="part-", dir=place))
     try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for result in [pool.submit(bring, jar) for jar in jars]:
-                result.result()
+        with (
+            tempfile.TemporaryDirectory(prefix="part-", dir=place, ignore_cleanup_errors=True) as parts,
+            ThreadPoolExecutor(AT_ONCE) as pool,
+        ):
+            running = {pool.submit(_bring, jar, Path(parts), place, by): jar for jar in jars}
+            try:
+                for finished in as_completed(running):
+                    finished.result()
+                    done += running[finished].size
+                    progress(done, total, running[finished].name)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except OSError as error:
         raise CommandError(f"cannot keep Kafka's files in {place}: {error.strerror or error}", 3) from error
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
 
 
 def _bring(jar: Jar, parts: Path, place: Path, by: Download) -> None:
+    if _good(place / jar.name, jar):
+        return
     why = ""
     for attempt in range(TRIES):
         try:

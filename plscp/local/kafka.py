@@ -6,16 +6,17 @@ import os
 import random
 import signal
 import socket
+import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
 from plscp.errors import CommandError
 from plscp.local.fetch import Progress, Runtime, fetch
-from plscp.local.wire import cluster_id
+from plscp.local.process import OwnProcess
 
 HOST = "127.0.0.1"
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
@@ -24,14 +25,9 @@ PORTS = range(15000, 30000)
 """Below the ports that systems give to clients: else a client that knocks at a stopped broker's port can meet itself."""
 OTHER_PORTS = 5
 """How often a first start is tried with other ports."""
-WATCH = "read _; kill -9 -$0 2>/dev/null"
-"""Waits for the end of its standard input, whose other end only this process holds, then ends the broker's group."""
-
-Fetch = Callable[[Progress | None], Runtime]
-
-
-def _fetch(progress: Progress | None) -> Runtime:
-    return fetch(progress=progress)
+_METADATA, _VERSION = 3, 2  # the oldest version that names the cluster; every broker since 0.10.1 knows it
+_REQUEST = struct.pack(">hhih5si", _METADATA, _VERSION, 1, 5, b"plscp", 0)
+_LONGEST_BYTES = 1 << 20
 
 
 def free_port(host: str = HOST) -> int:
@@ -44,16 +40,13 @@ def free_port(host: str = HOST) -> int:
     raise CommandError("no free port for a Kafka broker")
 
 
-class LocalBroker:
-    """One broker with its own data folder; a context manager.
-
-    Ports and data stay through stop, kill and start. It ends when this process ends, however that ends.
+class LocalBroker(OwnProcess):
+    """One broker with its own data folder; ports and data stay through stop, kill and start.
 
     Args:
         folder: data, settings and `broker.log`; made when missing.
         properties: further lines of server.properties.
         progress: told how far fetching is, where anything has to be fetched.
-        runtime: how to get Java and the jars.
         host: the address of this machine that it listens on; nobody is asked who he is.
 
     Attributes:
@@ -66,7 +59,6 @@ class LocalBroker:
         *,
         properties: Mapping[str, str] | None = None,
         progress: Progress | None = None,
-        runtime: Fetch = _fetch,
         host: str = HOST,
     ) -> None:
         self.folder = folder
@@ -74,20 +66,13 @@ class LocalBroker:
         self.properties = dict(properties or {})
         self.port = 0
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
-        self._progress, self._get = progress, runtime
+        self._progress = progress
         self._runtime: Runtime | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watch: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """What a client connects to."""
         return f"{self.host}:{self.port}" if self.port else ""
-
-    @property
-    def running(self) -> bool:
-        """Whether its process is there, frozen or not."""
-        return self._process is not None and self._process.poll() is None
 
     def start(self, timeout: float = 60.0) -> Self:
         """Start, and wait until this broker, and no other at its port, answers.
@@ -100,49 +85,23 @@ class LocalBroker:
         """
         if self.running:
             return self
-        self._runtime = self._runtime or self._get(self._progress)
+        self._runtime = self._runtime or fetch(progress=self._progress)
         if self.port:
-            self._run(self._runtime)
-            self._await(timeout)
+            self._run(timeout)
             return self
-        for attempt in range(OTHER_PORTS):
+        for left in reversed(range(OTHER_PORTS)):
             self.port = free_port(self.host)
             try:
-                self._format(self._runtime)
-                self._run(self._runtime)
-                self._await(timeout)
+                self._format()
+                self._run(timeout)
             except CommandError:
                 self.kill()
                 self.port = 0
-                if attempt == OTHER_PORTS - 1:
+                if not left:
                     raise
             else:
                 break
         return self
-
-    def stop(self, timeout: float = 15.0) -> None:
-        """SIGTERM, and SIGKILL after so many seconds; harmless when it does not run."""
-        if self.running:
-            self.thaw()
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                assert self._process is not None
-                self._process.wait(timeout)
-        self.kill()
-
-    def kill(self) -> None:
-        """SIGKILL, and wait for its end; harmless when it does not run."""
-        if self._watch is not None:  # first: the process group's number may be somebody else's later
-            self._watch.kill()
-            assert self._watch.stdin is not None
-            self._watch.stdin.close()
-            self._watch.wait()
-            self._watch = None
-        if self._process is not None:
-            if self._process.poll() is None:
-                self._signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
 
     def freeze(self) -> None:
         """SIGSTOP, and wait for it: its sockets stay, nothing answers."""
@@ -154,20 +113,11 @@ class LocalBroker:
         """SIGCONT."""
         self._signal(signal.SIGCONT)
 
-    def __enter__(self) -> Self:
-        return self.start()
+    def _java(self, *command: str) -> list[str]:
+        assert self._runtime is not None
+        return [str(self._runtime.java), *JVM, "-cp", ":".join(map(str, self._runtime.jars)), *command]
 
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, number)
-
-    def _java(self, runtime: Runtime, *command: str) -> list[str]:
-        return [str(runtime.java), *JVM, "-cp", ":".join(map(str, runtime.jars)), *command]
-
-    def _format(self, runtime: Runtime) -> None:
+    def _format(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         controller = free_port(self.host)
         settings = {
@@ -189,23 +139,16 @@ class LocalBroker:
         } | self.properties
         (self.folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         format_it = ("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self.cluster_id)
-        command = self._java(runtime, *format_it, "-c", str(self.folder / "server.properties"))
+        command = self._java(*format_it, "-c", str(self.folder / "server.properties"))
         result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if result.returncode:
             raise CommandError(f"Kafka cannot format {self.folder}: {_last_line(result.stdout + result.stderr)}", 3)
 
-    def _run(self, runtime: Runtime) -> None:
+    def _run(self, timeout: float) -> None:
         with (self.folder / "broker.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                self._java(runtime, "kafka.Kafka", str(self.folder / "server.properties")),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, out of reach of Ctrl-C
-            )
-        self._watch = subprocess.Popen(
-            ["/bin/sh", "-c", WATCH, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
-        )
+            command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
+            self._launch(command, stdout=output, stderr=subprocess.STDOUT)
+        self._await(timeout)
 
     def _await(self, timeout: float) -> None:
         assert self._process is not None
@@ -226,3 +169,41 @@ def _last_line(text: str) -> str:
     noise = ("WARNING", "SLF4J", "\tat ", "\t... ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(noise)]
     return lines[-1][:200] if lines else "no word from it"
+
+
+def cluster_id(host: str, port: int, timeout: float) -> str | None:
+    """The cluster id of a broker, for a port that answers may be a stranger's; None when nothing that speaks Kafka does.
+
+    Args:
+        timeout: seconds for connecting, and again for each read.
+    """
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.settimeout(timeout)
+            connection.sendall(struct.pack(">i", len(_REQUEST)) + _REQUEST)
+            (length,) = struct.unpack(">i", _exactly(connection, 4))
+            return _read(_exactly(connection, length)) if 0 < length < _LONGEST_BYTES else None
+    except (OSError, struct.error, UnicodeDecodeError):
+        return None
+
+
+def _exactly(connection: socket.socket, length: int) -> bytes:
+    got = b""
+    while len(got) < length:
+        more = connection.recv(length - len(got))
+        if not more:
+            raise ConnectionError("closed in the middle of an answer")
+        got += more
+    return got
+
+
+def _read(answer: bytes) -> str | None:
+    _, brokers = struct.unpack_from(">ii", answer)
+    at = 8
+    for _ in range(brokers):
+        (host,) = struct.unpack_from(">h", answer, at + 4)
+        at += 6 + host + 4
+        (rack,) = struct.unpack_from(">h", answer, at)
+        at += 2 + max(rack, 0)
+    (length,) = struct.unpack_from(">h", answer, at)
+    return answer[at + 2 : at + 2 + length].decode() if length >= 0 else None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from plscp.local.cache import locked
+from plscp.local.fetch import locked
 from plscp.local.kafka import LocalBroker
 from tests.cluster.cluster import HOST, SECOND, Cluster, timed
 from tests.cluster.parts import FOLDER, ROOT, Missing, prepare, say

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from plscp.local.cache import cache_folder, put
+from plscp.local.fetch import cache_folder, put
 from tests.deploy.helm import programs
 
 ROOT: Final = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plscp.errors import CommandError
-from plscp.local.cache import cache_folder, locked, put
+from plscp.local.fetch import cache_folder, locked, put
 
 
 def environments(folder: Path) -> list[tuple[dict[str, str], Path]]:
@@ -45,7 +45,7 @@ def test_no_folder_at_all_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     """The second waits, says so once, and goes on when the holder is killed."""
     script = (
-        "import sys; from pathlib import Path; from plscp.local.cache import locked\n"
+        "import sys; from pathlib import Path; from plscp.local.fetch import locked\n"
         "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "lock")]

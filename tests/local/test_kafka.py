@@ -13,8 +13,7 @@ import pytest
 
 from plscp.errors import CommandError
 from plscp.local import kafka as local
-from plscp.local.kafka import HOST, LocalBroker
-from plscp.local.wire import cluster_id
+from plscp.local.kafka import HOST, LocalBroker, cluster_id
 from tests.serving import until
 
 NEVER_SECONDS = 3600.0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plscp.cli.demo_reader import Received, sums
-from plscp.cli.demo_view import Fetching, Lines, Panels, answer_line
+from plscp.cli.demo import Fetching, Lines, Panels, answer_line
+from plscp.cli.demo_parts import Received, sums
 from plscp.cli.view import line, said
 from plscp.scu.pci_case import pci_case
 from plscp.scu.playing import Played
