@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     variables = os.environ if environ is None else environ
     try:
         _readable(arguments)
-        status = _run(_rewritten(arguments), "_PLSCP_COMPLETE" in variables)
+        status = _run(_rewritten(arguments))
         sys.stdout.flush()
         return status
     except PlscpError as error:
@@ -91,14 +91,13 @@ def _rewritten(arguments: list[str]) -> list[str]:
     return [arguments[0], *known, *rest[end:]]
 
 
-def _run(arguments: list[str], completing: bool) -> int:
+def _run(arguments: list[str]) -> int:
     from typer.exceptions import Abort, TyperException  # noqa: PLC0415  # only once the arguments are about to be read
 
     from plscp.cli.commands import build  # noqa: PLC0415
 
-    command = build(arguments, everything=completing)
     try:
-        result = command.main(arguments, prog_name="plscp", standalone_mode=False)
+        result = build().main(arguments, prog_name="plscp", standalone_mode=False)
     except Abort:
         return INTERRUPTED
     except TyperException as error:

@@ -11,12 +11,13 @@ from urllib.parse import quote, urlsplit
 import httpx
 import typer
 
-from plscp.config import Settings, load, load_http, secretfile
+from plscp.cli.options import Config, Json, settings, settings_file, with_options
+from plscp.config import load_http, secretfile
 from plscp.config.model import LOOPBACK
 from plscp.errors import CommandError, ConfigError, HttpProblem
 
 UNREACHABLE = 3
-SECONDS = 15.0
+ANSWER_SECONDS = 15.0
 _EXIT: dict[int, int] = {httpx.codes.SERVICE_UNAVAILABLE: UNREACHABLE, httpx.codes.UNPROCESSABLE_ENTITY: 2}
 """Exit status by HTTP status, where it is not 1: a value that cannot be used is wrong usage."""
 
@@ -28,25 +29,6 @@ CaFile = Annotated[
     Path | None,
     typer.Option("--ca-file", help="PEM file of the CAs to trust, for https.", envvar="PLSCP_CA_FILE"),
 ]
-Config = Annotated[
-    Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
-
-
-def settings_file(config: Path | None) -> Path | None:
-    """The settings file to read: the one that is named, else ./plscp.toml where there is one."""
-    default = Path("plscp.toml")
-    return config if config is not None else default if default.is_file() else None
-
-
-def settings(config: Path | None) -> Settings:
-    """The settings that a command works with.
-
-    Raises:
-        ConfigError: one line.
-    """
-    return load(settings_file(config), os.environ)
 
 
 class Api:
@@ -56,9 +38,12 @@ class Api:
         url: such as http://127.0.0.1:8080.
         token: for Authorization: Bearer.
         tls: for https; None: the system's CAs are trusted.
+        json: whether its user wants answers as JSON.
     """
 
-    def __init__(self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None, *, json: bool = False
+    ) -> None:
         host = _host(url)
         if not host:
             raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
@@ -66,7 +51,8 @@ class Api:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._here = host in LOOPBACK
         self._tls = tls
-        self.seconds = SECONDS
+        self.json = json
+        self.seconds = ANSWER_SECONDS
 
     def _client(self) -> httpx.Client:
         # A proxy of the environment is never meant for this machine.
@@ -109,7 +95,7 @@ class Api:
     def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values of an answer that is kept open, as they come."""
         accept = {"Accept": "application/x-ndjson"}
-        timeout = httpx.Timeout(SECONDS, read=None)
+        timeout = httpx.Timeout(ANSWER_SECONDS, read=None)
         try:
             with (
                 self._client() as client,
@@ -178,27 +164,31 @@ def _check(answer: httpx.Response, url: str) -> None:
     raise HttpProblem(detail, answer.status_code, problem, _EXIT.get(answer.status_code, 1))
 
 
-def api(
-    url: str | None,
-    token_file: Path | None,
-    config: Path | None,
-    ca_file: Path | None,
-    *,
-    faults: bool = True,
+def _api(  # noqa: PLR0917  # one argument per option
+    context: typer.Context,
+    json: Json = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+    config: Config = None,
+    ca_file: CaFile = None,
 ) -> Api:
-    """The API that the options name; what they leave open comes from the settings.
-
-    Args:
-        faults: say what else is wrong in the settings.
-
-    Raises:
-        ConfigError: the settings or the token file cannot be read.
-        CommandError: the address is none.
-    """
-    token = _token(token_file) if token_file is not None else None
-    tls = _trusting(ca_file) if ca_file is not None else None
+    """The API that the options name; what they leave open comes from the settings."""
+    token = tls = None
+    if token_file is not None:
+        token = secretfile.lines("--token-file", str(token_file))[
+            0
+        ]  # the first: there are more while they are exchanged
+        if not token.isascii():
+            raise CommandError(f"{token_file}: must hold a line of ASCII text", 2)
+    if ca_file is not None:
+        tls = _verifying("--ca-file", ca_file, lambda made: made.load_verify_locations(ca_file))
     if url is None or (token is None and config is not None):
-        found = _server(config, faults=faults)
+        try:
+            found = settings(config)
+        except ConfigError as fault:  # the server goes on with what was before, and [http] is enough to ask it
+            found = load_http(settings_file(config), os.environ)
+            if context.info_name != "reload":  # which has them from the server
+                typer.echo(f"plscp: {fault}", err=True)
         if token is None:
             token = found.token()
         if tls is None and found.http.tls is not None:
@@ -206,31 +196,11 @@ def api(
         if url is None:
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
             url = f"http{'s' if found.http.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{found.http.port}"
-    return Api(url, token, tls)
+    return Api(url, token, tls, json=json)
 
 
-def _server(config: Path | None, *, faults: bool) -> Settings:
-    """Where the server is, for [http] alone: a fault elsewhere is said, and the server, which goes on with what was before, is asked."""
-    try:
-        return settings(config)
-    except ConfigError as fault:
-        found = load_http(settings_file(config), os.environ)
-        if faults:
-            typer.echo(f"plscp: {fault}", err=True)
-        return found
-
-
-def _token(path: Path) -> str:
-    """The first token of the file, which may hold more while they are exchanged."""
-    token = secretfile.lines("--token-file", str(path))[0]
-    if not token.isascii():
-        raise CommandError(f"{path}: must hold a line of ASCII text", 2)
-    return token
-
-
-def _trusting(ca_file: Path) -> ssl.SSLContext:
-    """TLS with a server whose certificate one of these CAs issued for the host's name."""
-    return _verifying("--ca-file", ca_file, lambda context: context.load_verify_locations(ca_file))
+ServerCommand = with_options(_api)
+"""A command that asks a running server: its `context.obj` is the Api."""
 
 
 def _pinned(certificate: Path) -> ssl.SSLContext:

@@ -1,96 +1,82 @@
-"""Which commands there are. Only the one that is called is imported: `plscp study list` loads neither DICOM nor Kafka."""
+"""Which commands there are. Only the module of the one that is called is imported: `plscp study list` loads neither DICOM nor Kafka."""
 
-from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final
 
 import typer
-from typer.main import get_command
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from plscp import __version__
 from plscp.errors import CommandError
 
-
-class Entry(NamedTuple):
-    """One command, or group of commands.
-
-    Attributes:
-        function: the command's function, or `app` for a group.
-        help: its line in the list of commands.
-    """
-
-    module: str
-    function: str
-    help: str
-
-
-COMMANDS: Final[dict[str, Entry]] = {
-    "serve": Entry("plscp.cli.serve", "serve", "Run the server until SIGTERM."),
-    "demo": Entry("plscp.cli.demo", "demo", "Play a cath-lab case through a server into Kafka."),
-    "config": Entry("plscp.cli.config", "app", "Settings: write, check, show."),
-    "status": Entry("plscp.cli.status", "status", "What a running server is doing."),
-    "reload": Entry("plscp.cli.reload", "reload", "Have a running server read its settings again."),
-    "study": Entry("plscp.cli.study", "app", "Studies of a running server: list, open, close."),
-    "event": Entry("plscp.cli.event", "app", "Events of a running server: list, show, tail."),
-    "quarantine": Entry("plscp.cli.quarantine", "app", "Refused requests of a running server: list, show."),
-    "correction": Entry("plscp.cli.correction", "app", "Proposed corrections of a running server: list, show."),
-    "match": Entry("plscp.cli.match", "match", "Where an entry with given identifiers would go now, and why."),
-    "explain": Entry("plscp.cli.explain", "explain", "Check a request off line and draw its content tree."),
-    "example": Entry("plscp.cli.example", "example", "Print an event to start from, as typed JSON."),
-    "send": Entry("plscp.cli.scu", "send", "Send recorded or written events to an SCP."),
-    "simulate": Entry("plscp.cli.scu", "simulate", "Play a cath-lab case against an SCP."),
-    "echo": Entry("plscp.cli.scu", "echo", "Send one C-ECHO to an SCP."),
-    "verify": Entry("plscp.cli.verify", "verify", "Hold what is on Kafka against the store."),
-    "backup": Entry("plscp.cli.backup", "backup", "Copy the store to a file while the server goes on."),
-    "restore": Entry("plscp.cli.restore", "restore", "Make a store out of a backup; stop the server first."),
-    "conformance": Entry("plscp.cli.conformance", "conformance", "Print the DICOM conformance statement."),
-    "reference": Entry("plscp.cli.reference", "app", "What there is to look up: metrics, log events."),
-    "schema": Entry("plscp.cli.schema", "app", "What is published: export, show, check the schemas."),
-    "relay": Entry("plscp.cli.relay", "app", "The relay's cursor: repartition, rewind."),
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "serve": ("serve", "Run the server until SIGTERM."),
+    "demo": ("demo", "Play a cath-lab case through a server into Kafka."),
+    "config": ("config", "Settings: write, check, show."),
+    "status": ("status", "What a running server is doing."),
+    "reload": ("over_http", "Have a running server read its settings again."),
+    "study": ("over_http", "Studies of a running server: list, open, close."),
+    "event": ("over_http", "Events of a running server: list, show, tail."),
+    "quarantine": ("over_http", "Refused requests of a running server: list, show."),
+    "correction": ("over_http", "Proposed corrections of a running server: list, show."),
+    "match": ("over_http", "Where an entry with given identifiers would go now, and why."),
+    "explain": ("explain", "Check a request off line and draw its content tree."),
+    "example": ("explain", "Print an event to start from, as typed JSON."),
+    "send": ("sending", "Send recorded or written events to an SCP."),
+    "simulate": ("sending", "Play a cath-lab case against an SCP."),
+    "echo": ("scu", "Send one C-ECHO to an SCP."),
+    "verify": ("relay", "Hold what is on Kafka against the store."),
+    "backup": ("backup", "Copy the store to a file while the server goes on."),
+    "restore": ("backup", "Make a store out of a backup; stop the server first."),
+    "conformance": ("reference", "Print the DICOM conformance statement."),
+    "reference": ("reference", "What there is to look up: metrics, log events."),
+    "schema": ("schema", "What is published: export, show, check the schemas."),
+    "relay": ("relay", "The relay's cursor: repartition, rewind."),
 }
+"""The module below `plscp.cli` whose `app` has the command, and its line in the list of commands."""
 
 
-def build(arguments: Sequence[str], *, everything: bool = False) -> Any:
-    """The command tree for these arguments.
+class Commands(TyperGroup):
+    """The commands of `COMMANDS`, each loaded when it is asked for."""
 
-    Args:
-        everything: import every command, as help and shell completion need.
-    """
-    called = next((a for a in arguments if not a.startswith("-")), None)
-    if called is not None and called not in COMMANDS and not everything:
-        raise CommandError(f"No such command '{called}'{_nearest(called)}", 2)
+    def list_commands(self, _ctx: Any) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Load one; raises CommandError where there is no such command."""
+        if cmd_name in COMMANDS and cmd_name not in self.commands:
+            module = import_module(f"plscp.cli.{COMMANDS[cmd_name][0]}")
+            self.commands.update(get_group(module.app).commands)
+        if cmd_name not in COMMANDS and not ctx.resilient_parsing:
+            raise CommandError(f"No such command '{cmd_name}'{_nearest(cmd_name)}", 2)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, _ctx: Any, formatter: Any) -> None:
+        """Lists them without loading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+def build() -> Any:
+    """The command `plscp`."""
     app = typer.Typer(
         name="plscp",
+        cls=Commands,
         help="A DICOM server that cath-lab devices report to: stored durably, published to Kafka.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
     app.callback()(_plscp)
-    for name, entry in COMMANDS.items():
-        if everything or name == called:
-            _mount(app, name, entry)
-        else:
-            app.command(name, help=entry.help)(_elsewhere)
     return get_command(app)
-
-
-def _elsewhere() -> None:
-    """Stands in the list of commands for one that is not called."""
 
 
 def _nearest(name: str) -> str:
     found = get_close_matches(name, COMMANDS, 1) or [known for known in COMMANDS if known.startswith(name[:3])][:1]
     return f". Did you mean '{found[0]}'?" if found else " (see plscp --help)"
-
-
-def _mount(app: typer.Typer, name: str, entry: Entry) -> None:
-    found = getattr(import_module(entry.module), entry.function)
-    if isinstance(found, typer.Typer):
-        app.add_typer(found, name=name)
-    else:
-        app.command(name)(found)
 
 
 def _version(context: typer.Context, option: typer.CallbackParam, wanted: bool) -> None:

@@ -8,13 +8,14 @@ import typer
 
 from plscp import config as settings_room
 from plscp.cli import output
-from plscp.cli.client import Config, Json, settings_file
+from plscp.cli.options import Config, Json, group, settings, settings_file
 from plscp.errors import CommandError
 
-app = typer.Typer(help="Settings: write, check, show.", no_args_is_help=True, rich_markup_mode=None)
+app = group()
+app.add_typer(config := group("Settings: write, check, show."), name="config")
 
 
-@app.command("init")
+@config.command("init")
 def init(
     path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("plscp.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
@@ -30,7 +31,7 @@ def init(
     print(f"{path} written: look at [locations] and [devices], then plscp serve --config {path}")
 
 
-@app.command("check")
+@config.command("check")
 def check(config: Config = None) -> int:
     """Check the settings, file and environment together, and the registry file: every fault on a line, then exit status 2."""
     path = settings_file(config)
@@ -46,23 +47,23 @@ def check(config: Config = None) -> int:
     return 0
 
 
-@app.command("show")
+@config.command("show")
 def show(json: Json = False, config: Config = None) -> None:
     """Show the settings in force, as TOML; secrets are masked."""
-    found = settings_room.load(settings_file(config), os.environ)
+    found = settings(config)
     if json:
         output.print_json(found.as_json())
     else:
         print(found.as_toml(), end="")
 
 
-@app.command("reference")
+@config.command("reference")
 def reference() -> None:
     """Print the reference of all settings, in Markdown."""
     print(settings_room.reference(), end="")
 
 
-@app.command("schema")
+@config.command("schema")
 def schema() -> None:
     """Print the JSON Schema of a settings file, for editors and other tools."""
     output.print_json(settings_room.schema())

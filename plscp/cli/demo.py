@@ -25,15 +25,19 @@ from rich.text import Text
 from plscp.cli import output, view
 from plscp.cli.client import Api
 from plscp.cli.demo_parts import DemoServer, Reader, Received, Sums, sums
+from plscp.cli.options import group
 from plscp.errors import CommandError
 from plscp.scu.pci_case import DEVICES, TABLET, Request, pci_case
 from plscp.scu.playing import Played, play
 from plscp.scu.sending import Association, Peer
 
+app = group()
+
 CATCH_UP_SECONDS = 30.0
 """For the consumer to receive what is stored."""
 
 
+@app.command()
 def demo(
     *,
     kafka: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.values import a_uid, long_text
+from plscp.cli.options import a_uid, long_text
 from plscp.scu.requests import ProcedureLogRequest, code, device_observer, moment, quantity
 from plscp.templates.clinical_entries import DrugAdministered
 

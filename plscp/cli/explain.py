@@ -6,13 +6,18 @@ from typing import Annotated
 import typer
 
 from plscp.cli import output
+from plscp.cli.example import example
 from plscp.cli.explaining import as_json, explained
-from plscp.cli.scu import SOP_CLASSES, Kind
+from plscp.cli.options import SOP_CLASSES, Kind, group
 from plscp.cli.tree import draw
 from plscp.errors import CommandError
 from plscp.scu.files import encoded
 
+app = group()
+app.command()(example)
 
+
+@app.command()
 def explain(
     file: Annotated[Path, typer.Argument(help="Action Information: DICOM, DICOM JSON, or JSON in typed form.")],
     *,

@@ -1,19 +1,32 @@
-"""`plscp reference`: what there is to look up, in Markdown. The settings have theirs at `plscp config reference`."""
+"""What is printed in Markdown for people to read: the conformance statement, every metric, every log event.
 
-import typer
+The settings have theirs at `plscp config reference`.
+"""
 
+import os
+
+from plscp import config as settings_room
+from plscp.cli.options import Config, group
 from plscp.reference import observing
+from plscp.reference.conformance import statement
 
-app = typer.Typer(help="What there is to look up: metrics, log events.", no_args_is_help=True, rich_markup_mode=None)
+app = group()
+app.add_typer(reference := group("What there is to look up: metrics, log events."), name="reference")
 
 
-@app.command("metrics")
+@app.command()
+def conformance(config: Config = None) -> None:
+    """Print the DICOM conformance statement, in Markdown; with --config that of a server with these settings."""
+    print(statement(settings_room.load(config, os.environ) if config else None), end="")
+
+
+@reference.command("metrics")
 def metrics() -> None:
     """Print every metric: name, type, labels, what it counts."""
     print(observing.metrics(), end="")
 
 
-@app.command("log-events")
+@reference.command("log-events")
 def log_events() -> None:
     """Print every log event: name, levels, fields, what it means."""
     print(observing.log_events(), end="")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
+from plscp.cli.options import group
 from plscp.errors import CommandError
 from plscp.records.compatibility import Break, breaks
 from plscp.records.schemas import files, schema, text
@@ -16,15 +17,14 @@ from plscp.records.values import ADAPTERS
 
 RELEASED = Path("schemas/released")
 
-app = typer.Typer(
-    help="What is published: JSON Schemas, examples, AsyncAPI.", no_args_is_help=True, rich_markup_mode=None
-)
+app = group()
+app.add_typer(schemas := group("What is published: JSON Schemas, examples, AsyncAPI."), name="schema")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Released = Annotated[Path, typer.Argument(help="Folder with the released schemas.")]
 
 
-@app.command("export")
+@schemas.command("export")
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")] = Path("schemas"),
     *,
@@ -38,7 +38,7 @@ def export(
         output.table(["file", "bytes"], written, "nothing to write")
 
 
-@app.command("show")
+@schemas.command("show")
 def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents type, or part of it.")]) -> None:
     """Print the JSON Schema of one type."""
     found = [kind] if kind in ADAPTERS else [name for name in ADAPTERS if kind in name]
@@ -48,7 +48,7 @@ def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents t
     print(text(schema(found[0])), end="")
 
 
-@app.command("check")
+@schemas.command("check")
 def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
     """Hold what this version publishes against released schemas: whoever reads by them must notice nothing."""
     found = list(_broken(released))
@@ -65,7 +65,7 @@ def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
         raise CommandError(f"schema check: this breaks readers; publish it as a new type beside the old: {kinds}")
 
 
-@app.command("release")
+@schemas.command("release")
 def release(released: Released = RELEASED) -> None:
     """Take the schemas of this version as released: later ones are held against them."""
     if released.is_dir():

@@ -1,153 +1,171 @@
-"""`plscp send`, `plscp simulate`, `plscp echo`: the DICOM tools, with the spellings of DCMTK and pynetdicom."""
+"""The options that every DICOM tool has, with the spellings of DCMTK and pynetdicom, and `plscp echo`."""
 
-import threading
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from enum import StrEnum
+import logging
+import ssl
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, NamedTuple, TextIO
 
 import typer
 
 from plscp.cli import output
-from plscp.cli.calling import Call, calls
-from plscp.cli.values import a_uid, long_text, short_text
+from plscp.cli.options import SECONDS_AT_MOST, a_host, an_ae_title, an_identity, group, with_options
+from plscp.cli.options import pdu as pdu_length
+from plscp.config import secretfile
 from plscp.errors import CommandError
-from plscp.scu.files import read
-from plscp.scu.pci_case import DURATION, Subject, pci_case
-from plscp.scu.playing import Played, check, play
-from plscp.scu.requests import stamp
-from plscp.scu.sending import VERIFICATION, Answer, Association, sop_class_of
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.scu.sending import VERIFICATION, Answer, Association, Identity, Peer, client_context
+
+app = group()
+
+AE_TITLE: Final = "PLSCP_SCU"
 
 
-class Kind(StrEnum):
-    """The two SOP Classes, in a word."""
+class Call(NamedTuple):
+    """Whom to call and how, and what to print about it.
 
-    procedural = "procedural"
-    substance = "substance"
+    Attributes:
+        aet: calling AE title, where one was given.
+        json, quiet: what `--json` and `-q` say.
+    """
+
+    to: Peer
+    aet: str | None
+    json: bool
+    quiet: bool
+
+    def peer(self, calling: str = AE_TITLE) -> Peer:
+        """The peer, called as `calling` unless an AE title was given."""
+        return replace(self.to, calling=self.aet or calling)
+
+    def show(self, what: str, answer: Answer, as_json: Mapping[str, Any]) -> None:
+        """One answer on a line: status with name and Error Comment, then the Action Reply; as JSON, or not at all."""
+        if self.json:
+            output.print_line(as_json)
+        if self.json or self.quiet:
+            return
+        parts = [f"{answer.code} {answer.name}"]
+        if answer.comment:
+            parts.append(answer.comment)
+        if answer.study_instance_uid or answer.patient_id:
+            parts.append(f"study {answer.study_instance_uid}, patient {answer.patient_id}")
+        parts.append(f"{answer.milliseconds:.1f} ms")
+        text = output.clean(f"{what}: {'; '.join(parts)}")
+        output.console().print(text, markup=False, style=output.status_style(answer.code))
 
 
-SOP_CLASSES = {Kind.procedural: PROCEDURAL_EVENT_LOGGING, Kind.substance: SUBSTANCE_ADMINISTRATION_LOGGING}
+def _call(
+    *,
+    host: Annotated[str, typer.Argument(help="Host name or address of the SCP.", callback=a_host)],
+    port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
+    aet: Annotated[
+        str | None, typer.Option("--aet", help="Calling AE title (-aet); absent: the tool's own.", callback=an_ae_title)
+    ] = None,
+    aec: Annotated[str, typer.Option("--aec", help="Called AE title (-aec).", callback=an_ae_title)] = "PLSCP",
+    ta: Annotated[
+        float,
+        typer.Option("--ta", help="Seconds for an association to be answered (-ta).", min=0.1, max=SECONDS_AT_MOST),
+    ] = 30.0,
+    td: Annotated[
+        float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1, max=SECONDS_AT_MOST)
+    ] = 30.0,
+    to: Annotated[
+        float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1, max=SECONDS_AT_MOST)
+    ] = 10.0,
+    pdu: Annotated[
+        int,
+        typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0, callback=pdu_length),
+    ] = 16382,
+    tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="With --tls: PEM file of the CAs to trust; absent: the system's.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option("--cert", help="With --tls: PEM file of the own certificate.")] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="With --cert: PEM file of its private key; absent: the same file.")
+    ] = None,
+    username: Annotated[
+        str | None, typer.Option("--username", "--usr", help="User identity to negotiate (-usr).", callback=an_identity)
+    ] = None,
+    passcode_file: Annotated[
+        Path | None, typer.Option("--passcode-file", help="With --username: file that holds the passcode.")
+    ] = None,
+    pos_response: Annotated[
+        bool, typer.Option("--pos-response", "--rsp", help="With --username: the SCP must confirm it (-rsp).")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what goes on.")] = False,
+    debug: Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON line per answer.")] = False,
+) -> Call:
+    chatter(verbose, debug)
+    secure = secured(tls, ca, cert, key)
+    identity = identified(username, passcode_file, pos_response)
+    return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
 
-@calls
-def echo(*, call: Call) -> None:
+ScuCommand = with_options(_call, first=2)
+"""A command HOST PORT ...: its `context.obj` is the Call."""
+
+
+def identified(username: str | None, passcode_file: Path | None, confirmed: bool) -> Identity | None:
+    """What the options of user identity say; raises CommandError or ConfigError, one line, where they cannot be used."""
+    if username is None:
+        if passcode_file is not None or confirmed:
+            raise CommandError("--passcode-file and --pos-response go with --username", 2)
+        return None
+    passcode = None if passcode_file is None else secretfile.lines("--passcode-file", str(passcode_file), 1)[0]
+    return Identity(username, passcode, confirmed)
+
+
+def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """What the options of TLS say; raises CommandError, one line, where they cannot be used."""
+    if not tls and (ca or cert or key):
+        raise CommandError("--ca, --cert and --key go with --tls", 2)
+    if key is not None and cert is None:
+        raise CommandError("--key goes with --cert", 2)
+    return client_context(ca, cert, key) if tls else None
+
+
+class _Chatter(logging.StreamHandler[TextIO]):
+    """Writes pynetdicom's own log; a class of its own, so that a later command in the same process finds it."""
+
+
+def chatter(verbose: bool, debug: bool) -> None:
+    """Let pynetdicom's own log through to standard error, or no longer."""
+    logger = logging.getLogger("pynetdicom")
+    for former in [handler for handler in logger.handlers if isinstance(handler, _Chatter)]:
+        logger.removeHandler(former)
+    if not (verbose or debug):
+        return
+    handler = _Chatter(sys.stderr)
+    handler.addFilter(_without_passcode)
+    handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _without_passcode(record: logging.LogRecord) -> bool:
+    """Take the passcode out of the A-ASSOCIATE-RQ that pynetdicom describes."""
+    if str(record.msg).startswith("  Password: "):
+        record.msg = "  Password: [***]"
+    return True
+
+
+def fail_unless_performed(answer: Answer | None) -> None:
+    """Raise CommandError, one line, for a failure status or for no answer; None: all went well."""
+    if answer is not None and not answer.performed:
+        raise CommandError(f"{answer.code} {answer.name}" + (f": {answer.comment}" if answer.comment else ""))
+
+
+@app.command(cls=ScuCommand)
+def echo(context: typer.Context) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
+    call: Call = context.obj
     peer = call.peer()
     with Association(peer, [VERIFICATION]) as association:
         answer = association.echo()
-    if call.json:
-        output.print_line({"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)})
-    elif not call.quiet:
-        show(f"{peer.called} at {peer.host}:{peer.port}", answer)
-    fail_unless(answer.performed, answer)
-
-
-@calls
-def send(
-    *,
-    call: Call,
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="Action Information: DICOM, DICOM JSON, or JSON in typed form."),
-    ],
-    sop_class: Annotated[Kind | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
-    now: Annotated[bool, typer.Option("--now", help="Set the time of what happened to that of sending.")] = False,
-) -> None:
-    """Send recorded or written events: one N-ACTION request per file, all on one association."""
-    datasets = [(path, read(path)) for path in files]
-    classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
-    first: Answer | None = None
-    with Association(call.peer(), sorted(set(classes.values()))) as association:
-        for path, dataset in datasets:
-            if now:
-                stamp(dataset, datetime.now(UTC))
-            answer = association.send(dataset, classes[path])
-            if call.json:
-                output.print_line({"file": str(path), **answer.as_json()})
-            elif not call.quiet:
-                show(str(path), answer)
-            first = first or (None if answer.performed else answer)
-    fail_unless(first is None, first)
-
-
-@calls
-def simulate(
-    *,
-    call: Call,
-    speed: Annotated[
-        float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
-    ] = 50.0,
-    study_uid: Annotated[str, typer.Option(help="Study Instance UID.", callback=a_uid)] = Subject.study_instance_uid,
-    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = Subject.study_id,
-    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = Subject.patient_id,
-    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = Subject.issuer,
-    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = Subject.admission_id,
-    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = Subject.location,
-) -> None:
-    """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
-
-    Four requests are written to be refused or corrected. Fails when a request gets no answer, or another is refused.
-    """
-    subject = Subject(
-        study_uid, study_id, patient_id=patient_id, issuer=issuer, admission_id=admission_id, location=location
-    )
-    case = pci_case(subject)
-    if not (call.json or call.quiet):
-        minutes, seconds = divmod(round(DURATION / speed), 60)
-        print(f"{len(case)} requests in {minutes} min {seconds} s, one association per device")
-
-    def connect(device: str) -> Association:
-        return Association(call.peer(device))
-
-    def told(one: Played) -> None:
-        if call.json:
-            output.print_line(as_json(one))
-        elif not call.quiet:
-            output.console().print(" ".join(line(one)), markup=False, style=output.status_style(one.answer.code))
-
-    played = play(case, connect, speed=speed, told=told, stop=threading.Event())
-    check(played, case)
-
-
-def line(one: Played) -> Sequence[str]:
-    """A played request in columns: time in the case, device, status, what happened."""
-    words = f"{one.answer.code} {one.answer.name}" + (f" ({one.answer.comment})" if one.answer.comment else "")
-    return (
-        output.clock(one.request.at),
-        f"{one.request.device:<8}",
-        output.clean(words),
-        output.clean(one.request.label),
-    )
-
-
-def as_json(one: Played) -> dict[str, Any]:
-    """A played request as `simulate --json` prints it."""
-    return {
-        "at": one.request.at,
-        "device": one.request.device,
-        "sent": one.sent.isoformat(timespec="microseconds"),
-        "what": one.request.label,
-        "entries": one.request.count,
-        "expected": f"{one.request.expect:04X}",
-        **one.answer.as_json(),
-    }
-
-
-def show(what: str, answer: Answer) -> None:
-    """One answer on a line: status with name and Error Comment, then the Action Reply."""
-    parts = [f"{answer.code} {answer.name}"]
-    if answer.comment:
-        parts.append(answer.comment)
-    if answer.study_instance_uid or answer.patient_id:
-        parts.append(f"study {answer.study_instance_uid}, patient {answer.patient_id}")
-    parts.append(f"{answer.milliseconds:.1f} ms")
-    text = output.clean(f"{what}: {'; '.join(parts)}")
-    output.console().print(text, markup=False, style=output.status_style(answer.code))
-
-
-def fail_unless(good: bool, answer: Answer | None) -> None:
-    """Raise CommandError, one line, for a failure status or for no answer."""
-    if not good and answer is not None:
-        raise CommandError(f"{answer.code} {answer.name}" + (f": {answer.comment}" if answer.comment else ""))
+    found = {"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)}
+    call.show(f"{peer.called} at {peer.host}:{peer.port}", answer, found)
+    fail_unless_performed(answer)

@@ -4,9 +4,12 @@ import os
 import signal
 
 from plscp import logs
-from plscp.cli.client import Config, settings, settings_file
+from plscp.cli.options import Config, group, settings, settings_file
+
+app = group()
 
 
+@app.command()
 def serve(config: Config = None) -> int:
     """Run the server until SIGTERM; prints one line, `listening AE HOST:PORT`, when it accepts associations."""
     signal.signal(

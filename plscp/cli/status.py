@@ -1,4 +1,4 @@
-"""`plscp status`: what a running server is doing, once or every second."""
+"""`plscp status`: what a running server is doing, once or every second: the verdict, then one screen for the person on call."""
 
 import contextlib
 import os
@@ -7,48 +7,53 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from rich.console import Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from plscp.cli import output
-from plscp.cli.client import UNREACHABLE, Api, CaFile, Config, Json, TokenFile, Url, api
-from plscp.cli.status_view import headline, screen
+from plscp.cli.client import UNREACHABLE, Api, ServerCommand
+from plscp.cli.options import group
 from plscp.errors import CommandError
+from plscp.web.verdict import span
+
+app = group()
 
 EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 3.0
 """How long `--watch` waits for an answer: the screen says so, and tries again."""
+STYLES: Final = {"ok": "bold black on green", "warning": "bold black on yellow", "critical": "bold white on red"}
+LEAST_ROWS: Final = 3
+"""Rows that a list keeps on a small terminal."""
+FIXED_LINES: Final = 9
+"""Lines of a screen that are no rows of a list: verdict, summary, headings."""
+LONGEST_UID: Final = 14
 
 Watch = Annotated[
     bool, typer.Option("--watch", help="Show it anew each second, also through a restart of the server; q ends it.")
 ]
 
 
-def status(  # noqa: PLR0917  # one argument per option
-    json: Json = False,
-    watch: Watch = False,
-    url: Url = None,
-    token_file: TokenFile = None,
-    config: Config = None,
-    ca_file: CaFile = None,
-) -> None:
+@app.command(cls=ServerCommand)
+def status(context: typer.Context, *, watch: Watch = False) -> None:
     """Show what a running server is doing: the first line is the verdict.
 
     Exit status: 0 where it is OK or a warning, 1 where it is critical (a full disk, a store that fails, a relay that halted), 3 where no
     server answers. --watch ends with 0.
     """
-    if json and watch:
+    api: Api = context.obj
+    if api.json and watch:
         raise CommandError("--json and --watch do not go together", 2)
-    server = api(url, token_file, config, ca_file)
     if watch:
-        _watch(server)
+        _watch(api)
         return
-    found = server.get("/api/v1/status")
-    if json:
+    found = api.get("/api/v1/status")
+    if api.json:
         output.print_json(found)
     else:
         output.console().print(screen(found))
@@ -138,3 +143,179 @@ def _keys() -> Iterator[Any]:
         yield wait
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def headline(status: Mapping[str, Any]) -> str:
+    """The verdict's text."""
+    return output.clean(status.get("verdict", {}).get("text", ""))
+
+
+def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None = None) -> RenderableType:
+    """The whole of a status.
+
+    Args:
+        status: the answer of GET /api/v1/status; empty: there was none yet.
+        trouble: one line that stands above all.
+        height: lines of the terminal, or None where nothing is cut.
+    """
+    parts: list[RenderableType] = []
+    if trouble:
+        parts.append(Text(output.clean(trouble), style=STYLES["critical"]))
+    if not status:
+        return Group(*parts)
+    now = status.get("time", "")
+    verdict = status["verdict"]
+    parts.append(Text(f" {headline(status)} ", style=STYLES.get(verdict["level"], "bold")))
+    parts += [Text(f"  {output.clean(text)}") for text in verdict.get("all", [])[1:4]]
+    parts.append(_summary(status))
+    rows = max(height - FIXED_LINES - len(parts), 0) if height is not None else None
+    lists = [_devices(status, now), _rooms(status, now), _errors(status, now), _peers(status, now)]
+    if height is None:
+        lists.append(_retries(status))
+    wanted = [len(made) for _, made in lists]
+    for (headings, made), room in zip(lists, _shares(wanted, rows), strict=True):
+        if made:
+            parts.append(_table(headings, made, room))
+    return Group(*parts)
+
+
+def _shares(wanted: Sequence[int], room: int | None) -> list[int]:
+    """How many rows each list gets: a few at least, then those before others."""
+    if room is None:
+        return list(wanted)
+    given = [min(want, LEAST_ROWS) for want in wanted]
+    left = room - sum(given)
+    for index, want in enumerate(wanted):
+        more = max(min(want - given[index], left), 0)
+        given[index] += more
+        left -= more
+    return given
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[object]], room: int) -> RenderableType:
+    """A list of columns; what is too long for the screen is cut at the end of its line."""
+    shown = rows if len(rows) <= room else rows[: max(room - 1, 0)]
+    cells = [[value if isinstance(value, Text) else Text(output.clean(value)) for value in row] for row in shown]
+    lines = [[Text(heading, style="bold") for heading in headings], *cells]
+    widths = [max(line[column].cell_len for line in lines) for column in range(len(headings))]
+    made = []
+    for line in lines:
+        whole = Text(no_wrap=True, overflow="ellipsis")
+        for cell, width in zip(line, widths, strict=True):
+            whole.append_text(cell).append(" " * (width - cell.cell_len + 2))
+        whole.rstrip()
+        made.append(whole)
+    if len(shown) < len(rows):
+        made.append(Text(f"and {len(rows) - len(shown)} more", style="dim"))
+    return Group(*made)
+
+
+def _summary(status: Mapping[str, Any]) -> Text:
+    """Two lines of numbers."""
+    store, relay, quarantine = (status.get(name) or {} for name in ("store", "relay", "quarantine"))
+    free = store.get("disk_free")
+    kafka = status.get("kafka")
+    if isinstance(kafka, Mapping):
+        state = "relay stopped" if relay.get("ended") else "up" if relay.get("reachable") else "away"
+        kafka = f"{state}, {relay.get('pending', 0)} waiting"
+    cells = [
+        f"{status.get('ae_title')} version: {status.get('version')}",
+        f"associations: {len(status.get('associations', ()))}",
+        f"position: {store.get('position')}",
+        f"disk: {'' if free is None else size(free) + ' free, '}{store.get('disk', 'ok')}",
+        f"kafka: {kafka}",
+        f"quarantine: {status.get('quarantine_open')} open, {quarantine.get('of_closed_cases', 0)} of closed cases",
+        f"corrections proposed: {status.get('corrections_proposed')}",
+        f"requests retried: {status.get('requests_retried')}",
+    ]
+    return Text(output.clean("  ".join(cells)))
+
+
+def _devices(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
+    rows: list[Sequence[object]] = []
+    for device in status.get("devices", ()):
+        refusal = device.get("last_refusal") or {}
+        difference = device.get("clock_difference")
+        off = difference is not None and abs(difference) > float(status.get("clock_tolerance") or 120)
+        connected = device.get("open", 0)
+        last = ago(device.get("last_event"), now) or "never"
+        rows.append(
+            (
+                Text(output.clean(device["ae_title"]), style="" if device.get("configured") else "dim"),
+                " ".join(device.get("location", ())),
+                Text(str(connected), style="green" if connected else "dim"),
+                Text(
+                    last + (" silent" if device.get("silent") else ""), style="yellow" if device.get("silent") else ""
+                ),
+                Text("" if difference is None else f"{difference:+.0f} s", style="yellow" if off else ""),
+                Text(str(device.get("refusals", 0)), style="red" if device.get("refusals") else "dim"),
+                " ".join(
+                    part
+                    for part in (
+                        ago(refusal.get("time"), now),
+                        str(refusal.get("status", "")),
+                        str(refusal.get("comment", "")),
+                    )
+                    if part
+                ),
+            )
+        )
+    return ["device", "room", "open", "last event", "clock", "refused", "last refusal"], rows
+
+
+def _rooms(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
+    rows: list[Sequence[object]] = []
+    for room in status.get("rooms", ()):
+        there = [
+            f"{short(study['study_instance_uid'])} for {ago(study.get('arrived'), now)}" for study in room["studies"]
+        ]
+        rows.append((room["location"], ", ".join(there) or "nobody"))
+    return ["room", "study there"], rows
+
+
+def _errors(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
+    rows: list[Sequence[object]] = [
+        (ago(one["time"], now), one["what"], one.get("device", ""), one["text"])
+        for one in status.get("last_errors", ())[:5]
+        if one["what"] != "request-refused"  # these stand with their devices
+    ]
+    return ["last error", "what", "", ""], rows
+
+
+def _peers(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
+    rows: list[Sequence[object]] = [
+        (one["calling_ae"], one["address"], one["times"], ago(one.get("last"), now), one["hint"] or one["rule"])
+        for one in status.get("refused_peers", ())[:5]
+    ]
+    return ["refused peer", "address", "times", "last", "why"], rows
+
+
+def _retries(status: Mapping[str, Any]) -> tuple[list[str], list[Sequence[object]]]:
+    rows: list[Sequence[object]] = [
+        (one["position"], output.local(one["time"]), one["calling_ae"], one["address"], one["association"])
+        for one in status.get("latest_retries", ())
+    ]
+    return ["event", "sent again", "device", "address", "association"], rows
+
+
+def short(uid: str) -> str:
+    """The end of a UID, which is what tells it from others."""
+    return uid if len(uid) <= LONGEST_UID else f"...{uid[-LONGEST_UID:]}"
+
+
+def size(count: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def ago(moment: object, now: object) -> str:
+    """How long ago a time was, by the server's own clock; empty where it is none."""
+    try:
+        seconds = (datetime.fromisoformat(str(now)) - datetime.fromisoformat(str(moment))).total_seconds()
+    except ValueError:
+        return ""
+    return span(seconds)

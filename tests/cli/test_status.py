@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plscp.cli.status_view import screen, short, size
+from plscp.cli.status import screen, short, size
 from plscp.errors import StoreUnavailable
 from plscp.web.verdict import verdict
 from tests.cli.conftest import Run

@@ -1,0 +1,143 @@
+"""Options and arguments that several commands have, once for all of them, and what is checked about their values."""
+
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+
+from plscp.config import Settings, load
+from plscp.config.values import ae_title
+from plscp.content.syntax import is_ui
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+
+SECONDS_AT_MOST: Final = 86_400.0
+IDENTITY_BYTES_AT_MOST: Final = 1024
+POSITION_AT_MOST: Final = (1 << 62) - 1
+"""The highest position that the API can be asked for."""
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
+
+
+class Kind(StrEnum):
+    """The two SOP Classes, in a word."""
+
+    procedural = "procedural"
+    substance = "substance"
+
+
+SOP_CLASSES = {Kind.procedural: PROCEDURAL_EVENT_LOGGING, Kind.substance: SUBSTANCE_ADMINISTRATION_LOGGING}
+"""By that word."""
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """The settings file to read: the one that is named, else ./plscp.toml where there is one."""
+    default = Path("plscp.toml")
+    return config if config is not None else default if default.is_file() else None
+
+
+def settings(config: Path | None) -> Settings:
+    """The settings that a command works with.
+
+    Raises:
+        ConfigError: one line.
+    """
+    return load(settings_file(config), os.environ)
+
+
+def group(text: str | None = None) -> typer.Typer:
+    """Commands that stand together below one name, or (no text) the commands of one module."""
+    return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def with_options(shared: Callable[..., Any], *, first: int = 0) -> type[TyperCommand]:
+    """A class of commands that share options: what they stand for is a command's `context.obj`.
+
+    Args:
+        shared: makes that object; its parameters are declared like a command's own.
+        first: how many of them stand before the command's own, the others after.
+    """
+    app = typer.Typer(add_completion=False)
+    app.command()(shared)
+    made: Any = get_command(app)
+    own = made.params
+
+    class WithOptions(TyperCommand):
+        def __init__(self, *names: Any, params: list[Any], **more: Any) -> None:
+            super().__init__(*names, params=[*own[:first], *params, *own[first:]], **more)
+
+        def invoke(self, ctx: Any) -> Any:
+            ctx.obj = made.callback(**{parameter.name: ctx.params.pop(parameter.name) for parameter in own})
+            return super().invoke(ctx)
+
+    return WithOptions
+
+
+def checked(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """A callback for typer: what `check` says with a ValueError becomes wrong usage, one line that names the option."""
+
+    def call(value: str | None) -> str | None:
+        if value is not None:
+            try:
+                check(value)
+            except ValueError as error:
+                raise typer.BadParameter(str(error)) from None
+        return value
+
+    return call
+
+
+def text(length: int) -> Callable[[str], None]:
+    """A check of a text of the standard with so many characters at most (LO: 64, SH: 16)."""
+
+    def check(value: str) -> None:
+        if len(value) > length:
+            raise ValueError(f"must have at most {length} characters")
+        if not all(c.isprintable() and c != "\\" for c in value):
+            raise ValueError("must hold neither backslash nor control characters")
+
+    return check
+
+
+def uid(value: str) -> None:
+    """Check a UID, which may be padded."""
+    if not is_ui(value.strip(" ")):
+        raise ValueError("not a UID (PS3.5 9.1)")
+
+
+def identity(value: str) -> None:
+    """Check a username of User Identity Negotiation: UTF-8, whose length two bytes carry (PS3.7 Table D.3-14)."""
+    if not 1 <= len(value.encode()) <= IDENTITY_BYTES_AT_MOST:
+        raise ValueError(f"must have 1 to {IDENTITY_BYTES_AT_MOST} bytes in UTF-8")
+
+
+def host(value: str) -> None:
+    """Check that a host's name can be one; whether it is known, the resolver says."""
+    try:
+        fits = bool(value) and not any(c.isspace() for c in value) and bool(value.encode("idna"))
+    except UnicodeError:
+        fits = False
+    if not fits:
+        raise ValueError("must be a host's name or address")
+
+
+def pdu(value: Any) -> Any:
+    """Check a Maximum Length Received: none (0), or one in which a fragment has room; four bytes carry it."""
+    if value and not 128 <= value <= 0xFFFFFFFF:
+        raise typer.BadParameter("must be 0 (no limit), or from 128 to 4294967295")
+    return value
+
+
+a_uid = checked(uid)
+an_ae_title = checked(ae_title)
+an_identity = checked(identity)
+a_host = checked(host)
+long_text = checked(text(64))
+short_text = checked(text(16))

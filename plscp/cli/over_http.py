@@ -1,0 +1,368 @@
+"""Commands over the HTTP API of a running server: `study`, `event`, `quarantine`, `correction`, `match`, `reload`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from plscp.cli import output, view
+from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.options import POSITION_AT_MOST, a_uid, an_ae_title, group, long_text, short_text
+from plscp.errors import CommandError, HttpProblem
+
+LATEST = 30
+"""Events that are listed where no number is given."""
+UNPROCESSABLE = 422
+
+app = group()
+app.add_typer(study := group("Studies: what is open where."), name="study")
+app.add_typer(event := group("Events: logged entries, registry changes, refusals."), name="event")
+app.add_typer(quarantine := group("Quarantine: refused requests, and why."), name="quarantine")
+app.add_typer(correction := group("Corrections: events that a device says belong elsewhere."), name="correction")
+
+StudyUid = Annotated[str, typer.Argument(metavar="STUDY_INSTANCE_UID", help="Study Instance UID.", callback=a_uid)]
+Issuer = Annotated[str | None, typer.Option(help="Issuer of the Patient ID.", callback=long_text)]
+StudyId = Annotated[str | None, typer.Option(help="Study ID.", callback=short_text)]
+CorrectionId = Annotated[str, typer.Argument(metavar="ID", help="The correction's id, or a beginning of it.")]
+
+
+# --- studies ---
+
+
+@study.command("list", cls=ServerCommand)
+def list_studies(
+    context: typer.Context,
+    *,
+    status: Annotated[str | None, typer.Option(help="scheduled, open, closed or cancelled.")] = None,
+    location: Annotated[
+        str | None, typer.Option(help="Last at this location, by any of its names.", callback=long_text)
+    ] = None,
+) -> None:
+    """List studies."""
+    api: Api = context.obj
+    found = api.get("/api/v1/studies", {"status": status, "location": location})
+    output.warn(found)
+    if api.json:
+        output.print_json(found)
+        return
+    output.table(
+        ["study", "study id", "patient", "location", "status", "opened", "closed"],
+        [
+            (
+                each["study_instance_uid"],
+                each["study_id"],
+                output.in_brief(each["patient"]),
+                each["location"],
+                (each["status"], output.study_style(each["status"])),
+                output.local(each["opened"]),
+                output.local(each["closed"]),
+            )
+            for each in found["studies"]
+        ],
+        "no study",
+    )
+
+
+@study.command("open", cls=ServerCommand)
+def open_study(
+    context: typer.Context,
+    study_instance_uid: StudyUid,
+    *,
+    patient: Annotated[
+        str | None, typer.Option(help="Patient ID; absent: the study gets one of its own.", callback=long_text)
+    ] = None,
+    issuer: Issuer = None,
+    location: Annotated[str | None, typer.Option(help="Where the study takes place.", callback=long_text)] = None,
+    study_id: StudyId = None,
+    accession_number: Annotated[str | None, typer.Option(help="Accession Number.", callback=long_text)] = None,
+) -> None:
+    """Open a study, or open it again."""
+    if issuer is not None and patient is None:
+        raise CommandError("study open: --issuer goes with --patient", 2)
+    body: dict[str, Any] = {"status": "open"}
+    given = {"location": location, "study_id": study_id, "accession_number": accession_number}
+    body |= {name: value for name, value in given.items() if value is not None}
+    if patient is not None:
+        body["patient"] = {"id": patient} | ({"issuer": issuer} if issuer is not None else {})
+    api: Api = context.obj
+    _show_study(api, api.put(_path(study_instance_uid), body))
+
+
+@study.command("close", cls=ServerCommand)
+def close_study(context: typer.Context, study_instance_uid: StudyUid) -> None:
+    """Close a study; it takes events for the grace."""
+    api: Api = context.obj
+    _show_study(api, api.post(f"{_path(study_instance_uid)}/close"))
+
+
+def _path(study_instance_uid: str) -> str:
+    return f"/api/v1/studies/{segment(study_instance_uid.strip(' '))}"
+
+
+def _show_study(api: Api, found: dict[str, Any]) -> None:
+    output.warn(found)
+    if api.json:
+        output.print_json(found)
+    else:
+        output.page(output.described({name: value for name, value in found.items() if name != "warnings"}))
+
+
+# --- events ---
+
+
+@event.command("list", cls=ServerCommand, help="List events in the order of their positions.")
+@event.command(
+    "tail",
+    cls=ServerCommand,
+    help="Show events as they come, until Ctrl-C or the server's end; with --json one per line.",
+)
+def events(
+    context: typer.Context,
+    *,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            help="Position after which to begin; absent: the latest, or from now on.", min=0, max=POSITION_AT_MOST
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Most events.", min=1, max=10_000)] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Of one study only, by its Study Instance UID.", callback=a_uid)
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="entry (the default), registry, refusal, proposal, expunged or all.")
+    ] = None,
+) -> None:
+    """What is stored, or what comes: the two commands differ only in where they begin and end."""
+    api: Api = context.obj
+    follow = context.info_name == "tail"
+    if after is None and follow:
+        after = int(api.get("/api/v1/status")["store"]["position"])
+    query = {"after": after, "limit": limit, "study": study, "kind": kind}
+    if follow:
+        for each in api.follow("/api/v1/events", query | {"follow": "true"}):
+            if api.json:
+                output.print_line(each)
+            else:
+                output.line(view.row(each))
+        return
+    query |= {"limit": limit or LATEST, "latest": "true" if after is None else None}
+    found = api.get("/api/v1/events", query)
+    if api.json:
+        output.print_json(found)
+    else:
+        headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
+        output.table(headings, map(view.row, found["events"]), "no event")
+
+
+@event.command("show", cls=ServerCommand)
+def show_event(
+    context: typer.Context,
+    position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)],
+) -> None:
+    """Show one event on one page."""
+    api: Api = context.obj
+    found = api.get(f"/api/v1/events/{position}")
+    if api.json:
+        output.print_json(found)
+    else:
+        output.page(view.page(found))
+
+
+# --- refused requests ---
+
+
+@quarantine.command("list", cls=ServerCommand)
+def list_items(
+    context: typer.Context,
+    *,
+    calling_ae: Annotated[
+        str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
+    ] = None,
+    open_only: Annotated[bool, typer.Option("--open", help="Only those not accepted since.")] = False,
+    limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
+) -> None:
+    """List refused requests, newest first."""
+    api: Api = context.obj
+    query = {"calling_ae": calling_ae, "open": "true" if open_only else None, "limit": limit}
+    found = api.get("/api/v1/quarantine", query)
+    if api.json:
+        output.print_json(found)
+        return
+    output.table(
+        ["id", "last", "times", "device", "status", "why", "accepted since"],
+        [
+            (
+                item["id"],
+                output.local(item["last_time"]),
+                item["times"],
+                item["calling_ae"],
+                (item["status"], output.status_style(item["status"])),
+                item["comment"],
+                f"at {item['closed_position']}" if item["closed_position"] else "",
+            )
+            for item in found["items"]
+        ],
+        "nothing in quarantine",
+    )
+
+
+@quarantine.command("show", cls=ServerCommand)
+def show_item(
+    context: typer.Context,
+    item_id: Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")],
+) -> None:
+    """Show one refused request with every finding."""
+    api: Api = context.obj
+    item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
+    if api.json:
+        output.print_json(item)
+    else:
+        output.page(_item_lines(item))
+
+
+def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
+    """An item: who sent what when, then each different outcome with its findings."""
+    times = f"{item['times']} times" if item["times"] != 1 else "once"
+    yield 0, item["id"], f"{item['calling_ae']} from {item['address']}, {times}", "bold"
+    yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
+    yield 1, "first", output.local(item["first_time"]), ""
+    yield 1, "last", output.local(item["last_time"]), ""
+    yield 1, "data set", view.received(item["raw_length"], item["raw_kept"]), ""
+    if item["closed_position"]:
+        yield 1, "accepted since", f"at position {item['closed_position']}", "green"
+    for outcome in item["outcomes"]:
+        data = outcome.get("data") if isinstance(outcome.get("data"), Mapping) else outcome
+        status = str(outcome.get("status") or data.get("status", ""))
+        comment = outcome.get("comment") or data.get("comment", "")
+        yield 1, status, comment or data.get("status_name", ""), output.status_style(status)
+        yield from view.findings(data.get("findings") or [], 2)
+        match = data.get("match") or {}
+        yield from output.described({"given": match.get("given")}, depth=2)
+        for candidate in match.get("candidates") or []:
+            yield 2, str(candidate.get("what")), candidate.get("why_not", ""), "dim"
+
+
+# --- corrections ---
+
+
+@correction.command("list", cls=ServerCommand)
+def list_corrections(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(help="Most corrections.", min=1, max=1000)] = 30,
+) -> None:
+    """List proposed corrections, newest first."""
+    api: Api = context.obj
+    found = api.get("/api/v1/corrections", {"limit": limit})
+    if api.json:
+        output.print_json(found)
+        return
+    output.table(
+        ["id", "time", "status", "device", "events", "from", "to", "why"],
+        [
+            (
+                each["id"],
+                output.local(each["time"]),
+                each["status"],
+                each.get("calling_ae", ""),
+                ", ".join(map(str, each.get("positions", []))),
+                "; ".join(map(_place, each.get("from", []))),
+                _place(each.get("to") or {}),
+                each.get("because", ""),
+            )
+            for each in found["corrections"]
+        ],
+        "no correction is proposed",
+    )
+
+
+def _place(place: dict[str, Any]) -> str:
+    patient = output.in_brief(place.get("patient"))
+    return " of ".join(filter(None, (place.get("study_instance_uid", ""), patient)))
+
+
+@correction.command("show", cls=ServerCommand)
+def show_correction(context: typer.Context, correction_id: CorrectionId) -> None:
+    """Show one proposed correction."""
+    api: Api = context.obj
+    found = api.get(f"/api/v1/corrections/{segment(correction_id)}")
+    if api.json:
+        output.print_json(found)
+    else:
+        output.page(output.described(found))
+
+
+@correction.command("confirm", cls=ServerCommand)
+def confirm_correction(context: typer.Context, correction_id: CorrectionId) -> None:
+    """Confirm a proposed correction: not possible in this version, which only keeps it."""
+    api: Api = context.obj
+    api.post(f"/api/v1/corrections/{segment(correction_id)}/confirm")
+
+
+# --- the server itself ---
+
+
+@app.command(cls=ServerCommand)
+def match(
+    context: typer.Context,
+    *,
+    study: Annotated[str | None, typer.Option(help="Study Instance UID.", callback=a_uid)] = None,
+    patient: Annotated[str | None, typer.Option(help="Patient ID.", callback=long_text)] = None,
+    issuer: Issuer = None,
+    study_id: StudyId = None,
+    location: Annotated[str | None, typer.Option(help="Performed Location.", callback=long_text)] = None,
+    device: Annotated[str | None, typer.Option(help="Calling AE title of the device.", callback=an_ae_title)] = None,
+) -> int:
+    """Ask where an entry of now with these identifiers would go; exit status 1 where it would be refused."""
+    api: Api = context.obj
+    query = {
+        "study_instance_uid": study,
+        "patient_id": patient,
+        "issuer": issuer,
+        "study_id": study_id,
+        "location": location,
+        "ae_title": device,
+    }
+    found = api.get("/api/v1/match", query)
+    status = str(found["status"])
+    if api.json:
+        output.print_json(found)
+    else:
+        heading = found.get("comment") or found.get("status_name", "")
+        apart = {"status", "status_name", "comment", "candidates", "findings"}
+        lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
+        lines += output.described({name: found[name] for name in found if name not in apart}, depth=1)
+        lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
+        lines += view.findings(found.get("findings") or [], 1)
+        output.page(lines)
+    return 0 if status == "0000" or status.startswith("B") else 1
+
+
+@app.command(cls=ServerCommand)
+def reload(context: typer.Context) -> int:
+    """Have a running server read its settings again: what holds from now on, what needs a restart.
+
+    Exit status 1 and every fault where they cannot be used; then nothing is changed.
+    """
+    api: Api = context.obj
+    try:
+        done = api.post("/api/v1/reload")
+    except HttpProblem as refused:
+        if refused.status != UNPROCESSABLE:
+            raise
+        faults = [output.clean(fault) for fault in refused.problem.get("faults") or [refused]]
+        if api.json:
+            output.print_json({"applied": [], "restart": [], "fault": str(refused), "faults": faults})
+        for fault in faults:
+            typer.echo(f"plscp: {fault}", err=True)
+        return 1
+    if api.json:
+        output.print_json(done)
+        return 0
+    output.table(
+        ["setting", "applies"],
+        [(path, "now") for path in done["applied"]] + [(path, "after a restart") for path in done["restart"]],
+        "nothing has changed",
+    )
+    return 0
