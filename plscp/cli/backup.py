@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from plscp.cli import output
 from plscp.cli.options import Config, Json, group, settings
-from plscp.cli.relay import beyond_lines, open_source, relay_settings
+from plscp.cli.relay import beyond_lines, relay_settings
 from plscp.config import Settings
 from plscp.errors import CommandError, RelayError
 from plscp.publish.beyond import Beyond, beyond
@@ -79,7 +79,7 @@ def restore(
     unknown = ""
     if found.kafka is not None:
         try:
-            later = beyond(relay_settings(config), open_source)
+            later = beyond(relay_settings(config), RelayView.open)
         except RelayError as error:
             unknown = str(error)
     if json:

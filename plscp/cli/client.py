@@ -64,6 +64,10 @@ class Api:
             verify=True if self._tls is None else self._tls,
         )
 
+    def as_json(self, found: Any) -> Any:
+        """What was found, where --json asks for it; else None."""
+        return found if self.json else None
+
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """GET a JSON answer.
 

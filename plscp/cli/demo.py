@@ -98,7 +98,7 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
             played = play(case, connect, speed=speed, told=shown.answered)
             found = api.get("/api/v1/events", {"after": 0, "limit": 10_000, "kind": "all"})["events"]
             stored = [event for event in found if "change" not in event]
-            reader.wait(lambda received: len(received) >= len(stored), CATCH_UP_SECONDS)
+            reader.wait(len(stored), CATCH_UP_SECONDS)
         finally:
             reader.stop()
     totals = sums(played, stored, [one.value for one in reader.received])
@@ -116,7 +116,8 @@ def _judge(case: Sequence[Request], played: Sequence[Played], found: Sums, reade
     if reader.error is not None:
         raise CommandError(f"the consumer ended early: {reader.error}")
     if not found.agree:
-        lost = sum((found.stored - found.consumed).values()) + sum((found.kept - found.told).values())
+        pairs = zip(found.stored, found.consumed, strict=True)
+        lost = sum((stored - consumed).total() for stored, consumed in pairs)
         raise CommandError(
             f"what was sent, answered, stored and consumed differs: {lost} stored events were not consumed"
         )
@@ -285,22 +286,20 @@ class Fetching:
         )
         self._task = self._bar.add_task("")
         self._told = -1
-        self._lock = threading.Lock()
 
     def __call__(self, done: int, total: int, _what: str) -> None:
         """So many bytes of so many are there."""
-        with self._lock:
-            if self._told < 0:
-                self._out.print(f"Fetching Apache Kafka once, {total / 1e6:.0f} MB, into the cache folder")
-                if self._out.is_terminal:
-                    self._bar.start()
-                self._told = 0
-            self._bar.update(self._task, completed=done, total=total)
-            quarter = 4 * done // max(total, 1)
-            if quarter > self._told:
-                self._told = quarter
-                if not self._out.is_terminal:
-                    self._out.print(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False)
+        if self._told < 0:
+            self._out.print(f"Fetching Apache Kafka once, {total / 1e6:.0f} MB, into the cache folder")
+            if self._out.is_terminal:
+                self._bar.start()
+            self._told = 0
+        self._bar.update(self._task, completed=done, total=total)
+        quarter = 4 * done // max(total, 1)
+        if quarter > self._told:
+            self._told = quarter
+            if not self._out.is_terminal:
+                self._out.print(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False)
 
     def stop(self) -> None:
         """It is all there, or it failed."""
@@ -320,10 +319,9 @@ def summary(out: Console, case: Sequence[Request], played: Sequence[Played], fou
         counts.add_column(heading, justify="left" if not heading else "right")
     sent = sum(request.count for request in case if request.expect >> 12 != 0xC)
     refused = sum(request.expect >> 12 == 0xC for request in case)
-    accepted, failed = sum(found.sent.values()), sum(found.refused.values())
     counts.add_row("sent", str(sent), str(refused), f"{len(case)} requests from {len(DEVICES)} devices")
-    counts.add_row("answered", str(accepted), str(failed), f"{len(played)} of {len(case)} requests, as each should be")
-    counts.add_row("stored", str(sum(found.stored.values())), str(sum(found.kept.values())), "in the event store")
-    counts.add_row("consumed", str(sum(found.consumed.values())), str(sum(found.told.values())), f"by {source}")
+    where = (f"{len(played)} of {len(case)} requests, as each should be", "in the event store", f"by {source}")
+    for name, station, words in zip(("answered", "stored", "consumed"), found, where, strict=True):
+        counts.add_row(name, str(station.entries.total()), str(station.refusals.total()), words)
     out.print()
     out.print(counts)

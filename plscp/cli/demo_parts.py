@@ -8,11 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
 from plscp.cli.client import Api
@@ -27,8 +26,8 @@ TOPICS = tuple(f"{PREFIX}.{name}" for name in ("procedure-log", "medication-admi
 LOOK_SECONDS = 0.2
 """Between two looks at the store, without Kafka."""
 
-Entry = tuple[str, str]
-"""Calling AE title and DateTime as sent: unique in the case."""
+Value = Mapping[str, Any]
+"""A published JSON value."""
 
 
 class DemoServer(OwnProcess):
@@ -128,17 +127,11 @@ format = "json"
 """
 
 
-@dataclass(frozen=True)
-class Received:
-    """One event as the consumer got it.
-
-    Attributes:
-        place: topic, partition and offset, or the store and the position.
-        value: the published JSON value.
-    """
+class Received(NamedTuple):
+    """One event as the consumer got it, and where: topic, partition and offset, or the store and the position."""
 
     place: str
-    value: Mapping[str, Any]
+    value: Value
 
 
 class Reader:
@@ -172,21 +165,19 @@ class Reader:
     def _run(self, found: Iterator[Received]) -> None:
         try:
             for one in found:
+                self.received.append(one)
                 with self._changed:
-                    self.received.append(one)
                     self._changed.notify_all()
                 self._told(one)
         except PlscpError as error:
+            self.error = str(error)
             with self._changed:
-                self.error = str(error)
                 self._changed.notify_all()
 
-    def wait(self, enough: Callable[[list[Received]], bool], seconds: float) -> bool:
-        """Wait until what was received is enough; False when it was not in time, or reading ended."""
+    def wait(self, count: int, seconds: float) -> None:
+        """Wait until so many events came, or reading ended."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.error is not None or enough(self.received), seconds) and enough(
-                self.received
-            )
+            self._changed.wait_for(lambda: self.error is not None or len(self.received) >= count, seconds)
 
     def stop(self) -> None:
         """End reading; what was received stays."""
@@ -211,53 +202,44 @@ def _stored(api: Api, stopped: threading.Event) -> Iterator[Received]:
         yield from (Received(f"store@{event['position']}", event) for event in found["events"] if "change" not in event)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """What the demo checks: the same entries and the same refusals at each station.
+class Station(NamedTuple):
+    """What was found at one station: entries by (calling AE title, DateTime as sent), refusals by (calling AE title, status)."""
 
-    Attributes:
-        sent: entries that were answered Success or Warning; `stored` and `consumed`: what was found there.
-        refused: (calling AE title, status) of each refusal as answered; `kept` and `told`: in the store, by the consumer.
-    """
+    entries: Counter[tuple[str, str]]
+    refusals: Counter[tuple[str, str]]
 
-    sent: Counter[Entry]
-    stored: Counter[Entry]
-    consumed: Counter[Entry]
-    refused: Counter[Entry]
-    kept: Counter[Entry]
-    told: Counter[Entry]
+
+class Sums(NamedTuple):
+    """What the demo checks: the same entries and the same refusals at each station."""
+
+    answered: Station
+    stored: Station
+    consumed: Station
 
     @property
     def agree(self) -> bool:
         """Whether nothing was lost, added or changed on the way."""
-        return self.sent == self.stored == self.consumed and self.refused == self.kept == self.told
+        return self.answered == self.stored == self.consumed
 
 
-def sums(played: Iterable[Played], stored: Iterable[Mapping[str, Any]], consumed: Iterable[Mapping[str, Any]]) -> Sums:
-    """Count entries and refusals.
-
-    Args:
-        played: what was answered.
-        stored: published values as the store has them.
-        consumed: published values as they were received.
-    """
-    sent: Counter[Entry] = Counter()
-    refused: Counter[Entry] = Counter()
+def sums(played: Iterable[Played], stored: Iterable[Value], consumed: Iterable[Value]) -> Sums:
+    """Count what was answered, and the published values as the store and the consumer have them."""
+    entries: Counter[tuple[str, str]] = Counter()
+    refusals: Counter[tuple[str, str]] = Counter()
     for one in played:
         if one.answer.performed:
-            sent.update((one.request.device, time) for time in one.times)
+            entries.update((one.request.device, time) for time in one.times)
         else:
-            refused[one.request.device, one.answer.code] += 1
-    kept = list(stored)
-    told = list(consumed)
-    return Sums(sent, _entries(kept), _entries(told), refused, _refusals(kept), _refusals(told))
+            refusals[one.request.device, one.answer.code] += 1
+    return Sums(Station(entries, refusals), _station(stored), _station(consumed))
 
 
-def _entries(values: Iterable[Mapping[str, Any]]) -> Counter[Entry]:
-    return Counter((value["sender"]["ae_title"], value["occurred"]["text"]) for value in values if "entry" in value)
-
-
-def _refusals(values: Iterable[Mapping[str, Any]]) -> Counter[Entry]:
-    return Counter(
-        (value["sender"]["ae_title"], value["status"]) for value in values if "entry" not in value and "status" in value
-    )
+def _station(values: Iterable[Value]) -> Station:
+    found = Station(Counter(), Counter())
+    for value in values:
+        device = value["sender"]["ae_title"]
+        if "entry" in value:
+            found.entries[device, value["occurred"]["text"]] += 1
+        elif "status" in value:
+            found.refusals[device, value["status"]] += 1
+    return found

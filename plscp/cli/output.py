@@ -1,6 +1,6 @@
 """What commands print: tables and key-value pages for people, JSON for machines. Text of devices is never a control sequence."""
 
-import json
+import json as jsons
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -29,12 +29,12 @@ def clean(value: object) -> str:
 
 def print_json(value: Any) -> None:
     """One JSON document."""
-    print(json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
+    print(jsons.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
 
 
 def print_line(value: Any) -> None:
     """One JSON document on one line, at once."""
-    print(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
+    print(jsons.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
 
 
 def warn(answer: Mapping[str, Any]) -> None:
@@ -43,12 +43,16 @@ def warn(answer: Mapping[str, Any]) -> None:
         print(f"warning: {clean(each)}", file=sys.stderr)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
     """A table, or a line that says that there is nothing.
 
     Args:
         rows: cells; a (text, style) pair has a colour.
+        json: what is printed instead, where it is given.
     """
+    if json is not None:
+        print_json(json)
+        return
     made = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
         made.add_column(heading, overflow="fold", no_wrap=heading in {"position", "id"})
@@ -71,8 +75,11 @@ def _cell(value: object) -> Text:
     return Text("" if value is None else clean(value))
 
 
-def page(lines: Iterable[tuple[int, str, object, str]]) -> None:
-    """Indented `name: value` lines: (depth, name, value, style)."""
+def page(lines: Iterable[tuple[int, str, object, str]], *, json: Any = None) -> None:
+    """Indented `name: value` lines: (depth, name, value, style); `json` instead, where it is given."""
+    if json is not None:
+        print_json(json)
+        return
     out = console()
     for depth, name, value, style in lines:
         text = Text("  " * depth)

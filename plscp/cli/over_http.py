@@ -42,9 +42,6 @@ def list_studies(
     api: Api = context.obj
     found = api.get("/api/v1/studies", {"status": status, "location": location})
     output.warn(found)
-    if api.json:
-        output.print_json(found)
-        return
     output.table(
         ["study", "study id", "patient", "location", "status", "opened", "closed"],
         [
@@ -60,6 +57,7 @@ def list_studies(
             for each in found["studies"]
         ],
         "no study",
+        json=api.as_json(found),
     )
 
 
@@ -101,10 +99,8 @@ def _path(study_instance_uid: str) -> str:
 
 def _show_study(api: Api, found: dict[str, Any]) -> None:
     output.warn(found)
-    if api.json:
-        output.print_json(found)
-    else:
-        output.page(output.described({name: value for name, value in found.items() if name != "warnings"}))
+    shown = {name: value for name, value in found.items() if name != "warnings"}
+    output.page(output.described(shown), json=api.as_json(found))
 
 
 # --- events ---
@@ -148,11 +144,8 @@ def events(
         return
     query |= {"limit": limit or LATEST, "latest": "true" if after is None else None}
     found = api.get("/api/v1/events", query)
-    if api.json:
-        output.print_json(found)
-    else:
-        headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
-        output.table(headings, map(view.row, found["events"]), "no event")
+    headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
+    output.table(headings, map(view.row, found["events"]), "no event", json=api.as_json(found))
 
 
 @event.command("show", cls=ServerCommand)
@@ -163,10 +156,7 @@ def show_event(
     """Show one event on one page."""
     api: Api = context.obj
     found = api.get(f"/api/v1/events/{position}")
-    if api.json:
-        output.print_json(found)
-    else:
-        output.page(view.page(found))
+    output.page(view.page(found), json=api.as_json(found))
 
 
 # --- refused requests ---
@@ -186,9 +176,6 @@ def list_items(
     api: Api = context.obj
     query = {"calling_ae": calling_ae, "open": "true" if open_only else None, "limit": limit}
     found = api.get("/api/v1/quarantine", query)
-    if api.json:
-        output.print_json(found)
-        return
     output.table(
         ["id", "last", "times", "device", "status", "why", "accepted since"],
         [
@@ -204,6 +191,7 @@ def list_items(
             for item in found["items"]
         ],
         "nothing in quarantine",
+        json=api.as_json(found),
     )
 
 
@@ -215,10 +203,7 @@ def show_item(
     """Show one refused request with every finding."""
     api: Api = context.obj
     item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
-    if api.json:
-        output.print_json(item)
-    else:
-        output.page(_item_lines(item))
+    output.page(_item_lines(item), json=api.as_json(item))
 
 
 def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
@@ -255,9 +240,6 @@ def list_corrections(
     """List proposed corrections, newest first."""
     api: Api = context.obj
     found = api.get("/api/v1/corrections", {"limit": limit})
-    if api.json:
-        output.print_json(found)
-        return
     output.table(
         ["id", "time", "status", "device", "events", "from", "to", "why"],
         [
@@ -274,6 +256,7 @@ def list_corrections(
             for each in found["corrections"]
         ],
         "no correction is proposed",
+        json=api.as_json(found),
     )
 
 
@@ -287,10 +270,7 @@ def show_correction(context: typer.Context, correction_id: CorrectionId) -> None
     """Show one proposed correction."""
     api: Api = context.obj
     found = api.get(f"/api/v1/corrections/{segment(correction_id)}")
-    if api.json:
-        output.print_json(found)
-    else:
-        output.page(output.described(found))
+    output.page(output.described(found), json=api.as_json(found))
 
 
 @correction.command("confirm", cls=ServerCommand)
@@ -326,16 +306,13 @@ def match(
     }
     found = api.get("/api/v1/match", query)
     status = str(found["status"])
-    if api.json:
-        output.print_json(found)
-    else:
-        heading = found.get("comment") or found.get("status_name", "")
-        apart = {"status", "status_name", "comment", "candidates", "findings"}
-        lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
-        lines += output.described({name: found[name] for name in found if name not in apart}, depth=1)
-        lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
-        lines += view.findings(found.get("findings") or [], 1)
-        output.page(lines)
+    heading = found.get("comment") or found.get("status_name", "")
+    apart = {"status", "status_name", "comment", "candidates", "findings"}
+    lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
+    lines += output.described({name: found[name] for name in found if name not in apart}, depth=1)
+    lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
+    lines += view.findings(found.get("findings") or [], 1)
+    output.page(lines, json=api.as_json(found))
     return 0 if status == "0000" or status.startswith("B") else 1
 
 
@@ -357,12 +334,6 @@ def reload(context: typer.Context) -> int:
         for fault in faults:
             typer.echo(f"plscp: {fault}", err=True)
         return 1
-    if api.json:
-        output.print_json(done)
-        return 0
-    output.table(
-        ["setting", "applies"],
-        [(path, "now") for path in done["applied"]] + [(path, "after a restart") for path in done["restart"]],
-        "nothing has changed",
-    )
+    settings = [(path, "now") for path in done["applied"]] + [(path, "after a restart") for path in done["restart"]]
+    output.table(["setting", "applies"], settings, "nothing has changed", json=api.as_json(done))
     return 0

@@ -68,11 +68,6 @@ def beyond_lines(these: Sequence[Beyond]) -> Iterator[str]:
         yield f"  and {len(these) - MOST_NAMED} more: --json names them all"
 
 
-def open_source(url: str) -> RelayView:
-    """The store, read-only; raises StoreError where there is none."""
-    return RelayView.open(url)
-
-
 def _about(topic: str, config: Path | None) -> RelaySettings:
     """The settings, where they have such a topic."""
     found = relay_settings(config)
@@ -84,7 +79,7 @@ def _about(topic: str, config: Path | None) -> RelaySettings:
 @relay.command("repartition")
 def repartition(topic: Topic, json: Json = False, config: Config = None) -> None:
     """Use all partitions that the topic has now, for every event that is yet to come."""
-    done = admin.repartition(_about(topic, config), topic)
+    done = admin.repartition(_about(topic, config), topic, RelayView.open)
     if json:
         output.print_json(done._asdict())
     else:
@@ -104,7 +99,7 @@ def rewind(
     config: Config = None,
 ) -> None:
     """Publish again on purpose: for a topic that was made anew or lost its end."""
-    done = admin.rewind(_about(topic, config), topic, to)
+    done = admin.rewind(_about(topic, config), topic, to, RelayView.open)
     if json:
         output.print_json(done._asdict())
     else:
@@ -122,7 +117,7 @@ def verify(json: Json = False, config: Config = None) -> int:
         with closing(open_read_only(path)) as connection:
             return first_broken_position(connection)
 
-    report = verified(found, open_source, chain=chain)
+    report = verified(found, RelayView.open, chain=chain)
     if json:
         output.print_json(report.as_json())
     else:

@@ -32,10 +32,8 @@ def export(
 ) -> None:
     """Write the JSON Schema of each type, examples and the AsyncAPI document."""
     written = [(str(_write(folder / name, content)), len(content.encode())) for name, content in files()]
-    if as_json:
-        output.print_json([{"file": name, "bytes": size} for name, size in written])
-    else:
-        output.table(["file", "bytes"], written, "nothing to write")
+    rows = [{"file": name, "bytes": size} for name, size in written]
+    output.table(["file", "bytes"], written, "nothing to write", json=rows if as_json else None)
 
 
 @schemas.command("show")
@@ -52,14 +50,13 @@ def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents t
 def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
     """Hold what this version publishes against released schemas: whoever reads by them must notice nothing."""
     found = list(_broken(released))
-    if as_json:
-        output.print_json([{"type": kind, "field": field, "change": change} for kind, (field, change) in found])
-    else:
-        output.table(
-            ["type", "field", "change"],
-            [(kind, (field or "(the value)", "bold"), (change, "red")) for kind, (field, change) in found],
-            "readers of the released schemas can read all that this version publishes",
-        )
+    rows = [{"type": kind, "field": field, "change": change} for kind, (field, change) in found]
+    output.table(
+        ["type", "field", "change"],
+        [(kind, (field or "(the value)", "bold"), (change, "red")) for kind, (field, change) in found],
+        "readers of the released schemas can read all that this version publishes",
+        json=rows if as_json else None,
+    )
     if found:
         kinds = ", ".join(sorted({f"{kind.rpartition('.')[0]}.v2" for kind, _ in found}))
         raise CommandError(f"schema check: this breaks readers; publish it as a new type beside the old: {kinds}")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from plscp.publish.envelope import BARRIER, POSITION, STORE
 from plscp.records.values import Record, read
@@ -58,14 +58,8 @@ class Unreadable:
     data: ClassVar[None] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a record's headers say.
-
-    Attributes:
-        type: empty where they say none.
-        store, position: empty and 0 where they name no place in a store's order.
-    """
+class Head(NamedTuple):
+    """What a record's headers say; empty and 0 where they name no type, and no place in a store's order."""
 
     type: str
     store: str
@@ -104,18 +98,8 @@ def event(raw: Any, headers: Head) -> Event | Unreadable:
         return Unreadable(
             reason, headers.type, raw.topic, raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers)
         )
-    return Event(
-        headers.type,
-        texts["ce_id"],
-        key,
-        raw.topic,
-        raw.partition,
-        raw.offset,
-        headers.store,
-        headers.position,
-        _time(texts.get("ce_time", "")),
-        data,
-    )
+    place = (raw.topic, raw.partition, raw.offset, headers.store, headers.position)
+    return Event(headers.type, texts["ce_id"], key, *place, _time(texts.get("ce_time", "")), data)
 
 
 def _time(text: str) -> datetime | None:

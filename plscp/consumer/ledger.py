@@ -6,17 +6,12 @@ repeat never has one above those before it, so one number tells repeats apart, h
 
 import json
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+from kafka import TopicPartition
 
 LIMIT: Final = 4096
 """Characters of metadata that a broker takes with an offset unless told otherwise (offset.metadata.max.bytes)."""
-
-
-class Place(NamedTuple):
-    """A partition of a topic."""
-
-    topic: str
-    partition: int
 
 
 class Positions:
@@ -80,10 +75,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self.limit = LIMIT
-        self._positions: dict[Place, Positions] = {}
-        self._due: dict[Place, int] = {}
+        self._positions: dict[TopicPartition, Positions] = {}
+        self._due: dict[TopicPartition, int] = {}
 
-    def begin(self, place: Place, metadata: str) -> None:
+    def begin(self, place: TopicPartition, metadata: str) -> None:
         """A partition was assigned, and this was committed last.
 
         What this process has handled itself counts as well: it may have been taken out of the group before it could commit.
@@ -91,18 +86,18 @@ class Ledger:
         self._positions[place] = self._positions.get(place, Positions()).merged(Positions.parse(metadata))
         self._due.pop(place, None)
 
-    def new(self, place: Place, store: str, position: int) -> bool:
+    def new(self, place: TopicPartition, store: str, position: int) -> bool:
         """Whether a record is no repeat."""
         return self._positions[place].new(store, position)
 
-    def done(self, place: Place, offset: int, store: str = "", position: int = 0) -> None:
+    def done(self, place: TopicPartition, offset: int, store: str = "", position: int = 0) -> None:
         """A record was handled, or passed over: the next one to read is at `offset` + 1."""
         if position:
             self._positions[place].handled(store, position)
         self._due[place] = offset + 1
 
     @property
-    def due(self) -> dict[Place, tuple[int, str]]:
+    def due(self) -> dict[TopicPartition, tuple[int, str]]:
         """(offset, metadata) to commit, by partition."""
         return {place: (offset, self._positions[place].text(self.limit)) for place, offset in self._due.items()}
 

@@ -26,7 +26,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from plscp.consumer.events import Event, Unreadable, event, head
-from plscp.consumer.ledger import Ledger, Place
+from plscp.consumer.ledger import Ledger
 from plscp.errors import Unreachable
 from plscp.publish.clients import connected
 
@@ -66,27 +66,25 @@ def consume(
     Raises:
         Unreachable: when the first event is asked for: no broker answers.
     """
-    return Events(bootstrap_servers, topics=topics, group=group, **kafka)
+    idle_seconds = float(kafka.pop("consumer_timeout_ms", math.inf)) / 1000
+    config = dict(
+        bootstrap_servers=[bootstrap_servers] if isinstance(bootstrap_servers, str) else list(bootstrap_servers),
+        group_id=group,
+        enable_auto_commit=False,
+        allow_auto_create_topics=False,
+        key_deserializer=None,
+        value_deserializer=None,
+        **{**DEFAULTS, **kafka},
+    )
+    return Events(_Member(config, [topics] if isinstance(topics, str) else list(topics), idle_seconds))
 
 
 class Events(Iterator[Event | Unreadable]):
     """See `consume`. One that is dropped without `close` leaves the group as well, like the file objects of Python."""
 
-    def __init__(
-        self, bootstrap_servers: str | Sequence[str], *, topics: str | Iterable[str], group: str, **kafka: Any
-    ) -> None:
-        idle = float(kafka.pop("consumer_timeout_ms", math.inf)) / 1000
-        config = dict(
-            bootstrap_servers=[bootstrap_servers] if isinstance(bootstrap_servers, str) else list(bootstrap_servers),
-            group_id=group,
-            enable_auto_commit=False,
-            allow_auto_create_topics=False,
-            key_deserializer=None,
-            value_deserializer=None,
-            **{**DEFAULTS, **kafka},
-        )
-        self._member = _Member(config, [topics] if isinstance(topics, str) else list(topics), idle)
-        self._events = self._member.run()
+    def __init__(self, member: "_Member") -> None:
+        self._member = member
+        self._events = member.run()
 
     def __next__(self) -> Event | Unreadable:
         return next(self._events)
@@ -117,10 +115,10 @@ class _Member:
         stopped: ends the reading.
     """
 
-    def __init__(self, config: dict[str, Any], topics: Sequence[str], idle: float) -> None:
+    def __init__(self, config: dict[str, Any], topics: Sequence[str], idle_seconds: float) -> None:
         self.handled = False
         self.stopped = threading.Event()
-        self._config, self._topics, self._idle = config, topics, idle
+        self._config, self._topics, self._idle_seconds = config, topics, idle_seconds
         self._ledger = Ledger()
         self._listener = _Listener()
         self._failed: tuple[TopicPartition, int] | None = None
@@ -131,7 +129,7 @@ class _Member:
         try:
             consumer.subscribe(self._topics, listener=self._listener)
             for raw in self._records(consumer):
-                place = Place(raw.topic, raw.partition)
+                place = TopicPartition(raw.topic, raw.partition)
                 headers = head(raw)
                 store, position = headers.store, headers.position
                 if not headers.barrier and (not position or self._ledger.new(place, store, position)):
@@ -184,7 +182,7 @@ class _Member:
                     yield record
             if batches:
                 last = time.monotonic()
-            elif time.monotonic() - last >= self._idle:
+            elif time.monotonic() - last >= self._idle_seconds:
                 return
 
     def _broken(self, consumer: Any, error: Exception) -> Unreadable | None:
@@ -212,13 +210,13 @@ class _Member:
     def _begin(self, consumer: Any, partition: TopicPartition) -> None:
         """Read what the one that had a partition before committed with its offset."""
         committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
-        self._ledger.begin(Place(*partition), committed.metadata if committed else "")
+        self._ledger.begin(partition, committed.metadata if committed else "")
         self._listener.assigned.discard(partition)
 
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
         """Commit what is due; waits for a coordinator that is away, unless `once`."""
         while due := self._ledger.due:
-            offsets = {TopicPartition(*place): OffsetAndMetadata(*at, -1) for place, at in due.items()}
+            offsets = {place: OffsetAndMetadata(*at, -1) for place, at in due.items()}
             try:
                 self._while_away(partial(consumer.commit, offsets, timeout_ms=COMMIT_MS), once=once)
             except OUT_OF_GROUP:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from kafka import TopicPartition as Place
 
-from plscp.consumer.ledger import LIMIT, Ledger, Place, Positions
+from plscp.consumer.ledger import LIMIT, Ledger, Positions
 
 STORES = ("11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000", "Größe")
 PLACES = (Place("t", 0), Place("t", 1), Place("u", 0))

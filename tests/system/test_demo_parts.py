@@ -36,7 +36,7 @@ def test_what_arrived_whole_agrees() -> None:
     """Entries by device and DateTime, refusals by device and status."""
     found = sums(PLAYED, stored(PLAYED), stored(PLAYED))
     assert found.agree
-    assert sum(found.sent.values()) == sum(one.request.count for one in PLAYED if one.answer.performed)
+    assert found.answered.entries.total() == sum(one.request.count for one in PLAYED if one.answer.performed)
 
 
 @pytest.mark.parametrize("place", ["stored", "consumed"])
