@@ -69,11 +69,7 @@ class Api:
         return found if self.json else None
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """GET a JSON answer.
-
-        Args:
-            query: parameters; those that are None are left out.
-        """
+        """GET a JSON answer; parameters that are None are left out."""
         return self._call("GET", path, params=_given(query))
 
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -179,9 +175,7 @@ def _api(  # noqa: PLR0917  # one argument per option
     """The API that the options name; what they leave open comes from the settings."""
     token = tls = None
     if token_file is not None:
-        token = secretfile.lines("--token-file", str(token_file))[
-            0
-        ]  # the first: there are more while they are exchanged
+        token, *_ = secretfile.lines("--token-file", str(token_file))  # there are more while they are exchanged
         if not token.isascii():
             raise CommandError(f"{token_file}: must hold a line of ASCII text", 2)
     if ca_file is not None:
@@ -233,11 +227,7 @@ def _verifying(setting: str, file: Path, load: Callable[[ssl.SSLContext], None])
 
 
 def segment(text: str) -> str:
-    """A value as one segment of a path.
-
-    Raises:
-        CommandError: it cannot be one.
-    """
+    """A value as one segment of a path; raises CommandError where it cannot be one."""
     if text in {"", ".", ".."}:
         raise CommandError(f"{text!r} names nothing", 2)
     return quote(text, safe="")

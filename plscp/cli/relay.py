@@ -27,17 +27,8 @@ app.add_typer(relay := group("The relay's cursor; stop the server first."), name
 MOST_NAMED = 100
 """Records beyond a backup that are named, a line each."""
 COUNTS = (
-    "records",
-    "missing",
-    "repeats",
-    "droppable",
-    "out_of_order",
-    "misplaced",
-    "foreign",
-    "not_judged",
-    "reduced",
-    "beyond",
-)
+    "records", "missing", "repeats", "droppable", "out_of_order", "misplaced", "foreign", "not_judged", "reduced", "beyond",
+)  # fmt: skip
 
 Topic = Annotated[str, typer.Argument(help="The topic, with or without prefix.")]
 
@@ -91,9 +82,7 @@ def rewind(
     topic: Topic,
     to: Annotated[
         int,
-        typer.Option(
-            "--to", metavar="POSITION", help="Publish again what lies above it; 0: all.", min=0, max=POSITION_AT_MOST
-        ),
+        typer.Option(metavar="POSITION", help="Publish again what lies above it; 0: all.", min=0, max=POSITION_AT_MOST),
     ],
     json: Json = False,
     config: Config = None,

@@ -1,7 +1,6 @@
 """The options that every DICOM tool has, with the spellings of DCMTK and pynetdicom, and `plscp echo`."""
 
 import logging
-import ssl
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -60,37 +59,33 @@ def _call(
     host: Annotated[str, typer.Argument(help="Host name or address of the SCP.", callback=a_host)],
     port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
     aet: Annotated[
-        str | None, typer.Option("--aet", help="Calling AE title (-aet); absent: the tool's own.", callback=an_ae_title)
+        str | None, typer.Option(help="Calling AE title (-aet); absent: the tool's own.", callback=an_ae_title)
     ] = None,
-    aec: Annotated[str, typer.Option("--aec", help="Called AE title (-aec).", callback=an_ae_title)] = "PLSCP",
+    aec: Annotated[str, typer.Option(help="Called AE title (-aec).", callback=an_ae_title)] = "PLSCP",
     ta: Annotated[
         float,
-        typer.Option("--ta", help="Seconds for an association to be answered (-ta).", min=0.1, max=SECONDS_AT_MOST),
+        typer.Option(help="Seconds for an association to be answered (-ta).", min=0.1, max=SECONDS_AT_MOST),
     ] = 30.0,
     td: Annotated[
-        float, typer.Option("--td", help="Seconds for a request to be answered (-td).", min=0.1, max=SECONDS_AT_MOST)
+        float, typer.Option(help="Seconds for a request to be answered (-td).", min=0.1, max=SECONDS_AT_MOST)
     ] = 30.0,
-    to: Annotated[
-        float, typer.Option("--to", help="Seconds for the connection (-to).", min=0.1, max=SECONDS_AT_MOST)
-    ] = 10.0,
+    to: Annotated[float, typer.Option(help="Seconds for the connection (-to).", min=0.1, max=SECONDS_AT_MOST)] = 10.0,
     pdu: Annotated[
         int,
-        typer.Option("--pdu", help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0, callback=pdu_length),
+        typer.Option(help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0, callback=pdu_length),
     ] = 16382,
     tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
     ca: Annotated[
-        Path | None, typer.Option("--ca", help="With --tls: PEM file of the CAs to trust; absent: the system's.")
+        Path | None, typer.Option(help="With --tls: PEM file of the CAs to trust; absent: the system's.")
     ] = None,
-    cert: Annotated[Path | None, typer.Option("--cert", help="With --tls: PEM file of the own certificate.")] = None,
+    cert: Annotated[Path | None, typer.Option(help="With --tls: PEM file of the own certificate.")] = None,
     key: Annotated[
-        Path | None, typer.Option("--key", help="With --cert: PEM file of its private key; absent: the same file.")
+        Path | None, typer.Option(help="With --cert: PEM file of its private key; absent: the same file.")
     ] = None,
     username: Annotated[
         str | None, typer.Option("--username", "--usr", help="User identity to negotiate (-usr).", callback=an_identity)
     ] = None,
-    passcode_file: Annotated[
-        Path | None, typer.Option("--passcode-file", help="With --username: file that holds the passcode.")
-    ] = None,
+    passcode_file: Annotated[Path | None, typer.Option(help="With --username: file that holds the passcode.")] = None,
     pos_response: Annotated[
         bool, typer.Option("--pos-response", "--rsp", help="With --username: the SCP must confirm it (-rsp).")
     ] = False,
@@ -100,7 +95,11 @@ def _call(
     json: Annotated[bool, typer.Option("--json", help="One JSON line per answer.")] = False,
 ) -> Call:
     chatter(verbose, debug)
-    secure = secured(tls, ca, cert, key)
+    if not tls and (ca or cert or key):
+        raise CommandError("--ca, --cert and --key go with --tls", 2)
+    if key is not None and cert is None:
+        raise CommandError("--key goes with --cert", 2)
+    secure = client_context(ca, cert, key) if tls else None
     identity = identified(username, passcode_file, pos_response)
     return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
@@ -117,15 +116,6 @@ def identified(username: str | None, passcode_file: Path | None, confirmed: bool
         return None
     passcode = None if passcode_file is None else secretfile.lines("--passcode-file", str(passcode_file), 1)[0]
     return Identity(username, passcode, confirmed)
-
-
-def secured(tls: bool, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """What the options of TLS say; raises CommandError, one line, where they cannot be used."""
-    if not tls and (ca or cert or key):
-        raise CommandError("--ca, --cert and --key go with --tls", 2)
-    if key is not None and cert is None:
-        raise CommandError("--key goes with --cert", 2)
-    return client_context(ca, cert, key) if tls else None
 
 
 class _Chatter(logging.StreamHandler[TextIO]):

@@ -34,6 +34,8 @@ FIXED_LINES: Final = 9
 """Lines of a screen that are no rows of a list: verdict, summary, headings."""
 LONGEST_UID: Final = 14
 
+Rows = Sequence[Sequence[object]]
+
 Watch = Annotated[
     bool, typer.Option("--watch", help="Show it anew each second, also through a restart of the server; q ends it.")
 ]
@@ -50,7 +52,8 @@ def status(context: typer.Context, *, watch: Watch = False) -> None:
     if api.json and watch:
         raise CommandError("--json and --watch do not go together", 2)
     if watch:
-        _watch(api)
+        with contextlib.suppress(KeyboardInterrupt):
+            (_on_terminal if sys.stdout.isatty() else _as_lines)(_Watched(api))
         return
     found = api.get("/api/v1/status")
     if api.json:
@@ -88,17 +91,8 @@ class _Watched:
         return f"no answer since {output.local(self.since.isoformat())}: {self.why}" if self.why else ""
 
 
-def _watch(server: Api) -> None:
-    """Until q or Ctrl-C; where the output is no terminal, a line for each verdict that differs from the one before."""
-    watched = _Watched(server)
-    with contextlib.suppress(KeyboardInterrupt):
-        if sys.stdout.isatty():
-            _on_terminal(watched)
-        else:
-            _as_lines(watched)
-
-
 def _on_terminal(watched: _Watched) -> None:
+    """A screen until q or Ctrl-C."""
     out = output.console()
     with _keys() as wait, Live(console=out, screen=True, auto_refresh=False) as live:
         while True:
@@ -109,12 +103,11 @@ def _on_terminal(watched: _Watched) -> None:
 
 
 def _as_lines(watched: _Watched) -> None:
+    """A line for each verdict that differs from the one before, until Ctrl-C."""
     before = ""
     while True:
         watched.ask()
-        said = watched.trouble.partition(":")[0] or headline(watched.found)
-        if watched.why:
-            said = "no answer"
+        said = "no answer" if watched.why else headline(watched.found)
         if said != before:
             print(f"{output.local(datetime.now(UTC).isoformat())} {said}", flush=True)
             before = said
@@ -169,9 +162,7 @@ def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None =
     parts += [Text(f"  {output.clean(text)}") for text in verdict.get("all", [])[1:4]]
     parts.append(_summary(status))
     rows = max(height - FIXED_LINES - len(parts), 0) if height is not None else None
-    lists = [_devices(status, now), _rooms(status, now), _errors(status, now), _peers(status, now)]
-    if height is None:
-        lists.append(_retries(status))
+    lists = list(_lists(status, now, whole=height is None))
     wanted = [len(made) for _, made in lists]
     for (headings, made), room in zip(lists, _shares(wanted, rows), strict=True):
         if made:
@@ -192,7 +183,7 @@ def _shares(wanted: Sequence[int], room: int | None) -> list[int]:
     return given
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[object]], room: int) -> RenderableType:
+def _table(headings: Sequence[str], rows: Rows, room: int) -> RenderableType:
     """A list of columns; what is too long for the screen is cut at the end of its line."""
     shown = rows if len(rows) <= room else rows[: max(room - 1, 0)]
     cells = [[value if isinstance(value, Text) else Text(output.clean(value)) for value in row] for row in shown]
@@ -231,71 +222,50 @@ def _summary(status: Mapping[str, Any]) -> Text:
     return Text(output.clean("  ".join(cells)))
 
 
-def _devices(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows: list[Sequence[object]] = []
-    for device in status.get("devices", ()):
-        refusal = device.get("last_refusal") or {}
-        difference = device.get("clock_difference")
-        off = difference is not None and abs(difference) > float(status.get("clock_tolerance") or 120)
-        connected = device.get("open", 0)
-        last = ago(device.get("last_event"), now) or "never"
-        rows.append(
-            (
-                Text(output.clean(device["ae_title"]), style="" if device.get("configured") else "dim"),
-                " ".join(device.get("location", ())),
-                Text(str(connected), style="green" if connected else "dim"),
-                Text(
-                    last + (" silent" if device.get("silent") else ""), style="yellow" if device.get("silent") else ""
-                ),
-                Text("" if difference is None else f"{difference:+.0f} s", style="yellow" if off else ""),
-                Text(str(device.get("refusals", 0)), style="red" if device.get("refusals") else "dim"),
-                " ".join(
-                    part
-                    for part in (
-                        ago(refusal.get("time"), now),
-                        str(refusal.get("status", "")),
-                        str(refusal.get("comment", "")),
-                    )
-                    if part
-                ),
-            )
-        )
-    return ["device", "room", "open", "last event", "clock", "refused", "last refusal"], rows
-
-
-def _rooms(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows: list[Sequence[object]] = []
+def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[tuple[list[str], Rows]]:
+    """What there is a list of, with its headings; what is wanted most comes first."""
+    devices = [_device(device, status, now) for device in status.get("devices", ())]
+    yield ["device", "room", "open", "last event", "clock", "refused", "last refusal"], devices
+    rooms = []
     for room in status.get("rooms", ()):
-        there = [
-            f"{short(study['study_instance_uid'])} for {ago(study.get('arrived'), now)}" for study in room["studies"]
-        ]
-        rows.append((room["location"], ", ".join(there) or "nobody"))
-    return ["room", "study there"], rows
-
-
-def _errors(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows: list[Sequence[object]] = [
+        there = [f"{short(each['study_instance_uid'])} for {ago(each.get('arrived'), now)}" for each in room["studies"]]
+        rooms.append((room["location"], ", ".join(there) or "nobody"))
+    yield ["room", "study there"], rooms
+    errors = [
         (ago(one["time"], now), one["what"], one.get("device", ""), one["text"])
         for one in status.get("last_errors", ())[:5]
         if one["what"] != "request-refused"  # these stand with their devices
     ]
-    return ["last error", "what", "", ""], rows
-
-
-def _peers(status: Mapping[str, Any], now: object) -> tuple[list[str], list[Sequence[object]]]:
-    rows: list[Sequence[object]] = [
+    yield ["last error", "what", "", ""], errors
+    peers = [
         (one["calling_ae"], one["address"], one["times"], ago(one.get("last"), now), one["hint"] or one["rule"])
         for one in status.get("refused_peers", ())[:5]
     ]
-    return ["refused peer", "address", "times", "last", "why"], rows
+    yield ["refused peer", "address", "times", "last", "why"], peers
+    if whole:
+        retries = [
+            (one["position"], output.local(one["time"]), one["calling_ae"], one["address"], one["association"])
+            for one in status.get("latest_retries", ())
+        ]
+        yield ["event", "sent again", "device", "address", "association"], retries
 
 
-def _retries(status: Mapping[str, Any]) -> tuple[list[str], list[Sequence[object]]]:
-    rows: list[Sequence[object]] = [
-        (one["position"], output.local(one["time"]), one["calling_ae"], one["address"], one["association"])
-        for one in status.get("latest_retries", ())
-    ]
-    return ["event", "sent again", "device", "address", "association"], rows
+def _device(device: Mapping[str, Any], status: Mapping[str, Any], now: object) -> tuple[object, ...]:
+    refusal = device.get("last_refusal") or {}
+    difference = device.get("clock_difference")
+    off = difference is not None and abs(difference) > float(status.get("clock_tolerance") or 120)
+    connected, refused, silent = device.get("open", 0), device.get("refusals", 0), device.get("silent")
+    last = ago(device.get("last_event"), now) or "never"
+    parts = (ago(refusal.get("time"), now), str(refusal.get("status", "")), str(refusal.get("comment", "")))
+    return (
+        Text(output.clean(device["ae_title"]), style="" if device.get("configured") else "dim"),
+        " ".join(device.get("location", ())),
+        Text(str(connected), style="green" if connected else "dim"),
+        Text(last + (" silent" if silent else ""), style="yellow" if silent else ""),
+        Text("" if difference is None else f"{difference:+.0f} s", style="yellow" if off else ""),
+        Text(str(refused), style="red" if refused else "dim"),
+        " ".join(filter(None, parts)),
+    )
 
 
 def short(uid: str) -> str:

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from plscp.content.reader import EXPLICIT_LITTLE
 from plscp.errors import CommandError
+from plscp.scu import first_line
 from plscp.scu.encoding import Encoded, encode, of_file
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 
@@ -40,7 +41,7 @@ def encoded(path: Path) -> Encoded:
         try:
             return Encoded(encode(made), EXPLICIT_LITTLE)
         except Exception as error:  # pydicom raises whatever the wrong value leads to
-            raise CommandError(f"{path}: a value cannot be encoded: {_line(error)}", 2) from error
+            raise CommandError(f"{path}: a value cannot be encoded: {first_line(error)}", 2) from error
     found = of_file(raw)
     if found is None:
         raise CommandError(f"{path}: not a DICOM data set", 2)
@@ -94,7 +95,7 @@ def _json(path: Path, raw: bytes) -> Dataset:
     except CommandError:
         raise
     except Exception as error:  # pydicom raises whatever the wrong place leads to
-        raise CommandError(f"{path}: not in the DICOM JSON Model: {_line(error)}", 2) from error
+        raise CommandError(f"{path}: not in the DICOM JSON Model: {first_line(error)}", 2) from error
     return made
 
 
@@ -111,7 +112,7 @@ def _typed(path: Path, request: type[ProcedureLogRequest | SubstanceAdministrati
     try:
         return made.dataset(check=False)
     except (ValueError, TypeError) as error:  # pydicom holds no such value
-        raise CommandError(f"{path}: {_line(error)}", 2) from error
+        raise CommandError(f"{path}: {first_line(error)}", 2) from error
 
 
 def _unknown(found: Any, made: Any, place: str = "") -> Iterator[str]:
@@ -134,7 +135,7 @@ def _dicom(path: Path) -> Dataset:
         made = Dataset(found)
         _all(made)
     except Exception as error:  # pydicom raises whatever the wrong byte leads to
-        raise CommandError(f"{path}: not a DICOM data set: {_line(error)}", 2) from error
+        raise CommandError(f"{path}: not a DICOM data set: {first_line(error)}", 2) from error
     return made
 
 
@@ -144,7 +145,3 @@ def _all(dataset: Dataset) -> None:
         if element.VR == "SQ":
             for part in element.value:
                 _all(part)
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

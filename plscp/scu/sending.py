@@ -5,14 +5,18 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Self
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
+from pynetdicom.sop_class import Verification
 
 from plscp.errors import CommandError
+from plscp.scu import first_line
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
@@ -21,12 +25,23 @@ from plscp.statuses import (
     SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
 
-VERIFICATION = "1.2.840.10008.1.1"
+VERIFICATION = str(Verification)
 INSTANCES = {
     PROCEDURAL_EVENT_LOGGING: PROCEDURAL_EVENT_LOGGING_INSTANCE,
     SUBSTANCE_ADMINISTRATION_LOGGING: SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 }
-SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+_REASONS = {
+    (1, 1): "no reason given",
+    (1, 2): "application context not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given: as a rule the user identity is missing or wrong",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+"""Reasons of an A-ASSOCIATE-RJ by source and number (PS3.8 Table 9-21)."""
 _REJECTED = {1: "rejected for good", 2: "rejected for now"}
 
 REST_SECONDS: Final = 0.001
@@ -186,7 +201,7 @@ class Association:
         for sop_class in sop_classes:
             self._ae.add_requested_context(sop_class, list(syntaxes))
         self._association: Any = None
-        self._message = 0
+        self._message_ids = cycle(range(1, 65536))
 
     def open(self) -> Self:
         """Connect and negotiate; raises CommandError, one line, when there is no association."""
@@ -200,10 +215,9 @@ class Association:
                 ext_neg=[self.peer.identity.item()] if self.peer.identity is not None else None,
                 tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
             )
-        except socket.gaierror as error:
-            raise CommandError(f"no association with {where}: {error.strerror}", 2) from error
         except OSError as error:
-            raise CommandError(f"no association with {where}: {error.strerror}") from error
+            unknown = isinstance(error, socket.gaierror)
+            raise CommandError(f"no association with {where}: {error.strerror}", 2 if unknown else 1) from error
         if association.is_established:
             self._association = association
             self._check_confirmed(where)
@@ -213,15 +227,13 @@ class Association:
             result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic
             raise CommandError(
                 f"{where} {_REJECTED.get(result, 'rejected')} the association of {self.peer.calling} with {self.peer.called} "
-                f"({result}/{source}/{reason}: {_why(source, reason)})"
+                f"({result}/{source}/{reason}: {_REASONS.get((source, reason), 'reason not in the standard')})"
             )
         if association.is_aborted and association.acceptor.primitive is None:
-            tls = (
-                ", or no TLS (wrong port, or one of both does not trust the other's certificate)"
-                if self.peer.tls
-                else ""
-            )
-            raise CommandError(f"no association with {where}: nothing answers there, or it closed the connection{tls}")
+            why = "nothing answers there, or it closed the connection"
+            if self.peer.tls:
+                why += ", or no TLS (wrong port, or one of both does not trust the other's certificate)"
+            raise CommandError(f"no association with {where}: {why}")
         raise CommandError(f"no association with {where}: it was aborted")
 
     def _check_confirmed(self, where: str) -> None:
@@ -249,10 +261,6 @@ class Association:
         """Whether further requests can be sent."""
         return self._association is not None and bool(self._association.is_established)
 
-    def _next(self) -> int:
-        self._message = self._message % 65535 + 1
-        return self._message
-
     def _quieten(self) -> None:
         """Let pynetdicom's reactor thread come to rest: while it runs it may take the answer for a request of the peer's.
 
@@ -275,9 +283,13 @@ class Association:
         self._quieten()
         started = time.perf_counter()
         try:
-            status, reply = self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], self._next())
+            status, reply = self._association.send_n_action(
+                dataset, 1, sop_class, INSTANCES[sop_class], next(self._message_ids)
+            )
         except ValueError as error:
-            raise CommandError(f"{self.peer.called} does not take {_SHORT[sop_class]}: {_first_line(error)}") from error
+            raise CommandError(
+                f"{self.peer.called} does not take {UID(sop_class).name.removesuffix(' SOP Class')}: {first_line(error)}"
+            ) from error
         took = (time.perf_counter() - started) * 1000
         if "Status" not in status:
             return Answer(None, "no answer came in time, or the association was aborted", milliseconds=took)
@@ -293,31 +305,6 @@ class Association:
         """Send one C-ECHO; the association must have been opened for Verification."""
         started = time.perf_counter()
         self._quieten()
-        status = self._association.send_c_echo(self._next())
+        status = self._association.send_c_echo(next(self._message_ids))
         took = (time.perf_counter() - started) * 1000
         return Answer(int(status.Status) if "Status" in status else None, milliseconds=took)
-
-
-_SHORT = {
-    PROCEDURAL_EVENT_LOGGING: "Procedural Event Logging",
-    SUBSTANCE_ADMINISTRATION_LOGGING: "Substance Administration Logging",
-}
-_REASONS = {
-    (1, 1): "no reason given",
-    (1, 2): "application context not supported",
-    (1, 3): "calling AE title not recognized",
-    (1, 7): "called AE title not recognized",
-    (2, 1): "no reason given: as a rule the user identity is missing or wrong",
-    (2, 2): "protocol version not supported",
-    (3, 1): "temporary congestion",
-    (3, 2): "local limit exceeded",
-}
-
-
-def _why(source: int, reason: int) -> str:
-    """The reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
-    return _REASONS.get((source, reason), "reason not in the standard")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
