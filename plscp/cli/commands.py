@@ -27,13 +27,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "send": ("sending", "Send recorded or written events to an SCP."),
     "simulate": ("sending", "Play a cath-lab case against an SCP."),
     "echo": ("scu", "Send one C-ECHO to an SCP."),
-    "verify": ("relay", "Hold what is on Kafka against the store."),
-    "backup": ("backup", "Copy the store to a file while the server goes on."),
-    "restore": ("backup", "Make a store out of a backup; stop the server first."),
+    "verify": ("upkeep", "Hold what is on Kafka against the store."),
+    "backup": ("upkeep", "Copy the store to a file while the server goes on."),
+    "restore": ("upkeep", "Make a store out of a backup; stop the server first."),
     "conformance": ("reference", "Print the DICOM conformance statement."),
     "reference": ("reference", "What there is to look up: metrics, log events."),
     "schema": ("schema", "What is published: export, show, check the schemas."),
-    "relay": ("relay", "The relay's cursor: repartition, rewind."),
+    "relay": ("upkeep", "The relay's cursor: repartition, rewind."),
 }
 """The module below `plscp.cli` whose `app` has the command, and its line in the list of commands."""
 

@@ -12,8 +12,7 @@ from plscp.cli import output
 from plscp.cli.options import SOP_CLASSES, Kind, a_uid, group, long_text, short_text
 from plscp.cli.scu import Call, ScuCommand, fail_unless_performed
 from plscp.scu.files import read
-from plscp.scu.pci_case import DURATION, Subject, pci_case
-from plscp.scu.playing import Played, check, play
+from plscp.scu.pci_case import DURATION, Played, Subject, check, pci_case, play
 from plscp.scu.requests import stamp
 from plscp.scu.sending import Answer, Association, sop_class_of
 

@@ -6,6 +6,7 @@ repeat never has one above those before it, so one number tells repeats apart, h
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from kafka import TopicPartition
@@ -14,24 +15,24 @@ LIMIT: Final = 4096
 """Characters of metadata that a broker takes with an offset unless told otherwise (offset.metadata.max.bytes)."""
 
 
+@dataclass
 class Positions:
     """The highest position of each store in one partition, in order of the last record of each."""
 
-    def __init__(self, highest: Mapping[str, int] | None = None) -> None:
-        self._highest = dict(highest or {})
+    highest: dict[str, int] = field(default_factory=dict)
 
     def new(self, store: str, position: int) -> bool:
         """Whether a position is above every one of its store so far."""
-        return position > self._highest.get(store, 0)
+        return position > self.highest.get(store, 0)
 
     def handled(self, store: str, position: int) -> None:
         """Count one as seen."""
-        self._highest[store] = max(position, self._highest.pop(store, 0))
+        self.highest[store] = max(position, self.highest.pop(store, 0))
 
     def merged(self, later: "Positions") -> "Positions":
         """The higher number of both, for each store."""
-        made = Positions(self._highest)
-        for store, position in later._highest.items():
+        made = Positions(dict(self.highest))
+        for store, position in later.highest.items():
             made.handled(store, position)
         return made
 
@@ -39,7 +40,7 @@ class Positions:
         """As JSON in ASCII, of at most `limit` characters: where not all fit, those read longest ago are left out."""
         kept: dict[str, int] = {}
         room = limit - len(_written({}))
-        for store, position in reversed(self._highest.items()):
+        for store, position in reversed(self.highest.items()):
             room -= len(json.dumps(store)) + len(str(position)) + 2
             if room < 0:
                 break
@@ -54,12 +55,6 @@ class Positions:
             return cls({str(store): int(position) for store, position in highest.items()})
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return cls()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Positions) and self._highest == other._highest
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._highest.items()))
 
 
 def _written(highest: Mapping[str, int]) -> str:

@@ -10,13 +10,74 @@ import struct
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from plscp.errors import CommandError
 from plscp.local.fetch import Progress, Runtime, fetch
-from plscp.local.process import OwnProcess
+
+WATCH = "read _; kill -9 -$0 2>/dev/null"
+"""Waits for the end of its standard input, whose other end only this process holds, then ends the process's group."""
+
+
+class OwnProcess(ABC):
+    """A process in a group of its own, out of reach of Ctrl-C, that ends when this process ends; a context manager."""
+
+    _process: subprocess.Popen[bytes] | None = None
+    _watch: subprocess.Popen[bytes] | None = None
+
+    @abstractmethod
+    def start(self) -> Self:
+        """Start, and wait until it is ready; raises CommandError, one line, when it does not come up."""
+
+    def _launch(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Start its process; `options` as those of Popen."""
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+        self._watch = subprocess.Popen(
+            ["/bin/sh", "-c", WATCH, str(self._process.pid)], stdin=subprocess.PIPE, start_new_session=True
+        )
+        return self._process
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self, timeout: float = 15.0) -> None:
+        """SIGTERM, and SIGKILL after so many seconds; harmless when it does not run."""
+        if self._process is not None and self.running:
+            self._signal(signal.SIGCONT)
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end; harmless when it does not run."""
+        if self._watch is not None:  # first: the process group's number may be somebody else's later
+            self._watch.kill()
+            self._watch.communicate()
+            self._watch = None
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+            self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """A signal to the whole group."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
 
 HOST = "127.0.0.1"
 JVM = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
@@ -87,13 +148,15 @@ class LocalBroker(OwnProcess):
             return self
         self._runtime = self._runtime or fetch(progress=self._progress)
         if self.port:
-            self._run(timeout)
+            self._run()
+            self._await(timeout)
             return self
         for left in reversed(range(OTHER_PORTS)):
             self.port = free_port(self.host)
             try:
                 self._format()
-                self._run(timeout)
+                self._run()
+                self._await(timeout)
             except CommandError:
                 self.kill()
                 self.port = 0
@@ -144,11 +207,10 @@ class LocalBroker(OwnProcess):
         if result.returncode:
             raise CommandError(f"Kafka cannot format {self.folder}: {_last_line(result.stdout + result.stderr)}", 3)
 
-    def _run(self, timeout: float) -> None:
+    def _run(self) -> None:
         with (self.folder / "broker.log").open("ab") as output:
             command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
             self._launch(command, stdout=output, stderr=subprocess.STDOUT)
-        self._await(timeout)
 
     def _await(self, timeout: float) -> None:
         assert self._process is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plscp.cli import relay as command
+from plscp.cli import upkeep as command
 from plscp.errors import RelayError
 from plscp.publish import admin
 from plscp.publish.verify import PartitionReport, Report

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from plscp.errors import CommandError
-from plscp.local.cache import cache_folder, locked, put
+from plscp.local.fetch import cache_folder, locked, put
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "deploy" / "helm" / "plscp"

@@ -48,8 +48,8 @@ class LocalCluster:
         runtime = fetch()
         for broker in self.brokers:  # none answers before two of them are there
             broker._runtime = runtime
-            broker._format(runtime)
-            broker._run(runtime)
+            broker._format()
+            broker._run()
         for broker in self.brokers:
             broker._await(120)
         return self

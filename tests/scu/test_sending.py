@@ -8,8 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
-from plscp.scu.pci_case import DEVICES, Request, pci_case
-from plscp.scu.playing import Played, check, play
+from plscp.scu.pci_case import DEVICES, Played, Request, check, pci_case, play
 from plscp.scu.sending import VERIFICATION, Answer, Association, Peer, sop_class_of
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,

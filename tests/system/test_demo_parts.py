@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plscp.cli.demo import Fetching, Lines, Panels, answer_line
-from plscp.cli.demo_parts import Received, sums
+from plscp.cli.demo import Fetching, Lines, Panels, Received, answer_line, sums
 from plscp.cli.view import line, said
-from plscp.scu.pci_case import pci_case
-from plscp.scu.playing import Played
+from plscp.scu.pci_case import Played, pci_case
 from plscp.scu.sending import Answer
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
