@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import select
 import shlex
 import signal
 import subprocess
@@ -14,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from queue import Empty, Queue
 from typing import Annotated, Any, NamedTuple, Self
 from uuid import uuid4
 
@@ -74,27 +75,17 @@ class DemoServer(OwnProcess):
         command = [sys.executable, "-m", "plscp", "serve", "--config", str(self.folder / "plscp.toml")]
         with self._log.open("wb") as log:
             process = self._launch(command, stdout=subprocess.PIPE, stderr=log, env=environment)
-        lines: Queue[bytes] = Queue()
-
-        def listen() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.put(line)
-            lines.put(b"")
-
-        threading.Thread(target=listen, daemon=True).start()
-        deadline = time.monotonic() + timeout
-        while True:
-            try:
-                line = lines.get(timeout=max(deadline - time.monotonic(), 0.01))
-            except Empty:
-                raise CommandError(f"the server was not ready within {timeout:g} s; its log: {self._log}") from None
-            if not line:
+        assert process.stdout is not None
+        said, deadline = b"", time.monotonic() + timeout
+        while (found := re.search(rb"^listening .*:(\d+)\n", said, re.MULTILINE)) is None:
+            if not select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
+                raise CommandError(f"the server was not ready within {timeout:g} s; its log: {self._log}")
+            more = os.read(process.stdout.fileno(), 4096)
+            if not more:
                 raise CommandError(f"the server did not start: {self.last_words()}")
-            if line.startswith(b"listening "):
-                self.port = int(line.rsplit(b":", 1)[1])
-                self.url = self._http()
-                return self
+            said += more
+        self.port, self.url = int(found[1]), self._http()
+        return self
 
     def _http(self) -> str:
         """Where the HTTP API is, as the log says it."""

@@ -35,9 +35,8 @@ def encoded(path: Path) -> Encoded:
     Raises:
         CommandError: one line, exit status 2: the file cannot be read, or is neither DICOM nor JSON.
     """
-    raw = _bytes(path)
-    if _is_json(raw):
-        made = _json(path, raw)
+    raw, made = _load(path)
+    if made is not None:
         try:
             return Encoded(encode(made), EXPLICIT_LITTLE)
         except Exception as error:  # pydicom raises whatever the wrong value leads to
@@ -46,17 +45,6 @@ def encoded(path: Path) -> Encoded:
     if found is None:
         raise CommandError(f"{path}: not a DICOM data set", 2)
     return found
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}", 2) from error
-
-
-def _is_json(raw: bytes) -> bool:
-    return raw.lstrip()[:1] in {b"{", b"["}
 
 
 def read(path: Path) -> Dataset:
@@ -69,14 +57,24 @@ def read(path: Path) -> Dataset:
         The data set without file meta information, group lengths, SOP Class UID and SOP Instance UID, which Action
         Information shall not hold (PS3.4 5.4.2.3). Raises CommandError, one line, when the file cannot be read.
     """
-    raw = _bytes(path)
-    made = _json(path, raw) if _is_json(raw) else _dicom(path)
+    _, made = _load(path)
+    if made is None:
+        made = _dicom(path)
     for name in _NOT_IN_ACTION_INFORMATION:
         if name in made:
             delattr(made, name)
     if "ContentSequence" not in made and "SubstanceAdministrationDateTime" not in made:
         raise CommandError(f"{path}: neither a log (Content Sequence) nor an administration (its DateTime) is in it", 2)
     return made
+
+
+def _load(path: Path) -> tuple[bytes, Dataset | None]:
+    """The bytes of a file, and the data set where they are JSON."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}", 2) from error
+    return raw, _json(path, raw) if raw.lstrip()[:1] in {b"{", b"["} else None
 
 
 def _json(path: Path, raw: bytes) -> Dataset:

@@ -25,7 +25,6 @@ from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationReque
 from plscp.scu.sending import Answer, Association
 from plscp.templates.restoring import AnyEntry, entry_item
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid1002 import DeviceObserver, Observer
 from plscp.templates.tid3001 import EquipmentEvent, LogContext, Note, PatientEvent, StaffAction
 from plscp.templates.tid3010 import Qualifiers
 from plscp.templates.tid3100 import ProcedureAction
@@ -361,16 +360,20 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
         intent=member(3629, "TherapeuticIntent"),
         priority=member(3414, "UrgentProcedure"),
     )
+
+    def observed_by(name: str, model: str, **more: Any) -> LogContext:
+        return r.device_observer(made_uid("device", name), name, model, **more)
+
     study: dict[str, Any] = {"study_instance_uid": who.study_instance_uid}
-    xray = study | {"context": _observed_by(XRAY, "Angiography system", procedure)}
+    xray = study | {"context": observed_by(XRAY, "Angiography system", procedure=procedure)}
     recorder = {
         **study,
         "patient_id": who.patient_id,
         "study_id": who.study_id,
         "performed_location": who.location,
-        "context": _observed_by(HEMO, "Haemodynamic recorder", procedure),
+        "context": observed_by(HEMO, "Haemodynamic recorder", procedure=procedure),
     }
-    injector = {"performed_location": who.location, "context": _observed_by(INJECTOR, "Contrast injector")}
+    injector = {"performed_location": who.location, "context": observed_by(INJECTOR, "Contrast injector")}
     tablet = {"patient_id": who.patient_id, "context": r.person_observer(NURSE)}
     made = [
         Request(at, name, ProcedureLogRequest(entries=entries, **given))
@@ -391,13 +394,6 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
     without_row_4 = ProcedureLogRequest(entries=[incomplete], **recorder)
     made.append(Request(755, HEMO, without_row_4, 0xC102, "the attempt identifier is missing"))
     return sorted(made, key=lambda request: request.at)
-
-
-def _observed_by(name: str, model: str, procedure: ProcedureContext | None = None) -> LogContext:
-    observer = DeviceObserver(uid=r.text(made_uid("device", name)), name=r.text(name), model_name=r.text(model))
-    return LogContext(
-        observers=[Observer(type=r.coded("121007", "DCM", "Device"), device=observer)], procedure=procedure
-    )
 
 
 def _administrations(who: Subject) -> Iterator[Request]:

@@ -236,9 +236,11 @@ def moment(when: datetime) -> Moment:
     return Moment(text=when.astimezone(UTC).strftime("%Y%m%d%H%M%S.%f+0000"), precision="fraction")
 
 
-def device_observer(uid: str, name: str = "", **more: Any) -> LogContext:
+def device_observer(uid: str, name: str = "", model_name: str = "", **more: Any) -> LogContext:
     """A context whose observer is the sending device (TID 1004); `more` are members of the context, as `room`."""
-    device = DeviceObserver(uid=text(uid), name=text(name) if name else None)
+    device = DeviceObserver(
+        uid=text(uid), name=text(name) if name else None, model_name=text(model_name) if model_name else None
+    )
     return LogContext(observers=[Observer(type=coded("121007", "DCM"), device=device)], **more)
 
 
