@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -278,8 +278,11 @@ def demo(
         _run(out, server, address, speed)
         out.print("Sent = answered = stored = consumed.", style="bold green")
         _next_steps(out, server, address, keep)
-        if keep:
-            _until_interrupted(server)
+        with suppress(KeyboardInterrupt):
+            while keep:
+                if not server.running:
+                    raise CommandError(f"the server ended: {server.last_words()}")
+                threading.Event().wait(0.5)
 
 
 def _broker(stack: ExitStack, folder: Path, out: Console) -> str:
@@ -379,15 +382,6 @@ def _program() -> str:
         return "plscp"
     near = os.path.relpath(called)
     return near if os.sep in near and not near.startswith("..") else str(called)
-
-
-def _until_interrupted(server: DemoServer) -> None:
-    try:
-        while server.running:
-            threading.Event().wait(0.5)
-    except KeyboardInterrupt:
-        return
-    raise CommandError(f"the server ended: {server.last_words()}")
 
 
 @contextmanager

@@ -156,7 +156,9 @@ class SubstanceAdministrationRequest(_Request):
         if given.product_names:
             made.ProductName = given.product_names
         made.AdministrationRouteCodeSequence = [code_item(restoring.code(given.route))] if given.route else []
-        made.OperatorIdentificationSequence = [_operator(one) for one in given.operators]
+        made.OperatorIdentificationSequence = [Dataset() for _ in given.operators]
+        for item, operator in zip(made.OperatorIdentificationSequence, given.operators, strict=True):
+            item.PersonIdentificationCodeSequence = [code_item(restoring.code(operator))]
         parameters = [
             _parameter(CodeValue(value=key[0], scheme=key[1], meaning=meaning_of(key)), NUMERIC, value)
             for name, key in _NAMED.items()
@@ -167,12 +169,6 @@ class SubstanceAdministrationRequest(_Request):
             made.SubstanceAdministrationParameterSequence = parameters
         others(made, restoring.raw(given.elements))
         return made
-
-
-def _operator(code: CodeValue) -> Dataset:
-    made = Dataset()
-    made.PersonIdentificationCodeSequence = [code_item(restoring.code(code))]
-    return made
 
 
 def _parameter(concept: CodeValue | None, value_type: str, amount: Amount | None) -> Dataset:
