@@ -36,7 +36,6 @@ ALLOWED: Final = {
     "store/test_faults.py::until": "as tests.serving.until",
     "cli/test_status.py::until": "as tests.serving.until: a text is awaited on a terminal",
     "consumer/test_consume.py::until_both": "the same: goes on writing until both were given something",
-    "consumer/test_tail.py::read": "the same: no record in a minute is none at all",
     "network/test_bounds.py::slow_message": "the clock of that house is turned by hand",
     "publish/test_faults.py::_run": "requests come at a pace; the verdict is what arrived in the end",
     "publish/test_faults.py::test_broker_killed_and_started_again": "how long the broker is away; the verdict is what arrived",
