@@ -23,17 +23,27 @@ from plscp.errors import CommandError
 from plscp.scu import requests as r
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.scu.sending import Answer, Association
+from plscp.templates.clinical_entries import (
+    DeviceUsed,
+    DrugAdministered,
+    Intervention,
+    InterventionDevice,
+    InterventionSite,
+)
+from plscp.templates.log_entries import (
+    Consumable,
+    EquipmentEvent,
+    ImageAcquired,
+    LogContext,
+    Note,
+    PatientEvent,
+    ProcedureAction,
+    ProcedureContext,
+    Qualifiers,
+    StaffAction,
+)
 from plscp.templates.restoring import AnyEntry, entry_item
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.tid3001 import EquipmentEvent, LogContext, Note, PatientEvent, StaffAction
-from plscp.templates.tid3010 import Qualifiers
-from plscp.templates.tid3100 import ProcedureAction
-from plscp.templates.tid3101 import ImageAcquired
-from plscp.templates.tid3104 import Consumable
-from plscp.templates.tid3106 import DrugAdministered
-from plscp.templates.tid3107 import DeviceUsed
-from plscp.templates.tid3108 import Intervention, InterventionDevice, InterventionSite
-from plscp.templates.tid3601 import ProcedureContext
 from plscp.templates.values import Coded, CodeValue, Moment, ObjectReference
 
 Log = Sequence[tuple[float, Sequence[AnyEntry]]]
