@@ -11,18 +11,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, errors
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.errors import (
-    CommitFailedError,
-    CorruptRecordError,
-    IllegalGenerationError,
-    KafkaError,
-    OffsetMetadataTooLargeError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
-    UnsupportedCodecError,
-)
+from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from plscp.consumer.events import Event, Unreadable, event, head
@@ -42,9 +33,14 @@ DEFAULTS: Final = {
     "client_id": "plscp-consumer",
 }
 """Where kafka-python's own would lose events (a new group starting at the end), or find a new topic after five minutes."""
-BROKEN: Final = (CorruptRecordError, UnsupportedCodecError)
+BROKEN: Final = (errors.CorruptRecordError, errors.UnsupportedCodecError)
 """What poll raises where it cannot take apart what it has fetched: its checksum, its compression, its texts."""
-OUT_OF_GROUP: Final = (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+OUT_OF_GROUP: Final = (
+    errors.CommitFailedError,
+    errors.IllegalGenerationError,
+    errors.RebalanceInProgressError,
+    errors.UnknownMemberIdError,
+)
 
 
 def consume(
@@ -221,7 +217,7 @@ class _Member:
                 self._while_away(partial(consumer.commit, offsets, timeout_ms=COMMIT_MS), once=once)
             except OUT_OF_GROUP:
                 pass  # the next poll joins again; a successor, or this process, begins at what was committed
-            except OffsetMetadataTooLargeError:
+            except errors.OffsetMetadataTooLargeError:
                 self._ledger.limit //= 2
                 continue
             self._ledger.settled()

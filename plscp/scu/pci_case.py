@@ -23,25 +23,8 @@ from plscp.errors import CommandError
 from plscp.scu import requests as r
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.scu.sending import Answer, Association
-from plscp.templates.clinical_entries import (
-    DeviceUsed,
-    DrugAdministered,
-    Intervention,
-    InterventionDevice,
-    InterventionSite,
-)
-from plscp.templates.log_entries import (
-    Consumable,
-    EquipmentEvent,
-    ImageAcquired,
-    LogContext,
-    Note,
-    PatientEvent,
-    ProcedureAction,
-    ProcedureContext,
-    Qualifiers,
-    StaffAction,
-)
+from plscp.templates import clinical_entries as clinical
+from plscp.templates import log_entries as log
 from plscp.templates.restoring import AnyEntry, entry_item
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Coded, CodeValue, Moment, ObjectReference
@@ -103,37 +86,37 @@ def _quantities(amounts: Amounts) -> dict[str, Any]:
     return {name: r.quantity(*amount) for name, amount in amounts.items()}
 
 
-def status(name: str) -> PatientEvent:
+def status(name: str) -> log.PatientEvent:
     """A patient status or event, a member of CID 3402."""
-    return PatientEvent(event=member(3402, name))
+    return log.PatientEvent(event=member(3402, name))
 
 
-def note(kind: str, words: str) -> Note:
+def note(kind: str, words: str) -> log.Note:
     """A note; `kind` is a member of CID 3401."""
-    return Note(type=member(3401, kind), text=words)
+    return log.Note(type=member(3401, kind), text=words)
 
 
-def staff(action: str, name: str) -> StaffAction:
+def staff(action: str, name: str) -> log.StaffAction:
     """A staff action, a member of CID 3404."""
-    return StaffAction(action=member(3404, action), person=name)
+    return log.StaffAction(action=member(3404, action), person=name)
 
 
-def equipment(happened: str, which: str) -> EquipmentEvent:
+def equipment(happened: str, which: str) -> log.EquipmentEvent:
     """An equipment event, a member of CID 3427."""
-    return EquipmentEvent(event=member(3427, happened), equipment=which)
+    return log.EquipmentEvent(event=member(3427, happened), equipment=which)
 
 
-def action(what: str, procedure: str, item_id: int, physician: str = "") -> ProcedureAction:
+def action(what: str, procedure: str, item_id: int, physician: str = "") -> log.ProcedureAction:
     """A procedure action; `what` is a member of CID 3421, `procedure` of CID 3405."""
     by = [r.person(physician, concept=member(7453, "Performing"))] if physician else []
-    return ProcedureAction(
+    return log.ProcedureAction(
         action=member(3421, what), procedure=member(3405, procedure), item_id=r.text(str(item_id)), performers=by
     )
 
 
-def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> ImageAcquired:
+def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> log.ImageAcquired:
     """An angiographic run; angles in degrees, primary and secondary."""
-    return ImageAcquired(
+    return log.ImageAcquired(
         image=ObjectReference(sop_class_uid=XA_IMAGE, sop_instance_uid=made_uid(study, "run", run)),
         series_instance_uid=r.text(made_uid(study, "series")),
         modality=r.coded("XA", "DCM", "X-Ray Angiography"),
@@ -144,9 +127,9 @@ def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> Imag
     )
 
 
-def consumable(happened: str, stock: CodeValue, lot: str) -> Consumable:
+def consumable(happened: str, stock: CodeValue, lot: str) -> log.Consumable:
     """One piece of stock; `happened` is a member of CID 3408."""
-    return Consumable(
+    return log.Consumable(
         action=member(3408, happened),
         material=stock,
         description=r.text(stock.meaning),
@@ -155,9 +138,11 @@ def consumable(happened: str, stock: CodeValue, lot: str) -> Consumable:
     )
 
 
-def administered(happened: str, what: Coded, route: str, amounts: Amounts, by: str = NURSE) -> DrugAdministered:
+def administered(
+    happened: str, what: Coded, route: str, amounts: Amounts, by: str = NURSE
+) -> clinical.DrugAdministered:
     """A drug or contrast; `happened` is a member of CID 3409, `route` of CID 11."""
-    return DrugAdministered(
+    return clinical.DrugAdministered(
         action=member(3409, happened),
         drug=what,
         route=member(11, route),
@@ -166,7 +151,7 @@ def administered(happened: str, what: Coded, route: str, amounts: Amounts, by: s
     )
 
 
-def shot(millilitres: str, rate: str) -> DrugAdministered:
+def shot(millilitres: str, rate: str) -> clinical.DrugAdministered:
     """Contrast from the injector."""
     amounts = {"volume": (millilitres, "mL"), "rate": (rate, "mL/s")}
     return administered("ContrastAdministered", IOHEXOL, "IntracoronaryRoute", amounts, by="")
@@ -175,32 +160,34 @@ def shot(millilitres: str, rate: str) -> DrugAdministered:
 def device(  # noqa: PLR0917  # one argument per row of the template
     happened: str, what: str, site: str, stock: CodeValue, item_id: int = 0, sizes: Amounts = NO_AMOUNTS,
     intent: Coded | None = None,
-) -> DeviceUsed:  # fmt: skip
+) -> clinical.DeviceUsed:  # fmt: skip
     """A device used; `happened` is a member of CID 3422, `what` of CID 3429, `site` of CID 3630."""
-    return DeviceUsed(
+    return clinical.DeviceUsed(
         action=member(3422, happened),
         device=member(3429, what),
         material=r.text(stock.meaning),
         site=member(3630, site),
         intent=intent,
-        qualifiers=Qualifiers(action_item_ids=[r.text(str(item_id))]) if item_id else None,
+        qualifiers=log.Qualifiers(action_item_ids=[r.text(str(item_id))]) if item_id else None,
         **_quantities(sizes),
     )
 
 
-def intervention(happened: str, attempt: int, equipment_used: str, amounts: Amounts = NO_AMOUNTS) -> Intervention:
+def intervention(
+    happened: str, attempt: int, equipment_used: str, amounts: Amounts = NO_AMOUNTS
+) -> clinical.Intervention:
     """An intervention at the LAD; `happened` is a member of CID 3412, the equipment of CID 3411."""
     used, site = member(3411, equipment_used), member(3604, LAD)
-    return Intervention(
+    return clinical.Intervention(
         action=member(3412, happened),
-        site=InterventionSite(**site.model_dump()),
+        site=clinical.InterventionSite(**site.model_dump()),
         attempt=r.text(str(attempt)),
-        devices=[InterventionDevice(**used.model_dump(), primary=member(230, "Yes"))],
+        devices=[clinical.InterventionDevice(**used.model_dump(), primary=member(230, "Yes"))],
         **_quantities(amounts),
     )
 
 
-def inflated(attempt: int, pressure: str, seconds: str) -> Intervention:
+def inflated(attempt: int, pressure: str, seconds: str) -> clinical.Intervention:
     """The balloon was inflated."""
     amounts = {"inflation_pressure": (pressure, "atm"), "inflation_duration": (seconds, "s")}
     return intervention("AngioplastyBalloonInflated", attempt, PTCA_BALLOON, amounts)
@@ -347,7 +334,7 @@ def _label(entry: AnyEntry) -> str:
         return f"{concept}: {value}"
     meaning = value.meaning if isinstance(value, Code) else ""
     named = f"{concept}: {meaning}" if meaning else concept
-    if isinstance(entry, PatientEvent | Intervention):
+    if isinstance(entry, log.PatientEvent | clinical.Intervention):
         named = meaning
     amounts = [child.value for child in item.children if isinstance(child.value, Numeric)]
     return f"{named} {_amount(amounts[0])}".rstrip() if amounts else named
@@ -365,13 +352,13 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
         subject: whom and what it is about.
     """
     who = subject or Subject()
-    procedure = ProcedureContext(
+    procedure = log.ProcedureContext(
         description=r.text("Coronary angiography and PCI"),
         intent=member(3629, "TherapeuticIntent"),
         priority=member(3414, "UrgentProcedure"),
     )
 
-    def observed_by(name: str, model: str, **more: Any) -> LogContext:
+    def observed_by(name: str, model: str, **more: Any) -> log.LogContext:
         return r.device_observer(made_uid("device", name), name, model, **more)
 
     study: dict[str, Any] = {"study_instance_uid": who.study_instance_uid}
@@ -387,13 +374,13 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
     tablet = {"patient_id": who.patient_id, "context": r.person_observer(NURSE)}
     made = [
         Request(at, name, ProcedureLogRequest(entries=entries, **given))
-        for name, given, log in (
+        for name, given, device_log in (
             (HEMO, recorder, RECORDER_LOG),
             (XRAY, xray, xray_log(who.study_instance_uid)),
             (INJECTOR, injector, INJECTOR_LOG),
             (TABLET, tablet, TABLET_LOG),
         )
-        for at, entries in log
+        for at, entries in device_log
     ]
     made += _administrations(who)
     # The recorder's entry after dilatation comes with the UID that the study had before; the other one lacks its row 4.
