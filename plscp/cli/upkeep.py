@@ -15,21 +15,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from plscp.cli import output
 from plscp.cli.options import POSITION_AT_MOST, Config, Json, group, settings
-from plscp.config import Settings
 from plscp.errors import CommandError, RelayError
 from plscp.publish import admin
-from plscp.publish.beyond import Beyond, beyond
 from plscp.publish.cursor import Carried
 from plscp.publish.settings import RelaySettings, cursor_beside
-from plscp.publish.verify import PartitionReport, Report
+from plscp.publish.verify import Beyond, PartitionReport, Report, beyond
 from plscp.publish.verify import verify as verified
 from plscp.store.backup import PART, back_up
 from plscp.store.backup import Progress as Told
-from plscp.store.queries import first_broken_position
-from plscp.store.readers import open_read_only
+from plscp.store.backup import restore as put_back
+from plscp.store.chain import first_broken_position
+from plscp.store.connections import open_read_only
+from plscp.store.files import sqlite_path
 from plscp.store.relay_view import RelayView
-from plscp.store.restoring import restore as put_back
-from plscp.store.urls import sqlite_path
 
 app = group()
 app.add_typer(relay := group("The relay's cursor; stop the server first."), name="relay")
@@ -80,7 +78,7 @@ def _about(topic: str, config: Path | None) -> RelaySettings:
 @relay.command("repartition")
 def repartition(topic: Topic, json: Json = False, config: Config = None) -> None:
     """Use all partitions that the topic has now, for every event that is yet to come."""
-    done = admin.repartition(_about(topic, config), topic, RelayView.open)
+    done = admin.repartition(_about(topic, config), topic)
     if json:
         output.print_json(done._asdict())
     else:
@@ -98,7 +96,7 @@ def rewind(
     config: Config = None,
 ) -> None:
     """Publish again on purpose: for a topic that was made anew or lost its end."""
-    done = admin.rewind(_about(topic, config), topic, to, RelayView.open)
+    done = admin.rewind(_about(topic, config), topic, to)
     if json:
         output.print_json(done._asdict())
     else:
@@ -111,12 +109,10 @@ def verify(json: Json = False, config: Config = None) -> int:
     found = relay_settings(config)
 
     def chain(_head: int) -> int | None:
-        path = sqlite_path(found.store_url)
-        assert path is not None  # relay_settings refuses a store in memory
-        with closing(open_read_only(path)) as connection:
+        with closing(open_read_only(sqlite_path(found.store_url))) as connection:
             return first_broken_position(connection)
 
-    report = verified(found, RelayView.open, chain=chain)
+    report = verified(found, chain=chain)
     if json:
         output.print_json(report.as_json())
     else:
@@ -162,7 +158,7 @@ def backup(
 ) -> None:
     """Copy the store to a file, and check the copy. The server goes on; or none runs."""
     found = settings(config)
-    path = _store_path(found)
+    path = sqlite_path(found.store.url)
     with closing(RelayView(path)) as view:
         if not view.store_id:
             raise CommandError(f"there is no store at {path}", 3)
@@ -188,7 +184,7 @@ def restore(
 ) -> None:
     """Make a store out of a backup: it gets an id of its own, and goes on where the backup ends."""
     found = settings(config)
-    path = _store_path(found)
+    path = sqlite_path(found.store.url)
     _as_owner(path.parent)
     cursor = cursor_beside(path)
 
@@ -201,7 +197,7 @@ def restore(
     unknown = ""
     if found.kafka is not None:
         try:
-            later = beyond(relay_settings(config), RelayView.open)
+            later = beyond(relay_settings(config))
         except RelayError as error:
             unknown = str(error)
     if json:
@@ -231,14 +227,6 @@ def _as_owner(folder: Path) -> None:
         f"{folder} belongs to {name}, whose server cannot open what root puts there: runuser -u {name} -- plscp restore ...",
         2,
     )
-
-
-def _store_path(found: Settings) -> Path:
-    """Where the settings say that the store is; raises CommandError where that is in no file."""
-    path = sqlite_path(found.store.url)
-    if path is None:
-        raise CommandError("store.url: a store in memory cannot be backed up or restored", 2)
-    return path
 
 
 @contextmanager
