@@ -1,4 +1,7 @@
-"""Bodies of the registry file and of HTTP (contracts section 6), as Pydantic models; one line says what is wrong with one."""
+"""Bodies of the registry file and of HTTP (contracts section 6), as Pydantic models.
+
+One line says what is wrong with one, and one what is legal in it and probably not meant.
+"""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from plscp.errors import InvalidBody
+from plscp.matching.records import PatientId
+from plscp.matching.registry import Registry
+
+NO_ISSUER = "the ID has no issuer, so it agrees under any: give one, or set [matching] patient_id_issuer"
 
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
 
@@ -167,13 +174,47 @@ def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
         if first["type"] != "extra_forbidden":
             more = f" (+{error.error_count() - 1})" if error.error_count() > 1 else ""
             raise InvalidBody(f"{model.kind}: {where}: {first['msg'].removeprefix('Value error, ')}{more}") from None
-        known = _keys(model, first["loc"][:-1])
+        inside = len(first["loc"]) > 1  # the only bodies inside bodies are those that name a patient
+        known = list((PatientRef if inside else model).model_fields)
         nearest = get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
         raise InvalidBody(f"{model.kind}: unknown key {where}: {hint}") from None
 
 
-def _keys(model: type[Body], path: tuple[int | str, ...]) -> list[str]:
-    if not path:
-        return list(model.model_fields)
-    return list(PatientRef.model_fields)  # the only bodies inside bodies
+def cautions(body: Body, registry: Registry) -> list[str]:
+    """What should be said beside a change that was taken: a line each, without the patient's ID or name.
+
+    Args:
+        body: a patient, an admission or a study as it was given.
+        registry: with the change applied: only then is it known which issuer an ID got.
+    """
+    match body:
+        case StudyBody():
+            study = registry.study(body.study_instance_uid)
+            named = body.patient is not None and body.patient.id
+            whose = study.patient_id if study is not None and named else None
+            unknown = unknown_location(body.location, registry)
+            return [*([f"location: {unknown}"] if unknown else []), *_issuer("patient", whose)]
+        case AdmissionBody():
+            admission = registry.admission(body.id, body.issuer)
+            return _issuer("patient", admission.patient_id if admission is not None and body.patient else None)
+        case PatientBody():
+            owner = registry.owner(PatientId(body.id, body.issuer))
+            said = {other.id for other in body.other_ids}
+            bare = [other for other in (owner.other_ids if owner else ()) if other.id in said and not other.issuer]
+            return [*_issuer("issuer", owner.current if owner else None), *_issuer("other_ids", next(iter(bare), None))]
+    return []
+
+
+def unknown_location(name: str, registry: Registry) -> str:
+    """That no `[locations]` entry lists a name, with the nearest that one lists; empty where one does, or there are none."""
+    locations = registry.locations
+    if not name or not locations.names or locations.resolve(name) is not None:
+        return ""
+    nearest = locations.nearest(name)
+    hint = f'did you mean "{nearest}"?' if nearest else f"known are {', '.join(locations.names[:8])}"
+    return f'no [locations] entry lists "{name}": a place of its own; {hint}'
+
+
+def _issuer(where: str, named: PatientId | None) -> list[str]:
+    return [f"{where}: {NO_ISSUER}"] if named is not None and not named.issuer else []

@@ -1,50 +1,170 @@
-"""Planners: from what HTTP, the registry file and later feeds say to registry changes. Saying the same again plans nothing."""
+"""Registry changes: planned from what HTTP, the registry file and feeds say, and from the turnover of rooms.
 
-from collections.abc import Mapping, Sequence
+Saying the same again plans nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from plscp.errors import Conflict, InvalidBody
+from plscp.matching import turnover
 from plscp.matching.bodies import AdmissionBody, MergeBody, PatientBody, StudyBody, parse
 from plscp.matching.model import Policy
-from plscp.matching.planning import Plan, key_of
-from plscp.matching.records import Admission, Patient, PatientId
-from plscp.matching.registry import Registry
-from plscp.matching.studies import end_study, plan_study
-from plscp.store.port import RegistryRecord
+from plscp.matching.records import GENERATED_ISSUER, GENERATED_PREFIX, Admission, Patient, PatientId, Stay, Study
+from plscp.matching.registry import Registry, microseconds
+from plscp.store.port import RegistryRecord, Topic
 
 Body = Mapping[str, Any]
+_STUDY_TYPES: Final = {
+    "study.scheduled": "org.plscp.study.updated.v1",
+    "study.opened": "org.plscp.study.opened.v1",
+    "study.updated": "org.plscp.study.updated.v1",
+    "study.closed": "org.plscp.study.closed.v1",
+    "study.cancelled": "org.plscp.study.cancelled.v1",
+}
 
 
-def put_study(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are.
+class Plan:
+    """Registry changes being planned.
 
-    Args:
-        body: one of ``studies`` of contracts section 6, with its ``study_instance_uid``.
+    Attributes:
+        view: the registry as it will be after what is planned so far.
+        policy: `[matching]`.
         now: UTC.
-
-    Raises:
-        InvalidBody: the body is not one.
-        Conflict: it would change the patient of a study, or says what its status forbids.
+        records: what is planned.
     """
-    plan = Plan(registry, policy, now)
-    plan_study(plan, parse(StudyBody, body))
-    return plan.records
+
+    def __init__(self, registry: Registry, policy: Policy, now: datetime) -> None:
+        self._registry = registry
+        self.view = registry
+        self.policy = policy
+        self.now = now
+        self.records: list[RegistryRecord] = []
+
+    def add(
+        self,
+        change: dict[str, Any],
+        topic: Topic | None,
+        key: str,
+        kind: str,
+        subject: str,
+        *,
+        without_entries: str = "",
+    ) -> None:
+        """Plan one change; `view` has it applied.
+
+        Args:
+            without_entries: a study under which no entry may stand for the change to be made, or empty.
+        """
+        if not self.records:
+            self.view = self.view.fork()
+        self.records.append(RegistryRecord(change, topic, key, kind, subject, without_entries))
+        self.view.apply(self.view.position + 1, microseconds(self.now), change)
+
+    def take_back(self, count: int) -> None:
+        """Forget all but the first `count` changes."""
+        kept, self.records, self.view = self.records[:count], [], self._registry
+        for record in kept:
+            self.add(*record[:5], without_entries=record.without_entries)
+
+    def study(self, what: str, study: Study, reason: str = "", *, without_entries: str = "") -> None:
+        """Plan a change of a study to its full new state; `without_entries` as in `add`."""
+        uid = study.study_instance_uid
+        change = {"what": what, **study.as_json(), **({"reason": reason} if reason else {})}
+        self.add(change, "study", uid, _STUDY_TYPES[what], uid, without_entries=without_entries)
+
+    def patient(self, patient: Patient, was: PatientId | None = None) -> None:
+        """Plan a change of a patient to its full new state; demographics are published only by setting.
+
+        Args:
+            was: the identifier it had, when that changes.
+        """
+        publish = self.policy.publish_demographics
+        owner = self.view.owner(was or patient.current)
+        before = owner if owner is not None and owner.number == patient.number else None
+        if publish or before is None or before.identifiers() != patient.identifiers():
+            change = {"what": "patient.changed", **patient.identifiers(), **(patient.demographics() if publish else {})}
+            if was is not None:
+                change["was"] = was.as_json()
+            self.add(change, "patient", patient.key, "org.plscp.patient.changed.v1", patient.current.key)
+        after = self.view.owner(patient.current)
+        if not publish and after is not None and after.demographics() != patient.demographics():
+            kept = {"what": "patient.demographics", **patient.current.as_json(), **patient.demographics()}
+            self.add(kept, None, patient.key, "org.plscp.patient.demographics.v1", patient.current.key)
+
+    def merge(self, survivor: Patient, prior: PatientId) -> None:
+        """Plan that an identifier, and the patient it names, is merged into another one."""
+        change = {"what": "patient.merged", **survivor.identifiers(), "merged": prior.as_json()}
+        self.add(change, "patient", survivor.key, "org.plscp.patient.merged.v1", survivor.current.key)
+
+    def admission(self, admission: Admission) -> None:
+        """Plan a change of an admission; kept, not published."""
+        change = {"what": "admission.changed", **admission.as_json()}
+        self.add(change, None, f"{admission.issuer}|{admission.id}", "org.plscp.admission.changed.v1", admission.id)
+
+    # --- whom a feed means ---------------------------------------------------------------------------------------------
+
+    def identifier(self, patient_id: str, issuer: str) -> PatientId:
+        """A patient's identifier as a feed, file or body gives it, its issuer in the one spelling.
+
+        Without issuer it gets the policy's, or plscp's own.
+        """
+        given = issuer or self.view.own_issuer(patient_id) or self.policy.patient_id_issuer.strip(" ")
+        return PatientId(patient_id, self.view.issuers.spell(given))
+
+    def known(self, patient_id: str, issuer: str) -> Patient | None:
+        """The patient whom a feed names, or None for one not known.
+
+        Raises:
+            Conflict: it may be several.
+        """
+        found = self.view.named_as_given(patient_id, issuer or self.identifier(patient_id, "").issuer)
+        if len(found) > 1:
+            raise Conflict("the Patient ID names several patients: give the issuer, as it is spelled for the one meant")
+        return found[0] if found else None
+
+    def same(self, one: PatientId, other: PatientId) -> bool:
+        """Whether two identifiers are one, in two spellings of its issuer or in one."""
+        spell = self.view.issuers.spell
+        return one.id == other.id and spell(one.issuer) == spell(other.issuer)
+
+    def is_current(self, patient_id: PatientId) -> bool:
+        """Whether an identifier is its owner's current one."""
+        owner = self.view.owner(patient_id)
+        return owner is not None and owner.current == patient_id
+
+    def holders(self, patient_id: PatientId) -> set[int]:
+        """The patients, by number, who have an ID of its authority, or of none for an identifier without issuer."""
+        owners = map(self.view.owner, self.view.spellings(patient_id))
+        return {owner.number for owner in owners if owner is not None}
+
+    def usable(self, patient_id: str) -> bool:
+        """Whether a Patient ID counts as given."""
+        return bool(patient_id) and not self.policy.is_placeholder(patient_id)
+
+    def require_usable(self, patient_id: str) -> None:
+        """Raises InvalidBody for a placeholder where a patient must be named."""
+        if not self.usable(patient_id):
+            raise InvalidBody("patient: id: a placeholder names nobody")
+
+    def make_patient(self, patient_id: str, issuer: str) -> Patient:
+        """Plan a new patient; returns it."""
+        return self._make(self.identifier(patient_id, issuer))
+
+    def make_generated(self, placeholder: str) -> Patient:
+        """Plan a patient with an ID of plscp's own, for a study that came without a usable one (Table P.2-4: 3/1)."""
+        return self._make(PatientId(f"{GENERATED_PREFIX}{self.view.generated + 1}", GENERATED_ISSUER), placeholder)
+
+    def _make(self, current: PatientId, placeholder: str = "") -> Patient:
+        self.patient(Patient(0, current, current.key, placeholder=placeholder))
+        made = self.view.owner(current)
+        assert made is not None
+        return made
 
 
-def close_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan the closing of a study. Raises Conflict: not known, or a step of it is in progress."""
-    plan = Plan(registry, policy, now)
-    end_study(plan, study_instance_uid, "closed")
-    return plan.records
-
-
-def cancel_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan the cancelling of a study. Raises Conflict: not known, or a step of it is in progress."""
-    plan = Plan(registry, policy, now)
-    end_study(plan, study_instance_uid, "cancelled")
-    return plan.records
+# --- patients ------------------------------------------------------------------------------------------------------------
 
 
 def put_patient(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
@@ -80,10 +200,12 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
             before = None
         else:
             raise Conflict("the Patient ID names another patient by now")
-    patient = before or Patient(0, current, key_of(current))
+    patient = before or Patient(0, current, current.key)
     others = tuple(dict.fromkeys(plan.identifier(other.id, other.issuer) for other in body.other_ids))
     for other in others:
-        _free_for(plan, other, before)
+        plan.require_usable(other.id)
+        if plan.holders(other) - {before.number if before else 0}:
+            raise Conflict("an other ID names another patient: merge the two instead")
     said = {name: getattr(body, name) for name in ("name", "birth_date", "sex") if body.said(name) or before is None}
     if body.said("other_ids"):
         said["other_ids"] = tuple(other for other in others if other != current and other not in patient.former_ids)
@@ -93,12 +215,6 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
     after = replace(patient, current=current, former_ids=_and(former, (), current), **said)
     if after != before:
         plan.patient(after, was)
-
-
-def _free_for(plan: Plan, other: PatientId, patient: Patient | None) -> None:
-    plan.require_usable(other.id)
-    if plan.holders(other) - {_number(patient)}:
-        raise Conflict("an other ID names another patient: merge the two instead")
 
 
 def change_patient_id(
@@ -147,7 +263,8 @@ def merge_patient(
             plan.same(prior.current, prior_id) or prior.current == PatientId(prior_id.id, "")
         )
         if prior is not None and not is_current and prior_id.issuer:
-            if prior.number == _number(plan.known(*survivor_id)):
+            known = plan.known(*survivor_id)
+            if known is not None and known.number == prior.number:
                 return []
             raise Conflict("the prior ID was merged into another patient already")
         prior_id = prior.current if prior else prior_id
@@ -171,10 +288,6 @@ def merge_patient(
     return plan.records
 
 
-def _number(patient: Patient | None) -> int:
-    return patient.number if patient else 0
-
-
 def _and(known: Sequence[PatientId], more: Sequence[PatientId], current: PatientId) -> tuple[PatientId, ...]:
     return tuple(one for one in dict.fromkeys((*known, *more)) if one != current)
 
@@ -196,8 +309,7 @@ def _tell_studies(plan: Plan, uids: Sequence[str]) -> None:
     """Those that read the study topic learn the patient's new identifier of every study that may still take events."""
     for uid in uids:
         study = plan.view.study(uid)
-        recent = study is not None and study.closed is not None and plan.now - study.closed <= plan.policy.close_grace
-        if study is not None and (study.status in {"open", "scheduled"} or (study.status == "closed" and recent)):
+        if study is not None and (study.status == "scheduled" or study.takes_events(plan.now, plan.policy.close_grace)):
             plan.study("study.updated", study, reason="patient-identifier")
 
 
@@ -238,3 +350,232 @@ def plan_admission(plan: Plan, body: AdmissionBody) -> None:
     after = replace(before, **said)
     if after != before:
         plan.admission(after)
+
+
+# --- studies -------------------------------------------------------------------------------------------------------------
+
+
+def put_study(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are.
+
+    Args:
+        body: one of ``studies`` of contracts section 6, with its ``study_instance_uid``.
+        now: UTC.
+
+    Raises:
+        InvalidBody: the body is not one.
+        Conflict: it would change the patient of a study, or says what its status forbids.
+    """
+    plan = Plan(registry, policy, now)
+    plan_study(plan, parse(StudyBody, body))
+    return plan.records
+
+
+def close_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan the closing of a study. Raises Conflict: not known, or a step of it is in progress."""
+    plan = Plan(registry, policy, now)
+    end_study(plan, study_instance_uid, "closed")
+    return plan.records
+
+
+def cancel_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan the cancelling of a study. Raises Conflict: not known, or a step of it is in progress."""
+    plan = Plan(registry, policy, now)
+    end_study(plan, study_instance_uid, "cancelled")
+    return plan.records
+
+
+_FORBIDDEN: Final = {
+    ("open", "scheduled"): "the study is open: close or cancel it instead",
+    ("closed", "scheduled"): "the study is closed: it can be opened again, not scheduled",
+    ("cancelled", "closed"): "the study is cancelled: it can be opened again, not closed",
+}
+"""(status, wanted): why not. Everything else is possible."""
+
+
+def plan_study(plan: Plan, body: StudyBody) -> None:
+    """Plan what a body says about a study."""
+    before = plan.view.study(body.study_instance_uid)
+    wanted = body.status or (before.status if before else "open" if body.opened and not body.closed else "scheduled")
+    if body.closed and not body.status and (before is None or before.status == "open"):
+        wanted = "closed"
+    _check_times(plan, body, wanted)
+    if before is not None and (before.status, wanted) in _FORBIDDEN:
+        raise Conflict(_FORBIDDEN[before.status, wanted])
+    patient = _patient(plan, body, before)
+    study = before or Study(body.study_instance_uid, patient.number, patient.current, status="")
+    study = replace(study, patient=patient.number, patient_id=patient.current)
+    said = {name: getattr(body, name) for name in ("study_id", "accession_number") if body.said(name)}
+    place = plan.view.place(body.location) if body.said("location") else study.location
+    study = replace(study, **said)
+    study = _with_status(plan, study, wanted, place, body)
+    if study != before:
+        _record(plan, before, study)
+
+
+def _check_times(plan: Plan, body: StudyBody, wanted: str) -> None:
+    latest = plan.now + plan.policy.clock_tolerance
+    for name, moment in (("opened", body.opened), ("closed", body.closed)):
+        if moment is not None and moment > latest:
+            raise Conflict(f"{name} lies in the future")
+    if body.opened and body.closed and body.closed < body.opened:
+        raise Conflict("closed lies before opened")
+    if body.closed and wanted not in {"closed", "cancelled"}:
+        raise Conflict(f"closed is given, and the status is {wanted}")
+
+
+def _patient(plan: Plan, body: StudyBody, before: Study | None) -> Patient:
+    """The study's patient: as named, as before, or generated; another one than before only while nothing stands under it."""
+    given = body.patient
+    if given is None or not plan.usable(given.id):
+        if before is not None:
+            return plan.view.patient_number(before.patient)
+        return plan.make_generated(given.id if given else "")
+    known = plan.known(given.id, given.issuer)
+    if before is None or (known is not None and known.number == before.patient):
+        return known or plan.make_patient(given.id, given.issuer)
+    if before.opened is None and not plan.view.has_entries(before.study_instance_uid):
+        return known or plan.make_patient(given.id, given.issuer)
+    if plan.view.patient_number(before.patient).generated:
+        raise Conflict("the study's patient has an ID given by plscp: merge that patient into the one named instead")
+    raise Conflict(f"the study is {before.status} under another patient: changing that is a correction")
+
+
+def _with_status(plan: Plan, study: Study, wanted: str, place: str, body: StudyBody) -> Study:
+    if wanted == "open" and study.status != "open":
+        return _opened(plan, study, place, body)
+    if wanted == "open":
+        return _moved(_opened_at_another_time(plan, study, body), place, plan.now)
+    if wanted == "scheduled":
+        study = replace(study, planned=body.planned or study.planned or plan.now, closed=None)
+    if wanted in {study.status, "scheduled"}:
+        known = study.status in {"closed", "cancelled"} and study.stays
+        return replace(study, status=wanted, location=study.location if known else place)
+    return _ended(_backfilled(plan, study, place, body), wanted, body.closed or plan.now)
+
+
+def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
+    """From now, or from the time given unless the study was still open, or open again, then."""
+    begin = body.opened or plan.now
+    if study.closed is not None and begin < study.closed:
+        begin = plan.now
+    stays = (*study.stays, Stay(place, _arrival(plan, study, place, begin))) if place else study.stays
+    first = study.opened if study.opened is not None else begin
+    return replace(study, status="open", location=place, opened=first, closed=None, stays=stays)
+
+
+def _arrival(plan: Plan, study: Study, place: str, stated: datetime, until: datetime | None = None) -> datetime:
+    """A time that is stated counts unless it is in the future or another patient's study lived there later.
+
+    Args:
+        until: what happened there after this says nothing.
+    """
+    until = plan.now if until is None else min(until, plan.now)
+    return min(max(stated, turnover.last_life_of_others(plan.view, study, place, until)), until)
+
+
+def _opened_at_another_time(plan: Plan, study: Study, body: StudyBody) -> Study:
+    """An open study whose time of opening is said to be another: the first stay begins with it, if it began with the opening.
+
+    It does not where another patient's study lived there until later, or where the study came there after its opening.
+    """
+    if body.opened is None or body.opened == study.opened:
+        return study
+    stays = study.stays
+    if stays and study.opened is not None:
+        first = stays[0]
+        if first.left is not None and body.opened > first.left:
+            raise Conflict("opened lies after the study's first move")
+        arrived = first.arrived
+        if body.opened > arrived:
+            arrived = min(body.opened, max(plan.now, arrived))
+        elif arrived <= study.opened:
+            arrived = min(arrived, _arrival(plan, study, first.location, body.opened, first.left))
+        known = first.confirmed is not None and first.confirmed > arrived
+        stays = (first._replace(arrived=arrived, confirmed=first.confirmed if known else None), *stays[1:])
+    return replace(study, opened=body.opened, stays=stays)
+
+
+def _moved(study: Study, place: str, now: datetime) -> Study:
+    if place == study.location:
+        return study
+    stays = _left(study.stays, now)
+    return replace(study, location=place, stays=(*stays, Stay(place, now)) if place else stays)
+
+
+def _backfilled(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
+    """A study that is first heard of when it is over still was somewhere."""
+    if study.status or body.opened is None:
+        return replace(study, location=place) if not study.stays else study
+    stays = (Stay(place, _arrival(plan, study, place, body.opened, body.closed)),) if place else ()
+    return replace(study, location=place, opened=body.opened, stays=stays)
+
+
+def _left(stays: tuple[Stay, ...], moment: datetime) -> tuple[Stay, ...]:
+    if not stays or stays[-1].left is not None:
+        return stays
+    last = stays[-1]
+    return (*stays[:-1], last._replace(left=max(moment, last.arrived)))
+
+
+def _ended(study: Study, status: str, moment: datetime) -> Study:
+    """A study closed or cancelled at a moment; a step in progress keeps it open.
+
+    Raises:
+        Conflict: a step of it is in progress.
+    """
+    if study.steps:
+        raise Conflict(f"a step of the study is in progress: it cannot be {status}")
+    if study.status == "closed" and status == "cancelled" and study.closed is not None:
+        moment = study.closed
+    return replace(study, status=status, closed=moment, stays=_left(study.stays, moment))
+
+
+def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
+    """Plan that a study is closed or cancelled now; again is nothing."""
+    study = plan.view.study(study_instance_uid)
+    if study is None:
+        raise Conflict("the study is not known")
+    if study.status == status:
+        return
+    if (study.status, status) in _FORBIDDEN:
+        raise Conflict(_FORBIDDEN[study.status, status])
+    plan.study(f"study.{status}", _ended(study, status, plan.now))
+
+
+def _record(plan: Plan, before: Study | None, study: Study) -> None:
+    old = before.status if before else ""
+    # The store looks once more when it commits: an event may be on its way to it.
+    another = before is not None and before.patient != study.patient
+    without_entries = study.study_instance_uid if another else ""
+    word = "updated" if study.status == old else {"open": "opened"}.get(study.status, study.status)
+    plan.study(f"study.{word}", study, without_entries=without_entries)
+    if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
+        _turn_over(plan, study.location)
+
+
+# --- turnover ------------------------------------------------------------------------------------------------------------
+
+
+def turn_over(
+    registry: Registry, late: Iterable[tuple[str, str]], policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """Plan what is due anywhere.
+
+    Args:
+        late: (Study Instance UID, place) of signs of life that came after a study's turnover.
+        now: UTC.
+    """
+    plan = Plan(registry, policy, now)
+    for uid, place in late:
+        longer = turnover.lived_on(plan.view, uid, place)
+        if longer is not None:
+            plan.study(*longer)
+    for place in sorted(plan.view.presence.shared()):
+        _turn_over(plan, place)
+    return plan.records
+
+
+def _turn_over(plan: Plan, place: str) -> None:
+    for due in turnover.due(plan.view, place, plan.policy, plan.now):
+        plan.study(*due)

@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.comparing import BY_PLACE
 from plscp.matching.match_context import MatchContext, P, S, U
 from plscp.matching.model import Candidate, Decision, Question, SubstanceQuestion
 from plscp.matching.records import Patient, PatientId
 from plscp.matching.registry import Registry
+from plscp.matching.rules import BY_PLACE
 from plscp.matching.substance import contradicts as administration_contradicts
 from plscp.statuses import STATUSES
 
@@ -142,7 +142,7 @@ def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Standi
         return Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
     if case.named is not None and all(one.study_instance_uid != case.uid for one in elsewhere):
         return Place(case.uid, *case.registry.patient_number(case.named.patient).current)
-    patients = case.patients()
+    patients = case.patients
     if len(patients) == 1:
         return Place("", *patients[0].current)
     return NOWHERE if case.issuer.unusable is not None else Place("", case.patient_id, case.issuer.name)

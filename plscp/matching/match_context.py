@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
-from plscp.matching.identifiers import Issuer, SentIssuer, agrees, find_issuer, is_placeholder
-from plscp.matching.model import Candidate, Question
+from plscp.findings import Finding
+from plscp.matching import comments
+from plscp.matching.model import Candidate, Device, Policy, Question
 from plscp.matching.records import Patient, Study
 from plscp.matching.registry import Registry
 
@@ -22,6 +24,59 @@ _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _NOTHING: Final = timedelta(0)
 
 Span = tuple[datetime, datetime]
+
+
+NOT_LISTED: Final = Finding("issuer-not-listed", comments.ISSUER_NOT_LISTED)
+CONTRADICTORY: Final = Finding("issuers-contradict", comments.ISSUERS_CONTRADICT)
+UNUSABLE_ISSUERS: Final = frozenset({NOT_LISTED.code, CONTRADICTORY.code})
+"""Codes of the findings about an issuer that was sent and cannot be used."""
+
+
+class SentIssuer(NamedTuple):
+    """P's issuer as a request gives it.
+
+    Attributes:
+        name: Issuer of Patient ID (0010,0021).
+        universal_entity_id: of Issuer of Patient ID Qualifiers Sequence (0010,0024).
+    """
+
+    name: str
+    universal_entity_id: str
+
+
+class Issuer(NamedTuple):
+    """P's issuer.
+
+    Attributes:
+        name: in its one spelling; empty where none is known.
+        unusable: why an issuer that was sent cannot be used: then the ID names nobody.
+    """
+
+    name: str
+    unusable: Finding | None = None
+    sent: SentIssuer = SentIssuer("", "")
+
+    def given(self) -> dict[str, str]:
+        """As it is used, and as it was sent where that differs: members of the published ``match.given``."""
+        sent = {
+            "issuer_as_sent": self.sent.name.strip(" "),
+            "issuer_universal_entity_id": self.sent.universal_entity_id.strip(" "),
+        }
+        used = {"issuer": self.name} if self.name else {}
+        return used | {name: value for name, value in sent.items() if value not in {"", self.name}}
+
+
+def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Policy, registry: Registry) -> Issuer:
+    """P's issuer in its one spelling: as sent, else the device's, else the policy's, else none (contracts section 3)."""
+    spell = registry.issuers.spell
+    authorities = {spell(one.strip(" ")) for one in sent if one.strip(" ")}
+    if not all(map(registry.knows_issuer, authorities)):
+        return Issuer("", NOT_LISTED, sent)
+    if len(authorities) > 1:
+        return Issuer("", CONTRADICTORY, sent)
+    configured = device.patient_id_issuer.strip(" ") or policy.patient_id_issuer.strip(" ")
+    name = authorities.pop() if authorities else registry.own_issuer(patient_id) or spell(configured)
+    return Issuer(name, None, sent)
 
 
 class Clock(Enum):
@@ -96,37 +151,12 @@ class MatchContext:
         given: bits of the identifiers that count as given.
         uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
         issuer: P's issuer by the chain; one that cannot be used makes P name nobody.
-        arrival: when the request's last byte was read.
-        spans: (earliest, latest) of each different entry time, corrected where the clock is fast.
-        readings: these, and the other reading of each entry in a repeated hour.
         timed: whether the answer may depend on when the entries occurred or arrived, beyond `after` and `until`.
         after, until: the answer holds for arrivals after the one, up to and with the other.
         named: the study that U names.
         comment: why nothing was found so far.
         candidates: what was considered and not taken.
     """
-
-    __slots__ = (
-        "_patients",
-        "_places",
-        "_readings",
-        "_spans",
-        "after",
-        "candidates",
-        "comment",
-        "given",
-        "issuer",
-        "location",
-        "named",
-        "patient_id",
-        "policy",
-        "question",
-        "registry",
-        "study_id",
-        "timed",
-        "uid",
-        "until",
-    )
 
     def __init__(self, question: Question, registry: Registry) -> None:
         identifiers = question.given
@@ -139,27 +169,21 @@ class MatchContext:
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
         patient_id = identifiers.patient_id.strip(" ")
+        self.patient_id = "" if patient_id and self.policy.is_placeholder(patient_id) else patient_id
         self.issuer = Issuer("")
-        if patient_id and is_placeholder(patient_id, question.policy.placeholder_patient_ids):
-            patient_id = ""
-        if patient_id:
+        if self.patient_id:
             sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
             self.issuer = find_issuer(patient_id, sent, question.device, question.policy, registry)
-        self.patient_id = patient_id
         self.given = (
             (U if self.uid else 0)
-            | (P if patient_id else 0)
+            | (P if self.patient_id else 0)
             | (S if self.study_id else 0)
             | (L if self.location else 0)
             | (A if question.device.locations else 0)
         )
         self.named = registry.study(self.uid) if self.uid else None
-        self._spans: list[Span] | None = None
-        self._readings: list[Span] | None = None
         self.comment = ""
         self.candidates: list[Candidate] = []
-        self._patients: tuple[Patient, ...] | None = None
-        self._places: tuple[str, ...] | None = None
 
     @property
     def clock(self) -> Clock:
@@ -169,49 +193,42 @@ class MatchContext:
 
     @property
     def arrival(self) -> datetime:
-        """UTC."""
+        """When the request's last byte was read, UTC."""
         self.timed = True
         return self.question.arrival
 
-    @property
+    @cached_property
     def spans(self) -> list[Span]:
-        """At least one for each request with entries."""
+        """(earliest, latest) of each different entry time, corrected where the clock is fast; at least one."""
         self.timed = True
-        if self._spans is None:
-            self._spans = spans_of(self.question)
-        return self._spans
+        return spans_of(self.question)
 
-    @property
+    @cached_property
     def readings(self) -> list[Span]:
         """Every time that the entries may mean: a DT of a repeated hour may mean two, but none that is still to come."""
-        if self._readings is None:
-            latest = self.arrival + self.policy.clock_tolerance
-            others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
-            self._readings = [*self.spans, *others]
-        return self._readings
+        latest = self.arrival + self.policy.clock_tolerance
+        others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
+        return [*self.spans, *others]
 
+    @cached_property
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""
-        if self._patients is None:
-            names_somebody = self.patient_id and self.issuer.unusable is None
-            self._patients = self.registry.named(self.patient_id, self.issuer.name) if names_somebody else ()
-        return self._patients
+        names_somebody = self.patient_id and self.issuer.unusable is None
+        return self.registry.named(self.patient_id, self.issuer.name) if names_somebody else ()
 
     def agrees(self, patient: Patient) -> Literal["", "current", "superseded"]:
         """Whether P names a patient."""
-        usable = self.issuer.unusable is None
-        return agrees(self.registry, patient, self.patient_id, self.issuer.name) if usable else ""
+        return "" if self.issuer.unusable else self.registry.agrees(patient, self.patient_id, self.issuer.name)
 
+    @cached_property
     def places(self) -> tuple[str, ...]:
         """Where: L's lab, nowhere for an L that no `[locations]` entry names; L empty: the device's locations."""
-        if self._places is None:
-            if self.location:
-                lab = self.registry.locations.resolve(self.location)
-                self._places = () if lab is None else (lab,)
-            else:
-                self._places = self.device_places()
-        return self._places
+        if not self.location:
+            return self.device_places
+        lab = self.registry.locations.resolve(self.location)
+        return () if lab is None else (lab,)
 
+    @cached_property
     def device_places(self) -> tuple[str, ...]:
         """The device's configured locations."""
         return tuple(self.registry.place(name) for name in self.question.device.locations)

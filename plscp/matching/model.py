@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from plscp.findings import Finding
@@ -46,6 +47,15 @@ class Policy:
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
     publish_demographics: bool = False
     accession_as_admission: bool = False
+
+    def is_placeholder(self, patient_id: str) -> bool:
+        """Whether a Patient ID counts as not given; compared without regard to case."""
+        return patient_id.strip(" ").casefold() in _folded(self.placeholder_patient_ids)
+
+
+@lru_cache(maxsize=64)
+def _folded(placeholders: frozenset[str]) -> frozenset[str]:
+    return frozenset(placeholder.strip(" ").casefold() for placeholder in placeholders)
 
 
 @dataclass(frozen=True, slots=True)

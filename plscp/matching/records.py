@@ -28,6 +28,11 @@ class PatientId(NamedTuple):
     id: str
     issuer: str
 
+    @property
+    def key(self) -> str:
+        """``issuer|id``: of a patient first seen under this identifier it is the partition key."""
+        return f"{self.issuer}|{self.id}"
+
     def as_json(self) -> Json:
         """``{"id", "issuer"}``."""
         return {"id": self.id, "issuer": self.issuer}

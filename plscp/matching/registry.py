@@ -3,12 +3,9 @@
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from plscp.matching.issuers import Issuers
-from plscp.matching.life import SignsOfLife
-from plscp.matching.owners import Owners
-from plscp.matching.places import Locations, Presence
+from plscp.matching.places import Issuers, Locations, Presence, SignsOfLife
 from plscp.matching.records import (
     GENERATED_ISSUER,
     GENERATED_PREFIX,
@@ -20,7 +17,7 @@ from plscp.matching.records import (
     study_from,
 )
 
-__all__ = ["Issuers", "Locations", "Registry"]
+__all__ = ["Issuers", "Locations", "Registry", "microseconds", "moment_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -30,6 +27,80 @@ _FOREVER_US: Final = 1 << 62
 def microseconds(moment: datetime) -> int:
     """Microseconds since the epoch of a UTC time."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment_of(time_us: int) -> datetime:
+    """The reverse of `microseconds`."""
+    return _EPOCH + timedelta(microseconds=time_us)
+
+
+class Owners:
+    """From identifiers, as they were stored, to patients' numbers, with the history that late answers need.
+
+    IDs are merged, changed and given anew.
+
+    Attributes:
+        now: whom exactly an identifier names. Its keys are PatientIds, which are tuples: the hot path looks up with plain ones.
+        issuers: by Patient ID, those under which it is known.
+        authorities: how many identifiers each issuer has given.
+    """
+
+    def __init__(self) -> None:
+        self.now: dict[tuple[str, str], int] = {}
+        self.issuers: dict[str, tuple[str, ...]] = {}
+        self.authorities: dict[str, int] = {}
+        # By identifier: (position from which on, patient's number; None for nobody).
+        self._history: dict[PatientId, tuple[tuple[int, int | None], ...]] = {}
+        self._merged_into: dict[int, int] = {}
+        self._names_of: dict[int, tuple[PatientId, ...]] = {}
+
+    def copy(self) -> "Owners":
+        """An independent copy."""
+        twin = Owners()
+        for name, value in vars(self).items():
+            setattr(twin, name, dict(value))
+        return twin
+
+    def of_then(self, patient_id: PatientId, position: int | None) -> int | None:
+        """Whom an identifier named at a position (None: names now), followed through the merges since."""
+        number = self.now.get(patient_id)
+        if position is not None:
+            number = None
+            for since, owner in self._history.get(patient_id, ()):
+                if since <= position:
+                    number = owner
+        while number in self._merged_into:
+            number = self._merged_into[number]
+        return number
+
+    def claim(self, position: int, patient_id: PatientId, number: int) -> None:
+        """From `position` on, an identifier names patient `number`."""
+        before = self.now.get(patient_id)
+        if before == number:
+            return
+        if before is not None:
+            _drop(self._names_of, before, patient_id)
+        else:
+            self.authorities[patient_id.issuer] = self.authorities.get(patient_id.issuer, 0) + 1
+        self.now[patient_id] = number
+        _add(self._names_of, number, patient_id)
+        self._history[patient_id] = (*self._history.get(patient_id, ()), (position, number))
+        _add(self.issuers, patient_id.id, patient_id.issuer)
+
+    def release(self, position: int, patient_id: PatientId) -> None:
+        """From `position` on, an identifier names nobody."""
+        _drop(self._names_of, self.now.pop(patient_id), patient_id)
+        self._history[patient_id] = (*self._history[patient_id], (position, None))
+        self.authorities[patient_id.issuer] -= 1
+        if not self.authorities[patient_id.issuer]:
+            del self.authorities[patient_id.issuer]
+        _drop(self.issuers, patient_id.id, patient_id.issuer)
+
+    def merge(self, position: int, prior: int, survivor: int) -> None:
+        """Every identifier of patient `prior` names patient `survivor` from `position` on."""
+        for patient_id in self._names_of.get(prior, ()):
+            self.claim(position, patient_id, survivor)
+        self._merged_into[prior] = survivor
 
 
 class Registry:
@@ -120,29 +191,70 @@ class Registry:
 
     def owner(self, patient_id: PatientId) -> Patient | None:
         """The patient that exactly this identifier names now, be it current, former or another one."""
-        number = self._owners.of(patient_id)
+        number = self._owners.now.get(patient_id)
         return None if number is None else self._patients[number]
+
+    def _meant(self, known: tuple[str, ...], issuer: str) -> tuple[str, ...]:
+        """Of the issuers under which an ID is stored, those that an issuer given may mean.
+
+        With an issuer, in any of its spellings: that authority's; where it has none, that of no issuer while no authority is
+        known to have given that ID. Without issuer all.
+        """
+        if not issuer:
+            return known
+        spell = self.issuers.spell
+        authority = spell(issuer)
+        return tuple(stored for stored in known if spell(stored) == authority) or (known if known == ("",) else ())
 
     def named(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
         """The patients that an identifier may mean: none, one, or several.
 
-        With an issuer, in any of its spellings: whoever has the ID of that authority, else whoever has it of none while nobody
-        has it of any. Without: everyone who has that ID.
+        With an issuer whoever has the ID of that authority, else whoever has it of none while nobody has it of any. Without issuer
+        everyone who has that ID.
         """
-        found = self._owners.named(patient_id, self.issuers.spell(issuer), self.issuers.spell)
-        return tuple(self._patients[number] for number in found)
+        now = self._owners.now
+        meant = self._meant(self._owners.issuers.get(patient_id, ()), issuer)
+        return tuple(self._patients[number] for number in dict.fromkeys(now[patient_id, stored] for stored in meant))
 
-    def has_id(self, patient: Patient, patient_id: str, issuer: str) -> bool:
-        """Whether a patient has an ID of an authority, or of none while nobody has it of that authority; without issuer of any."""
-        return self._owners.has(patient.number, patient_id, self.issuers.spell(issuer), self.issuers.spell)
+    def agrees(self, patient: Patient, patient_id: str, issuer: str) -> Literal["", "current", "superseded"]:
+        """Whether an ID names a patient: by the current one, by a superseded or other one, or (empty) not at all.
+
+        With an issuer the patient must have that ID of that authority, or of none while nobody has it of that authority; without,
+        of any.
+        """
+        current = patient.current
+        if current.id == patient_id and (not issuer or current.issuer == issuer):
+            return "current"  # nearly always; a current identifier names nobody else
+        spell, now = self.issuers.spell, self._owners.now
+        authority = spell(issuer)
+        known = self._owners.issuers.get(patient_id, ())
+        own = [stored for stored in known if now[patient_id, stored] == patient.number]
+        if issuer and any(spell(stored) == authority for stored in known):
+            named = any(spell(stored) == authority for stored in own)
+        else:
+            named = own == [""] if issuer else bool(own)
+        if not named:
+            return ""
+        is_current = current.id == patient_id and (not current.issuer or spell(current.issuer) == authority)
+        return "current" if is_current else "superseded"
 
     def spellings(self, patient_id: PatientId) -> tuple[PatientId, ...]:
         """The identifiers, as stored, that are this one in any spelling of its issuer."""
-        return self._owners.spellings(patient_id.id, self.issuers.spell(patient_id.issuer), self.issuers.spell)
+        spell, known = self.issuers.spell, self._owners.issuers.get(patient_id.id, ())
+        authority = spell(patient_id.issuer)
+        return tuple(PatientId(patient_id.id, stored) for stored in known if spell(stored) == authority)
 
     def knows_issuer(self, issuer: str) -> bool:
         """Whether `[issuers]` lists an authority or some patient has an identifier of it."""
-        return self.issuers.lists(issuer) or self._owners.has_authority(issuer)
+        return self.issuers.lists(issuer) or issuer in self._owners.authorities
+
+    def own_issuer(self, patient_id: str) -> str:
+        """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty.
+
+        An Action Reply has no issuer (Table P.2-4), so such an ID comes back without.
+        """
+        given = patient_id.startswith(GENERATED_PREFIX) and self.owner(PatientId(patient_id, GENERATED_ISSUER))
+        return GENERATED_ISSUER if given else ""
 
     def named_as_given(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
         """As `named`; of patients that were made before `[issuers]` listed a spelling, the one who has it as it is given."""
@@ -177,16 +289,9 @@ class Registry:
         return current.id, current.issuer
 
     def admissions_named(self, admission_id: str, issuer: str) -> list[Admission]:
-        """The admissions that an Admission ID may mean.
-
-        With an issuer, in any of its spellings: that authority's, else one of no issuer while none of any is known. Without: all.
-        """
+        """The admissions that an Admission ID may mean, with or without issuer; as `named`."""
         known = self._admissions_by_id.get(admission_id, ())
-        if issuer:
-            spell = self.issuers.spell
-            of_authority = tuple(stored for stored in known if spell(stored) == spell(issuer))
-            known = of_authority or (known if known == ("",) else ())
-        return [self._admissions[admission_id, stored] for stored in known]
+        return [self._admissions[admission_id, stored] for stored in self._meant(known, issuer)]
 
     def admission(self, admission_id: str, issuer: str = "") -> Admission | None:
         """The one admission that an ID names; None for none and for several."""
@@ -230,10 +335,6 @@ class Registry:
         """Microseconds since the epoch of a study's last sign of life at a place, if need be until a time; 0 for none."""
         until_us = _FOREVER_US if until is None else microseconds(until)
         return self.life.last(study_instance_uid, place, self._open_until(study_instance_uid, until_us))
-
-    def perhaps_alive(self, study_instance_uid: str, place: str) -> int:
-        """Microseconds since the epoch of the latest time at which an open study may have given a sign of life at a place."""
-        return self.life.last_perhaps(study_instance_uid, place)
 
     def _open_until(self, study_instance_uid: str, until_us: int) -> int:
         """A closed study has no sign of life after its closing."""
@@ -290,10 +391,7 @@ class Registry:
         study = self._placed(study_from(change, self._owner_of(change["patient"])))
         uid = study.study_instance_uid
         before = self._studies.get(uid)
-        if before is None or before.patient != study.patient:
-            if before is not None:
-                _drop(self._studies_by_patient, before.patient, uid)
-            _add(self._studies_by_patient, study.patient, uid)
+        _move(self._studies_by_patient, before.patient if before else 0, study.patient, uid)
         _move(self._studies_by_accession, before.accession_number if before else "", study.accession_number, uid)
         _move(self._studies_by_study_id, before.study_id if before else "", study.study_id, uid)
         self.presence.replace(uid, before.stays if before else (), study.stays)
@@ -341,14 +439,14 @@ class Registry:
 
     def _store_patient(self, position: int, patient: Patient, before: Patient | None) -> None:
         known = {before.current, *before.other_ids, *before.former_ids} if before else set()
-        if patient.current not in known or self._owners.of(patient.current) != patient.number:
+        if patient.current not in known or self._owners.now.get(patient.current) != patient.number:
             self._claim(position, patient.current, patient.number)
         now = {patient.current, *patient.other_ids, *patient.former_ids}
         for alias in (*patient.former_ids, *patient.other_ids):
             if alias not in known:
                 self._claim(position, alias, patient.number)
         for gone in known - now:
-            if self._owners.of(gone) == patient.number:
+            if self._owners.now.get(gone) == patient.number:
                 self._owners.release(position, gone)
         self._patients[patient.number] = patient
         if before is not None and before.current != patient.current:
@@ -356,7 +454,7 @@ class Registry:
 
     def _claim(self, position: int, patient_id: PatientId, number: int) -> None:
         """From now on an identifier names this patient only."""
-        holder = self._owners.of(patient_id)
+        holder = self._owners.now.get(patient_id)
         if holder is not None and holder != number and holder in self._patients:
             other = self._patients[holder]
             self._patients[holder] = replace(
@@ -424,7 +522,7 @@ def _drop(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> Non
         index.pop(key, None)
 
 
-def _move(index: dict[str, tuple[str, ...]], before: str, now: str, member: str) -> None:
+def _move(index: dict[Any, tuple[str, ...]], before: str | int, now: str | int, member: str) -> None:
     """Find a member under what it has now; what is empty finds nothing."""
     if before != now:
         if before:

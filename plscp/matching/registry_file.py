@@ -1,18 +1,14 @@
 """The registry file: only the differences to its previous content are changes (contracts section 6)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody
-from plscp.matching.bodies import AdmissionBody, Body, PatientBody, StudyBody, parse
-from plscp.matching.cautions import cautions
-from plscp.matching.changes import plan_admission, plan_patient
-from plscp.matching.issuers import Issuers
+from plscp.matching.bodies import AdmissionBody, Body, PatientBody, StudyBody, cautions, parse
+from plscp.matching.changes import Plan, end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
-from plscp.matching.planning import Plan
-from plscp.matching.registry import Registry
-from plscp.matching.studies import end_study, plan_study
+from plscp.matching.registry import Issuers, Registry
 from plscp.store.port import RegistryRecord
 
 Entry = dict[str, Any]
@@ -59,7 +55,7 @@ def apply_file(
             continue
         count = len(plan.records)
         try:
-            body = _PLANNERS[row.section](plan, row)
+            body = _plan_row(plan, row)
         except (Conflict, InvalidBody) as error:
             plan.take_back(count)  # the rows after it are judged without it
             refused.append(f"{row.label}: {error}")
@@ -149,35 +145,22 @@ def _differences(identity: Sequence[str], old: Entry | None, new: Entry) -> Entr
     return said | emptied
 
 
-def _file_patient(plan: Plan, row: _Row) -> PatientBody | None:
+def _plan_row(plan: Plan, row: _Row) -> Body | None:
+    """Plan what one row says; returns what the planner was told, or None where it is no longer listed."""
     if row.new is None:
-        return None
-    body = parse(PatientBody, _differences(("id", "issuer"), row.old, row.new))
-    plan_patient(plan, body, anew=row.old is None)
-    return body
-
-
-def _file_admission(plan: Plan, row: _Row) -> AdmissionBody | None:
-    if row.new is None:
-        return None
-    body = parse(AdmissionBody, _differences(("id", "issuer"), row.old, row.new))
-    plan_admission(plan, body)
-    return body
-
-
-def _file_study(plan: Plan, row: _Row) -> StudyBody | None:
-    if row.new is None:
-        known = plan.view.study(row.key)
+        known = plan.view.study(row.key) if row.section == "studies" else None
         if known is not None and known.status == "open":
             end_study(plan, row.key, "closed")
         return None
-    body = parse(StudyBody, _differences(("study_instance_uid",), row.old, row.new))
-    plan_study(plan, body)
-    return body
-
-
-_PLANNERS: Final[dict[str, Callable[[Plan, _Row], Body | None]]] = {
-    "patients": _file_patient,
-    "admissions": _file_admission,
-    "studies": _file_study,
-}
+    if row.section == "studies":
+        study = parse(StudyBody, _differences(("study_instance_uid",), row.old, row.new))
+        plan_study(plan, study)
+        return study
+    said = _differences(("id", "issuer"), row.old, row.new)
+    if row.section == "patients":
+        patient = parse(PatientBody, said)
+        plan_patient(plan, patient, anew=row.old is None)
+        return patient
+    admission = parse(AdmissionBody, said)
+    plan_admission(plan, admission)
+    return admission

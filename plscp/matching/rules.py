@@ -1,31 +1,46 @@
-"""The rules that find an event's study: `TABLE` is the table of contracts section 3, row by row (PS3.4 P.2.2.1.1, P.2.5.2)."""
+"""The rules that find an event's study, and what is given against the study found (contracts section 3; PS3.4 P.2.2.1.1, P.2.5.2).
+
+`TABLE` is the table of the rules, `CONTRADICTIONS` that of contradictions, row by row.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.at_place import study_at
-from plscp.matching.comparing import BY_PLACE, contradictions, findings, is_expired, time_findings
-from plscp.matching.identifiers import SentIssuer, issuers_given
-from plscp.matching.match_context import A, Clock, L, MatchContext, P, Refused, S, U
+from plscp.matching.match_context import (
+    A,
+    Clock,
+    L,
+    MatchContext,
+    P,
+    Refused,
+    S,
+    Span,
+    U,
+    clock_of,
+    spans_of,
+)
 from plscp.matching.model import Candidate, Decision, Question
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
 
 Answer = Study | Refused | None
 MOST_DECIDED: Final = 1024
+BY_PLACE: Final = frozenset({"5", "6", "7"})
+_NOTHING: Final = timedelta(0)
 
+SUPERSEDED: Final = Finding("superseded-id", "Patient ID was merged, changed or is another ID of the patient found")
+_LOCATION_UNKNOWN: Final = Finding("location-unknown", "Performed Location is a name that no [locations] entry lists")
+_NOT_STARTED: Final = Finding("study-not-started", "the study is scheduled and was not opened yet")
+_DEVICE_LOCATION: Final = Finding(
+    "device-location-differs", "the study was not at the device's configured location then"
+)
 
-class Kept(NamedTuple):
-    """A decision that does not depend on when the events occurred; it stands for arrivals after `after`, up to and with `until`."""
-
-    decision: Decision
-    study: Study
-    after: datetime
-    until: datetime
+# --- the rules ---------------------------------------------------------------------------------------------------------
 
 
 class Row(NamedTuple):
@@ -46,11 +61,17 @@ def named_and_taking(case: MatchContext) -> Answer:
 def named_and_over(case: MatchContext) -> Answer:
     """Study U known, closed longer than the grace, or cancelled: C101. So too one scheduled that nobody opened for days."""
     study = case.named
-    if study is None or study.status == "open" or (study.status == "scheduled" and not is_expired(case, study)):
+    if study is None or study.status == "open" or (study.status == "scheduled" and not _is_expired(case, study)):
         return None
     comment = _OVER[study.status]
     case.note(study.study_instance_uid, comment)
     return Refused(0xC101, comment)
+
+
+def _is_expired(case: MatchContext, study: Study) -> bool:
+    """Whether a study is still scheduled so long after its planned time that it counts as cancelled."""
+    planned = study.planned
+    return study.status == "scheduled" and planned is not None and case.is_past(planned + case.policy.scheduled_expires)
 
 
 def named_and_scheduled(case: MatchContext) -> Answer:
@@ -58,7 +79,7 @@ def named_and_scheduled(case: MatchContext) -> Answer:
     study = case.named
     if study is None:
         return None
-    places = case.places()
+    places = case.places
     others = [
         other
         for other in case.registry.studies_of(study.patient)
@@ -83,7 +104,7 @@ def patients_study_id(case: MatchContext) -> Answer:
 def patients_only(case: MatchContext) -> Answer:
     """The only study of patient P that takes events; one at L, or at the device's location, goes before one elsewhere."""
     taking = _taking(case)
-    places = case.places()
+    places = case.places
     if places:
         there = [study for study in taking if _is_or_was_at(case, study, places)]
         # One elsewhere only while open; where it is not known where a study is, it is not elsewhere.
@@ -102,32 +123,37 @@ def patients_only(case: MatchContext) -> Answer:
         taking = decided
     if taking:
         return taking[0]
-    for patient in case.patients()[:1]:
+    for patient in case.patients[:1]:
         for study in case.registry.studies_of(patient.number)[-10:]:
             case.note(study.study_instance_uid, f"the patient's, but {study.status}")
-    case.comment = _why_no_study_of_patient(case)
+    if len(case.patients) > 1:
+        case.comment = comments.AMBIGUOUS_PATIENT
+    elif case.given & U:
+        case.comment = comments.UNKNOWN_STUDY_NO_CURRENT
+    else:
+        case.comment = comments.NO_CURRENT_STUDY if case.patients else comments.UNKNOWN_PATIENT
     return None
 
 
 def study_id_at_location(case: MatchContext) -> Answer:
     """The study with S that was at L when the events occurred."""
-    places = case.places()
+    places = case.places
     return study_at(case, places[0], case.study_id) if places else None
 
 
 def at_location(case: MatchContext) -> Answer:
     """The study that was at L when the events occurred; A has configured locations and L is none of them: C103."""
-    places = case.places()
+    places = case.places
     if not places:
         case.comment = case.comment or comments.UNKNOWN_LOCATION
-    if case.given & A and not set(places) & set(case.device_places()):
+    if case.given & A and not set(places) & set(case.device_places):
         return Refused(0xC103, comments.FOREIGN_LOCATION if places else comments.UNKNOWN_LOCATION)
     return study_at(case, places[0]) if places else None
 
 
 def at_device(case: MatchContext) -> Answer:
     """The study that was at A's one location when the events occurred; A with several: C103."""
-    places = set(case.device_places())
+    places = set(case.device_places)
     return study_at(case, places.pop()) if len(places) == 1 else Refused(0xC103, comments.SEVERAL_LOCATIONS)
 
 
@@ -149,7 +175,7 @@ TABLE: Final = (
 
 def _taking(case: MatchContext) -> list[Study]:
     """The studies of patient P that take events; nothing where P does not name one patient."""
-    patients = case.patients()
+    patients = case.patients
     if len(patients) != 1:
         return []
     return [study for study in case.registry.studies_of(patients[0].number) if case.takes_events(study)]
@@ -179,8 +205,11 @@ def _by_times(case: MatchContext, studies: Sequence[Study]) -> list[Study]:
         return found
     # A clock that may be slow: all the time from the entries to arrival is the one study's, or nobody's since it was closed.
     first = min(earliest for earliest, _ in case.readings)
-    others = [study for study in studies if study is not found[0] and _was_open_since(study, first)]
-    return [] if others else found
+    other_was_open = any(
+        study is not found[0] and study.opened is not None and (study.closed is None or study.closed > first)
+        for study in studies
+    )
+    return [] if other_was_open else found
 
 
 def _was_open(study: Study, earliest: datetime, latest: datetime) -> bool:
@@ -190,17 +219,135 @@ def _was_open(study: Study, earliest: datetime, latest: datetime) -> bool:
     return study.status == "open" or (study.closed is not None and latest < study.closed)
 
 
-def _was_open_since(study: Study, moment: datetime) -> bool:
-    """Whether it was open at some time from a moment on."""
-    return study.opened is not None and (study.closed is None or study.closed > moment)
+# --- what is given against the study found -----------------------------------------------------------------------------
 
 
-def _why_no_study_of_patient(case: MatchContext) -> str:
-    if len(case.patients()) > 1:
-        return comments.AMBIGUOUS_PATIENT
-    if case.given & U:
-        return comments.UNKNOWN_STUDY_NO_CURRENT
-    return comments.NO_CURRENT_STUDY if case.patients() else comments.UNKNOWN_PATIENT
+def _patient_contradicts(case: MatchContext, study: Study) -> bool:
+    return not case.agrees(case.registry.patient_number(study.patient))
+
+
+def _study_id_contradicts(case: MatchContext, study: Study) -> bool:
+    return bool(study.study_id) and study.study_id != case.study_id
+
+
+def _location_contradicts(case: MatchContext, study: Study) -> bool:
+    # No place for a name that no [locations] entry lists: that is a finding only.
+    return bool(case.places) and _was_elsewhere(case, study, case.places)
+
+
+def _both_are_anothers(case: MatchContext, study: Study) -> bool:
+    """Study ID and location both name one other patient's study: two against the Patient ID."""
+    if study.study_id == case.study_id:
+        return False
+    others = [other for other in case.registry.studies_by_study_id(case.study_id) if other.patient != study.patient]
+    if not others or not case.places:  # nearly always: the registry does not have that Study ID
+        return False
+    spans = [*case.times(), (case.arrival, case.arrival)]
+    there = {
+        visit.study_instance_uid
+        for place in case.places
+        for earliest, latest in spans
+        for visit in case.registry.presence.between(place, earliest, latest)
+    }
+    return any(
+        other.study_instance_uid in there
+        or (other.status == "scheduled" and other.location in case.places and not _is_expired(case, other))
+        for other in others
+    )
+
+
+def _not_started_elsewhere(case: MatchContext, study: Study) -> bool:
+    """Another patient's study is open where the request comes from: a worklist slip."""
+    return study.status == "scheduled" and _another_is_open(case, study, {*case.places, *case.device_places})
+
+
+def _left_already(case: MatchContext, study: Study) -> bool:
+    """A study in its grace, an entry after it left, and another patient's study open at the place."""
+    if study.closed is None:
+        return False
+    # A turnover ends the stay before it closes the study.
+    left = study.stays[-1].left or study.closed if study.stays else study.closed
+    if not any(earliest > left for earliest, _ in case.times()):
+        return False
+    return _another_is_open(case, study, set(case.places) or {study.location})
+
+
+def _another_is_open(case: MatchContext, study: Study, places: set[str]) -> bool:
+    there = (case.registry.study(uid) for place in places for uid in case.registry.presence.now(place))
+    return any(other is not None and other.patient != study.patient for other in there)
+
+
+class Contradiction(NamedTuple):
+    """One line of the contract: which identifiers, found by which rules, are handled how."""
+
+    given: int  # all of these
+    rules: frozenset[str]
+    contradicts: Callable[[MatchContext, Study], bool]
+    finding: Finding
+    setting: str  # of the policy, or "refuse" or "log" where there is none
+
+
+_PATIENT: Final = Finding("patient-id-differs", comments.PATIENT_CONTRADICTS)
+_STUDY_ID: Final = Finding("study-id-differs", comments.STUDY_ID_CONTRADICTS)
+_LOCATION: Final = Finding("location-differs", comments.LOCATION_CONTRADICTS)
+_BOTH: Final = Finding("study-id-and-location-differ", comments.BOTH_CONTRADICT)
+_NOT_STARTED_ELSEWHERE: Final = Finding("not-started-elsewhere", comments.NOT_STARTED_ELSEWHERE)
+_LEFT_ALREADY: Final = Finding("left-already", comments.LEFT_ALREADY)
+_NAMED: Final = frozenset({"1", "2a", "3", "4"})
+CONTRADICTIONS: Final = (
+    Contradiction(P, _NAMED | BY_PLACE, _patient_contradicts, _PATIENT, "patient_mismatch"),
+    Contradiction(P | S | L, _NAMED, _both_are_anothers, _BOTH, "refuse"),
+    Contradiction(S, BY_PLACE, _study_id_contradicts, _STUDY_ID, "refuse"),
+    Contradiction(S, _NAMED, _study_id_contradicts, _STUDY_ID, "study_id_mismatch"),
+    Contradiction(L, _NAMED, _location_contradicts, _LOCATION, "location_mismatch"),
+    Contradiction(U, frozenset({"2a"}), _not_started_elsewhere, _NOT_STARTED_ELSEWHERE, "not_started_elsewhere"),
+    Contradiction(U, frozenset({"1"}), _left_already, _LEFT_ALREADY, "log"),
+)
+
+
+def _contradictions(case: MatchContext, rule: str, study: Study) -> list[Finding]:
+    """Everything given that contradicts the study found, in the order P, S, L, U; what refuses says so."""
+    given, policy = case.given, case.policy
+    return [
+        row.finding._replace(refuse=getattr(policy, row.setting, row.setting) == "refuse")
+        for row in CONTRADICTIONS
+        if given & row.given == row.given and rule in row.rules and row.contradicts(case, study)
+    ]
+
+
+def _was_elsewhere(case: MatchContext, study: Study, places: tuple[str, ...]) -> bool:
+    """Whether some event occurred while the study was at none of the places; False where the registry has no value."""
+    if not study.stays:
+        return bool(study.location) and study.location not in places
+    if len(study.stays) == 1:  # before and after it the study is nowhere else
+        return study.stays[0].location not in places
+    return any(not _locations_at(case, study, span) & set(places) for span in case.times())
+
+
+def _locations_at(case: MatchContext, study: Study, span: Span) -> set[str]:
+    """Where the study was at a time: before its first arrival, after its last leaving and in between, the nearest."""
+    tolerance = case.policy.clock_tolerance
+    earliest, latest = span[0] - tolerance, span[1] + tolerance
+    at = {
+        stay.location for stay in study.stays if stay.arrived <= latest and (stay.left is None or stay.left > earliest)
+    }
+    if at:
+        return at
+    before = [stay for stay in study.stays if stay.arrived <= latest]
+    after = [stay for stay in study.stays if stay.arrived > latest]
+    return {stay.location for stay in (*before[-1:], *after[:1])}
+
+
+# --- the decision ------------------------------------------------------------------------------------------------------
+
+
+class Kept(NamedTuple):
+    """A decision that does not depend on when the events occurred; it stands for arrivals after `after`, up to and with `until`."""
+
+    decision: Decision
+    study: Study
+    after: datetime
+    until: datetime
 
 
 def decide(question: Question, registry: Registry) -> Decision:
@@ -226,7 +373,7 @@ def decide(question: Question, registry: Registry) -> Decision:
             if len(registry.decided) >= MOST_DECIDED:
                 registry.decided.clear()
             registry.decided[key] = Kept(decision, study, case.after, case.until)
-    noticed = time_findings(question, study)
+    noticed = _time_findings(question, study)
     return replace(decision, findings=[*decision.findings, *noticed]) if noticed else decision
 
 
@@ -244,25 +391,18 @@ def _decide(case: MatchContext) -> tuple[Decision, Study | None]:
             if isinstance(answer, Refused):
                 return _refusal(case, answer, rule), None
             return _match(case, rule, answer)
-    return _refusal(case, Refused(0xC103, case.comment or _why_nothing(case)), ""), None
-
-
-def _why_nothing(case: MatchContext) -> str:
-    if case.given & U:
-        return comments.UNKNOWN_STUDY
-    if case.given & (P | S):
-        return comments.NO_PLACE
-    return comments.NOTHING_GIVEN
+    why = comments.UNKNOWN_STUDY if given & U else comments.NO_PLACE if given & (P | S) else comments.NOTHING_GIVEN
+    return _refusal(case, Refused(0xC103, case.comment or why), ""), None
 
 
 def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study | None]:
     """A study was found: compare all that was given, then say what stands."""
     policy = case.policy
-    against = contradictions(case, rule, study)
+    against = _contradictions(case, rule, study)
     for contradiction in against:
         if contradiction.refuse:
-            case.note(study.study_instance_uid, contradiction.finding.reason)
-            return _refusal(case, Refused(0xC104, contradiction.finding.reason), rule), None
+            case.note(study.study_instance_uid, contradiction.reason)
+            return _refusal(case, Refused(0xC104, contradiction.reason), rule), None
     warnings: list[int] = []
     comment = ""
     if case.uid and case.uid != study.study_instance_uid:
@@ -270,14 +410,12 @@ def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study
         comment = comments.COERCED
     if against:
         warnings.append(0xB104)
-        comment = comment or against[0].finding.reason
+        comment = comment or against[0].reason
     frame = case.question.given.synchronization_frame_of_reference_uid
     if frame and frame.strip(" ") not in {"", policy.synchronization_frame_of_reference_uid}:
         warnings.append(0xB101)
         comment = comment or comments.SYNCHRONIZATION
     patient = case.registry.patient_number(study.patient)
-    noticed: list[Finding] = [one.finding for one in against]
-    noticed += findings(case, rule, study)
     decision = Decision(
         status=warnings[0] if warnings else 0,
         rule=rule,
@@ -290,9 +428,18 @@ def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study
         issuer=patient.current.issuer,
         patient_key=patient.key,
         given=_given(case),
-        found=_found(study),
+        found=_valued(
+            {
+                "study_instance_uid": study.study_instance_uid,
+                "patient_id": study.patient_id.id,
+                "issuer": study.patient_id.issuer,
+                "study_id": study.study_id,
+                "accession_number": study.accession_number,
+                "location": study.location,
+            }
+        ),
         candidates=_candidates(case, study),
-        findings=noticed,
+        findings=[*against, *_worth_noting(case, rule, study)],
         registry_position=case.registry.position,
         comment=comment,
         alive_at=_alive_at(case, study),
@@ -305,7 +452,7 @@ def _alive_at(case: MatchContext, study: Study) -> str:
 
     What place alone matched keeps nothing alive; and where a device with several locations is, it does not say.
     """
-    places = case.places()
+    places = case.places
     if len(places) != 1:
         return ""
     names_it = (
@@ -330,7 +477,7 @@ def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
         rule=rule,
         given=_given(case),
         candidates=case.candidates,
-        findings=[reason, *filter(None, [unusable]), *time_findings(case.question, case.named)],
+        findings=[reason, *filter(None, [unusable]), *_time_findings(case.question, case.named)],
         registry_position=case.registry.position,
         comment=refused.comment,
     )
@@ -339,34 +486,19 @@ def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
 def _given(case: MatchContext) -> Mapping[str, str]:
     """The identifiers as given, those with a value; a placeholder is shown, though it counts as not given."""
     identifiers = case.question.given
-    given = {"calling_ae": case.question.device.ae_title}
-    if case.uid:
-        given["study_instance_uid"] = case.uid
-    if patient_id := identifiers.patient_id.strip(" "):
-        given["patient_id"] = patient_id
-        if case.patient_id:
-            sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
-            given.update(issuers_given(case.issuer, sent))
-    if case.study_id:
-        given["study_id"] = case.study_id
-    if case.location:
-        given["performed_location"] = case.location
-    if frame := identifiers.synchronization_frame_of_reference_uid.strip(" "):
-        given["synchronization_frame_of_reference_uid"] = frame
-    return given
+    members = {
+        "study_instance_uid": case.uid,
+        "patient_id": identifiers.patient_id.strip(" "),
+        **case.issuer.given(),
+        "study_id": case.study_id,
+        "performed_location": case.location,
+        "synchronization_frame_of_reference_uid": identifiers.synchronization_frame_of_reference_uid.strip(" "),
+    }
+    return {"calling_ae": case.question.device.ae_title, **_valued(members)}
 
 
-def _found(study: Study) -> Mapping[str, str]:
-    found = {"study_instance_uid": study.study_instance_uid, "patient_id": study.patient_id.id}
-    if study.patient_id.issuer:
-        found["issuer"] = study.patient_id.issuer
-    if study.study_id:
-        found["study_id"] = study.study_id
-    if study.accession_number:
-        found["accession_number"] = study.accession_number
-    if study.location:
-        found["location"] = study.location
-    return found
+def _valued(members: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value}
 
 
 def _candidates(case: MatchContext, study: Study) -> Sequence[Candidate]:
@@ -378,9 +510,61 @@ def _candidates(case: MatchContext, study: Study) -> Sequence[Candidate]:
             case.note(
                 other.study_instance_uid, "the same patient's, but another identifier or the time names the one taken"
             )
-    for place in case.places():
+    for place in case.places:
         for there in registry.presence.now(place):
             if there != uid:
                 case.note(there, "at the location, but another identifier or the time names the one taken")
     taken = Candidate(uid, "")
     return [taken, *(known for known in case.candidates if known.what != uid)] if case.candidates else [taken]
+
+
+def _count(question: Question, code: str, what: str, of: list[bool]) -> list[Finding]:
+    numbers = question.numbers or range(1, len(of) + 1)
+    hits = [str(number) for number, hit in zip(numbers, of, strict=True) if hit]
+    return [Finding(code, f"{what}: entry {', '.join(hits[:8])}{' ...' if len(hits) > 8 else ''}")] if hits else []
+
+
+def _time_findings(question: Question, study: Study | None) -> list[Finding]:
+    """Entries in the future, before the study was opened, or after it was closed."""
+    future = question.arrival + question.policy.clock_tolerance
+    clock = clock_of(question)
+    trusted = clock is not Clock.UNTRUSTED
+    # A fast clock is corrected for here as well: its entries are no later than their arrival.
+    fast = (question.clock_difference or _NOTHING) if clock is Clock.FAST else _NOTHING
+    opened = study.opened if study is not None and trusted else None
+    closed = study.closed if study is not None and trusted else None
+    for earliest, latest in spans_of(question):
+        if earliest > future or (opened is not None and latest < opened) or (closed is not None and earliest > closed):
+            break
+    else:
+        return []
+    times = question.times
+    found = _count(
+        question, "in-the-future", "later than its arrival", [time.earliest > future - fast for time in times]
+    )
+    if opened is not None:
+        early = [time.latest < opened - fast for time in times]
+        found += _count(question, "before-opening", "before the study was opened", early)
+    if closed is not None:
+        late = [time.earliest > closed - fast for time in times]
+        found += _count(question, "after-closing", "after the study was closed", late)
+    return found
+
+
+def _worth_noting(case: MatchContext, rule: str, study: Study) -> list[Finding]:
+    """What is worth noting about a match that stands, but for its times."""
+    found: list[Finding] = []
+    given = case.given
+    if study.status == "scheduled":
+        found.append(_NOT_STARTED)
+    if given & P:
+        if case.agrees(case.registry.patient_number(study.patient)) == "superseded":
+            found.append(SUPERSEDED)
+        if case.issuer.unusable is not None:
+            found.append(case.issuer.unusable)
+    if given & L:
+        if not case.places:
+            found.append(_LOCATION_UNKNOWN)
+    elif given & A and rule not in BY_PLACE and _was_elsewhere(case, study, case.device_places):
+        found.append(_DEVICE_LOCATION)
+    return found

@@ -1,17 +1,16 @@
 """The patient of a Substance Administration, and whether the operator may add to the record (PS3.4 P.3.2.3, P.3.2.4)."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.comparing import SUPERSEDED
-from plscp.matching.identifiers import Issuer, SentIssuer, agrees, find_issuer, is_placeholder, issuers_given
+from plscp.matching.match_context import Issuer, SentIssuer, find_issuer
 from plscp.matching.model import Candidate, Decision, SubstanceQuestion
-from plscp.matching.operators import allowed
 from plscp.matching.records import Patient
 from plscp.matching.registry import Registry
+from plscp.matching.rules import SUPERSEDED
 
 _ADMISSION_UNKNOWN: Final = Finding(
     "admission-unknown", "Admission ID is not known; the patient is named by Patient ID"
@@ -45,9 +44,9 @@ def time_findings(question: SubstanceQuestion, *, strict: bool) -> list[Finding]
 
 
 class _Admitted(NamedTuple):
-    """What an Admission ID names: patients by number, through an admission or, by setting, a study's Accession Number."""
+    """Whom an Admission ID names, through an admission or, by setting, a study's Accession Number."""
 
-    patients: tuple[int, ...]
+    patients: tuple[Patient, ...]
     rule: str
     findings: tuple[Finding, ...]
 
@@ -70,14 +69,32 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
         issuer=patient.current.issuer,
         patient_key=patient.key,
         given=_given(question, registry),
-        found=patient.current.as_json() if patient.current.issuer else {"id": patient.current.id},
+        found={name: value for name, value in patient.current.as_json().items() if value},
         findings=findings,
         registry_position=registry.position,
     )
-    if not allowed(question.operators, question.allowed, question.device.locations, moment, registry):
+    if not _operator_allowed(question, moment, registry):
         decision.status, decision.comment = 0xC10E, comments.OPERATOR_NOT_ALLOWED
         decision.findings = [Finding("operator-not-authorized", decision.comment, refuse=True), *findings]
     return decision
+
+
+def _operator_allowed(question: SubstanceQuestion, moment: datetime, registry: Registry) -> bool:
+    """Whether at least one of the operators named is on the list, here and then (PS3.4 P.3).
+
+    Codes compare by value and scheme, never by meaning; an operator who is bound to locations must be at one of the device's.
+    """
+    if question.allowed is None:
+        return True
+    given = {(value.strip(" "), scheme.strip(" ")) for value, scheme in question.operators}
+    here = {registry.place(location) for location in question.device.locations}
+    return any(
+        (operator.value, operator.scheme) in given
+        and (not operator.locations or not here.isdisjoint(registry.place(place) for place in operator.locations))
+        and (operator.valid_from is None or operator.valid_from <= moment)
+        and (operator.valid_until is None or moment <= operator.valid_until)
+        for operator in question.allowed
+    )
 
 
 def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str, list[Finding]] | Decision:
@@ -95,21 +112,21 @@ def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str
             comment = comments.PATIENT_AMBIGUOUS if patients else comments.PATIENT_NOT_KNOWN
             return _refused(question, registry, comment, patients)
         patient, rule = patients[0], "patient"
-        if admitted.patients and admitted.patients != (patient.number,):
-            one_of = patient.number in admitted.patients
+        if admitted.patients and admitted.patients != (patient,):
+            one_of = patient in admitted.patients
             comment = comments.ADMISSION_AMBIGUOUS if one_of else comments.ADMISSION_DIFFERS
-            return _refused(question, registry, comment, (patient, *_all(registry, admitted.patients)))
+            return _refused(question, registry, comment, (patient, *admitted.patients))
         if admission_id and not admitted.patients and not findings:
             findings.append(_ADMISSION_UNKNOWN)
-        if agrees(registry, patient, patient_id, issuer.name) == "superseded":
+        if registry.agrees(patient, patient_id, issuer.name) == "superseded":
             findings.append(SUPERSEDED)
     elif not admission_id:
         return _refused(question, registry, comments.NO_PATIENT_GIVEN)
     elif len(admitted.patients) != 1:
         comment = comments.ADMISSION_AMBIGUOUS if admitted.patients else comments.ADMISSION_NOT_KNOWN
-        return _refused(question, registry, comment, _all(registry, admitted.patients))
+        return _refused(question, registry, comment, admitted.patients)
     else:
-        patient, rule = registry.patient_number(admitted.patients[0]), admitted.rule
+        patient, rule = admitted.patients[0], admitted.rule
     if _family_names_differ(question.patient_name, patient.name):
         if question.policy.name_mismatch == "refuse":
             return _refused(question, registry, comments.NAME_DIFFERS, (patient,))
@@ -119,20 +136,12 @@ def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str
 
 def _usable_patient_id(question: SubstanceQuestion) -> str:
     patient_id = question.patient_id.strip(" ")
-    return "" if is_placeholder(patient_id, question.policy.placeholder_patient_ids) else patient_id
+    return "" if question.policy.is_placeholder(patient_id) else patient_id
 
 
 def _issuer(question: SubstanceQuestion, registry: Registry) -> Issuer:
-    patient_id = question.patient_id.strip(" ")
-    return find_issuer(patient_id, _sent_issuer(question), question.device, question.policy, registry)
-
-
-def _sent_issuer(question: SubstanceQuestion) -> SentIssuer:
-    return SentIssuer(question.issuer_of_patient_id, question.issuer_universal_entity_id)
-
-
-def _all(registry: Registry, numbers: tuple[int, ...]) -> tuple[Patient, ...]:
-    return tuple(registry.patient_number(number) for number in numbers)
+    sent = SentIssuer(question.issuer_of_patient_id, question.issuer_universal_entity_id)
+    return find_issuer(question.patient_id.strip(" "), sent, question.device, question.policy, registry)
 
 
 def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str) -> _Admitted:
@@ -155,7 +164,8 @@ def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str
             for study in registry.studies_by_accession(admission_id)
             if study.takes_events(question.arrival, policy.close_grace)
         ]
-    patients = tuple(dict.fromkeys([a.patient for a in admissions] + [s.patient for s in studies]))
+    numbers = dict.fromkeys([a.patient for a in admissions] + [s.patient for s in studies])
+    patients = tuple(map(registry.patient_number, numbers))
     findings: tuple[Finding, ...] = ()
     if admissions and all(admission.status == "discharged" for admission in admissions) and not studies:
         findings = (_ADMISSION_DISCHARGED,)
@@ -187,7 +197,7 @@ def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
         used = registry.issuers.spell(sent)
         given |= {"issuer_of_admission_id": used, "issuer_of_admission_id_as_sent": sent if sent != used else ""}
     if _usable_patient_id(question):
-        given |= issuers_given(_issuer(question, registry), _sent_issuer(question))
+        given |= _issuer(question, registry).given()
     return {name: value for name, value in given.items() if value}
 
 
@@ -201,7 +211,7 @@ def _refused(
     return Decision(
         status=0xC110,
         given=_given(question, registry),
-        candidates=[Candidate(f"{one.current.issuer}|{one.current.id}", comment) for one in candidates],
+        candidates=[Candidate(one.current.key, comment) for one in candidates],
         findings=[Finding("patient-not-identified", comment, refuse=True), *findings],
         registry_position=registry.position,
         comment=comment,
@@ -216,7 +226,7 @@ def contradicts(question: SubstanceQuestion, registry: Registry, patient: Patien
     patient_id = _usable_patient_id(question)
     if patient_id:
         issuer = _issuer(question, registry)
-        if issuer.unusable is not None or not agrees(registry, patient, patient_id, issuer.name):
+        if issuer.unusable is not None or not registry.agrees(patient, patient_id, issuer.name):
             return True
     admitted = _admitted(question, registry, question.admission_id.strip(" "))
-    return bool(admitted.patients) and admitted.patients != (patient.number,)
+    return bool(admitted.patients) and admitted.patients != (patient,)

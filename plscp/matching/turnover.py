@@ -5,21 +5,17 @@ applying them needs no sign of life. Signs that are on their way to the store ar
 store under the same lock under which a request is decided and announced, so no accepted sign comes between plan and commit.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from plscp.matching.model import Policy
-from plscp.matching.planning import Plan
 from plscp.matching.records import Study
-from plscp.matching.registry import Registry, microseconds
-from plscp.store.port import RegistryRecord
+from plscp.matching.registry import Registry, microseconds, moment_of
 
 CONFIRMED: Final = "room-confirmed"
 TURNOVER: Final = "room-turnover"
 """Reasons that the changes carry."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Due(NamedTuple):
@@ -28,10 +24,6 @@ class Due(NamedTuple):
     what: str
     study: Study
     reason: str
-
-
-def _moment(time_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=time_us)
 
 
 def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[Due]:
@@ -81,7 +73,7 @@ def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> S
         return None
     named = registry.life.last_request(study.study_instance_uid, place)
     if named > microseconds(stay.arrived):
-        since = _moment(named)
+        since = moment_of(named)
     elif study.steps:
         since = max(now, stay.arrived)
     else:
@@ -93,13 +85,13 @@ def _quiet(registry: Registry, study: Study, place: str, policy: Policy, now: da
     uid = study.study_instance_uid
     if registry.life.expected(uid, place):
         return False
-    return registry.perhaps_alive(uid, place) <= microseconds(now - policy.room_turnover)
+    return registry.life.last_perhaps(uid, place) <= microseconds(now - policy.room_turnover)
 
 
 def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:
     """Closed now, so that its grace runs from now; it was there until the other came, or until its last sign of life."""
     stay = first.stays[-1]
-    last = _moment(registry.perhaps_alive(first.study_instance_uid, place))
+    last = moment_of(registry.life.last_perhaps(first.study_instance_uid, place))
     left = max(stay.arrived, second.stays[-1].arrived, last)
     stays = (*first.stays[:-1], stay._replace(left=left))
     return replace(first, status="closed", closed=max(now, left), stays=stays)
@@ -120,7 +112,7 @@ def lived_on(registry: Registry, study_instance_uid: str, place: str) -> Due | N
     last = registry.last_sign_of_life(study_instance_uid, place)
     if stay.left is None or last <= microseconds(stay.left):
         return None
-    stays = (*study.stays[:-1], stay._replace(left=_moment(last)))
+    stays = (*study.stays[:-1], stay._replace(left=moment_of(last)))
     return Due("study.updated", replace(study, stays=stays), TURNOVER)
 
 
@@ -137,32 +129,4 @@ def last_life_of_others(registry: Registry, study: Study, place: str, until: dat
         if other is None or other.patient == study.patient or all(stay.location != place for stay in other.stays):
             continue
         last = max(last, registry.last_sign_of_life(uid, place, until))
-    return _moment(last)
-
-
-def turn_over(plan: Plan, place: str) -> None:
-    """Plan what is due at a place."""
-    for each in due(plan.view, place, plan.policy, plan.now):
-        plan.study(each.what, each.study, each.reason)
-
-
-def look(registry: Registry, late: Iterable[tuple[str, str]], policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what is due anywhere.
-
-    Args:
-        late: (Study Instance UID, place) of signs of life that came after a study's turnover.
-        now: UTC.
-    """
-    plan = Plan(registry, policy, now)
-    for each in _everywhere(plan, late):
-        plan.study(each.what, each.study, each.reason)
-    return plan.records
-
-
-def _everywhere(plan: Plan, late: Iterable[tuple[str, str]]) -> Iterator[Due]:
-    for uid, place in late:
-        each = lived_on(plan.view, uid, place)
-        if each is not None:
-            yield each
-    for place in sorted(plan.view.presence.shared()):
-        yield from due(plan.view, place, plan.policy, plan.now)
+    return moment_of(last)

@@ -19,7 +19,7 @@ from plscp.content.reader import DEFLATED
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
-from plscp.matching.identifiers import UNUSABLE_ISSUERS
+from plscp.matching.match_context import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
 from plscp.network.answer import Encodable, PendingResponse, Status

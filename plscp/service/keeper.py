@@ -12,7 +12,7 @@ from typing import Final
 
 from plscp.errors import PlscpError, StoreUnavailable
 from plscp.logs import log
-from plscp.matching import turnover
+from plscp.matching import changes, turnover
 from plscp.matching.model import Policy
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
@@ -280,7 +280,7 @@ class RegistryKeeper:
         def plan(registry: Registry) -> list[RegistryRecord]:
             late.update(self._late)
             self._late.clear()
-            return turnover.look(registry, late, self.policy, self._clock())
+            return changes.turn_over(registry, late, self.policy, self._clock())
 
         def done(outcome: Outcome) -> None:
             with self.lock:

@@ -8,8 +8,16 @@ from starlette.responses import Response
 
 from plscp.logs import log
 from plscp.matching import changes
-from plscp.matching.bodies import AdmissionBody, Body, MergeBody, PatientBody, StudyBody, parse
-from plscp.matching.cautions import cautions, unknown_location
+from plscp.matching.bodies import (
+    AdmissionBody,
+    Body,
+    MergeBody,
+    PatientBody,
+    StudyBody,
+    cautions,
+    parse,
+    unknown_location,
+)
 from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Registry

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from plscp.errors import Conflict
-from plscp.matching import turnover
+from plscp.matching import changes
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
 from tests.matching.world import LABS, POLICY, World, at, minutes
@@ -224,9 +224,9 @@ class Stays(RuleBasedStateMachine):
         self._look(())
 
     def _look(self, late: tuple[tuple[str, str], ...]) -> None:
-        self.world.take(turnover.look(self.world.registry, late, POLICY, self.world.now))
+        self.world.take(changes.turn_over(self.world.registry, late, POLICY, self.world.now))
         self.model.look(self.world.now)
-        assert turnover.look(self.world.registry, late, POLICY, self.world.now) == []
+        assert changes.turn_over(self.world.registry, late, POLICY, self.world.now) == []
 
     @rule()
     def restarted(self) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from plscp.errors import Conflict
-from plscp.matching import comments, turnover
+from plscp.matching import changes, comments
 from plscp.matching.changes import close_study
-from plscp.matching.life import SignsOfLife
 from plscp.matching.model import Device
+from plscp.matching.places import SignsOfLife
 from plscp.matching.records import Stay
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
@@ -36,7 +36,7 @@ class Rooms(World):
         return self._look()
 
     def _look(self, *late: tuple[str, str]) -> list[RegistryRecord]:
-        return self.take(turnover.look(self.registry, late, self.policy, self.now))
+        return self.take(changes.turn_over(self.registry, late, self.policy, self.now))
 
     def stays(self, uid: str) -> list[str]:
         """``LAB1 10:00-10:30`` and so on."""

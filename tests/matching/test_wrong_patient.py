@@ -25,10 +25,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plscp.matching import comparing, known, match_context, planning, rules, substance, times, turnover
+from plscp.matching import changes, known, match_context, rules, substance, times, turnover
 from plscp.matching.at_place import study_at
-from plscp.matching.identifiers import SentIssuer, find_issuer
-from plscp.matching.match_context import Clock, MatchContext
+from plscp.matching.match_context import Clock, MatchContext, SentIssuer, find_issuer
 from plscp.matching.model import Question, SubstanceQuestion
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
@@ -232,7 +231,7 @@ def _fast_clocks_are_not_corrected(question: Question) -> Clock:
 
 def _first_place_with_a_study(matched: MatchContext) -> Any:
     """Row 9 as it was: any of the device's locations."""
-    found = [study_at(matched, place) for place in matched.device_places()]
+    found = [study_at(matched, place) for place in matched.device_places]
     return next((one for one in found if one is not None), None)
 
 
@@ -287,11 +286,12 @@ class Mutation:
 
 def _without(contradicts: Callable[[MatchContext, Study], bool]) -> tuple[tuple[Any, str, Any], ...]:
     """One row of the table of contradictions never holds."""
-    by_rule = {
-        rule: [row._replace(contradicts=lambda *_: False) if row.contradicts is contradicts else row for row in rows]
-        for rule, rows in comparing._BY_RULE.items()
-    }
-    return ((comparing, "_BY_RULE", by_rule),)
+    table = tuple(
+        row._replace(contradicts=lambda *_: False) if row.contradicts is contradicts else row
+        for row in rules.CONTRADICTIONS
+    )
+    assert table != rules.CONTRADICTIONS
+    return ((rules, "CONTRADICTIONS", table),)
 
 
 MUTATIONS = [
@@ -306,13 +306,13 @@ MUTATIONS = [
     Mutation(5, "a stay cut back to the next one's opening", ((turnover, "_ended", _cut_back), (turnover, "lived_on", lambda *_: None)), "HEMO1"),
     Mutation(6, "one reading of a repeated hour", ((match_context.MatchContext, "readings", property(_one_reading)), (times, "_in_zone", _nearest_not_after)), "BERLIN", by_night=True),
     Mutation(7, "entries are forgotten", (
-        (Registry, "has_entries", lambda *_: False), (planning, "RegistryRecord", lambda *record: RegistryRecord(*record[:5])),
+        (Registry, "has_entries", lambda *_: False), (changes, "RegistryRecord", lambda *record: RegistryRecord(*record[:5])),
     )),
     Mutation(8, "an Accession Number is an Admission ID", ((substance, "_admitted", _accession_counts),)),
     Mutation(9, "any of the device's locations", ((rules, "TABLE", tuple(
         row._replace(find=_first_place_with_a_study) if row.rule == "7" else row for row in rules.TABLE)),), "ECHO"),
-    Mutation(10, "a worklist slip is not noticed", _without(comparing._not_started_elsewhere)),
-    Mutation(11, "two against one is not noticed", _without(comparing._both_are_anothers)),
+    Mutation(10, "a worklist slip is not noticed", _without(rules._not_started_elsewhere)),
+    Mutation(11, "two against one is not noticed", _without(rules._both_are_anothers)),
 ]  # fmt: skip
 
 

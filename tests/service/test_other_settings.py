@@ -147,7 +147,7 @@ def known(keeper: RegistryKeeper) -> Any:
         registry.studies(),
         registry.patients(),
         [registry.presence.between(place, NOW - timedelta(9999), NOW + timedelta(9999)) for place in PLACES],
-        [(registry.last_sign_of_life(u, p), registry.life.last_request(u, p), registry.perhaps_alive(u, p)) for u in uids for p in PLACES],
+        [(registry.last_sign_of_life(u, p), registry.life.last_request(u, p), registry.life.last_perhaps(u, p)) for u in uids for p in PLACES],
         sorted(keeper._late),
         keeper.policy,
     )  # fmt: skip
