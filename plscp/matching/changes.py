@@ -17,22 +17,15 @@ from plscp.matching.registry import Registry, microseconds
 from plscp.store.port import RegistryRecord, Topic
 
 Body = Mapping[str, Any]
-_STUDY_TYPES: Final = {
-    "study.scheduled": "org.plscp.study.updated.v1",
-    "study.opened": "org.plscp.study.opened.v1",
-    "study.updated": "org.plscp.study.updated.v1",
-    "study.closed": "org.plscp.study.closed.v1",
-    "study.cancelled": "org.plscp.study.cancelled.v1",
-}
+_TYPED_AS: Final = {"study.scheduled": "study.updated", "file.read": "registry.file"}
+"""Changes whose CloudEvents type, such as ``org.plscp.study.opened.v1``, is not named as they are."""
 
 
 class Plan:
-    """Registry changes being planned.
+    """Registry changes being planned, at a time in UTC.
 
     Attributes:
         view: the registry as it will be after what is planned so far.
-        policy: `[matching]`.
-        now: UTC.
         records: what is planned.
     """
 
@@ -44,14 +37,7 @@ class Plan:
         self.records: list[RegistryRecord] = []
 
     def add(
-        self,
-        change: dict[str, Any],
-        topic: Topic | None,
-        key: str,
-        kind: str,
-        subject: str,
-        *,
-        without_entries: str = "",
+        self, change: dict[str, Any], topic: Topic | None, key: str, subject: str, *, without_entries: str = ""
     ) -> None:
         """Plan one change; `view` has it applied.
 
@@ -60,6 +46,7 @@ class Plan:
         """
         if not self.records:
             self.view = self.view.fork()
+        kind = f"org.plscp.{_TYPED_AS.get(change['what'], change['what'])}.v1"
         self.records.append(RegistryRecord(change, topic, key, kind, subject, without_entries))
         self.view.apply(self.view.position + 1, microseconds(self.now), change)
 
@@ -67,13 +54,13 @@ class Plan:
         """Forget all but the first `count` changes."""
         kept, self.records, self.view = self.records[:count], [], self._registry
         for record in kept:
-            self.add(*record[:5], without_entries=record.without_entries)
+            self.add(*record[:3], record.subject, without_entries=record.without_entries)
 
     def study(self, what: str, study: Study, reason: str = "", *, without_entries: str = "") -> None:
         """Plan a change of a study to its full new state; `without_entries` as in `add`."""
         uid = study.study_instance_uid
         change = {"what": what, **study.as_json(), **({"reason": reason} if reason else {})}
-        self.add(change, "study", uid, _STUDY_TYPES[what], uid, without_entries=without_entries)
+        self.add(change, "study", uid, uid, without_entries=without_entries)
 
     def patient(self, patient: Patient, was: PatientId | None = None) -> None:
         """Plan a change of a patient to its full new state; demographics are published only by setting.
@@ -88,21 +75,21 @@ class Plan:
             change = {"what": "patient.changed", **patient.identifiers(), **(patient.demographics() if publish else {})}
             if was is not None:
                 change["was"] = was.as_json()
-            self.add(change, "patient", patient.key, "org.plscp.patient.changed.v1", patient.current.key)
+            self.add(change, "patient", patient.key, patient.current.key)
         after = self.view.owner(patient.current)
         if not publish and after is not None and after.demographics() != patient.demographics():
             kept = {"what": "patient.demographics", **patient.current.as_json(), **patient.demographics()}
-            self.add(kept, None, patient.key, "org.plscp.patient.demographics.v1", patient.current.key)
+            self.add(kept, None, patient.key, patient.current.key)
 
     def merge(self, survivor: Patient, prior: PatientId) -> None:
         """Plan that an identifier, and the patient it names, is merged into another one."""
         change = {"what": "patient.merged", **survivor.identifiers(), "merged": prior.as_json()}
-        self.add(change, "patient", survivor.key, "org.plscp.patient.merged.v1", survivor.current.key)
+        self.add(change, "patient", survivor.key, survivor.current.key)
 
     def admission(self, admission: Admission) -> None:
         """Plan a change of an admission; kept, not published."""
         change = {"what": "admission.changed", **admission.as_json()}
-        self.add(change, None, f"{admission.issuer}|{admission.id}", "org.plscp.admission.changed.v1", admission.id)
+        self.add(change, None, f"{admission.issuer}|{admission.id}", admission.id)
 
     # --- whom a feed means ---------------------------------------------------------------------------------------------
 
@@ -272,7 +259,7 @@ def merge_patient(
         prior = _came_with(plan, prior_id.id)
         prior_id = prior.current
     survivor = plan.known(*survivor_id)
-    if survivor is not None and (prior is not None and prior.number == survivor.number):
+    if survivor is not None and prior is not None and prior.number == survivor.number:
         return []
     survivor = survivor or plan.make_patient(*survivor_id)
     gone = (prior_id,) if prior is None else (prior.current, *prior.former_ids)
@@ -358,10 +345,6 @@ def plan_admission(plan: Plan, body: AdmissionBody) -> None:
 def put_study(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
     """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are.
 
-    Args:
-        body: one of ``studies`` of contracts section 6, with its ``study_instance_uid``.
-        now: UTC.
-
     Raises:
         InvalidBody: the body is not one.
         Conflict: it would change the patient of a study, or says what its status forbids.
@@ -404,13 +387,19 @@ def plan_study(plan: Plan, body: StudyBody) -> None:
         raise Conflict(_FORBIDDEN[before.status, wanted])
     patient = _patient(plan, body, before)
     study = before or Study(body.study_instance_uid, patient.number, patient.current, status="")
-    study = replace(study, patient=patient.number, patient_id=patient.current)
     said = {name: getattr(body, name) for name in ("study_id", "accession_number") if body.said(name)}
     place = plan.view.place(body.location) if body.said("location") else study.location
-    study = replace(study, **said)
+    study = replace(study, patient=patient.number, patient_id=patient.current, **said)
     study = _with_status(plan, study, wanted, place, body)
-    if study != before:
-        _record(plan, before, study)
+    if study == before:
+        return
+    # The store looks once more when it commits: an event may be on its way to it.
+    another = before is not None and before.patient != study.patient
+    old = before.status if before else ""
+    word = "updated" if study.status == old else {"open": "opened"}.get(study.status, study.status)
+    plan.study(f"study.{word}", study, without_entries=study.study_instance_uid if another else "")
+    if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
+        _turn_over(plan, study.location)
 
 
 def _check_times(plan: Plan, body: StudyBody, wanted: str) -> None:
@@ -432,9 +421,11 @@ def _patient(plan: Plan, body: StudyBody, before: Study | None) -> Patient:
             return plan.view.patient_number(before.patient)
         return plan.make_generated(given.id if given else "")
     known = plan.known(given.id, given.issuer)
-    if before is None or (known is not None and known.number == before.patient):
-        return known or plan.make_patient(given.id, given.issuer)
-    if before.opened is None and not plan.view.has_entries(before.study_instance_uid):
+    if (
+        before is None
+        or (known is not None and known.number == before.patient)
+        or (before.opened is None and not plan.view.has_entries(before.study_instance_uid))
+    ):
         return known or plan.make_patient(given.id, given.issuer)
     if plan.view.patient_number(before.patient).generated:
         raise Conflict("the study's patient has an ID given by plscp: merge that patient into the one named instead")
@@ -541,17 +532,6 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
     if (study.status, status) in _FORBIDDEN:
         raise Conflict(_FORBIDDEN[study.status, status])
     plan.study(f"study.{status}", _ended(study, status, plan.now))
-
-
-def _record(plan: Plan, before: Study | None, study: Study) -> None:
-    old = before.status if before else ""
-    # The store looks once more when it commits: an event may be on its way to it.
-    another = before is not None and before.patient != study.patient
-    without_entries = study.study_instance_uid if another else ""
-    word = "updated" if study.status == old else {"open": "opened"}.get(study.status, study.status)
-    plan.study(f"study.{word}", study, without_entries=without_entries)
-    if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
-        _turn_over(plan, study.location)
 
 
 # --- turnover ------------------------------------------------------------------------------------------------------------

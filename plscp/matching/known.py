@@ -24,20 +24,13 @@ _PATIENT: Final = Finding("patient-not-identified", comments.KNOWN_OF_ANOTHER, r
 
 
 class Standing(NamedTuple):
-    """A known entry, and where it stands.
+    """A known entry, and where it stands."""
 
-    Attributes:
-        position: of its event.
-        study_instance_uid: under which it stands; empty for an administration.
-        patient_id, issuer: under which it was stored; `Registry.current_patient` leads on from there.
-        named: the Study Instance UID that its own request gave, which the study found may not have, or empty.
-    """
-
-    position: int
-    study_instance_uid: str
-    patient_id: str
+    position: int  # of its event
+    study_instance_uid: str  # under which it stands; empty for an administration
+    patient_id: str  # under which it was stored; `Registry.current_patient` leads on from there
     issuer: str
-    named: str = ""
+    named: str = ""  # the Study Instance UID that its own request gave, which the study found may not have
 
 
 class Place(NamedTuple):

@@ -33,27 +33,17 @@ UNUSABLE_ISSUERS: Final = frozenset({NOT_LISTED.code, CONTRADICTORY.code})
 
 
 class SentIssuer(NamedTuple):
-    """P's issuer as a request gives it.
+    """P's issuer as a request gives it."""
 
-    Attributes:
-        name: Issuer of Patient ID (0010,0021).
-        universal_entity_id: of Issuer of Patient ID Qualifiers Sequence (0010,0024).
-    """
-
-    name: str
-    universal_entity_id: str
+    name: str  # Issuer of Patient ID (0010,0021)
+    universal_entity_id: str  # of Issuer of Patient ID Qualifiers Sequence (0010,0024)
 
 
 class Issuer(NamedTuple):
-    """P's issuer.
+    """P's issuer."""
 
-    Attributes:
-        name: in its one spelling; empty where none is known.
-        unusable: why an issuer that was sent cannot be used: then the ID names nobody.
-    """
-
-    name: str
-    unusable: Finding | None = None
+    name: str  # in its one spelling; empty where none is known
+    unusable: Finding | None = None  # why an issuer that was sent cannot be used: then the ID names nobody
     sent: SentIssuer = SentIssuer("", "")
 
     def given(self) -> dict[str, str]:

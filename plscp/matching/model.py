@@ -11,20 +11,15 @@ from plscp.templates.request import Identifiers
 
 
 class Instant(NamedTuple):
-    """A DT resolved to UTC, with the text as sent kept beside it (contracts section 3, Time).
+    """A DT resolved to UTC (contracts section 3, Time)."""
 
-    Attributes:
-        text: as sent.
-        earliest, latest: UTC; they differ by the precision sent: a DT to the minute is its whole minute.
-        basis: whose offset was used: ``own``, ``request``, ``device`` or ``server``.
-        other: the other reading, (earliest, latest) in UTC, of a time that the zone's clocks showed twice or never; else None.
-    """
-
-    text: str
-    earliest: datetime
+    text: str  # as sent
+    earliest: datetime  # UTC; it differs from the latest by the precision sent: a DT to the minute is its whole minute
     latest: datetime
-    basis: Literal["own", "request", "device", "server"]
-    other: tuple[datetime, datetime] | None = None
+    basis: Literal["own", "request", "device", "server"]  # whose offset was used
+    other: tuple[datetime, datetime] | None = (
+        None  # the other reading of a time that the zone's clocks showed twice or never
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +55,11 @@ def _folded(placeholders: frozenset[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`[devices.<calling AE title>]`: who sends.
-
-    Attributes:
-        locations: the device's configured locations, by the name of their `[locations]` table.
-        patient_id_issuer: goes before the policy's.
-    """
+    """`[devices.<calling AE title>]`: who sends."""
 
     ae_title: str
-    locations: tuple[str, ...] = ()
-    patient_id_issuer: str = ""
+    locations: tuple[str, ...] = ()  # by the name of their `[locations]` table
+    patient_id_issuer: str = ""  # goes before the policy's
     times: Literal["trusted", "untrusted"] = "trusted"
     coerce_by_location: bool = False
 
@@ -87,23 +77,19 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything a Procedural Event decision depends on, but for the registry.
-
-    Attributes:
-        times: of the first-level entries, in order.
-        arrival: UTC, when the request's last byte was read.
-        clock_difference: the device's measured clock difference (the smallest arrival minus latest DateTime; negative: its
-            clock is fast), or None where it was not measured.
-        numbers: of these entries in their request, from 1; empty where `times` are those of all its entries.
-    """
+    """Everything a Procedural Event decision depends on, but for the registry."""
 
     given: Identifiers
     device: Device
     policy: Policy
-    times: Sequence[Instant]
-    arrival: datetime
-    clock_difference: timedelta | None = None
-    numbers: Sequence[int] = ()
+    times: Sequence[Instant]  # of the first-level entries, in order
+    arrival: datetime  # UTC, when the request's last byte was read
+    clock_difference: timedelta | None = (
+        None  # the smallest arrival minus latest DateTime (negative: fast); None: not measured
+    )
+    numbers: Sequence[
+        int
+    ] = ()  # of these entries in their request, from 1; empty where `times` are those of all its entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,40 +121,31 @@ class Candidate(NamedTuple):
 class Decision:
     """Where the request belongs, with its explanation.
 
-    Attributes:
-        status: 0000, B101, B102, B104; or C101, C103, C104, C110, C10E.
-        rule: ``1`` to ``7``, ``2a``; for administrations ``patient``, ``admission``, ``accession``; empty where none found.
-        warnings: every warning that applies, B102 before B104 before B101.
-        study_instance_uid: of the study found (procedural events).
-        study_id, accession_number: as the registry has them, or empty.
-        patient_id, issuer: the current ones of the patient found; never empty when the status is Success or Warning.
-        patient_key: `issuer|patient id` as first seen, kept through ID changes: partition key of administrations.
-        given, found: identifiers by name, only those with a value.
-        registry_position: R.
-        comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
-        alive_at: the place where the request is a sign of life for the study found: it came from there and names the study or
-            its patient; else empty.
-        published: JSON made of it once, for who publishes it.
+    Study and patient are those found, as the registry has them now; a Success or Warning always has a Patient ID.
     """
 
-    status: int
-    rule: str = ""
-    warnings: tuple[int, ...] = ()
-    study_instance_uid: str = ""
+    status: int  # 0000, B101, B102, B104; or C101, C103, C104, C110, C10E
+    rule: str = ""  # 1 to 7, 2a; for administrations patient, admission, accession; empty where none found
+    warnings: tuple[int, ...] = ()  # every one that applies, B102 before B104 before B101
+    study_instance_uid: str = ""  # empty for administrations
     study_id: str = ""
     accession_number: str = ""
     location: str = ""
     patient_id: str = ""
     issuer: str = ""
-    patient_key: str = ""
-    given: Mapping[str, str] = field(default_factory=dict)
-    found: Mapping[str, str] = field(default_factory=dict)
+    patient_key: str = (
+        ""  # `issuer|patient id` as first seen, kept through ID changes: partition key of administrations
+    )
+    given: Mapping[str, str] = field(default_factory=dict)  # identifiers by name, only those with a value
+    found: Mapping[str, str] = field(default_factory=dict)  # as `given`
     candidates: Sequence[Candidate] = ()
     findings: Sequence[Finding] = ()
-    registry_position: int = 0
-    comment: str = ""
-    alive_at: str = ""
-    published: bytes = field(default=b"", compare=False, repr=False)
+    registry_position: int = 0  # R
+    comment: str = ""  # Error Comment for a warning or failure, 64 characters at most, no identifiers
+    alive_at: str = (
+        ""  # where the request is a sign of life for the study: it came from there and names it or its patient
+    )
+    published: bytes = field(default=b"", compare=False, repr=False)  # JSON made of it once, for who publishes it
 
     def explanation(self) -> dict[str, Any]:
         """The published ``match`` object."""

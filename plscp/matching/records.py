@@ -62,27 +62,17 @@ class Stay(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """One person, as far as the registry knows.
+    """One person, as far as the registry knows."""
 
-    Attributes:
-        number: which person: identifiers come and go, this stays. Only within one registry.
-        current: the identifier that replies carry.
-        key: `issuer|patient id` as first seen: the partition key.
-        other_ids: listed as further identifiers of the same person.
-        former_ids: merged away or changed.
-        generated: the current identifier is plscp's own.
-        placeholder: what the feed sent in place of a Patient ID when `current` was generated, or empty.
-    """
-
-    number: int
-    current: PatientId
-    key: str
+    number: int  # which person: identifiers come and go, this stays; only within one registry
+    current: PatientId  # the identifier that replies carry
+    key: str  # `issuer|patient id` as first seen: the partition key
     name: str = ""
     birth_date: str = ""
     sex: str = ""
-    other_ids: tuple[PatientId, ...] = ()
-    former_ids: tuple[PatientId, ...] = ()
-    placeholder: str = ""
+    other_ids: tuple[PatientId, ...] = ()  # listed as further identifiers of the same person
+    former_ids: tuple[PatientId, ...] = ()  # merged away or changed
+    placeholder: str = ""  # what the feed sent in place of a Patient ID when `current` was generated
 
     @property
     def generated(self) -> bool:
@@ -147,30 +137,20 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study and where it was when.
-
-    Attributes:
-        patient: the patient's number; `patient_id` is that patient's current identifier.
-        location: where it is, or was last, or is planned.
-        status: ``scheduled``, ``open``, ``closed``, ``cancelled``.
-        planned: when it is to begin, as the order says it, else when it was scheduled; None for one never scheduled.
-        opened: when it was first opened; closed: when it was closed or cancelled, None while neither.
-        stays: oldest first; scheduled studies have none.
-        steps: procedure steps in progress (their UIDs).
-    """
+    """A study and where it was when."""
 
     study_instance_uid: str
-    patient: int
-    patient_id: PatientId
+    patient: int  # the patient's number
+    patient_id: PatientId  # that patient's current identifier
     study_id: str = ""
     accession_number: str = ""
-    location: str = ""
-    status: str = "scheduled"
-    planned: datetime | None = None
-    opened: datetime | None = None
-    closed: datetime | None = None
-    stays: tuple[Stay, ...] = ()
-    steps: tuple[str, ...] = ()
+    location: str = ""  # where it is, or was last, or is planned
+    status: str = "scheduled"  # or open, closed, cancelled
+    planned: datetime | None = None  # when it is to begin, as the order says it, else when it was scheduled
+    opened: datetime | None = None  # first
+    closed: datetime | None = None  # or cancelled
+    stays: tuple[Stay, ...] = ()  # oldest first; scheduled studies have none
+    steps: tuple[str, ...] = ()  # procedure steps in progress (their UIDs)
 
     def takes_events(self, moment: datetime, grace: timedelta) -> bool:
         """Whether it is open, or was closed no longer than the grace before a moment."""
@@ -207,14 +187,11 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         planned=utc_moment(change.get("planned")),  # what a store of layout 2 holds has none
         opened=utc_moment(change["opened"]),
         closed=utc_moment(change["closed"]),
-        stays=tuple(
-            Stay(
-                stay["location"],
-                datetime.fromisoformat(stay["arrived"]).astimezone(UTC),
-                utc_moment(stay["left"]),
-                utc_moment(stay.get("confirmed")),
-            )
-            for stay in change["stays"]
-        ),
+        stays=tuple(map(_stay_from, change["stays"])),
         steps=tuple(change["steps"]),
     )
+
+
+def _stay_from(stay: Mapping[str, Any]) -> Stay:
+    arrived = datetime.fromisoformat(stay["arrived"]).astimezone(UTC)
+    return Stay(stay["location"], arrived, utc_moment(stay["left"]), utc_moment(stay.get("confirmed")))

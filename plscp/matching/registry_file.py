@@ -16,17 +16,11 @@ _SECTIONS: Final = ("patients", "admissions", "studies")
 
 
 class Planned(NamedTuple):
-    """What a registry file changes. Its lines name rows by their number: no patient's name or ID is in them.
+    """What a registry file changes. Its lines name rows by their number: no patient's name or ID is in them."""
 
-    Attributes:
-        records: the changes; the last one keeps the file's content, so that a restart knows what is a difference.
-        refused: one line for each row that cannot be taken; where there is one, `records` is empty.
-        warnings: one line for each change that is legal and probably not meant.
-    """
-
-    records: list[RegistryRecord]
-    refused: list[str]
-    warnings: list[str]
+    records: list[RegistryRecord]  # the last one keeps the file's content, so that a restart knows what is a difference
+    refused: list[str]  # one line for each row that cannot be taken; where there is one, `records` is empty
+    warnings: list[str]  # one line for each change that is legal and probably not meant
 
 
 def apply_file(
@@ -65,7 +59,7 @@ def apply_file(
         return Planned([], refused, warnings)
     content = {section: list(after[section].values()) for section in _SECTIONS if after[section]}
     if content != registry.file:
-        plan.add({"what": "file.read", "content": content}, None, "", "org.plscp.registry.file.v1", "")
+        plan.add({"what": "file.read", "content": content}, None, "", "")
     return Planned(plan.records, [], warnings)
 
 

@@ -13,6 +13,7 @@ _DT: Final = re.compile(
 )
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SECOND: Final = timedelta(seconds=1)
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _OFFSETS: Final = (timedelta(hours=-12), timedelta(hours=14))
 
 
@@ -62,20 +63,14 @@ def _in_zone(wall: datetime, where: tzinfo, latest: datetime) -> tuple[datetime,
 
 
 def _end(begin: datetime, parts: tuple[str | None, ...]) -> datetime:
-    """The last microsecond of what a DT of that precision names; a DT with seconds names a moment."""
-    _, month, day, hour, minute, second, _ = parts
-    if second is not None:
-        return begin
-    if minute is not None:
-        return begin + timedelta(minutes=1) - _MICROSECOND
-    if hour is not None:
-        return begin + timedelta(hours=1) - _MICROSECOND
-    if day is not None:
-        return begin + timedelta(days=1) - _MICROSECOND
-    year, of_year = int(parts[0] or 0), int(month or 12)
-    following = datetime(year + of_year // 12, of_year % 12 + 1, 1, tzinfo=UTC)
-    whole = following - datetime(year, int(month or 1), 1, tzinfo=UTC)
-    return begin + whole - _MICROSECOND
+    """The last microsecond of what a DT of that precision, without seconds, names."""
+    year, month, *finer = parts
+    for part, length in zip(reversed(finer), (_MINUTE, _HOUR, _DAY), strict=True):
+        if part is not None:
+            return begin + length - _MICROSECOND
+    first, of_year = int(year or 0), int(month or 12)
+    following = datetime(first + of_year // 12, of_year % 12 + 1, 1, tzinfo=UTC)
+    return begin + (following - datetime(first, int(month or 1), 1, tzinfo=UTC)) - _MICROSECOND
 
 
 def instant(
@@ -130,7 +125,7 @@ def instant(
             begin += _SECOND
         if second is not None:
             return Instant(text, begin, begin, basis, None if other is None else (other, other))
-        parts = (year, month, day, hour, minute, second, fraction)
+        parts = (year, month, day, hour, minute)
         again = None if other is None else (other, _end(other, parts))
         return Instant(text, begin, _end(begin, parts), basis, again)
     except OverflowError:
