@@ -105,8 +105,7 @@ def _patient_of(registry: Registry, known: Standing) -> Patient | None:
     study = registry.study(known.study_instance_uid) if known.study_instance_uid else None
     if study is not None:
         return registry.patient_number(study.patient)
-    current = registry.current_patient(known.patient_id, known.issuer, known.position)
-    return registry.owner(PatientId(*current))
+    return registry.owner(registry.current_patient(known.patient_id, known.issuer, known.position))
 
 
 def _contradicts(case: MatchContext, known: Standing) -> bool:
@@ -135,9 +134,8 @@ def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Standi
         return Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
     if case.named is not None and all(one.study_instance_uid != case.uid for one in elsewhere):
         return Place(case.uid, *case.registry.patient_number(case.named.patient).current)
-    patients = case.patients
-    if len(patients) == 1:
-        return Place("", *patients[0].current)
+    if len(case.patients) == 1:
+        return Place("", *case.patients[0].current)
     return NOWHERE if case.issuer.unusable is not None else Place("", case.patient_id, case.issuer.name)
 
 

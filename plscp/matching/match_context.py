@@ -135,36 +135,25 @@ def _inside(earliest: datetime, latest: datetime) -> Span:
 
 
 class MatchContext:
-    """A question, digested once.
-
-    Attributes:
-        given: bits of the identifiers that count as given.
-        uid, patient_id, study_id, location: without spaces at the ends; empty where not given (a placeholder is not).
-        issuer: P's issuer by the chain; one that cannot be used makes P name nobody.
-        timed: whether the answer may depend on when the entries occurred or arrived, beyond `after` and `until`.
-        after, until: the answer holds for arrivals after the one, up to and with the other.
-        named: the study that U names.
-        comment: why nothing was found so far.
-        candidates: what was considered and not taken.
-    """
+    """A question, digested once. Identifiers are without spaces at the ends; a placeholder is not given."""
 
     def __init__(self, question: Question, registry: Registry) -> None:
         identifiers = question.given
         self.question = question
         self.registry = registry
         self.policy = question.policy
-        self.timed = False
-        self.after, self.until = _FIRST, _LAST
+        self.timed = False  # whether the answer may depend on when the entries occurred or arrived, beyond these two:
+        self.after, self.until = _FIRST, _LAST  # it holds for arrivals after the one, up to and with the other
         self.uid = identifiers.study_instance_uid.strip(" ")
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
         patient_id = identifiers.patient_id.strip(" ")
         self.patient_id = "" if patient_id and self.policy.is_placeholder(patient_id) else patient_id
-        self.issuer = Issuer("")
+        self.issuer = Issuer("")  # by the chain; an unusable one makes P name nobody
         if self.patient_id:
             sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
             self.issuer = find_issuer(patient_id, sent, question.device, question.policy, registry)
-        self.given = (
+        self.given = (  # bits of the identifiers that count as given
             (U if self.uid else 0)
             | (P if self.patient_id else 0)
             | (S if self.study_id else 0)
@@ -172,8 +161,8 @@ class MatchContext:
             | (A if question.device.locations else 0)
         )
         self.named = registry.study(self.uid) if self.uid else None
-        self.comment = ""
-        self.candidates: list[Candidate] = []
+        self.comment = ""  # why nothing was found so far
+        self.candidates: list[Candidate] = []  # what was considered and not taken
 
     @property
     def clock(self) -> Clock:
@@ -225,10 +214,8 @@ class MatchContext:
 
     def takes_events(self, study: Study) -> bool:
         """Open, or closed no longer than the grace ago at arrival."""
-        if study.status == "open":
-            return True
         if study.status != "closed" or study.closed is None:
-            return False
+            return study.status == "open"
         return not self.is_past(study.closed + self.policy.close_grace)
 
     def is_past(self, moment: datetime) -> bool:

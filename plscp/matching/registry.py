@@ -106,26 +106,16 @@ class Owners:
 class Registry:
     """What is known of patients, admissions and studies at one position of the event store.
 
-    Applying the same changes in the same order, with the same `locations`, always makes the same registry. What it holds is immutable, so a reader may
-    keep what it was given.
-
-    Attributes:
-        position: R, the position of the last change applied; 0 before the first.
-        locations: the names of the labs.
-        issuers: the spellings of authorities; looked up each time, so that others may take their place (see `spell_by`).
-        file: content of the registry file as last read, JSON-able.
-        generated: the highest n of the `PLSCP-<n>` given so far.
-        decided: decisions that hold at this position for some time (see `plscp.matching.rules`).
-        entered: whether an entry ever stood under a study, by its Study Instance UID: the store knows.
-        life: signs of life; changes bring those of feeds, and accepted requests the others.
+    Applying the same changes in the same order, with the same `locations`, always makes the same registry. What it holds is
+    immutable, so a reader may keep what it was given.
     """
 
     def __init__(self, locations: Locations | None = None, issuers: Issuers | None = None) -> None:
-        self.position = 0
+        self.position = 0  # R, of the last change applied
         self.locations = locations or Locations()
-        self.issuers = issuers or Issuers()
-        self.file: dict[str, Any] = {}
-        self.generated = 0
+        self.issuers = issuers or Issuers()  # looked up each time, so that others may take their place (see `spell_by`)
+        self.file: dict[str, Any] = {}  # content of the registry file as last read, JSON-able
+        self.generated = 0  # the highest n of the `PLSCP-<n>` given so far
         self.presence = Presence()
         self._patients: dict[int, Patient] = {}
         self._owners = Owners()
@@ -138,9 +128,9 @@ class Registry:
         self._studies_by_accession: dict[str, tuple[str, ...]] = {}
         self._studies_by_study_id: dict[str, tuple[str, ...]] = {}
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
-        self.life = SignsOfLife()
-        self.entered: Callable[[str], bool] = _never
-        self.decided: dict[Hashable, Any] = {}
+        self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
+        self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
+        self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
 
     def spell_by(self, issuers: Issuers) -> None:
         """From now on identifiers are compared by these spellings; what is stored stays as it was written."""
@@ -275,18 +265,15 @@ class Registry:
         """Every patient, in the order of first mention."""
         return list(self._patients.values())
 
-    def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> tuple[str, str]:
-        """The current identifier of the patient that (ID, issuer) named.
+    def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> PatientId:
+        """The current identifier of the patient that (ID, issuer) named; as given where it is not known.
 
         Args:
             position: of the event that carried it; an ID given anew since then still leads to its owner of that time.
-
-        Returns:
-            (Patient ID, issuer); as given where it is not known.
         """
-        number = self._owners.of_then(PatientId(patient_id, issuer), position)
-        current = PatientId(patient_id, issuer) if number is None else self._patients[number].current
-        return current.id, current.issuer
+        given = PatientId(patient_id, issuer)
+        number = self._owners.of_then(given, position)
+        return given if number is None else self._patients[number].current
 
     def admissions_named(self, admission_id: str, issuer: str) -> list[Admission]:
         """The admissions that an Admission ID may mean, with or without issuer; as `named`."""
@@ -350,12 +337,11 @@ class Registry:
     # --- applying changes -------------------------------------------------------------------------------------------------
 
     def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> None:
-        """Apply one registry change; one at or below `position` was applied already and does nothing.
+        """Apply one change, as `plscp.matching.changes` planned it; one at or below `position` was applied already.
 
         Args:
             position: the change's position in the event store.
             time_us: when it was made, microseconds since the epoch.
-            change: as `plscp.matching.changes` planned it.
 
         Raises:
             ValueError: a change of a kind that this version does not know.
@@ -363,8 +349,7 @@ class Registry:
         if position <= self.position:
             return
         what = change["what"]
-        kind = what.partition(".")[0]
-        if kind == "study":
+        if what.startswith("study."):
             self._apply_study(time_us, change)
         elif what == "patient.changed":
             self._apply_patient(position, change)
@@ -388,7 +373,10 @@ class Registry:
         return owner
 
     def _apply_study(self, time_us: int, change: Mapping[str, Any]) -> None:
-        study = self._placed(study_from(change, self._owner_of(change["patient"])))
+        study = study_from(change, self._owner_of(change["patient"]))
+        # At the labs that the names in the change stand for now: `[locations]` may have been another when it was made.
+        stays = tuple(stay._replace(location=self.place(stay.location)) for stay in study.stays)
+        study = replace(study, location=self.place(study.location), stays=stays)
         uid = study.study_instance_uid
         before = self._studies.get(uid)
         _move(self._studies_by_patient, before.patient if before else 0, study.patient, uid)
@@ -397,11 +385,6 @@ class Registry:
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
         self._signs_of(time_us, before, study)
-
-    def _placed(self, study: Study) -> Study:
-        """A study at the labs that the names in the change stand for now: `[locations]` may have been another when it was made."""
-        stays = tuple(stay._replace(location=self.place(stay.location)) for stay in study.stays)
-        return replace(study, location=self.place(study.location), stays=stays)
 
     def _signs_of(self, time_us: int, before: Study | None, study: Study) -> None:
         """A change is a sign of life when it says that the study arrived somewhere, or that a step began or ended.
@@ -427,11 +410,9 @@ class Registry:
         before = self.owner(PatientId(was["id"], was["issuer"]) if was else current)
         if before is not None and was is None and before.current != current:
             before = None  # the ID was another's, and is given anew
+        number = before.number if before else self._next_patient
         if before is None:
-            number = self._next_patient
             self._next_patient += 1
-        else:
-            number = before.number
         self._store_patient(position, patient_from(change, number, before), before)
         count = current.id.removeprefix(GENERATED_PREFIX)
         if current.issuer == GENERATED_ISSUER and count.isdecimal():
