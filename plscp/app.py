@@ -14,8 +14,7 @@ from typing import Any, Final
 
 from plscp import logs
 from plscp.config import Settings
-from plscp.config.inforce import InForce
-from plscp.config.live import LiveSettings, Reloaded, Watcher
+from plscp.config.live import InForce, LiveSettings, Reloaded, Watcher
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.files import Files

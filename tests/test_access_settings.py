@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from plscp.config import Settings, load, problems
-from plscp.config.inforce import InForce
+from plscp.config.live import InForce
 from plscp.config.secretfile import SecretFile
 from plscp.errors import ConfigError
 from plscp.network.admission import Caller, CertificateName, UserIdentity, refusal

@@ -1,7 +1,6 @@
 """Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from importlib import resources
 from ipaddress import ip_network
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr, ValidationError
 
-from plscp.config import load as _load
-from plscp.config import schema as _schema
 from plscp.config import secretfile
-from plscp.config import show as _show
-from plscp.config.model import LOOPBACK, DeviceTable, Matching, Overrides, Role, SettingsModel
+from plscp.config.load import faults_of, nearest, read_tables
+from plscp.config.model import LOOPBACK, DeviceTable, HttpTls, Matching, Overrides, Role, SettingsModel, Tls
 from plscp.config.secretfile import SecretFile
+from plscp.config.show import as_toml, masked, reference, schema
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Issuers, Locations, Registry
@@ -49,9 +47,26 @@ class Settings(SettingsModel):
 
         Such a device may have an association all the same: its table was taken out meanwhile.
         """
-        profile = self._profile(calling_ae, self.devices.get(calling_ae) or DeviceTable())
+        table = self.devices.get(calling_ae) or DeviceTable()
         known = self.dicom.unknown_devices == "accept" or calling_ae in self.devices
-        return profile if known else replace(profile, sop_classes=frozenset())
+        return Profile(
+            device=Device(
+                ae_title=calling_ae,
+                locations=tuple(table.location),
+                patient_id_issuer=table.patient_id_issuer or "",
+                times=table.times,
+                coerce_by_location=table.coerce_by_location,
+            ),
+            policy=self.policy(table),
+            strict=table.validation == "strict",
+            sop_classes=frozenset(_SOP_CLASSES[name] for name in table.sop_classes if known),
+            zone=table.timezone,
+            server_zone=self.dicom.timezone,
+            operators=self.allowed_operators(),
+            closes_without_release=table.closes_without_release,
+            silent_after=table.silent_after,
+            configured=calling_ae in self.devices,
+        )
 
     def required(self) -> dict[str, Required]:
         """What each device must show before it may associate.
@@ -69,30 +84,15 @@ class Settings(SettingsModel):
             for ae, device in self.devices.items()
         }
 
-    def _profile(self, ae_title: str, table: DeviceTable) -> Profile:
-        device = Device(
-            ae_title=ae_title,
-            locations=tuple(table.location),
-            patient_id_issuer=table.patient_id_issuer or "",
-            times=table.times,
-            coerce_by_location=table.coerce_by_location,
-        )
-        return Profile(
-            device=device,
-            policy=_policy(self, table),
-            strict=table.validation == "strict",
-            sop_classes=frozenset(_SOP_CLASSES[name] for name in table.sop_classes),
-            zone=table.timezone,
-            server_zone=self.dicom.timezone,
-            operators=self.allowed_operators(),
-            closes_without_release=table.closes_without_release,
-            silent_after=table.silent_after,
-            configured=ae_title in self.devices,
-        )
-
-    def policy(self) -> Policy:
-        """`[matching]` as the rules take it."""
-        return _policy(self, None)
+    def policy(self, table: DeviceTable | None = None) -> Policy:
+        """`[matching]` as the rules take it, with what a device overrides."""
+        values: dict[str, Any] = {name: getattr(self.matching, name) for name in Matching.model_fields}
+        for name in Overrides.model_fields:
+            # The device's issuer stands in Device, where it goes before the policy's.
+            if name != "patient_id_issuer" and getattr(table, name, None) is not None:
+                values[name] = getattr(table, name)
+        values["placeholder_patient_ids"] = frozenset(p.strip().upper() for p in values["placeholder_patient_ids"])
+        return Policy(**values, publish_demographics=self.registry.publish_demographics)
 
     def matching_locations(self) -> Locations:
         """`[locations]` as the registry takes them."""
@@ -140,30 +140,12 @@ class Settings(SettingsModel):
         )
 
     def certificates(self) -> "Certificates | None":
-        """What the TLS listener is told; None without [dicom.tls].
-
-        Raises:
-            ConfigError: a file cannot be used.
-        """
-        tls = self.dicom.tls
-        if tls is None:
-            return None
-        from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
-
-        return Certificates(TlsSettings(tls.certificate, tls.private_key, tls.client_ca, tls.port))
+        """What the TLS listener is told; None without [dicom.tls]. Raises ConfigError where a file cannot be used."""
+        return _certificates("dicom.tls", self.dicom.tls)
 
     def http_certificates(self) -> "Certificates | None":
-        """What the HTTP listener is told; None without [http.tls].
-
-        Raises:
-            ConfigError: a file cannot be used.
-        """
-        tls = self.http.tls
-        if tls is None:
-            return None
-        from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
-
-        return Certificates(TlsSettings(tls.certificate, tls.private_key, section="http.tls"))
+        """What the HTTP listener is told; None without [http.tls]. Raises ConfigError where a file cannot be used."""
+        return _certificates("http.tls", self.http.tls)
 
     def relay(self) -> "RelaySettings | None":
         """What the relay process is told; None without [kafka].
@@ -195,14 +177,15 @@ class Settings(SettingsModel):
         from plscp.store.port import StoreLimits  # noqa: PLC0415  # brings SQLite
 
         s = self.store
-        limits = StoreLimits(
-            queued_drafts=s.queue_requests,
-            queued_bytes=s.queue_bytes,
-            quarantine_bytes_per_device=s.quarantine_bytes,
-            disk_reserve=s.disk_reserve,
-            disk_watermark=s.disk_watermark,
-        )
-        return {"limits": limits}
+        return {
+            "limits": StoreLimits(
+                queued_drafts=s.queue_requests,
+                queued_bytes=s.queue_bytes,
+                quarantine_bytes_per_device=s.quarantine_bytes,
+                disk_reserve=s.disk_reserve,
+                disk_watermark=s.disk_watermark,
+            )
+        }
 
     def tokens(self) -> list[tuple[Role, SecretFile]]:
         """The files with the tokens that /api asks for, with their roles; none: it asks for none.
@@ -292,12 +275,12 @@ class Settings(SettingsModel):
 
     def as_json(self) -> dict[str, Any]:
         """What is in force as JSON-able data, secrets masked."""
-        shown: dict[str, Any] = _show.masked(self)
+        shown: dict[str, Any] = masked(self)
         return shown
 
     def as_toml(self) -> str:
         """What is in force as TOML, secrets masked."""
-        return _show.as_toml(self.as_json())
+        return as_toml(self.as_json())
 
 
 def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
@@ -308,16 +291,12 @@ def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
     return device.passcode.get_secret_value if device.passcode is not None else None
 
 
-def _policy(settings: SettingsModel, table: DeviceTable | None) -> Policy:
-    values: dict[str, Any] = {name: getattr(settings.matching, name) for name in Matching.model_fields}
-    values["publish_demographics"] = settings.registry.publish_demographics
-    if table is not None:
-        for name in Overrides.model_fields:
-            # The device's issuer stands in Device, where it goes before the policy's.
-            if name != "patient_id_issuer" and getattr(table, name) is not None:
-                values[name] = getattr(table, name)
-    values["placeholder_patient_ids"] = frozenset(p.strip().upper() for p in values["placeholder_patient_ids"])
-    return Policy(**values)
+def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
+    if tls is None:
+        return None
+    from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+
+    return Certificates(TlsSettings(section=section, **tls.model_dump()))
 
 
 def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
@@ -326,19 +305,16 @@ def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None
     Raises:
         ConfigError: the file cannot be read or is not TOML.
     """
-    tables = _load.read_file(path) if path is not None else {}
-    if path is not None:
-        _load.from_folder(tables, path.parent)
-    faults = _load.add_environment(tables, environ)
+    tables, faults = read_tables(path, environ)
     settings = None
     try:
         settings = Settings.model_validate(tables)
     except ValidationError as error:
-        faults += _load.faults_of(error)
+        faults += faults_of(error)
     if settings is not None:
         known = settings.locations
         faults += [
-            f"{where}: no table [locations.{name}]{_load.nearest(name, known)}"
+            f"{where}: no table [locations.{name}]{nearest(name, known)}"
             for where, name in settings.locations_meant()
             if name not in known
         ]
@@ -397,29 +373,16 @@ def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigError: one line: the file cannot be read or is not TOML, or the fault is in [http].
     """
-    tables = _load.read_file(path) if path is not None else {}
-    if path is not None:
-        _load.from_folder(tables, path.parent)
-    _load.add_environment(tables, environ)
+    tables, _ = read_tables(path, environ)
     try:
         return Settings.model_validate({"http": tables["http"]} if "http" in tables else {})
     except ValidationError as error:
-        raise _faulty(path, _load.faults_of(error)) from None
+        raise _faulty(path, faults_of(error)) from None
 
 
 def _faulty(path: Path | None, faults: list[str]) -> ConfigError:
     more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
     return ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)
-
-
-def reference() -> str:
-    """The settings reference in Markdown, generated from the model: docs/settings.md."""
-    return _show.reference()
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a settings file, generated from the model."""
-    return _schema.schema()
 
 
 def starter() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,6 +18,7 @@ from plscp.config.model import Section
 from plscp.errors import ConfigError, PlscpError
 from plscp.logs import log
 
+Made = TypeVar("Made")
 LOOK_SECONDS: Final = 2.0
 """Between two looks at the files."""
 
@@ -89,7 +90,7 @@ def _taken(running: Section, wanted: Section) -> Section:
 def _plain(value: Any) -> Any:
     """Sections as dictionaries of what they hold: they are validated anew."""
     if isinstance(value, Section):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+        value = dict(value)
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items()}
     return [_plain(member) for member in value] if isinstance(value, list) else value
@@ -211,6 +212,34 @@ def _check_files(old: Settings, wanted: Settings) -> None:
         wanted.certificates()
     if old.kafka != wanted.kafka:
         wanted.relay()
+
+
+class InForce(Generic[Made]):
+    """Keeps what `make` makes of the settings; such as the tokens of their files, or what each device must show.
+
+    Args:
+        settings: those in force, asked at each use.
+        make: raises ConfigError where a file cannot be used: at first that is passed on, later what was made before stays.
+
+    Raises:
+        ConfigError: from `make`.
+    """
+
+    def __init__(self, settings: Callable[[], Settings], make: Callable[[Settings], Made]) -> None:
+        self._settings, self._make = settings, make
+        self._of = settings()
+        self._made = make(self._of)
+
+    def current(self) -> Made:
+        """Of the settings that are in force now."""
+        settings = self._settings()
+        if settings is not self._of:
+            self._of = settings
+            try:
+                self._made = self._make(settings)
+            except ConfigError as error:
+                log.error("secret-refused", why=str(error))
+        return self._made
 
 
 class Watcher:

@@ -16,10 +16,8 @@ from plscp.config.values import from_environment
 from plscp.errors import ConfigError
 
 PREFIX: Final = "PLSCP_"
-_KEY: Final = re.compile(
-    r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*__.+"
-)  # PLSCP_CONFIG, PLSCP_DEBUG and the like are no settings
-
+_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*__.+")
+"""PLSCP_CONFIG, PLSCP_DEBUG and the like are no settings."""
 _FILES: Final = {
     "dicom.tls": ("certificate", "private_key", "client_ca"),
     "http": ("token_file", "read_token_file", "operate_token_file", "feed_token_file"),
@@ -54,35 +52,43 @@ _MEANS: Final[dict[str, str]] = {
 """How Pydantic's error types read in a settings file."""
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """The file as nested tables.
+def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The file as nested tables with the environment laid over it, and a line for each variable that names no setting.
 
     Raises:
-        ConfigError: it cannot be read or is not TOML.
+        ConfigError: the file cannot be read or is not TOML.
     """
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path}: is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    tables: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tables = tomllib.loads(path.read_bytes().decode("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is not UTF-8 text") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+        _count_from(tables, path.parent)
+    faults = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX)
+        if variable.startswith(PREFIX) and _KEY.fullmatch(name):
+            fault = _lay(tables, name.split("__"), environ[variable])
+            if fault:
+                faults.append(f"{variable}: {fault}")
+    return tables, faults
 
 
-def from_folder(tables: dict[str, Any], folder: Path) -> None:
+def _count_from(tables: dict[str, Any], folder: Path) -> None:
     """Make relative paths count from the folder of the settings file."""
     for section, names in _FILES.items():
         table: Any = tables
         for part in section.split("."):
             table = table.get(part) if isinstance(table, dict) else None
-        for name in names:
-            if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
-                table[name] = str(folder / table[name])
+        _count_names_from(table, names, folder)
     devices = tables.get("devices")
     for device in devices.values() if isinstance(devices, dict) else ():
-        if isinstance(device, dict) and isinstance(device.get("passcode_file"), str) and device["passcode_file"]:
-            device["passcode_file"] = str(folder / device["passcode_file"])
+        _count_names_from(device, ("passcode_file",), folder)
     store = tables.get("store")
     url = store.get("url", Store().url) if isinstance(store, dict) else Store().url if store is None else None
     if isinstance(url, str) and folder != Path():
@@ -91,16 +97,10 @@ def from_folder(tables: dict[str, Any], folder: Path) -> None:
             tables["store"] = (store or {}) | {"url": f"sqlite:///{quote(str(folder))}/{rest}"}
 
 
-def add_environment(tables: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Lay PLSCP_SECTION__KEY variables over the tables; returns a line for each that names no setting."""
-    faults = []
-    for variable in sorted(environ):
-        name = variable.removeprefix(PREFIX)
-        if variable.startswith(PREFIX) and _KEY.fullmatch(name):
-            fault = _lay(tables, name.split("__"), environ[variable])
-            if fault:
-                faults.append(f"{variable}: {fault}")
-    return faults
+def _count_names_from(table: Any, names: tuple[str, ...], folder: Path) -> None:
+    for name in names:
+        if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
+            table[name] = str(folder / table[name])
 
 
 def _lay(tables: dict[str, Any], parts: list[str], text: str) -> str:

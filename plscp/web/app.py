@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, Response
 
 from plscp.config import Settings
-from plscp.config.inforce import InForce
+from plscp.config.live import InForce
 from plscp.web.events import Events, Quarantine
 from plscp.web.guard import Guard, Tokens
 from plscp.web.health import Health, Operating

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from plscp.config.inforce import InForce
+from plscp.config.live import InForce
 from plscp.config.model import LOOPBACK, ROLES, Role
 from plscp.config.secretfile import SecretFile
 from plscp.web.problems import Problem
