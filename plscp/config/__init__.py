@@ -69,11 +69,7 @@ class Settings(SettingsModel):
         )
 
     def required(self) -> dict[str, Required]:
-        """What each device must show before it may associate.
-
-        Raises:
-            ConfigError: a passcode file cannot be used.
-        """
+        """What each device must show before it may associate. Raises ConfigError: a passcode file cannot be used."""
         return {
             ae: Required(
                 address=tuple(map(ip_network, device.address)),

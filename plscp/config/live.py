@@ -24,15 +24,10 @@ LOOK_SECONDS: Final = 2.0
 
 
 class Change(NamedTuple):
-    """A setting that differs.
+    """A setting that differs."""
 
-    Attributes:
-        path: as `devices.HEMO1.location`; of a table that only one side has ``devices.NEW (new)`` or ``devices.OLD (removed)``.
-        at_once: whether it needs no restart.
-    """
-
-    path: str
-    at_once: bool
+    path: str  # as devices.HEMO1.location; of a table that only one side has devices.NEW (new) or devices.OLD (removed)
+    at_once: bool  # it needs no restart
 
 
 def changes(before: Section, after: Section) -> list[Change]:
@@ -97,17 +92,11 @@ def _plain(value: Any) -> Any:
 
 
 class Reloaded(NamedTuple):
-    """What became of the settings when they were read again.
+    """What became of the settings when they were read again."""
 
-    Attributes:
-        applied: paths of the settings that hold from now on.
-        restart: paths of those that differ from what runs, and need a restart.
-        faults: what is wrong, a line each; then nothing was applied.
-    """
-
-    applied: tuple[str, ...] = ()
-    restart: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
+    applied: tuple[str, ...] = ()  # paths of the settings that hold from now on
+    restart: tuple[str, ...] = ()  # paths of those that differ from what runs, and need a restart
+    faults: tuple[str, ...] = ()  # what is wrong, a line each; then nothing was applied
 
     @property
     def fault(self) -> str:
@@ -125,9 +114,6 @@ class LiveSettings:
         running: what the server started with.
         apply: makes settings hold, all of them or, where it raises a PlscpError, none; given what held and what is to.
         counted: told what became of each reading: ``applied``, ``unchanged`` or ``refused``.
-
-    Attributes:
-        current: what is in force.
     """
 
     def __init__(
@@ -140,7 +126,7 @@ class LiveSettings:
         counted: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._path, self._environ, self._apply, self._counted = path, dict(environ), apply, counted
-        self.current = running
+        self.current = running  # what is in force
         self._loaded = datetime.now(UTC)
         self._fault = ""
         self._last = Reloaded()
@@ -148,10 +134,9 @@ class LiveSettings:
     @property
     def shown(self) -> dict[str, Any]:
         """The part of /api/v1/status: the file, since when what it says is in force, and what is wrong with it now, or nothing."""
-        loaded = self._loaded.isoformat(timespec="seconds")
         return {
             "file": str(self._path) if self._path else "",
-            "loaded": loaded,
+            "loaded": self._loaded.isoformat(timespec="seconds"),
             "restart": list(self._last.restart),
             "fault": self._fault,
         }
@@ -180,7 +165,10 @@ class LiveSettings:
             _check_files(old, wanted)
             if new != old:
                 self._apply(old, new)
-                self._warn(old, new)
+                said = old.warnings()
+                for line in new.warnings():
+                    if line not in said:
+                        log.warning("settings-warning", why=line)
                 self.current = new
         except PlscpError as error:
             return Reloaded(faults=(str(error),))
@@ -192,13 +180,6 @@ class LiveSettings:
             tuple(change.path for change in found if change.at_once),
             tuple(change.path for change in found if not change.at_once),
         )
-
-    @staticmethod
-    def _warn(old: Settings, new: Settings) -> None:
-        said = old.warnings()
-        for line in new.warnings():
-            if line not in said:
-                log.warning("settings-warning", why=line)
 
 
 def _check_files(old: Settings, wanted: Settings) -> None:
@@ -245,9 +226,7 @@ class InForce(Generic[Made]):
 class Watcher:
     """A thread that does things about files, one after the other: a file system may hang, and then nothing else does.
 
-    Args:
-        look: called every `LOOK_SECONDS`.
-        every: seconds between two looks.
+    It calls `look` after every so many seconds.
     """
 
     def __init__(self, look: Callable[[], None], *, every: float = LOOK_SECONDS) -> None:

@@ -1,5 +1,6 @@
 """Settings as others read them: those in force as TOML without secrets, the reference in Markdown, the JSON Schema."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -36,17 +37,12 @@ def masked(value: Any) -> Any:
 
 
 def toml_value(value: Any) -> str:
-    """One value as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return str(value)
+    """One value as TOML, whose texts, numbers, true and false are those of JSON, but for the character DEL."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(toml_value(v) for v in value) + "]"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped) + '"'
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def toml_key(key: str) -> str:
@@ -172,11 +168,7 @@ def _kind(info: FieldInfo) -> str:
 
 
 def _kind_of(annotation: Any) -> str:
-    """What a type takes, in words.
-
-    Raises:
-        KeyError: a type that has no words yet.
-    """
+    """What a type takes, in words. Raises KeyError: a type that has no words yet."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         named = [one.json_schema_extra for one in parts[1:] if isinstance(one, FieldInfo)]

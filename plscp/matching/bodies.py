@@ -160,11 +160,7 @@ _B = TypeVar("_B", bound=Body)
 
 
 def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
-    """Check a body.
-
-    Raises:
-        InvalidBody: with one line: where, what is wrong, and for an unknown key the nearest known one.
-    """
+    """Check a body. Raises InvalidBody: with one line: where, what is wrong, and for an unknown key the nearest known one."""
     try:
         return model.model_validate(dict(body))
     except ValidationError as error:

@@ -102,11 +102,7 @@ class Plan:
         return PatientId(patient_id, self.view.issuers.spell(given))
 
     def known(self, patient_id: str, issuer: str) -> Patient | None:
-        """The patient whom a feed names, or None for one not known.
-
-        Raises:
-            Conflict: it may be several.
-        """
+        """The patient whom a feed names, or None for one not known. Raises Conflict: it may be several."""
         found = self.view.named_as_given(patient_id, issuer or self.identifier(patient_id, "").issuer)
         if len(found) > 1:
             raise Conflict("the Patient ID names several patients: give the issuer, as it is spelled for the one meant")

@@ -35,11 +35,7 @@ def _offset(text: str) -> timedelta:
 
 @lru_cache(maxsize=512)
 def zone(name: str) -> tzinfo:
-    """A time zone by its IANA name or as a fixed offset; memoised.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
+    """A time zone by its IANA name or as a fixed offset; memoised. Raises ValueError: there is none of that name."""
     if name[:1] in {"+", "-"}:
         return timezone(_offset(name))
     try:
