@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 from plscp.findings import Finding
@@ -161,6 +160,13 @@ class MatchContext:
             | (A if question.device.locations else 0)
         )
         self.named = registry.study(self.uid) if self.uid else None
+        self.device_places = tuple(registry.place(name) for name in question.device.locations)
+        self.places = self.device_places  # where: L's lab, none for an L that no `[locations]` entry names
+        if self.location:
+            lab = registry.locations.resolve(self.location)
+            self.places = () if lab is None else (lab,)
+        self._spans: list[Span] | None = None
+        self._readings: list[Span] | None = None
         self.comment = ""  # why nothing was found so far
         self.candidates: list[Candidate] = []  # what was considered and not taken
 
@@ -176,20 +182,24 @@ class MatchContext:
         self.timed = True
         return self.question.arrival
 
-    @cached_property
+    @property
     def spans(self) -> list[Span]:
         """(earliest, latest) of each different entry time, corrected where the clock is fast; at least one."""
         self.timed = True
-        return spans_of(self.question)
+        if self._spans is None:
+            self._spans = spans_of(self.question)
+        return self._spans
 
-    @cached_property
+    @property
     def readings(self) -> list[Span]:
         """Every time that the entries may mean: a DT of a repeated hour may mean two, but none that is still to come."""
-        latest = self.arrival + self.policy.clock_tolerance
-        others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
-        return [*self.spans, *others]
+        if self._readings is None:
+            latest = self.arrival + self.policy.clock_tolerance
+            others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
+            self._readings = [*self.spans, *others]
+        return self._readings
 
-    @cached_property
+    @property
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""
         names_somebody = self.patient_id and self.issuer.unusable is None
@@ -198,19 +208,6 @@ class MatchContext:
     def agrees(self, patient: Patient) -> Literal["", "current", "superseded"]:
         """Whether P names a patient."""
         return "" if self.issuer.unusable else self.registry.agrees(patient, self.patient_id, self.issuer.name)
-
-    @cached_property
-    def places(self) -> tuple[str, ...]:
-        """Where: L's lab, nowhere for an L that no `[locations]` entry names; L empty: the device's locations."""
-        if not self.location:
-            return self.device_places
-        lab = self.registry.locations.resolve(self.location)
-        return () if lab is None else (lab,)
-
-    @cached_property
-    def device_places(self) -> tuple[str, ...]:
-        """The device's configured locations."""
-        return tuple(self.registry.place(name) for name in self.question.device.locations)
 
     def takes_events(self, study: Study) -> bool:
         """Open, or closed no longer than the grace ago at arrival."""

@@ -307,11 +307,10 @@ CONTRADICTIONS: Final = (
 
 def _contradictions(case: MatchContext, rule: str, study: Study) -> list[Finding]:
     """Everything given that contradicts the study found, in the order P, S, L, U; what refuses says so."""
-    given, policy = case.given, case.policy
     return [
-        row.finding._replace(refuse=getattr(policy, row.setting, row.setting) == "refuse")
-        for row in CONTRADICTIONS
-        if given & row.given == row.given and rule in row.rules and row.contradicts(case, study)
+        finding._replace(refuse=getattr(case.policy, setting, setting) == "refuse")
+        for given, rules, contradicts, finding, setting in CONTRADICTIONS
+        if rule in rules and case.given & given == given and contradicts(case, study)
     ]
 
 
@@ -428,16 +427,7 @@ def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study
         issuer=patient.current.issuer,
         patient_key=patient.key,
         given=_given(case),
-        found=_valued(
-            {
-                "study_instance_uid": study.study_instance_uid,
-                "patient_id": study.patient_id.id,
-                "issuer": study.patient_id.issuer,
-                "study_id": study.study_id,
-                "accession_number": study.accession_number,
-                "location": study.location,
-            }
-        ),
+        found=_found(study),
         candidates=_candidates(case, study),
         findings=[*against, *_worth_noting(case, rule, study)],
         registry_position=case.registry.position,
@@ -485,20 +475,31 @@ def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
 
 def _given(case: MatchContext) -> Mapping[str, str]:
     """The identifiers as given, those with a value; a placeholder is shown, though it counts as not given."""
-    identifiers = case.question.given
-    members = {
-        "study_instance_uid": case.uid,
-        "patient_id": identifiers.patient_id.strip(" "),
-        **case.issuer.given(),
-        "study_id": case.study_id,
-        "performed_location": case.location,
-        "synchronization_frame_of_reference_uid": identifiers.synchronization_frame_of_reference_uid.strip(" "),
-    }
-    return {"calling_ae": case.question.device.ae_title, **_valued(members)}
+    given = {"calling_ae": case.question.device.ae_title}
+    if case.uid:
+        given["study_instance_uid"] = case.uid
+    if patient_id := case.question.given.patient_id.strip(" "):
+        given |= {"patient_id": patient_id, **case.issuer.given()}
+    if case.study_id:
+        given["study_id"] = case.study_id
+    if case.location:
+        given["performed_location"] = case.location
+    if frame := case.question.given.synchronization_frame_of_reference_uid.strip(" "):
+        given["synchronization_frame_of_reference_uid"] = frame
+    return given
 
 
-def _valued(members: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in members.items() if value}
+def _found(study: Study) -> Mapping[str, str]:
+    found = {"study_instance_uid": study.study_instance_uid, "patient_id": study.patient_id.id}
+    if study.patient_id.issuer:
+        found["issuer"] = study.patient_id.issuer
+    if study.study_id:
+        found["study_id"] = study.study_id
+    if study.accession_number:
+        found["accession_number"] = study.accession_number
+    if study.location:
+        found["location"] = study.location
+    return found
 
 
 def _candidates(case: MatchContext, study: Study) -> Sequence[Candidate]:
