@@ -4,14 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
-from plscp.config.model import AllowedOperator, DeviceTable, Location, Overrides, Section, SettingsModel
+from plscp.config.model import AllowedOperator, DeviceTable, Overrides, Section, SettingsModel
 from plscp.config.values import iso_duration
 
 MASK: Final = "***"
@@ -99,28 +96,16 @@ def reference() -> str:
         if name == "issuers":
             lines += ["", *_ISSUERS]
             continue
-        model = _table_model(name, info)
-        lines += ["", *_section(_title(name), model)]
+        title = {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
+        # A table, a table or None, or tables by name.
+        held = [one for one in (info.annotation, *get_args(info.annotation)) if isinstance(one, type)]
+        model = next(one for one in held if issubclass(one, Section))
+        lines += ["", *_section(title, model)]
         if "tls" in model.model_fields:
-            tls = model.model_fields["tls"].annotation
-            lines += ["", *_section(f"[{name}.tls]", get_args(tls)[0])]
+            lines += ["", *_section(f"[{name}.tls]", get_args(model.model_fields["tls"].annotation)[0])]
         if name == "operators":
             lines += ["", *_section("Each of `operators.allowed`", AllowedOperator)]
     return "\n".join(lines) + "\n"
-
-
-def _table_model(name: str, info: FieldInfo) -> type[Section]:
-    named: dict[str, type[Section]] = {"locations": Location, "devices": DeviceTable}
-    if name in named:
-        return named[name]
-    annotation: Any = info.annotation
-    model = annotation if isinstance(annotation, type) else get_args(annotation)[0]
-    assert issubclass(model, Section)
-    return model
-
-
-def _title(name: str) -> str:
-    return {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
 
 
 def _section(title: str, model: type[Section]) -> Iterator[str]:
@@ -130,58 +115,41 @@ def _section(title: str, model: type[Section]) -> Iterator[str]:
     yield ""
     yield "| setting | kind | default | applies | what it does |"
     yield "| --- | --- | --- | --- | --- |"
-    own = [n for n in model.model_fields if n not in Overrides.model_fields or model is not DeviceTable]
-    for name in own:
-        info = model.model_fields[name]
-        if name != "tls":
+    said = model.model_json_schema()["properties"]
+    for name, info in model.model_fields.items():
+        if name != "tls" and (name not in Overrides.model_fields or model is not DeviceTable):
+            value = masked(info.get_default(call_default_factory=True, validated_data={}))
+            default = "" if value in (None, []) else f"`{toml_value(value)}`" if not info.is_required() else "required"
             applies = "at once" if model.applies_at_once(name) else "at start"
-            cells = (f"`{name}`", _kind(info), _default(info), applies, info.description or "")
-            yield f"| {' | '.join(map(_cell, cells))} |"
+            cells = (f"`{name}`", _kind(said[name]), default, applies, info.description or "")
+            row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            yield f"| {row} |"
     if model is DeviceTable:
         yield f"| {', '.join(f'`{n}`' for n in Overrides.model_fields)} | | as in [matching] | at once | override [matching] for this device |"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _default(info: FieldInfo) -> str:
-    if info.default is PydanticUndefined and info.default_factory is None:
-        return "required"
-    value = masked(info.get_default(call_default_factory=True, validated_data={}))
-    return "" if value is None or value == [] else f"`{toml_value(value)}`"
-
-
-_PLAIN: Final[dict[Any, str]] = {
-    bool: "true or false",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    SecretStr: "secret",
-    datetime: "date and time",
+_KINDS: Final = {
+    "boolean": "true or false",
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "password": "secret",
+    "date-time": "date and time",
 }
+"""By the type or format of JSON Schema."""
 
 
-def _kind(info: FieldInfo) -> str:
-    extra: Any = info.json_schema_extra or {}
-    return str(extra["kind"]) if "kind" in extra else _kind_of(info.annotation)
-
-
-def _kind_of(annotation: Any) -> str:
-    """What a type takes, in words. Raises KeyError: a type that has no words yet."""
-    origin, parts = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        named = [one.json_schema_extra for one in parts[1:] if isinstance(one, FieldInfo)]
-        kinds = [extra["kind"] for extra in named if isinstance(extra, dict) and "kind" in extra]
-        return str(kinds[0]) if kinds else _kind_of(parts[0])
-    if origin is Literal:
-        return " or ".join(f'`"{choice}"`' for choice in parts)
-    if origin in {Union, UnionType}:
-        return " or ".join(_kind_of(part) for part in parts if part is not NoneType)
-    if origin is list:
-        table = isinstance(parts[0], type) and issubclass(parts[0], BaseModel)
-        return "list of tables" if table else f"list of {_kind_of(parts[0])}"
-    return _PLAIN[annotation]
+def _kind(part: dict[str, Any]) -> str:
+    """What a setting takes, in words, out of its JSON Schema. Raises KeyError: a type that has no words yet."""
+    if "kind" in part:
+        return str(part["kind"])
+    if "anyOf" in part:
+        return " or ".join(_kind(option) for option in part["anyOf"] if option.get("type") != "null")
+    if "enum" in part:
+        return " or ".join(f'`"{choice}"`' for choice in part["enum"])
+    if part["type"] == "array":
+        return "list of tables" if "$ref" in part["items"] else f"list of {_kind(part['items'])}"
+    return _KINDS[part.get("format", part["type"])]
 
 
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
