@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -76,6 +76,7 @@ def _some(text: str) -> str:
 
 LO = Annotated[str, BeforeValidator(_text), _fits(64)]
 SH = Annotated[str, BeforeValidator(_text), _fits(16)]
+Named = Annotated[LO, AfterValidator(_some)]
 Uid = Annotated[str, BeforeValidator(_text), AfterValidator(uid)]
 Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]
 
@@ -85,8 +86,6 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: ClassVar[str] = "body"
-
     def said(self, name: str) -> bool:
         """Whether the body says anything about a member: one that is absent leaves what is known as it is."""
         return name in self.model_fields_set
@@ -95,8 +94,6 @@ class Body(BaseModel):
 class PatientRef(Body):
     """Which patient; without issuer it gets one by the chain of contracts section 3."""
 
-    kind = "patient"
-
     id: LO = ""
     issuer: LO = ""
 
@@ -104,15 +101,13 @@ class PatientRef(Body):
 class NamedRef(PatientRef):
     """Which patient, named for certain."""
 
-    id: Annotated[LO, AfterValidator(_some)]
+    id: Named
 
 
 class PatientBody(Body):
     """One of ``patients``."""
 
-    kind = "patient"
-
-    id: Annotated[LO, AfterValidator(_some)]
+    id: Named
     issuer: LO = ""
     name: Annotated[str, BeforeValidator(_text), _fits(324)] = ""
     birth_date: Annotated[str, BeforeValidator(_birth_date), AfterValidator(_da)] = ""
@@ -123,9 +118,7 @@ class PatientBody(Body):
 class AdmissionBody(Body):
     """One of ``admissions``."""
 
-    kind = "admission"
-
-    id: Annotated[LO, AfterValidator(_some)]
+    id: Named
     issuer: LO = ""
     patient: PatientRef | None = None
     location: LO = ""
@@ -134,8 +127,6 @@ class AdmissionBody(Body):
 
 class StudyBody(Body):
     """One of ``studies``."""
-
-    kind = "study"
 
     study_instance_uid: Uid
     study_id: SH = ""
@@ -151,8 +142,6 @@ class StudyBody(Body):
 class MergeBody(Body):
     """What POST .../merge says: the ID that is merged away."""
 
-    kind = "merge"
-
     prior: NamedRef
 
 
@@ -166,15 +155,16 @@ def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
     except ValidationError as error:
         # An unknown key first: it is why another one is missing.
         first = min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+        kind = model.__name__.removesuffix("Body").lower()
         where = ".".join(str(part) for part in first["loc"])
         if first["type"] != "extra_forbidden":
             more = f" (+{error.error_count() - 1})" if error.error_count() > 1 else ""
-            raise InvalidBody(f"{model.kind}: {where}: {first['msg'].removeprefix('Value error, ')}{more}") from None
+            raise InvalidBody(f"{kind}: {where}: {first['msg'].removeprefix('Value error, ')}{more}") from None
         inside = len(first["loc"]) > 1  # the only bodies inside bodies are those that name a patient
         known = list((PatientRef if inside else model).model_fields)
         nearest = get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
-        raise InvalidBody(f"{model.kind}: unknown key {where}: {hint}") from None
+        raise InvalidBody(f"{kind}: unknown key {where}: {hint}") from None
 
 
 def cautions(body: Body, registry: Registry) -> list[str]:
