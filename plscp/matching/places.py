@@ -223,18 +223,14 @@ class SignsOfLife:
         here[study] = time_us
         insort(rising, (time_us, study))
 
-    def any_between(self, study: str, place: str, since_us: int, until_us: int) -> bool:
-        """Whether there is a sign in that time, both ends included."""
-        here = self._latest.get(place)
-        latest = here.get(study, 0) if here else 0
-        if latest <= until_us:
-            return latest >= since_us and latest > 0
-        return since_us <= self._kept_until(study, place, until_us)
-
-    def last(self, study: str, place: str, until_us: int | None = None) -> int:
-        """The latest sign, or the latest that is not after a time; 0 for none."""
+    def last(self, study: str, place: str, until_us: int) -> int:
+        """The latest sign that is not after a time; 0 for none."""
         latest = self._latest.get(place, {}).get(study, 0)
-        return latest if until_us is None or latest <= until_us else self._kept_until(study, place, until_us)
+        if latest <= until_us:
+            return latest
+        kept = self._kept.get((study, place), ())
+        at = bisect_right(kept, until_us)
+        return kept[at - 1] if at else 0
 
     def last_request(self, study: str, place: str) -> int:
         """The latest sign by a request; 0 for none."""
@@ -243,11 +239,6 @@ class SignsOfLife:
     def last_perhaps(self, study: str, place: str) -> int:
         """The latest time at which a sign may have occurred; 0 for none."""
         return max(self._latest.get(place, {}).get(study, 0), self._perhaps.get((study, place), 0))
-
-    def _kept_until(self, study: str, place: str, until_us: int) -> int:
-        kept = self._kept.get((study, place), ())
-        at = bisect_right(kept, until_us)
-        return kept[at - 1] if at else 0
 
     def latest_first(self, place: str) -> Iterator[tuple[int, str]]:
         """The latest sign of every study that gave one at a place, and the study; the latest of all comes first."""

@@ -314,21 +314,15 @@ class Registry:
 
     def active(self, study_instance_uid: str, place: str, since: datetime, until: datetime) -> bool:
         """Whether a study gave a sign of life at a place in that time, both ends included."""
-        return self.life.any_between(
-            study_instance_uid, place, microseconds(since), self._open_until(study_instance_uid, microseconds(until))
-        )
+        return max(microseconds(since), 1) <= self.last_sign_of_life(study_instance_uid, place, until)
 
     def last_sign_of_life(self, study_instance_uid: str, place: str, until: datetime | None = None) -> int:
         """Microseconds since the epoch of a study's last sign of life at a place, if need be until a time; 0 for none."""
         until_us = _FOREVER_US if until is None else microseconds(until)
-        return self.life.last(study_instance_uid, place, self._open_until(study_instance_uid, until_us))
-
-    def _open_until(self, study_instance_uid: str, until_us: int) -> int:
-        """A closed study has no sign of life after its closing."""
         study = self._studies.get(study_instance_uid)
-        if study is None or study.closed is None:
-            return until_us
-        return min(until_us, microseconds(study.closed))
+        if study is not None and study.closed is not None:  # it has none after its closing
+            until_us = min(until_us, microseconds(study.closed))
+        return self.life.last(study_instance_uid, place, until_us)
 
     def has_entries(self, study_instance_uid: str) -> bool:
         """Whether an entry stands, or ever stood, under a study."""
