@@ -1,6 +1,7 @@
 """Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from importlib import resources
 from ipaddress import ip_network
 from pathlib import Path
@@ -155,15 +156,9 @@ class Settings(SettingsModel):
         kafka = self.kafka
         if kafka is None:
             return None
-        reached = KafkaSettings(
-            bootstrap_servers=tuple(kafka.bootstrap_servers),
-            topic_prefix=kafka.topic_prefix,
-            client_id=kafka.client_id,
-            create_topics=kafka.create_topics,
-            partitions=kafka.partitions,
-            replication_factor=kafka.replication_factor,
-            extra=self.kafka_options(),
-        )
+        alike = kafka.model_dump(include={each.name for each in fields(KafkaSettings)})
+        alike["bootstrap_servers"] = tuple(kafka.bootstrap_servers)
+        reached = KafkaSettings(**alike, extra=self.kafka_options())
         return RelaySettings(
             store_url=self.store.url, cursor=cursor_beside(sqlite_path(self.store.url)), kafka=reached.checked()
         )
@@ -264,10 +259,8 @@ class Settings(SettingsModel):
 
         path = Path(self.registry.file)
         said = check(path, Registry(self.matching_locations(), self.matching_issuers()), self.policy())
-        refused, warnings = (
-            [f"registry.file: {path}: {line}" for line in lines] for lines in (said.refused, said.warnings)
-        )
-        return refused, warnings
+        where = f"registry.file: {path}: "
+        return [where + line for line in said.refused], [where + line for line in said.warnings]
 
     def as_json(self) -> dict[str, Any]:
         """What is in force as JSON-able data, secrets masked."""
