@@ -11,19 +11,7 @@ from typing import Final, NamedTuple
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.at_place import study_at
-from plscp.matching.match_context import (
-    A,
-    Clock,
-    L,
-    MatchContext,
-    P,
-    Refused,
-    S,
-    Span,
-    U,
-    clock_of,
-    spans_of,
-)
+from plscp.matching.match_context import A, Clock, L, MatchContext, P, Refused, S, Span, U, clock_of, spans_of
 from plscp.matching.model import Candidate, Decision, Question
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
