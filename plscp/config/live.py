@@ -60,9 +60,8 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
     Raises:
         ConfigError: the two do not go together, such as an address of the network with no token any more.
     """
-    taken = _taken(running, wanted)
     try:
-        found = Settings.model_validate(_plain(taken))
+        found = Settings.model_validate(_taken(running, wanted))
         faults = found.certificates_unasked()
     except ValidationError as error:
         faults = faults_of(error)
@@ -71,15 +70,15 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
     return found
 
 
-def _taken(running: Section, wanted: Section) -> Section:
+def _taken(running: Section, wanted: Section) -> dict[str, Any]:
     members: dict[str, Any] = {}
-    for name in type(running).model_fields:
-        old, new = getattr(running, name), getattr(wanted, name)
-        if running.applies_at_once(name):
-            members[name] = new
-        elif isinstance(old, Section) and isinstance(new, Section):
+    for name, old in running:
+        new = getattr(wanted, name)
+        if isinstance(old, Section) and isinstance(new, Section) and not running.applies_at_once(name):
             members[name] = _taken(old, new)
-    return running.model_copy(update=members)
+        else:
+            members[name] = _plain(new if running.applies_at_once(name) else old)
+    return members
 
 
 def _plain(value: Any) -> Any:
