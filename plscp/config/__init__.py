@@ -264,8 +264,7 @@ class Settings(SettingsModel):
 
     def as_json(self) -> dict[str, Any]:
         """What is in force as JSON-able data, secrets masked."""
-        shown: dict[str, Any] = masked(self)
-        return shown
+        return {name: masked(table) for name, table in self}
 
     def as_toml(self) -> str:
         """What is in force as TOML, secrets masked."""
@@ -354,10 +353,6 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """Read [http] alone, whatever the other tables are: for those who ask a server that goes on with the settings before.
-
-    Args:
-        path: the TOML file, or None for defaults and environment alone.
-        environ: as `os.environ`.
 
     Raises:
         ConfigError: one line: the file cannot be read or is not TOML, or the fault is in [http].

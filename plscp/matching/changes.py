@@ -540,7 +540,6 @@ def turn_over(
 
     Args:
         late: (Study Instance UID, place) of signs of life that came after a study's turnover.
-        now: UTC.
     """
     plan = Plan(registry, policy, now)
     for uid, place in late:
