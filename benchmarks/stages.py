@@ -31,7 +31,8 @@ from benchmarks.requests import LOADS, SYNTAX, Load, associate, make, wire
 from benchmarks.servers import STUDIES, STUDY
 from benchmarks.walking import walk
 from plscp import logs
-from plscp.content.reader import decode
+from plscp.content.model import Bounds
+from plscp.content.reader import Decoded, decode
 from plscp.matching import changes, rules
 from plscp.matching.model import Device, Policy, Question
 from plscp.matching.registry import Locations, Registry
@@ -45,7 +46,6 @@ from plscp.store.port import Draft, RequestDraft, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
 from plscp.templates import action
-from plscp.templates.request import Bounds, Decoded
 from tests import events
 from tests.network.wire import Line
 from tests.temporary import TemporaryStore

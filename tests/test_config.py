@@ -17,13 +17,13 @@ from plscp.config import Settings, load, problems, reference, starter
 from plscp.config.model import Kafka, Matching, Overrides, SettingsModel
 from plscp.config.show import as_toml
 from plscp.config.values import duration, iso_duration
+from plscp.content.model import Bounds
 from plscp.errors import ConfigError
 from plscp.matching.model import Policy
 from plscp.network.settings import NetworkSettings
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.files import sqlite_path
 from plscp.store.port import StoreLimits
-from plscp.templates.request import Bounds
 
 CONTRACT = """
 [dicom]

@@ -5,17 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from plscp.cli.view import concept_text, value_text
-from plscp.content.elements import CONTENT_SEQUENCE, DataSet
-from plscp.content.items import VALUE_TYPE, content_tree
-from plscp.content.model import ContentItem
-from plscp.content.reader import decode
+from plscp.content.elements import CONTENT_SEQUENCE
+from plscp.content.items import VALUE_TYPE
+from plscp.content.model import Bounds, ContentItem
+from plscp.content.reader import DataSet, Decoded, content_tree, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
 from plscp.service.outcomes import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
 from plscp.templates import action
-from plscp.templates.request import Bounds, Decoded
 from plscp.templates.tracing import Place, look, trace, wanted
 
 _CONTENT_SEQUENCE: Final = (b"\x40\x00\x30\xa7", b"\x00\x40\xa7\x30")

@@ -12,8 +12,8 @@ from rich.tree import Tree
 from plscp.cli.explaining import Explained
 from plscp.cli.output import clean, status_style
 from plscp.cli.view import concept_text, value_text
-from plscp.content.elements import Element, tag_text
-from plscp.content.model import ContentItem
+from plscp.content.elements import shown, tag_text, undecoded
+from plscp.content.model import ContentItem, RawElement
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates.attributes import PROCEDURAL, SUBSTANCE
@@ -99,16 +99,16 @@ class _Drawing:
         self._findings(below, self.at.get("", []))
         self._children(below, root, "")
 
-    def _attribute(self, tree: Tree, tag: int, element: Element | None) -> None:
+    def _attribute(self, tree: Tree, tag: int, element: RawElement | None) -> None:
         text = Text(f"{tag_text(tag)} ", style="dim")
         text.append(keyword_for_tag(tag) or "private", style="not dim")
-        value = element[1] if element is not None else None
-        if isinstance(value, str):
-            text.append(f" = {_brief(value)}", style="not dim")
-        elif element is None:
+        if element is None:
             text.append(" absent")
+        elif isinstance(element.value, str) or undecoded(element):
+            text.append(f" = {_brief(shown(element))}", style="not dim")
         else:
-            text.append(f" ({element[0]}, {'items' if isinstance(value, list) else 'bytes'}: {len(value or ())})")
+            what = "items" if isinstance(element.value, list) else "bytes"
+            text.append(f" ({element.vr}, {what}: {len(element.value)})")
         self._findings(tree.add(text), self.at.pop(tag_text(tag), []))
 
     def _children(self, tree: Tree, item: ContentItem, path: str) -> None:

@@ -14,6 +14,7 @@ from plscp.config.load import faults_of, nearest, read_tables
 from plscp.config.model import LOOPBACK, DeviceTable, HttpTls, Matching, Overrides, Role, SettingsModel, Tls
 from plscp.config.secretfile import SecretFile
 from plscp.config.show import as_toml, masked, reference, schema
+from plscp.content.model import Bounds
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Issuers, Locations, Registry
@@ -22,7 +23,6 @@ from plscp.network.settings import NetworkSettings
 from plscp.network.sockets import KNOWS_ENDS
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.request import Bounds
 
 if TYPE_CHECKING:
     from plscp.network.certificates import Certificates

@@ -1,19 +1,18 @@
-"""Data elements as the reader holds them, and what is known of tags and value representations (PS3.5 6.2, 7.1)."""
+"""Data elements as they are encoded, and what is known of tags and value representations (PS3.5 6.2, 7.1, Annex A)."""
 
-from typing import Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from struct import Struct
+from typing import Any, Final, Literal, NamedTuple
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
-from plscp.content.charset import CharacterSet
 from plscp.content.model import Code, ContentItem, RawElement
 from plscp.findings import Finding
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
 CONTENT_SEQUENCE: Final = 0x0040A730
-ITEM: Final = 0xFFFEE000
 ITEM_DELIMITATION: Final = 0xFFFEE00D
-SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
 TRAILING_PADDING: Final = 0xFFFCFFFC
 UNDEFINED: Final = 0xFFFFFFFF
 
@@ -35,7 +34,7 @@ KINDS: Final[dict[str, Kind]] = {
 }  # fmt: skip
 LONG: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """Explicit VRs with two reserved bytes and a length of four (PS3.5 Table 7.1-1)."""
-UNITS: Final = {
+_WORDS: Final = {
     **dict.fromkeys(("AT", "OW", "SS", "US"), 2),
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
@@ -44,6 +43,7 @@ UNITS: Final = {
 
 Explicit = tuple[str, Kind, bool]
 EXPLICIT: Final[dict[bytes, Explicit]] = {vr.encode(): (vr, kind, vr in LONG) for vr, kind in KINDS.items()}
+"""By the VR as sent: VR, kind, and whether its length has four bytes."""
 
 _UN: Final[tuple[str, Kind]] = ("UN", BINARY)
 
@@ -72,69 +72,45 @@ def implicit(tag: int) -> tuple[str, Kind]:
         return _UN
 
 
-class Undecoded(str):
-    """Text that did not decode: shown with U+FFFD, its bytes kept.
+class Encoding(NamedTuple):
+    """How elements are encoded.
 
     Attributes:
-        raw: the bytes as sent.
+        name: tells it from the others.
+        head: reads an element's head; explicit: group, element, VR, length of two bytes; implicit: group, element, length.
+        length: reads a length of four bytes.
+        item: reads group, element and length of what has no VR.
+        entry: how content items begin that are entries with a DateTime, up to its length.
     """
 
-    __slots__ = ("raw",)
-    raw: bytes
-
-    @classmethod
-    def of(cls, raw: bytes) -> "Undecoded":
-        """What can be shown of bytes that do not decode."""
-        made = cls(raw.decode("ascii", "replace").rstrip("\0 "))
-        made.raw = raw
-        return made
+    name: bytes
+    explicit: bool
+    big: bool
+    head: Any
+    length: Any
+    item: Any
+    entry: bytes
 
 
-class Item:
-    """A data set, or an item of a sequence.
-
-    Attributes:
-        elements: tag to (VR, value); the value is text without padding, bytes in little endian, or a list of items.
-            Without group lengths, Specific Character Set and trailing padding.
-        canonical: the content in canonical form (see `plscp.content.identity`).
-        count: elements and items in it, this one included.
-        height: how many levels of sequences are below.
-        faulty: something in it is `Undecoded`.
-        code, content: what was made of it without any finding; kept, since an item may stand in many requests.
-        like: an item that differs from it in the value only, or None.
-    """
-
-    __slots__ = ("canonical", "code", "content", "count", "elements", "faulty", "height", "like")
-
-    def __init__(self) -> None:
-        self.elements: dict[int, tuple[str, Value]] = {}
-        self.canonical = b""
-        self.count = 1
-        self.height = 0
-        self.faulty = False
-        self.code: Code | None = None
-        self.content: ContentItem | None = None
-        self.like: Item | None = None
+def _encoding(name: bytes, order: str, *, explicit: bool) -> Encoding:
+    length, item = (Struct(f"{order}{what}").unpack_from for what in ("I", "HHI"))
+    head = Struct(f"{order}HH2sH").unpack_from if explicit else item
+    relationship = b"\x40\x00\x10\xa0" + (b"CS\x08\x00" if explicit else b"\x08\x00\x00\x00") + b"CONTAINS"
+    entry = relationship + b"\x40\x00\x32\xa0" + (b"DT" if explicit else b"")
+    return Encoding(name, explicit, order == ">", head, length, item, entry)
 
 
-Value = str | bytes | list[Item]
-Element = tuple[str, Value]
+IMPLICIT: Final = _encoding(b"i", "<", explicit=False)
+LITTLE: Final = _encoding(b"e", "<", explicit=True)
+BIG: Final = _encoding(b"b", ">", explicit=True)
 
 
-class DataSet(NamedTuple):
-    """A data set that was read.
-
-    Attributes:
-        root: its elements.
-        character_set: Specific Character Set (0008,0005) of the data set itself.
-        notes: what is odd about the encoding, without keeping it from being read.
-        sop_class: of the request.
-    """
-
-    root: Item
-    character_set: CharacterSet
-    notes: tuple[Finding, ...]
-    sop_class: str
+def in_little_endian(value: bytes, vr: str) -> bytes:
+    """A value of a binary VR that was sent in big endian."""
+    size = _WORDS.get(vr, 1)
+    if size == 1 or len(value) % size:
+        return value
+    return b"".join([value[at : at + size][::-1] for at in range(0, len(value), size)])
 
 
 def tag_text(tag: int) -> str:
@@ -142,9 +118,97 @@ def tag_text(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def raw(tag: int, element: Element) -> RawElement:
-    """An element that is kept whole."""
-    vr, value = element
-    if isinstance(value, list):
-        return RawElement(tag, vr, [[raw(t, e) for t, e in sorted(item.elements.items())] for item in value])
-    return RawElement(tag, vr, value.raw if isinstance(value, Undecoded) else value)
+Elements = Mapping[int, RawElement]
+"""The elements of a data set or an item, by tag in ascending order.
+
+A sequence's value is a list of items, each a list of elements; a text that does not decode is the bytes as sent.
+Without group lengths, Specific Character Set and trailing padding.
+"""
+
+
+class Start(NamedTuple):
+    """What stands before Content Sequence in an item.
+
+    Attributes:
+        at: where Content Sequence begins in the encoded data set.
+        canonical: in canonical form.
+        size: elements and items.
+        height: levels of sequences.
+        clean: nothing in the data set so far was noted, or did not decode.
+    """
+
+    at: int
+    canonical: bytes
+    size: int
+    height: int
+    clean: bool
+
+
+class Item:
+    """A data set, or an item of a sequence, as the reader leaves it.
+
+    Attributes:
+        elements: what is in it; Content Sequence is empty here where its items became `children`.
+        codes: those of its code sequences that have nothing wrong, by tag.
+        measured: the first item of Measured Value Sequence, or None.
+        children: content items of Content Sequence.
+        start: what stands before them, or None.
+        about: findings about a child and what is below it, by its position.
+        canonical: the content in canonical form (see `plscp.content.identity`).
+        count: elements and items in it, this one included.
+        height: how many levels of sequences are below.
+        faulty: text in it, or below, does not decode.
+    """
+
+    __slots__ = ("about", "canonical", "children", "codes", "count", "elements", "faulty", "height", "measured", "start")
+
+    def __init__(self) -> None:
+        self.elements: dict[int, RawElement] = {}
+        self.codes: dict[int, Code] = {}
+        self.measured: Item | None = None
+        self.children: list[ContentItem] = []
+        self.start: Start | None = None
+        self.about: dict[int, list[Finding]] = {}
+        self.canonical = b""
+        self.count = 1
+        self.height = 0
+        self.faulty = False
+
+
+def undecoded(element: RawElement) -> bool:
+    """Whether it is a text that does not decode: its VR is one of text, its value the bytes as sent."""
+    return type(element.value) is bytes and KINDS[element.vr] < SEQUENCE
+
+
+def any_undecoded(elements: Iterable[RawElement]) -> bool:
+    """Whether there is such a text in elements or in the items of their sequences."""
+    return any(
+        undecoded(element) or (isinstance(element.value, list) and any(map(any_undecoded, element.value)))
+        for element in elements
+    )
+
+
+def shown(element: RawElement | None) -> str:
+    """A text without padding behind it, U+FFFD for bytes that do not decode; empty where it is absent or no text."""
+    if element is None:
+        return ""
+    value = element.value
+    if isinstance(value, bytes) and undecoded(element):
+        return value.decode("ascii", "replace").rstrip("\0 ")
+    return value if isinstance(value, str) else ""
+
+
+def text_of(elements: Elements, tag: int) -> str:
+    """A text without spaces around it, or empty."""
+    element = elements.get(tag)
+    if element is None:
+        return ""
+    value = element[2]
+    return (value if type(value) is str else shown(element)).strip(" ")
+
+
+def items_of(element: RawElement | None) -> list[Elements]:
+    """The items of a sequence; none where it is absent or no sequence."""
+    if element is None or not isinstance(element.value, list):
+        return []
+    return [{inner.tag: inner for inner in item} for item in element.value]

@@ -11,7 +11,7 @@ Padding are left out. Every value has its length before it, every item an end th
 contents have the same form; and what stands around a value does not change with its length.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
@@ -25,9 +25,9 @@ head = Struct(">II").pack
 """Tag and length of an element that is no sequence."""
 
 
-def sequence(tag: int, items: Sequence[bytes]) -> bytes:
-    """A sequence in canonical form, from its items' canonical forms."""
-    return _HEAD(tag, 0xFFFFFFFF, len(items)) + b"".join([piece for item in items for piece in (item, ITEM_END)])
+def sequence_head(tag: int, items: int) -> bytes:
+    """What stands before the items of a sequence, each of which has its `ITEM_END`."""
+    return _HEAD(tag, 0xFFFFFFFF, items)
 
 
 def prefixed(parts: Iterable[bytes]) -> bytes:

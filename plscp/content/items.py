@@ -1,17 +1,27 @@
-"""From data elements to content items, with the rules of PS3.3 C.17.3 and A.35.7.3.1 checked on the way."""
+"""From elements to content items, with the rules of PS3.3 C.17.3 and A.35.7.3.1 checked on the way."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
-from plscp.content.coded import one_code
 from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
-from plscp.content.elements import CONTENT_SEQUENCE, DataSet, Element, Item, Undecoded, raw
+from plscp.content.elements import (
+    CONTENT_SEQUENCE,
+    Elements,
+    Item,
+    any_undecoded,
+    items_of,
+    shown,
+    tag_text,
+    text_of,
+    undecoded,
+)
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference, Value
 from plscp.content.report import Report
 from plscp.content.syntax import (
     is_da,
     is_ds,
     is_dt,
+    is_line,
     is_pn,
     is_tm,
     is_ui,
@@ -20,7 +30,6 @@ from plscp.content.syntax import (
     to_minute,
     to_second,
 )
-from plscp.findings import Finding
 
 RELATIONSHIP_TYPE, VALUE_TYPE, CONCEPT_NAME = 0x0040A010, 0x0040A040, 0x0040A043
 OBSERVATION_DATETIME, OBSERVATION_UID = 0x0040A032, 0x0040A171
@@ -39,6 +48,8 @@ IDENTIFYING: Final = frozenset({0x00100020, 0x0020000D, 0x00200010, 0x00200200, 
 """Attributes of the data set itself that are no content (Table P.2-2); checked in step 6."""
 
 IOD: Final = "A.35.7.3"
+NEVER_REFUSED: Final = "relationship-contradicted"
+"""Rows of PS3.16 against Table A.35.7-2: all else that a lenient profile lets pass a strict one refuses."""
 _NAMED: Final = frozenset({"TEXT", "NUM", "CODE", "DATETIME", "DATE", "TIME", "UIDREF", "PNAME"})
 """Value types whose Concept Name is required; it may be absent where a reference needs no purpose."""
 
@@ -69,283 +80,283 @@ _PLACED_REFERENCE: Final = frozenset({SOP_CLASS, SOP_INSTANCE})
 _PLACED_MEASURED: Final = frozenset({NUMERIC_VALUE, UNITS})
 
 
-def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:
+
+
+# --- codes: items of the Code Sequence Macro (Table 8.8-1) ---
+
+CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE = 0x00080100, 0x00080119, 0x00080120
+SCHEME, VERSION, MEANING = 0x00080102, 0x00080103, 0x00080104
+_VALUES: Final = (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE)
+_PLACED_CODE: Final = frozenset({*_VALUES, SCHEME, VERSION, MEANING})
+
+
+def code_of(elements: Elements, tag: int, report: Report) -> Code | None:
+    """The code of a sequence that must be there, with exactly one item; None where it has no code value."""
+    if tag not in elements:
+        report.refuse("code-missing", f"missing code sequence {tag_text(tag)}")
+        return None
+    items = items_of(elements[tag])
+    if len(items) != 1:
+        report.refuse("code-items", f"not one item in {tag_text(tag)}")
+    return code_item(items[0], report) if items else None
+
+
+def code_item(elements: Elements, report: Report) -> Code | None:
+    """The code of an item; None where it has no code value."""
+    given = [text for tag in _VALUES if tag in elements and (text := text_of(elements, tag))]
+    scheme, meaning = text_of(elements, SCHEME), text_of(elements, MEANING)
+    if len(given) != 1:
+        reason = "code item without code value" if not given else "code item with several code values"
+        report.refuse("code-value", reason)
+    elif not is_line(given[0], 16 if CODE_VALUE in elements else len(given[0])):
+        report.refuse("code-value", "code value too long or with control characters")
+    if not scheme and not text_of(elements, URN_CODE_VALUE):
+        report.refuse("code-scheme", "code item without coding scheme designator")
+    elif scheme and not is_line(scheme, 16):
+        report.refuse("code-scheme", "coding scheme designator is not valid")
+    if not meaning:
+        report.refuse("code-meaning", "code item without code meaning")
+    elif not is_line(meaning, 64):
+        report.refuse("code-meaning", "code meaning too long or with control characters")
+    if not given:
+        return None
+    version = text_of(elements, VERSION) if VERSION in elements else ""
+    return Code(given[0], scheme, meaning, version, _kept(elements, _PLACED_CODE))
+
+
+def _kept(elements: Elements, placed: frozenset[int]) -> tuple[RawElement, ...]:
+    """Elements without a member, and those whose text does not decode: their bytes are kept."""
+    return tuple([e for tag, e in elements.items() if tag not in placed or (type(e[2]) is bytes and undecoded(e))])
+
+
+def rest_of(elements: Elements, placed: frozenset[int]) -> tuple[RawElement, ...]:
+    """The elements without a member, kept whole."""
+    return tuple(element for tag, element in elements.items() if tag not in placed)
+
+
+# --- content items ---
+
+
+def root_item(item: Item, report: Report) -> ContentItem:
     """The content of a Procedural Event data set as a tree of content items.
 
     Args:
-        dataset: as the reader made it.
-        findings: takes what is wrong, each with the item's path and whether it refuses the request.
-        strict: refuse also what a lenient profile lets pass (contracts section 2).
+        item: the data set.
+        report: takes what is wrong, each with the item's path.
 
     Returns:
         The root, complete also where something is wrong: what is missing is empty.
     """
-    return _Tree(Report(findings, strict=strict)).root(dataset)
+    elements = item.elements
+    if text_of(elements, VALUE_TYPE) != "CONTAINER":
+        report.refuse("root-value-type", "the root must be a CONTAINER", IOD)
+    judge_children(item, "CONTAINER", report)
+    made = ContentItem(
+        "",
+        "CONTAINER",
+        item.codes.get(CONCEPT_NAME) or code_of(elements, CONCEPT_NAME, report),
+        _continuity(elements, report),
+        item.children,
+        _datetime(elements, report),
+        _uid(elements, report),
+        _template(elements, report),
+        other=() if elements.keys() <= _PLACED_ROOT else rest_of(elements, _PLACED_ROOT),
+    )
+    apart = IDENTIFYING | {CONTENT_SEQUENCE}
+    if item.faulty and any_undecoded(element for tag, element in elements.items() if tag not in apart):
+        _not_decoded(report)
+    _judge_times(item.children, text_of(elements, TIMEZONE_OFFSET), report)
+    return made
 
 
-def check_times(entries: Iterable[tuple[int, str]], offset: str, report: Report) -> None:
+def content_item(item: Item, report: Report) -> ContentItem:
+    """An item of Content Sequence as a content item; what is wrong with it and what is below goes to `report`."""
+    elements, codes = item.elements, item.codes
+    relationship, value_type = text_of(elements, RELATIONSHIP_TYPE), text_of(elements, VALUE_TYPE)
+    placed = _PLACED.get(value_type)
+    if relationship not in RELATIONSHIPS:
+        report.refuse("relationship-type", "Relationship Type is missing or unknown")
+    if BY_REFERENCE in elements:
+        report.refuse("by-reference", "relationship by reference", IOD)
+    elif placed is None:
+        reason = "Value Type not allowed in a log" if value_type else "item without Value Type"
+        report.refuse("value-type", reason, IOD)
+    elif value_type == "CONTAINER":
+        report.refuse("nested-container", "CONTAINER below the root", IOD)
+    concept = codes.get(CONCEPT_NAME)
+    if concept is None and (CONCEPT_NAME in elements or value_type in _NAMED):
+        concept = code_of(elements, CONCEPT_NAME, report)
+    value = _value(value_type, item, report) if placed is not None else None
+    made = ContentItem(relationship, value_type, concept, value, item.children)
+    if OBSERVATION_DATETIME in elements:
+        made.observation_datetime = _datetime(elements, report)
+    if OBSERVATION_UID in elements:
+        made.observation_uid = _uid(elements, report)
+    if CONTENT_SEQUENCE in elements:
+        judge_children(item, value_type, report)
+    if placed is None or item.faulty or not elements.keys() <= placed:
+        if item.faulty and any_undecoded(element for tag, element in elements.items() if tag != CONTENT_SEQUENCE):
+            _not_decoded(report)
+        made.other = _kept(elements, placed or _COMMON)
+    return made
+
+
+def _not_decoded(report: Report) -> None:
+    report.lenient("text-undecodable", "text does not decode by its character set", "")
+
+
+def judge_children(item: Item, source: str, report: Report) -> None:
+    """Tells what is wrong with each child, and its relationship to this item (Table A.35.7-2)."""
+    if not item.children and CONTENT_SEQUENCE in item.elements:
+        report.refuse("content-sequence-empty", "Content Sequence without items")
+    about = item.about
+    for position, child in enumerate(item.children, 1):
+        if position in about:
+            report.extend(about[position])
+        triple = (source, child.relationship, child.value_type)
+        if triple not in ALLOWED:
+            report.path.append(position)
+            _relationship(triple, report)
+            report.path.pop()
+
+
+def _relationship(triple: tuple[str, str, str], report: Report) -> None:
+    source, relationship, target = triple
+    if relationship not in RELATIONSHIPS or target not in VALUE_TYPES or target == "CONTAINER":
+        return  # said about the item itself
+    if triple in CONTRADICTED:
+        reason = f"{relationship} {target} below {source} is not in Table A.35.7-2"
+        report.lenient(NEVER_REFUSED, reason, IOD)
+    else:
+        report.refuse("relationship-not-allowed", f"{relationship} {target} not below {source}", IOD)
+
+
+def _judge_times(children: list[ContentItem], offset: str, report: Report) -> None:
     """A.35.7.3.1.2: each first-level entry has a DateTime, and they rise.
 
     Args:
-        entries: position and Observation DateTime of each.
         offset: Timezone Offset From UTC of the data set, or empty.
     """
     before = ""
-    for place, when in entries:
+    for position, child in enumerate(children, 1):
+        if child.relationship != "CONTAINS":
+            continue
+        when = child.observation_datetime
+        report.path[:] = [position]
         if not when:
-            report.refuse("observation-datetime-missing", "entry without Observation DateTime", str(place), IOD)
+            report.refuse("observation-datetime-missing", "entry without Observation DateTime", IOD)
             continue
-        if not is_dt(when):
-            continue
+        if report and not is_dt(when):
+            continue  # said about the entry itself
         if not to_minute(when):
-            report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", str(place), IOD)
+            report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
             continue
         if not to_second(when):
-            report.lenient("observation-datetime-minute", "Observation DateTime without seconds", str(place), IOD)
+            report.lenient("observation-datetime-minute", "Observation DateTime without seconds", IOD)
         if before:
             how = order(before, when, offset)
             if how == 1:
-                report.lenient("entries-out-of-order", "entry earlier than the one before", str(place), IOD)
+                report.lenient("entries-out-of-order", "entry earlier than the one before", IOD)
             elif how == 0:
-                report.lenient("equal-datetimes", "entry at the same DateTime as the one before", str(place), IOD)
+                report.lenient("equal-datetimes", "entry at the same DateTime as the one before", IOD)
         before = when
+    report.path.clear()
 
 
-class _Tree:
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def root(self, dataset: DataSet) -> ContentItem:
-        node, report = dataset.root, self.report
-        elements = node.elements
-        if text_of(elements, VALUE_TYPE) != "CONTAINER":
-            report.refuse("root-value-type", "the root must be a CONTAINER", "", IOD)
-        children = self._children(node, "CONTAINER", "")
-        made = ContentItem(
-            "",
-            "CONTAINER",
-            one_code(elements.get(CONCEPT_NAME), CONCEPT_NAME, "", report),
-            self._continuity(elements, ""),
-            children,
-            self._datetime(elements, ""),
-            self._uid(elements, ""),
-            self._template(elements),
-            other=tuple(raw(tag, e) for tag, e in sorted(elements.items()) if tag not in _PLACED_ROOT),
-        )
-        apart = IDENTIFYING | {CONTENT_SEQUENCE}
-        if node.faulty and any(tag not in apart and _undecoded(e) for tag, e in elements.items()):
-            report.undecoded("")
-        self._entries(node, children, text_of(elements, TIMEZONE_OFFSET))
-        return made
-
-    def _entries(self, root: Item, children: list[ContentItem], offset: str) -> None:
-        sequence = root.elements.get(CONTENT_SEQUENCE)
-        nodes = sequence[1] if sequence is not None and type(sequence[1]) is list else []
-        times = []
-        for place, (child, node) in enumerate(zip(children, nodes, strict=True), 1):
-            if child.relationship == "CONTAINS":
-                child.digest = node.canonical
-                times.append((place, child.observation_datetime))
-        check_times(times, offset, self.report)
-
-    def _children(self, node: Item, source: str, base: str) -> list[ContentItem]:
-        element = node.elements.get(CONTENT_SEQUENCE)
-        if element is None:
-            return []
-        nodes = element[1]
-        if type(nodes) is not list or not nodes:
-            self.report.refuse("content-sequence-empty", "Content Sequence without items", base[:-1])
-            return []
-        made = []
-        for place, below in enumerate(nodes, 1):
-            child = below.content
-            if child is None:
-                child = self._item(below, f"{base}{place}")
-            triple = (source, child.relationship, child.value_type)
-            if triple not in ALLOWED:
-                self._relationship(triple, f"{base}{place}")
-            made.append(child)
-        return made
-
-    def _relationship(self, triple: tuple[str, str, str], path: str) -> None:
-        source, relationship, target = triple
-        if relationship not in RELATIONSHIPS or target not in VALUE_TYPES or target == "CONTAINER":
-            return  # said about the item itself
-        if triple in CONTRADICTED:
-            reason = f"{relationship} {target} below {source} is not in Table A.35.7-2"
-            self.report.note("relationship-contradicted", reason, path, IOD)
-        else:
-            self.report.refuse("relationship-not-allowed", f"{relationship} {target} not below {source}", path, IOD)
-
-    def _item(self, node: Item, path: str) -> ContentItem:
-        report = self.report
-        before = report.count
-        elements = node.elements
-        like = node.like.content if node.like is not None else None
-        if like is not None:  # there was nothing to say about it; here only the value can be wrong
-            return ContentItem(
-                like.relationship, like.value_type, like.concept, self._value(like.value_type, elements, path)
-            )
-        relationship = text_of(elements, RELATIONSHIP_TYPE)
-        value_type = text_of(elements, VALUE_TYPE)
-        placed = _PLACED.get(value_type)
-        if relationship not in RELATIONSHIPS:
-            report.refuse("relationship-type", "Relationship Type is missing or unknown", path)
-        if BY_REFERENCE in elements:
-            report.refuse("by-reference", "relationship by reference", path, IOD)
-        elif placed is None:
-            reason = "Value Type not allowed in a log" if value_type else "item without Value Type"
-            report.refuse("value-type", reason, path, IOD)
-        elif value_type == "CONTAINER":
-            report.refuse("nested-container", "CONTAINER below the root", path, IOD)
-        concept = elements.get(CONCEPT_NAME)
-        made = ContentItem(
-            relationship,
-            value_type,
-            one_code(concept, CONCEPT_NAME, path, report, required=value_type in _NAMED)
-            if concept is not None or value_type in _NAMED
-            else None,
-            self._value(value_type, elements, path) if placed is not None else None,
-        )
-        if OBSERVATION_DATETIME in elements:
-            made.observation_datetime = self._datetime(elements, path)
-        if OBSERVATION_UID in elements:
-            made.observation_uid = self._uid(elements, path)
-        if CONTENT_SEQUENCE in elements:
-            made.children = self._children(node, value_type, f"{path}.")
-        if placed is None or not elements.keys() <= placed or node.faulty:
-            made.other = self._other(node, placed or _COMMON, path)
-        if report.count == before:
-            node.content = made
-        return made
-
-    def _other(self, node: Item, placed: frozenset[int], path: str) -> tuple[RawElement, ...]:
-        """Elements without a member, and those whose text does not decode: their bytes are kept."""
-        elements = sorted(node.elements.items())
-        if node.faulty and any(tag != CONTENT_SEQUENCE and _undecoded(e) for tag, e in elements):
-            self.report.undecoded(path)
-        return tuple(raw(tag, e) for tag, e in elements if tag not in placed or isinstance(e[1], Undecoded))
-
-    # --- values ---
-
-    def _value(self, value_type: str, elements: dict[int, Element], path: str) -> Value:
-        simple = _SIMPLE.get(value_type)
-        if simple is not None:
-            tag, valid, reason = simple
-            text = _plain(elements, tag)
-            if value_type != "TEXT":
-                text = text.strip(" ")
-            if not text:
-                self.report.refuse("value-missing", f"{value_type} item without a value", path)
-            elif not valid(text):
-                self.report.refuse("value-invalid", reason, path)
-            return text
-        if value_type == "CODE":
-            return one_code(elements.get(CONCEPT_CODE), CONCEPT_CODE, path, self.report)
-        if value_type == "NUM":
-            return self._number(elements, path)
-        if value_type in _REFERENCES:
-            return self._reference(elements, path)
-        return self._continuity(elements, path)
-
-    def _number(self, elements: dict[int, Element], path: str) -> Numeric:
-        report = self.report
-        qualifier: Code | None = None
-        if QUALIFIER in elements:
-            qualifier = one_code(elements[QUALIFIER], QUALIFIER, path, report)
-        element = elements.get(MEASURED_VALUE)
-        if element is None or type(element[1]) is not list:
-            report.refuse("measured-value-missing", "NUM item without Measured Value Sequence", path)
-            return Numeric(None, None, qualifier)
-        if not element[1]:
-            return Numeric(None, None, qualifier)
-        if len(element[1]) > 1:
-            report.refuse("measured-value-items", "more than one measured value", path)
-        measured = element[1][0].elements
-        text = text_of(measured, NUMERIC_VALUE)
-        if not is_ds(text):
-            reason = "Numeric Value is no valid DS" if text else "measured value without Numeric Value"
-            report.refuse("numeric-value", reason, path)
-        units = one_code(measured.get(UNITS), UNITS, path, report)
-        other = () if measured.keys() <= _PLACED_MEASURED else rest_of(measured, _PLACED_MEASURED)
-        return Numeric(text or None, units, qualifier, other)
-
-    def _reference(self, elements: dict[int, Element], path: str) -> Reference | None:
-        element = elements.get(REFERENCED_SOP)
-        if element is None or type(element[1]) is not list or len(element[1]) != 1:
-            self.report.refuse("reference-items", "not one item in Referenced SOP Sequence", path)
-            if element is None or type(element[1]) is not list or not element[1]:
-                return None
-        referenced = element[1][0].elements
-        sop_class, instance = text_of(referenced, SOP_CLASS), text_of(referenced, SOP_INSTANCE)
-        for uid, name in ((sop_class, "Class"), (instance, "Instance")):
-            if not is_ui(uid):
-                self.report.refuse("reference-uid", f"Referenced SOP {name} UID is missing or no UID", path)
-        return Reference(sop_class, instance, rest_of(referenced, _PLACED_REFERENCE))
-
-    def _continuity(self, elements: dict[int, Element], path: str) -> str:
-        text = text_of(elements, CONTINUITY)
-        if text not in {"SEPARATE", "CONTINUOUS"}:
-            self.report.refuse("continuity", "Continuity Of Content is missing or unknown", path)
-        return text
-
-    def _template(self, elements: dict[int, Element]) -> str:
-        element, report = elements.get(CONTENT_TEMPLATE), self.report
-        if element is None:
-            report.lenient("content-template-missing", "Content Template Sequence is missing", "")
-            return ""
-        items = element[1]
-        if type(items) is not list or len(items) != 1:
-            report.refuse("content-template-items", "not one item in Content Template Sequence", "")
-            return ""
-        template = text_of(items[0].elements, TEMPLATE_IDENTIFIER)
-        if text_of(items[0].elements, MAPPING_RESOURCE) != "DCMR":
-            report.refuse("content-template", "Mapping Resource of the template must be DCMR", "")
-        if not (template.isascii() and template.isdigit()) or template.startswith("0"):
-            report.refuse("content-template", "Template Identifier must be digits only", "")
-        elif template != "3001":
-            report.lenient("content-template", "Template Identifier should be 3001", "", IOD)
-        return template
-
-    def _datetime(self, elements: dict[int, Element], path: str) -> str:
-        if OBSERVATION_DATETIME not in elements:
-            return ""
-        text = text_of(elements, OBSERVATION_DATETIME)
-        if text and not is_dt(text):
-            self.report.refuse("observation-datetime", "Observation DateTime is no valid DT", path)
-        return text
-
-    def _uid(self, elements: dict[int, Element], path: str) -> str:
-        if OBSERVATION_UID not in elements:
-            return ""
-        text = text_of(elements, OBSERVATION_UID)
-        if text and not is_ui(text):
-            self.report.refuse("observation-uid", "Observation UID is no valid UID", path)
-        return text
+# --- values ---
 
 
-def _plain(elements: dict[int, Element], tag: int) -> str:
-    """A text value, or empty."""
-    element = elements.get(tag)
-    if element is None:
+def simple_value(value_type: str, text: str, report: Report) -> str:
+    """The value of a TEXT, DATETIME, DATE, TIME, PNAME or UIDREF item from what was sent for it."""
+    _, valid, reason = _SIMPLE[value_type]
+    if value_type != "TEXT":
+        text = text.strip(" ")
+    if not text:
+        report.refuse("value-missing", f"{value_type} item without a value")
+    elif not valid(text):
+        report.refuse("value-invalid", reason)
+    return text
+
+
+def _value(value_type: str, item: Item, report: Report) -> Value:
+    elements = item.elements
+    if value_type in _SIMPLE:
+        return simple_value(value_type, shown(elements.get(_SIMPLE[value_type][0])), report)
+    if value_type == "CODE":
+        return item.codes.get(CONCEPT_CODE) or code_of(elements, CONCEPT_CODE, report)
+    if value_type == "NUM":
+        return _number(item, report)
+    if value_type in _REFERENCES:
+        return _reference(elements, report)
+    return _continuity(elements, report)
+
+
+def _number(item: Item, report: Report) -> Numeric:
+    elements, measured = item.elements, item.measured
+    qualifier: Code | None = None
+    if QUALIFIER in elements:
+        qualifier = item.codes.get(QUALIFIER) or code_of(elements, QUALIFIER, report)
+    if measured is None:
+        if MEASURED_VALUE not in elements or not isinstance(elements[MEASURED_VALUE].value, list):
+            report.refuse("measured-value-missing", "NUM item without Measured Value Sequence")
+        return Numeric(None, None, qualifier)
+    if len(elements[MEASURED_VALUE].value) > 1:
+        report.refuse("measured-value-items", "more than one measured value")
+    text = text_of(measured.elements, NUMERIC_VALUE)
+    if not is_ds(text):
+        reason = "Numeric Value is no valid DS" if text else "measured value without Numeric Value"
+        report.refuse("numeric-value", reason)
+    units = measured.codes.get(UNITS) or code_of(measured.elements, UNITS, report)
+    return Numeric(text or None, units, qualifier, rest_of(measured.elements, _PLACED_MEASURED))
+
+
+def _reference(elements: Elements, report: Report) -> Reference | None:
+    items = items_of(elements.get(REFERENCED_SOP))
+    if len(items) != 1:
+        report.refuse("reference-items", "not one item in Referenced SOP Sequence")
+        if not items:
+            return None
+    sop_class, instance = text_of(items[0], SOP_CLASS), text_of(items[0], SOP_INSTANCE)
+    for uid, name in ((sop_class, "Class"), (instance, "Instance")):
+        if not is_ui(uid):
+            report.refuse("reference-uid", f"Referenced SOP {name} UID is missing or no UID")
+    return Reference(sop_class, instance, rest_of(items[0], _PLACED_REFERENCE))
+
+
+def _continuity(elements: Elements, report: Report) -> str:
+    text = text_of(elements, CONTINUITY)
+    if text not in {"SEPARATE", "CONTINUOUS"}:
+        report.refuse("continuity", "Continuity Of Content is missing or unknown")
+    return text
+
+
+def _template(elements: Elements, report: Report) -> str:
+    if CONTENT_TEMPLATE not in elements:
+        report.lenient("content-template-missing", "Content Template Sequence is missing")
         return ""
-    value = element[1]
-    if type(value) is str:
-        return value
-    return str(value) if isinstance(value, str) else ""
+    items = items_of(elements[CONTENT_TEMPLATE])
+    if len(items) != 1:
+        report.refuse("content-template-items", "not one item in Content Template Sequence")
+        return ""
+    template = text_of(items[0], TEMPLATE_IDENTIFIER)
+    if text_of(items[0], MAPPING_RESOURCE) != "DCMR":
+        report.refuse("content-template", "Mapping Resource of the template must be DCMR")
+    if not (template.isascii() and template.isdigit()) or template.startswith("0"):
+        report.refuse("content-template", "Template Identifier must be digits only")
+    elif template != "3001":
+        report.lenient("content-template", "Template Identifier should be 3001", IOD)
+    return template
 
 
-def text_of(elements: dict[int, Element], tag: int) -> str:
-    """A text value without spaces around it, or empty."""
-    return _plain(elements, tag).strip(" ")
+def _datetime(elements: Elements, report: Report) -> str:
+    text = text_of(elements, OBSERVATION_DATETIME)
+    if text and not is_dt(text):
+        report.refuse("observation-datetime", "Observation DateTime is no valid DT")
+    return text
 
 
-def rest_of(elements: dict[int, Element], placed: frozenset[int]) -> tuple[RawElement, ...]:
-    """The elements without a member, kept whole."""
-    return tuple(raw(tag, e) for tag, e in sorted(elements.items()) if tag not in placed)
-
-
-def _undecoded(element: Element) -> bool:
-    """Whether text in it does not decode; of content items below each says so itself."""
-    value = element[1]
-    return isinstance(value, Undecoded) or (type(value) is list and any(item.faulty for item in value))
+def _uid(elements: Elements, report: Report) -> str:
+    text = text_of(elements, OBSERVATION_UID)
+    if text and not is_ui(text):
+        report.refuse("observation-uid", "Observation UID is no valid UID")
+    return text

@@ -89,3 +89,13 @@ class ContentItem:
     template: str = ""
     digest: bytes = b""
     other: Sequence[RawElement] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a data set may be at most; past it: 0213H for length, C102 or 0115H for shape (contracts section 2, step 5)."""
+
+    data_set: int = 1 << 20
+    depth: int = 32
+    elements: int = 20_000
+    value: int = 1 << 16

@@ -5,24 +5,59 @@ is kept; what is odd but can be read is noted, what cannot be read is refused wi
 """
 
 import zlib
+from dataclasses import dataclass
 from typing import Final
 
-from plscp.content.elements import DataSet
-from plscp.content.encodings import BIG, IMPLICIT, LITTLE, Fault, Form
+from plscp.content.charset import CharacterSet
+from plscp.content.elements import BIG, IMPLICIT, LITTLE, Encoding, Item
 from plscp.content.identity import identity
-from plscp.content.parsing import Reader
-from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
+from plscp.content.items import NEVER_REFUSED, root_item
+from plscp.content.model import Bounds, ContentItem
+from plscp.content.parsing import Fault, Reader
+from plscp.content.report import tell
+from plscp.errors import DoesNotMatchTemplate, InvalidArgument, TooLarge
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.request import Bounds, Decoded
 
 IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 DEFLATED: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
-_FORMS: Final = {IMPLICIT_LITTLE: IMPLICIT, EXPLICIT_LITTLE: LITTLE, DEFLATED: LITTLE, EXPLICIT_BIG: BIG}
+_ENCODINGS: Final = {IMPLICIT_LITTLE: IMPLICIT, EXPLICIT_LITTLE: LITTLE, DEFLATED: LITTLE, EXPLICIT_BIG: BIG}
 _NOTES: Final = 64
 """More are not told."""
+
+
+@dataclass(slots=True)
+class DataSet:
+    """A data set that was read.
+
+    Attributes:
+        root: its elements.
+        character_set: Specific Character Set (0008,0005) of the data set itself.
+        notes: what is odd about the encoding, without keeping it from being read.
+        content: the content of a Procedural Event, else None.
+        about_content: what is wrong with that under a lenient profile.
+    """
+
+    root: Item
+    character_set: CharacterSet
+    notes: list[Finding]
+    content: ContentItem | None
+    about_content: list[Finding]
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A data set that passed step 5: its identity is known, nothing else is judged yet.
+
+    Attributes:
+        identity: SHA-256 over calling AE title, SOP Class and canonical content (contracts section 1).
+        dataset: its elements; only the templates room looks inside.
+    """
+
+    identity: bytes
+    dataset: DataSet
 
 
 def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str, bounds: Bounds) -> Decoded:
@@ -32,7 +67,7 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raw: the encoded data set.
         transfer_syntax: its UID.
         calling_ae: AE title of the sender, without padding.
-        sop_class: of the request; decides the status of what is past a bound.
+        sop_class: of the request; only that of a Procedural Event becomes content items.
         bounds: on length, also after inflating, and on shape.
 
     Raises:
@@ -40,32 +75,45 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         InvalidArgument: it does not decode, or a Substance Administration is past a bound of shape (0115H).
         DoesNotMatchTemplate: a Procedural Event is past a bound of shape (C102).
     """
-    form = _FORMS.get(transfer_syntax)
-    if form is None:
+    encoding = _ENCODINGS.get(transfer_syntax)
+    if encoding is None:
         raise InvalidArgument([Finding("transfer-syntax", "transfer syntax is not one this server reads", refuse=True)])
     if len(raw) > bounds.data_set:
         raise _too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
-    dataset = _read(bytes(raw), form, bounds, sop_class)
+    dataset = _read(bytes(raw), encoding, bounds, content=sop_class == PROCEDURAL_EVENT_LOGGING)
     return Decoded(identity(calling_ae, sop_class, dataset.root.canonical), dataset)
 
 
-def _read(raw: bytes, form: Form, bounds: Bounds, sop_class: str) -> DataSet:
-    reader = Reader(raw, bounds)
+def _read(raw: bytes, encoding: Encoding, bounds: Bounds, *, content: bool) -> DataSet:
+    reader = Reader(raw, bounds, content=content)
     try:
-        root = reader.data_set(form)
+        root = reader.data_set(encoding)
     except Fault as fault:
-        raise _refusal(fault, sop_class) from None
-    notes = tuple(note.finding(refuse=False) for note in reader.notes[:_NOTES])
-    return DataSet(root, reader.outermost, notes, sop_class)
+        kind = DoesNotMatchTemplate if fault.bound and content else InvalidArgument
+        raise kind([fault.finding]) from None
+    report = reader.report
+    tree = root_item(root, report) if content else None
+    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, report)
 
 
-def _refusal(fault: Fault, sop_class: str) -> Refused:
-    findings = [fault.note.finding(refuse=True)]
-    if fault.bound and sop_class == PROCEDURAL_EVENT_LOGGING:
-        return DoesNotMatchTemplate(findings)
-    return InvalidArgument(findings)
+def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:
+    """The content of a Procedural Event data set as a tree of content items.
+
+    Args:
+        dataset: as the reader made it.
+        findings: takes what is wrong, each with the item's path and whether it refuses the request.
+        strict: refuse also what a lenient profile lets pass (contracts section 2).
+
+    Returns:
+        The root, complete also where something is wrong: what is missing is empty.
+    """
+    for finding in dataset.about_content:
+        refuse = finding.refuse or (strict and finding.code != NEVER_REFUSED)
+        tell(finding._replace(refuse=refuse), findings)
+    assert dataset.content is not None
+    return dataset.content
 
 
 def _too_large() -> TooLarge:

@@ -1,4 +1,4 @@
-"""Collects findings about the content of one request, up to a bound."""
+"""Collects findings about the content of one request."""
 
 from typing import Final
 
@@ -8,40 +8,27 @@ MOST: Final = 200
 """More are not told: a request of 20,000 faulty items says enough with these."""
 
 
-class Report:
-    """Findings in the order in which they were made.
+class Report(list[Finding]):
+    """Findings about content items in the order in which they are told.
 
     Attributes:
-        strict: refuse also what a lenient device profile lets pass.
-        template: where the rule stands, unless a finding says otherwise.
-        count: findings made, told or not.
+        path: positions from the root to the item that is judged; changes as the reader goes on.
     """
 
-    __slots__ = ("count", "findings", "strict", "template")
+    def __init__(self, path: list[int] | None = None) -> None:
+        super().__init__()
+        self.path = [] if path is None else path
 
-    def __init__(self, findings: list[Finding], *, strict: bool, template: str = "C.17.3") -> None:
-        self.findings = findings
-        self.strict = strict
-        self.template = template
-        self.count = 0
-
-    def refuse(self, code: str, reason: str, path: str, template: str | None = None) -> None:
+    def refuse(self, code: str, reason: str, template: str = "C.17.3") -> None:
         """What no profile lets pass."""
-        self._add(Finding(code, reason, path, self.template if template is None else template, refuse=True))
+        self.append(Finding(code, reason, ".".join(map(str, self.path)), template, refuse=True))
 
-    def lenient(self, code: str, reason: str, path: str, template: str | None = None) -> None:
-        """What only a strict profile refuses."""
-        self._add(Finding(code, reason, path, self.template if template is None else template, refuse=self.strict))
+    def lenient(self, code: str, reason: str, template: str = "C.17.3") -> None:
+        """What a lenient profile lets pass."""
+        self.append(Finding(code, reason, ".".join(map(str, self.path)), template))
 
-    def note(self, code: str, reason: str, path: str, template: str | None = None) -> None:
-        """What is never refused."""
-        self._add(Finding(code, reason, path, self.template if template is None else template))
 
-    def undecoded(self, path: str) -> None:
-        """Text outside identifiers that does not decode."""
-        self.lenient("text-undecodable", "text does not decode by its character set", path, "")
-
-    def _add(self, finding: Finding) -> None:
-        self.count += 1
-        if len(self.findings) < MOST or (finding.refuse and not any(f.refuse for f in self.findings)):
-            self.findings.append(finding)
+def tell(finding: Finding, findings: list[Finding]) -> None:
+    """Adds a finding up to the bound; past it only the first that refuses."""
+    if len(findings) < MOST or (finding.refuse and not any(f.refuse for f in findings)):
+        findings.append(finding)

@@ -8,8 +8,9 @@ from typing import Final
 _TIME: Final = r"(?:[01]\d|2[0-3])(?:[0-5]\d(?:(?:[0-5]\d|60)(?:\.\d{1,6})?)?)?"
 _MONTH, _DAY = r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _OFFSET: Final = r"(?:[+](?:0\d[0-5]\d|1[0-3][0-5]\d|1400)|-(?:0\d[0-5]\d|1[01][0-5]\d|1200))"
-_DT: Final = re.compile(rf"(\d{{4}}(?:{_MONTH}(?:{_DAY}(?:{_TIME})?)?)?)({_OFFSET})?", re.ASCII)
-_DA: Final = re.compile(rf"\d{{4}}{_MONTH}{_DAY}", re.ASCII)
+_YEAR: Final = r"(?!0000)\d{4}"  # the calendar has no year 0: after 1 BC comes 1
+_DT: Final = re.compile(rf"({_YEAR}(?:{_MONTH}(?:{_DAY}(?:{_TIME})?)?)?)({_OFFSET})?", re.ASCII)
+_DA: Final = re.compile(rf"{_YEAR}{_MONTH}{_DAY}", re.ASCII)
 _TM: Final = re.compile(_TIME, re.ASCII)
 _UI: Final = re.compile(r"(?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _DS: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -20,14 +21,12 @@ _UNFORMATTED: Final = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def _day_exists(text: str) -> bool:
-    if text[:4] == "0000":
-        return False  # the calendar has no such year: after 1 BC comes 1
-    return text[6:8] <= "28" or int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1]
+    return int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1]
 
 
 def is_dt(text: str) -> bool:
     """Whether it is a DT: YYYYMMDDHHMMSS.FFFFFF&ZZXX, cut off at any component."""
-    return _DT.fullmatch(text) is not None and _day_exists(text)
+    return _DT.fullmatch(text) is not None and (text[6:8] <= "28" or _day_exists(text))
 
 
 def is_da(text: str) -> bool:

@@ -23,7 +23,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from plscp.content.codes import meaning_of
-from plscp.content.model import Code
+from plscp.content.model import Bounds, Code
 from plscp.content.reader import EXPLICIT_LITTLE, decode
 from plscp.content.writing import code_item, dataset, others
 from plscp.errors import Refused
@@ -34,7 +34,7 @@ from plscp.templates import action, restoring
 from plscp.templates.log_entries import LogContext
 from plscp.templates.observation_context import DeviceObserver, Observer, PersonObserver
 from plscp.templates.parameters import NUMERIC, PARAMETERS
-from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration
+from plscp.templates.request import ProcedureLog, SubstanceAdministration
 from plscp.templates.restoring import AnyEntry
 from plscp.templates.rows import CONTAINS
 from plscp.templates.substance import SubstanceAdministered

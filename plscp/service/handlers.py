@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from time import monotonic, perf_counter
 from typing import Any, Final
 
+from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
@@ -46,7 +47,6 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.templates.request import Bounds
 
 LARGE: Final = 32 * 1024
 """Bytes of a data set beyond which it is read in a thread of its own: 1 MiB within all bounds takes 0.1 s, and the event loop is

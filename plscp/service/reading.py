@@ -8,6 +8,7 @@ from hashlib import sha256
 from time import perf_counter
 from typing import Any, Final, NamedTuple, Protocol
 
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
@@ -26,7 +27,7 @@ from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import EntryDraft, KnownEntry
 from plscp.templates import action
-from plscp.templates.request import Bounds, ProcedureLog, SubstanceAdministration, TypedEntry
+from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 
 Answer = tuple[Status, Encodable | None]
 

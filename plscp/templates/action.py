@@ -1,11 +1,11 @@
 """Action Information of both SOP Classes: steps 6 and 7 of contracts section 2, from decoded data set to typed request."""
 
-from plscp.content.items import content_tree
+from plscp.content.reader import Decoded, content_tree
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
 from plscp.templates.attributes import AttributeChecker, identifiers
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.request import Decoded, ProcedureLog, SubstanceAdministration, TypedEntry
+from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS
 from plscp.templates.substance import read_administration
 
@@ -23,9 +23,9 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
     dataset = decoded.dataset
-    step = AttributeChecker(strict=strict)
+    step = AttributeChecker(dataset, strict=strict)
     offset = step.common(dataset)
-    given = identifiers(dataset, step)
+    given = identifiers(step)
     step.end()
     about_tree: list[Finding] = []
     root = content_tree(dataset, about_tree, strict=strict)

@@ -1,10 +1,11 @@
 """Step 6 of contracts section 2: attributes of Tables P.2-2 and P.3-2 are present, valued and valid (PS3.4 5.4.2.1)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from plscp.content.elements import DataSet, Element, Item, Undecoded, tag_text
+from plscp.content.elements import Elements, items_of, shown, tag_text, text_of, undecoded
 from plscp.content.items import TIMEZONE_OFFSET
+from plscp.content.reader import DataSet
 from plscp.content.syntax import is_dt, is_line, is_offset, is_pn, is_ui
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue
 from plscp.findings import Finding
@@ -83,10 +84,14 @@ class AttributeChecker:
     """What is wrong with the attributes of one request; the worst decides the status, all of it is told.
 
     Attributes:
+        elements: of the data set.
+        known: whether its character set is known.
         findings: what does not refuse.
     """
 
-    def __init__(self, *, strict: bool) -> None:
+    def __init__(self, dataset: DataSet, *, strict: bool) -> None:
+        self.elements: Elements = dataset.root.elements
+        self.known = dataset.character_set.known
         self.strict = strict
         self.findings: list[Finding] = []
         self._absent: list[tuple[int, Finding]] = []
@@ -135,31 +140,35 @@ class AttributeChecker:
             raise MissingAttributeValue([tag for tag, _ in self._empty], empty + self._invalid + self.findings)
         raise InvalidArgument(self._invalid + self.findings)
 
-    def text(self, dataset: DataSet, attribute: Attribute) -> str:
-        """A text attribute without padding, empty where it is absent, empty or not valid."""
-        element = dataset.root.elements.get(attribute.tag)
+    def text(self, attribute: Attribute, elements: Elements | None = None) -> str:
+        """A text attribute without padding, empty where it is absent, empty or not valid.
+
+        Args:
+            elements: of an item that holds it, else the data set's.
+        """
+        element = (self.elements if elements is None else elements).get(attribute.tag)
         if element is None:
             return ""
-        vr, value = element
-        if vr != attribute.vr or not isinstance(value, str):
+        if element.vr != attribute.vr or isinstance(element.value, list):
             self.invalid("wrong-vr", f"VR must be {attribute.vr}", attribute.tag)
             return ""
-        text = str(value).strip(" ")
+        text = shown(element).strip(" ")
         # ASCII needs no character set: only a strict profile minds that nobody knows the one that was named.
-        unknown = self.strict and attribute.vr in {"LO", "SH", "UT"} and not dataset.character_set.known
-        undecodable = isinstance(value, Undecoded) or (attribute.identifier and bool(text) and unknown)
-        if undecodable:
+        unknown = self.strict and attribute.vr in {"LO", "SH", "UT"} and not self.known
+        if undecoded(element) or (attribute.identifier and text and unknown):
             if attribute.identifier:
                 self.invalid("identifier-undecodable", "does not decode by its character set", attribute.tag)
                 return ""
-            if self.strict:
-                self.invalid("text-undecodable", "does not decode by its character set", attribute.tag)
-            else:
-                self.note("text-undecodable", "does not decode by its character set", attribute.tag)
-            return text
-        if text and not attribute.valid(text):
+            self.undecodable(attribute.tag)
+        elif text and not attribute.valid(text):
             self.invalid("invalid-value", f"not one valid value of {attribute.vr}", attribute.tag)
         return text
+
+    def undecodable(self, tag: int) -> None:
+        """Text outside identifiers that does not decode."""
+        (self.invalid if self.strict else self.note)(
+            "text-undecodable", "does not decode by its character set", tag
+        )
 
     def common(self, dataset: DataSet) -> str:
         """What holds for both SOP Classes: the encoding's oddities, the character set, the offset from UTC.
@@ -169,49 +178,38 @@ class AttributeChecker:
         """
         for note in dataset.notes:
             (self._invalid if self.strict else self.findings).append(note._replace(refuse=self.strict))
-        if not dataset.character_set.known:
+        if not self.known:
             self.note("character-set-unknown", "unknown or contradicting terms", 0x00080005)
         for tag in INSTANCE:
-            if tag in dataset.root.elements:
+            if tag in self.elements:
                 self.note("unexpected-attribute", "not to be sent in Action Information", tag)
-        element = dataset.root.elements.get(TIMEZONE_OFFSET)
-        text = element[1].strip(" ") if element is not None and isinstance(element[1], str) else ""
+        text = text_of(self.elements, TIMEZONE_OFFSET)
         if text and not is_offset(text):
             self.invalid("invalid-value", "not an offset +HHMM or -HHMM", TIMEZONE_OFFSET)
         return text
 
+    def issuer_universal_entity_id(self) -> str:
+        """Universal Entity ID of the item of Issuer of Patient ID Qualifiers Sequence (PS3.3 Table 10-18), empty where none is sent.
 
-def identifiers(dataset: DataSet, step: AttributeChecker) -> Identifiers:
+        It says whose ID a Patient ID is, so what is wrong with it refuses in both SOP Classes.
+        """
+        element = self.elements.get(ISSUER_QUALIFIERS)
+        if element is not None and element.value and not isinstance(element.value, list):
+            self.invalid("wrong-vr", "VR must be SQ", ISSUER_QUALIFIERS)
+        items = items_of(element)
+        if len(items) > 1:
+            self.invalid("issuer-items", "more than one item", ISSUER_QUALIFIERS)
+        return self.text(_UNIVERSAL_ENTITY_ID, items[0]) if items else ""
+
+
+def identifiers(step: AttributeChecker) -> Identifiers:
     """The five named attributes of Table P.2-2 and whose the Patient ID is; what is wrong with them goes to `step`."""
-    elements = dataset.root.elements
     for attribute in PROCEDURAL:
-        step.type_2(attribute.tag in elements, attribute.tag)
-    patient, study, number, frame, location = (step.text(dataset, attribute) for attribute in PROCEDURAL)
-    issuer = step.text(dataset, _ISSUER) if ISSUER_OF_PATIENT_ID in elements else ""
-    universal = issuer_universal_entity_id(dataset, step) if ISSUER_QUALIFIERS in elements else ""
-    return Identifiers(study, patient, issuer, number, location, frame, universal)
+        step.type_2(attribute.tag in step.elements, attribute.tag)
+    patient, study, number, frame, location = map(step.text, PROCEDURAL)
+    issuer = step.text(_ISSUER)
+    return Identifiers(study, patient, issuer, number, location, frame, step.issuer_universal_entity_id())
 
 
 _ISSUER: Final = Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo)
 _UNIVERSAL_ENTITY_ID: Final = Attribute(UNIVERSAL_ENTITY_ID, "UT", lambda text: is_line(text, 1024))
-
-
-def issuer_universal_entity_id(dataset: DataSet, step: AttributeChecker) -> str:
-    """Universal Entity ID of the item of Issuer of Patient ID Qualifiers Sequence (PS3.3 Table 10-18), empty where none is sent.
-
-    It says whose ID a Patient ID is, so what is wrong with it refuses in both SOP Classes.
-    """
-    element = dataset.root.elements.get(ISSUER_QUALIFIERS)
-    if element is not None and type(element[1]) is not list and element[1]:
-        step.invalid("wrong-vr", "VR must be SQ", ISSUER_QUALIFIERS)
-    items = items_of(element)
-    if len(items) > 1:
-        step.invalid("issuer-items", "more than one item", ISSUER_QUALIFIERS)
-    if not items:
-        return ""
-    return step.text(DataSet(items[0], dataset.character_set, (), dataset.sop_class), _UNIVERSAL_ENTITY_ID)
-
-
-def items_of(element: Element | None) -> Sequence[Item]:
-    """The items of a sequence; none where it is absent or no sequence."""
-    return element[1] if element is not None and type(element[1]) is list else ()

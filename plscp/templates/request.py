@@ -3,18 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from plscp.content.elements import DataSet
 from plscp.findings import Finding
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What a data set may be at most; past it: 0213H for length, C102 or 0115H for shape (contracts section 2, step 5)."""
-
-    data_set: int = 1 << 20
-    depth: int = 32
-    elements: int = 20_000
-    value: int = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +93,3 @@ class SubstanceAdministration:
     entry: TypedEntry
     findings: list[Finding] = field(default_factory=list)
     issuer_universal_entity_id: str = ""
-
-
-@dataclass(slots=True)
-class Decoded:
-    """A data set that passed step 5: its identity is known, nothing else is judged yet.
-
-    Attributes:
-        identity: SHA-256 over calling AE title, SOP Class and canonical content (contracts section 1).
-        dataset: its elements; only the templates room looks inside.
-    """
-
-    identity: bytes
-    dataset: DataSet

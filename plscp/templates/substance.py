@@ -5,14 +5,14 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from plscp.content.coded import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, one_code
 from plscp.content.codes import group, known
-from plscp.content.elements import DataSet, Element, Item, Undecoded, raw, tag_text
+from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
+from plscp.content.items import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, code_of
 from plscp.content.model import Code, ContentItem
+from plscp.content.reader import DataSet
 from plscp.content.report import Report
-from plscp.findings import Finding
 from plscp.templates import attributes as table
-from plscp.templates.attributes import AttributeChecker, items_of
+from plscp.templates.attributes import AttributeChecker
 from plscp.templates.fragments import amount_members, code_members, encoded, moment, quoted, raw_elements, whole
 from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.request import SubstanceAdministration, TypedEntry
@@ -79,40 +79,39 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
     """
     elements = dataset.root.elements
-    step = AttributeChecker(strict=strict)
+    step = AttributeChecker(dataset, strict=strict)
     offset = step.common(dataset)
-    text = {attribute.tag: step.text(dataset, attribute) for attribute in table.SUBSTANCE}
+    text = {attribute.tag: step.text(attribute) for attribute in table.SUBSTANCE}
     for pair in _PAIRS:
         present = [tag for tag in pair if tag in elements]
         if not present:
             step.absent(*pair)
-        elif not any(_has_value(dataset.root, tag) for tag in present):
+        elif not any(_has_value(elements, tag) for tag in present):
             step.empty(*present)
     for tag in (table.PATIENT_NAME, ROUTE):
         step.type_2(tag in elements, tag)
     for tag in (table.ADMINISTRATION_DATETIME, OPERATORS):
         if tag not in elements:
             step.absent(tag)
-        elif not _has_value(dataset.root, tag):
+        elif not _has_value(elements, tag):
             step.empty(tag)
     for tag in (ROUTE, OPERATORS, PARAMETER_SEQUENCE, ISSUER_OF_ADMISSION_ID_SEQUENCE):
-        if tag in elements and type(elements[tag][1]) is not list:
+        if tag in elements and not isinstance(elements[tag].value, list):
             step.invalid("wrong-vr", "VR must be SQ", tag)
-    issuer = _issuer_of_admission(dataset, text[table.ISSUER_OF_ADMISSION_ID], step)
-    universal = table.issuer_universal_entity_id(dataset, step)
+    issuer = _issuer_of_admission(text[table.ISSUER_OF_ADMISSION_ID], step)
+    universal = step.issuer_universal_entity_id()
     operators = [
         code
         for item in items_of(elements.get(OPERATORS))
-        if (code := _required_code(item, PERSON_CODE, step, dataset, identifier=True))
+        if (code := _required_code(item, PERSON_CODE, step, identifier=True))
     ]
-    route = _route(dataset, step)
+    route = _route(step)
     step.end()
-    report = Report(step.findings, strict=False, template="C.26.4")
-    given = parameters(items_of(elements.get(PARAMETER_SEQUENCE)), report)
-    if any(isinstance(value, Undecoded) for tag, (_, value) in elements.items() if tag not in _PLACED):
+    given = parameters(items_of(elements.get(PARAMETER_SEQUENCE)), step.findings)
+    if any(undecoded(element) for tag, element in elements.items() if tag not in _PLACED):
         step.note("text-undecodable", "text does not decode by its character set", 0x00080005)
     names = [name.strip(" ") for name in text[table.PRODUCT_NAME].split("\\") if name.strip(" ")]
-    members = _json(dataset, _Given(text, names, route, given, operators, issuer))
+    members = _json(elements, _Given(text, names, route, given, operators, issuer))
     entry = TypedEntry(
         0,
         "substance_administered",
@@ -139,64 +138,62 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
     )
 
 
-def _has_value(item: Item, tag: int) -> bool:
-    value = item.elements[tag][1]
-    return bool(value.strip(" ")) if isinstance(value, str) else bool(value)
+def _has_value(elements: Elements, tag: int) -> bool:
+    element = elements[tag]
+    return bool(text_of(elements, tag) if isinstance(element.value, str) else element.value)
 
 
-def _route(dataset: DataSet, step: AttributeChecker) -> Code | None:
+def _route(step: AttributeChecker) -> Code | None:
     """Zero or one item; a code outside CID 11 is noted (BCID)."""
-    if not items_of(dataset.root.elements.get(ROUTE)):
+    if not items_of(step.elements.get(ROUTE)):
         return None
-    code = _required_code(dataset.root, ROUTE, step, dataset, identifier=False)
+    code = _required_code(step.elements, ROUTE, step, identifier=False)
     if code is not None and known(code).key not in group(11):
         step.note("outside-context-group", "route outside CID 11", ROUTE)
     return code
 
 
-def _required_code(item: Item, tag: int, step: AttributeChecker, dataset: DataSet, *, identifier: bool) -> Code | None:
+def _required_code(above: Elements, tag: int, step: AttributeChecker, *, identifier: bool) -> Code | None:
     """The code of a sequence with one item whose code value, scheme and meaning are of Type 1."""
-    if tag not in item.elements:
+    if tag not in above:
         step.absent(tag)
         return None
-    items = items_of(item.elements[tag])
+    items = items_of(above[tag])
     if not items:
         step.empty(tag)
         return None
     if len(items) > 1:
         step.invalid("code-items", "more than one item", tag)
         return None
-    elements = items[0].elements
+    elements = items[0]
     value = next((one for one in (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE) if one in elements), CODE_VALUE)
     needed = (value, MEANING) if value == URN_CODE_VALUE else (value, SCHEME, MEANING)
-    missing = [one for one in needed if one not in elements or not _has_value(items[0], one)]
+    missing = [one for one in needed if one not in elements or not _has_value(elements, one)]
     for one in missing:
         (step.empty if one in elements else step.absent)(one)
     if missing:
         return None
-    undecoded = any(isinstance(elements[one][1], Undecoded) for one in needed[:-1])
-    undecoded = undecoded or (step.strict and not dataset.character_set.known)
-    if identifier and undecoded:
+    unclear = any(undecoded(elements[one]) for one in needed[:-1]) or (step.strict and not step.known)
+    if identifier and unclear:
         step.invalid("identifier-undecodable", "does not decode by its character set", value)
-    elif items[0].faulty:
-        (step.invalid if step.strict else step.note)("text-undecodable", "does not decode by its character set", tag)
-    found: list[Finding] = []
-    code = one_code(item.elements[tag], tag, "", Report(found, strict=step.strict))
-    for finding in found:
+    elif any_undecoded(elements.values()):
+        step.undecodable(tag)
+    report = Report()
+    code = code_of(above, tag, report)
+    for finding in report:
         step.invalid(finding.code, finding.reason, tag)
     return code
 
 
-def _issuer_of_admission(dataset: DataSet, plain: str, step: AttributeChecker) -> str:
+def _issuer_of_admission(plain: str, step: AttributeChecker) -> str:
     """Issuer of Admission ID (0038,0011), retired, or the Local Namespace or Universal Entity ID of (0038,0014)."""
-    items = items_of(dataset.root.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
+    items = items_of(step.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
     if len(items) > 1:
         step.invalid("issuer-items", "more than one item", ISSUER_OF_ADMISSION_ID_SEQUENCE)
     if not items:
         return plain
-    inner = DataSet(items[0], dataset.character_set, (), dataset.sop_class)
     local, universal = (
-        step.text(inner, table.Attribute(tag, "UT", table.is_lo))
+        step.text(table.Attribute(tag, "UT", table.is_lo), items[0])
         for tag in (LOCAL_NAMESPACE, table.UNIVERSAL_ENTITY_ID)
     )
     sent = local or universal
@@ -205,7 +202,7 @@ def _issuer_of_admission(dataset: DataSet, plain: str, step: AttributeChecker) -
     return plain or sent
 
 
-def _json(dataset: DataSet, given: _Given) -> str:
+def _json(elements: Elements, given: _Given) -> str:
     """The members of a `SubstanceAdministered`."""
     text, names, route, items, operators, issuer = given
     members = [
@@ -241,18 +238,18 @@ def _json(dataset: DataSet, given: _Given) -> str:
         if value:
             members.append(f'"{name}":{quoted(value)}')
     rest = [
-        raw(tag, element)
-        for tag, element in sorted(dataset.root.elements.items())
-        if tag not in _PLACED or isinstance(element[1], Undecoded) or (tag == OPERATORS and _more(element))
+        element
+        for tag, element in elements.items()
+        if tag not in _PLACED or undecoded(element) or (tag == OPERATORS and _more(items_of(element)))
     ]
     if rest:
         members.append(f'"elements":{raw_elements(rest)}')
     return ",".join(members)
 
 
-def _more(element: Element) -> bool:
+def _more(operators: list[Elements]) -> bool:
     """Whether items of Operator Identification Sequence hold more than a code."""
-    return any(item.elements.keys() != {PERSON_CODE} for item in items_of(element))
+    return any(item.keys() != {PERSON_CODE} for item in operators)
 
 
 def _near_duplicate_key(text: dict[int, str], names: list[str], given: list[ContentItem]) -> bytes:

@@ -14,6 +14,7 @@ from pydicom.sequence import Sequence as Items
 
 from plscp.cli.explaining import as_json, explained
 from plscp.content.elements import DICTIONARY, KINDS, LONG
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.findings import Finding
@@ -21,7 +22,6 @@ from plscp.scu.encoding import Encoded
 from plscp.service.outcomes import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.request import Bounds
 from tests.counted import calls
 from tests.templates import build
 from tests.templates.build import DOSE, EXPLICIT, LOG_NOTE, coded, dataset, drug, encode, item, log, note, num, text

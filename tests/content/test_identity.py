@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.request import Bounds
 from tests.templates import build
 
 

@@ -8,12 +8,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
-from plscp.content.items import content_tree
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
-from plscp.content.reader import decode
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.reader import content_tree, decode
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.request import Bounds
 from tests.templates import build
 from tests.templates.build import DOSE, LOG_NOTE, coded, dataset, image, item, num, text
 

@@ -12,13 +12,12 @@ from pydicom.sequence import Sequence as Items
 
 from plscp.content import parsing
 from plscp.content.elements import Item
-from plscp.content.encodings import Memory
-from plscp.content.leaves import Leaf
+from plscp.content.memory import Frame, Memory
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import Refused
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.request import Bounds
 from tests.templates import build
 
 MATERIAL = ("121145", "DCM", "Description of Material")
@@ -99,11 +98,7 @@ def encode(made: Dataset, syntax: str, declared: str, *, undefined: bool) -> byt
 
 def told(item: Item) -> Any:
     """Everything that the reader says of an item."""
-    members = {
-        tag: (vr, [told(one) for one in value] if isinstance(value, list) else (type(value), value))
-        for tag, (vr, value) in item.elements.items()
-    }
-    return members, item.canonical, item.count, item.height, item.faulty
+    return item.elements, item.canonical, item.count, item.height, item.faulty
 
 
 def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
@@ -112,7 +107,10 @@ def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
         decoded = decode(raw, syntax, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=bounds)
     except Refused as refused:
         return refused.status, refused.findings
-    made: list[Any] = [decoded.identity, told(decoded.dataset.root), decoded.dataset.notes]
+    given = decoded.dataset
+    generic = decode(raw, syntax, calling_ae="A", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=bounds).dataset
+    made: list[Any] = [decoded.identity, told(given.root), told(generic.root), given.notes, given.content]
+    made.append(given.about_content)
     for strict in (False, True):
         try:
             log = action.procedural(decoded, strict=strict)
@@ -196,4 +194,4 @@ def test_texts_and_numbers_without_end_take_no_memory(syntax: str) -> None:
             if number == 1000:
                 size, kept = memory.size, len(memory.table)
     assert (memory.size, len(memory.table)) == (size, kept)
-    assert sum(isinstance(one, Leaf) for one in memory.table.values()) == 3
+    assert sum(isinstance(one, Frame) and one.tag > 0 for one in memory.table.values()) == 3

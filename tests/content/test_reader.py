@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
-from plscp.content.elements import DataSet, Item, Undecoded
-from plscp.content.reader import decode
+from plscp.content.elements import Elements, items_of, shown, undecoded
+from plscp.content.model import Bounds
+from plscp.content.reader import DataSet, decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.request import Bounds
 from tests.templates import build
 
 PATIENT_ID, CONTENT = 0x00100020, 0x0040A730
@@ -25,11 +25,14 @@ def read(raw: bytes, syntax: str = build.IMPLICIT, sop_class: str = PROCEDURAL_E
     return decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds(**bounds)).dataset
 
 
-def items(of: Item) -> list[Item]:
+def generic(raw: bytes, syntax: str = build.IMPLICIT) -> DataSet:
+    """As `read`, with the items of Content Sequence as elements, not as content items."""
+    return read(raw, syntax, SUBSTANCE_ADMINISTRATION_LOGGING)
+
+
+def items(of: Elements) -> list[Elements]:
     """The items of Content Sequence."""
-    found = of.elements[CONTENT][1]
-    assert isinstance(found, list)
-    return found
+    return items_of(of[CONTENT])
 
 
 def sequence(tag: bytes, *items: bytes) -> bytes:
@@ -147,8 +150,8 @@ def test_length_counts_before_and_after_inflating() -> None:
     with pytest.raises(TooLarge):
         read(bomb, build.DEFLATED)
     raw = explicit(PATIENT_ID, b"LO", b"P1")
-    assert read(build.deflate(raw), build.DEFLATED, data_set=len(raw) + 8).root.elements[PATIENT_ID] == ("LO", "P1")
-    assert read(build.deflate(raw) + b"\0", build.DEFLATED).root.elements[PATIENT_ID] == ("LO", "P1")
+    assert read(build.deflate(raw), build.DEFLATED, data_set=len(raw) + 8).root.elements[PATIENT_ID] == (PATIENT_ID, "LO", "P1")
+    assert read(build.deflate(raw) + b"\0", build.DEFLATED).root.elements[PATIENT_ID] == (PATIENT_ID, "LO", "P1")
 
 
 NOTED = [
@@ -167,24 +170,24 @@ def test_oddities_are_read_and_noted(what: str, raw: bytes, code: str, path: str
 
 
 def element(raw: bytes, tag: int, syntax: str = build.EXPLICIT) -> Any:
-    return read(raw, syntax).root.elements.get(tag)
+    return generic(raw, syntax).root.elements.get(tag)
 
 
 def test_un_with_undefined_length_holds_implicit_vr() -> None:
     """UN of undefined length is a sequence in Implicit VR, in big endian data sets too (PS3.5 6.2.2)."""
     inner = WITHOUT + ITEM_HEAD + WITHOUT + PATIENT + ITEM_END + SEQUENCE_END
     for syntax, head in ((build.EXPLICIT, b"\x09\x00\x01\x10UN\0\0"), (build.BIG, b"\x00\x09\x10\x01UN\0\0")):
-        vr, items = element(head + inner, 0x00091001, syntax)
-        assert vr == "SQ"
-        assert items[0].elements[PATIENT_ID] == ("LO", "P  1")
+        tag, vr, items = element(head + inner, 0x00091001, syntax)
+        assert (tag, vr) == (0x00091001, "SQ")
+        assert items[0] == [(PATIENT_ID, "LO", "P  1")]
 
 
 def test_un_of_a_known_tag_is_what_the_dictionary_says() -> None:
     """Some senders write UN for what they do not know; the dictionary's VR is taken."""
-    assert element(explicit(PATIENT_ID, b"UN", b"P1", wide=True), PATIENT_ID) == ("LO", "P1")
+    assert element(explicit(PATIENT_ID, b"UN", b"P1", wide=True), PATIENT_ID) == (PATIENT_ID, "LO", "P1")
     items = ITEM_HEAD + pack("<I", len(PATIENT)) + PATIENT
-    vr, found = element(explicit(CONTENT, b"UN", items, wide=True), CONTENT)
-    assert (vr, found[0].elements[PATIENT_ID]) == ("SQ", ("LO", "P  1"))
+    _, vr, found = element(explicit(CONTENT, b"UN", items, wide=True), CONTENT)
+    assert (vr, found[0]) == ("SQ", [(PATIENT_ID, "LO", "P  1")])
 
 
 def test_numbers_are_held_in_little_endian() -> None:
@@ -197,7 +200,7 @@ def test_numbers_are_held_in_little_endian() -> None:
     made.add_new(0x00720052, "AT", [0x00100020, 0x00080005])
     held = [read(build.encode(made, syntax), syntax).root.elements for syntax in (build.EXPLICIT, build.BIG)]
     assert held[0] == held[1]
-    assert held[0][0x00280010] == ("US", b"\1\2")
+    assert held[0][0x00280010] == (0x00280010, "US", b"\1\2")
 
 
 def test_padding_group_lengths_and_trailing_padding_are_no_content() -> None:
@@ -210,7 +213,10 @@ def test_padding_group_lengths_and_trailing_padding_are_no_content() -> None:
             explicit(0xFFFCFFFC, b"OB", bytes(8), wide=True),
         )
     )
-    assert read(raw, build.EXPLICIT).root.elements == {0x00100010: ("PN", " A^B"), 0x0020000D: ("UI", "1.2")}
+    assert read(raw, build.EXPLICIT).root.elements == {
+        0x00100010: (0x00100010, "PN", " A^B"),
+        0x0020000D: (0x0020000D, "UI", "1.2"),
+    }
 
 
 def test_an_item_has_its_own_character_set() -> None:
@@ -219,19 +225,19 @@ def test_an_item_has_its_own_character_set() -> None:
     own = b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 144"
     below = sequence(b"\x40\x00\x30\xa7", name)
     raw = b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100" + name + sequence(b"\x40\x00\x30\xa7", own + name + below, name)
-    root = read(raw).root
+    root = generic(raw).root.elements
     first, second = items(root)
-    assert root.elements[0x00100010][1] == second.elements[0x00100010][1] == "éè"
-    assert first.elements[0x00100010][1] == items(first)[0].elements[0x00100010][1] == "щш"
+    assert root[0x00100010].value == second[0x00100010].value == "éè"
+    assert first[0x00100010].value == items(first)[0][0x00100010].value == "щш"
 
 
 def test_text_that_does_not_decode_keeps_its_bytes() -> None:
     """U+FFFD is shown, the bytes are kept; the items above know of it."""
     name = b"\x10\x00\x10\x00\x02\x00\x00\x00A\xe9"
-    root = read(sequence(b"\x40\x00\x30\xa7", name)).root
-    value = items(root)[0].elements[0x00100010][1]
-    assert isinstance(value, Undecoded)
-    assert (value, value.raw, root.faulty) == ("A\ufffd", b"A\xe9", True)
+    root = generic(sequence(b"\x40\x00\x30\xa7", name)).root
+    found = items(root.elements)[0][0x00100010]
+    assert undecoded(found)
+    assert (shown(found), found.value, root.faulty) == ("A\ufffd", b"A\xe9", True)
 
 
 CHANGES: list[tuple[str, Callable[[bytes], bytes]]] = [

@@ -8,15 +8,16 @@ from typing import Any, Final, NoReturn
 from unittest.mock import patch
 
 from plscp.content import parsing
-from plscp.content.encodings import Memory
-from plscp.content.reader import decode
+from plscp.content.memory import Memory
+from plscp.content.model import Bounds
+from plscp.content.reader import Decoded, decode
 from plscp.errors import Refused
 from plscp.network import acceptor, association, dimse, negotiation
 from plscp.network.answer import SUCCESS
 from plscp.network.fsm import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.request import Bounds, Decoded, ProcedureLog
+from plscp.templates.request import ProcedureLog
 from tests.network.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, Reference
 from plscp.content.parsing import DEEPEST
 from plscp.content.reader import decode
 from plscp.content.writing import dataset
@@ -23,7 +23,6 @@ from plscp.templates.entries import PLANS
 from plscp.templates.log_entries import LogContext
 from plscp.templates.plans import Plan
 from plscp.templates.procedure_log import CONTEXT
-from plscp.templates.request import Bounds
 from plscp.templates.restoring import entry_item
 from tests.publish.judging import judge
 from tests.scu.test_requests import full

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from plscp.cli import main
 from plscp.config import load
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue
 from plscp.reference import conformance
@@ -18,7 +19,6 @@ from plscp.scu.encoding import encode
 from plscp.scu.requests import SubstanceAdministrationRequest, code, moment
 from plscp.statuses import STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.request import Bounds
 from plscp.templates.substance import SubstanceAdministered
 
 

@@ -9,12 +9,12 @@ from pydicom.dataset import Dataset
 from pydicom.sr._concepts_dict import concepts
 from pynetdicom.dsutils import decode, encode
 
+from plscp.content.model import Bounds
 from plscp.content.reader import decode as read
 from plscp.errors import DoesNotMatchTemplate
 from plscp.scu.pci_case import DEVICES, DURATION, Request, Subject, by_device, pci_case, registry_file
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.action import procedural, substance
-from plscp.templates.request import Bounds
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 WHEN = datetime(2026, 3, 1, 9, 30, 15, 250000, tzinfo=UTC)

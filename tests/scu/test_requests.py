@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from pydicom.dataset import Dataset
 
-from plscp.content.reader import decode
+from plscp.content.model import Bounds
+from plscp.content.reader import Decoded, decode
 from plscp.errors import CommandError, DoesNotMatchTemplate, MissingAttribute, MissingAttributeValue
 from plscp.scu import requests as r
 from plscp.scu.encoding import SYNTAXES, encode
@@ -20,7 +21,6 @@ from plscp.templates import action
 from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
 from plscp.templates.log_entries import Note
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.request import Bounds, Decoded
 from plscp.templates.restoring import parse_entry
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Item, Raw

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pynetdicom import AE
 
+from plscp.content.model import Bounds
 from plscp.errors import StoreUnavailable
 from plscp.matching import changes
 from plscp.matching.model import Device, Operator, Policy
@@ -21,7 +22,6 @@ from plscp.service.profile import Profile
 from plscp.service.stock import StockHandlers
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestDraft, Result, deliver_directly
-from plscp.templates.request import Bounds
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu
 from tests.temporary import TemporaryStore
 

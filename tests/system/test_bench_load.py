@@ -20,11 +20,12 @@ from benchmarks.marks import Marked
 from benchmarks.plan import QUICK
 from benchmarks.requests import LOADS, SYNTAX, Load, make
 from plscp.content import writing
-from plscp.content.reader import decode
+from plscp.content.model import Bounds
+from plscp.content.reader import Decoded, decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.relay_view import RelayView
 from plscp.templates import action
-from plscp.templates.request import Bounds, Decoded, ProcedureLog
+from plscp.templates.request import ProcedureLog
 from tests import events
 
 ROOT = Path(__file__).parents[2]

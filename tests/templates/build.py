@@ -15,9 +15,9 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 
-from plscp.content.reader import decode
+from plscp.content.model import Bounds
+from plscp.content.reader import Decoded, decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates.request import Bounds, Decoded
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"

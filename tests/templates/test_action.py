@@ -9,11 +9,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.request import Bounds, Identifiers, ProcedureLog, SubstanceAdministration
+from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
 from tests.templates.build import administration, code, dataset, log

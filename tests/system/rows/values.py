@@ -8,10 +8,9 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from plscp.content.elements import KINDS, LONG, Item
-from plscp.content.encodings import LITTLE
+from plscp.content.elements import KINDS, LITTLE, LONG
+from plscp.content.model import Bounds, RawElement
 from plscp.content.parsing import Reader
-from plscp.templates.request import Bounds
 from tests.events import encoded
 
 _ANY: Final = (
@@ -97,20 +96,21 @@ def encode(elements: Sequence[Element]) -> bytes:
 
 def tree(dataset: Dataset) -> list[Element]:
     """A data set as elements."""
-    return _elements(Reader(encoded(dataset), Bounds()).data_set(LITTLE), ())
+    root = Reader(encoded(dataset), Bounds(), content=False).data_set(LITTLE)
+    return _elements(list(root.elements.values()), ())
 
 
-def _elements(item: Item, above: tuple[int | str, ...]) -> list[Element]:
-    _, value_type = item.elements.get(0x0040A040, ("", ""))
+def _elements(item: Sequence[RawElement], above: tuple[int | str, ...]) -> list[Element]:
+    value_type = next((element.value for element in item if element.tag == 0x0040A040), "")
     if value_type:  # content items are alike wherever they stand, but for the first level
         above = (str(value_type), min(2, _level(above) + (0x0040A730 in above)))
     made = []
-    for tag, (vr, value) in sorted(item.elements.items()):
+    for tag, vr, value in item:
         key = (*above, tag)
-        if isinstance(value, list):
-            made.append(Element(tag, vr, [_elements(each, key) for each in value], key))
-        else:
+        if isinstance(value, str | bytes):
             made.append(Element(tag, vr, value.encode() if isinstance(value, str) else value, key))
+        else:
+            made.append(Element(tag, vr, [_elements(each, key) for each in value], key))
     return made
 
 
