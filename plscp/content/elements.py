@@ -160,7 +160,18 @@ class Item:
         faulty: text in it, or below, does not decode.
     """
 
-    __slots__ = ("about", "canonical", "children", "codes", "count", "elements", "faulty", "height", "measured", "start")
+    __slots__ = (
+        "about",
+        "canonical",
+        "children",
+        "codes",
+        "count",
+        "elements",
+        "faulty",
+        "height",
+        "measured",
+        "start",
+    )
 
     def __init__(self) -> None:
         self.elements: dict[int, RawElement] = {}

@@ -80,8 +80,6 @@ _PLACED_REFERENCE: Final = frozenset({SOP_CLASS, SOP_INSTANCE})
 _PLACED_MEASURED: Final = frozenset({NUMERIC_VALUE, UNITS})
 
 
-
-
 # --- codes: items of the Code Sequence Macro (Table 8.8-1) ---
 
 CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE = 0x00080100, 0x00080119, 0x00080120
@@ -137,12 +135,13 @@ def rest_of(elements: Elements, placed: frozenset[int]) -> tuple[RawElement, ...
 # --- content items ---
 
 
-def root_item(item: Item, report: Report) -> ContentItem:
+def root_item(item: Item, report: Report, like: ContentItem | None) -> ContentItem:
     """The content of a Procedural Event data set as a tree of content items.
 
     Args:
         item: the data set.
         report: takes what is wrong, each with the item's path.
+        like: the root of another data set that differs in its children only, and about which there was nothing to say.
 
     Returns:
         The root, complete also where something is wrong: what is missing is empty.
@@ -151,6 +150,18 @@ def root_item(item: Item, report: Report) -> ContentItem:
     if text_of(elements, VALUE_TYPE) != "CONTAINER":
         report.refuse("root-value-type", "the root must be a CONTAINER", IOD)
     judge_children(item, "CONTAINER", report)
+    if like is None:
+        made = _root(item, report)
+    else:
+        made = ContentItem("", "CONTAINER", like.concept, like.value, item.children)
+        made.observation_datetime, made.observation_uid = like.observation_datetime, like.observation_uid
+        made.template, made.other = like.template, like.other
+    _judge_times(item.children, text_of(elements, TIMEZONE_OFFSET), report)
+    return made
+
+
+def _root(item: Item, report: Report) -> ContentItem:
+    elements = item.elements
     made = ContentItem(
         "",
         "CONTAINER",
@@ -160,12 +171,11 @@ def root_item(item: Item, report: Report) -> ContentItem:
         _datetime(elements, report),
         _uid(elements, report),
         _template(elements, report),
-        other=() if elements.keys() <= _PLACED_ROOT else rest_of(elements, _PLACED_ROOT),
+        other=rest_of(elements, _PLACED_ROOT),
     )
     apart = IDENTIFYING | {CONTENT_SEQUENCE}
     if item.faulty and any_undecoded(element for tag, element in elements.items() if tag not in apart):
         _not_decoded(report)
-    _judge_times(item.children, text_of(elements, TIMEZONE_OFFSET), report)
     return made
 
 

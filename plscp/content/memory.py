@@ -41,7 +41,8 @@ class Memory:
 
     def keep(self, key: bytes, found: Any) -> None:
         """Remembers what bytes are."""
-        self.size += len(key)
+        if key not in self.table:
+            self.size += len(key)
         if self.size > _KEYS_BYTES:
             self.table.clear()
             self.size = len(key)

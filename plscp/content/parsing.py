@@ -4,6 +4,7 @@ Content items, their canonical form and what is wrong with them are made when th
 not read again: a request of five entries that costs 110 microseconds costs 300 without that.
 """
 
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from plscp.content.charset import DEFAULT, ESC, CharacterSet, character_set
@@ -20,6 +21,7 @@ from plscp.content.elements import (
     TEXT,
     TRAILING_PADDING,
     UNDEFINED,
+    Elements,
     Encoding,
     Item,
     Start,
@@ -29,9 +31,9 @@ from plscp.content.elements import (
 )
 from plscp.content.identity import ITEM_END, UNDECODED, sequence_head
 from plscp.content.identity import head as canonical_head
-from plscp.content.items import MEASURED_VALUE, OBSERVATION_DATETIME, code_item, content_item, judge_children
+from plscp.content.items import MEASURED_VALUE, OBSERVATION_DATETIME, code_item, content_item, judge_children, root_item
 from plscp.content.memory import CONTAINS, Frame, Memory, ending_at
-from plscp.content.model import Bounds, ContentItem, Numeric, RawElement
+from plscp.content.model import Bounds, Code, ContentItem, RawElement
 from plscp.content.report import Report
 from plscp.content.syntax import is_dt
 from plscp.findings import Finding
@@ -66,6 +68,24 @@ class Where(NamedTuple):
     encoding: Encoding
     charset: CharacterSet
     key: bytes
+
+
+@dataclass(slots=True)
+class Beginning:
+    """What stands before Content Sequence in a data set.
+
+    Attributes:
+        elements, codes, where, start: as the reader had them there.
+        last: the tag before it.
+        root: the root item without children, once it is known that there is nothing to say about it.
+    """
+
+    elements: Elements
+    codes: dict[int, Code]
+    where: Where
+    last: int
+    start: Start
+    root: ContentItem | None = None
 
 
 class Fault(Exception):
@@ -105,11 +125,15 @@ class Reader:
         self._remembers = bounds.value >= _LONGEST
         self._outermost = 0
         self._content_at = -1
+        self._beginning: Beginning | None = None
 
-    def data_set(self, encoding: Encoding) -> Item:
+    def data_set(self, encoding: Encoding) -> tuple[Item, ContentItem | None]:
         """Reads everything.
 
         What stands before Content Sequence is as a rule the same in all requests of a device: it is remembered whole.
+
+        Returns:
+            The data set, and the root of its content items.
 
         Raises:
             Fault: it cannot be read, or is past a bound.
@@ -117,7 +141,15 @@ class Reader:
         where = self._where(encoding, DEFAULT)
         if where.key and not encoding.big:
             self._content_at = self.raw.find(_CONTENT, 0, 2 * _LONGEST)
-        return self._item(0, len(self.raw), where, 0, delimited=False)[0]
+        item, _ = self._item(0, len(self.raw), where, 0, delimited=False)
+        if not self.content:
+            return item, None
+        # Elements behind Content Sequence belong to the root as well.
+        beginning = self._beginning if self._beginning and next(reversed(item.elements)) == CONTENT_SEQUENCE else None
+        root = root_item(item, self.report, beginning.root if beginning else None)
+        if beginning and not beginning.root and not self.report:
+            beginning.root = replace(root, children=[])
+        return item, root
 
     def _where(self, encoding: Encoding, charset: CharacterSet) -> Where:
         key = encoding.name + charset.key if self._remembers and charset.known else b""
@@ -156,11 +188,12 @@ class Reader:
         last = -1
         ordered, ended = True, not delimited
         if depth == 0 and self._content_at > 0:
-            known = memory.table.get(b"start" + encoding.name + raw[: self._content_at])
-            if known is not None and known[-1].size < self.left:
-                given, codes, where, last, start = known
-                elements.update(given)
-                made.codes.update(codes)
+            known: Beginning | None = memory.table.get(b"start" + encoding.name + raw[: self._content_at])
+            if known is not None and known.start.size < self.left:
+                self._beginning = known
+                elements.update(known.elements)
+                made.codes.update(known.codes)
+                where, last, start = known.where, known.last, known.start
                 made.height = start.height
                 canonical.append(start.canonical)
                 self.charset = where.charset
@@ -230,8 +263,8 @@ class Reader:
                     start = Start(begin, b"".join(canonical), before - self.left - 1, made.height, clean)
                     made.start = start
                     if begin == self._content_at and depth == 0 and clean and where.key:
-                        known = (dict(elements), dict(made.codes), where, before_last, start)
-                        memory.keep(b"start" + encoding.name + raw[:begin], known)
+                        self._beginning = Beginning(dict(elements), dict(made.codes), where, before_last, start)
+                        memory.keep(b"start" + encoding.name + raw[:begin], self._beginning)
                 left, notes, faulty = self.left, len(self.notes), made.faulty
                 inner = self._where(IMPLICIT, where.charset) if sent == b"UN" else where
                 made.faulty = False
@@ -310,7 +343,7 @@ class Reader:
         if depth > self.deepest:
             raise self._fault("too-deep", "sequences are nested deeper than this server takes", tag, bound=True)
         encoding, charset, prefix = where
-        raw, unpack, path, recall, children = self.raw, encoding.item, self.path, memory.table.get, made.children
+        raw, unpack, path = self.raw, encoding.item, self.path
         delimited = length == UNDEFINED
         if not delimited:
             if pos + length > end:
@@ -321,7 +354,9 @@ class Reader:
         counted = tag == CONTENT_SEQUENCE and len(path) == depth - 1
         content = counted and self.content
         remembers = content and prefix and not encoding.big
-        value_type_at = 22 if encoding.explicit else 20
+        if remembers:
+            recall, children = memory.table.get, made.children
+            length_at = 6 if encoding.explicit else 4
         items: list[list[RawElement]] = []
         parts: list[bytes] = []
         number, height, ended = 0, 0, not delimited
@@ -344,7 +379,7 @@ class Reader:
                 and raw.startswith(_RELATIONSHIP, pos)
                 and not raw.startswith(b"CON", pos + 8)
             ):  # it is no log entry: as a rule it came before but for its text or number
-                ending = ending_at(raw, pos + 16 + raw[pos + value_type_at - 16], stop, encoding.explicit)
+                ending = ending_at(raw, pos + 16 + raw[pos + length_at], stop, encoding.explicit)
                 key = prefix + raw[pos:ending]
                 frame = recall(key)
                 if frame is not None and frame[2] < self.left and depth + frame[3] <= self.deepest:
@@ -354,8 +389,7 @@ class Reader:
                         parts.append(known[1])
                         parts.append(ITEM_END)
                         self.left -= frame[2] + 1
-                        if frame[3] > height:
-                            height = frame[3]
+                        height = max(height, frame[3])
                         pos = stop
                         continue
             self.left -= 1
@@ -460,7 +494,7 @@ class Reader:
             above.about[self.path[-1]] = list(self.report)
             self.report.clear()
 
-    def _entry(  # noqa: PLR0917  # keywords cost time on the hot path
+    def _entry(  # keywords cost time on the hot path
         self, frame: Frame, above: Item, at: tuple[int, int, int, int], where: Where, depth: int
     ) -> tuple[bytes, int] | None:
         """An entry that came before but for its DateTime, and its text or number or its children.

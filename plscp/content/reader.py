@@ -11,7 +11,7 @@ from typing import Final
 from plscp.content.charset import CharacterSet
 from plscp.content.elements import BIG, IMPLICIT, LITTLE, Encoding, Item
 from plscp.content.identity import identity
-from plscp.content.items import NEVER_REFUSED, root_item
+from plscp.content.items import NEVER_REFUSED
 from plscp.content.model import Bounds, ContentItem
 from plscp.content.parsing import Fault, Reader
 from plscp.content.report import tell
@@ -89,13 +89,11 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
 def _read(raw: bytes, encoding: Encoding, bounds: Bounds, *, content: bool) -> DataSet:
     reader = Reader(raw, bounds, content=content)
     try:
-        root = reader.data_set(encoding)
+        root, tree = reader.data_set(encoding)
     except Fault as fault:
         kind = DoesNotMatchTemplate if fault.bound and content else InvalidArgument
         raise kind([fault.finding]) from None
-    report = reader.report
-    tree = root_item(root, report) if content else None
-    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, report)
+    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report)
 
 
 def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:

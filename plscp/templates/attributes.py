@@ -166,9 +166,7 @@ class AttributeChecker:
 
     def undecodable(self, tag: int) -> None:
         """Text outside identifiers that does not decode."""
-        (self.invalid if self.strict else self.note)(
-            "text-undecodable", "does not decode by its character set", tag
-        )
+        (self.invalid if self.strict else self.note)("text-undecodable", "does not decode by its character set", tag)
 
     def common(self, dataset: DataSet) -> str:
         """What holds for both SOP Classes: the encoding's oddities, the character set, the offset from UTC.

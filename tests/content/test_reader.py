@@ -150,7 +150,11 @@ def test_length_counts_before_and_after_inflating() -> None:
     with pytest.raises(TooLarge):
         read(bomb, build.DEFLATED)
     raw = explicit(PATIENT_ID, b"LO", b"P1")
-    assert read(build.deflate(raw), build.DEFLATED, data_set=len(raw) + 8).root.elements[PATIENT_ID] == (PATIENT_ID, "LO", "P1")
+    assert read(build.deflate(raw), build.DEFLATED, data_set=len(raw) + 8).root.elements[PATIENT_ID] == (
+        PATIENT_ID,
+        "LO",
+        "P1",
+    )
     assert read(build.deflate(raw) + b"\0", build.DEFLATED).root.elements[PATIENT_ID] == (PATIENT_ID, "LO", "P1")
 
 

@@ -96,7 +96,7 @@ def encode(elements: Sequence[Element]) -> bytes:
 
 def tree(dataset: Dataset) -> list[Element]:
     """A data set as elements."""
-    root = Reader(encoded(dataset), Bounds(), content=False).data_set(LITTLE)
+    root, _ = Reader(encoded(dataset), Bounds(), content=False).data_set(LITTLE)
     return _elements(list(root.elements.values()), ())
 
 
