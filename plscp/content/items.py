@@ -85,6 +85,7 @@ _PLACED_MEASURED: Final = frozenset({NUMERIC_VALUE, UNITS})
 CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE = 0x00080100, 0x00080119, 0x00080120
 SCHEME, VERSION, MEANING = 0x00080102, 0x00080103, 0x00080104
 _VALUES: Final = (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE)
+_USUAL: Final = frozenset({CODE_VALUE, SCHEME, MEANING})
 _PLACED_CODE: Final = frozenset({*_VALUES, SCHEME, VERSION, MEANING})
 
 
@@ -101,6 +102,14 @@ def code_of(elements: Elements, tag: int, report: Report) -> Code | None:
 
 def code_item(elements: Elements, report: Report) -> Code | None:
     """The code of an item; None where it has no code value."""
+    if elements.keys() == _USUAL:  # half of what a code costs that never came before is the rest of this function
+        value, scheme, meaning = (element[2] for element in elements.values())
+        if (
+            type(value) is str and type(scheme) is str and type(meaning) is str
+            and (value := value.strip(" ")) and (scheme := scheme.strip(" ")) and (meaning := meaning.strip(" "))
+            and is_line(value, 16) and is_line(scheme, 16) and is_line(meaning, 64)
+        ):  # fmt: skip
+            return Code(value, scheme, meaning)
     given = [text for tag in _VALUES if tag in elements and (text := text_of(elements, tag))]
     scheme, meaning = text_of(elements, SCHEME), text_of(elements, MEANING)
     if len(given) != 1:

@@ -74,6 +74,10 @@ BROKEN = [
     ("the same element twice", PATIENT + PATIENT, build.IMPLICIT, "element-twice", "(0010,0020)"),
     ("twice, one between", explicit(0x00100020, b"LO", b"P1") + explicit(0x00100021, b"LO", b"I1")
      + explicit(0x00100020, b"LO", b"P2"), build.EXPLICIT, "element-twice", "(0010,0020)"),
+    ("twice, a lower one between", explicit(0x00100021, b"LO", b"I1") + explicit(0x00100010, b"PN", b"A^B ")
+     + explicit(0x00100021, b"LO", b"I2"), build.EXPLICIT, "element-twice", "(0010,0021)"),
+    ("character set after a lower one", explicit(0x00100021, b"LO", b"I1") + explicit(0x00080001, b"UL", bytes(4))
+     + explicit(0x00080005, b"CS", b"ISO_IR 100"), build.EXPLICIT, "element-order", "(0008,0005)"),
     ("character set after text", PATIENT + b"\x08\x00\x05\x00\x0a\x00\x00\x00ISO_IR 100", build.IMPLICIT,
      "element-order", "(0008,0005)"),
     ("no VR", b"\x10\x00\x20\x00??\x02\x00P1", build.EXPLICIT, "bad-vr", "(0010,0020)"),
