@@ -245,7 +245,7 @@ def _relationship(triple: tuple[str, str, str], report: Report) -> None:
         return  # said about the item itself
     if triple in CONTRADICTED:
         reason = f"{relationship} {target} below {source} is not in Table A.35.7-2"
-        report.lenient(NEVER_REFUSED, reason, IOD)
+        report.note(NEVER_REFUSED, reason, IOD)
     else:
         report.refuse("relationship-not-allowed", f"{relationship} {target} not below {source}", IOD)
 

@@ -23,9 +23,13 @@ class Report(list[Finding]):
         """What no profile lets pass."""
         self.append(Finding(code, reason, ".".join(map(str, self.path)), template, refuse=True))
 
-    def lenient(self, code: str, reason: str, template: str = "C.17.3") -> None:
-        """What a lenient profile lets pass."""
+    def note(self, code: str, reason: str, template: str = "C.17.3") -> None:
+        """What no profile refuses."""
         self.append(Finding(code, reason, ".".join(map(str, self.path)), template))
+
+    def lenient(self, code: str, reason: str, template: str = "C.17.3") -> None:
+        """What a lenient profile lets pass; `plscp.content.reader.content_tree` refuses it for a strict one."""
+        self.note(code, reason, template)
 
 
 def tell(finding: Finding, findings: list[Finding]) -> None:

@@ -88,7 +88,7 @@ def _value(value_type: str, elements: Elements, report: Report) -> tuple[Value, 
         tag, valid = simple
         text = text_of(elements, tag)
         if not text or not valid(text):
-            report.lenient("parameter", f"{value_type} parameter without a valid value")
+            report.note("parameter", f"{value_type} parameter without a valid value")
         return text or None, frozenset({tag})
     if value_type == NUMERIC:
         return _number(elements, report)
@@ -96,7 +96,7 @@ def _value(value_type: str, elements: Elements, report: Report) -> tuple[Value, 
         return sr.code_of(elements, sr.CONCEPT_CODE, report), frozenset({sr.CONCEPT_CODE})
     if value_type in {"COMPOSITE", "IMAGE"}:
         return _reference(elements), frozenset({sr.REFERENCED_SOP})
-    report.lenient("parameter", "Value Type is missing or not of the Content Item Macro")
+    report.note("parameter", "Value Type is missing or not of the Content Item Macro")
     return None, frozenset()
 
 
@@ -108,7 +108,7 @@ def _number(elements: Elements, report: Report) -> tuple[Numeric | None, frozens
         elements, used = measured[0], frozenset({sr.MEASURED_VALUE})
     text = text_of(elements, sr.NUMERIC_VALUE)
     if not is_ds(text):
-        report.lenient("parameter", "Numeric Value is missing or no valid DS")
+        report.note("parameter", "Numeric Value is missing or no valid DS")
     units: Code | None = sr.code_of(elements, sr.UNITS, report)
     return (Numeric(text, units) if text else None), used
 

@@ -14,7 +14,7 @@ from plscp.reference.reasons import REASONS, Reason
 from plscp.statuses import STATUSES
 
 SOURCE = Path(plscp.__file__).parent
-TOLD_BY = {"refuse", "lenient", "note", "invalid", "Fault", "Note", "Problem", "Finding"}
+TOLD_BY = {"refuse", "lenient", "note", "invalid", "_fault", "_note", "Problem", "Finding"}
 """Functions and classes whose second argument is a reason."""
 
 
@@ -105,7 +105,7 @@ def test_the_longest_place_leaves_room_for_a_reason() -> None:
     assert 64 - LONGEST_PATH - len(" at ") - len(" (+200)") >= 28
 
 
-WHEN = {"refuse": "always", "lenient": "strict", "Fault": "always", "Note": "strict"}
+WHEN = {"refuse": "always", "lenient": "strict", "_fault": "always", "_note": "strict"}
 """By what tells a reason: whom it refuses."""
 
 
