@@ -74,7 +74,7 @@ def ending_at(raw: bytes, value_type: int, end: int, explicit: bool) -> int:
     at = raw.rfind(tag, value_type, end) if tag is not None else -1
     if at < 0:
         return end
-    return at + (12 if explicit and raw.startswith(b"UT", at + 4) else 8)
+    return min(at + (12 if explicit and raw.startswith(b"UT", at + 4) else 8), end)
 
 
 class Frame(NamedTuple):
@@ -145,7 +145,7 @@ class Frame(NamedTuple):
             when: DateTime of an entry.
         """
         like, canonical, _, _, tag, vr, valid, length = self
-        if len(raw) != length:
+        if not tag or len(raw) != length:
             return None
         if raw.isascii() and ESC not in raw:
             value = raw.rstrip(b"\0 ")

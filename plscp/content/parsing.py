@@ -375,7 +375,7 @@ class Reader:
             if (
                 remembers
                 and stop <= end
-                and length <= _LONGEST
+                and 16 <= length <= _LONGEST
                 and raw.startswith(_RELATIONSHIP, pos)
                 and not raw.startswith(b"CON", pos + 8)
             ):  # it is no log entry: as a rule it came before but for its text or number
@@ -383,7 +383,9 @@ class Reader:
                 key = prefix + raw[pos:ending]
                 frame = recall(key)
                 if frame is not None and frame[2] < self.left and depth + frame[3] <= self.deepest:
-                    known = frame.ended(raw[ending:stop], charset) if frame[4] else frame
+                    known = frame
+                    if frame[4] or ending != stop:
+                        known = frame.ended(raw[ending:stop], charset)
                     if known is not None:
                         children.append(known[0])
                         parts.append(known[1])
@@ -435,16 +437,7 @@ class Reader:
         return sequence_head(tag, number) + b"".join(parts), height + 1, pos
 
     def _content_item(  # noqa: PLR0917  # keywords cost time on the hot path
-        self,
-        above: Item,
-        pos: int,
-        end: int,
-        where: Where,
-        depth: int,
-        key: bytes,
-        ending: int,
-        *,
-        delimited: bool,
+        self, above: Item, pos: int, end: int, where: Where, depth: int, key: bytes, ending: int, *, delimited: bool
     ) -> tuple[bytes, int, int]:
         """Reads a content item into the item above.
 
@@ -456,7 +449,7 @@ class Reader:
             Its canonical form, levels of sequences in it, and where it ended.
         """
         raw, encoding, entry = self.raw, where.encoding, False
-        if not key and where.key and not delimited and raw.startswith(encoding.entry, pos):
+        if not key and where.key and not delimited and end - pos >= 24 and raw.startswith(encoding.entry, pos):
             when = pos + 24
             after = when + raw[pos + (22 if encoding.explicit else 20)]
             ending = raw.find(_CONTENT, after, end)
@@ -522,10 +515,9 @@ class Reader:
         else:
             explicit = where.encoding.explicit
             begin = ending + (12 if explicit else 8)
-            if begin > end or (explicit and not raw.startswith(b"SQ", ending + 4)):
-                return None
-            length = where.encoding.length(raw, begin - 4)[0]
-            if begin + length != end:
+            length = end - begin  # nothing stands behind its children
+            head = _CONTENT + (b"SQ\0\0" if explicit else b"") + max(length, 0).to_bytes(4, "little")
+            if not raw.startswith(head, ending):
                 return None
             self.left -= size + 1
             part, high, _ = self._sequence(item, CONTENT_SEQUENCE, "SQ", begin, length, end, where, depth + 1)

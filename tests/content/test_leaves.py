@@ -195,3 +195,31 @@ def test_texts_and_numbers_without_end_take_no_memory(syntax: str) -> None:
                 size, kept = memory.size, len(memory.table)
     assert (memory.size, len(memory.table)) == (size, kept)
     assert sum(isinstance(one, Frame) and one.tag > 0 for one in memory.table.values()) == 3
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_what_is_cut_off_or_goes_on_is_not_what_came_before(syntax: str) -> None:
+    """An item that ends earlier or later than the same bytes did before is what it would be alone."""
+    values = build.dataset(EncapsulatedDocument=b"@\0`\xa1\4\0\0\0")
+    odd = child("text", "", "abcd", "", "")
+    odd.update(values)
+    for made in (
+        entry(child("number", "", "", "", "12"), odd),
+        build.note(1, "abcd"),
+        entry(),
+        odd,
+        child("name", "", "", NAMES[0], ""),
+    ):
+        raw = build.encode(build.log(made, observers=[]), syntax)
+        head = raw.index(b"\x40\x00\x30\xa7")
+        at = head + (12 if syntax == build.EXPLICIT else 8)
+        item = raw[at + 8 :]
+        for cut in (*range(len(item)), *range(-8, 0)):
+            body = item[:cut] if cut >= 0 else item + b"abcdefgh"[cut:]
+            content = b"\xfe\xff\0\xe0" + len(body).to_bytes(4, "little") + body
+            sent = raw[: at - 4] + len(content).to_bytes(4, "little") + content
+            with patch.object(parsing, "memory", Memory()):
+                outcome(raw, syntax, Bounds())
+                after_others = outcome(sent, syntax, Bounds())
+            with patch.object(parsing, "memory", Memory()):
+                assert outcome(sent, syntax, Bounds()) == after_others
