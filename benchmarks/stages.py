@@ -46,6 +46,9 @@ from plscp.store.port import Draft, RequestDraft, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
 from plscp.templates import action
+from plscp.templates.entries import entry_json
+from plscp.templates.procedure_log import context_json
+from plscp.templates.request import ProcedureLog
 from tests import events
 from tests.network.wire import Line
 from tests.temporary import TemporaryStore
@@ -125,9 +128,13 @@ def read(raw: bytes) -> Decoded:
     return decode(raw, SYNTAX, calling_ae="HEMO1", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds())
 
 
-def typed(decoded: Decoded) -> Any:
-    """Steps 6 and 7."""
-    return action.procedural(decoded, strict=False)
+def typed(decoded: Decoded) -> ProcedureLog:
+    """Steps 6 and 7, and the JSON of the entries and of what they inherit."""
+    log = action.procedural(decoded, strict=False)
+    for entry in log.entries:
+        entry_json(entry.typed)
+    context_json(log.context)
+    return log
 
 
 def _decode_and_type(rounds: Sequence[Sequence[bytes]]) -> tuple[float, float]:

@@ -1,10 +1,12 @@
 """What a server would answer to a request, and why, without one: steps 5 to 7 of the checks, by the server's own code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from plscp.cli.view import concept_text, value_text
+from plscp.content.codes import meaning_of
 from plscp.content.elements import CONTENT_SEQUENCE
 from plscp.content.items import VALUE_TYPE
 from plscp.content.model import Bounds, ContentItem
@@ -15,9 +17,33 @@ from plscp.scu.encoding import Encoded
 from plscp.service.outcomes import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
 from plscp.templates import action
-from plscp.templates.tracing import Place, look, trace, wanted
+from plscp.templates.compiled import declared
+from plscp.templates.engine import Match
+from plscp.templates.entries import ENTRY_KINDS, match_entry
+from plscp.templates.log_entries import PROCEDURE_LOG, LogContext
+from plscp.templates.procedure_log import match_context
+from plscp.templates.rows import CONTAINS, Group, Row, Set, Template, Term
 
 _CONTENT_SEQUENCE: Final = (b"\x40\x00\x30\xa7", b"\x00\x40\xa7\x30")
+EXAMPLES: Final = 3
+"""Members of a context group that are named."""
+
+
+class Place(NamedTuple):
+    """The row that an item was matched to.
+
+    Attributes:
+        head: of the row's template.
+        row: of its table; of an entry, its own row.
+        kind: of an entry, the kind; else empty.
+    """
+
+    head: Template
+    row: Row
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.head.tid} r{self.row.number}"
 
 
 @dataclass
@@ -75,6 +101,89 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     made.root = content_tree(dataset, [], strict=strict)
     made.places = trace(made.root)
     return _judged(made, lambda: _log(decoded, strict=strict))
+
+
+def trace(root: ContentItem) -> dict[str, Place]:
+    """The row of every item that a row describes, by the item's path: as the engine matched it.
+
+    Args:
+        root: a log as the checks see it (`plscp.content.items.content_tree`).
+    """
+    found: dict[str, Place] = {}
+    inherited, positions = list[ContentItem](), list[int]()
+    for position, item in enumerate(root.children, 1):
+        if item.relationship != CONTAINS:
+            inherited.append(item)
+            positions.append(position)
+            continue
+        matched = match_entry(item, position, [], strict=False)
+        if matched.kind is not None:
+            found[str(position)] = Place(matched.kind.head, matched.kind.row.row, matched.kind.kind)
+            if matched.below is not None:
+                found |= _places(matched.below, f"{position}.")
+    return found | dict(_places(match_context(root, inherited, positions, [], strict=False), ""))
+
+
+def _places(matched: Match, base: str) -> Iterator[tuple[str, Place]]:
+    for place in matched.places:
+        if place.row is not None and place.row.row.include is None:
+            yield f"{base}{place.position}", Place(place.row.head, place.row.row)
+        if place.below is not None:
+            yield from _places(place.below, f"{base}{place.position}.")
+    for _, repeated in matched.groups:
+        for one in repeated:
+            yield from _places(one, base)
+
+
+@cache
+def table() -> dict[tuple[str, str], tuple[Place, ...]]:
+    """Every row that a Procedure Log may use, by ``TID3108`` and row number; INCLUDE rows as well."""
+    found: dict[tuple[str, str], dict[Row, Place]] = {}
+    own = [Place(kind.head, kind.row.row, kind.kind) for kind in ENTRY_KINDS.values()]
+    below = [place for kind in ENTRY_KINDS.values() for place in _declared(kind.model, kind.head)]
+    for place in (*_declared(LogContext, PROCEDURE_LOG), *own, *below):
+        found.setdefault((place.head.tid, place.row.number), {})[place.row] = place
+    return {key: tuple(places.values()) for key, places in found.items()}
+
+
+def _declared(model: type[Any], head: Template) -> Iterator[Place]:
+    for _, row, item in declared(model):
+        if row.role == "item":
+            yield Place(head, row)
+            yield from _declared(item, item.head or head)
+
+
+def wanted(finding: Finding, place: Place | None = None) -> Place | None:
+    """The row that a finding is about; None where it names none of these tables.
+
+    Args:
+        finding: with template and row.
+        place: what the item there was matched to, which goes before other rows of the same number; else the last goes, a second reading of a row never.
+    """
+    places = table().get((finding.template, finding.row), ())
+    if place is not None and place in places:
+        return place
+    words = set(finding.reason.split())
+    named = (one for one in places if isinstance(one.row.concept, Term) and one.row.concept.value in words)
+    return next(named, min(reversed(places), key=lambda one: len(one.row.inferred), default=None))
+
+
+def look(place: Place) -> str:
+    """How a row should look, as its table says it, with some members of its context groups."""
+    shown = str(place.row).removeprefix(f"row {place.row.number}: ")
+    if place.row.include is not None:
+        inside: Template = place.row.include.head
+        return f"INCLUDE {inside.tid} {inside.name}, {place.row.vm} {place.row.req}"
+    sets: Sequence[Set | None] = (place.row.concept, *place.row.value, place.row.units)
+    examples = [text for one in sets if isinstance(one, Group) if (text := _examples(one))]
+    return f"{shown}; {'; '.join(examples)}" if examples else shown
+
+
+def _examples(cell: Group) -> str:
+    keys = sorted(cell.keys, key=lambda key: (meaning_of(key), key))
+    some = ", ".join(f'({value}, {scheme}, "{meaning_of((value, scheme))}")' for value, scheme in keys[:EXAMPLES])
+    more = f" and {len(keys) - EXAMPLES} more" if len(keys) > EXAMPLES else ""
+    return f"{str(cell)[1:]}: {some}{more}" if some else ""
 
 
 def _decoded(given: Encoded, sop_class: str) -> Decoded:

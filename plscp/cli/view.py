@@ -147,8 +147,8 @@ def findings(these: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Line]:
 def _expected(finding: Mapping[str, Any]) -> str:
     if not finding.get("row"):
         return ""
-    from plscp.findings import Finding  # noqa: PLC0415  # templates bring DICOM, which no other command over HTTP needs
-    from plscp.templates.tracing import look, wanted  # noqa: PLC0415
+    from plscp.cli.explaining import look, wanted  # noqa: PLC0415  # it brings DICOM, which no other command over HTTP needs
+    from plscp.findings import Finding  # noqa: PLC0415
 
     place = wanted(
         Finding("", str(finding.get("reason", "")), "", str(finding.get("template", "")), str(finding["row"]))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from plscp.content.codes import Key, meaning_of
-from plscp.templates.entries import PLANS, EntryPlan
-from plscp.templates.plans import Plan, Slot
-from plscp.templates.restoring import Untyped
+from plscp.content.model import Numeric
+from plscp.templates.compiled import CompiledRow, CompiledTemplate
+from plscp.templates.entries import ENTRY_KINDS, EntryKind, Untyped
 from plscp.templates.rows import M, Term
 from plscp.templates.values import Amount, CodeValue, Entry, Item, Moment, ObjectReference
 
@@ -111,7 +111,7 @@ _MEANINGS: Final[Mapping[Key, str]] = {
 
 def entries() -> list[Any]:
     """One entry of each kind: accepted without a finding under a strict profile."""
-    return [*map(_entry, PLANS.values()), _untyped()]
+    return [*map(_entry, ENTRY_KINDS.values()), _untyped()]
 
 
 def code(key: Key) -> CodeValue:
@@ -124,40 +124,40 @@ def amount(text: str, unit: str) -> Amount:
     return Amount(text=text, value=float(text), unit=code((unit, "UCUM")))
 
 
-def _entry(kind: EntryPlan) -> Entry:
+def _entry(kind: EntryKind) -> Entry:
     own = {"kind": kind.kind, "template": kind.head.identifier, "observation_datetime": WHEN}
-    own[kind.value] = _value(f"{kind.kind}.{kind.value}", kind.shape)
-    said, concept = _SAID.get(f"{kind.kind}.{kind.concept}"), kind.row.concept
+    own[kind.value] = _value(f"{kind.kind}.{kind.value}", kind.row)
+    said, concept = _SAID.get(f"{kind.kind}.{kind.concept}"), kind.row.row.concept
     key = said if isinstance(said, tuple) else (concept.value, concept.scheme) if isinstance(concept, Term) else None
     assert key is not None, kind.kind
     own[kind.concept] = code(key)
-    return kind.model(**own, **_members(kind.plan, kind.kind))
+    return kind.model(**own, **_members(kind.row.below, kind.kind))
 
 
-def _members(plan: Plan, path: str) -> dict[str, Any]:
-    slots = [plan.slots[node] for node in plan.nodes if isinstance(node, int)]
-    made = {slot: _item(slot, f"{path}.{slot.name}") for slot in slots if f"{path}.{slot.name}" in _SAID}
-    missing = [slot.name for slot in slots if slot.row.req == M and slot.refuses("req") and slot not in made]
+def _members(template: CompiledTemplate, path: str) -> dict[str, Any]:
+    rows = [row for row in template.rows if not row.within]
+    made = {row: _item(row, f"{path}.{row.name}") for row in rows if f"{path}.{row.name}" in _SAID}
+    missing = [row.name for row in rows if row.row.req == M and row.refuses("req") and row not in made]
     assert not missing, (path, missing)
-    return {slot.name: [item] if slot.many else item for slot, item in made.items()}
+    return {row.name: [item] if row.many else item for row, item in made.items()}
 
 
-def _item(slot: Slot, place: str) -> Any:
-    value = _value(place, slot.shape)
-    members = _members(slot.child, place)
+def _item(row: CompiledRow, place: str) -> Any:
+    value = _value(place, row)
+    members = _members(row.below, place)
     concept = _SAID.get(f"{place}.concept")
     if isinstance(concept, tuple):
         members["concept"] = code(concept)
     if isinstance(value, str):
-        return slot.model(text=value, **members)
-    return slot.model(**{name: getattr(value, name) for name in value.model_fields_set}, **members)
+        return row.model(text=value, **members)
+    return row.model(**{name: getattr(value, name) for name in value.model_fields_set}, **members)
 
 
-def _value(place: str, shape: str) -> Any:
+def _value(place: str, row: CompiledRow) -> Any:
     said = _SAID[place]
     if isinstance(said, str):
-        return said if shape == "text" else ObjectReference(sop_class_uid=said, sop_instance_uid=f"{UID}.3")
-    return amount(*said) if shape == "quantity" else code(said)
+        return said if row.holds is str else ObjectReference(sop_class_uid=said, sop_instance_uid=f"{UID}.3")
+    return amount(*said) if row.holds is Numeric else code(said)
 
 
 def _untyped() -> Untyped:

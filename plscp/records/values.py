@@ -5,13 +5,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AwareDatetime, ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from plscp.publish.envelope import BARRIER
-from plscp.templates.entries import PLANS
+from plscp.templates.entries import ENTRY_KINDS, AnyEntry
 from plscp.templates.log_entries import LogContext
-from plscp.templates.restoring import AnyEntry
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Model
 
-KINDS: Final = (*PLANS, "untyped")
+KINDS: Final = (*ENTRY_KINDS, "untyped")
 """Kinds of entry that have a class of their own."""
 LATER: Final = "later"
 

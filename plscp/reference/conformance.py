@@ -21,9 +21,9 @@ from plscp.service import checks
 from plscp.service.outcomes import ERROR_IDS
 from plscp.statuses import STATUSES, StatusInfo
 from plscp.templates import attributes, substance
+from plscp.templates.compiled import declared
 from plscp.templates.entries import TYPED
 from plscp.templates.log_entries import LogContext
-from plscp.templates.plans import declared
 from plscp.templates.rows import Template
 
 Settings = SettingsModel

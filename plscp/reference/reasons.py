@@ -204,6 +204,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason("route outside CID 11", "", "never", "Device: send a code of the context group where there is one"),
     Reason("parameter outside CID 3410", "", "never", "Device: send a code of the context group where there is one"),
     Reason("unit is not a valid UCUM code", "", "never", "Device: send a UCUM unit"),
+    Reason("<members> not valid by its class", "", "never", "A defect: report the log line `internal-error`; the entry is published untyped"),
     Reason("not to be sent in Action Information", "", "never", "Device: leave SOP Class and SOP Instance UID out of the data set"),
     Reason("differs from Issuer of Admission ID (0038,0011)", "", "never", "Device: send one issuer"),
     Reason("Value Type is missing or not of the Content Item Macro", "", "never", _PARAMETER),

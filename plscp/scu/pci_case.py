@@ -25,7 +25,7 @@ from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationReque
 from plscp.scu.sending import Answer, Association
 from plscp.templates import clinical_entries as clinical
 from plscp.templates import log_entries as log
-from plscp.templates.restoring import AnyEntry, entry_item
+from plscp.templates.entries import AnyEntry, entry_item
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Coded, CodeValue, Moment, ObjectReference
 

@@ -30,7 +30,7 @@ from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.profile import Profiles
-from plscp.service.reading import Answer, Counters, NoCounters, Pending, Reading
+from plscp.service.reading import Answer, Counters, NoCounters, Pending, Reading, count
 from plscp.service.refusals import Refusals
 from plscp.service.reply import ActionReply
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
@@ -428,7 +428,7 @@ class Handlers:
         seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
         self._counters.answered(pending.sop_class, int(status), seconds)
         for finding in (*pending.noticed, *pending.decided, *these):
-            self._counters.noticed(finding)
+            count(self._counters, finding)
         arrived_us = microseconds(pending.arrival)
         if STATUSES[int(status)].performed:
             self.devices.accepted(pending.calling_ae, arrived_us)

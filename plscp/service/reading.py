@@ -12,6 +12,7 @@ from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
+from plscp.logs import log
 from plscp.matching import rules, substance
 from plscp.matching.known import Move, Standing, judge, judge_administration
 from plscp.matching.match_context import occurred_between
@@ -27,6 +28,9 @@ from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import EntryDraft, KnownEntry
 from plscp.templates import action
+from plscp.templates.engine import NOT_VALID
+from plscp.templates.entries import entry_json
+from plscp.templates.procedure_log import context_json
 from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 
 Answer = tuple[Status, Encodable | None]
@@ -90,6 +94,13 @@ class NoCounters:
         """A function that does nothing."""
         del name
         return _nothing
+
+
+def count(counters: Counters, finding: Finding) -> None:
+    """Counts a finding; that a template's class contradicts its rows is a defect of plscp, and goes to the log as well."""
+    counters.noticed(finding)
+    if finding.code == NOT_VALID:
+        log.error("internal-error", where=f"templates, {finding.template}", why=finding.reason)
 
 
 class Decided(NamedTuple):
@@ -279,7 +290,7 @@ class Reading:
             if known:
                 standing = [_standing(one) for one in known]
                 decision, move = judge(new, registry, standing, decision, every=len(known) == len(times))
-            return Decided(decision, content.context, move)
+            return Decided(decision, context_json(content.context), move)
 
         pending.decide = decide
 
@@ -328,10 +339,15 @@ class Reading:
         difference: timedelta | None,
     ) -> EntryDraft:
         for finding in typed.findings:
-            self._counters.noticed(finding)
+            count(self._counters, finding)
         occurred = fragments.utc(moment.earliest)
         data = fragments.entry(
-            moment, occurred, typed.observation_uid, typed.json, synchronized=synchronized, difference=difference
+            moment,
+            occurred,
+            typed.observation_uid,
+            entry_json(typed.typed),
+            synchronized=synchronized,
+            difference=difference,
         )
         return EntryDraft(
             index=typed.index,

@@ -1,339 +1,414 @@
-"""The engine: matches the children of a content item to the rows of a template, and writes the typed JSON (PS3.16 section 6).
+"""The engine: matches the children of a content item to the rows of a template (PS3.16 section 6).
 
-One pass does both. Findings have the item's position, the template and the row; what was not described by a row is
-kept whole under ``other``.
+A match says which child fills which row, which no row took, and in which order they stand; findings have the item's
+position, the template and the row. From it come the typed object and what `plscp explain` shows.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
-from plscp.content.model import Code, ContentItem, Numeric, Reference
+from pydantic import ValidationError
+
+from plscp.content.model import Code, ContentItem
 from plscp.findings import Finding
-from plscp.templates.fragments import amount_members, extras, quoted, reference_members, whole
-from plscp.templates.plans import Hit, Node, Plan, Problem, Scope, Slot
+from plscp.templates.compiled import CompiledRow, CompiledTemplate, Problem
+from plscp.templates.conversion import (
+    MEMORY,
+    add_extras,
+    code_members,
+    code_of,
+    value_of,
+    whole,
+    whole_item,
+    with_extras,
+)
+from plscp.templates.rows import Condition, Judge
+from plscp.templates.values import CodeValue, Extras
 
 LAST: Final = 1 << 20
-"""Stands for the slot of items that no row describes: they are listed last."""
-
-Placed = tuple[int, ContentItem]
-"""A child item with its 1-based position among all children of its parent."""
-
-
-class Report:
-    """Findings about one entry, or about the root's context.
-
-    Attributes:
-        strict: refuse also what a lenient device profile lets pass.
-    """
-
-    __slots__ = ("findings", "strict")
-
-    def __init__(self, *, strict: bool) -> None:
-        self.strict = strict
-        self.findings: list[Finding] = []
-
-    def add(self, problem: Problem, path: str, slot: Slot | None = None) -> None:
-        """Notes a problem at a place; `slot` gives template and row where the problem does not name them."""
-        head = problem.head or (slot.head if slot else None)
-        row = problem.row or (slot.row if slot else None)
-        self.findings.append(
-            Finding(
-                problem.code, problem.reason, path, head.tid if head and head.identifier else "",
-                row.number if row else "", problem.refuse or (problem.strict and self.strict),
-            )
-        )  # fmt: skip
+"""Stands for the row of items that no row describes: they are listed last."""
+LONGEST_LAYOUT_ITEMS: Final = 32
+"""Items of a layout that is remembered: devices send the same rows again and again."""
+NOT_VALID: Final = "not-valid-by-class"
+"""Code of a finding that is a defect of plscp."""
+MOST_CHARACTERS: Final = 200
+"""Of the members that such a finding names."""
 
 
-class Matched:
-    """The children of one item, sorted into rows.
+class Place(NamedTuple):
+    """What a template makes of one child.
 
     Attributes:
-        fragments: for each slot the JSON of its items, comma between them, or None.
-        other: JSON of the items that no row describes.
-        canonical: positions in the order in which the typed object lists them.
+        row: that it fills, or None.
+        value: the member that it becomes, shared where it is just a code; None where its value is not of the row's kind.
+        below: the match of its own children, where there are any or any is missing.
     """
 
-    __slots__ = ("canonical", "fragments", "other", "sorted")
-
-    def __init__(self, size: int) -> None:
-        self.fragments: list[str | None] = [None] * size
-        self.other: list[str] = []
-        self.canonical: list[int] = []
-        self.sorted = True
+    position: int
+    item: ContentItem
+    row: CompiledRow | None
+    value: Any
+    below: "Match | None"
 
 
-def match(plan: Plan, items: Iterable[Placed], parent: ContentItem | None, base: str, report: Report) -> Matched:
-    """Sorts child items into the rows of a template and reports what is wrong.
+class Match(NamedTuple):
+    """The children of one item, matched to the rows of a template.
+
+    Attributes:
+        places: one for each child, in the order sent.
+        groups: for each row that includes a template which may repeat, a match for each repetition.
+        order: positions in the order in which the typed object lists the children, or None where that is the order sent.
+    """
+
+    places: list[Place]
+    groups: list["Group"]
+    order: list[int] | None
+
+    @property
+    def listed(self) -> list[int]:
+        """Positions in the order in which the typed object lists the children."""
+        return self.order if self.order is not None else [place.position for place in self.places]
+
+
+Group = tuple[CompiledRow, list[Match]]
+"""A row that includes a template which may repeat, with a match for each repetition."""
+
+
+class Fault(NamedTuple):
+    """A problem with the item at an index, or with what should stand after it."""
+
+    problem: Problem
+    at: int
+    after: bool = False
+
+
+class Question(NamedTuple):
+    """A condition that looks at the items, and what follows where it is true, false, or cannot be told."""
+
+    judge: Judge
+    true: Sequence["Step"]
+    false: Sequence["Step"]
+    untold: Sequence["Step"]
+
+
+Step = Fault | Question
+
+
+class Layout(NamedTuple):
+    """Which rows items of certain heads fill: all that can be told without their values.
+
+    Attributes:
+        rows: of each item, or None; `listed`: the row's index where it decides the order, else `LAST`.
+        problems: of each item, with its head or its number.
+        order: indices in the order in which the typed object lists the items, groups aside; None where that is as sent.
+        groups: for each row that includes a template which may repeat, the indices of each repetition's items.
+        steps: what else is wrong, as far as it rests on no condition, and the conditions to ask.
+    """
+
+    rows: list[CompiledRow | None]
+    listed: list[int]
+    order: list[int] | None
+    problems: list[tuple[Problem, ...]]
+    groups: dict[int, list[list[int]]]
+    steps: list[Step]
+
+
+def match(
+    template: CompiledTemplate,
+    items: Sequence[ContentItem],
+    base: str,
+    findings: list[Finding],
+    *,
+    strict: bool,
+    parent: ContentItem | None = None,
+    positions: Sequence[int] = (),
+) -> Match:
+    """Matches child items to the rows of a template and notes what is wrong.
 
     Args:
-        plan: the template.
-        items: the children, each with its position.
-        parent: the item above them, for conditions; None for the root's context and for repeated inclusions.
         base: path of the parent with a full stop after it, or empty for the root.
-        report: takes the findings.
+        findings: takes what is found.
+        strict: refuse what a lenient profile lets pass.
+        parent: the item above them, for conditions; None for the root's context and for repeated inclusions.
+        positions: of the items among all children of their parent, where they are not all of them.
     """
-    slots, hits = plan.slots, plan.hits
-    out = Matched(len(slots))
-    fragments = out.fragments
-    placed: list[tuple[int, Placed]] = []
-    groups: dict[int, list[Placed]] | None = None
-    last = -1
-    for pair in items:
-        position, child = pair
-        concept = child.concept
+    recognised, seen, heads = template.recognised, [], []
+    for item in items:
         try:
-            hit = hits.get((concept, child.relationship, child.value_type))
+            one = recognised.get((item.concept, item.relationship, item.value_type))
         except TypeError:  # a code with further elements may hold lists
-            hit = None
-        if hit is None:
-            hit = plan.find(concept, child.relationship, child.value_type)
-        if hit.problems:
-            for problem in hit.problems:
-                report.add(problem, f"{base}{position}", slots[hit.slots[0]] if hit.slots else None)
-        where, full = LAST, None
-        for turn, index in enumerate(hit.slots):
-            slot = slots[index]
-            if slot.gate is not None and not slot.gate([item for _, (_, item) in placed]):
+            one = None
+        if one is None:
+            one = template.recognise(item.concept, item.relationship, item.value_type)
+        seen.append(one)
+        heads.append(one.fit if type(item.value) is one.holds else one.unfit)
+    layout: Layout = template.layouts.get(tuple(heads)) or _laid_out(template, heads, items)
+    positions = positions or range(1, len(items) + 1)
+    places = []
+    for position, item, one, row, noted in zip(positions, items, seen, layout.rows, layout.problems, strict=True):
+        if noted or one.problems:
+            findings += [problem.at(f"{base}{position}", strict=strict) for problem in one.problems + noted]
+        value = below = None
+        if row is not None and type(item.value) is row.holds:
+            value, wrong = row.member(item.value)
+            if wrong is not None:
+                findings.append(wrong.at(f"{base}{position}", strict=strict))
+            if item.children or not row.below.idle:
+                below = match(row.below, item.children, f"{base}{position}.", findings, strict=strict, parent=item)
+            concept = one.concept if item.concept != row.canonical else None
+            if (
+                item.children or concept is not None or item.observation_datetime or item.observation_uid
+                or item.other or item.template
+            ):  # fmt: skip
+                value = _with_more(value, item, concept, below)
+        elif row is not None and row.holds is not None and item.children:
+            # The value is missing or of another kind, which C.17.3 refuses: of what is below it nothing is said.
+            below = match(row.below, item.children, "", [], strict=strict, parent=item)
+        places.append(Place(position, item, row, value, below))
+    groups = []
+    for index, repeated in layout.groups.items():
+        inner, matched = template.rows[index], []
+        for some in repeated:
+            these, where = [items[at] for at in some], [positions[at] for at in some]
+            matched.append(match(inner.below, these, base, findings, strict=strict, positions=where))
+        groups.append((inner, matched))
+    for problem, at, after in _faults(layout.steps, items, parent):
+        position = positions[at] + after if positions else 1
+        findings.append(problem.at(f"{base}{position}", strict=strict))
+    return Match(places, groups, _order(layout, groups, positions))
+
+
+def _laid_out(template: CompiledTemplate, heads: Sequence[int], items: Sequence[ContentItem]) -> Layout:
+    """Sorts items into rows by their heads; remembered, but for rows with a gate, which looks at the items before."""
+    rows, listed, problems = list[CompiledRow | None](), list[int](), list[tuple[Problem, ...]]()
+    groups: dict[int, list[int]] = {}
+    filled: set[int] = set()
+    gated = False
+    for at, head in enumerate(template.heads[number] for number in heads):
+        row, noted = None, head.problems
+        for index in head.rows:
+            candidate = template.rows[index]
+            if candidate.gate is not None:
+                gated = True
+                if not candidate.gate(items[:at]):
+                    continue
+            row = candidate
+            if index in filled and not row.many:
                 continue
-            full = slot
-            if slot.shape == "group":
-                groups = groups if groups is not None else {}
-                groups.setdefault(index, []).append(pair)
-                where = index
-                break
-            now = fragments[index]
-            if now is not None and not slot.many:
-                continue
-            members = _typed(slot, child, base, position, report)
-            if members:
-                text = f"{{{members}{hit.concept[turn]}}}"
-                fragments[index] = f"{now},{text}" if now else text
-                where = index
-            else:
-                # The value is missing or of another kind: C.17.3 refuses it; it fills its row so that this is said once.
-                fragments[index] = now or ""
+            if row.holds is None:
+                groups.setdefault(index, []).append(at)
+            filled.add(index)
+            rows.append(row)
+            # An item without its value fills the row, so that what is missing is said once, and is kept whole.
+            listed.append(index if head.fits or row.holds is None else LAST)
             break
         else:
-            if full is not None:
-                reason = f"more than one {_named(full)}"
-                report.add(Problem("too-many", reason, full.refuses("concept", "vm")), f"{base}{position}", full)
-        if where == LAST:
-            out.other.append(whole(child))
-        placed.append((where, pair))
-        if where < last:
-            out.sorted = False
-        last = where
-    if groups:
-        out.canonical = _groups(plan, groups, placed, out, base=base, report=report)
-        out.sorted = out.sorted and out.canonical == sorted(out.canonical)
-    elif out.sorted:
-        out.canonical = [position for _, (position, _) in placed]
-    else:
-        out.canonical = [position for _, (position, _) in sorted(placed, key=_slot_of)]
-    if not out.sorted and plan.head.ordered:
-        _row_order(plan, placed, base, report)
-    for scope in plan.scopes:
-        _complete(plan, scope, out, placed, parent, base=base, report=report)
-    return out
+            if row is not None:
+                refuse = row.refuses("concept", "vm")
+                noted = (*noted, row.problem("too-many", f"more than one {row.concept_name}", refuse=refuse))
+            rows.append(None)
+            listed.append(LAST)
+        problems.append(noted)
+    repeated = {index: _repetitions(template.rows[index].below, items, some) for index, some in groups.items()}
+    order = None if listed == sorted(listed) else sorted(range(len(listed)), key=listed.__getitem__)
+    steps = [*_unordered(template, listed), *_lacking(template, listed, filled)]
+    layout = Layout(rows, listed, order, problems, repeated, steps)
+    if not gated and len(heads) <= LONGEST_LAYOUT_ITEMS:
+        MEMORY.keep(template.layouts, tuple(heads), layout)
+    return layout
 
 
-def _slot_of(placed: tuple[int, Placed]) -> int:
-    return placed[0]
-
-
-def _typed(slot: Slot, item: ContentItem, base: str, position: int, report: Report) -> str:
-    """The members of a typed item, or empty where its value is not of the row's kind."""
-    value = item.value
-    shape = slot.shape
-    if shape == "code":
-        if type(value) is not Code:
-            return ""
-        members, problem = slot.coded(value)
-        if problem is not None:
-            report.add(problem, f"{base}{position}", slot)
-    elif shape == "quantity":
-        if type(value) is not Numeric:
-            return ""
-        units = value.units
-        if units is None:
-            members = amount_members(value)
-        else:
-            unit, problem = slot.coded(units)
-            if problem is not None:
-                report.add(problem, f"{base}{position}", slot)
-            members = amount_members(value, unit)
-    elif shape == "text":
-        if type(value) is not str:
-            return ""
-        members = f'"text":{quoted(value)}'
-    else:
-        if type(value) is not Reference:
-            return ""
-        members = reference_members(value)
-    if item.children or slot.child.slots:
-        members += children(slot.child, item, f"{base}{position}.", report)
-    if item.observation_datetime or item.observation_uid or item.other or item.template:
-        members += extras(item)
-    return members
-
-
-def children(plan: Plan, item: ContentItem, base: str, report: Report) -> str:
-    """The JSON members for an item's children, each with a comma before it: rows, then ``other``, then ``order``."""
-    if plan.idle and not item.children:
-        return ""
-    out = match(plan, enumerate(item.children, 1), item, base, report)
-    parts = render(plan.nodes, plan.slots, out.fragments)
-    if out.other:
-        parts.append(f'"other":[{",".join(out.other)}]')
-    if not out.sorted:
-        parts.append(f'"order":{list(out.canonical)}'.replace(" ", ""))
-    return "," + ",".join(parts) if parts else ""
-
-
-def render(nodes: Sequence[Node], slots: Sequence[Slot], fragments: Sequence[str | None]) -> list[str]:
-    """The JSON members of the rows that have items."""
-    parts = []
-    for node in nodes:
-        if type(node) is int:
-            text = fragments[node]
-            if text:
-                slot = slots[node]
-                parts.append(slot.opening + text + slot.closing)
-        else:
-            name, first, end, inner = node  # type: ignore[misc]  # an included template
-            if any(fragments[first:end]):
-                parts.append(f'"{name}":{{{",".join(render(inner, slots, fragments))}}}')
-    return parts
-
-
-def _named(slot: Slot) -> str:
-    """How a finding names a row's concept."""
-    return slot.canonical.value if slot.canonical else str(slot.row.concept or slot.row.value_type)
-
-
-def _decides(slot: Slot) -> bool:
-    """Whether a row that is missing, or there against its condition, may refuse."""
-    return slot.refuses("concept", "req") and not (slot.row.when and slot.row.when.inferred)
-
-
-def _row_order(plan: Plan, placed: Sequence[tuple[int, Placed]], base: str, report: Report) -> None:
-    before: tuple[int, ...] = ()
-    for index, (position, _) in placed:
-        if index == LAST:
-            continue
-        slot = plan.slots[index]
-        if slot.ordinal < before:
-            report.add(
-                Problem("row-order", "item after its place in the table", strict=slot.refuses()),
-                f"{base}{position}",
-                slot,
-            )
-            return
-        before = slot.ordinal
-
-
-def _complete(
-    plan: Plan,
-    scope: Scope,
-    out: Matched,
-    placed: Sequence[tuple[int, Placed]],
-    parent: ContentItem | None,
-    *,
-    base: str,
-    report: Report,
-) -> None:
-    """M rows, and MC and UC rows whose condition can be told (PS3.16 6.1.7)."""
-    fragments = out.fragments
-    if scope.row is not None:
-        used = fragments[scope.first : scope.end].count(None) < scope.end - scope.first
-        when = scope.row.when
-        if not used and scope.idle:
-            return
-        truth = when.judge(parent, [item for _, (_, item) in placed]) if when and when.judge else None
-        if not used and not (truth and scope.row.req == "MC"):
-            return  # the rows of an absent optional inclusion are not required (PS3.16 6.2.2)
-        if used and truth is False and when and when.kind != "IF":
-            _unexpected(plan, range(scope.first, scope.end), placed, base, report)
-            return
-    for index in scope.required:
-        if fragments[index] is None:
-            _missing(plan, index, placed, base, report)
-    for index in scope.conditional:
-        slot = plan.slots[index]
-        when = slot.row.when
-        truth = when.judge(parent, [item for _, (_, item) in placed]) if when and when.judge else None
-        if truth and slot.row.req == "MC" and fragments[index] is None:
-            _missing(plan, index, placed, base, report)
-        if truth is False and when and when.kind != "IF" and fragments[index] is not None:
-            _unexpected(plan, range(index, index + 1), placed, base, report)
-
-
-def _missing(plan: Plan, index: int, placed: Sequence[tuple[int, Placed]], base: str, report: Report) -> None:
-    """Says that a row has no item; the path is where it should stand, after the items of the rows before it."""
-    slot = plan.slots[index]
-    before = [position for where, (position, _) in placed if where < index]
-    start = min((position for _, (position, _) in placed), default=1)
-    report.add(
-        Problem("missing-row", f"missing {_named(slot)}", _decides(slot)),
-        f"{base}{max(before) + 1 if before else start}",
-        slot,
-    )
-
-
-def _unexpected(plan: Plan, which: range, placed: Sequence[tuple[int, Placed]], base: str, report: Report) -> None:
-    for index, (position, _) in placed:
-        if index in which:
-            slot = plan.slots[index]
-            report.add(
-                Problem("unexpected-row", f"{_named(slot)} against its condition", _decides(slot)),
-                f"{base}{position}",
-                slot,
-            )
-
-
-def _groups(
-    plan: Plan,
-    groups: dict[int, list[Placed]],
-    placed: Sequence[tuple[int, Placed]],
-    out: Matched,
-    *,
-    base: str,
-    report: Report,
-) -> list[int]:
-    """Matches included templates that may repeat; the positions in the order in which everything is listed."""
-    listed: dict[int, list[int]] = {}
-    for index, members in groups.items():
-        inner = plan.slots[index].child
-        texts = []
-        for one in repetitions(inner, members):
-            matched = match(inner, one, None, base, report)
-            parts = render(inner.nodes, inner.slots, matched.fragments)
-            if matched.other:
-                parts.append(f'"other":[{",".join(matched.other)}]')
-            texts.append(f"{{{','.join(parts)}}}")
-            listed.setdefault(index, []).extend(matched.canonical)
-        out.fragments[index] = ",".join(texts)
-    for index, (position, _) in sorted(placed, key=_slot_of):
-        if index not in groups:
-            listed.setdefault(index, []).append(position)
-    return [position for index in sorted(listed) for position in listed[index]]
-
-
-def repetitions(plan: Plan, items: Sequence[Placed]) -> list[list[Placed]]:
+def _repetitions(template: CompiledTemplate, items: Sequence[ContentItem], indices: Sequence[int]) -> list[list[int]]:
     """Cuts items into inclusions: a new one starts with the template's first row, or when an item no longer fits."""
-    found: list[list[Placed]] = []
+    found: list[list[int]] = []
     filled: set[int] = set()
-    alternatives = [s for s in plan.scopes if s.row is not None and s.row.when and s.row.when.kind == "IFF"]
-    for pair in items:
-        item = pair[1]
-        hit: Hit = plan.find(item.concept, item.relationship, item.value_type)
-        free = [i for i in hit.slots if i not in filled or plan.slots[i].many]
-        of = {id(s) for s in alternatives for i in hit.slots if s.first <= i < s.end}
-        taken = {id(s) for s in alternatives for i in filled if s.first <= i < s.end}
+    alternatives = [
+        range(scope.first, scope.end)
+        for scope in template.scopes
+        if scope.row is not None and scope.row.when and scope.row.when.kind == "IFF"
+    ]
+    for at in indices:
+        item = items[at]
+        rows = template.heads[template.recognise(item.concept, item.relationship, item.value_type).fit].rows
+        free = [i for i in rows if i not in filled or template.rows[i].many]
+        of = [scope for scope in alternatives if any(i in scope for i in rows)]
+        taken = [scope for scope in alternatives if any(i in scope for i in filled)]
         if not found or not free or free[0] == 0 or (of and taken and of != taken):
             found.append([])
             filled = set()
-            free = list(hit.slots)
-        found[-1].append(pair)
+            free = list(rows)
+        found[-1].append(at)
         filled.update(free[:1])
     return found
+
+
+def _order(layout: Layout, groups: Sequence[Group], positions: Sequence[int]) -> list[int] | None:
+    """See `Match.order`: by row; of a template that may repeat, one repetition after the other."""
+    if not groups:
+        return None if layout.order is None else [positions[at] for at in layout.order]
+    by_row: dict[int, list[int]] = {}
+    for index, position in zip(layout.listed, positions, strict=True):
+        by_row.setdefault(index, []).append(position)
+    for index, (_, repeated) in zip(layout.groups, groups, strict=True):
+        by_row[index] = [position for one in repeated for position in one.listed]
+    listed = [position for index in sorted(by_row) for position in by_row[index]]
+    return listed if listed != list(positions) else None
+
+
+def _unordered(template: CompiledTemplate, listed: Sequence[int]) -> list[Fault]:
+    """The first item after its place in the table, where the order of rows is significant."""
+    before: tuple[int, ...] = ()
+    for at, index in enumerate(listed):
+        if index == LAST or not template.head.ordered:
+            continue
+        row = template.rows[index]
+        if row.ordinal < before:
+            return [Fault(row.problem("row-order", "item after its place in the table", strict=row.refuses()), at)]
+        before = row.ordinal
+    return []
+
+
+def _lacking(template: CompiledTemplate, listed: Sequence[int], filled: set[int]) -> list[Step]:
+    """What is missing of M rows, and of MC and UC rows whose condition can be told, or is against it (PS3.16 6.1.7)."""
+    steps: list[Step] = []
+    for scope in template.scopes:
+        inside: list[Step] = [_missing(template, listed, index) for index in scope.required if index not in filled]
+        for index in scope.conditional:
+            row, there = template.rows[index].row, index in filled
+            missing: list[Step] = [_missing(template, listed, index)] if row.req == "MC" and not there else []
+            against: list[Step] = [*_unexpected(template, listed, [index])] if _either_way(row.when) else []
+            inside += _asked(row.when, missing, against, [])
+        if scope.row is None:
+            steps += inside
+        elif any(scope.first <= index < scope.end for index in filled):
+            which = range(scope.first, scope.end)
+            against = [*_unexpected(template, listed, which)] if _either_way(scope.row.when) else inside
+            steps += _asked(scope.row.when, inside, against, inside)
+        elif not scope.idle and scope.row.req == "MC":  # else the rows of an absent inclusion are not required (6.2.2)
+            steps += _asked(scope.row.when, inside, [], [])
+    return steps
+
+
+def _either_way(when: Condition | None) -> bool:
+    """Whether a row must not be there where its condition is false."""
+    return when is not None and when.kind != "IF"
+
+
+def _asked(
+    when: Condition | None, true: Sequence[Step], false: Sequence[Step], untold: Sequence[Step]
+) -> Sequence[Step]:
+    """The steps behind a condition, where the answer makes a difference."""
+    if when is None or when.judge is None:
+        return untold
+    return [Question(when.judge, true, false, untold)] if true or false or untold else []
+
+
+def _faults(steps: Sequence[Step], items: Sequence[ContentItem], parent: ContentItem | None) -> Iterator[Fault]:
+    for step in steps:
+        if isinstance(step, Fault):
+            yield step
+            continue
+        truth = step.judge(parent, items)
+        yield from _faults(step.true if truth else step.untold if truth is None else step.false, items, parent)
+
+
+def _decides(row: CompiledRow) -> bool:
+    """Whether a row that is missing, or there against its condition, may refuse."""
+    return row.refuses("concept", "req") and not (row.row.when and row.row.when.inferred)
+
+
+def _missing(template: CompiledTemplate, listed: Sequence[int], index: int) -> Fault:
+    """That a row has no item; it should stand after the items of the rows before it."""
+    row = template.rows[index]
+    before = [at for at, other in enumerate(listed) if other < index]
+    problem = row.problem("missing-row", f"missing {row.concept_name}", refuse=_decides(row))
+    return Fault(problem, before[-1], after=True) if before else Fault(problem, 0)
+
+
+def _unexpected(template: CompiledTemplate, listed: Sequence[int], which: Sequence[int]) -> Iterator[Fault]:
+    for at, index in enumerate(listed):
+        if index in which:
+            row = template.rows[index]
+            reason = f"{row.concept_name} against its condition"
+            yield Fault(row.problem("unexpected-row", reason, refuse=_decides(row)), at)
+
+
+def members(found: Match) -> dict[str, Any]:
+    """What a template's class validates: the members of the rows, ``other`` and ``order``.
+
+    Codes are finished objects, the same for the same code; everything else is plain.
+    """
+    made: dict[str, Any] = {}
+    other = []
+    for _, item, row, value, _ in found.places:
+        if value is None or row is None:
+            if row is None or row.holds is not None:
+                other.append(whole(item))
+        elif row.within:
+            _put(made, row, value)
+        elif row.many:
+            made.setdefault(row.name, []).append(value)
+        else:
+            made[row.name] = value
+    for row, repeated in found.groups:
+        for one in repeated:
+            typed = members(one)
+            typed.pop("order", None)  # the order of siblings is said once, by their parent
+            _put(made, row, typed)
+    if other:
+        made["other"] = other
+    if found.order is not None:
+        made["order"] = found.order
+    return made
+
+
+def _with_more(value: Any, item: ContentItem, concept: CodeValue | None, below: Match | None) -> dict[str, Any]:
+    """A member with all that its item has beside the value."""
+    sent = item.value
+    made = code_members(sent) if isinstance(sent, Code) else value
+    if concept is not None:
+        made["concept"] = concept
+    if below is not None:
+        made |= members(below)
+    add_extras(made, item)
+    return made
+
+
+def _put(made: dict[str, Any], row: CompiledRow, typed: Any) -> None:
+    for name in row.within:
+        made = made.setdefault(name, {})
+    if row.many:
+        made.setdefault(row.name, []).append(typed)
+    else:
+        made[row.name] = typed
+
+
+def not_valid(error: ValidationError, path: str, template: str, row: str) -> Finding:
+    """The finding that members which the engine let pass are not valid by the class: a fault of the declaration."""
+    where = " ".join(sorted({".".join(map(str, fault["loc"])) for fault in error.errors(include_input=False)}))
+    return Finding(NOT_VALID, f"{where[:MOST_CHARACTERS]} not valid by its class", path, template, row)
+
+
+def row_items(template: CompiledTemplate, typed: Any) -> Iterator[ContentItem]:
+    """The way back: the items of the rows of a typed object, in the order in which it lists them."""
+    for row in template.rows:
+        given = typed
+        for name in (*row.within, row.name):
+            given = getattr(given, name) if given is not None else None
+        for one in given if isinstance(given, list) else [given] if given is not None else []:
+            if row.holds is None:
+                yield from row_items(row.below, one)
+                yield from map(whole_item, one.other)
+                continue
+            concept = code_of(one.concept) if one.concept is not None else row.canonical
+            value = one.text if row.holds is str else value_of(one)
+            item = ContentItem(row.row.relationship, row.row.value_type, concept, value, children(row.below, one))
+            yield with_extras(item, one)
+
+
+def children(template: CompiledTemplate, typed: Extras) -> list[ContentItem]:
+    """The child items of a typed object, in the order in which they were sent."""
+    items = [*row_items(template, typed), *map(whole_item, typed.other)]
+    if not typed.order:
+        return items
+    return [item for _, item in sorted(zip(typed.order, items, strict=True), key=lambda pair: pair[0])]

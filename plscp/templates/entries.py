@@ -1,8 +1,9 @@
-"""First-level entries: which template one follows, and its typed form (PS3.16 TID 3001 rows 6 to 31)."""
+"""First-level entries: which template one follows, its typed form, and the way back (PS3.16 TID 3001 rows 6 to 31)."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from plscp.content.codes import Key, known
 from plscp.content.model import Code, ContentItem, Numeric, Reference
@@ -26,19 +27,19 @@ from plscp.templates.clinical_entries import (
     SpecimenObtained,
     Ventilation,
 )
-from plscp.templates.engine import Report, children
-from plscp.templates.fragments import (
-    MEMO,
-    amount_members,
-    code_members,
-    encoded,
-    extras,
-    moment,
-    quoted,
-    reference_members,
+from plscp.templates.compiled import HOLDS, CompiledRow, CompiledTemplate, Problem, declared
+from plscp.templates.conversion import (
+    MEMORY,
+    add_extras,
+    code_of,
+    code_value,
     small,
+    value_of,
     whole,
+    whole_item,
+    with_extras,
 )
+from plscp.templates.engine import NOT_VALID, Match, children, match, members, not_valid
 from plscp.templates.log_entries import (
     Complication,
     Consumable,
@@ -51,121 +52,143 @@ from plscp.templates.log_entries import (
     StaffAction,
     WaveformAcquired,
 )
-from plscp.templates.plans import SHAPES, Plan, Problem, allowed_codes, declared, judge_code, plan
 from plscp.templates.request import TypedEntry
-from plscp.templates.rows import Row, Template
-from plscp.templates.values import Entry
-
-TYPED: Final[tuple[type[Entry], ...]] = (
-    Note, SpecimenObtained, PatientAssessment, EcgStAssessment, PatientEvent, StaffAction, EquipmentEvent, ProcedureAction,
-    ImageAcquired, WaveformAcquired, ObjectReferenced, Consumable, LesionIdentified, DrugAdministered, DeviceUsed,
-    Intervention, Complication, Measurement, CodedMeasurement, CodedFinding, Impression, PercutaneousEntry,
-    OxygenAdministration, CirculatorySupport, Ventilation, Pacing,
-)  # fmt: skip
-"""Every kind of entry. Where two share a concept (121123), the first whose context group holds the value is taken, else the last."""
+from plscp.templates.rows import CONTAINS, Template
+from plscp.templates.values import CodeValue, Entry, Item, Model, always_published
 
 
-class EntryPlan:
+class Untyped(Model):
+    """A first-level entry of no known template, whole."""
+
+    model_config = ConfigDict(json_schema_extra=always_published)
+
+    kind: Literal["untyped"] = "untyped"
+    template: str = ""
+    item: Item
+
+
+AnyEntry = Annotated[
+    Note | SpecimenObtained | PatientAssessment | EcgStAssessment | PatientEvent | StaffAction | EquipmentEvent
+    | ProcedureAction | ImageAcquired | WaveformAcquired | ObjectReferenced | Consumable | LesionIdentified
+    | DrugAdministered | DeviceUsed | Intervention | Complication | Measurement | CodedMeasurement | CodedFinding
+    | Impression | PercutaneousEntry | OxygenAdministration | CirculatorySupport | Ventilation | Pacing | Untyped,
+    Field(discriminator="kind"),
+]  # fmt: skip
+"""Any entry of a Procedure Log, told apart by `kind`.
+
+Where two share a concept (121123), the first whose context group holds the value is taken, else the last.
+"""
+
+ENTRIES: Final[TypeAdapter[Any]] = TypeAdapter(AnyEntry)
+TYPED: Final[tuple[type[Entry], ...]] = tuple(kind for kind in get_args(get_args(AnyEntry)[0]) if kind is not Untyped)
+"""Every kind of entry that has a template."""
+
+
+class EntryKind:
     """A kind of entry, ready to be matched.
 
     Attributes:
-        row: the entry's own row: value type and concept; `cell` with the value's codes as well.
         concept: name of the member for the concept name; `value` that for the value.
-        allowed: codes of the value cell, or None.
-        plan: the rows below.
+        row: the entry's own, with the rows of its children below it; a code in it refuses nothing.
+        validate: from members to an object of the class.
     """
 
     def __init__(self, model: type[Entry]) -> None:
-        head = model.head
-        assert head is not None
+        assert model.head is not None
         self.model = model
-        self.head: Template = head
+        self.head: Template = model.head
         self.kind: str = model.model_fields["kind"].default
-        (self.concept, self.row), (self.value, self.value_row) = _own(model)
-        self.shape = SHAPES[self.row.value_type]
-        self.allowed = allowed_codes(self.value_row)
-        self.cell = replace(self.row, value=self.value_row.value)
-        self.plan: Plan = plan(model, head, soft=not self.row.verified)
-        self._values: dict[Code, tuple[str, Problem | None]] = {}
-
-    def coded(self, code: Code) -> tuple[str, Problem | None]:
-        """The JSON members of a code as the entry's value or unit, and what is wrong with it there."""
-        if not code.other:
-            hit = self._values.get(code)
-            if hit is not None:
-                return hit
-        found = (code_members(code), judge_code(code, self.cell, self.allowed, refuses=False))
-        if small(code):
-            if len(self._values) >= MEMO:
-                self._values.clear()
-            self._values[code] = found
-        return found
+        own = {row.role: (name, row, item) for name, row, item in declared(model)}
+        (self.concept, row, _), (self.value, value_row, item) = own["concept"], own["value"]
+        below = CompiledTemplate(model, self.head, soft=not row.verified)
+        whole_row = replace(row, value=value_row.value)
+        self.row = CompiledRow(self.value, whole_row, self.head, (), soft=True, ordinal=(), below=below, model=item)
+        self.validate = model.__pydantic_validator__.validate_python
 
 
-def _own(model: type[Entry]) -> Iterator[tuple[str, Row]]:
-    for role in ("concept", "value"):
-        yield next((name, row) for name, row, _ in declared(model) if row.role == role)
+ENTRY_KINDS: Final[dict[str, EntryKind]] = {kind.kind: kind for kind in map(EntryKind, TYPED)}
+_exact: dict[tuple[str, Key], tuple[EntryKind, ...]] = {}
+_open: dict[str, tuple[EntryKind, ...]] = {}
+_concepts: dict[Key, tuple[EntryKind, ...]] = {}
+_recognised: Final[dict[tuple[Code | None, str], "RecognisedEntry"]] = MEMORY.memo()
+
+for _kind in ENTRY_KINDS.values():
+    _row = _kind.row.row
+    for _key in _row.concept.keys if _row.concept else ():
+        _exact[_row.value_type, _key] = (*_exact.get((_row.value_type, _key), ()), _kind)
+        _concepts[_key] = (*_concepts.get(_key, ()), _kind)
+    if _row.open:
+        _open[_row.value_type] = (*_open.get(_row.value_type, ()), _kind)
 
 
-class First(NamedTuple):
-    """What an entry of some concept and value type may be: kinds with the head of their JSON, and what is wrong."""
+class RecognisedEntry(NamedTuple):
+    """Which kinds of entry have a concept name and value type, and what is wrong with the two."""
 
-    kinds: tuple[tuple[EntryPlan, str], ...]
+    kinds: tuple[EntryKind, ...]
     problems: tuple[Problem, ...]
+    concept: CodeValue | None
 
 
-PLANS: Final[dict[str, EntryPlan]] = {p.kind: p for p in map(EntryPlan, TYPED)}
-_exact: dict[tuple[str, Key], tuple[EntryPlan, ...]] = {}
-_open: dict[str, tuple[EntryPlan, ...]] = {}
-_concepts: dict[Key, tuple[EntryPlan, ...]] = {}
-_firsts: dict[tuple[Code | None, str], First] = {}
-
-for _plan in PLANS.values():
-    _concept = _plan.row.concept
-    for _key in _concept.keys if _concept else ():
-        _exact[_plan.row.value_type, _key] = (*_exact.get((_plan.row.value_type, _key), ()), _plan)
-        _concepts[_key] = (*_concepts.get(_key, ()), _plan)
-    if _plan.row.open:
-        _open[_plan.row.value_type] = (*_open.get(_plan.row.value_type, ()), _plan)
-
-
-def first(concept: Code | None, value_type: str) -> First:
-    """Which kinds of entry have this concept name and value type."""
-    cacheable = concept is None or small(concept)
-    if cacheable:
-        hit = _firsts.get((concept, value_type))
-        if hit is not None:
-            return hit
-    found = _first(concept, value_type)
-    if cacheable:
-        if len(_firsts) >= MEMO:
-            _firsts.clear()
-        _firsts[concept, value_type] = found
-    return found
+def _recognise(concept: Code | None, value_type: str) -> RecognisedEntry:
+    if concept is None:
+        return RecognisedEntry(_open.get(value_type, ()), (), None)
+    key, _, retired = known(concept)
+    problems = [Problem("retired-code", f"retired code, read as {key[0]} {key[1]}")] if retired else []
+    kinds, alike = _exact.get((value_type, key), ()), _concepts.get(key, ())
+    if not kinds and alike:
+        row = alike[0].row
+        refuse = row.row.rests_on("concept", "value type")
+        problems.append(row.problem("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse))
+    elif not kinds:
+        kinds = _open.get(value_type, ())
+    made = RecognisedEntry(kinds, tuple(problems), code_value(concept))
+    if small(concept):
+        MEMORY.keep(_recognised, (concept, value_type), made)
+    return made
 
 
-def _first(concept: Code | None, value_type: str) -> First:
-    key, problems, kinds = None, list[Problem](), tuple[EntryPlan, ...]()
-    if concept is not None:
-        key, _, retired = known(concept)
-        if retired:
-            problems.append(Problem("retired-code", f"retired code, read as {key[0]} {key[1]}"))
-        kinds = _exact.get((value_type, key), ())
-        alike = _concepts.get(key, ())
-        if not kinds and alike:
-            one = alike[0]
-            refuse = one.row.rests_on("concept", "value type")
-            problems.append(
-                Problem("wrong-value-type", f"{key[0]} must be {one.row.value_type}", refuse, one.head, one.row)
-            )
-            return First((), tuple(problems))
-    kinds = kinds or _open.get(value_type, ())
-    return First(tuple((k, _head(k, concept)) for k in kinds), tuple(problems))
+class MatchedEntry(NamedTuple):
+    """A first-level item, its kind, and the match of its children; the item alone where no template is its.
+
+    Attributes:
+        value: the item's, as a member of the typed object; `concept`: its concept name.
+        below: None also where there are no children.
+    """
+
+    item: ContentItem
+    kind: EntryKind | None = None
+    value: Any = None
+    concept: CodeValue | None = None
+    below: Match | None = None
 
 
-def _head(kind: EntryPlan, concept: Code | None) -> str:
-    shown = f',"{kind.concept}":{{{code_members(concept)}}}' if concept is not None else ""
-    return f'{{"kind":"{kind.kind}","template":"{kind.head.identifier}"{shown},"{kind.value}":'
+def match_entry(item: ContentItem, position: int, findings: list[Finding], *, strict: bool) -> MatchedEntry:
+    """Finds the kind of a first-level entry and matches its children.
+
+    Args:
+        item: target of CONTAINS from the root.
+        position: 1-based among all children of the root: the first part of each path.
+        findings: takes what is wrong.
+        strict: the device's profile.
+    """
+    concept = item.concept
+    found = _recognised.get((concept, item.value_type)) if concept is None or not concept.other else None
+    kinds, problems, name = found or _recognise(concept, item.value_type)
+    if problems:
+        findings += [problem.at(str(position), strict=strict) for problem in problems]
+    for kind in kinds:
+        row, below = kind.row, None
+        if type(item.value) is not row.holds:
+            break
+        value, wrong = row.member(item.value)
+        if wrong is not None:
+            if row.holds is Code and wrong.code != "retired-code" and kind is not kinds[-1]:
+                continue  # another kind with the same concept may have the value
+            findings.append(wrong.at(str(position), strict=strict))
+        if item.children or not row.below.idle:
+            below = match(row.below, item.children, f"{position}.", findings, strict=strict, parent=item)
+        return MatchedEntry(item, kind, item.value if row.holds is str else value, name, below)
+    return MatchedEntry(item)
 
 
 def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -> TypedEntry:
@@ -177,16 +200,12 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         position: 1-based among all children of the root: the first part of each path.
         strict: the device's profile.
     """
-    report = Report(strict=strict)
-    found = None
-    if item.concept is None or not item.concept.other:
-        found = _firsts.get((item.concept, item.value_type))
-    if found is None:
-        found = first(item.concept, item.value_type)
-    for problem in found.problems:
-        report.add(problem, str(position))
-    kind, text = _typed(found, item, position, report)
-    findings: list[Finding] = report.findings
+    findings: list[Finding] = []
+    matched = match_entry(item, position, findings, strict=strict)
+    kind = matched.kind
+    typed = validated(matched, str(position), findings)
+    if findings and findings[-1].code == NOT_VALID:
+        kind = None
     return TypedEntry(
         index,
         kind.kind if kind else "untyped",
@@ -195,46 +214,42 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         item.observation_uid,
         sha256(item.digest),
         sha256(near_duplicate_text(item).encode()),
-        encoded(text),
+        typed,
         findings,
         str(position),
     )
 
 
-def _typed(found: First, item: ContentItem, position: int, report: Report) -> tuple[EntryPlan | None, str]:
-    value = item.value
-    for kind, head in found.kinds:
-        shape = kind.shape
-        problem = None
-        if shape == "code":
-            if type(value) is not Code:
-                break
-            members, problem = kind.coded(value)
-            if problem is not None and problem.code != "retired-code" and kind is not found.kinds[-1][0]:
-                continue  # another kind with the same concept may have the value
-            text = f"{head}{{{members}}}"
-        elif shape == "text":
-            if type(value) is not str:
-                break
-            text = head + quoted(value)
-        elif shape == "quantity":
-            if type(value) is not Numeric:
-                break
-            if value.units is not None:
-                _, problem = kind.coded(value.units)
-            text = f"{head}{{{amount_members(value)}}}"
-        else:
-            if type(value) is not Reference:
-                break
-            text = f"{head}{{{reference_members(value)}}}"
-        if problem is not None:
-            report.add(problem._replace(head=kind.head, row=kind.row), str(position))
-        if item.observation_uid or item.other or item.template:
-            text += extras(item)
-        elif item.observation_datetime:
-            text += f',"observation_datetime":{moment(item.observation_datetime)}'
-        return kind, f"{text}{children(kind.plan, item, f'{position}.', report)}}}"
-    return None, f'{{"kind":"untyped","template":"","item":{whole(item)}}}'
+def validated(matched: MatchedEntry, path: str, findings: list[Finding]) -> Any:
+    """The object of the entry's class, or an `Untyped` with the whole item.
+
+    What the engine lets pass and the class does not is a fault of the declaration: noted, and logged.
+
+    Args:
+        path: of the entry.
+        findings: those of the match; takes that one.
+    """
+    item, kind, value, concept, below = matched
+    if kind is None:
+        return Untyped.model_validate({"kind": "untyped", "template": "", "item": whole(item)})
+    made: dict[str, Any] = {"kind": kind.kind, "template": kind.head.identifier, kind.value: value}
+    if concept is not None:
+        made[kind.concept] = concept
+    add_extras(made, item)
+    if below is not None:
+        made |= members(below)
+    try:
+        return kind.validate(made)
+    except ValidationError as error:
+        # Without a value that C.17.3 refuses, or a row that refuses, there is no object, and it is said already.
+        if not any(finding.refuse for finding in findings) and all_fit(item):
+            findings.append(not_valid(error, path, kind.head.tid, kind.row.row.number))
+        return validated(MatchedEntry(item), path, findings)
+
+
+def all_fit(item: ContentItem) -> bool:
+    """Whether each value is of its value type, below the item as well."""
+    return type(item.value) is HOLDS.get(item.value_type, type(item.value)) and all(map(all_fit, item.children))
 
 
 def near_duplicate_text(item: ContentItem) -> str:
@@ -248,3 +263,28 @@ def near_duplicate_text(item: ContentItem) -> str:
         value = value[:2]
     concept = item.concept[:2] if item.concept else None
     return repr((item.observation_datetime, concept, value))
+
+
+def parse_entry(json: bytes | str) -> Any:
+    """A typed entry from its JSON.
+
+    Raises:
+        pydantic.ValidationError: it is not an entry.
+    """
+    return ENTRIES.validate_json(json)
+
+
+def entry_json(entry: Model) -> bytes:
+    """The JSON of a typed entry or administration, by its class: what was not sent is not there."""
+    return entry.__pydantic_serializer__.to_json(entry, exclude_unset=True)
+
+
+def entry_item(entry: Any) -> ContentItem:
+    """The first-level content item of a typed entry."""
+    if isinstance(entry, Untyped):
+        return whole_item(entry.item)
+    kind = ENTRY_KINDS[entry.kind]
+    concept, value = getattr(entry, kind.concept), value_of(getattr(entry, kind.value))
+    below = children(kind.row.below, entry)
+    concept = code_of(concept) if concept is not None else None
+    return with_extras(ContentItem(CONTAINS, kind.row.row.value_type, concept, value, below), entry)

@@ -15,7 +15,7 @@ from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_un
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates.clinical_entries import DrugAdministered
-from plscp.templates.plans import declared
+from plscp.templates.compiled import declared
 from plscp.templates.rows import Term
 
 PATH, TEMPLATE = "(0044,0019)", "C.26.4"

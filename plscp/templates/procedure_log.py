@@ -1,23 +1,29 @@
 """The Procedure Log as a whole: the root's context, and its entries (PS3.16 TID 3001)."""
 
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
 from plscp.content.codes import known
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.engine import Placed, Report, match, render
-from plscp.templates.entries import typed_entry
-from plscp.templates.fragments import code_members, encoded, extras, quoted
+from plscp.templates.compiled import CompiledTemplate
+from plscp.templates.conversion import add_extras, code_of, code_value, whole, whole_item, with_extras
+from plscp.templates.engine import Match, match, members, not_valid, row_items
+from plscp.templates.entries import entry_item, entry_json, typed_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext
-from plscp.templates.plans import Problem, plan
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS
 
-CONTEXT = plan(LogContext, PROCEDURE_LOG)
-CONTEXTS, WIDEST, LONGEST = 512, 8192, 256
-_contexts: dict[tuple[object, ...], tuple[list[Finding], bytes]] = {}
-_ALWAYS = {"observers": "[]", "procedure": "{}", "room": "null", "equipment": "[]", "other": "[]"}
+CONTEXT: Final = CompiledTemplate(LogContext, PROCEDURE_LOG)
+CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 4096
+"""Contexts remembered: most devices repeat theirs in every request."""
+_contexts: dict[tuple[object, ...], tuple[list[Finding], LogContext]] = {}
+_ALWAYS: Final[dict[str, Any]] = {"observers": [], "procedure": {}, "room": None, "equipment": [], "other": []}
 
 
-def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) -> tuple[list[TypedEntry], bytes]:
+def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) -> tuple[list[TypedEntry], LogContext]:
     """Checks a log against TID 3001 and the templates that it includes, and types what it holds.
 
     Args:
@@ -26,66 +32,121 @@ def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) ->
         findings: takes those about the root and its context, and every refusing one about an entry.
 
     Returns:
-        The entries in the order sent, each with its own findings, and the JSON member ``"context":{...}``.
+        The entries in the order sent, each with its own findings, and the context, which is not to be changed: a device
+        that repeats its context gets the same object.
     """
     entries: list[TypedEntry] = []
-    context: list[Placed] = []
+    items: list[ContentItem] = []
+    positions: list[int] = []
     for position, item in enumerate(root.children, 1):
         if item.relationship == CONTAINS:
             entries.append(typed_entry(item, len(entries), position, strict=strict))
         else:
-            context.append((position, item))
-    noted, inherited = _remembered(root, context, strict=strict)
-    findings.extend(noted)
+            items.append(item)
+            positions.append(position)
+    noted, context = _remembered(root, items, positions, strict=strict)
+    findings += noted
     for entry in entries:
         if entry.findings:
-            findings.extend(finding for finding in entry.findings if finding.refuse)
-    return entries, inherited
+            findings += [finding for finding in entry.findings if finding.refuse]
+    return entries, context
 
 
-def _remembered(root: ContentItem, items: list[Placed], *, strict: bool) -> tuple[list[Finding], bytes]:
-    """The context, from memory where a device sent the same before: most repeat it in every request."""
-    simple = not (root.other or root.observation_datetime or root.observation_uid)
-    key: list[object] = [strict, root.concept, root.value, root.template]
-    for position, item in items:
-        simple = simple and not (
-            item.children or item.other or item.observation_datetime or item.observation_uid or item.template
-        )
-        key += (position, item.concept, item.relationship, item.value_type, item.value)
-    remembered = tuple(key) if simple and len(key) <= LONGEST else None
+def _remembered(
+    root: ContentItem, items: list[ContentItem], positions: list[int], *, strict: bool
+) -> tuple[list[Finding], LogContext]:
+    """The context, from memory where the same was sent before."""
+    simple = len(items) <= LARGEST_CONTEXT_ITEMS
+    key: list[object] = [strict, root.concept, root.value, *positions]
+    for item in (root, *items):
+        simple = simple and not (item.other or item.observation_datetime or item.observation_uid)
+        key.append(item.template)
+    for item in items:
+        simple = simple and not item.children
+        key += (item.relationship, item.value_type, item.concept, item.value)
+    remembered = tuple(key) if simple else None
     try:
-        known_already = _contexts.get(remembered) if remembered else None
+        found = _contexts.get(remembered) if remembered else None
     except TypeError:  # a code with further elements may hold lists
-        remembered = known_already = None
-    if known_already is not None:
-        return known_already
-    report = Report(strict=strict)
-    made = (report.findings, log_context(root, items, report))
-    if remembered and len(made[1]) <= WIDEST:
+        remembered = found = None
+    if found is not None:
+        return found
+    noted: list[Finding] = []
+    matched = match_context(root, items, positions, noted, strict=strict)
+    made = noted, log_context(root, matched, noted)
+    if remembered and _characters(remembered) <= LARGEST_CONTEXT_CHARACTERS:
         if len(_contexts) >= CONTEXTS:
             _contexts.clear()
         _contexts[remembered] = made
     return made
 
 
-def log_context(root: ContentItem, items: list[Placed], report: Report) -> bytes:
-    """TID 3001 rows 1 to 5 as the JSON member ``"context":{...}``."""
-    out = match(CONTEXT, items, root, "", report)
-    if out.fragments[0] is None:
+def _characters(part: Any) -> int:
+    """How much of a context is remembered; parts without text count as one."""
+    if isinstance(part, tuple | list):
+        return sum(map(_characters, part))
+    return len(part) if isinstance(part, str | bytes) else 1
+
+
+def match_context(
+    root: ContentItem, items: list[ContentItem], positions: list[int], findings: list[Finding], *, strict: bool
+) -> Match:
+    """Matches what every entry inherits to TID 3001 rows 1 to 5.
+
+    Args:
+        root: with its title.
+        items: its targets that are no entries, at these positions.
+        findings: takes what is wrong.
+    """
+    matched = match(CONTEXT, items, "", findings, strict=strict, positions=positions)
+    if not matched.groups:
         reason = "missing Observer Context"
-        report.findings.append(Finding("missing-observer-context", reason, "", "TID3001", "2", refuse=report.strict))
-    parts = []
+        findings.append(Finding("missing-observer-context", reason, "", "TID3001", "2", refuse=strict))
+    if root.concept is not None and known(root.concept).key not in TITLE.keys:
+        findings.append(Finding("outside-context-group", f"title outside CID {TITLE.cid}", ""))
+    return matched
+
+
+def log_context(root: ContentItem, matched: Match, findings: list[Finding]) -> LogContext:
+    """TID 3001 rows 1 to 5 as an object, in which some members are always there.
+
+    What the engine lets pass and the class does not is a fault of the declaration: noted, and the items are kept whole.
+    """
+    made: dict[str, Any] = {**_ALWAYS, **members(matched)}
+    order = matched.listed
+    try:
+        return LogContext.model_validate(_with_root(made, root, order))
+    except ValidationError as error:
+        findings.append(not_valid(error, "", "TID3001", "2"))
+        made = {**_ALWAYS, "other": [whole(place.item) for place in matched.places]}
+        return LogContext.model_validate(_with_root(made, root, sorted(order)))
+
+
+def _with_root(made: dict[str, Any], root: ContentItem, order: list[int]) -> dict[str, Any]:
+    made.pop("order", None)
+    if order != list(range(1, len(order) + 1)):
+        made["order"] = order
     if root.concept is not None:
-        parts.append(f'"title":{{{code_members(root.concept)}}}')
-        if known(root.concept).key not in TITLE.keys:
-            report.add(Problem("outside-context-group", f"title outside CID {TITLE.cid}"), "")
+        made["title"] = code_value(root.concept)
     if isinstance(root.value, str):
-        parts.append(f'"continuity":{quoted(root.value)}')
-    members = render(CONTEXT.nodes, CONTEXT.slots, out.fragments)
-    if out.other:
-        members.append(f'"other":[{",".join(out.other)}]')
-    given = {member[1 : member.index('"', 1)] for member in members}
-    members += [f'"{name}":{empty}' for name, empty in _ALWAYS.items() if name not in given]
-    if out.canonical != list(range(1, len(items) + 1)):
-        members.append(f'"order":{out.canonical}'.replace(" ", ""))
-    return encoded(f'"context":{{{",".join(parts + members)}{extras(root)}}}')
+        made["continuity"] = root.value
+    add_extras(made, root)
+    return made
+
+
+def context_json(context: LogContext) -> bytes:
+    """The JSON member ``"context":{...}``, without braces."""
+    return b'"context":' + entry_json(context)
+
+
+def log_root(context: LogContext, entries: Sequence[Any]) -> ContentItem:
+    """The root CONTAINER of a log: its context, and its entries in the order given."""
+    inherited = [*row_items(CONTEXT, context), *map(whole_item, context.other)]
+    children = [entry_item(entry) for entry in entries]
+    if context.order:
+        for position, item in sorted(zip(context.order, inherited, strict=True), key=lambda pair: pair[0]):
+            children.insert(position - 1, item)
+    else:
+        children = inherited + children
+    title = code_of(context.title) if context.title is not None else None
+    return with_extras(ContentItem("", "CONTAINER", title, context.continuity, children), context)

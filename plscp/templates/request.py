@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from plscp.findings import Finding
+from plscp.templates.log_entries import LogContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class TypedEntry:
         observation_uid: (0040,A171), or empty.
         content: SHA-256 of the canonical content.
         near_duplicate_key: SHA-256 of (DateTime as sent, concept, value).
-        json: the entry as a JSON object (bytes): kind, template and fields.
+        typed: an object of `plscp.templates.entries.AnyEntry`, or a `SubstanceAdministered`.
         findings: about this entry.
         path: where it stands, as findings say it: a position, or an attribute's tag.
     """
@@ -47,7 +49,7 @@ class TypedEntry:
     observation_uid: str
     content: bytes
     near_duplicate_key: bytes
-    json: bytes
+    typed: Any
     findings: Sequence[Finding] = ()
     path: str = ""
 
@@ -59,8 +61,7 @@ class ProcedureLog:
     Attributes:
         timezone_offset: Timezone Offset From UTC (0008,0201) as sent, or empty.
         character_set: Specific Character Set (0008,0005) as sent, values joined by backslash, or empty.
-        context: JSON members without braces of what every entry inherits from the root:
-            ``"context":{"observers":[...],"procedure":{...},"room":...,"equipment":[...],"other":[...]}``.
+        context: what every entry inherits from the root; the same object for the same content, not to be changed.
         findings: about the request as a whole.
     """
 
@@ -68,7 +69,7 @@ class ProcedureLog:
     timezone_offset: str
     character_set: str
     entries: list[TypedEntry]
-    context: bytes
+    context: LogContext
     findings: list[Finding] = field(default_factory=list)
 
 

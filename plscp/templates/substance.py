@@ -1,19 +1,21 @@
 """The Substance Administration Log: one administration of a drug, contrast agent or device (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
 
 from hashlib import sha256
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from plscp.content.codes import group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
 from plscp.content.items import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, code_of
-from plscp.content.model import Code, ContentItem
+from plscp.content.model import Code, ContentItem, Numeric
 from plscp.content.reader import DataSet
 from plscp.content.report import Report
+from plscp.findings import Finding
 from plscp.templates import attributes as table
 from plscp.templates.attributes import AttributeChecker
-from plscp.templates.fragments import amount_members, code_members, encoded, moment, quoted, raw_elements, whole
+from plscp.templates.conversion import amount, code_value, moment, raw_elements, whole
+from plscp.templates.engine import not_valid
 from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.request import SubstanceAdministration, TypedEntry
 from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw, always_published
@@ -29,6 +31,15 @@ _PAIRS: Final = (
     (table.PACKAGE_IDENTIFIER, table.PRODUCT_NAME),
 )
 """Either or both of each shall be supplied (Type 1C)."""
+_TEXTS: Final = {
+    "package_identifier": table.PACKAGE_IDENTIFIER,
+    "product_description": table.PRODUCT_DESCRIPTION,
+    "notes": table.ADMINISTRATION_NOTES,
+    "device_id": table.ADMINISTRATION_DEVICE_ID,
+    "patient_name": table.PATIENT_NAME,
+    "admission_id": table.ADMISSION_ID,
+}
+"""Members that are an attribute's text."""
 
 
 class SubstanceAdministered(Model):
@@ -39,7 +50,9 @@ class SubstanceAdministered(Model):
     kind: Literal["substance_administered"] = "substance_administered"
     template: Literal[""] = ""
     administered: Moment = Field(description="Substance Administration DateTime (0044,0010).")
-    product_names: list[str] = Field(default=[], description="Product Name (0044,0008): trade or generic names.")
+    product_names: list[str] = Field(
+        default_factory=list, description="Product Name (0044,0008): trade or generic names."
+    )
     package_identifier: str | None = Field(default=None, description="Product Package Identifier (0044,0001).")
     product_description: str | None = None
     route: CodeValue | None = Field(default=None, description="As a rule of CID 11 Administration Route.")
@@ -51,14 +64,14 @@ class SubstanceAdministered(Model):
     volume_discarded: Amount | None = None
     quantity: Amount | None = None
     mass: Amount | None = None
-    parameters: list[AnyItem] = Field(default=[], description="Every other parameter, and repeated ones.")
+    parameters: list[AnyItem] = Field(default_factory=list, description="Every other parameter, and repeated ones.")
     operators: list[CodeValue] = Field(description="Who administered, or is legally responsible.")
     notes: str | None = None
     device_id: str | None = Field(default=None, description="Substance Administration Device ID: injector, pump.")
     patient_name: str | None = None
     admission_id: str | None = None
     issuer_of_admission_id: str | None = None
-    elements: list[Raw] = Field(default=[], description="Elements without a member of their own, whole.")
+    elements: list[Raw] = Field(default_factory=list, description="Elements without a member of their own, whole.")
 
 
 class _Given(NamedTuple):
@@ -111,7 +124,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
     if any(undecoded(element) for tag, element in elements.items() if tag not in _PLACED):
         step.note("text-undecodable", "text does not decode by its character set", 0x00080005)
     names = [name.strip(" ") for name in text[table.PRODUCT_NAME].split("\\") if name.strip(" ")]
-    members = _json(elements, _Given(text, names, route, given, operators, issuer))
+    typed = _typed(elements, _Given(text, names, route, given, operators, issuer), step.findings)
     entry = TypedEntry(
         0,
         "substance_administered",
@@ -120,7 +133,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         "",
         sha256(dataset.root.canonical).digest(),
         _near_duplicate_key(text, names, given),
-        encoded(f"{{{members}}}"),
+        typed,
         path=tag_text(table.ADMINISTRATION_DATETIME),
     )
     return SubstanceAdministration(
@@ -202,49 +215,48 @@ def _issuer_of_admission(plain: str, step: AttributeChecker) -> str:
     return plain or sent
 
 
-def _json(elements: Elements, given: _Given) -> str:
-    """The members of a `SubstanceAdministered`."""
+def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> SubstanceAdministered:
+    """The administration as an object; what its class does not let pass is kept whole, and noted as a defect."""
     text, names, route, items, operators, issuer = given
-    members = [
-        '"kind":"substance_administered","template":""',
-        f'"administered":{moment(text[table.ADMINISTRATION_DATETIME])}',
-    ]
+    made: dict[str, Any] = {
+        "kind": "substance_administered",
+        "template": "",
+        "administered": moment(text[table.ADMINISTRATION_DATETIME]),
+        "operators": list(map(code_value, operators)),
+    }
     if names:
-        members.append(f'"product_names":[{",".join(map(quoted, names))}]')
+        made["product_names"] = names
     if route is not None:
-        members.append(f'"route":{{{code_members(route)}}}')
+        made["route"] = code_value(route)
     other = []
-    named: set[str] = set()
     for item in items:
-        name = PARAMETERS.get(known(item.concept).key) if item.concept else None
+        name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
-        if name and name not in named and plain and item.value_type == "NUMERIC" and item.value is not None:
-            named.add(name)
-            members.append(f'"{name}":{{{amount_members(item.value)}}}')  # type: ignore[arg-type]  # NUMERIC
+        if name and name not in made and plain and item.value_type == "NUMERIC" and isinstance(value, Numeric):
+            made[name] = amount(value, code_value(value.units) if value.units is not None else None)
         else:
             other.append(whole(item))
     if other:
-        members.append(f'"parameters":[{",".join(other)}]')
-    members.append(f'"operators":[{",".join(f"{{{code_members(code)}}}" for code in operators)}]')
-    for name, value in (
-        ("package_identifier", text[table.PACKAGE_IDENTIFIER]),
-        ("product_description", text[table.PRODUCT_DESCRIPTION]),
-        ("notes", text[table.ADMINISTRATION_NOTES]),
-        ("device_id", text[table.ADMINISTRATION_DEVICE_ID]),
-        ("patient_name", text[table.PATIENT_NAME]),
-        ("admission_id", text[table.ADMISSION_ID]),
-        ("issuer_of_admission_id", issuer),
-    ):
-        if value:
-            members.append(f'"{name}":{quoted(value)}')
+        made["parameters"] = other
+    for name, tag in _TEXTS.items():
+        if text[tag]:
+            made[name] = text[tag]
+    if issuer:
+        made["issuer_of_admission_id"] = issuer
     rest = [
         element
         for tag, element in elements.items()
         if tag not in _PLACED or undecoded(element) or (tag == OPERATORS and _more(items_of(element)))
     ]
     if rest:
-        members.append(f'"elements":{raw_elements(rest)}')
-    return ",".join(members)
+        made["elements"] = raw_elements(rest)
+    try:
+        return SubstanceAdministered.model_validate(made)
+    except ValidationError as error:
+        findings.append(not_valid(error, "", "C.26.4", ""))
+        made = {name: made[name] for name in ("kind", "template", "administered", "operators")}
+        made["elements"] = raw_elements(list(elements.values()))
+        return SubstanceAdministered.model_validate(made)
 
 
 def _more(operators: list[Elements]) -> bool:

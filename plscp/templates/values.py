@@ -35,6 +35,8 @@ class KnownCode(Model):
 class CodeValue(Model):
     """A coded concept as sent, and as it is known where that differs (PS3.3 Table 8.8-1)."""
 
+    model_config = ConfigDict(frozen=True)  # entries share them
+
     value: str
     scheme: str = ""
     meaning: str = ""
@@ -42,7 +44,7 @@ class CodeValue(Model):
     known: KnownCode | None = Field(
         default=None, description="Present where a retired code was mapped or the meaning differs from PS3.16's."
     )
-    elements: list[Raw] = []
+    elements: list[Raw] = Field(default_factory=list)
 
 
 class Amount(Model):
@@ -52,7 +54,7 @@ class Amount(Model):
     text: str | None = Field(default=None, description="The decimal string as sent.")
     unit: CodeValue | None = Field(default=None, description="As a rule a UCUM code.")
     qualifier: CodeValue | None = Field(default=None, description="Why there is no value, or what is odd about it.")
-    elements: list[Raw] = []
+    elements: list[Raw] = Field(default_factory=list)
 
 
 class ObjectReference(Model):
@@ -60,7 +62,7 @@ class ObjectReference(Model):
 
     sop_class_uid: str
     sop_instance_uid: str
-    elements: list[Raw] = []
+    elements: list[Raw] = Field(default_factory=list)
 
 
 class Moment(Model):
@@ -82,11 +84,11 @@ class Item(Model):
     code: CodeValue | None = None
     quantity: Amount | None = None
     reference: ObjectReference | None = None
-    children: "list[Item]" = []
+    children: "list[Item]" = Field(default_factory=list)
     observation_datetime: Moment | None = None
     observation_uid: str | None = None
     content_template: str | None = None
-    item_elements: list[Raw] = []
+    item_elements: list[Raw] = Field(default_factory=list)
 
 
 Order = Annotated[
@@ -109,9 +111,9 @@ class Extras(Model):
     observation_datetime: Moment | None = None
     observation_uid: str | None = None
     content_template: str | None = None
-    other: list[Item] = Field(default=[], description="Children that no row describes.")
-    order: Order = []
-    item_elements: list[Raw] = []
+    other: list[Item] = Field(default_factory=list, description="Children that no row describes.")
+    order: Order = Field(default_factory=list)
+    item_elements: list[Raw] = Field(default_factory=list)
 
 
 class Child(Extras):
@@ -159,7 +161,7 @@ class Included(Model):
 
     head: ClassVar[Template | None] = None
 
-    other: list[Item] = Field(default=[], description="Items of this inclusion that no row took.")
+    other: list[Item] = Field(default_factory=list, description="Items of this inclusion that no row took.")
 
 
 def always_published(schema: dict[str, Any], model: type[BaseModel]) -> None:

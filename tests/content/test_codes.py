@@ -8,7 +8,8 @@ import pytest
 from plscp.content.codes import group, known, meaning_of
 from plscp.content.model import Code
 from plscp.findings import Finding
-from plscp.templates.fragments import MEMO, code_members
+from plscp.templates.conversion import MEMORY, code_value
+from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import type_entries
 from tests.templates.trees import entry, root
 
@@ -23,8 +24,7 @@ RETIRED = [
 
 def published(code: Code) -> dict[str, Any]:
     """A code as it is published."""
-    found: dict[str, Any] = json.loads("{" + code_members(code) + "}")
-    return found
+    return code_value(code).model_dump(exclude_unset=True)
 
 
 @pytest.mark.parametrize("scheme", ["SRT", "SNM3", "99SDM"])
@@ -75,7 +75,7 @@ def test_a_retired_concept_name_finds_its_row() -> None:
     assert [(f.code, f.path, f.template, f.row, f.refuse) for f in typed.findings] == [
         ("retired-code", "3.1", "TID3108", "2", False)
     ]
-    site = json.loads(typed.json)["site"]
+    site = json.loads(entry_json(typed.typed))["site"]
     assert site["concept"]["value"] == "G-C0E9"
     assert site["concept"]["known"]["value"] == "363704007"
 
@@ -91,8 +91,6 @@ def test_a_retired_value_is_in_its_context_group() -> None:
 
 def test_memory_of_codes_is_bounded() -> None:
     """A flood of made-up codes does not grow the memory past its bound."""
-    from plscp.templates import fragments  # noqa: PLC0415
-
-    for turn in range(MEMO + 10):
-        code_members(Code(f"F{turn}", "99TEST", "flood"))
-    assert len(fragments._codes) <= MEMO
+    for turn in range(MEMORY.most + 10):
+        code_value(Code(f"F{turn}", "99TEST", "flood"))
+    assert len(MEMORY) <= MEMORY.most

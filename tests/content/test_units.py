@@ -11,6 +11,7 @@ from plscp.content.codes import group
 from plscp.content.model import Code, Numeric
 from plscp.content.units import is_ucum
 from plscp.findings import Finding
+from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import type_entries
 from tests.templates.trees import LINE as ROWS
 from tests.templates.trees import entry, item_for, root
@@ -130,7 +131,7 @@ def noted(kind: str, unit: Code) -> tuple[Sequence[Finding], object]:
     refused: list[Finding] = []
     (typed,), _ = type_entries(root(item), strict=True, findings=refused)
     assert refused == []
-    return typed.findings, json.loads(typed.json)
+    return typed.findings, json.loads(entry_json(typed.typed))
 
 
 @pytest.mark.parametrize(("kind", "path", "row"), [("drug_administered", "3.1", "4"), ("measurement", "3", "1")])

@@ -19,11 +19,10 @@ from plscp.records.examples import as_json, examples
 from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates import action
-from plscp.templates.entries import PLANS
+from plscp.templates.compiled import CompiledTemplate
+from plscp.templates.entries import ENTRY_KINDS, entry_item, entry_json
 from plscp.templates.log_entries import LogContext
-from plscp.templates.plans import Plan
-from plscp.templates.procedure_log import CONTEXT
-from plscp.templates.restoring import entry_item
+from plscp.templates.procedure_log import CONTEXT, context_json
 from tests.publish.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode
@@ -49,7 +48,9 @@ def judged(log: ContentItem) -> list[Any] | None:
     for one in taken.entries:
         findings = json.dumps([finding.as_json() for finding in (*one.findings, *taken.findings)])
         rest = {name: value for name, value in RECORD.items() if name not in {"entry", "context", "findings"}}
-        value = json.dumps(rest).encode()[:-1] + b"," + taken.context + b',"entry":' + one.json
+        value = (
+            json.dumps(rest).encode()[:-1] + b"," + context_json(taken.context) + b',"entry":' + entry_json(one.typed)
+        )
         typed = judge(ENTRY, value + b',"findings":' + findings.encode() + b"}")
         assert isinstance(typed, EntryRecord)
         entries.append(typed.entry)
@@ -206,35 +207,37 @@ def test_an_odd_log_that_is_accepted_is_valid(data: st.DataObject, kinds: list[s
     judged(data.draw(oddly(root(*entries, observers=[*device(), *person(), *context]), 5)))
 
 
-def _plans(plan: Plan) -> Iterator[Plan]:
-    yield plan
-    for slot in plan.slots:
-        yield from _plans(slot.child)
+def _templates(template: CompiledTemplate) -> Iterator[CompiledTemplate]:
+    yield template
+    for row in template.rows:
+        yield from _templates(row.below)
 
 
-@pytest.mark.parametrize("kind", [*PLANS, "context"])
+def _of(kind: str) -> CompiledTemplate:
+    return CONTEXT if kind == "context" else ENTRY_KINDS[kind].row.below
+
+
+@pytest.mark.parametrize("kind", [*ENTRY_KINDS, "context"])
 def test_a_member_is_required_only_where_its_absence_refuses(kind: str) -> None:
     """By the declarations themselves, for each template class however it is included."""
-    plan = CONTEXT if kind == "context" else PLANS[kind].plan
-    for each in _plans(plan):
+    for each in _templates(_of(kind)):
         required = {index for scope in each.scopes for index in scope.required if not scope.within}
-        for index, slot in enumerate(each.slots):
-            owner = next((model for model in _models(kind) if _holds(model, slot.name, slot.row)), None)
-            if owner is not None and owner.model_fields[slot.name].is_required():
-                assert index in required, slot.name
-                assert slot.refuses("concept", "req"), slot.name
+        for index, row in enumerate(each.rows):
+            owner = next((model for model in _models(kind) if _holds(model, row.name, row.row)), None)
+            if owner is not None and owner.model_fields[row.name].is_required():
+                assert index in required, row.name
+                assert row.refuses("concept", "req"), row.name
     if kind != "context":
-        model = PLANS[kind].model
-        own = PLANS[kind]
-        assert model.model_fields[own.concept].is_required() <= (not own.row.open)
+        model = ENTRY_KINDS[kind].model
+        own = ENTRY_KINDS[kind]
+        assert model.model_fields[own.concept].is_required() <= (not own.row.row.open)
 
 
 def _models(kind: str) -> Iterator[Any]:
-    yield LogContext if kind == "context" else PLANS[kind].model
-    plan = CONTEXT if kind == "context" else PLANS[kind].plan
-    for each in _plans(plan):
-        for slot in each.slots:
-            yield slot.model
+    yield LogContext if kind == "context" else ENTRY_KINDS[kind].model
+    for each in _templates(_of(kind)):
+        for row in each.rows:
+            yield row.model
 
 
 def _holds(model: Any, name: str, row: Any) -> bool:

@@ -16,7 +16,7 @@ from plscp.records.examples import as_json, examples
 from plscp.records.schemas import files, schema
 from plscp.records.values import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
 from plscp.store.relay_view import Record
-from plscp.templates.entries import PLANS
+from plscp.templates.entries import ENTRY_KINDS
 from tests.scu.test_requests import full
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def test_an_example_is_valid_and_is_read_as_it_was_made(kind: str, name: str, va
     assert ADAPTERS[kind].validate_json(json.dumps(value)) == made
 
 
-@pytest.mark.parametrize("kind", [*PLANS])
+@pytest.mark.parametrize("kind", [*ENTRY_KINDS])
 def test_an_entry_with_every_row_of_its_table_is_valid(kind: str) -> None:
     """As the templates type it."""
     value = example(ENTRY, "note") | {"entry": full(kind).model_dump(mode="json", exclude_unset=True)}

@@ -19,9 +19,9 @@ from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationReque
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
+from plscp.templates.entries import entry_json, parse_entry
 from plscp.templates.log_entries import Note
-from plscp.templates.procedure_log import type_entries
-from plscp.templates.restoring import parse_entry
+from plscp.templates.procedure_log import context_json, type_entries
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Item, Raw
 from tests.templates import build
@@ -45,7 +45,7 @@ def full(kind: str, *, contradicting: bool = True) -> Any:
             if (item.relationship, item.concept) not in there and "IFF" not in line.remarks and line.tid != "3001":
                 made.children.append(item)
     (typed,), _ = type_entries(root(made), strict=False, findings=[])
-    return parse_entry(typed.json)
+    return parse_entry(entry_json(typed.typed))
 
 
 def decoded(raw: bytes, syntax: str, sop_class: str = PROCEDURAL_EVENT_LOGGING) -> Decoded:
@@ -61,9 +61,9 @@ def test_every_kind_is_read_back_as_it_was_written(kind: str, syntax: str) -> No
     request = ProcedureLogRequest(patient_id="P1", context=CONTEXT, entries=[given])
     raw = request.encode(syntax)
     made = action.procedural(decoded(raw, syntax), strict=True)
-    assert parse_entry(made.entries[0].json) == given
+    assert parse_entry(entry_json(made.entries[0].typed)) == given
     assert made.identifiers.patient_id == "P1"
-    assert json.loads(b"{" + made.context + b"}")["context"]["room"] == {"text": "Lab 1"}
+    assert json.loads(b"{" + context_json(made.context) + b"}")["context"]["room"] == {"text": "Lab 1"}
     known = build.read(raw, syntax)
     assert known.ContentSequence[-1].RelationshipType == "CONTAINS"
     assert len(known.to_json()) > 0
@@ -125,7 +125,7 @@ def test_times_have_an_offset_and_text_its_letters() -> None:
     made = action.procedural(decoded(request.encode(), SYNTAXES[0]), strict=True)
     assert (made.timezone_offset, made.character_set) == ("+0100", "ISO_IR 192")
     assert made.entries[0].observation_datetime == "20260301143000.000000+0000"
-    assert "Doe^Jürgen" in made.context.decode()
+    assert "Doe^Jürgen" in context_json(made.context).decode()
 
 
 def administration(**changes: Any) -> SubstanceAdministered:
@@ -159,7 +159,7 @@ def test_an_administration_is_read_back_as_it_was_written(syntax: str) -> None:
     given = administration()
     request = SubstanceAdministrationRequest(patient_id="P1", issuer_of_patient_id="HOSP", administration=given)
     made = action.substance(decoded(request.encode(syntax), syntax, SUBSTANCE_ADMINISTRATION_LOGGING), strict=True)
-    assert SubstanceAdministered.model_validate_json(made.entry.json) == given
+    assert SubstanceAdministered.model_validate_json(entry_json(made.entry.typed)) == given
     assert (made.patient_id, made.issuer_of_patient_id, made.operators) == ("P1", "HOSP", [("N1001", "L")])
 
 

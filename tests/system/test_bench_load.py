@@ -25,6 +25,7 @@ from plscp.content.reader import Decoded, decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.relay_view import RelayView
 from plscp.templates import action
+from plscp.templates.entries import entry_json
 from plscp.templates.request import ProcedureLog
 from tests import events
 
@@ -89,7 +90,7 @@ def test_everything_varies(real: Load) -> None:
 
 def _codes(log: ProcedureLog) -> Iterator[tuple[str, ...]]:
     for entry in log.entries:
-        yield tuple(part.partition(b'"')[0].decode() for part in entry.json.split(b'"value":"')[1:])
+        yield tuple(part.partition(b'"')[0].decode() for part in entry_json(entry.typed).split(b'"value":"')[1:])
 
 
 @pytest.mark.parametrize("name", LOADS)

@@ -14,6 +14,8 @@ from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
+from plscp.templates.entries import entry_json
+from plscp.templates.procedure_log import context_json
 from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
@@ -261,7 +263,7 @@ def test_text_outside_identifiers_that_does_not_decode() -> None:
     raw = with_bytes(administration(), b"slowly", b"slow\xfcy")
     found = of_bytes(raw, SAL)
     assert [(f.code, f.path) for f in found.findings] == [("text-undecodable", "(0044,0011)")]
-    typed = SubstanceAdministered.model_validate_json(found.entry.json)
+    typed = SubstanceAdministered.model_validate_json(entry_json(found.entry.typed))
     assert typed.notes == "slow\ufffdy"
     assert [(e.tag, e.base64) for e in typed.elements] == [("00440011", "c2xvd/x5")]
     with pytest.raises(Refused) as refused:
@@ -296,8 +298,8 @@ def test_a_log_request(syntax: str) -> None:
     ]
     assert [e.observation_datetime for e in found.entries] == [build.when(n) for n in (1, 2, 3)]
     assert len({e.content for e in found.entries}) == len({e.near_duplicate_key for e in found.entries}) == 3
-    assert json.loads(found.entries[1].json)["mass"]["unit"]["value"] == "ug"
-    assert json.loads(b"{" + found.context + b"}")["context"]["observers"][0]["type"]["value"] == "121007"
+    assert json.loads(entry_json(found.entries[1].typed))["mass"]["unit"]["value"] == "ug"
+    assert json.loads(b"{" + context_json(found.context) + b"}")["context"]["observers"][0]["type"]["value"] == "121007"
 
 
 def test_an_entry_has_the_same_digest_wherever_it_is_sent() -> None:

@@ -1,14 +1,18 @@
 """What comes out of a Substance Administration request (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
 
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import Field
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from plscp.findings import Finding
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING as SAL
 from plscp.templates import action
+from plscp.templates import substance as declaration
+from plscp.templates.entries import entry_json
 from plscp.templates.request import SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
@@ -28,7 +32,7 @@ def test_an_administration(syntax: str) -> None:
     assert (found.patient_id, found.issuer_of_patient_id, found.patient_name) == ("PAT-1", "HOSP", "Adams^Ann")
     assert (found.admission_id, found.operators, found.timezone_offset) == ("ADM-7", [("4711", "L")], "+0100")
     assert found.findings == []
-    typed = SubstanceAdministered.model_validate_json(found.entry.json)
+    typed = SubstanceAdministered.model_validate_json(entry_json(found.entry.typed))
     assert typed.volume is not None
     assert typed.volume.unit is not None
     assert (typed.volume.value, typed.volume.text, typed.volume.unit.value) == (20, "20", "ml")
@@ -51,7 +55,7 @@ def test_nothing_of_an_administration_is_dropped() -> None:
         OperatorIdentificationSequence=Items([who]),
         Manufacturer="ACME",
     )
-    typed = SubstanceAdministered.model_validate_json(substance(made, strict=True).entry.json)
+    typed = SubstanceAdministered.model_validate_json(entry_json(substance(made, strict=True).entry.typed))
     assert typed.product_names == ["Iohexol", "Omnipaque"]
     assert (typed.package_identifier, typed.product_description) == ("(01)0123", "vial\r\n50 ml")
     assert [e.tag for e in typed.elements] == ["00080070", "00081072"]
@@ -122,7 +126,7 @@ def test_parameters_are_never_a_reason_to_refuse(
     """What is wrong with a parameter is a finding in both profiles; the item is kept whole."""
     found = substance(administration(SubstanceAdministrationParameterSequence=Items([item])), strict=strict)
     assert [f.code for f in found.findings] == findings, what
-    typed = SubstanceAdministered.model_validate_json(found.entry.json)
+    typed = SubstanceAdministered.model_validate_json(entry_json(found.entry.typed))
     if member == "volume":
         assert typed.volume is not None
         assert (typed.volume.text, typed.parameters) == ("5", [])
@@ -137,7 +141,7 @@ def test_a_repeated_parameter() -> None:
     """The first of a kind has its name, further ones are listed."""
     two = [parameter(ValueType="NUMERIC", NumericValue=n) for n in ("5", "6")]
     found = substance(administration(SubstanceAdministrationParameterSequence=Items(two)))
-    typed = SubstanceAdministered.model_validate_json(found.entry.json)
+    typed = SubstanceAdministered.model_validate_json(entry_json(found.entry.typed))
     assert typed.volume is not None
     assert typed.parameters[0].quantity is not None
     assert (typed.volume.text, typed.parameters[0].quantity.text) == ("5", "6")
@@ -156,3 +160,17 @@ def test_likeness_of_administrations() -> None:
         administration(SubstanceAdministrationParameterSequence=Items([])),
     ):
         assert substance(other).entry.near_duplicate_key != one.near_duplicate_key
+
+
+def test_an_administration_that_contradicts_its_class_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A defect of the declaration is noted, and every element is kept whole."""
+
+    class Odd(SubstanceAdministered):
+        notes: Annotated[str | None, Field(max_length=3)] = None
+
+    monkeypatch.setattr(declaration, "SubstanceAdministered", Odd)
+    found = substance(administration(), strict=True)
+    assert found.findings == [Finding("not-valid-by-class", "notes not valid by its class", "", "C.26.4")]
+    kept = {element.tag for element in found.entry.typed.elements}
+    assert {"00440011", "00440019", "00081072"} <= kept
+    assert found.entry.typed.administered.text == "20261122143005+0100"

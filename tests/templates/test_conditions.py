@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
+from plscp.cli.explaining import trace
 from plscp.content.model import Code, ContentItem, Numeric
-from plscp.templates.entries import PLANS
+from plscp.templates.entries import ENTRY_KINDS, entry_item, entry_json, parse_entry
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.restoring import entry_item, parse_entry
-from plscp.templates.tracing import trace
 from tests.templates.tables import LINES, Line
 from tests.templates.trees import LINE, PRIVATE, code, device, entry, item_for, person, root
 
@@ -21,9 +20,9 @@ MODE = item_for(LINE["1000", "1"])
 def only(item: ContentItem) -> tuple[dict[str, Any], list[tuple[str, str, str, bool]]]:
     """The JSON of a log's one entry under a strict profile, which comes back as it was; code, path, row and refusal."""
     (typed,), _ = type_entries(root(item), strict=True, findings=[])
-    assert entry_item(parse_entry(typed.json)) == item
+    assert entry_item(parse_entry(entry_json(typed.typed))) == item
     findings = [(f.code, f.path, f"{f.template} {f.row}", f.refuse) for f in typed.findings]
-    return json.loads(typed.json), findings
+    return json.loads(entry_json(typed.typed)), findings
 
 
 def measured(*children: ContentItem) -> ContentItem:
@@ -291,4 +290,4 @@ def test_without_children_nothing_is_gone_through_where_nothing_can_be_missing()
     """Kinds whose rows are all optional, or in inclusions that may be absent; no others."""
     wanted = {"procedure_action", "image_acquired", "waveform_acquired", "object_referenced", "lesion_identified", "intervention",
               "specimen_obtained", "oxygen_administration", "patient_assessment", "ecg_st_assessment"}  # fmt: skip
-    assert {kind.kind for kind in PLANS.values() if not kind.plan.idle} == wanted
+    assert {kind.kind for kind in ENTRY_KINDS.values() if not kind.row.below.idle} == wanted

@@ -2,20 +2,25 @@
 
 import json
 from copy import deepcopy
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.findings import Finding
-from plscp.templates.log_entries import LogContext
-from plscp.templates.procedure_log import type_entries
-from plscp.templates.restoring import ENTRIES, entry_item, log_root, parse_entry
-from plscp.templates.values import Model
+from plscp.templates import entries as entry_kinds
+from plscp.templates import procedure_log
+from plscp.templates.conversion import code_value
+from plscp.templates.entries import ENTRIES, EntryKind, RecognisedEntry, entry_item, entry_json, parse_entry
+from plscp.templates.log_entries import LogContext, Note
+from plscp.templates.procedure_log import context_json, log_root, type_entries
+from plscp.templates.rows import entry_value
+from plscp.templates.values import Model, Text
 from tests.templates.strategies import KINDS, junk, valid_entries, valid_logs
-from tests.templates.trees import XA_IMAGE, code, entry, root
+from tests.templates.trees import LINE, XA_IMAGE, code, entry, item_for, root
 
 QUICK = settings(max_examples=30, deadline=None)
 
@@ -23,8 +28,8 @@ QUICK = settings(max_examples=30, deadline=None)
 def through_json(log: ContentItem) -> ContentItem:
     """The log after being typed, published and read again."""
     entries, context = type_entries(log, strict=False, findings=[])
-    read = LogContext.model_validate(json.loads(b"{" + context + b"}")["context"])
-    return log_root(read, [parse_entry(one.json) for one in entries])
+    read = LogContext.model_validate(json.loads(b"{" + context_json(context) + b"}")["context"])
+    return log_root(read, [parse_entry(entry_json(one.typed)) for one in entries])
 
 
 @QUICK
@@ -49,7 +54,7 @@ def test_any_tree_is_carried_whole(items: list[ContentItem]) -> None:
     log = root(*items)
     findings: list[Finding] = []
     for typed in type_entries(deepcopy(log), strict=False, findings=findings)[0]:
-        assert isinstance(json.loads(typed.json), dict)
+        assert isinstance(json.loads(entry_json(typed.typed)), dict)
     lacking = set()
     try:
         again = through_json(deepcopy(log))
@@ -67,7 +72,7 @@ def test_any_tree_is_carried_whole(items: list[ContentItem]) -> None:
 def test_models_write_what_they_read(item: ContentItem) -> None:
     """An entry's model, dumped by pydantic and read again, is the same entry."""
     entries, _ = type_entries(root(item), strict=False, findings=[])
-    model = parse_entry(entries[0].json)
+    model = parse_entry(entry_json(entries[0].typed))
     assert isinstance(model, Model)
     assert ENTRIES.validate_json(model.model_dump_json()) == model
     assert entry_item(ENTRIES.validate_python(model.model_dump())) == item
@@ -78,8 +83,12 @@ def test_models_write_what_they_read(item: ContentItem) -> None:
 def test_typed_again_is_the_same_text(item: ContentItem) -> None:
     """Typing what was restored gives the same bytes and findings."""
     (once,), _ = type_entries(root(item), strict=False, findings=[])
-    (again,), _ = type_entries(root(entry_item(parse_entry(once.json))), strict=False, findings=[])
-    assert (again.json, again.findings, again.near_duplicate_key) == (once.json, once.findings, once.near_duplicate_key)
+    (again,), _ = type_entries(root(entry_item(parse_entry(entry_json(once.typed)))), strict=False, findings=[])
+    assert (entry_json(again.typed), again.findings, again.near_duplicate_key) == (
+        entry_json(once.typed),
+        once.findings,
+        once.near_duplicate_key,
+    )
 
 
 def test_each_kind_has_a_schema_with_its_rows() -> None:
@@ -97,4 +106,45 @@ def test_a_kind_missing_its_mandatory_row_is_no_model() -> None:
     findings: list[Finding] = []
     (typed,), _ = type_entries(root(item), strict=False, findings=findings)
     assert [f.reason for f in findings if f.refuse] == ["missing 363704007", "missing 121154"]
-    assert not {"site", "attempt"} & set(json.loads(typed.json))
+    assert not {"site", "attempt"} & set(json.loads(entry_json(typed.typed)))
+
+
+def contradicting() -> EntryKind:
+    """A kind whose class does not take what its rows let pass."""
+
+    class Odd(Note):
+        kind: Literal["note"] = "note"
+        text: Annotated[str, Field(max_length=3)] = entry_value()
+
+    return EntryKind(Odd)
+
+
+def test_a_class_that_contradicts_its_rows_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a defect of the declaration, and no reason to refuse: noted, and the entry is kept whole without its template."""
+    item = entry("note")
+    (known,), _ = type_entries(root(item), strict=True, findings=[])
+    assert (known.kind, known.findings) == ("note", [])
+    assert item.concept is not None
+    found = RecognisedEntry((contradicting(),), (), code_value(item.concept))
+    monkeypatch.setitem(entry_kinds._recognised, (item.concept, "TEXT"), found)
+    findings: list[Finding] = []
+    (typed,), _ = type_entries(root(item), strict=True, findings=findings)
+    assert typed.findings == [Finding("not-valid-by-class", "text not valid by its class", "3", "TID3001", "6")]
+    assert (typed.kind, typed.template, findings) == ("untyped", "", [])
+    assert entry_item(typed.typed) == item
+
+
+def test_a_context_that_contradicts_its_class_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its items are kept whole."""
+
+    class Odd(LogContext):
+        equipment: Annotated[list[Text], Field(default_factory=list, max_length=0)]
+
+    monkeypatch.setattr(procedure_log, "LogContext", Odd)
+    given = item_for(LINE["3001", "5"])
+    given.value = "equipment of no other test"
+    log = root(given, entry("note"))
+    findings: list[Finding] = []
+    typed, context = type_entries(log, strict=True, findings=findings)
+    assert findings == [Finding("not-valid-by-class", "equipment not valid by its class", "", "TID3001", "2")]
+    assert log_root(context, [one.typed for one in typed]) == log

@@ -9,7 +9,8 @@ import pytest
 from plscp.content.constraints import ALLOWED, CONTRADICTED
 from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
-from plscp.templates.entries import PLANS
+from plscp.templates.compiled import declared
+from plscp.templates.entries import ENTRY_KINDS, entry_json
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext, ProcedureContext, Qualifiers
 from plscp.templates.measurements import (
     Algorithm,
@@ -35,8 +36,7 @@ from plscp.templates.observation_context import (
     SubjectDevice,
     SubjectPatient,
 )
-from plscp.templates.plans import declared
-from plscp.templates.procedure_log import type_entries
+from plscp.templates.procedure_log import context_json, type_entries
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import Row
 from tests.templates.tables import BESIDE, HEADS, LEFT_OUT, LEVEL, LINES, OF_INCLUDER, PARAMETERS, ROWS, UNJUDGED, Line
@@ -81,7 +81,7 @@ def rows_of(model: type[Any]) -> list[Row]:
 def model_of(line: Line) -> type[Any]:
     """The class that declares a row."""
     if line.kind:
-        return PLANS[line.kind].model
+        return ENTRY_KINDS[line.kind].model
     return LogContext if line.tid == "3001" else INCLUDED[line.tid]
 
 
@@ -198,7 +198,7 @@ def checked(log: ContentItem, *, strict: bool = True) -> tuple[list[TypedEntry],
     findings: list[Finding] = []
     entries, context = type_entries(log, strict=strict, findings=findings)
     everything = findings + [f for e in entries for f in e.findings if f not in findings]
-    return entries, json.loads(b"{" + context + b"}")["context"], everything
+    return entries, json.loads(b"{" + context_json(context) + b"}")["context"], everything
 
 
 def named(findings: list[Finding], line: Line) -> list[Finding]:
@@ -213,8 +213,7 @@ def test_declared_as_the_table_has_it(line: Line) -> None:
     relationship = line.relationship or ("CONTAINS" if line in OWN else "")
     wanted = (line.row, relationship, line.value_type, concept, line.vm, line.req, line.value)
     if line in OWN:
-        kind = PLANS[line.kind]
-        found = [(*cells(kind.row)[:-1], cells(kind.value_row)[-1])]
+        found = [cells(ENTRY_KINDS[line.kind].row.row)]
     else:
         found = [cells(row) for row in rows_of(model_of(line)) if row.role == "item"]
     assert wanted in found
@@ -233,7 +232,7 @@ def test_every_row_is_declared_or_left_out_for_a_reason() -> None:
 def test_nothing_is_declared_that_no_table_has() -> None:
     """Each declaration is a row of a table, or a second one of a row, for a reason."""
     tables = {(line.tid, line.row, line.value_type) for line in LINES}
-    models: set[type[Any]] = {LogContext, *INCLUDED.values(), *(kind.model for kind in PLANS.values())}
+    models: set[type[Any]] = {LogContext, *INCLUDED.values(), *(kind.model for kind in ENTRY_KINDS.values())}
     found = {(model.head.identifier, row) for model in models for row in rows_of(model) if row.role != "value"}
     once = {(tid, row.number, row.value_type, row.relationship) for tid, row in found}
     assert {place[:3] for place in once} - tables <= BESIDE.keys()
@@ -244,7 +243,7 @@ def test_nothing_is_declared_that_no_table_has() -> None:
 @pytest.mark.parametrize(("where", "group"), PARAMETERS.items(), ids=str)
 def test_parameters_of_an_inclusion_of_measurement(where: tuple[str, str, str], group: str) -> None:
     """$Method and $TargetSite are the value cells of the included rows; without them any value will do."""
-    (item,) = {item for _, row, item in declared(PLANS["patient_assessment"].model) if row.number == where[1]}
+    (item,) = {item for _, row, item in declared(ENTRY_KINDS["patient_assessment"].model) if row.number == where[1]}
     (found,) = [row for row in rows_of(item) if row.number == where[2]]
     assert cells(found)[-1] == group
     assert cells(next(row for row in rows_of(Measured) if row.number == where[2]))[-1] == ""
@@ -252,7 +251,9 @@ def test_parameters_of_an_inclusion_of_measurement(where: tuple[str, str, str], 
 
 def test_what_includes_a_measurement() -> None:
     """Just the rows of TID 3114 that the table has as inclusions are numbers with the rows of TID 300 below them."""
-    found = {row.number for _, row, item in declared(PLANS["patient_assessment"].model) if issubclass(item, Measured)}
+    found = {
+        row.number for _, row, item in declared(ENTRY_KINDS["patient_assessment"].model) if issubclass(item, Measured)
+    }
     assert found == {line.row for line in LINES if "by300" in line.remarks}
 
 
@@ -262,7 +263,7 @@ def test_root_and_templates_at_the_first_level(line: Line) -> None:
     if line.value_type == "CONTAINER":
         assert f"{TITLE.binding} {TITLE.cid}" == line.concept
     else:
-        assert [kind.kind for kind in PLANS.values() if kind.head.identifier == line.concept] != []
+        assert [kind.kind for kind in ENTRY_KINDS.values() if kind.head.identifier == line.concept] != []
 
 
 CONDITIONAL = [line for line in LINES if line.req in {"MC", "UC"}]
@@ -287,14 +288,18 @@ def test_inclusions_name_their_template(line: Line) -> None:
 @pytest.mark.parametrize("head", [h for h in HEADS if h.tid in {line.tid for line in LINES}], ids=lambda head: head.tid)
 def test_heads_of_tables(head: Any) -> None:
     """Extensible and ordered are as the table's head says."""
-    found = {plan.head for plan in PLANS.values()} | {model.head for model in INCLUDED.values()} | {PROCEDURE_LOG}
+    found = {plan.head for plan in ENTRY_KINDS.values()} | {model.head for model in INCLUDED.values()} | {PROCEDURE_LOG}
     assert {(h.extensible, h.ordered) for h in found if h.identifier == head.tid} == {(head.extensible, head.ordered)}
 
 
 @pytest.mark.parametrize("line", LINES, ids=str)
 def test_what_is_inference_refuses_nothing(line: Line) -> None:
     """A declaration is marked as inferred in just the cells that were not read."""
-    rows = [PLANS[line.kind].row] if line in OWN else [r for r in rows_of(model_of(line)) if r.number == line.row]
+    rows = (
+        [ENTRY_KINDS[line.kind].row.row]
+        if line in OWN
+        else [r for r in rows_of(model_of(line)) if r.number == line.row]
+    )
     if line.tid in {tid for tid, number, _ in BESIDE if number == line.row}:
         del rows[1:]
     for declaration in rows:
@@ -310,7 +315,7 @@ def test_filled_rightly(line: Line) -> None:
     entries, context, findings = checked(log)
     assert findings == []
     assert context["other"] == []
-    assert all(e.kind != "untyped" and b'"other"' not in e.json for e in entries)
+    assert all(e.kind != "untyped" and b'"other"' not in entry_json(e.typed) for e in entries)
 
 
 @pytest.mark.parametrize("line", OWN, ids=str)
@@ -491,11 +496,13 @@ def test_rows_stand_in_a_log_or_contradict_its_table(line: Line) -> None:
     assert triple in ALLOWED or ("conflict" in line.remarks and triple in CONTRADICTED)
 
 
-@pytest.mark.parametrize("kind", PLANS.values(), ids=lambda kind: kind.kind)
+@pytest.mark.parametrize("kind", ENTRY_KINDS.values(), ids=lambda kind: kind.kind)
 def test_qualifiers_stand_below_every_entry_that_includes_them(kind: Any) -> None:
     """TID 3010 rows 6 to 8 stand below TEXT, CODE and NUM by the table, and below the others against it."""
     if "qualifiers" in kind.model.model_fields:
         triples = {
-            (kind.row.value_type, row.relationship, row.value_type) for row in rows_of(Qualifiers) if not row.include
+            (kind.row.row.value_type, row.relationship, row.value_type)
+            for row in rows_of(Qualifiers)
+            if not row.include
         }
         assert triples <= ALLOWED | CONTRADICTED

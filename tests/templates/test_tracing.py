@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from plscp.cli.explaining import look, table, trace, wanted
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.procedure_log import type_entries
-from plscp.templates.tracing import look, table, trace, wanted
+from plscp.templates.entries import entry_json
+from plscp.templates.procedure_log import context_json, type_entries
 from tests.templates.strategies import valid_logs
 from tests.templates.tables import LINES, Line
 from tests.templates.trees import entry, item_for, root
@@ -42,7 +43,9 @@ def whole(items: list[dict[str, Any]]) -> int:
 def test_what_has_no_row_is_what_the_engine_keeps_whole(log: ContentItem) -> None:
     """An item is traced to a row exactly if it has a member of its own in the typed form."""
     entries, context = type_entries(log, strict=False, findings=[])
-    kept = unmatched([json.loads(one.json) for one in entries]) + unmatched(json.loads(b"{" + context + b"}"))
+    kept = unmatched([json.loads(entry_json(one.typed)) for one in entries]) + unmatched(
+        json.loads(b"{" + context_json(context) + b"}")
+    )
     found = trace(log)
     everything = set(paths(log.children))
     assert found.keys() <= everything
