@@ -26,11 +26,11 @@ from plscp.network.admission import Caller, Refusal, Required, refusal
 from plscp.process import StopSignals, make_ready, settle, tell_manager
 from plscp.publish.process import RelayProcess
 from plscp.service.clock import DAY
-from plscp.service.explaining import explain_match
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
+from plscp.service.steps import explain_match
 from plscp.store import open_store
 from plscp.store.port import Result
 from plscp.store.retention import Retention

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 from threading import Thread
-from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,9 +11,6 @@ from plscp import logs, metrics
 from plscp.findings import Finding
 from plscp.metrics import Metrics
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-
-if TYPE_CHECKING:
-    from plscp.service.reading import Counters
 
 
 def samples(of: Metrics) -> dict[tuple[str, ...], float]:
@@ -199,7 +195,7 @@ def test_threads_lose_nothing() -> None:
 
 def test_the_service_takes_it() -> None:
     """Metrics are the counters that the service asks for."""
-    counters: Counters = Metrics()
+    counters = Metrics()
     counters.matched("1", 0)
     counters.noticed(Finding("a", "b"))
     counters.answered("1.2", 0, 0.1)

@@ -14,7 +14,7 @@ from plscp.content.reader import DataSet, Decoded, content_tree, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
-from plscp.service.outcomes import comment
+from plscp.service.reply import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
 from plscp.templates import action
 from plscp.templates.compiled import declared

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
-from plscp.publish.envelope import BARRIER, POSITION, STORE
+from plscp.records.parts import BARRIER, POSITION, STORE
 from plscp.records.values import Record, read
 
 

@@ -175,6 +175,5 @@ def _refused(
         registry_position=registry.position,
         comment=reason.reason,
         alive_at="",
-        published=b"",
     )
     return Judgement(refused, Move(tuple(one.position for one in elsewhere), origins, target))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from plscp.findings import Finding
 from plscp.templates.request import Identifiers
@@ -145,16 +145,3 @@ class Decision:
     alive_at: str = (
         ""  # where the request is a sign of life for the study: it came from there and names it or its patient
     )
-    published: bytes = field(default=b"", compare=False, repr=False)  # JSON made of it once, for who publishes it
-
-    def explanation(self) -> dict[str, Any]:
-        """The published ``match`` object."""
-        return {
-            "rule": self.rule,
-            "status": f"{self.status:04X}",
-            "warnings": [f"{w:04X}" for w in self.warnings],
-            "given": dict(self.given),
-            "found": dict(self.found),
-            "candidates": [{"what": c.what, "why_not": c.why_not} for c in self.candidates],
-            "registry_position": self.registry_position,
-        }

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from plscp.errors import RelayError
 from plscp.publish.cluster import Cluster, TopicState
 from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
-from plscp.publish.envelope import POSITION, STORE
 from plscp.publish.settings import RelaySettings
 from plscp.publish.tail import Reader, readable
+from plscp.records.parts import POSITION, STORE
 from plscp.store.relay_view import RelayView
 
 

@@ -1,7 +1,8 @@
-"""The CloudEvents envelope of a record (binary mode on Kafka), and the short form of one that is too large."""
+"""The CloudEvents envelope of a record (binary mode on Kafka)."""
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from plscp.records.parts import BARRIER, PARTITIONS, POSITION, STORE
 
 if TYPE_CHECKING:  # consumers read headers without a store
     from plscp.publish.cursor import Partitions
@@ -10,23 +11,11 @@ if TYPE_CHECKING:  # consumers read headers without a store
 Headers = list[tuple[str, bytes]]
 
 JSON: Final = b"application/json"
-BARRIER: Final = "org.plscp.relay.started.v1"
-STORE: Final = "store"
-POSITION: Final = "position"
-PARTITIONS: Final = "partitions"
 REDUCED: Final = ("reduced", b"too-large")
 
 _OVERHEAD: Final = 61 + 5 + 5 * 5
 """Bytes of a batch's head, and at most of a record's lengths and counters."""
 _PER_HEADER: Final = 10
-
-_IDENTITY: Final = (
-    "event_id", "request_id", "entry_index", "entry_count", "position", "recorded", "occurred", "observation_uid", "study",
-    "patient", "sender", "same_content_as", "source",
-)  # fmt: skip
-_DETAIL: Final = ("rule", "status", "warnings", "registry_position")
-_SMALL: Final = 2048
-"""Longest member, in characters of JSON, that a reduced record keeps beside its ids."""
 
 
 class Envelope:
@@ -76,20 +65,3 @@ class Envelope:
 def size(key: bytes, value: bytes, headers: Headers) -> int:
     """At least the bytes that a batch of this one record takes."""
     return _OVERHEAD + len(key) + len(value) + sum(_PER_HEADER + len(name) + len(content) for name, content in headers)
-
-
-def reduced(record: "Record") -> bytes:
-    """The value of a record that is too large: identity, match and a `dataref`, nothing that a device can make long."""
-    position, _, _, _, event_id, _, _, value = record
-    whole: dict[str, Any] = json.loads(value)
-    short: dict[str, Any] = {"event_id": event_id, "position": position}
-    for name in _IDENTITY:
-        if name in whole and len(json.dumps(whole[name])) <= _SMALL:
-            short[name] = whole[name]
-    match = whole.get("match")
-    if isinstance(match, dict):
-        parts = {name: match[name] for name in _DETAIL if name in match}
-        short["match"] = match if len(json.dumps(match)) <= _SMALL else parts
-    short["dataref"] = whole.get("dataref") or f"/api/v1/events/{position}"
-    short["reduced"] = "too-large"
-    return json.dumps(short, ensure_ascii=False, separators=(",", ":")).encode()

@@ -12,8 +12,8 @@ from plscp.errors import RelayError
 from plscp.publish.clients import connected
 from plscp.publish.cluster import one_line
 from plscp.publish.cursor import PartitionCheckpoint, Partitions
-from plscp.publish.envelope import PARTITIONS, POSITION, STORE
 from plscp.publish.settings import KafkaSettings
+from plscp.records.parts import PARTITIONS, POSITION, STORE
 
 POLL_MS = 200
 Headers = Mapping[str, bytes]

@@ -1,7 +1,6 @@
 """One topic's way to Kafka: recovery at a barrier, then record after record in the store's order."""
 
 import contextlib
-import json
 import os
 import threading
 import time
@@ -14,10 +13,11 @@ from plscp.errors import RelayError
 from plscp.logs import log
 from plscp.publish.cluster import TopicState, one_line
 from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
-from plscp.publish.envelope import REDUCED, Envelope, reduced, size
+from plscp.publish.envelope import REDUCED, Envelope, size
 from plscp.publish.producer import InFlight, Producer
 from plscp.publish.settings import RelaySettings
 from plscp.publish.tail import Lineage, Tail, read_tail
+from plscp.records.parts import BARRIER, RelayStarted, reduced
 from plscp.store.relay_view import Record, RelayView
 
 EXIT_UNKNOWN: Final = 70
@@ -269,7 +269,7 @@ class TopicPublisher:
     def _barriers(self, producer: Producer, plan: Partitions, *, count_known: bool) -> dict[int, int]:
         """Append one barrier per partition; their offsets. They say the count, for the day when the cursor is lost."""
         headers = self._shared.envelope.barrier(uuid.uuid4().hex, plan if count_known else None)
-        value = json.dumps({"store": self._shared.store_id}).encode()
+        value = RelayStarted(type=BARRIER, store=self._shared.store_id).encoded()
         futures = {part: producer.barrier(value, headers, part) for part in range(plan.count)}
         deadline = time.monotonic() + self._shared.settings.stall_seconds
         offsets: dict[int, int] = {}
@@ -340,7 +340,7 @@ class TopicPublisher:
         if length + len(key) > largest // 2:
             length = size(key, value, headers)
             if length > largest:
-                value = reduced(record)
+                value = reduced(value, position)
                 headers.append(REDUCED)
                 length = size(key, value, headers)
                 self.published["reduced"] += 1

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, Self
 from plscp.errors import RelayError
 from plscp.publish.cluster import Cluster
 from plscp.publish.cursor import Partitions, peek
-from plscp.publish.envelope import PARTITIONS, POSITION, REDUCED, STORE
+from plscp.publish.envelope import REDUCED
 from plscp.publish.settings import RelaySettings
 from plscp.publish.tail import Headers, Lineage, Reader, readable
+from plscp.records.parts import PARTITIONS, POSITION, STORE
 from plscp.store.relay_view import RelayView
 
 NAMED = 20

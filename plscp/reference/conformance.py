@@ -17,8 +17,8 @@ from plscp.matching import rules
 from plscp.matching.match_context import A, L, P, S, U
 from plscp.network import certificates, negotiation
 from plscp.reference.reasons import REASONS
-from plscp.service import checks
-from plscp.service.outcomes import ERROR_IDS
+from plscp.service import steps
+from plscp.service.reply import ERROR_IDS
 from plscp.statuses import STATUSES, StatusInfo
 from plscp.templates import attributes, substance
 from plscp.templates.compiled import declared
@@ -128,17 +128,17 @@ def _tag(tag: int) -> str:
 
 def _contexts(_settings: Settings) -> str:
     syntaxes = ", ".join(f"{UID(uid).name} ({uid})" for uid in negotiation.TRANSFER_SYNTAXES)
-    classes = (negotiation.VERIFICATION, *checks.INSTANCES)
+    classes = (negotiation.VERIFICATION, *steps.INSTANCES)
     return table((f"{UID(uid).name} ({uid})", syntaxes, "SCP", "none") for uid in classes)
 
 
 def _sop_classes(_settings: Settings) -> str:
-    return table((UID(uid).name, uid, "no", "yes") for uid in (negotiation.VERIFICATION, *checks.INSTANCES))
+    return table((UID(uid).name, uid, "no", "yes") for uid in (negotiation.VERIFICATION, *steps.INSTANCES))
 
 
 def _instances(_settings: Settings) -> str:
     head = "| SOP Class | SOP Class UID | well-known SOP Instance UID | DIMSE service | Action Type ID |\n| --- | --- | --- | --- | --- |\n"
-    rows = [(UID(uid).name, uid, instance, "N-ACTION", checks.RECORD) for uid, instance in checks.INSTANCES.items()]
+    rows = [(UID(uid).name, uid, instance, "N-ACTION", steps.RECORD) for uid, instance in steps.INSTANCES.items()]
     return head + table([*rows, (UID(negotiation.VERIFICATION).name, negotiation.VERIFICATION, "", "C-ECHO", "")])
 
 
@@ -305,7 +305,7 @@ VALUES: Final[dict[str, Callable[[Settings], str]]] = {
     "implementation_class": lambda _: negotiation.IMPLEMENTATION_CLASS,
     "implementation_version": lambda _: negotiation.IMPLEMENTATION_VERSION,
     "application_context": lambda _: negotiation.APPLICATION_CONTEXT,
-    "action_type": lambda _: str(checks.RECORD),
+    "action_type": lambda _: str(steps.RECORD),
     "unknown_devices": lambda s: {"refuse": "others are refused", "accept": "others are accepted, too"}[s.dicom.unknown_devices],
     "called_ae": lambda s: s.dicom.ae_title if s.dicom.called_ae == "check" else "any is accepted",
     "connections_per_address": lambda s: str(2 * s.dicom.max_associations_per_address),

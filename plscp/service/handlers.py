@@ -12,28 +12,34 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from datetime import UTC, datetime
+from hashlib import sha256
 from time import monotonic, perf_counter
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
+from plscp.matching.known import Move, Place
 from plscp.matching.match_context import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
+from plscp.metrics import Metrics
 from plscp.network.answer import Encodable, PendingResponse, Status
-from plscp.records import fragments
-from plscp.service import checks, outcomes
+from plscp.records.parts import PROPOSED_TYPE, Match, Refusal, published
+from plscp.records.values import match_of, shared
+from plscp.service import steps
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.profile import Profiles
-from plscp.service.reading import Answer, Counters, NoCounters, Pending, Reading, count
 from plscp.service.refusals import Refusals
-from plscp.service.reply import ActionReply
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
+from plscp.service.reply import ActionReply, comment, failure, not_done, store_failure
+from plscp.service.steps import Answer, Pending
+from plscp.statuses import STATUSES
 from plscp.store.port import (
     Accepted,
     Delivered,
@@ -41,12 +47,14 @@ from plscp.store.port import (
     EventStore,
     Failed,
     Measured,
+    RegistryRecord,
     Rejected,
     RequestDraft,
     Result,
-    Stale,
     Stored,
 )
+from plscp.templates.engine import NOT_VALID
+from plscp.templates.request import ProcedureLog
 
 LARGE: Final = 32 * 1024
 """Bytes of a data set beyond which it is read in a thread of its own: 1 MiB within all bounds takes 0.1 s, and the event loop is
@@ -75,6 +83,7 @@ class Handlers:
 
     Attributes:
         devices: what each calling AE title did last.
+        clocks: what was measured of each device's clock.
         refusals: the log's lines about refused requests; to be flushed every second or so.
     """
 
@@ -85,15 +94,18 @@ class Handlers:
         profiles: Profiles,
         *,
         bounds: Bounds | None = None,
-        counters: Counters | None = None,
+        counters: Metrics | None = None,
         answer_deadline: float = 10.0,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._store = store
         self._keeper = keeper
         self._profiles = profiles
-        self._counters = counters or NoCounters()
-        self._took_to_match = self._counters.stage("match")
+        self._counters = counters or Metrics()
+        self._took_to_decode, self._took_to_validate, self._took_to_match = map(
+            self._counters.stage, ("decode", "validate", "match")
+        )
+        self._bounds = bounds or Bounds()
         self._deadline = answer_deadline
         self._clock = clock
         self._under_way: deque[tuple[float, Pending]] = deque()
@@ -102,8 +114,7 @@ class Handlers:
         self.devices = Devices()
         self.refusals = Refusals()
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
-        clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
-        self._reading = Reading(keeper, bounds or Bounds(), self._counters, clocks)
+        self.clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
@@ -143,11 +154,6 @@ class Handlers:
         if under_way:
             loop.call_later(under_way[0][0] - monotonic(), self._overdue, loop)
 
-    @property
-    def clocks(self) -> ClockDifferences:
-        """What was measured of each device's clock."""
-        return self._reading.clocks
-
     def on_delivery_confirmed(self, receipts: Sequence[object]) -> None:
         """The answers with these receipts are known to have arrived (contracts section 1)."""
         self._store.submit(Delivered([str(receipt) for receipt in receipts]))
@@ -182,27 +188,24 @@ class Handlers:
             sop_class=str(event.context.abstract_syntax),
             calling_ae=calling_ae,
             arrival=arrival,
+            request_id=f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}",
             resolve=resolve,
         )
-        pending.request_id = f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
         self._take(pending)
         return pending
 
     def _take(self, pending: Pending) -> None:
         """Steps 1 to 9 by the profile that the request has."""
-        calling_ae, profile, event = pending.calling_ae, pending.profile, pending.event
-        location = profile.device.locations[0] if len(profile.device.locations) == 1 else ""
-        pending.sent_by = fragments.sender(calling_ae, location, str(event.assoc.requestor.address))
         try:
-            noticed = checks.command(event.request, pending.sop_class, profile)  # steps 1 to 4
+            noticed = steps.command(pending.event.request, pending.sop_class, pending.profile)
         except Refused as refused:
             self._settle(pending)
-            self._finish(pending, outcomes.failure(refused), refused.findings)
+            self._finish(pending, failure(refused), refused.findings)
             return
         if noticed is not None:
             pending.noticed.append(noticed)
         try:
-            self._reading.read(pending)  # steps 5 to 7
+            self._read(pending)
         except Refused as refused:
             # Tracebacks would keep all that was read, in a circle that only the garbage collector opens.
             refused.__context__ = None
@@ -214,21 +217,35 @@ class Handlers:
             pending.refused = Refused(
                 0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)]
             )
-        if not pending.identity:
-            pending.identity = pending.identity_of_bytes()
         self._submit(pending)
 
-    # --- deciding and storing ----------------------------------------------------------------------------------------
+    def _read(self, pending: Pending) -> None:
+        """Steps 5 to 7."""
+        began = perf_counter()
+        decoded = steps.decoded(pending, self._bounds)
+        read = perf_counter()
+        self._took_to_decode(read - began)
+        steps.ask(pending, steps.checked(pending, decoded), self.clocks)
+        for entry in steps.entries_of(pending.content):
+            for finding in entry.findings:
+                self._noticed(finding)
+        self._took_to_validate(perf_counter() - read)
+
+    def _noticed(self, finding: Finding) -> None:
+        """Count a finding; that a template's class contradicts its rows is a defect of plscp, and goes to the log as well."""
+        self._counters.noticed(finding)
+        if finding.code == NOT_VALID:
+            log.error("internal-error", where=f"templates, {finding.template}", why=finding.reason)
 
     def _submit(self, pending: Pending) -> None:
         """Decide on the registry as it is now and hand the request to the store (steps 8 to 10)."""
-        event = pending.event
         decided = self._decide(pending)
         if decided is None:
             pending.begin_again(self._profiles(pending.calling_ae))
             self._take(pending)
             return
         decision, position = decided
+        event = pending.event
         truncated = getattr(event.request, "truncated_length", None)
         self._store.submit(
             RequestDraft(
@@ -236,7 +253,7 @@ class Handlers:
                 identity=pending.identity,
                 sop_class=pending.sop_class,
                 calling_ae=pending.calling_ae,
-                address=str(event.assoc.requestor.address),
+                address=pending.address,
                 association=str(getattr(event.assoc, "id", "")),
                 message_id=int(event.message_id or 0),
                 transfer_syntax=str(event.context.transfer_syntax),
@@ -254,60 +271,33 @@ class Handlers:
 
     def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int] | None:
         """The decision and the registry's position; None where the request was read by settings that hold no more."""
-        if pending.refused is not None or pending.decide is None:
+        if pending.question is None:
             refused = pending.refused or Refused(0x0110)
-            comment = outcomes.comment(refused)
-            return self._rejected(pending, refused.status, comment, refused.findings, None), 1 << 62
+            return _rejected(pending, refused.status, comment(refused), refused.findings), 1 << 62
         began = perf_counter()
         with self._keeper.lock:
             profile = self._profiles(pending.calling_ae)
             if profile is not pending.profile and profile != pending.profile:
                 return None  # the registry is that of the new ones: nothing is decided by half of both
-            decided = pending.decide(pending.known)
-            decision = decided.decision
-            if decision.alive_at:  # what turns a room over waits until this one is stored
-                self._keeper.registry.life.expect(pending.request_id, decision.study_instance_uid, decision.alive_at)
-            elif pending.alive_at:
-                self._keeper.registry.life.settle(pending.request_id)
-            pending.alive_at = decision.alive_at
+            registry, expected = self._keeper.registry, pending.alive
+            decision, move = steps.decide(pending, registry)
+            if pending.alive:  # what turns a room over waits until this one is stored
+                registry.life.expect(pending.request_id, decision.study_instance_uid, pending.alive.place)
+            elif expected:
+                registry.life.settle(pending.request_id)
         self._took_to_match(perf_counter() - began)
         self._counters.matched(decision.rule, decision.status)
         for finding in decision.findings:
             if finding.code in UNUSABLE_ISSUERS:
                 self._issuer_unusable(pending, finding, decision)
-        noticed = [*pending.noticed, *decision.findings]
-        pending.decided = decision.findings
-        if not STATUSES[decision.status].performed:
-            rejected = self._rejected(pending, decision.status, decision.comment, noticed, decision)
-            if decided.move is not None:
-                rejected.proposal = fragments.proposal(
-                    decided.move,
-                    because=decision.comment,
-                    calling_ae=pending.calling_ae,
-                    request_id=pending.request_id,
-                    identity=pending.identity,
-                )
-            return rejected, decision.registry_position
-        extra = fragments.findings(noticed)
-        if extra != pending.extra:  # a decision made again may notice something else
-            pending.extra = extra
-            for drafted, typed in zip(pending.entries, pending.typed(), strict=True):
-                own = fragments.findings(typed.findings)
-                drafted.findings = own + b"," + extra if own and extra else own or extra
-        procedural = pending.sop_class == PROCEDURAL_EVENT_LOGGING
-        accepted = Accepted(
-            status=decision.status,
-            topic="procedure-log" if procedural else "medication-administration",
-            key=decision.study_instance_uid if procedural else decision.patient_key,
-            study_instance_uid=decision.study_instance_uid,
-            patient_id=decision.patient_id,
-            issuer=decision.issuer,
-            context=fragments.context(decision, pending.sent_by, decided.inherited),
-            comment=decision.comment,
-            alive_at=decision.alive_at,
-            alive_us=pending.occurred_us if decision.alive_at else 0,
+        if STATUSES[decision.status].performed:
+            return _accepted(pending, decision), decision.registry_position
+        rejected = _rejected(
+            pending, decision.status, decision.comment, [*pending.noticed, *decision.findings], decision
         )
-        return accepted, decision.registry_position
+        if move is not None:
+            rejected.proposal = _proposal(pending, move, decision.comment)
+        return rejected, decision.registry_position
 
     def _issuer_unusable(self, pending: Pending, finding: Finding, decision: Decision) -> None:
         """Count it, and say once for each device and spelling what `[issuers]` lacks."""
@@ -319,54 +309,32 @@ class Handlers:
             self._issuers_told.add(told)
             log.warning("issuer-unusable", why=finding.reason, issuers=sent, **pending.about())
 
-    def _rejected(
-        self, pending: Pending, status: int, comment: str, these: Sequence[Finding], decision: Decision | None
-    ) -> Rejected:
-        return Rejected(
-            status=status,
-            outcome=f"{status:04X} {comment}",
-            data=fragments.refusal(
-                status,
-                comment,
-                these,
-                sent_by=pending.sent_by,
-                sop_class=pending.sop_class,
-                decision=decision,
-                kinds=pending.kinds(),
-            ),
-            comment=comment,
-            content_refused=decision is None,
-        )
+    # --- what the store says ---
 
     def _done(self, pending: Pending, result: Result) -> None:
         """The store has spoken."""
         try:
-            self._go_on(pending, result)
+            match result:
+                case Stored():
+                    self._stored(pending, result)
+                case Failed(error):
+                    self._fail(pending, error)
+                case _:  # decided on what is no more, or on less than there is
+                    if isinstance(result, EntriesKnown):
+                        pending.known = result.under
+                    self._keeper.catch_up()
+                    self._submit(pending)
         except StoreError as error:  # the registry cannot be caught up with
             self._fail(pending, error)
 
-    def _go_on(self, pending: Pending, result: Result) -> None:
-        match result:
-            case Stale():
-                self._keeper.catch_up()
-                self._submit(pending)
-            case EntriesKnown(under):
-                pending.known = under
-                self._keeper.catch_up()
-                self._submit(pending)
-            case Failed(error):
-                self._fail(pending, error)
-            case Stored():
-                self._stored(pending, result)
-
     def _fail(self, pending: Pending, error: StoreError) -> None:
         self._settle(pending)
-        self._finish(pending, outcomes.store_failure(pending.sop_class, error), (), why=error.label)
+        self._finish(pending, store_failure(pending.sop_class, error), (), why=error.label)
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]
         refused = pending.refused
-        status = Status(stored.status) if info.performed or refused is None else outcomes.failure(refused)
+        status = Status(stored.status) if info.performed or refused is None else failure(refused)
         if info.comment:
             status.comment = stored.comment
         if not info.performed:
@@ -382,22 +350,24 @@ class Handlers:
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry
-            alive = pending.alive_at if stored.outcome == "added" else ""
+            alive = pending.alive if stored.outcome == "added" else None
             if alive:
-                self._keeper.lived(stored.study_instance_uid, alive, pending.occurred_us, perhaps_us=pending.perhaps_us)
-            if pending.alive_at:
+                self._keeper.lived(
+                    stored.study_instance_uid, alive.place, alive.earliest_us, perhaps_us=alive.latest_us
+                )
+            if pending.alive:
                 registry.life.settle(pending.request_id)
-            if pending.sop_class == PROCEDURAL_EVENT_LOGGING:
+            if pending.procedural:
                 patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer, stored.position)
                 character_set = pending.content.character_set if pending.content else ""
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
         self._finish(pending, status, (), reply, stored)
         if alive:  # the answer does not wait for what follows
-            self._keeper.confirmed(stored.study_instance_uid, alive, pending.occurred_us)
+            self._keeper.confirmed(stored.study_instance_uid, alive.place, alive.earliest_us)
 
     def _settle(self, pending: Pending) -> None:
         """It will be no sign of life."""
-        if pending.alive_at:
+        if pending.alive:
             with self._keeper.lock:
                 self._keeper.registry.life.settle(pending.request_id)
 
@@ -405,7 +375,7 @@ class Handlers:
         """The answer deadline has passed: the device gets a failure, and identity makes its repeat harmless."""
         if not pending.answered:
             log.warning("answer-late", **pending.about())
-            self._finish(pending, outcomes.not_done(pending.sop_class, "answer-deadline"), ())
+            self._finish(pending, not_done(pending.sop_class, "answer-deadline"), ())
 
     def _finish(
         self,
@@ -427,8 +397,9 @@ class Handlers:
         pending.answered = True
         seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
         self._counters.answered(pending.sop_class, int(status), seconds)
-        for finding in (*pending.noticed, *pending.decided, *these):
-            count(self._counters, finding)
+        decided = pending.decision.findings if pending.decision is not None else ()
+        for finding in (*pending.noticed, *decided, *these):
+            self._noticed(finding)
         arrived_us = microseconds(pending.arrival)
         if STATUSES[int(status)].performed:
             self.devices.accepted(pending.calling_ae, arrived_us)
@@ -438,5 +409,61 @@ class Handlers:
         else:
             self._counters.device_refused(pending.calling_ae)
             self.devices.refused(pending.calling_ae, arrived_us, int(status), status.comment or why)
-            self.refusals.refused(pending, int(status), status.comment or why, these or pending.decided)
+            self.refusals.refused(pending, int(status), status.comment or why, these or decided)
         pending.resolve((status, reply))
+
+
+def _accepted(pending: Pending, decision: Decision) -> Accepted:
+    content = pending.content
+    inherited = content.context if isinstance(content, ProcedureLog) else None
+    return Accepted(
+        status=decision.status,
+        topic="procedure-log" if pending.procedural else "medication-administration",
+        key=decision.study_instance_uid if pending.procedural else decision.patient_key,
+        study_instance_uid=decision.study_instance_uid,
+        patient_id=decision.patient_id,
+        issuer=decision.issuer,
+        context=shared(decision, pending.sender, inherited),
+        comment=decision.comment,
+        alive_at=pending.alive.place if pending.alive else "",
+        alive_us=pending.alive.earliest_us if pending.alive else 0,
+    )
+
+
+def _rejected(
+    pending: Pending, status: int, comment: str, findings: Sequence[Finding], decision: Decision | None = None
+) -> Rejected:
+    data = Refusal(
+        sender=pending.sender,
+        findings=[published(finding) for finding in findings],
+        status=f"{status:04X}",
+        status_name=STATUSES[status].name,
+        comment=comment,
+        sop_class=pending.sop_class,
+        match=None if decision is None else Match.model_validate(match_of(decision)),
+        entry_kinds=pending.kinds(),
+    ).members()
+    return Rejected(status, f"{status:04X} {comment}", data, comment, content_refused=decision is None)
+
+
+def _proposal(pending: Pending, move: Move, because: str) -> RegistryRecord:
+    """A proposed correction: kept, not published. The same events to the same place are the same proposal."""
+    what = {"positions": move.positions, "to": _place(move.target)}
+    change = {
+        "what": "proposal.move",
+        **what,
+        "from": [_place(origin) for origin in move.origins],
+        "because": because,
+        "calling_ae": pending.calling_ae,
+        "request_id": pending.request_id,
+        "quarantine": pending.identity.hex()[:16],
+    }
+    key = move.origins[0].study_instance_uid or f"{move.origins[0].issuer}|{move.origins[0].patient_id}"
+    return RegistryRecord(change, None, key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "study_instance_uid": place.study_instance_uid,
+        "patient": {"id": place.patient_id, "issuer": place.issuer},
+    }

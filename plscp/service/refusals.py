@@ -10,7 +10,7 @@ from plscp.matching import comments
 from plscp.network.admission import toml_key
 from plscp.network.repeats import Repeats
 from plscp.service.profile import Profile
-from plscp.service.reading import Pending
+from plscp.service.steps import Pending
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 
 MOST_FINDINGS: Final = 20

@@ -1,13 +1,53 @@
-"""The Action Reply of Table P.2-4, and the answer's forms for our acceptor and for a stock pynetdicom AE."""
+"""What a device is answered: the status with what may stand beside it (contract, "Checks"), and the Action Reply of Table P.2-4."""
 
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from pydicom.charset import convert_encodings, encode_string
-from pydicom.dataset import Dataset
 
 from plscp.content.charset import character_set as known_character_set
+from plscp.errors import MissingAttribute, Refused, StoreBusy, StoreError, StoreFull
 from plscp.network.answer import Status
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+
+ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline": 3, "internal": 4, "store-error": 5}
+"""Error ID (0000,0903) of 0110H, by the error's label."""
+INTERNAL: Final = 0x0110
+
+
+def comment(refused: Refused) -> str:
+    """Error Comment of a refusal: its first refusing finding, with how many more there are."""
+    refusing = [f for f in refused.findings if f.refuse] or list(refused.findings)
+    return refusing[0].comment(len(refusing) - 1) if refusing else ""
+
+
+def failure(refused: Refused) -> Status:
+    """The status of a refused request."""
+    status = Status(refused.status)
+    if refused.info.comment:
+        status.comment = comment(refused)
+    if refused.status == INTERNAL:
+        status.error_id = ERROR_IDS["internal"]
+    if isinstance(refused, MissingAttribute):
+        status.attributes = refused.tags
+    return status
+
+
+def store_failure(sop_class: str, error: StoreError) -> Status:
+    """The status of a request that the store could not take: 0213H where there is no room for it."""
+    return Status(0x0213) if isinstance(error, StoreFull | StoreBusy) else not_done(sop_class, error.label)
+
+
+def not_done(sop_class: str, label: str) -> Status:
+    """Step 10's failure: C111 for administrations, 0110H with its Error ID for procedural events."""
+    if sop_class != PROCEDURAL_EVENT_LOGGING:
+        status = Status(0xC111)
+    else:
+        status = Status(0x0110)
+        status.error_id = ERROR_IDS.get(label, ERROR_IDS["store-error"])
+    status.comment = f"not recorded, please send again: {label}"
+    return status
+
 
 _UTF_8: Final = "ISO_IR 192"
 
@@ -39,34 +79,21 @@ def _reply(study_instance_uid: str, patient_id: str, character_set: str, *, impl
     return out + _element(0x0020, 0x000D, b"UI", uid, b"\0", implicit=implicit, little=little)
 
 
-class ActionReply:
+class ActionReply(NamedTuple):
     """The study and patient under which the events stand (PS3.4 P.2.2.5).
 
-    Args:
+    Attributes:
         study_instance_uid, patient_id: both with a value.
         character_set: of the request, values joined by backslash.
     """
 
-    __slots__ = ("character_set", "patient_id", "study_instance_uid")
-
-    def __init__(self, study_instance_uid: str, patient_id: str, character_set: str = "") -> None:
-        self.study_instance_uid = study_instance_uid
-        self.patient_id = patient_id
-        self.character_set = character_set
+    study_instance_uid: str
+    patient_id: str
+    character_set: str = ""
 
     def encode(self, *, implicit: bool, little: bool) -> bytes:
         """The encoded elements in tag order, not deflated."""
-        return _reply(self.study_instance_uid, self.patient_id, self.character_set, implicit=implicit, little=little)
-
-    def dataset(self) -> Dataset:
-        """The same as a pydicom data set, for a stock AE."""
-        dataset = Dataset()
-        term, _ = _encoded(self.patient_id, self.character_set)
-        if term:
-            dataset.SpecificCharacterSet = term.split("\\") if "\\" in term else term
-        dataset.PatientID = self.patient_id
-        dataset.StudyInstanceUID = self.study_instance_uid
-        return dataset
+        return _reply(*self, implicit=implicit, little=little)
 
 
 def _element(group: int, element: int, vr: bytes, value: bytes, pad: bytes, *, implicit: bool, little: bool) -> bytes:
@@ -77,16 +104,3 @@ def _element(group: int, element: int, vr: bytes, value: bytes, pad: bytes, *, i
     if implicit:
         return tag + len(value).to_bytes(4, order) + value
     return tag + vr + len(value).to_bytes(2, order) + value
-
-
-def status_dataset(status: Status) -> Dataset | int:
-    """A status as a stock pynetdicom AE takes it: an int, or a data set where something stands beside it."""
-    if not (status.comment or status.error_id is not None):
-        return int(status)
-    dataset = Dataset()
-    dataset.Status = int(status)
-    if status.comment:
-        dataset.ErrorComment = status.comment
-    if status.error_id is not None:
-        dataset.ErrorID = status.error_id
-    return dataset

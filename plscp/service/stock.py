@@ -7,15 +7,17 @@ was written. There an A-RELEASE-RQ or a further message proves that an answer ar
 device's setting.
 """
 
+from io import BytesIO
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
+from pynetdicom.dsutils import decode
 from pynetdicom.pdu import A_RELEASE_RQ, P_DATA_TF
 
+from plscp.network.answer import Status
 from plscp.service.handlers import Handlers
-from plscp.service.reply import ActionReply, status_dataset
 
 
 class StockHandlers:
@@ -35,8 +37,8 @@ class StockHandlers:
         status, reply = self._handlers.answer(event)
         if status.receipt is not None:
             self._made.setdefault(event.assoc, []).append(status.receipt)
-        dataset = reply.dataset() if isinstance(reply, ActionReply) else None
-        return status_dataset(status), dataset
+        encoded = BytesIO(reply.encode(implicit=True, little=True)) if reply is not None else None
+        return status_dataset(status), decode(encoded, True, True) if encoded is not None else None
 
     def _on_sent(self, event: Any) -> None:
         if isinstance(event.pdu, P_DATA_TF) and (receipts := self._made.pop(event.assoc, None)):
@@ -49,3 +51,16 @@ class StockHandlers:
     def bindings(self) -> list[tuple[Any, Any]]:
         """What `AE.start_server(evt_handlers=...)` takes."""
         return [(evt.EVT_N_ACTION, self), (evt.EVT_PDU_SENT, self._on_sent), (evt.EVT_PDU_RECV, self._on_received)]
+
+
+def status_dataset(status: Status) -> Dataset | int:
+    """A status as a stock pynetdicom AE takes it: an int, or a data set where something stands beside it."""
+    if not (status.comment or status.error_id is not None):
+        return int(status)
+    dataset = Dataset()
+    dataset.Status = int(status)
+    if status.comment:
+        dataset.ErrorComment = status.comment
+    if status.error_id is not None:
+        dataset.ErrorID = status.error_id
+    return dataset

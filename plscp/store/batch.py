@@ -4,14 +4,26 @@ Pure: an adapter looks up what is `Known`, hands the drafts over one by one and 
 of the questions is that of contracts section 1 and steps 5a to 10 of section 2.
 """
 
-import json
 import secrets
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from plscp.digests import sha256
 from plscp.errors import StoreFull
-from plscp.store.appender import Appender, raw_digest, raw_length
-from plscp.store.chain import about_request, iso
+from plscp.records.parts import (
+    EXPUNGED_TYPE,
+    REFUSED_TYPE,
+    ChangeLead,
+    EntryLead,
+    Expunged,
+    KeptChange,
+    Lead,
+    PublishedFinding,
+    RefusalLead,
+    utc,
+)
+from plscp.store.chain import NO_RAW, about_request, iso, link
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -32,33 +44,40 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
-from plscp.store.rows import CHANGE, Answered, EntryKeys, Expired, Head, Item, Known, Outcome, Seen
+from plscp.store.rows import Answered, EntryKeys, EventRow, Expired, Head, Item, Known, Outcome, RequestRow, Seen
 
-REFUSED_TYPE = "org.plscp.request.refused.v1"
-Planned = tuple[EntryDraft, bytes]
-"""An entry to add, and the writer's own finding or nothing."""
-
-_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+Planned = tuple[EntryDraft, list[PublishedFinding]]
+"""An entry to add, and the writer's own finding or none."""
 
 
-def _seen_before(first: int, own: int) -> bytes:
-    return (
-        b'{"code":"observation-seen-before","reason":"Observation UID was sent before with different content",'
-        b'"positions":[%d,%d]}' % (first, own)
-    )
+def _seen_before(first: int, own: int) -> list[PublishedFinding]:
+    reason = "Observation UID was sent before with different content"
+    return [PublishedFinding(code="observation-seen-before", reason=reason, positions=[first, own])]
 
 
-def _probable_repeat(other: int) -> bytes:
-    return (
-        b'{"code":"probable-repeat","reason":"equal to an earlier entry of this device in DateTime, concept and value",'
-        b'"positions":[%d]}' % other
-    )
+def _probable_repeat(other: int) -> list[PublishedFinding]:
+    reason = "equal to an earlier entry of this device in DateTime, concept and value"
+    return [PublishedFinding(code="probable-repeat", reason=reason, positions=[other])]
 
 
-class Batch(Appender):
+def raw_length(draft: RequestDraft) -> int:
+    """Bytes of the whole request, also where `raw` was cut."""
+    return draft.raw_length if draft.raw_length >= 0 else len(draft.raw)
+
+
+def raw_digest(draft: RequestDraft) -> bytes:
+    """SHA-256 of the whole request, also where `raw` was cut."""
+    return draft.raw_digest or sha256(draft.raw)
+
+
+class Batch:
     """One transaction's worth of decisions.
 
     Attributes:
+        position, digest, registry_position, request_count: the head as it moves.
+        recorded: the time that all events of this transaction carry.
+        requests, events: rows to add, in order.
+        topics: topic -> (first, last position added).
         retries, delivered, clocks: rows to add.
         proposals: ids of the proposals to add, with their positions.
         answered, seen, items: rows to add or replace, by their keys.
@@ -66,7 +85,11 @@ class Batch(Appender):
     """
 
     def __init__(self, head: Head, known: Known, now: int) -> None:
-        super().__init__(head, iso(now))
+        self.position, self.digest, self.registry_position, self.request_count = head
+        self.recorded = datetime.fromtimestamp(now // 1000 / 1000, UTC)
+        self.requests: list[RequestRow] = []
+        self.events: list[EventRow] = []
+        self.topics: dict[str, tuple[int, int]] = {}
         self._known = known
         self.retries: list[tuple[Any, ...]] = []
         self.delivered: dict[str, None] = {}
@@ -77,6 +100,11 @@ class Batch(Appender):
         self.items: dict[bytes, Item] = {}
         self.expired: Expired | None = None
         self._first = head.position + 1
+
+    @property
+    def head(self) -> Head:
+        """The head after what was appended."""
+        return Head(self.position, self.digest, self.registry_position, self.request_count)
 
     @property
     def empty(self) -> bool:
@@ -147,7 +175,7 @@ class Batch(Appender):
         mark = draft.identity[:8]
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
-            finding = b""
+            noticed: list[PublishedFinding] = []
             like = self._seen(key.near_duplicate_key)
             if key.exact:
                 if key.exact in fresh:
@@ -158,7 +186,7 @@ class Batch(Appender):
                     continue
                 same_uid = fresh.get(key.observation) or self._seen(key.observation)
                 if same_uid is not None:
-                    finding = _seen_before(same_uid.position, position)
+                    noticed = _seen_before(same_uid.position, position)
                 else:
                     fresh[key.observation] = Seen(position)
                 fresh[key.exact] = Seen(position)
@@ -166,13 +194,13 @@ class Batch(Appender):
                 stored = 0 if like is None else like.position if like.mark != mark else like.other
                 other = stored or own.get(key.near_duplicate_key, 0)
                 if other:
-                    finding = _probable_repeat(other)
+                    noticed = _probable_repeat(other)
             own.setdefault(key.near_duplicate_key, position)
             if like is None:
                 fresh.setdefault(key.near_duplicate_key, Seen(position, mark))
             elif not like.other and like.mark != mark:
                 fresh.setdefault(key.near_duplicate_key, like._replace(other=position))
-            plan.append((entry, finding))
+            plan.append((entry, noticed))
         return plan, fresh, known
 
     def _seen(self, key: bytes) -> Seen | None:
@@ -204,36 +232,34 @@ class Batch(Appender):
         before: Answered | None,
     ) -> Stored:
         positions = (self.position + 1, self.position + len(plan)) if plan else (0, 0)
-        row = self.request_row(draft, decision, positions)
+        row = self._request_row(draft, decision, positions)
         about = about_request(row)
         subject = decision.study_instance_uid or decision.key
         stem = draft.request_id
-        recorded, topic, key = self.recorded, decision.topic, decision.key
-        count = len(draft.entries)
-        for entry, finding in plan:
-            event_id = f"{stem}-{entry.index}"
-            same = f'"{before.first_id}-{entry.index}"' if before else "null"
-            lead = (
-                f'{{"event_id":"{event_id}","request_id":"{stem}","entry_index":{entry.index},"entry_count":{count},'
-                f'"position":{self.position + 1},"recorded":"{recorded}","same_content_as":{same},"findings":['
+        for entry, noticed in plan:
+            lead = EntryLead(
+                event_id=f"{stem}-{entry.index}",
+                position=self.position + 1,
+                recorded=self.recorded,
+                request_id=stem,
+                entry_index=entry.index,
+                entry_count=len(draft.entries),
+                same_content_as=f"{before.first_id}-{entry.index}" if before else None,
+                findings=[*entry.findings, *noticed],
             )
-            findings = entry.findings + b"," + finding if entry.findings and finding else entry.findings or finding
-            event = (
-                self.position + 1,
+            self._append(
                 "entry",
-                row.n,
-                event_id,
-                topic,
-                key,
-                entry.type,
-                subject,
-                entry.occurred,
-                recorded,
-                0,
-                lead.encode() + findings + b"]",
+                lead,
                 entry.data,
+                topic=decision.topic,
+                key=decision.key,
+                type=entry.type,
+                subject=subject,
+                occurred=entry.occurred,
+                time=0,
+                request=row,
+                about=about,
             )
-            self.append(event, row, about)
         self.seen.update(fresh)
         under = decision.study_instance_uid, decision.patient_id, decision.issuer
         answer = (stem, decision.status, decision.comment, *under, row.last_position)
@@ -264,25 +290,94 @@ class Batch(Appender):
             if record.subject in self.proposals or self._known.proposed(record.subject):
                 return
             self.proposals[record.subject] = self.position + 1
-        lead = _json({"event_id": event_id, "position": self.position + 1, "recorded": self.recorded})
-        event = (
-            self.position + 1,
-            PROPOSAL if record.proposed else "registry",
-            None,
-            event_id,
-            record.topic,
-            record.key,
-            record.type,
-            record.subject,
-            iso(time),
-            self.recorded,
-            time,
-            f'{lead[:-1]},"source":{_json(source)}'.encode(),
-            CHANGE + _json(record.change).encode(),
+        kind = PROPOSAL if record.proposed else "registry"
+        lead = ChangeLead(event_id=event_id, position=self.position + 1, recorded=self.recorded, source=source)
+        self._append(
+            kind,
+            lead,
+            KeptChange(change=record.change).members(),
+            topic=record.topic,
+            key=record.key,
+            type=record.type,
+            subject=record.subject,
+            occurred=iso(time),
+            time=time,
         )
-        self.append(event, None, b"")
         if not record.proposed:
             self.registry_position = self.position
+
+    # --- rows ---
+
+    def _request_row(self, draft: RequestDraft, answer: Accepted | Rejected, positions: tuple[int, int]) -> RequestRow:
+        """Number and collect the next request.
+
+        Args:
+            positions: of its first and last event; 0, 0 where it adds none.
+        """
+        accepted = answer if isinstance(answer, Accepted) else None
+        self.request_count += 1
+        row = RequestRow(
+            self.request_count,
+            draft.request_id,
+            draft.identity,
+            draft.sop_class,
+            draft.calling_ae,
+            draft.address,
+            draft.association,
+            draft.message_id,
+            draft.transfer_syntax,
+            draft.arrival,
+            answer.status,
+            answer.comment,
+            accepted.study_instance_uid if accepted else "",
+            accepted.patient_id if accepted else "",
+            accepted.issuer if accepted else "",
+            min(draft.registry_position, self.registry_position),
+            len(draft.entries),
+            *positions,
+            accepted.alive_at if accepted else "",
+            accepted.alive_us if accepted else 0,
+            raw_length(draft),
+            raw_digest(draft),
+            accepted.context if accepted else b"",
+            draft.raw if accepted else None,
+        )
+        self.requests.append(row)
+        return row
+
+    def _append(
+        self,
+        kind: str,
+        lead: Lead,
+        data: bytes,
+        *,
+        topic: str | None,
+        key: str,
+        type: str,  # noqa: A002 -- as in the row
+        subject: str,
+        occurred: str,
+        time: int,
+        request: RequestRow | None = None,
+        about: bytes = b"",
+    ) -> None:
+        """Chain and collect the next event; the arguments are the members of its `EventRow`.
+
+        Args:
+            request: whose event it is, or None for registry changes and proposals.
+            about: `about_request` of that request, or empty.
+        """
+        position = lead.position
+        assert position == self.position + 1
+        event = (
+            position, kind, request.n if request else None, lead.event_id, topic, key, type, subject, occurred,
+            utc(lead.recorded), time, lead.encoded()[:-1], data,
+        )  # fmt: skip
+        context, raw = (request.context, request.raw_digest) if request else (b"", NO_RAW)
+        self.digest = link(self.digest, event, about, context, raw)
+        self.events.append(EventRow._make((*event, self.digest)))
+        self.position = position
+        if topic is not None:
+            self.topics[topic] = (self.topics.get(topic, (position,))[0], position)
 
     # --- retention ---
 
@@ -297,7 +392,6 @@ class Batch(Appender):
         if not count:
             return Stored("expunged", "")
         event_id = secrets.token_hex(16)
-        lead = {"event_id": event_id, "position": self.position + 1, "recorded": self.recorded, "source": "retention"}
         low, high = found.positions
         said = {
             "from": low,
@@ -306,22 +400,18 @@ class Batch(Appender):
             "quarantine": len(items),
             "bytes": found.raw_bytes + sum(item.raw_bytes for item in items),
         }
-        event = (
-            self.position + 1,
+        lead = ChangeLead(event_id=event_id, position=self.position + 1, recorded=self.recorded, source="retention")
+        self._append(
             EXPUNGED,
-            None,
-            event_id,
-            None,
-            "",
-            "org.plscp.raw.expunged.v1",
-            "",
-            iso(draft.now),
-            self.recorded,
-            draft.now,
-            _json(lead)[:-1].encode(),
-            b'"expunged":' + _json(said).encode(),
+            lead,
+            Expunged(expunged=said).members(),
+            topic=None,
+            key="",
+            type=EXPUNGED_TYPE,
+            subject="",
+            occurred=iso(draft.now),
+            time=draft.now,
         )
-        self.append(event, None, b"")
         return Stored("expunged", event_id, position=self.position, entries=count)
 
     # --- quarantine ---
@@ -371,27 +461,26 @@ class Batch(Appender):
 
     def _publish_refusal(self, draft: RequestDraft, decision: Rejected, item: Item) -> int:
         position = self.position + 1
-        row = self.request_row(draft, decision, (position, position))
+        row = self._request_row(draft, decision, (position, position))
         item_id = item.identity.hex()[:16]
-        event_id = f"{draft.request_id}-r"
-        lead = (
-            f'{{"event_id":"{event_id}","request_id":"{draft.request_id}","position":{position},'
-            f'"recorded":"{self.recorded}","dataref":"/api/v1/quarantine/{item_id}"'
+        lead = RefusalLead(
+            event_id=f"{draft.request_id}-r",
+            position=position,
+            recorded=self.recorded,
+            request_id=draft.request_id,
+            dataref=f"/api/v1/quarantine/{item_id}",
         )
-        event = (
-            position,
+        self._append(
             "refusal",
-            row.n,
-            event_id,
-            "quarantine",
-            draft.calling_ae,
-            REFUSED_TYPE,
-            item_id,
-            iso(draft.arrival),
-            self.recorded,
-            draft.arrival,
-            lead.encode(),
+            lead,
             decision.data,
+            topic="quarantine",
+            key=draft.calling_ae,
+            type=REFUSED_TYPE,
+            subject=item_id,
+            occurred=iso(draft.arrival),
+            time=draft.arrival,
+            request=row,
+            about=about_request(row),
         )
-        self.append(event, row, about_request(row))
         return position

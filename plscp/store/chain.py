@@ -1,6 +1,6 @@
 """The chain of digests: each event's digest covers its own content and the digest of the event before it.
 
-``digest = SHA-256(previous digest, canonical envelope, SHA-256(payload), SHA-256(raw))`` (raw: the request's bytes as
+``digest = SHA-256(previous digest, canonical envelope, SHA-256(value as stored), SHA-256(raw))`` (raw: the request's bytes as
 received; of a registry change: none). The envelope is UTF-8 text: fields that cannot hold a line feed, one per line, then
 free text with its length before it, so that no two events have the same envelope; after it, for the events of a request,
 the SHA-256 of such a text about the request.
@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from plscp.digests import sha256
-from plscp.store.rows import WITHOUT_REQUEST, EventRow, RequestRow, payload
+from plscp.records.parts import joined, utc
+from plscp.store.rows import WITHOUT_REQUEST, EventRow, RequestRow
 from plscp.store.schema import head_of
 
 NO_RAW: Final = sha256(b"")
@@ -27,7 +28,7 @@ WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?
 
 def iso(microseconds: int) -> str:
     """ISO 8601 UTC with milliseconds and Z, from microseconds since the epoch."""
-    return datetime.fromtimestamp(microseconds // 1000 / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return utc(datetime.fromtimestamp(microseconds // 1000 / 1000, UTC))
 
 
 def about_request(r: RequestRow) -> bytes:
@@ -52,7 +53,7 @@ def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, 
         f"{position}\n{kind}\n{event_id}\n{topic or ''}\n{type_}\n{occurred}\n{recorded}\n{time}\n"
         f"{len(key)}:{key}{len(subject)}:{subject}"
     )
-    value = sha256(payload(lead, context, data))
+    value = sha256(joined(lead, context, data))
     return sha256(previous + envelope.encode() + about + value + raw_digest)
 
 

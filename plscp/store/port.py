@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from plscp.errors import StoreError
+from plscp.records.parts import PublishedFinding
 
 Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
 PROPOSAL: Final = "proposal"
@@ -33,8 +34,8 @@ class EntryDraft:
         observation_uid: Observation UID (0040,A171) or empty.
         content: SHA-256 of the entry's canonical content (32 bytes).
         near_duplicate_key: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
-        data: JSON members of the typed entry without braces, e.g. ``b'"occurred":{...},"entry":{...}'``; no ``findings``.
-        findings: JSON members of the findings array without brackets; the writer appends its own.
+        data: JSON members of what is the entry's own, e.g. ``b'"occurred":{...},"entry":{...}'``.
+        findings: about it and its request; the writer appends its own.
     """
 
     index: int
@@ -44,7 +45,7 @@ class EntryDraft:
     content: bytes
     near_duplicate_key: bytes
     data: bytes
-    findings: bytes = b""
+    findings: Sequence[PublishedFinding] = ()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 
 from plscp.errors import StoreError, StoreNotOpened, StoreUnavailable
+from plscp.records.parts import value
 from plscp.store import schema
 from plscp.store.connections import open_read_only, translate
 from plscp.store.files import sqlite_path
@@ -72,9 +73,8 @@ class RelayView:
             if connection is None:
                 return []
             rows = connection.execute(RECORDS.format(only), (after, *(topics or ()), limit)).fetchall()
-        # Built in place: this runs for every record, and `payload` costs as much as all the rest.
         return [
-            Record._make((*about, lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"))
+            Record._make((*about, value(about[3], lead, context, data)))  # about: position, topic, key, type, ...
             for *about, lead, context, data in rows
         ]
 

@@ -98,11 +98,6 @@ WITHOUT_REQUEST = WITH_CHANGE | {EXPUNGED}
 """Kinds of events that belong to no request."""
 
 
-def payload(lead: bytes, context: bytes | None, data: bytes) -> bytes:
-    """The complete JSON value from its stored parts."""
-    return lead + (b"," + context if context else b"") + (b"," + data if data else b"") + b"}"
-
-
 class Answered(NamedTuple):
     """The latest accepted request of an identity, and what a retry of it is told.
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from plscp.errors import StoreError, StoreFull
 from plscp.logs import log
+from plscp.records.parts import value
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import Readers, open_for_writing
 from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
@@ -27,7 +28,7 @@ from plscp.store.port import (
     at_once,
     deliver_directly,
 )
-from plscp.store.rows import CHANGE, WITH_CHANGE, payload
+from plscp.store.rows import CHANGE, WITH_CHANGE
 from plscp.store.schema import ancestors
 from plscp.store.writer import Watermark, Writer
 
@@ -335,10 +336,10 @@ class SqliteStore:
 
 
 def _event(position: int, kind: str, event_id: str, *rest: Any) -> StoredEvent:
-    *about, lead, context, data = rest
+    *about, lead, context, data = rest  # about: topic, key, type, ...
     change = data[len(CHANGE) :].decode() if kind in WITH_CHANGE else None
-    value = payload(lead, context, data)
-    return StoredEvent._make((position, kind, event_id, event_id.rpartition("-")[0], *about, value, change))
+    whole = value(about[2], lead, context, data)
+    return StoredEvent._make((position, kind, event_id, event_id.rpartition("-")[0], *about, whole, change))
 
 
 def _proposal(proposal_id: str, position: int, time: int, lead: bytes, data: bytes) -> Proposal:

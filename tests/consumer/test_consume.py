@@ -19,7 +19,8 @@ import pytest
 from plscp.consumer import Event, Events, Unreadable, aconsume, consume, reading
 from plscp.errors import Unreachable
 from plscp.local.kafka import LocalBroker
-from plscp.records.values import EntryRecord, PatientRecord, UnknownEntry
+from plscp.records.parts import PatientRecord
+from plscp.records.values import EntryRecord, UnknownEntry
 from plscp.templates.log_entries import Note
 from plscp.templates.values import CodeValue, Moment
 from tests.conftest import Broker

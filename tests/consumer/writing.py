@@ -8,20 +8,19 @@ from uuid import uuid4
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from plscp.records.values import (
-    AdministrationRecord,
-    EntryRecord,
+from plscp.records.parts import (
     Identifier,
     Match,
     Occurred,
+    Part,
     PatientChange,
     PatientRecord,
     Sender,
     StudyReference,
 )
+from plscp.records.values import AdministrationRecord, EntryRecord
 from plscp.templates.log_entries import LogContext
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.values import Model
 
 OWN, OTHER = "11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000"
 BARRIER = "org.plscp.relay.started.v1"
@@ -65,7 +64,7 @@ def patient(position: int, *, store: str = OWN, partition: int = 0) -> Written:
         placeholder="",
     )
     value = PatientRecord(
-        event_id=f"{store[:1]}-{position}", position=position, recorded=NOON, source="http", change=change
+        type=PATIENT, event_id=f"{store[:1]}-{position}", position=position, recorded=NOON, source="http", change=change
     )
     return record(PATIENT, text(value), position, store=store, partition=partition)
 
@@ -81,17 +80,19 @@ def logged(position: int, entry: Any) -> Written:
     entry = entry.model_copy(update={"kind": entry.kind, "template": entry.template})
     study = StudyReference(study_instance_uid="1.2.3", study_id="S1", accession_number="A1", location="lab-1")
     return record(
-        ENTRY, text(EntryRecord(**_accepted(position), study=study, context=LogContext(), entry=entry)), position
+        ENTRY,
+        text(EntryRecord(type=ENTRY, **_accepted(position), study=study, context=LogContext(), entry=entry)),
+        position,
     )
 
 
 def administered(position: int, entry: SubstanceAdministered) -> Written:
     """An administration of a Substance Administration Log."""
-    value = AdministrationRecord(**_accepted(position), study=None, entry=entry)
+    value = AdministrationRecord(type=ADMINISTRATION, **_accepted(position), study=None, entry=entry)
     return record(ADMINISTRATION, text(value), position)
 
 
-def text(value: Model) -> bytes:
+def text(value: Part) -> bytes:
     """As it is published: without what was not given."""
     return value.model_dump_json(exclude_unset=True).encode()
 

@@ -19,7 +19,7 @@ from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
-from plscp.service.outcomes import comment
+from plscp.service.reply import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from tests.counted import calls

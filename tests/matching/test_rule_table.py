@@ -7,6 +7,7 @@ import pytest
 
 from plscp.matching import comments
 from plscp.matching.model import Device
+from plscp.records.values import match_of
 from tests.matching.world import World, codes, outcome
 
 AT_LAB1 = Device("HEMO1", ("LAB1",))
@@ -181,7 +182,7 @@ def test_matched_decision_names_study_and_patient() -> None:
         "accession_number": "A1",
         "location": "LAB1",
     }
-    assert decision.explanation()["status"] == "0000"
+    assert match_of(decision)["status"] == "0000"
 
 
 EXPLAINED = [

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from plscp.publish.envelope import BARRIER
-from plscp.records.asyncapi import TOPICS, document
+from plscp.records.parts import BARRIER
+from plscp.records.schemas import TOPICS, asyncapi
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "build" / "peers" / "node_modules"
@@ -42,7 +42,7 @@ def test_the_document_is_a_valid_one_and_names_every_message() -> None:
 
 def test_a_wrong_document_is_told(tmp_path: Path) -> None:
     """The parser looks at what it is given: an action that there is not."""
-    made = document()
+    made = asyncapi()
     shutil.copytree(ROOT / "schemas", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("released"))
     made["operations"]["publish-study"]["action"] = "shout"
     (tmp_path / "asyncapi.json").write_text(json.dumps(made), "utf-8")

@@ -15,11 +15,12 @@ from kafka.record.default_records import DefaultRecordBatchBuilder
 from plscp.errors import ConfigError, RelayError
 from plscp.publish import relay
 from plscp.publish.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor, peek
-from plscp.publish.envelope import Envelope, reduced, size
+from plscp.publish.envelope import Envelope, size
 from plscp.publish.producer import InFlight
 from plscp.publish.relay import Backlog
 from plscp.publish.settings import TOPICS, KafkaSettings, RelaySettings, cursor_beside
 from plscp.publish.topic_publisher import Progress
+from plscp.records.parts import reduced
 from plscp.store.relay_view import Record
 from tests.publish.twin import WritableTwin
 
@@ -150,7 +151,7 @@ def test_a_reduced_record_keeps_identity_match_and_dataref() -> None:
     """And nothing that a device can make long."""
     match = {"rule": "3", "status": "B102", "candidates": ["x" * 9000], "registry_position": 2}
     whole = {"event_id": "r-0", "patient": {"id": "x" * 5000}, "study": {"u": "1.2"}, "entry": "x", "match": match}
-    short = json.loads(reduced(record(whole)))
+    short = json.loads(reduced(json.dumps(whole).encode(), 4))
     assert short == {
         "event_id": "r-0",
         "position": 4,
@@ -159,7 +160,7 @@ def test_a_reduced_record_keeps_identity_match_and_dataref() -> None:
         "dataref": "/api/v1/events/4",
         "reduced": "too-large",
     }
-    assert json.loads(reduced(record({"dataref": "/api/v1/quarantine/1"})))["dataref"] == "/api/v1/quarantine/1"
+    assert json.loads(reduced(b'{"dataref":"/api/v1/quarantine/1"}', 4))["dataref"] == "/api/v1/quarantine/1"
 
 
 @limits(deadline=None, max_examples=60)

@@ -3,7 +3,6 @@
 What differs from run to run is told apart by its first appearance: ids of requests and changes, and the time of the commit.
 """
 
-import json
 import re
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pydicom.sequence import Sequence as Items
 
 from plscp.matching import changes
 from plscp.matching.model import Device, Policy
-from plscp.publish.envelope import reduced
+from plscp.records.parts import BARRIER, RelayStarted, reduced
 from plscp.service.profile import Profile
 from plscp.store.port import Delivered, Expunge, Filter
 from plscp.store.relay_view import RelayView
@@ -63,7 +62,7 @@ def several_kinds() -> list[Dataset]:
     image = coded_item(
         "CONTAINS", "IMAGE", ("121139", "DCM", "Image"), ReferencedSOPSequence=reference("1.2.840.10008.5.1.4.1.1.12.1")
     )
-    untyped = events.text("CONTAINS", PRIVATE, "left femoral")
+    untyped = coded_item("CONTAINS", "PNAME", PRIVATE, PersonName="Doe^Jim")
     untyped.ContentSequence = [events.coded("HAS PROPERTIES", PRIVATE, PRIVATE)]
     untyped.add_new(0x00090010, "LO", "SHOP")
     untyped.add_new(0x00091001, "UN", b"\0\1\2\3")
@@ -145,9 +144,9 @@ def lines() -> list[bytes]:
             told(rig)
             whole = [event.payload for event in rig.store.read(Filter(limit=-1))]
         view = RelayView.open(f"sqlite:///{Path(folder) / 'plscp.db'}")
-        short = [reduced(record) for record in view.records(0, 1000)]
+        short = [reduced(record.value, record.position) for record in view.records(0, 1000)]
         view.close()
-    barrier = json.dumps({"store": "6f1c4b3e-0d51-4b0e-9a8f-3f1f8a6f2d10"}).encode()
+    barrier = RelayStarted(type=BARRIER, store="6f1c4b3e-0d51-4b0e-9a8f-3f1f8a6f2d10").encoded()
     at_commit = [re.sub(rb'"recorded":"[^"]*"', b'"recorded":"2024-05-14T12:00:00.000Z"', v) for v in (*whole, *short)]
     return [*(re.sub(rb"\b[0-9a-f]{32}\b", told_apart, value) for value in at_commit), barrier]
 

@@ -1,12 +1,28 @@
-"""The bytes of records: what they are, and that they mean what they always did."""
+"""The bytes of records: what they are, and that they mean what they always did (decision 0040)."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from plscp.records.parts import value
+from plscp.records.values import ADAPTERS, RECORDS, read
+from tests.publish.judging import judge
 from tests.records.story import lines
 
-NOW = Path(__file__).parent / "golden" / "now.jsonl"
+GOLDEN = Path(__file__).parent / "golden"
+BEFORE = (GOLDEN / "before.jsonl").read_bytes().splitlines()
+"""As they were put together by hand, without `type`."""
+NOW = (GOLDEN / "now.jsonl").read_bytes().splitlines()
+"""Made anew by `python -m tests.records.story tests/records/golden/now.jsonl`."""
+
+
+def type_of(line: bytes) -> str:
+    """As the value itself says it."""
+    return str(json.loads(line)["type"])
+
+
+PUBLISHED = [(number, type_of(line)) for number, line in enumerate(NOW) if type_of(line) in RECORDS]
 
 
 @pytest.fixture(scope="module")
@@ -16,5 +32,23 @@ def written() -> list[bytes]:
 
 
 def test_the_bytes_of_every_record_are_known(written: list[bytes]) -> None:
-    """Spacing, order of members, how numbers and times are spelled: a change is seen, said (decision 0040) and written down anew."""
-    assert written == NOW.read_bytes().splitlines()
+    """Spacing, order of members, how numbers and times are spelled: a change is seen, and written down anew."""
+    assert written == NOW
+
+
+def test_they_mean_what_they_meant_before() -> None:
+    """But for their type, which each carries now."""
+    for before, now in zip(BEFORE, NOW, strict=True):
+        meant = json.loads(now)
+        assert meant.pop("type") == type_of(now)
+        assert meant == json.loads(before)
+
+
+def test_every_published_one_is_what_its_schema_says() -> None:
+    """The value alone says what it is; those stored by hand-made code get their type when they are read."""
+    assert {kind for _, kind in PUBLISHED} == {*RECORDS}
+    for number, kind in PUBLISHED:
+        assert judge(kind, NOW[number]).type == kind
+        assert read(type_of(NOW[number]), NOW[number]) == judge(kind, NOW[number])
+        assert judge(kind, value(kind, BEFORE[number][:-1], b"", b"")) == judge(kind, NOW[number])
+    assert ADAPTERS[type_of(NOW[-1])].validate_json(NOW[-1]).store

@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator
 
 from plscp.findings import Finding
 from plscp.publish import settings
-from plscp.publish.envelope import BARRIER, Envelope
-from plscp.records.asyncapi import TOPICS, document
+from plscp.publish.envelope import Envelope
 from plscp.records.examples import as_json, examples
-from plscp.records.schemas import files, schema
+from plscp.records.parts import BARRIER
+from plscp.records.schemas import TOPICS, asyncapi, files, schema
 from plscp.records.values import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
 from plscp.store.relay_view import Record
 from plscp.templates.entries import ENTRY_KINDS
@@ -157,14 +157,14 @@ def test_the_asyncapi_document_names_every_topic_and_type() -> None:
     assert tuple(TOPICS) == tuple(settings.TOPICS)
     kinds = [kind for _, _, of in TOPICS.values() for kind in of]
     assert sorted(kinds) == sorted(RECORDS)
-    made = document()
+    made = asyncapi()
     assert all(BARRIER in channel["messages"] for channel in made["channels"].values())
     assert set(made["components"]["messages"]) == set(ADAPTERS)
 
 
 def test_headers_are_those_that_the_relay_writes() -> None:
     """Each is described, and those that are said to be there are."""
-    for kind, message in document()["components"]["messages"].items():
+    for kind, message in asyncapi()["components"]["messages"].items():
         if kind == BARRIER:
             written = dict(Envelope("s").barrier("r", None))
         else:

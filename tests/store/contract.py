@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from plscp.errors import StoreBusy, StoreUnavailable
+from plscp.records.parts import PublishedFinding
 from plscp.store.port import (
     CLOCKS_KEPT_US,
     Delivered,
@@ -237,7 +238,7 @@ class EventStoreContract:
         """Findings that came with the entry stay, before the writer's."""
         stored(store, request([entry("a", near_duplicate_key="L")]))
         late = entry("b", near_duplicate_key="L")
-        late.findings = b'{"code":"study-not-started","reason":"x"}'
+        late.findings = [PublishedFinding(code="study-not-started", reason="x")]
         stored(store, request([late]))
         assert [f["code"] for f in payloads(store)[-1]["findings"]] == ["study-not-started", "probable-repeat"]
 
@@ -478,6 +479,7 @@ class EventStoreContract:
         value = payloads(store)[1]
         assert value.pop("recorded").endswith("Z")
         assert value == {
+            "type": "org.plscp.procedure-log.entry.v1",
             "event_id": f"{draft.request_id}-1",
             "request_id": draft.request_id,
             "entry_index": 1,

@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 
 from plscp.consumer import Event, Unreadable, consume
 from plscp.records import values as published
-from plscp.records.asyncapi import TOPICS
 from plscp.records.example_entries import entries
-from plscp.records.schemas import schema
+from plscp.records.parts import Identifier
+from plscp.records.schemas import TOPICS, schema
 from plscp.scu import requests as r
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.substance import SubstanceAdministered
@@ -125,7 +125,7 @@ def test_an_administration_comes_out_equal_to_what_went_in(sent: Sent) -> None:
     """With the patient, and the issuer of the ID."""
     (record,) = [event.data for event in sent.events if isinstance(event.data, published.AdministrationRecord)]
     assert record.entry == GIVEN
-    assert record.patient == published.Identifier(id="4711", issuer=ISSUER)
+    assert record.patient == Identifier(id="4711", issuer=ISSUER)
 
 
 def test_every_record_is_valid_under_the_published_schema(sent: Sent) -> None:
