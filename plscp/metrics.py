@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from plscp import __version__, logs
 from plscp.findings import Finding
 from plscp.network.admission import Rule
+from plscp.network.settings import NetworkCounters
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -192,7 +193,7 @@ def families() -> list[Family[Any]]:
     return Metrics().families
 
 
-class Metrics(Collector):
+class Metrics(Collector, NetworkCounters):
     """All metrics of one server, in a registry of its own.
 
     Its methods are what the rooms call: plain values in, no prometheus-client in their imports. Label values come from closed lists;

@@ -13,15 +13,13 @@ from typing import Any, Final
 
 from plscp.errors import CommandError
 from plscp.logs import log
-from plscp.network.admission import Caller, Refusal, UserIdentity, printable, within
-from plscp.network.association import Association
+from plscp.network.admission import Caller, Refusal, RefusedPeers, UserIdentity, printable, within
+from plscp.network.association import ANSWERING, AT_ONCE, NEVER, Association
 from plscp.network.certificates import Certificates
-from plscp.network.connection import ANSWERING, AT_ONCE, NEVER, Connection
+from plscp.network.event import Context
 from plscp.network.fairness import Accounts, Admission, Turns
-from plscp.network.negotiation import Context
-from plscp.network.refused import RefusedPeers
 from plscp.network.repeats import Repeats
-from plscp.network.settings import NetworkCounters, NetworkSettings, NoNetworkCounters
+from plscp.network.settings import NetworkCounters, NetworkSettings
 from plscp.network.tls import Secured
 
 __all__ = ["Acceptor", "NetworkSettings"]
@@ -106,14 +104,14 @@ class Acceptor:
         self.closes_without_release = closes_without_release
         self.draining = self.ending = self._hurried = False
         self._ends = Ends()
-        self._counters = counters or NoNetworkCounters()
+        self._counters = counters or NetworkCounters()
         self._servers: list[asyncio.Server] = []
-        self._open: dict[Connection, None] = {}
-        self._unassociated: OrderedDict[Connection, None] = OrderedDict()
+        self._open: dict[Association, None] = {}
+        self._unassociated: OrderedDict[Association, None] = OrderedDict()
         self._connections: Counter[str] = Counter()
         self._associations: Counter[str] = Counter()
         self._associated = 0
-        self._watched: dict[Connection, None] = {}
+        self._watched: dict[Association, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
@@ -178,7 +176,7 @@ class Acceptor:
 
     # --- from the associations -----------------------------------------------------------------------------------------
 
-    def connected(self, one: Connection) -> None:
+    def connected(self, one: Association) -> None:
         """A connection was made: take it, close it, or close an older one that has no association yet."""
         address = one.requestor.address
         payer = self.payer(address)
@@ -208,7 +206,7 @@ class Acceptor:
         """Connections of these networks, and of no others, are not counted against one address from now on."""
         self.settings = replace(self.settings, trusted_proxies=tuple(proxies))
 
-    def disconnected(self, one: Connection, outcome: str, reason: str) -> None:
+    def disconnected(self, one: Association, outcome: str, reason: str) -> None:
         """A connection is gone."""
         self._open.pop(one, None)
         self._unassociated.pop(one, None)
@@ -239,7 +237,7 @@ class Acceptor:
             self._counters.association(outcome, reason)
         self._changed.set()
 
-    def refusal(self, one: Connection, identity: UserIdentity | None) -> Refusal | None:
+    def refusal(self, one: Association, identity: UserIdentity | None) -> Refusal | None:
         """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
         title, called, address = one.requestor.ae_title, one.acceptor.ae_title, one.requestor.address
         settings = self.settings
@@ -258,7 +256,7 @@ class Acceptor:
             self._repeats.happened((found.rule, address), title, **told, **({"called_ae": called} if wrong else {}))
         return found
 
-    def _crowd(self, one: Connection) -> Refusal | None:
+    def _crowd(self, one: Association) -> Refusal | None:
         """The cap that a further association would go beyond."""
         settings = self.settings
         address = one.requestor.address
@@ -270,7 +268,7 @@ class Acceptor:
             return Refusal("dicom.max_associations_per_address", hint)
         return None
 
-    def accepted(self, one: Connection, contexts: Mapping[int, Context]) -> None:
+    def accepted(self, one: Association, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
         self._associated += 1
         self._associations[one.requestor.address] += 1
@@ -284,7 +282,7 @@ class Acceptor:
             **one.secured,
         )
 
-    def aborted(self, one: Connection, what: str, source: int, reason: int) -> None:
+    def aborted(self, one: Association, what: str, source: int, reason: int) -> None:
         """An association or connection was aborted by us."""
         if self._first_time("aborted", what, one):
             log.warning(
@@ -297,7 +295,7 @@ class Acceptor:
                 reason=reason,
             )
 
-    def slowed(self, one: Connection, reason: str) -> None:
+    def slowed(self, one: Association, reason: str) -> None:
         """A connection is not read for a while: `futile-work` of its own or its address, or `waiting-requests`."""
         self._counters.association("slowed", reason)
         if self._first_time("slowed", reason, one):
@@ -308,14 +306,14 @@ class Acceptor:
         """Call this in the event loop after so many seconds."""
         asyncio.get_running_loop().call_later(seconds, call)
 
-    def watch(self, one: Connection) -> None:
+    def watch(self, one: Association) -> None:
         """Look at this association's deadline from now on, or no longer."""
         if one.deadline == NEVER:
             self._watched.pop(one, None)
         else:
             self._watched[one] = None
 
-    def _note(self, outcome: str, reason: str, one: Connection) -> None:
+    def _note(self, outcome: str, reason: str, one: Association) -> None:
         self._counters.association(outcome, reason)
         if one.refused_certificate:  # it has not said its AE title
             shown = one.refused_certificate.get("certificate") or one.refused_certificate.get("certificate_absent", "")
@@ -333,7 +331,7 @@ class Acceptor:
         else:
             log.info("connection-closed", **about)
 
-    def _first_time(self, outcome: str, reason: str, one: Connection) -> bool:
+    def _first_time(self, outcome: str, reason: str, one: Association) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()
@@ -413,7 +411,7 @@ class Acceptor:
         for one in [one for one in self._open if not one.in_hand]:
             self.shut(one)
 
-    def shut(self, one: Connection) -> None:
+    def shut(self, one: Association) -> None:
         """Abort an association because the server stops."""
         if one.state in ANSWERING:
             log.warning(

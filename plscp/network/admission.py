@@ -1,9 +1,14 @@
-"""Who a peer must be: what it said, where it called from and what it proved against what the settings ask of its AE title."""
+"""Who a peer must be: what it said, where it called from and what it proved against what the settings ask of its AE title.
+
+And the peers that a setting refused, for whoever asks why a device gets no association.
+"""
 
 import hmac
 import re
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any, Final, Literal
 
@@ -20,6 +25,8 @@ Rule = Literal[
 """The setting that refuses a peer."""
 USERNAME, USERNAME_AND_PASSCODE = 1, 2
 """User-Identity-Types that can be judged (PS3.7 Table D.3-14)."""
+MOST_PEERS: Final = 100
+"""Of those refused, that are kept."""
 MOST_SHOWN: Final = 120
 """Characters of a certificate's subject in a hint."""
 ATTRIBUTES: Final = {
@@ -200,6 +207,55 @@ def printable(text: str) -> str:
 def toml_key(title: str) -> str:
     """An AE title as the key of a TOML table: quoted where it must be."""
     return title if _PLAIN_KEY.fullmatch(title) else '"' + title.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+# --- who was refused ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Refused:
+    hint: str
+    first: datetime
+    last: datetime
+    times: int = 0
+
+
+class RefusedPeers:
+    """At most a hundred of them: where there are more, an address that fills the list with invented AE titles loses its own.
+
+    Args:
+        clock: the time, UTC.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._clock = clock
+        self._rows: OrderedDict[tuple[str, str, str], _Refused] = OrderedDict()  # those refused last come last
+
+    def note(self, calling_ae: str, address: str, refusal: Refusal) -> None:
+        """A peer was refused."""
+        key, now = (calling_ae, address, refusal.rule), self._clock()
+        row = self._rows.pop(key, None) or _Refused(refusal.hint, now, now)
+        row.hint, row.last = refusal.hint, now
+        row.times += 1
+        self._rows[key] = row
+        if len(self._rows) > MOST_PEERS:
+            [(most, _)] = Counter(each for _, each, _ in self._rows).most_common(1)
+            del self._rows[next(each for each in self._rows if each[1] == most)]
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """calling_ae, address, rule, hint, times, first and last (ISO 8601) of each; refused last, first in the list."""
+        return [
+            {
+                "calling_ae": calling_ae,
+                "address": address,
+                "rule": rule,
+                "hint": row.hint,
+                "times": row.times,
+                "first": row.first.isoformat(timespec="seconds"),
+                "last": row.last.isoformat(timespec="seconds"),
+            }
+            for (calling_ae, address, rule), row in reversed(self._rows.items())
+        ]
 
 
 # --- certificates ------------------------------------------------------------------------------------------------------

@@ -1,41 +1,101 @@
-"""An association: what the upper layer's user does, from negotiation to the answers of the handler."""
+"""An association and its connection: bytes cut into PDUs, the state machine of PS3.8 with its clocks, and the answers of the handler."""
 
 import asyncio
+import itertools
+import secrets
 import time
 from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pydicom.dataset import Dataset
 
 from plscp.logs import log
-from plscp.network import dimse, negotiation, pdu, sockets
-from plscp.network.admission import UserIdentity
-from plscp.network.answer import PendingResponse
-from plscp.network.connection import ANSWERING, Connection
-from plscp.network.event import ActionEvent, ActionRequest
-from plscp.network.fsm import Event, State
-from plscp.network.messages import Assembler, Message, Violation
-from plscp.network.negotiation import Proposal, Rejection
-from plscp.network.reply import encoded, status_of
+from plscp.network import dimse, negotiation, sockets, upper_layer
+from plscp.network.admission import PeerCertificate
+from plscp.network.answer import PendingResponse, encoded, status_of
+from plscp.network.dimse import Assembler, Message, Violation
+from plscp.network.event import ActionEvent, Peer
+from plscp.network.fairness import (
+    MOST_REST_SECONDS,
+    READ_BYTE_SECONDS,
+    READ_SECONDS,
+    REFUSAL_SECONDS,
+    REFUSED_BYTE_SECONDS,
+    REST,
+    ConnectionBudget,
+)
+from plscp.network.negotiation import Rejection
+from plscp.network.upper_layer import EVENT_OF, TABLE, Event, State, event_of, fault
 
 if TYPE_CHECKING:
     from plscp.network.acceptor import Acceptor
 
+NEVER: Final = float("inf")
+AT_ONCE: Final = 0.005
+"""Seconds of work on the PDUs of one connection before it is the others' turn."""
+PATIENCE: Final = 32
+"""PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
+ANSWERING: Final = frozenset({State.STA6, State.STA8})
+ENDS: Final = frozenset({upper_layer.RELEASE_RQ, upper_layer.ABORT})
+"""What is taken also from an association that rests: it costs nothing, and an end that goes unanswered looks like a failure."""
+_numbers = itertools.count(1)
+_PROCESS: Final = secrets.token_hex(4)
 PROCESSING_FAILURE: Final = 0x0110
 _Receipt = tuple[object, bool]
 """What the store is told, and whether the connection's end was certainly not there yet when the answer was written."""
-REFUSAL: Final = 0.001
-"""Seconds of work of other threads that a refused request costs: it is kept, logged and published."""
-REFUSED_BYTE: Final = 2e-7
-"""The same for each byte of its data set: large ones are read in a thread."""
 
 
-class Association(Connection):
-    """A connection, and the association on it."""
+class Association(asyncio.Protocol):
+    """A connection, and the association on it.
+
+    Attributes:
+        id: opaque, for logs.
+        requestor, acceptor: the two sides, as pynetdicom's handlers know them.
+        deadline: monotonic seconds after which the acceptor calls `overdue`.
+        established: when the association was accepted, UTC, or None.
+        requests: how many were answered.
+        secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
+        certificate: the client's certificate; None without TLS, or where none is asked for.
+        refused: whether a setting refused the peer, which was said and kept then.
+        refused_certificate: what the log says of a client certificate that was refused, or why it can say nothing; empty for others.
+        end_is_there: whether the peer may have ended the connection already, though that was not read yet.
+    """
 
     def __init__(self, owner: "Acceptor") -> None:
-        super().__init__(owner)
+        self._owner = owner
+        self._settings = owner.settings
+        self.id = f"{_PROCESS}-{next(_numbers):x}"
+        self.requestor = Peer("")
+        self.acceptor = Peer(owner.settings.ae_title or "")
+        self.state = State.STA1
+        self.deadline = NEVER
+        self.opened = time.monotonic()
+        self.established: datetime | None = None
+        self.requests = 0
+        self.secured: Mapping[str, Any] = {}
+        self.certificate: PeerCertificate | None = None
+        self.refused = False
+        self.refused_certificate: Mapping[str, str] = {}
+        self._transport: Any = None
+        self._socket: Any = None
+        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self._socket)
+        self._buffer = b""
+        self._skip = 0  # bytes still to come of a PDU that is not taken
+        self._patience = PATIENCE
+        self._pdu_began = self._message_began = self._stalled = 0.0
+        self._write_paused = False
+        self._read_paused = False
+        self._full = False  # as many requests wait as may, or answers that nobody reads
+        self._resting = False
+        self._held = False  # rests, and nothing is read: what comes next is more than an end
+        self._looking = False  # a timer is set for the end of the rest
+        self._rested_since = 0.0
+        self._unread = 0.0  # seconds of rest before the association
+        self._closes = False  # without a release: so the device is said to do
+        self._budget: ConnectionBudget
+        self._why = ("lost", "transport")
         self._assembler: Assembler | None = None
         self._max_length = 0
         self._waiting: deque[tuple[Message, datetime]] = deque()
@@ -43,6 +103,241 @@ class Association(Connection):
         self._busy = False
         self._written: list[_Receipt] = []  # of answers since the last read
         self._receipts: list[_Receipt] = []  # of those before it
+
+    # --- transport -----------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """E5."""
+        self._transport = transport
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.requestor = Peer("", str(peer[0]), int(peer[1]))
+        self._budget = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
+        self._socket = transport.get_extra_info("socket")
+        sockets.tune(self._socket)
+        self._event(Event.TRANSPORT_INDICATION)
+        self._owner.connected(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """E17; also after a close of our own."""
+        del exc
+        if self.state is not State.STA1:
+            self._event(Event.TRANSPORT_CLOSED)
+        self._forget()
+        self._budget.enter()
+        self._owner.disconnected(self, *self._why)
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: take no further requests until it does."""
+        self._write_paused = True
+        self._stalled = time.monotonic()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        self._write_paused = False
+        self._go_on()
+
+    def eof_received(self) -> bool:
+        """The peer closed its side: so do we, and wait for nobody to read what is still to be sent."""
+        self.ended()
+        self._transport.abort()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer, cut anywhere."""
+        self.acknowledge()
+        self.reading()
+        if self.state is State.STA13:
+            self.charge(READ_SECONDS + READ_BYTE_SECONDS * len(data))
+        self.take(data)
+
+    def acknowledge(self) -> None:
+        """Acknowledge what was read at once."""
+        if self._socket is not None and not sockets.acknowledge(self._socket):
+            self._socket = None
+
+    def take(self, data: bytes) -> None:
+        """Work off these bytes, after those that wait."""
+        old = len(self._buffer)
+        if old:
+            data = self._buffer + data
+        self._take(data, old)
+
+    # --- PDUs ----------------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes, old: int) -> None:
+        """Work off what can be, keep the rest."""
+        began = time.monotonic()
+        used = self._pdus(data, old, began + AT_ONCE)
+        now = time.monotonic()
+        if used or not old:
+            self._pdu_began = now
+        self._buffer = data[used:] if used < len(data) else b""
+        self.charge(now - began)
+        if self.established is not None and not self._budget.associated:  # the proposal was its address's affair
+            self._budget.associate(self.requestor.address, self.requestor.ae_title)
+        self._watch()
+
+    def _pdus(self, data: bytes, old: int, until: float) -> int:
+        """Work off every complete PDU; returns how many bytes they took.
+
+        Args:
+            old: how many of the bytes were there already when the last ones came.
+            until: when it is the others' turn, monotonic.
+        """
+        position, end = 0, len(data)
+        while position < end:
+            if position and time.monotonic() > until:
+                self._rest(0.0)
+            state = self.state
+            if state is State.STA1 or not self._patience:
+                return end
+            if self._skip:
+                passed = min(self._skip, end - position)
+                self._skip -= passed
+                position += passed
+                continue
+            if self._read_paused and state is not State.STA13:
+                break
+            if position >= old:
+                self._first_byte(data[position])
+            if self._resting and state in ANSWERING and data[position] not in ENDS:
+                self._hold()
+                break
+            if end - position < 6:
+                break
+            kind, length = upper_layer.HEADER.unpack_from(data, position)
+            if not self._wanted(kind, length):
+                self._skip = length
+                position += 6
+                continue
+            stop = position + 6 + length
+            if stop > end:
+                break
+            if kind == upper_layer.P_DATA_TF and state is State.STA6:
+                self._p_data(data, position + 6, stop)
+            else:
+                self._other(kind, data[position + 6 : stop])
+            position = stop
+        return position
+
+    def _wanted(self, kind: int, length: int) -> bool:
+        """Whether what follows this header is read: else it is passed over.
+
+        In Sta13 nothing is: AA-6 ignores, AA-2 closes, AA-7 says A-ABORT; then, or after enough of it, bytes are not looked at any more.
+        """
+        if self.state is State.STA13:
+            self._patience -= 1
+            event, reason = event_of(kind, length)
+            action = TABLE[event][self.state].action
+            if action == "AA-2":
+                self._event(event)
+                self._transport.abort()
+            elif action == "AA-7":
+                self._patience = 0
+                self._transport.write(upper_layer.abort(upper_layer.SERVICE_PROVIDER, reason))
+            return False
+        found = fault(kind, length, self.state, self._settings)
+        if found is not None:
+            event, reason, what = found
+            self._invalid(reason, what, event)
+        return found is None
+
+    def _other(self, kind: int, body: bytes) -> None:
+        if kind == upper_layer.ASSOCIATE_RQ:
+            self._associate(body)
+            return
+        self._event(EVENT_OF[kind])
+        if kind == upper_layer.RELEASE_RQ:  # AR-2: the release is answered when all that came before it is
+            if self._in_message:
+                self._invalid(upper_layer.INVALID_PARAMETER, "a release in the middle of a message")
+                return
+            self._work()
+        elif kind == upper_layer.ABORT:
+            self._why = ("aborted", "by-peer")
+            self._forget()
+            self._transport.abort()  # nothing that is still to be sent is wanted
+
+    # --- fairness ------------------------------------------------------------------------------------------------------
+
+    def charge(self, seconds: float) -> None:
+        """So much time went by for this connection; who took more than its share for nothing rests."""
+        self._rest_if(self._budget.charge(seconds))
+
+    def _rest_if(self, rest: float) -> None:
+        """Rest for so many seconds, if any."""
+        if rest > 0.0 and not self._resting and self.state is not State.STA1:
+            self._owner.slowed(self, "futile-work")
+            if self.state is State.STA2:
+                self.wait_for_turn()
+            else:
+                self._rest(rest)
+
+    def wait_for_turn(self) -> None:
+        """Read nothing until it is this connection's turn among those of its address."""
+        self._begin_rest()
+        self._owner.admission.wait(self.requestor.address, self)
+
+    def read_on(self) -> None:
+        """It is this connection's turn."""
+        self._budget.allow_more()
+        self._end_rest()
+
+    def _rest(self, seconds: float) -> None:
+        """Take nothing but an end for so long."""
+        if not self._resting and self.state is not State.STA1:
+            self._begin_rest()
+            self._look_after(seconds)
+
+    def _look_after(self, seconds: float) -> None:
+        if not self._looking:
+            self._looking = True
+            self._owner.later(min(seconds, REST), self._rested)
+
+    def _rested(self) -> None:
+        """Go on, unless the debt is still too high."""
+        self._looking = False
+        if not self._resting or self.state is State.STA1:
+            return
+        if self._held and self.state in ANSWERING and not self._closes and sockets.gone(self._socket):
+            self._transport.abort()  # it waits for no answer, and its end would not be read for long
+            return
+        rest = self._budget.rest()
+        if rest <= 0.0 or time.monotonic() - self._rested_since >= MOST_REST_SECONDS:
+            self._end_rest()
+        elif self.state is State.STA2:
+            self._owner.admission.wait(self.requestor.address, self)
+        else:
+            self._look_after(rest)
+
+    def _begin_rest(self) -> None:
+        self._resting = True
+        self._rested_since = time.monotonic()
+        if self.state not in ANSWERING or self._in_message or (self._buffer and self._buffer[0] not in ENDS):
+            self._hold()
+        self._watch()
+
+    def _hold(self) -> None:
+        self._held = True
+        self._read_or_pause()
+
+    def _end_rest(self) -> None:
+        """Read on."""
+        self._stop_resting()
+        if self.state is not State.STA1:
+            self._read_or_pause()
+            self._go_on()
+
+    def _stop_resting(self) -> None:
+        """The rest is over; what was begun before it has so much more time."""
+        if not self._resting:
+            return
+        self._resting = self._held = False
+        now = time.monotonic()
+        if self.state is State.STA2:
+            self._unread += now - self._rested_since
+        else:
+            self._message_began = min(self._message_began + now - self._rested_since, now)
 
     def reading(self) -> None:
         """Only bytes that are read later than an answer was written can prove that it arrived."""
@@ -63,8 +358,8 @@ class Association(Connection):
         """The first byte of a further message or of an A-RELEASE-RQ proves that the answers before it arrived."""
         if not self._receipts:
             return
-        begins = first == pdu.P_DATA_TF and not (self._assembler and self._assembler.open)
-        if self.state is State.STA6 and (begins or first == pdu.RELEASE_RQ):
+        begins = first == upper_layer.P_DATA_TF and not self._in_message
+        if self.state is State.STA6 and (begins or first == upper_layer.RELEASE_RQ):
             receipts, self._receipts = self._receipts, []
             self._owner.on_delivery_confirmed([receipt for receipt, _ in receipts])
 
@@ -91,15 +386,20 @@ class Association(Connection):
         settings = self._settings
         try:
             proposal, identity = negotiation.read(body, settings.contexts)
-            proposal = self._judged(proposal, identity)
+            if not isinstance(proposal, Rejection):
+                self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
+                if (refusal := self._owner.refusal(self, identity)) is not None:
+                    proposal = negotiation.REJECTIONS[refusal.rule]
             if isinstance(proposal, Rejection):
                 self._event(Event.ASSOCIATE_RQ)
-                self._reject(proposal)
+                self._event(Event.REJECT)
+                self._why = ("rejected", proposal.label)
+                self._close_after(upper_layer.reject(proposal.result, proposal.source, proposal.reason))
                 return
             confirmed = identity is not None and identity.response and self._owner.confirms(proposal.calling_ae)
             answer, contexts = negotiation.accept(proposal, settings.max_pdu, confirmed)
         except negotiation.Unreadable as error:  # still in Sta2: no A-ASSOCIATE-RQ was received but an invalid PDU
-            self._invalid(pdu.INVALID_PARAMETER, str(error) or "an A-ASSOCIATE-RQ that cannot be read")
+            self._invalid(upper_layer.INVALID_PARAMETER, str(error) or "an A-ASSOCIATE-RQ that cannot be read")
             return
         self._event(Event.ASSOCIATE_RQ)
         self._event(Event.ACCEPT)
@@ -109,19 +409,6 @@ class Association(Connection):
         self.established = datetime.now(UTC)
         self._transport.write(answer)
         self._owner.accepted(self, contexts)
-
-    def _judged(self, proposal: Proposal | Rejection, identity: UserIdentity | None) -> Proposal | Rejection:
-        """The proposal, unless the settings say something against this peer."""
-        if isinstance(proposal, Rejection):
-            return proposal
-        self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
-        refusal = self._owner.refusal(self, identity)
-        return proposal if refusal is None else negotiation.REJECTIONS[refusal.rule]
-
-    def _reject(self, why: Rejection) -> None:
-        self._event(Event.REJECT)
-        self._why = ("rejected", why.label)
-        self._close_after(pdu.reject(why.result, why.source, why.reason))
 
     # --- messages ------------------------------------------------------------------------------------------------------
 
@@ -133,7 +420,7 @@ class Association(Connection):
         try:
             done = assembler.feed(data, position, stop)
         except Violation as violation:
-            self._invalid(pdu.INVALID_PARAMETER, str(violation))
+            self._invalid(upper_layer.INVALID_PARAMETER, str(violation))
             return
         if assembler.open and (done or not was_open):
             self._message_began = time.monotonic()
@@ -155,7 +442,7 @@ class Association(Connection):
         if self.state is State.STA8 and not self._waiting and not self._busy:
             self._event(Event.RELEASE_RESPONSE)
             self._why = ("released", "released")
-            self._close_after(pdu.RELEASE_RP_PDU)
+            self._close_after(upper_layer.RELEASE_RP_PDU)
         if self.state in ANSWERING:
             if self._owner.ending and not self.in_hand:
                 self._owner.shut(self)
@@ -207,15 +494,8 @@ class Association(Connection):
             self._act(message, arrived)
 
     def _act(self, message: Message, arrived: datetime) -> None:
-        command = message.command
-        request = ActionRequest(
-            command.message_id, command.sop_class, command.instance, command.action_type, message.data
-        )
-        if message.digest:
-            request.truncated_length, request.truncated_digest = message.length, message.digest
-        event = ActionEvent(self, message.context, request, arrived)
         try:
-            answer = self._owner.handler(event)
+            answer = self._owner.handler(ActionEvent(self, message.context, message.request(), arrived))
         except Exception:  # a defect of the handler must not take the listener with it
             self._defect(message)
             return
@@ -258,10 +538,7 @@ class Association(Connection):
             status = status_of(status)
         data = encoded(dataset, message.context) if dataset is not None else b""
         command = dimse.response(message.command, status, has_data=bool(data))
-        number = message.context.context_id
-        out = pdu.p_data(number, pdu.COMMAND, command, self._max_length)
-        if data:
-            out += pdu.p_data(number, 0, data, self._max_length)
+        out = upper_layer.p_data(message.context.context_id, command, data, self._max_length)
         self._event(Event.P_DATA_REQUEST)
         if not message.repeated:
             self._outstanding.discard(message.command.message_id)
@@ -270,10 +547,90 @@ class Association(Connection):
         self.requests += 1
         if message.command.field == dimse.N_ACTION_RQ:
             if status == 0x0000 or status & 0xF000 == 0xB000:
-                self._tab.made_up_for()
+                self._budget.made_up_for()
                 self._stop_resting()
             else:
-                self._rest_if(self._tab.refused(message.length, REFUSAL + REFUSED_BYTE * message.length))
+                self._rest_if(
+                    self._budget.refused(message.length, REFUSAL_SECONDS + REFUSED_BYTE_SECONDS * message.length)
+                )
         receipt = getattr(status, "receipt", None)
         if receipt is not None:
             self._written.append((receipt, open_then))
+
+    # --- ends ----------------------------------------------------------------------------------------------------------
+
+    def _event(self, event: Event) -> None:
+        self.state = TABLE[event][self.state].state
+
+    def _invalid(self, reason: int, what: str, event: Event = Event.INVALID_PDU) -> None:
+        """AA-1 in Sta2, without a reason (PS3.8 9.3.8); else AA-8."""
+        if self.state is State.STA1:
+            return
+        source = upper_layer.SERVICE_PROVIDER
+        if self.state is State.STA2:
+            source, reason = upper_layer.SERVICE_USER, upper_layer.NOT_SPECIFIED
+        self._event(event)
+        self._why = ("aborted", f"{source}-{reason}")
+        self._owner.aborted(self, what, source, reason)
+        self._forget()
+        self._close_after(upper_layer.abort(source, reason))
+
+    def _close_after(self, last: bytes) -> None:
+        """Send the last PDU and wait, for a while, until the peer closes (Sta13)."""
+        self._transport.write(last)
+        self._read_or_pause()
+        self.deadline = time.monotonic() + self._settings.artim
+        self._owner.watch(self)
+
+    def _watch(self) -> None:
+        """Set the deadline that what was begun now has."""
+        settings = self._settings
+        if self.state is State.STA13:
+            return
+        deadline = NEVER
+        if self.state is State.STA2:
+            if not self._resting:
+                deadline = self.opened + self._unread + settings.first_pdu_deadline
+        elif self._write_paused:
+            deadline = self._stalled + settings.pdu_deadline  # answers that nobody reads
+        elif self.state in ANSWERING:
+            if self._buffer and not self._read_paused:
+                deadline = self._pdu_began + settings.pdu_deadline
+            if self._in_message and not self._full and not self._resting:
+                deadline = min(deadline, self._message_began + settings.message_deadline)
+        if deadline != self.deadline:
+            self.deadline = deadline
+            self._owner.watch(self)
+
+    def overdue(self) -> None:
+        """The deadline has passed: E18, or a PDU or message that does not end."""
+        if self.state in {State.STA2, State.STA13}:
+            if self.state is State.STA2:
+                self._why = ("closed", "no-associate-request")
+            self._event(Event.ARTIM_EXPIRED)
+            if self._why[0] == "aborted":
+                sockets.drop_unsent(self._socket)  # it neither closed nor, perhaps, read
+            self._transport.abort()
+        else:
+            what = "a PDU that does not end"
+            if self._write_paused:
+                what = "answers that nobody reads"
+            elif self._in_message and self.deadline >= self._message_began + self._settings.message_deadline:
+                what = "a message that does not end"
+            self._invalid(upper_layer.NOT_SPECIFIED, what)
+            self._take(self._buffer, len(self._buffer))  # what was begun may be an end of the peer's
+
+    def end(self) -> None:
+        """A-ABORT, service user: the server stops."""
+        if self.state in {State.STA3, State.STA6, State.STA8}:
+            self._event(Event.ABORT_REQUEST)
+            self._why = ("aborted", "shutdown")
+            self._transport.write(upper_layer.abort(upper_layer.SERVICE_USER, upper_layer.NOT_SPECIFIED))
+        self.close()
+
+    def close(self, why: str = "") -> None:
+        """Close without a PDU; `why` says so in logs and counts."""
+        if why:
+            self._why = ("closed", why)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()

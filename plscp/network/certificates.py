@@ -1,24 +1,32 @@
-"""The certificate files of a TLS listener: read, explained where they cannot be used, and read again when they change."""
+"""Certificates: the files of a TLS listener, read again when they change; and what a client's that was refused says of itself, for the log."""
 
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from plscp.errors import ConfigError
 from plscp.files import Files
 from plscp.logs import log
-from plscp.network.presented import keep_presented
+from plscp.network.admission import printable
 
 SUITES: Final = "ECDHE+AESGCM"
 """Of TLS 1.2, as BCP 195 (RFC 9325 4.2) recommends; those of TLS 1.3 are all fit."""
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _KEY: Final = re.compile(r"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----")
 _FITS_NOT: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "UNKNOWN_KEY_TYPE"})
+MOST_SHOWN: Final = 256
+_HANDSHAKE, _CERTIFICATE_MESSAGE, _TLS_13 = 22, 11, 0x0304
+_HOOK: Final[Any] = vars(ssl.SSLContext.__mro__[1]).get("_msg_callback")
+_SHORT: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
+"""Attribute types below 2.5.4 (RFC 4514 3)."""
+_ENCODINGS: Final = {12: "utf-8", 19: "ascii", 20: "latin-1", 22: "ascii", 28: "utf-32-be", 30: "utf-16-be"}
+"""Of the string types of ASN.1, by their tags."""
+_NOTHING: Final = (0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,24 +176,125 @@ def _first_expiry(setting: str, name: str) -> tuple[str, float]:
         raise _fault(setting, name, f"holds a certificate that cannot be read ({why})") from None
 
 
+# --- what a client presented -------------------------------------------------------------------------------------------
+
+# OpenSSL judges a client's certificate, and forgets it when it refuses it: neither `getpeercert` nor the chain can be asked then. So its
+# Certificate message is kept as OpenSSL hands it to Python's hook for handshake messages (`_msg_callback`, since 3.8, not documented:
+# where it is missing the line says that the subject is not known). Nothing is decided by what is read here: it is what the peer claims.
+
+
+class Handshake(ssl.SSLObject):
+    """A TLS connection that keeps what the peer presented.
+
+    Attributes:
+        message: the peer's Certificate message with its header, or empty.
+        version_read: of TLS, as a number (RFC 8446 4.1.2).
+    """
+
+    message: bytes = b""
+    version_read: int = 0
+
+
+def keep_presented(context: ssl.SSLContext) -> None:
+    """Have the connections of this context keep the Certificate message of their peers."""
+    context.sslobject_class = Handshake
+    if _HOOK is not None:
+        _HOOK.__set__(context, _note)
+
+
+def _note(connection: object, direction: str, version: int, *message: Any) -> None:
+    content, kind, data = message
+    if (
+        content == _HANDSHAKE
+        and kind == _CERTIFICATE_MESSAGE
+        and direction == "read"
+        and isinstance(connection, Handshake)
+    ):
+        connection.message, connection.version_read = data, version
+
+
+def forget(connection: object) -> None:
+    """The handshake is done: nothing of it is wanted any more."""
+    if isinstance(connection, Handshake):
+        connection.message = b""
+
+
+def certificate(connection: object) -> bytes:
+    """The peer's own certificate (DER) as it was presented; empty where there was none or it cannot be told apart."""
+    if not isinstance(connection, Handshake):
+        return b""
+    message = connection.message
+    at = 4  # the header
+    if connection.version_read == _TLS_13:
+        at += 1 + message[at] if len(message) > at else 1  # RFC 8446 4.4.2: a context comes first
+    at += 3  # length of the list
+    size = int.from_bytes(message[at : at + 3])
+    der = message[at + 3 : at + 3 + size]
+    return der if len(der) == size else b""
+
+
+def described(connection: object) -> dict[str, str]:
+    """Subject and issuer of what the peer presented, as the log has them; where there is none, why."""
+    der = certificate(connection)
+    if not der:
+        if isinstance(connection, Handshake) and (connection.message or _HOOK is not None):
+            return {"certificate": "", "certificate_absent": "the device sent none"}
+        return {"certificate": "", "certificate_absent": "this Python does not tell"}
+    try:
+        _serial, _signature, issuer, _validity, subject = _certificate_fields(der)[:5]
+        return {"certificate": _name(der, *subject[1:]), "certificate_issuer": _name(der, *issuer[1:])}
+    except (ValueError, IndexError):
+        return {"certificate": "", "certificate_absent": "it cannot be read"}
+
+
+def _name(der: bytes, start: int, stop: int) -> str:
+    """A Name (RFC 5280 4.1.2.4) as text; what cannot be printed is shown as `?`."""
+    parts: list[str] = []
+    for _, first, last in _values(der, start, stop):
+        for _, begin, end in _values(der, first, last):
+            (_, a, b), (tag, c, d), *_rest = _values(der, begin, end)
+            kind = der[a:b]
+            name = _SHORT.get(kind[2], "?") if kind[:2] == b"\x55\x04" and len(kind) == 3 else "?"
+            text = der[c:d].decode(_ENCODINGS.get(tag, "latin-1"), "replace")
+            parts.append(f"{name}={text}")
+            if sum(map(len, parts)) > MOST_SHOWN:
+                break
+    return printable(", ".join(parts)[:MOST_SHOWN])
+
+
+# --- DER ---------------------------------------------------------------------------------------------------------------
+
+
 def _expiry(der: bytes) -> float:
     """Seconds since the epoch of notAfter (RFC 5280 4.1): Python's ssl tells it of a peer's certificate only."""
-    inside = _field(der, _field(der, 0)[1])[1]  # Certificate, TBSCertificate
-    tag, _, stop = _field(der, inside)
-    if tag == 0xA0:  # version, which the oldest leave out
-        inside = stop
-    for _ in range(3):  # serialNumber, signature, issuer
-        inside = _field(der, inside)[2]
-    not_before = _field(der, inside)[1]  # in validity
-    tag, start, stop = _field(der, _field(der, not_before)[2])
+    _, (tag, start, stop) = _values(der, *_certificate_fields(der)[3][1:])  # validity
     form = "%Y%m%d%H%M%SZ" if tag == 0x18 else "%y%m%d%H%M%SZ"  # GeneralizedTime or UTCTime
     return datetime.strptime(der[start:stop].decode("ascii"), form).replace(tzinfo=UTC).timestamp()
 
 
-def _field(der: bytes, at: int) -> tuple[int, int, int]:
-    """Tag of the DER value there, where its content starts and where it stops."""
-    size, start = der[at + 1], at + 2
-    if size & 0x80:
-        start += size & 0x7F
-        size = int.from_bytes(der[at + 2 : start])
-    return der[at], start, start + size
+def _certificate_fields(der: bytes) -> list[tuple[int, int, int]]:
+    """Tag, start and stop of what a certificate (RFC 5280 4.1) holds: serialNumber, signature, issuer, validity, subject and so on.
+
+    Raises:
+        ValueError, IndexError: it is none.
+    """
+    certificate = next(_values(der, 0, len(der)), _NOTHING)
+    fields = list(_values(der, *next(_values(der, *certificate[1:]), _NOTHING)[1:]))
+    return fields[fields[0][0] == 0xA0 :]  # version, which the oldest leave out
+
+
+def _values(der: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """The DER values between these places: tag, where the content starts and where it stops.
+
+    Raises:
+        ValueError: one goes on beyond the end.
+    """
+    while start < stop:
+        tag, size, at = der[start], der[start + 1], start + 2
+        if size & 0x80:
+            at += size & 0x7F
+            size = int.from_bytes(der[start + 2 : at])
+        if at + size > stop:
+            raise ValueError("a value that is longer than what holds it")
+        yield tag, at, at + size
+        start = at + size

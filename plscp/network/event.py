@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 
-from plscp.network.negotiation import Context
-
 MOST_INFLATED: Final = 16 << 20
 """Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
 
@@ -21,6 +19,15 @@ class Peer:
     ae_title: str
     address: str = ""
     port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context, named as pynetdicom's handlers know it."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
 
 
 class ActionRequest:

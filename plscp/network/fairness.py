@@ -46,6 +46,13 @@ KNOWN_SECONDS: Final = 300.0
 COUNTED_EVERY_SECONDS: Final = 0.1
 MOST_SLOWER: Final = 10.0
 """Times as long as else until the next connection of a stranger's address in debt is read, where there are many strangers."""
+READ_SECONDS: Final = 0.0001
+"""What a read costs after our last PDU, when no byte is looked at: there are peers that go on sending without end."""
+READ_BYTE_SECONDS: Final = 4e-10
+REFUSAL_SECONDS: Final = 0.001
+"""Of work of other threads that a refused request costs: it is kept, logged and published."""
+REFUSED_BYTE_SECONDS: Final = 2e-7
+"""The same for each byte of its data set: large ones are read in a thread."""
 SHAKING: Final = 0.002
 """Seconds of handshakes in one turn of the event loop."""
 

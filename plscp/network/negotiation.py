@@ -20,6 +20,7 @@ from pynetdicom.presentation import build_context, negotiate_as_acceptor
 
 from plscp import __version__
 from plscp.network.admission import Rule, UserIdentity
+from plscp.network.event import Context
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -62,15 +63,6 @@ _REMEMBERED: Final = 256
 
 class Unreadable(Exception):  # a condition of the wire
     """An A-ASSOCIATE-RQ that is no such thing: A-ABORT, invalid PDU parameter; `str()` names the bound that it is past, if any."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """An accepted presentation context, named as pynetdicom's handlers know it."""
-
-    context_id: int
-    abstract_syntax: str
-    transfer_syntax: str
 
 
 @dataclass(frozen=True, slots=True)

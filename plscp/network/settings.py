@@ -1,8 +1,7 @@
-"""The acceptor's settings and what it counts: value classes and a port."""
+"""The acceptor's settings and what it counts: value classes."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +38,11 @@ class NetworkSettings:
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
-class NetworkCounters(Protocol):
-    """What the acceptor counts; every method must be cheap."""
+class NetworkCounters:
+    """What the acceptor counts; every method must be cheap. This class counts nothing."""
 
     def association(self, outcome: str, reason: str) -> None:
         """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or is `slowed`, again."""
 
     def peer_refused(self, rule: str) -> None:
         """A setting refused a peer: its name, out of `plscp.network.admission.Rule`."""
-
-
-class NoNetworkCounters:
-    """Counts nothing."""
-
-    def association(self, outcome: str, reason: str) -> None:
-        """Nothing."""
-
-    def peer_refused(self, rule: str) -> None:
-        """Nothing."""

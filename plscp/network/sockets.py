@@ -49,8 +49,10 @@ def drop_unsent(sock: socket.socket | None) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def _polled(sock: socket.socket, events: int) -> int:
-    """Which of these events, or of errors, there are now."""
+def _polled(sock: socket.socket | None, events: int) -> int | None:
+    """Which of these events, or of errors, there are now; None where that cannot be known."""
+    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
+        return None
     look = select.poll()
     look.register(sock.fileno(), events)
     found = look.poll(0)
@@ -59,29 +61,26 @@ def _polled(sock: socket.socket, events: int) -> int:
 
 def ended(sock: socket.socket | None) -> bool:
     """Whether the peer's FIN or RST may be there, whatever is still to be read before it; where that cannot be known, it may."""
-    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
-        return True
-    return bool(_polled(sock, _PEER_CLOSED))
+    return _polled(sock, _PEER_CLOSED) != 0
 
 
 def gone(sock: socket.socket | None) -> bool:
     """Whether the peer's FIN or RST is certainly there, whatever is still to be read before it."""
-    return sock is not None and KNOWS_ENDS and sock.fileno() >= 0 and bool(_polled(sock, _PEER_CLOSED))
+    return bool(_polled(sock, _PEER_CLOSED))
 
 
 def unread(sock: socket.socket | None) -> bool:
     """Whether anything may be there that was not read yet; where that cannot be known, it may."""
-    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
-        return True
-    return bool(_polled(sock, select.POLLIN | _PEER_CLOSED))
+    return _polled(sock, select.POLLIN | _PEER_CLOSED) != 0
 
 
 def all_arrived(sock: socket.socket | None) -> bool:
     """Whether the peer's system has acknowledged all that was sent, and the connection was not reset; False where it cannot be known."""
-    if sock is None or not KNOWS_ENDS or sock.fileno() < 0:
+    if _polled(sock, 0) is None or sock is None:
         return False
     try:
         left: int = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
     except OSError:
         return False
-    return not left and not _polled(sock, 0) & _BROKEN
+    errors = _polled(sock, 0)  # after it: a reset empties the queue
+    return not left and errors is not None and not errors & _BROKEN

@@ -4,16 +4,13 @@ import asyncio
 import contextlib
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from plscp.network import presented, sockets
+from plscp.network import certificates, sockets
 from plscp.network.admission import ATTRIBUTES, peer_certificate
-from plscp.network.certificates import Certificates
+from plscp.network.association import Association
+from plscp.network.certificates import MOST_SHOWN, Certificates
 from plscp.network.fairness import Turns
-from plscp.network.presented import MOST_SHOWN
-
-if TYPE_CHECKING:
-    from plscp.network.association import Association
 
 PIECE: Final = 16 * 1024
 """Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
@@ -51,8 +48,8 @@ class Secured(asyncio.Protocol):
     listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
     """
 
-    def __init__(self, certificates: Certificates, association: "Association", turns: Turns) -> None:
-        self._certificates = certificates
+    def __init__(self, files: Certificates, association: Association, turns: Turns) -> None:
+        self._certificates = files
         self._association = association
         self._turns = turns
         self._held = b""
@@ -165,7 +162,7 @@ class Secured(asyncio.Protocol):
                     found: Any = tls.getpeercert()
                     self._association.secured = _described(tls, found)
                     self._association.certificate = peer_certificate(found)
-                    presented.forget(tls)
+                    certificates.forget(tls)
                 while piece := tls.read(PIECE):
                     plain.append(piece)
             except ssl.SSLWantReadError:
@@ -192,10 +189,10 @@ class Secured(asyncio.Protocol):
             self._raw.close()
         else:
             cause = _cause(error)
-            if cause == _OTHER and presented.certificate(self._tls):  # such as a key that is not the certificate's
+            if cause == _OTHER and certificates.certificate(self._tls):  # such as a key that is not the certificate's
                 cause = "client-certificate-refused"
             if cause.startswith("client-certificate-"):
-                self._association.refused_certificate = presented.described(self._tls)
+                self._association.refused_certificate = certificates.described(self._tls)
             self._association.close(cause)
 
     def _flush(self) -> None:

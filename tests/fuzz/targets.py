@@ -14,7 +14,7 @@ from plscp.content.reader import Decoded, decode
 from plscp.errors import Refused
 from plscp.network import acceptor, association, dimse, negotiation
 from plscp.network.answer import SUCCESS
-from plscp.network.fsm import State
+from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.request import ProcedureLog

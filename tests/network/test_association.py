@@ -17,7 +17,7 @@ from plscp.errors import CommandError
 from plscp.network.acceptor import Acceptor
 from plscp.network.admission import Required, refusal
 from plscp.network.answer import SUCCESS, PendingResponse
-from plscp.network.connection import NEVER
+from plscp.network.association import NEVER
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
@@ -558,7 +558,7 @@ def test_silence_between_messages_has_no_deadline() -> None:
 def test_the_clock_of_a_pdu_runs_from_its_own_first_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     """It does not start again with each byte, and a stream that is always cut inside a PDU has no deadline of its own."""
     now = [1000.0]
-    monkeypatch.setattr("plscp.network.connection.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("plscp.network.association.time.monotonic", lambda: now[0])
     with Line() as line:
         line.associate()
         one = request(1, b"")
@@ -574,7 +574,7 @@ def test_the_clock_of_a_pdu_runs_from_its_own_first_byte(monkeypatch: pytest.Mon
 def test_our_own_pause_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """While reading is paused because requests wait no clock runs, and afterwards it starts again."""
     now = [1000.0]
-    monkeypatch.setattr("plscp.network.connection.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("plscp.network.association.time.monotonic", lambda: now[0])
     with Line() as line:
         line.associate()
         first = line.future()
@@ -590,7 +590,7 @@ def test_our_own_pause_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_answers_that_nobody_reads_have_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that does not read its answers is given the time of a PDU."""
-    monkeypatch.setattr("plscp.network.connection.time.monotonic", lambda: 1000.0)
+    monkeypatch.setattr("plscp.network.association.time.monotonic", lambda: 1000.0)
     with Line() as line:
         line.associate()
         line.association.pause_writing()

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pynetdicom.pdu import A_ASSOCIATE_RQ
 
-from plscp.network.fsm import State
-from plscp.network.settings import NoNetworkCounters
+from plscp.network.settings import NetworkCounters
+from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.network.wire import CONTEXTS, DATA, EVENTS, Line, Listener, pdus_of, request
 from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, Aborted, Closed, RawScu, Rejected, associate_rq, p_data, pdv
@@ -80,7 +80,7 @@ def test_the_oldest_silent_connection_goes_first() -> None:
         assert kept.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0
 
 
-class Counted(NoNetworkCounters):
+class Counted(NetworkCounters):
     """Counts ends by outcome and reason."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ import struct
 import pytest
 from structlog.testing import capture_logs
 
-from plscp.network.fsm import State
+from plscp.network.upper_layer import State
 from tests.network.wire import CONTEXTS, SETTINGS, Line, request
 from tests.rawscu import ABORT, RELEASE_RQ, associate_rq
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from plscp.network import acceptor, association, connection, fairness
+from plscp.network import acceptor, association, fairness
 from plscp.network.acceptor import Acceptor
 from plscp.network.answer import SUCCESS
 from plscp.network.association import Association
@@ -96,7 +96,7 @@ def test_refusals_are_slowed_and_accepted_requests_are_not(
 ) -> None:
     """A device whose requests are refused rests at last, and is answered all the same; one whose are accepted never does."""
     clock = Ticking()
-    for module in (acceptor, association, connection, fairness):
+    for module in (acceptor, association, fairness):
         monkeypatch.setattr(module, "time", clock)
     seen: list[str] = []
     with Line(replace(SETTINGS, futile_share=0.001), lambda _: (status, None) if status else (SUCCESS, None)) as line:

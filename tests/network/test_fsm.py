@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from plscp.network.fsm import TABLE, Event, State
+from plscp.network.upper_layer import TABLE, Event, State
 from tests.network.wire import CONTEXTS, Line, request
 from tests.rawscu import associate_rq
 

@@ -18,12 +18,10 @@ from pynetdicom.dsutils import decode
 from plscp.network import negotiation
 from plscp.network.acceptor import Acceptor
 from plscp.network.answer import Status
-from plscp.network.association import Association
-from plscp.network.connection import NEVER
-from plscp.network.event import ActionEvent, ActionRequest
-from plscp.network.fsm import State
-from plscp.network.negotiation import Context
-from plscp.network.settings import NoNetworkCounters
+from plscp.network.association import NEVER, Association
+from plscp.network.event import ActionEvent, ActionRequest, Context
+from plscp.network.settings import NetworkCounters
+from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.counted import calls
 from tests.network.wire import DATA, EVENTS, SETTINGS, Line, Listener, Transport, pdvs_of, request, with_receipt
@@ -314,7 +312,7 @@ def test_a_flood_of_tiny_fragments_costs_no_memory() -> None:
             tracemalloc.stop()
 
 
-class Counted(NoNetworkCounters):
+class Counted(NetworkCounters):
     """Counts ends by outcome and reason."""
 
     def __init__(self) -> None:
@@ -398,7 +396,12 @@ def test_requests_in_hand_are_answered_after_the_grace_time() -> None:
 
 def test_association_ids_of_two_processes_differ() -> None:
     """Ids in logs are told apart across restarts."""
-    code = "from plscp.network.connection import association_id as one; print(one(), one())"
+    code = (
+        "from plscp.network.acceptor import Acceptor, NetworkSettings\n"
+        "from plscp.network.association import Association\n"
+        "acceptor = Acceptor(NetworkSettings(), print)\n"
+        "print(Association(acceptor).id, Association(acceptor).id)"
+    )
     found = [
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -20,10 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plscp.network import acceptor, association, connection
+from plscp.network import acceptor, association
 from plscp.network.acceptor import NetworkSettings
 from plscp.network.admission import Required, refusal
-from plscp.network.fsm import State
+from plscp.network.upper_layer import State
 from tests.network.model import NEVER, Model, Sent, elements
 from tests.network.stimuli import GOOD, ITEMS, KNOWN, begun, pdu, requests, stimuli, streams
 from tests.network.wire import Line, Transport, pdvs_of
@@ -86,7 +86,7 @@ class Real:
         self.due: asyncio.Future[Any] | None = None
         self.sent: list[Sent] = []
         self._ends = ExitStack()
-        for module in (acceptor, association, connection):
+        for module in (acceptor, association):
             self._ends.enter_context(patch.object(module, "time", self.clock))
         for noisy in (acceptor, association):
             self._ends.enter_context(patch.object(noisy, "log", Mock()))

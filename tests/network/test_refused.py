@@ -10,11 +10,10 @@ from structlog.testing import capture_logs
 
 from plscp.metrics import Metrics
 from plscp.network.acceptor import Acceptor
-from plscp.network.admission import Refusal, Required, refusal
+from plscp.network.admission import MOST_PEERS, Refusal, RefusedPeers, Required, refusal
 from plscp.network.association import Association
-from plscp.network.fsm import State
-from plscp.network.refused import MOST_PEERS, RefusedPeers
 from plscp.network.repeats import BETWEEN_SECONDS
+from plscp.network.upper_layer import State
 from tests.network.wire import CONTEXTS, SETTINGS, Listener, Transport
 from tests.rawscu import RawScu, Rejected, associate_rq
 from tests.serving import until

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from plscp.network import connection, fairness
+from plscp.network import association, fairness
 from plscp.network.answer import SUCCESS
-from plscp.network.association import Association
-from plscp.network.connection import NEVER, READ_SECONDS
+from plscp.network.association import NEVER, Association
 from plscp.network.fairness import (
     BURST,
     COUNTED_EVERY_SECONDS,
@@ -27,6 +26,7 @@ from plscp.network.fairness import (
     MOST_REST_SECONDS,
     MOST_UNASSOCIATED_REST,
     OWN,
+    READ_SECONDS,
     REFUSED_AT_ONCE,
     REFUSED_BYTES,
     REFUSED_PER_SECOND,
@@ -39,9 +39,9 @@ from plscp.network.fairness import (
     Admission,
     ConnectionBudget,
 )
-from plscp.network.fsm import State
-from plscp.network.settings import NetworkSettings, NoNetworkCounters
+from plscp.network.settings import NetworkCounters, NetworkSettings
 from plscp.network.sockets import KNOWS_ENDS
+from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.network.wire import CONTEXTS, DATA, SETTINGS, Listener, Transport, pdus_of, request
 from tests.rawscu import RELEASE_RQ, VERIFICATION, RawScu, associate_rq
@@ -407,7 +407,7 @@ class House:
         self.status = 0xC103
         house = self
 
-        class Counted(NoNetworkCounters):
+        class Counted(NetworkCounters):
             def association(self, outcome: str, reason: str) -> None:
                 house.slowed[f"{outcome} {reason}"] += 1
 
@@ -673,7 +673,7 @@ def test_a_device_that_is_slowed_gets_the_answer_to_its_release(listener: Listen
 @pytest.mark.skipif(not KNOWS_ENDS, reason="this system does not tell of an end before all was read")
 def test_the_end_of_a_connection_that_rests_is_noticed(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer closes while it rests, though what it had sent before is never read: it is listed no longer."""
-    monkeypatch.setattr(connection, "MOST_REST_SECONDS", float("inf"))
+    monkeypatch.setattr(association, "MOST_REST_SECONDS", float("inf"))
     scu = RawScu("127.0.0.1", listener.port, calling="SCAN").associate()
     slowed: list[str] = []
     listener.acceptor.slowed = lambda _, reason: slowed.append(reason)  # type: ignore[assignment, method-assign]

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from plscp.network import sockets
 from plscp.network.fairness import BURST
-from plscp.network.settings import NoNetworkCounters
+from plscp.network.settings import NetworkCounters
 from plscp.network.tls import Secured
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
 from tests import events
@@ -31,7 +31,7 @@ V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 RQ = associate_rq("HEMO1", "PLSCP", CONTEXTS)
 
 
-class Counted(NoNetworkCounters):
+class Counted(NetworkCounters):
     """What the acceptor counted."""
 
     def __init__(self) -> None:

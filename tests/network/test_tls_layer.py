@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
-from plscp.network.fsm import State
 from plscp.network.settings import NetworkSettings
 from plscp.network.tls import MOST_HELD, Records
+from plscp.network.upper_layer import State
 from tests.network.wire import CONTEXTS, SETTINGS, Line, pdus_of, request, with_receipt
 from tests.rawscu import RELEASE_RQ, associate_rq
 from tests.tls import Ciphering, certificates, hello
@@ -176,9 +176,9 @@ def test_what_was_read_before_an_answer_and_waited_proves_nothing() -> None:
 def test_a_handshake_is_charged() -> None:
     """It is the dearest that a peer can ask for before it is known, so it counts among the futile work of its address."""
     with SecureLine() as line:
-        before = line.association._tab.taken
+        before = line.association._budget.taken
         line.shake()
-        assert line.association._tab.taken - before > 0.0001
+        assert line.association._budget.taken - before > 0.0001
 
 
 # --- ends ------------------------------------------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_a_connection_that_is_gone_leaves_nothing(first: bytes) -> None:
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock to turn by hand."""
     moment = [1000.0]
-    monkeypatch.setattr("plscp.network.connection.time.monotonic", lambda: moment[0])
+    monkeypatch.setattr("plscp.network.association.time.monotonic", lambda: moment[0])
     return moment
 
 

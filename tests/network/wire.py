@@ -17,8 +17,8 @@ from plscp.network.answer import SUCCESS, Status
 from plscp.network.association import Association
 from plscp.network.certificates import Certificates
 from plscp.network.fairness import Turns
-from plscp.network.fsm import State
 from plscp.network.tls import Secured
+from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests.rawscu import SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
 from tests.serving import until

@@ -15,9 +15,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plscp.network import presented
+from plscp.network import certificates
 from plscp.network.acceptor import MOST_TITLES
-from plscp.network.presented import MOST_SHOWN, Handshake, described
+from plscp.network.certificates import MOST_SHOWN, Handshake, described
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu
@@ -215,13 +215,13 @@ KEPT = der((NameOID.COMMON_NAME, "HEMO1"))
 
 def test_where_python_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the hook the certificate is judged as ever, and the line says that its subject is not known."""
-    monkeypatch.setattr(presented, "_HOOK", None)
+    monkeypatch.setattr(certificates, "_HOOK", None)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    presented.keep_presented(context)
+    certificates.keep_presented(context)
     made = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
     assert described(made)["certificate_absent"] == "this Python does not tell"
 
 
 def test_the_hook_is_there() -> None:
     """In the Python that this runs on; if a later one has no such hook this says so first."""
-    assert presented._HOOK is not None
+    assert certificates._HOOK is not None

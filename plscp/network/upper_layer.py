@@ -1,0 +1,191 @@
+"""The upper layer of PS3.8 as far as an acceptor needs it: PDUs as bytes (9.3) and the state machine (Table 9-10).
+
+A-ASSOCIATE-RQ and -AC are in `negotiation`. Left out of the table, because an acceptor that never asks for a release never reaches
+them: Sta4 and Sta5 (requestor only), Sta7, Sta9 to Sta12 (release asked for by us, release collision), the events E1, E2 and E11 and
+the actions that belong to them.
+"""
+
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from plscp.network.settings import NetworkSettings
+
+ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
+
+HEADER: Final = struct.Struct(">BxL")
+"""PDU type and length."""
+PDV: Final = struct.Struct(">LBB")
+"""Item length, presentation context ID, message control header."""
+
+RELEASE_RP_PDU: Final = struct.pack(">BxLL", RELEASE_RP, 4, 0)
+
+SERVICE_USER, SERVICE_PROVIDER = 0, 2
+NOT_SPECIFIED, UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
+
+COMMAND, LAST = 1, 2
+"""Bits of the message control header (PS3.8 Annex E.2)."""
+
+FIXED_LENGTHS: Final = {RELEASE_RQ: 4, RELEASE_RP: 4, ABORT: 4, ASSOCIATE_RJ: 4}
+"""PDUs whose length is always the same."""
+
+
+def reject(result: int, source: int, reason: int) -> bytes:
+    """A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
+    return struct.pack(">BxLxBBB", ASSOCIATE_RJ, 4, result, source, reason)
+
+
+def abort(source: int, reason: int) -> bytes:
+    """A-ABORT (PS3.8 9.3.8)."""
+    return struct.pack(">BxLxxBB", ABORT, 4, source, reason)
+
+
+def p_data(context_id: int, command: bytes, data: bytes, max_length: int) -> bytes:
+    """A message, its command set and its data set where there is one, as P-DATA-TF PDUs.
+
+    Args:
+        max_length: the peer's Maximum Length Received; 0: no limit (PS3.8 D.1).
+    """
+    out = []
+    for kind, payload in ((COMMAND, command), (0, data)) if data else ((COMMAND, command),):
+        size = len(payload)
+        # Fragments are even; into less than 8 bytes none fits, and 8 is what is sent then.
+        room = max(max_length - 6 & ~1, 2) if max_length and size + 6 > max_length else size
+        for start in range(0, size, room):
+            part = payload[start : start + room]
+            control = kind | LAST if start + room >= size else kind
+            out.append(struct.pack(">BxLLBB", P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part)
+    return b"".join(out)
+
+
+class State(IntEnum):
+    """States of PS3.8 Tables 9-1 to 9-5 that an acceptor knows."""
+
+    STA1 = 1  # idle
+    STA2 = 2  # transport connection open, awaiting A-ASSOCIATE-RQ
+    STA3 = 3  # awaiting local A-ASSOCIATE response primitive
+    STA6 = 6  # association established, ready for data transfer
+    STA8 = 8  # awaiting local A-RELEASE response primitive
+    STA13 = 13  # awaiting transport connection close
+
+
+class Event(IntEnum):
+    """Rows of Table 9-10 by their number."""
+
+    ASSOCIATE_AC = 3
+    ASSOCIATE_RJ = 4
+    TRANSPORT_INDICATION = 5
+    ASSOCIATE_RQ = 6
+    ACCEPT = 7
+    REJECT = 8
+    P_DATA_REQUEST = 9
+    P_DATA_TF = 10
+    RELEASE_RQ = 12
+    RELEASE_RP = 13
+    RELEASE_RESPONSE = 14
+    ABORT_REQUEST = 15
+    ABORT = 16
+    TRANSPORT_CLOSED = 17
+    ARTIM_EXPIRED = 18
+    INVALID_PDU = 19
+
+
+class Step(NamedTuple):
+    """A cell: the action and the next state. AE-6 alone has two next states: Sta3, or Sta13 where it rejects."""
+
+    action: str
+    state: State
+
+
+_S2, _S3, _S6, _S8, _S13, _S1 = State.STA2, State.STA3, State.STA6, State.STA8, State.STA13, State.STA1
+
+TABLE: Final[dict[Event, dict[State, Step]]] = {
+    Event.ASSOCIATE_AC: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-6", _S13),
+    },
+    Event.ASSOCIATE_RJ: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-6", _S13),
+    },
+    Event.TRANSPORT_INDICATION: {_S1: Step("AE-5", _S2)},
+    Event.ASSOCIATE_RQ: {
+        _S2: Step("AE-6", _S3), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-7", _S13),
+    },
+    Event.ACCEPT: {_S3: Step("AE-7", _S6)},
+    Event.REJECT: {_S3: Step("AE-8", _S13)},
+    Event.P_DATA_REQUEST: {_S6: Step("DT-1", _S6), _S8: Step("AR-7", _S8)},
+    Event.P_DATA_TF: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("DT-2", _S6), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-6", _S13),
+    },
+    Event.RELEASE_RQ: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AR-2", _S8), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-6", _S13),
+    },
+    Event.RELEASE_RP: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-6", _S13),
+    },
+    Event.RELEASE_RESPONSE: {_S8: Step("AR-4", _S13)},
+    Event.ABORT_REQUEST: {_S3: Step("AA-1", _S13), _S6: Step("AA-1", _S13), _S8: Step("AA-1", _S13)},
+    Event.ABORT: {
+        _S2: Step("AA-2", _S1), _S3: Step("AA-3", _S1), _S6: Step("AA-3", _S1), _S8: Step("AA-3", _S1),
+        _S13: Step("AA-2", _S1),
+    },
+    Event.TRANSPORT_CLOSED: {
+        _S2: Step("AA-5", _S1), _S3: Step("AA-4", _S1), _S6: Step("AA-4", _S1), _S8: Step("AA-4", _S1),
+        _S13: Step("AR-5", _S1),
+    },
+    Event.ARTIM_EXPIRED: {_S2: Step("AA-2", _S1), _S13: Step("AA-2", _S1)},
+    Event.INVALID_PDU: {
+        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
+        _S13: Step("AA-7", _S13),
+    },
+}  # fmt: skip
+"""Event -> state -> (action, next state), laid out as in the standard; a missing cell cannot occur."""
+
+EVENT_OF: Final[Mapping[int, Event]] = {
+    ASSOCIATE_AC: Event.ASSOCIATE_AC,
+    ASSOCIATE_RJ: Event.ASSOCIATE_RJ,
+    ASSOCIATE_RQ: Event.ASSOCIATE_RQ,
+    P_DATA_TF: Event.P_DATA_TF,
+    RELEASE_RQ: Event.RELEASE_RQ,
+    RELEASE_RP: Event.RELEASE_RP,
+    ABORT: Event.ABORT,
+}
+
+
+def event_of(kind: int, length: int) -> tuple[Event, int]:
+    """The event that a PDU is, and the reason of an A-ABORT (PS3.8 Table 9-26) where that event is answered with one."""
+    event = EVENT_OF.get(kind)
+    if event is None:
+        return Event.INVALID_PDU, UNRECOGNIZED_PDU
+    if length != FIXED_LENGTHS.get(kind, length):
+        return Event.INVALID_PDU, INVALID_PARAMETER
+    return event, UNEXPECTED_PDU
+
+
+def fault(kind: int, length: int, state: State, settings: NetworkSettings) -> tuple[Event, int, str] | None:
+    """Why a PDU ends the association before its body is read, or None.
+
+    Args:
+        length: of the body in bytes, as announced.
+
+    Returns:
+        The event for the state machine, and reason and words for the A-ABORT.
+    """
+    event = EVENT_OF.get(kind)
+    if event is None:
+        return Event.INVALID_PDU, UNRECOGNIZED_PDU, "an unrecognized PDU type"
+    if TABLE[event][state].action in {"AA-1", "AA-8"}:
+        return event, UNEXPECTED_PDU, "an unexpected PDU"
+    if kind == ASSOCIATE_RQ and length > settings.associate_request:
+        return Event.INVALID_PDU, INVALID_PARAMETER, "an A-ASSOCIATE-RQ longer than the bound"
+    if kind == P_DATA_TF and length > settings.max_pdu:
+        return Event.INVALID_PDU, INVALID_PARAMETER, "a P-DATA-TF longer than the bound"
+    if length != FIXED_LENGTHS.get(kind, length):
+        return Event.INVALID_PDU, INVALID_PARAMETER, "a PDU of the wrong length"
+    return None
