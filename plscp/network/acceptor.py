@@ -14,13 +14,14 @@ from typing import Any, Final
 from plscp.errors import CommandError
 from plscp.logs import log
 from plscp.network.admission import Caller, Refusal, RefusedPeers, UserIdentity, printable, within
-from plscp.network.association import ANSWERING, AT_ONCE, NEVER, Association
+from plscp.network.association import NEVER, Association
 from plscp.network.certificates import Certificates
 from plscp.network.event import Context
-from plscp.network.fairness import Accounts, Admission, Turns
+from plscp.network.fairness import AT_ONCE, Accounts, Admission, Turns
 from plscp.network.repeats import Repeats
 from plscp.network.settings import NetworkCounters, NetworkSettings
 from plscp.network.tls import Secured
+from plscp.network.upper_layer import ANSWERING
 
 __all__ = ["Acceptor", "NetworkSettings"]
 

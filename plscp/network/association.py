@@ -12,37 +12,21 @@ from typing import TYPE_CHECKING, Any, Final
 from pydicom.dataset import Dataset
 
 from plscp.logs import log
-from plscp.network import dimse, negotiation, sockets, upper_layer
+from plscp.network import dimse, fairness, negotiation, sockets, upper_layer
 from plscp.network.admission import PeerCertificate
-from plscp.network.answer import PendingResponse, encoded, status_of
+from plscp.network.answer import PendingResponse, status_of
 from plscp.network.dimse import Assembler, Message, Violation
 from plscp.network.event import ActionEvent, Peer
-from plscp.network.fairness import (
-    MOST_REST_SECONDS,
-    READ_BYTE_SECONDS,
-    READ_SECONDS,
-    REFUSAL_SECONDS,
-    REFUSED_BYTE_SECONDS,
-    REST,
-    ConnectionBudget,
-)
+from plscp.network.fairness import AT_ONCE, PATIENCE, REST, ConnectionBudget
 from plscp.network.negotiation import Rejection
-from plscp.network.upper_layer import EVENT_OF, TABLE, Event, State, event_of, fault
+from plscp.network.upper_layer import ANSWERING, ENDS, EVENT_OF, TABLE, Event, State, event_of, fault
 
 if TYPE_CHECKING:
     from plscp.network.acceptor import Acceptor
 
 NEVER: Final = float("inf")
-AT_ONCE: Final = 0.005
-"""Seconds of work on the PDUs of one connection before it is the others' turn."""
-PATIENCE: Final = 32
-"""PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
-ANSWERING: Final = frozenset({State.STA6, State.STA8})
-ENDS: Final = frozenset({upper_layer.RELEASE_RQ, upper_layer.ABORT})
-"""What is taken also from an association that rests: it costs nothing, and an end that goes unanswered looks like a failure."""
 _numbers = itertools.count(1)
 _PROCESS: Final = secrets.token_hex(4)
-PROCESSING_FAILURE: Final = 0x0110
 _Receipt = tuple[object, bool]
 """What the store is told, and whether the connection's end was certainly not there yet when the answer was written."""
 
@@ -85,8 +69,7 @@ class Association(asyncio.Protocol):
         self._skip = 0  # bytes still to come of a PDU that is not taken
         self._patience = PATIENCE
         self._pdu_began = self._message_began = self._stalled = 0.0
-        self._write_paused = False
-        self._read_paused = False
+        self._write_paused = self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads
         self._resting = False
         self._held = False  # rests, and nothing is read: what comes next is more than an end
@@ -96,7 +79,7 @@ class Association(asyncio.Protocol):
         self._closes = False  # without a release: so the device is said to do
         self._budget: ConnectionBudget
         self._why = ("lost", "transport")
-        self._assembler: Assembler | None = None
+        self._assembler = Assembler({}, 0, 0)
         self._max_length = 0
         self._waiting: deque[tuple[Message, datetime]] = deque()
         self._outstanding: set[int] = set()
@@ -148,7 +131,7 @@ class Association(asyncio.Protocol):
         self.acknowledge()
         self.reading()
         if self.state is State.STA13:
-            self.charge(READ_SECONDS + READ_BYTE_SECONDS * len(data))
+            self.charge(fairness.READ_SECONDS + fairness.READ_BYTE_SECONDS * len(data))
         self.take(data)
 
     def acknowledge(self) -> None:
@@ -159,9 +142,7 @@ class Association(asyncio.Protocol):
     def take(self, data: bytes) -> None:
         """Work off these bytes, after those that wait."""
         old = len(self._buffer)
-        if old:
-            data = self._buffer + data
-        self._take(data, old)
+        self._take(self._buffer + data if old else data, old)
 
     # --- PDUs ----------------------------------------------------------------------------------------------------------
 
@@ -202,7 +183,8 @@ class Association(asyncio.Protocol):
             if position >= old:
                 self._first_byte(data[position])
             if self._resting and state in ANSWERING and data[position] not in ENDS:
-                self._hold()
+                self._held = True
+                self._read_or_pause()
                 break
             if end - position < 6:
                 break
@@ -239,8 +221,7 @@ class Association(asyncio.Protocol):
             return False
         found = fault(kind, length, self.state, self._settings)
         if found is not None:
-            event, reason, what = found
-            self._invalid(reason, what, event)
+            self._invalid(*found)
         return found is None
 
     def _other(self, kind: int, body: bytes) -> None:
@@ -249,10 +230,10 @@ class Association(asyncio.Protocol):
             return
         self._event(EVENT_OF[kind])
         if kind == upper_layer.RELEASE_RQ:  # AR-2: the release is answered when all that came before it is
-            if self._in_message:
+            if self._assembler.open:
                 self._invalid(upper_layer.INVALID_PARAMETER, "a release in the middle of a message")
-                return
-            self._work()
+            else:
+                self._work()
         elif kind == upper_layer.ABORT:
             self._why = ("aborted", "by-peer")
             self._forget()
@@ -303,7 +284,7 @@ class Association(asyncio.Protocol):
             self._transport.abort()  # it waits for no answer, and its end would not be read for long
             return
         rest = self._budget.rest()
-        if rest <= 0.0 or time.monotonic() - self._rested_since >= MOST_REST_SECONDS:
+        if rest <= 0.0 or time.monotonic() - self._rested_since >= fairness.MOST_REST_SECONDS:
             self._end_rest()
         elif self.state is State.STA2:
             self._owner.admission.wait(self.requestor.address, self)
@@ -313,13 +294,10 @@ class Association(asyncio.Protocol):
     def _begin_rest(self) -> None:
         self._resting = True
         self._rested_since = time.monotonic()
-        if self.state not in ANSWERING or self._in_message or (self._buffer and self._buffer[0] not in ENDS):
-            self._hold()
+        if self.state not in ANSWERING or self._assembler.open or (self._buffer and self._buffer[0] not in ENDS):
+            self._held = True
+            self._read_or_pause()
         self._watch()
-
-    def _hold(self) -> None:
-        self._held = True
-        self._read_or_pause()
 
     def _end_rest(self) -> None:
         """Read on."""
@@ -339,6 +317,8 @@ class Association(asyncio.Protocol):
         else:
             self._message_began = min(self._message_began + now - self._rested_since, now)
 
+    # --- what is in hand, and which answers arrived --------------------------------------------------------------------
+
     def reading(self) -> None:
         """Only bytes that are read later than an answer was written can prove that it arrived."""
         if self._written:
@@ -346,19 +326,15 @@ class Association(asyncio.Protocol):
             self._written.clear()
 
     @property
-    def _in_message(self) -> bool:
-        return self._assembler is not None and self._assembler.open
-
-    @property
     def in_hand(self) -> bool:
         """Whether a request was begun, waits or is being handled."""
-        return self._busy or bool(self._waiting) or self._in_message
+        return self._busy or bool(self._waiting) or self._assembler.open
 
     def _first_byte(self, first: int) -> None:
         """The first byte of a further message or of an A-RELEASE-RQ proves that the answers before it arrived."""
         if not self._receipts:
             return
-        begins = first == upper_layer.P_DATA_TF and not self._in_message
+        begins = first == upper_layer.P_DATA_TF and not self._assembler.open
         if self.state is State.STA6 and (begins or first == upper_layer.RELEASE_RQ):
             receipts, self._receipts = self._receipts, []
             self._owner.on_delivery_confirmed([receipt for receipt, _ in receipts])
@@ -415,7 +391,6 @@ class Association(asyncio.Protocol):
     def _p_data(self, data: bytes, position: int, stop: int) -> None:
         """DT-2."""
         assembler = self._assembler
-        assert assembler is not None
         was_open = assembler.open
         try:
             done = assembler.feed(data, position, stop)
@@ -446,8 +421,8 @@ class Association(asyncio.Protocol):
         if self.state in ANSWERING:
             if self._owner.ending and not self.in_hand:
                 self._owner.shut(self)
-                return
-            self._read_or_pause()
+            else:
+                self._read_or_pause()
 
     def _read_or_pause(self) -> None:
         was_full, many = self._full, len(self._waiting) >= self._settings.waiting
@@ -480,9 +455,8 @@ class Association(asyncio.Protocol):
         command = message.command
         if not command.asks:
             return  # nothing of ours is outstanding, and nothing of theirs can be cancelled
-        field = command.field
         verification = message.context.abstract_syntax == negotiation.VERIFICATION
-        if field != (dimse.C_ECHO_RQ if verification else dimse.N_ACTION_RQ):
+        if command.field != (dimse.C_ECHO_RQ if verification else dimse.N_ACTION_RQ):
             self._respond(message, 0x0211)
         elif message.repeated:
             self._respond(message, 0x0210)
@@ -504,16 +478,9 @@ class Association(asyncio.Protocol):
             answer.then(lambda given: self._answered(message, given))
         elif asyncio.isfuture(answer):
             self._busy = True
-            answer.add_done_callback(lambda future: self._resolved(message, future))
+            answer.add_done_callback(lambda future: self._answered(message, future))
         else:
             self._answer(message, answer)
-
-    def _resolved(self, message: Message, future: "asyncio.Future[Any]") -> None:
-        try:
-            answer = future.result()
-        except (Exception, asyncio.CancelledError) as error:
-            answer = error  # no pair: a defect
-        self._answered(message, answer)
 
     def _answered(self, message: Message, answer: Any) -> None:
         self._busy = False
@@ -522,13 +489,13 @@ class Association(asyncio.Protocol):
 
     def _answer(self, message: Message, answer: Any) -> None:
         try:
-            self._respond(message, *answer)
-        except Exception:  # not the pair that it should be, or a data set that cannot be encoded
+            self._respond(message, *(answer.result() if asyncio.isfuture(answer) else answer))
+        except (Exception, asyncio.CancelledError):  # failed, not the pair that it should be, or cannot be encoded
             self._defect(message)
 
     def _defect(self, message: Message) -> None:
         log.exception("internal-error", where="association", association=self.id, message_id=message.command.message_id)
-        self._respond(message, PROCESSING_FAILURE)
+        self._respond(message, 0x0110)
 
     def _respond(self, message: Message, status: Any, dataset: Any = None) -> None:
         """DT-1, or AR-7 where a release waits; nothing where the association is gone: the event stays all the same."""
@@ -536,9 +503,7 @@ class Association(asyncio.Protocol):
             return
         if isinstance(status, Dataset):
             status = status_of(status)
-        data = encoded(dataset, message.context) if dataset is not None else b""
-        command = dimse.response(message.command, status, has_data=bool(data))
-        out = upper_layer.p_data(message.context.context_id, command, data, self._max_length)
+        out = message.answered(status, dataset, self._max_length)
         self._event(Event.P_DATA_REQUEST)
         if not message.repeated:
             self._outstanding.discard(message.command.message_id)
@@ -550,11 +515,9 @@ class Association(asyncio.Protocol):
                 self._budget.made_up_for()
                 self._stop_resting()
             else:
-                self._rest_if(
-                    self._budget.refused(message.length, REFUSAL_SECONDS + REFUSED_BYTE_SECONDS * message.length)
-                )
-        receipt = getattr(status, "receipt", None)
-        if receipt is not None:
+                cost = fairness.REFUSAL_SECONDS + fairness.REFUSED_BYTE_SECONDS * message.length
+                self._rest_if(self._budget.refused(message.length, cost))
+        if (receipt := getattr(status, "receipt", None)) is not None:
             self._written.append((receipt, open_then))
 
     # --- ends ----------------------------------------------------------------------------------------------------------
@@ -596,7 +559,7 @@ class Association(asyncio.Protocol):
         elif self.state in ANSWERING:
             if self._buffer and not self._read_paused:
                 deadline = self._pdu_began + settings.pdu_deadline
-            if self._in_message and not self._full and not self._resting:
+            if self._assembler.open and not self._full and not self._resting:
                 deadline = min(deadline, self._message_began + settings.message_deadline)
         if deadline != self.deadline:
             self.deadline = deadline
@@ -615,7 +578,7 @@ class Association(asyncio.Protocol):
             what = "a PDU that does not end"
             if self._write_paused:
                 what = "answers that nobody reads"
-            elif self._in_message and self.deadline >= self._message_began + self._settings.message_deadline:
+            elif self._assembler.open and self.deadline >= self._message_began + self._settings.message_deadline:
                 what = "a message that does not end"
             self._invalid(upper_layer.NOT_SPECIFIED, what)
             self._take(self._buffer, len(self._buffer))  # what was begun may be an end of the peer's

@@ -8,9 +8,9 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
-from plscp.network.answer import Status
+from plscp.network.answer import Status, encoded
 from plscp.network.event import ActionRequest, Context
-from plscp.network.upper_layer import COMMAND, LAST, PDV
+from plscp.network.upper_layer import COMMAND, LAST, PDV, p_data
 
 C_ECHO_RQ, N_ACTION_RQ, N_ACTION_RSP, C_CANCEL_RQ = 0x0030, 0x0130, 0x8130, 0x0FFF
 RESPONSE: Final = 0x8000
@@ -273,6 +273,12 @@ class Message:
         if self.digest:
             request.truncated_length, request.truncated_digest = self.length, self.digest
         return request
+
+    def answered(self, status: int, dataset: Any, max_length: int) -> bytes:
+        """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
+        data = encoded(dataset, self.context) if dataset is not None else b""
+        command = response(self.command, status, has_data=bool(data))
+        return p_data(self.context.context_id, command, data, max_length)
 
 
 class Assembler:

@@ -46,6 +46,10 @@ KNOWN_SECONDS: Final = 300.0
 COUNTED_EVERY_SECONDS: Final = 0.1
 MOST_SLOWER: Final = 10.0
 """Times as long as else until the next connection of a stranger's address in debt is read, where there are many strangers."""
+AT_ONCE: Final = 0.005
+"""Seconds of work on the PDUs of one connection before it is the others' turn."""
+PATIENCE: Final = 32
+"""PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 READ_SECONDS: Final = 0.0001
 """What a read costs after our last PDU, when no byte is looked at: there are peers that go on sending without end."""
 READ_BYTE_SECONDS: Final = 4e-10

@@ -24,6 +24,9 @@ RELEASE_RP_PDU: Final = struct.pack(">BxLL", RELEASE_RP, 4, 0)
 SERVICE_USER, SERVICE_PROVIDER = 0, 2
 NOT_SPECIFIED, UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER = 0, 1, 2, 6
 
+ENDS: Final = frozenset({RELEASE_RQ, ABORT})
+"""What is taken also from an association that rests: it costs nothing, and an end that goes unanswered looks like a failure."""
+
 COMMAND, LAST = 1, 2
 """Bits of the message control header (PS3.8 Annex E.2)."""
 
@@ -68,6 +71,10 @@ class State(IntEnum):
     STA6 = 6  # association established, ready for data transfer
     STA8 = 8  # awaiting local A-RELEASE response primitive
     STA13 = 13  # awaiting transport connection close
+
+
+ANSWERING: Final = frozenset({State.STA6, State.STA8})
+"""In which P-DATA may be sent."""
 
 
 class Event(IntEnum):
@@ -168,24 +175,24 @@ def event_of(kind: int, length: int) -> tuple[Event, int]:
     return event, UNEXPECTED_PDU
 
 
-def fault(kind: int, length: int, state: State, settings: NetworkSettings) -> tuple[Event, int, str] | None:
+def fault(kind: int, length: int, state: State, settings: NetworkSettings) -> tuple[int, str, Event] | None:
     """Why a PDU ends the association before its body is read, or None.
 
     Args:
         length: of the body in bytes, as announced.
 
     Returns:
-        The event for the state machine, and reason and words for the A-ABORT.
+        Reason and words for the A-ABORT, and the event for the state machine.
     """
     event = EVENT_OF.get(kind)
     if event is None:
-        return Event.INVALID_PDU, UNRECOGNIZED_PDU, "an unrecognized PDU type"
+        return UNRECOGNIZED_PDU, "an unrecognized PDU type", Event.INVALID_PDU
     if TABLE[event][state].action in {"AA-1", "AA-8"}:
-        return event, UNEXPECTED_PDU, "an unexpected PDU"
+        return UNEXPECTED_PDU, "an unexpected PDU", event
     if kind == ASSOCIATE_RQ and length > settings.associate_request:
-        return Event.INVALID_PDU, INVALID_PARAMETER, "an A-ASSOCIATE-RQ longer than the bound"
+        return INVALID_PARAMETER, "an A-ASSOCIATE-RQ longer than the bound", Event.INVALID_PDU
     if kind == P_DATA_TF and length > settings.max_pdu:
-        return Event.INVALID_PDU, INVALID_PARAMETER, "a P-DATA-TF longer than the bound"
+        return INVALID_PARAMETER, "a P-DATA-TF longer than the bound", Event.INVALID_PDU
     if length != FIXED_LENGTHS.get(kind, length):
-        return Event.INVALID_PDU, INVALID_PARAMETER, "a PDU of the wrong length"
+        return INVALID_PARAMETER, "a PDU of the wrong length", Event.INVALID_PDU
     return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plscp.network import association, fairness
+from plscp.network import fairness
 from plscp.network.answer import SUCCESS
 from plscp.network.association import NEVER, Association
 from plscp.network.fairness import (
@@ -673,7 +673,7 @@ def test_a_device_that_is_slowed_gets_the_answer_to_its_release(listener: Listen
 @pytest.mark.skipif(not KNOWS_ENDS, reason="this system does not tell of an end before all was read")
 def test_the_end_of_a_connection_that_rests_is_noticed(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer closes while it rests, though what it had sent before is never read: it is listed no longer."""
-    monkeypatch.setattr(association, "MOST_REST_SECONDS", float("inf"))
+    monkeypatch.setattr(fairness, "MOST_REST_SECONDS", float("inf"))
     scu = RawScu("127.0.0.1", listener.port, calling="SCAN").associate()
     slowed: list[str] = []
     listener.acceptor.slowed = lambda _, reason: slowed.append(reason)  # type: ignore[assignment, method-assign]
