@@ -111,7 +111,6 @@ class Acceptor:
         self._unassociated: OrderedDict[Association, None] = OrderedDict()
         self._connections: Counter[str] = Counter()
         self._associations: Counter[str] = Counter()
-        self._associated = 0
         self._watched: dict[Association, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -173,7 +172,7 @@ class Acceptor:
     @property
     def associated(self) -> int:
         """How many associations are open."""
-        return self._associated
+        return self._associations.total()
 
     # --- from the associations -----------------------------------------------------------------------------------------
 
@@ -213,10 +212,9 @@ class Acceptor:
         self._unassociated.pop(one, None)
         self._watched.pop(one, None)
         address = one.requestor.address
-        self.admission.leave(address, one)
+        self.admission.leave(address, one.read_on)
         _less(self._connections, address)
         if one.established is not None:
-            self._associated -= 1
             if self.draining:
                 self._ends.count(outcome, reason)
             _less(self._associations, address)
@@ -261,7 +259,7 @@ class Acceptor:
         """The cap that a further association would go beyond."""
         settings = self.settings
         address = one.requestor.address
-        if self._associated >= settings.max_associations:
+        if self.associated >= settings.max_associations:
             return Refusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
         most = settings.max_associations_per_address
         if self._associations[address] >= most and self.payer(address) is not None:
@@ -271,7 +269,6 @@ class Acceptor:
 
     def accepted(self, one: Association, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
-        self._associated += 1
         self._associations[one.requestor.address] += 1
         self._unassociated.pop(one, None)
         log.info(
@@ -385,9 +382,9 @@ class Acceptor:
         self.stop_listening()
         for one in list(self._unassociated):
             one.close()
-        await self._until(lambda: not self._associated or self._hurried, grace)
+        await self._until(lambda: not self.associated or self._hurried, grace)
         self.end_idle()
-        await self._until(lambda: not self._associated, answers)
+        await self._until(lambda: not self.associated, answers)
         for one in list(self._open):
             self.shut(one)
         await self._until(lambda: not self._open, LAST_SECONDS)

@@ -48,6 +48,7 @@ ATTRIBUTES: Final = {
 """Attribute types of a subject: as OpenSSL names them in full, and in short (RFC 4514 3)."""
 _KNOWN: Final = {name.lower(): short for pair in ATTRIBUTES.items() for name in pair for short in pair[1:]}
 _PART: Final = re.compile(r"\s*([A-Za-z]+)\s*=\s*((?:[^,\\]|\\.)*)(?:,|$)")
+_NOT_A_NAME: Final = 'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -282,17 +283,13 @@ def certificate_name(text: str) -> CertificateName:
         found = _PART.match(text, at)
         value = _spaced(re.sub(r"\\(.)", r"\1", found[2])) if found is not None else ""
         if found is None or not value:
-            raise ValueError(
-                'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
-            )
+            raise ValueError(_NOT_A_NAME)
         if found[1].lower() not in _KNOWN:
             raise ValueError(f"names the attribute {found[1]}: known are {', '.join(ATTRIBUTES.values())}")
         parts.add((_KNOWN[found[1].lower()], value))
         at = found.end()
     if not parts:
-        raise ValueError(
-            'must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name such as DNS:hemo1.example'
-        )
+        raise ValueError(_NOT_A_NAME)
     return CertificateName(frozenset(parts))
 
 

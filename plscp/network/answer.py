@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from plscp.network.event import Context
 
@@ -83,14 +84,14 @@ def status_of(dataset: Dataset) -> Status:
 def encoded(dataset: Any, context: Context) -> bytes:
     """An Action Reply in its context's transfer syntax."""
     syntax = context.transfer_syntax
-    implicit, little = syntax == "1.2.840.10008.1.2", syntax != "1.2.840.10008.1.2.2"
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
     if isinstance(dataset, Dataset):
         from pynetdicom.dsutils import encode  # noqa: PLC0415  # only where a handler returns one
 
         raw = encode(dataset, implicit, little) or b""
     else:
         raw = dataset.encode(implicit=implicit, little=little)
-    if syntax == "1.2.840.10008.1.2.1.99" and raw:
+    if syntax == DeflatedExplicitVRLittleEndian and raw:
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         raw = packer.compress(raw) + packer.flush()
         raw += b"\0" * (len(raw) % 2)

@@ -257,7 +257,7 @@ class Association(asyncio.Protocol):
     def wait_for_turn(self) -> None:
         """Read nothing until it is this connection's turn among those of its address."""
         self._begin_rest()
-        self._owner.admission.wait(self.requestor.address, self)
+        self._owner.admission.wait(self.requestor.address, self.read_on)
 
     def read_on(self) -> None:
         """It is this connection's turn."""
@@ -287,7 +287,7 @@ class Association(asyncio.Protocol):
         if rest <= 0.0 or time.monotonic() - self._rested_since >= fairness.MOST_REST_SECONDS:
             self._end_rest()
         elif self.state is State.STA2:
-            self._owner.admission.wait(self.requestor.address, self)
+            self._owner.admission.wait(self.requestor.address, self.read_on)
         else:
             self._look_after(rest)
 

@@ -99,11 +99,8 @@ def parse(raw: bytes) -> Command:
         raise Malformed
     unclear = len(data_set_type) != 2
     fault = 0x0212 if unclear else 0
-    uids: list[str | None] = []
-    for number in (REQUESTED_SOP_CLASS if REQUESTED_SOP_CLASS in found else AFFECTED_SOP_CLASS, REQUESTED_INSTANCE):
-        value = found.get(number)
-        text = None if value is None else value.decode("latin-1").rstrip("\0 ")
-        uids.append(text)
+    sop_class = found.get(REQUESTED_SOP_CLASS, found.get(AFFECTED_SOP_CLASS, b""))
+    instance = found.get(REQUESTED_INSTANCE)
     action = found.get(ACTION_TYPE)
     if action is not None and len(action) != 2:
         fault, action = 0x0212, None
@@ -111,8 +108,8 @@ def parse(raw: bytes) -> Command:
         field=operation,
         message_id=_US.unpack(message_id)[0] if len(message_id) == 2 else 0,
         has_data=not unclear and _US.unpack(data_set_type)[0] != NO_DATA_SET,
-        sop_class=uids[0] or "",
-        instance=uids[1],
+        sop_class=sop_class.decode("latin-1").rstrip("\0 "),
+        instance=None if instance is None else instance.decode("latin-1").rstrip("\0 "),
         action_type=None if action is None else _US.unpack(action)[0],
         fault=fault,
         data_unclear=unclear,
@@ -171,10 +168,6 @@ def _sendable(uid: str) -> bool:
     return uid.isascii() and uid.isprintable() and 0 < len(uid) <= 64
 
 
-def _tags(tags: "tuple[int, ...]") -> bytes:
-    return b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
-
-
 def _response(command: Command, status: int, fields: dict[int, bytes], *, has_data: bool, message_id: int) -> bytes:
     """A response command set in tag order, with its group length."""
     field = command.field or N_ACTION_RQ
@@ -222,10 +215,9 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
             fields[ERROR_COMMENT] = _UNSAID.sub("?", status.comment)[:64].encode("ascii")
         if status.error_id is not None:
             fields[ERROR_ID] = _US.pack(status.error_id)
-        if status.attributes:
-            fields[ATTRIBUTE_LIST] = _tags(tuple(status.attributes))
-        if status.offending:
-            fields[OFFENDING_ELEMENT] = _tags(tuple(status.offending))
+        for number, tags in ((ATTRIBUTE_LIST, status.attributes), (OFFENDING_ELEMENT, status.offending)):
+            if tags:
+                fields[number] = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
     if fields:
         return _response(command, int(status), fields, has_data=has_data, message_id=command.message_id)
     head, tail = _template(
@@ -246,6 +238,7 @@ class Violation(Exception):  # a condition of the wire
     """What arrived is no message: A-ABORT, source 2, reason 6; `str()` names the fault."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Message:
     """One complete request.
 
@@ -256,15 +249,12 @@ class Message:
         repeated: whether its Message ID was outstanding when it came.
     """
 
-    __slots__ = ("command", "context", "data", "digest", "length", "repeated")
-
-    def __init__(self, context: Context, command: Command, data: bytes, length: int, digest: bytes) -> None:
-        self.context = context
-        self.command = command
-        self.data = data
-        self.length = length
-        self.digest = digest
-        self.repeated = False
+    context: Context
+    command: Command
+    data: bytes
+    length: int
+    digest: bytes
+    repeated: bool = False
 
     def request(self) -> ActionRequest:
         """An N-ACTION-RQ as pynetdicom's handlers know it."""
@@ -288,20 +278,6 @@ class Assembler:
         contexts: the accepted ones by their ID.
         command_bound, data_bound: most bytes of a command set, and of a data set that is kept whole.
     """
-
-    __slots__ = (
-        "_command",
-        "_context",
-        "_contexts",
-        "_data",
-        "_discarding",
-        "_hash",
-        "_length",
-        "_parts",
-        "_reader",
-        "command_bound",
-        "data_bound",
-    )
 
     def __init__(self, contexts: Mapping[int, Context], command_bound: int, data_bound: int) -> None:
         self._contexts = contexts

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 MOST_INFLATED: Final = 16 << 20
 """Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
@@ -30,6 +31,7 @@ class Context:
     transfer_syntax: str
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ActionRequest:
     """An N-ACTION-RQ with the attribute names of pynetdicom's N_ACTION primitive.
 
@@ -39,26 +41,13 @@ class ActionRequest:
         truncated_digest: SHA-256 of the whole where it was too long, else empty.
     """
 
-    __slots__ = (
-        "ActionTypeID",
-        "MessageID",
-        "RequestedSOPClassUID",
-        "RequestedSOPInstanceUID",
-        "raw",
-        "truncated_digest",
-        "truncated_length",
-    )
-
-    def __init__(
-        self, message_id: int, sop_class: str, instance: str | None, action_type: int | None, raw: bytes
-    ) -> None:
-        self.MessageID = message_id
-        self.RequestedSOPClassUID = sop_class
-        self.RequestedSOPInstanceUID = instance
-        self.ActionTypeID = action_type
-        self.raw = raw
-        self.truncated_length = 0
-        self.truncated_digest = b""
+    MessageID: int
+    RequestedSOPClassUID: str
+    RequestedSOPInstanceUID: str | None
+    ActionTypeID: int | None
+    raw: bytes
+    truncated_length: int = 0
+    truncated_digest: bytes = b""
 
     @property
     def ActionInformation(self) -> BytesIO:  # noqa: N802  # pynetdicom's name
@@ -66,6 +55,7 @@ class ActionRequest:
         return BytesIO(self.raw)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ActionEvent:
     """One N-ACTION request, as pynetdicom's `evt.Event` for `evt.EVT_N_ACTION`.
 
@@ -74,13 +64,10 @@ class ActionEvent:
         timestamp: UTC, when the last byte of the request was read.
     """
 
-    __slots__ = ("assoc", "context", "request", "timestamp")
-
-    def __init__(self, assoc: Any, context: Context, request: ActionRequest, timestamp: datetime) -> None:
-        self.assoc = assoc
-        self.context = context
-        self.request = request
-        self.timestamp = timestamp
+    assoc: Any
+    context: Context
+    request: ActionRequest
+    timestamp: datetime
 
     @property
     def message_id(self) -> int:
@@ -102,18 +89,13 @@ class ActionEvent:
         from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
 
         syntax, raw = self.context.transfer_syntax, self.request.raw
-        if syntax == "1.2.840.10008.1.2.1.99":
-            raw = _inflated(raw)
-        dataset: Dataset = decode(BytesIO(raw), syntax == "1.2.840.10008.1.2", syntax != "1.2.840.10008.1.2.2")
+        if syntax == DeflatedExplicitVRLittleEndian:
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                raw = inflater.decompress(raw, MOST_INFLATED)
+            except zlib.error as error:
+                raise ValueError("the data set does not inflate") from error
+            if inflater.unconsumed_tail:
+                raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
+        dataset: Dataset = decode(BytesIO(raw), syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
         return dataset
-
-
-def _inflated(raw: bytes) -> bytes:
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflated = inflater.decompress(raw, MOST_INFLATED)
-    except zlib.error as error:
-        raise ValueError("the data set does not inflate") from error
-    if inflater.unconsumed_tail:
-        raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
-    return inflated

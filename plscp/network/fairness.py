@@ -3,7 +3,8 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final
 
 from plscp.network.settings import NetworkSettings
 
@@ -212,13 +213,7 @@ class Turns:
             self._call()
 
 
-class Waiting(Protocol):
-    """A connection without an association that is not read for the moment."""
-
-    def read_on(self) -> None:
-        """It is its turn."""
-
-
+@dataclass(slots=True)
 class _Line:
     """The connections of one address that wait, the oldest first.
 
@@ -227,12 +222,9 @@ class _Line:
         called: whether somebody will look.
     """
 
-    __slots__ = ("called", "read", "waiting")
-
-    def __init__(self, now: float) -> None:
-        self.waiting: dict[Waiting, None] = {}
-        self.read = now
-        self.called = False
+    read: float
+    waiting: dict[Callable[[], None], None] = field(default_factory=dict)
+    called: bool = False
 
 
 class Admission:
@@ -250,18 +242,18 @@ class Admission:
         self._accounts, self._later = accounts, later
         self._lines: dict[str, _Line] = {}
 
-    def wait(self, address: str, one: Waiting) -> None:
-        """This connection is not read until it is its turn."""
+    def wait(self, address: str, read_on: Callable[[], None]) -> None:
+        """A connection is not read until it is its turn, and told so by this function."""
         line = self._lines.get(address)
         if line is None:
             line = self._lines[address] = _Line(self._accounts.clock())
-        line.waiting[one] = None
+        line.waiting[read_on] = None
         self._call(address, line, 0.0)
 
-    def leave(self, address: str, one: Waiting) -> None:
-        """This connection is gone."""
+    def leave(self, address: str, read_on: Callable[[], None]) -> None:
+        """The connection with this function is gone."""
         if address in self._lines:
-            self._lines[address].waiting.pop(one, None)
+            self._lines[address].waiting.pop(read_on, None)
 
     def _call(self, address: str, line: _Line, seconds: float) -> None:
         if not line.called:
@@ -278,9 +270,9 @@ class Admission:
         rest = min(self._accounts.rest(address), line.read + turn - now)
         if rest <= 0.0:
             rest, line.read = 0.0, now  # the next one is looked at when this one was read: what it does counts before
-            one = next(iter(line.waiting))
-            del line.waiting[one]
-            one.read_on()
+            read_on = next(iter(line.waiting))
+            del line.waiting[read_on]
+            read_on()
         self._call(address, line, rest)
 
 

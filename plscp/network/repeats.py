@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 BETWEEN_SECONDS: Final = 60.0
@@ -14,15 +15,14 @@ MOST_NAMES: Final = 32
 """Names of one group that are told apart: as a rule they are whatever a peer says."""
 
 
+@dataclass(slots=True)
 class _Cause:
-    """One cause: when it was said last, when it happened last, and what was not said since."""
+    """One cause: when it was said last, when it happened last, what is said of it, and how often it was not."""
 
-    __slots__ = ("happened", "more", "said", "told")
-
-    def __init__(self, now: float, told: Mapping[str, Any]) -> None:
-        self.said = self.happened = now
-        self.more = 0
-        self.told = told
+    said: float
+    happened: float
+    told: Mapping[str, Any]
+    more: int = 0
 
 
 class Repeats:
@@ -58,7 +58,7 @@ class Repeats:
             names.add(name)
         cause = self._causes.get((group, name))
         if cause is None:
-            self._causes[group, name] = _Cause(now, told)
+            self._causes[group, name] = _Cause(now, now, told)
             while len(self._causes) > MOST_CAUSES:
                 self._forget(next(iter(self._causes)))
             self._say(told, 0)

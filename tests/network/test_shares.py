@@ -335,7 +335,7 @@ class Guest:
     def __init__(self, name: str, read: list[str], then: Callable[[], None] = lambda: None) -> None:
         self.name, self._read, self._then = name, read, then
 
-    def read_on(self) -> None:
+    def __call__(self) -> None:
         """Read."""
         self._read.append(self.name)
         self._then()
