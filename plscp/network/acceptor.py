@@ -226,14 +226,11 @@ class Acceptor:
                 reason=reason,
                 requests=one.requests,
             )
-        if one.refused:  # which was said then
-            self._counters.association(outcome, reason)
-        elif outcome == "rejected":
+        said = one.refused or one.established is not None or outcome == "aborted"
+        outcome = outcome if said or outcome == "rejected" else "closed"
+        self._counters.association(outcome, reason)
+        if not said:
             self._note(outcome, reason, one)
-        elif one.established is None and outcome != "aborted":
-            self._note("closed", reason, one)
-        else:
-            self._counters.association(outcome, reason)
         self._changed.set()
 
     def refusal(self, one: Association, identity: UserIdentity | None) -> Refusal | None:
@@ -312,13 +309,12 @@ class Acceptor:
             self._watched[one] = None
 
     def _note(self, outcome: str, reason: str, one: Association) -> None:
-        self._counters.association(outcome, reason)
+        """A connection ended without an association."""
         if one.refused_certificate:  # it has not said its AE title
             shown = one.refused_certificate.get("certificate") or one.refused_certificate.get("certificate_absent", "")
             self._counters.peer_refused("dicom.tls.client_ca")
-            self._refused.note(
-                "", one.requestor.address, Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}")
-            )
+            refusal = Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}")
+            self._refused.note("", one.requestor.address, refusal)
         if not self._first_time(outcome, reason, one):
             return
         about = {"calling_ae": one.requestor.ae_title, "address": one.requestor.address, "reason": reason}

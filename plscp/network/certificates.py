@@ -59,9 +59,8 @@ class Certificates:
 
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
-        self._files = Files(
-            lambda: list(filter(None, (settings.certificate, settings.private_key, settings.client_ca)))
-        )
+        files = list(filter(None, (settings.certificate, settings.private_key, settings.client_ca)))
+        self._files = Files(lambda: files)
         self._told: set[str] = set()
         self.context, self.expires = self._load()
 
@@ -75,12 +74,15 @@ class Certificates:
         other = Certificates(settings)
 
         def take() -> None:
-            self.context, self.expires = other.context, other.expires
             self.settings, self._files = settings, other._files
-            self._told.clear()
-            log.info("certificates-loaded", expires=min(map(_stated, self.expires.values())))
+            self._take(other.context, other.expires)
 
         return take
+
+    def _take(self, context: ssl.SSLContext, expires: dict[str, float]) -> None:
+        self.context, self.expires = context, expires
+        self._told.clear()
+        log.info("certificates-loaded", expires=min(map(_stated, expires.values())))
 
     def look(self) -> None:
         """Read files that changed, once they do not change any more; say which certificates have expired.
@@ -89,12 +91,9 @@ class Certificates:
         """
         if self._files.look():
             try:
-                self.context, self.expires = self._load()
+                self._take(*self._load())
             except ConfigError as error:
                 log.error("certificates-refused", why=str(error))
-            else:
-                self._told.clear()
-                log.info("certificates-loaded", expires=min(map(_stated, self.expires.values())))
         now = time.time()
         for name, when in self.expires.items():
             if when <= now and name not in self._told:
@@ -111,12 +110,16 @@ class Certificates:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(SUITES)
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
-        context.num_tickets = (
-            0  # associations last for hours: nothing is resumed, least of all with a CA that was exchanged
-        )
+        # Associations last for hours: nothing is resumed, least of all with a CA that was exchanged.
+        context.num_tickets = 0
         section = settings.section
         expires = {settings.certificate: _first_expiry(f"{section}.certificate", settings.certificate)[1]}
-        _check_key(f"{section}.private_key", settings.private_key)
+        key = _text(f"{section}.private_key", settings.private_key)
+        if "-----BEGIN ENCRYPTED PRIVATE KEY" in key or "Proc-Type: 4,ENCRYPTED" in key:
+            what = "is encrypted: give the key without a passphrase, readable by the server alone"
+            raise _fault(f"{section}.private_key", settings.private_key, what)
+        if not _KEY.search(key):
+            raise _fault(f"{section}.private_key", settings.private_key, "holds no private key in PEM")
         try:
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(settings.certificate, settings.private_key, password=lambda: "")
@@ -152,15 +155,6 @@ def _text(setting: str, name: str) -> str:
         return Path(name).read_text("latin-1")
     except OSError as error:
         raise _fault(setting, name, error.strerror or str(error)) from None
-
-
-def _check_key(setting: str, name: str) -> None:
-    """Raise where the file holds no key that can be used."""
-    text = _text(setting, name)
-    if "-----BEGIN ENCRYPTED PRIVATE KEY" in text or "Proc-Type: 4,ENCRYPTED" in text:
-        raise _fault(setting, name, "is encrypted: give the key without a passphrase, readable by the server alone")
-    if not _KEY.search(text):
-        raise _fault(setting, name, "holds no private key in PEM")
 
 
 def _first_expiry(setting: str, name: str) -> tuple[str, float]:

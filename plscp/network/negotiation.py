@@ -55,9 +55,8 @@ _UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _NOBODYS: Final = b"2.25.0"
 _LEAST: Final = 68
 """Shortest body of an A-ASSOCIATE-RQ: its fixed fields (PS3.8 Table 9-11)."""
-
-
 _SHORT: Final = 2048
+"""Bytes of the longest proposal that is remembered."""
 _REMEMBERED: Final = 256
 
 
@@ -83,9 +82,8 @@ LOCAL_LIMIT: Final = Rejection(2, 3, 2, "local-limit")
 REJECTIONS: Final[Mapping[Rule, Rejection]] = {
     "dicom.ae_title": CALLED_AE,
     "dicom.unknown_devices": CALLING_AE,
-    "devices.address": Rejection(
-        1, 1, 3, "device-address"
-    ),  # as a device that is not known: it learns nothing of the settings
+    # As a device that is not known: it learns nothing of the settings.
+    "devices.address": Rejection(1, 1, 3, "device-address"),
     "devices.certificate": Rejection(1, 1, 3, "device-certificate"),
     "devices.username": Rejection(1, 2, 1, "user-identity"),  # PS3.7 D.3.3.7.3
     "dicom.max_associations": LOCAL_LIMIT,
@@ -250,11 +248,6 @@ def user_identity(value: bytes) -> UserIdentity:
     return UserIdentity(kind, response == 1, primary, secondary) if whole else UserIdentity(0, response=False)
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _known(body: bytes, called: str, calling: str, max_contexts: int) -> Proposal | Rejection:
-    return _proposal(body, called, calling, max_contexts)
-
-
 def _proposal(body: bytes, called: str, calling: str, max_contexts: int) -> Proposal | Rejection:
     """As `read`, of a body without user identity and with good titles."""
     # Titles are checked above; pynetdicom gets clean ones, since it raises on others.
@@ -277,6 +270,9 @@ def _proposal(body: bytes, called: str, calling: str, max_contexts: int) -> Prop
     if name != APPLICATION_CONTEXT:
         return APPLICATION_CONTEXT_NAME
     return Proposal(calling, called, length or 0, primitive)
+
+
+_known = lru_cache(maxsize=_REMEMBERED)(_proposal)
 
 
 @lru_cache(maxsize=_REMEMBERED)

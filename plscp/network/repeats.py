@@ -40,7 +40,6 @@ class Repeats:
         self._clock = clock
         self._causes: OrderedDict[tuple[Hashable, str], _Cause] = OrderedDict()  # those that happened last come last
         self._names: dict[Hashable, set[str]] = {}
-        self._unsaid = 0
 
     def happened(self, group: Hashable, name: str, **told: Any) -> None:
         """It happened.
@@ -66,17 +65,15 @@ class Repeats:
         self._causes.move_to_end((group, name))
         cause.happened, cause.told = now, told
         cause.more += 1
-        self._unsaid += 1
         if now - cause.said >= BETWEEN_SECONDS:
             self._tell(cause, now)
 
     def flush(self) -> None:
         """Say what repeats there were of causes that were said a minute ago or longer; to be called every second or so."""
         now = self._clock()
-        if self._unsaid:
-            for cause in list(self._causes.values()):
-                if cause.more and now - cause.said >= BETWEEN_SECONDS:
-                    self._tell(cause, now)
+        for cause in list(self._causes.values()):
+            if cause.more and now - cause.said >= BETWEEN_SECONDS:
+                self._tell(cause, now)
         while self._causes:
             oldest, cause = next(iter(self._causes.items()))
             if now - cause.happened < FORGOTTEN_SECONDS:
@@ -85,7 +82,6 @@ class Repeats:
 
     def _tell(self, cause: _Cause, now: float) -> None:
         more, cause.more, cause.said = cause.more, 0, now
-        self._unsaid -= more
         self._say(cause.told, more)
 
     def _forget(self, which: tuple[Hashable, str]) -> None:

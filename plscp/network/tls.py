@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import ssl
 import time
 from typing import Any, Final
@@ -114,20 +115,17 @@ class Secured(asyncio.Protocol):
     def _shake(self) -> None:
         """A handshake takes a hundred times as long as a request's deciphering: it has its turn."""
         if not self._raw.is_closing():
-            self._take_held()
+            self._take(b"")
 
     def _hear_last(self) -> None:
         """The peer ended: what waits of a handshake whose dear part is done may be an alert that says why."""
         if self._held and self._tls is not None:
-            self._take_held()
-
-    def _take_held(self) -> None:
-        data, self._held = self._held, b""
-        self._take(data)
+            self._take(b"")
 
     def _take(self, data: bytes) -> None:
-        """Decipher, and hand over what there is."""
+        """Decipher what was held and these bytes, and hand over what there is."""
         association = self._association
+        data, self._held = self._held + data, b""
         began = time.monotonic()
         try:
             plain, ended = self._decipher(data)
@@ -188,7 +186,10 @@ class Secured(asyncio.Protocol):
         if self._ready:
             self._raw.close()
         else:
-            cause = _cause(error)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                cause = _VERIFICATION.get(error.verify_code, "client-certificate-refused")
+            else:
+                cause = _CAUSES.get(error.reason or "", _OTHER)
             if cause == _OTHER and certificates.certificate(self._tls):  # such as a key that is not the certificate's
                 cause = "client-certificate-refused"
             if cause.startswith("client-certificate-"):
@@ -279,21 +280,12 @@ class Records:
             at += step
 
 
-def _cause(error: ssl.SSLError) -> str:
-    """Why a handshake failed, in a word from a closed list."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return _VERIFICATION.get(error.verify_code, "client-certificate-refused")
-    return _CAUSES.get(error.reason or "", _OTHER)
-
-
 def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
     """The version, and of a client certificate subject and alternative names, for the log."""
     found: dict[str, Any] = {"tls": tls.version()}
     if certificate:
-        parts = [
-            f"{ATTRIBUTES.get(key, key)}={value}" for names in certificate.get("subject", ()) for key, value in names
-        ]
-        found["certificate"] = ", ".join(parts)[:MOST_SHOWN]
+        pairs = itertools.chain.from_iterable(certificate.get("subject", ()))
+        found["certificate"] = ", ".join(f"{ATTRIBUTES.get(key, key)}={value}" for key, value in pairs)[:MOST_SHOWN]
         names = [f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())]
         found["certificate_names"] = ", ".join(names)[:MOST_SHOWN]
     return found

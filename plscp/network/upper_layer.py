@@ -105,53 +105,37 @@ class Step(NamedTuple):
     state: State
 
 
-_S2, _S3, _S6, _S8, _S13, _S1 = State.STA2, State.STA3, State.STA6, State.STA8, State.STA13, State.STA1
-
-TABLE: Final[dict[Event, dict[State, Step]]] = {
-    Event.ASSOCIATE_AC: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-6", _S13),
-    },
-    Event.ASSOCIATE_RJ: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-6", _S13),
-    },
-    Event.TRANSPORT_INDICATION: {_S1: Step("AE-5", _S2)},
-    Event.ASSOCIATE_RQ: {
-        _S2: Step("AE-6", _S3), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-7", _S13),
-    },
-    Event.ACCEPT: {_S3: Step("AE-7", _S6)},
-    Event.REJECT: {_S3: Step("AE-8", _S13)},
-    Event.P_DATA_REQUEST: {_S6: Step("DT-1", _S6), _S8: Step("AR-7", _S8)},
-    Event.P_DATA_TF: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("DT-2", _S6), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-6", _S13),
-    },
-    Event.RELEASE_RQ: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AR-2", _S8), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-6", _S13),
-    },
-    Event.RELEASE_RP: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-6", _S13),
-    },
-    Event.RELEASE_RESPONSE: {_S8: Step("AR-4", _S13)},
-    Event.ABORT_REQUEST: {_S3: Step("AA-1", _S13), _S6: Step("AA-1", _S13), _S8: Step("AA-1", _S13)},
-    Event.ABORT: {
-        _S2: Step("AA-2", _S1), _S3: Step("AA-3", _S1), _S6: Step("AA-3", _S1), _S8: Step("AA-3", _S1),
-        _S13: Step("AA-2", _S1),
-    },
-    Event.TRANSPORT_CLOSED: {
-        _S2: Step("AA-5", _S1), _S3: Step("AA-4", _S1), _S6: Step("AA-4", _S1), _S8: Step("AA-4", _S1),
-        _S13: Step("AR-5", _S1),
-    },
-    Event.ARTIM_EXPIRED: {_S2: Step("AA-2", _S1), _S13: Step("AA-2", _S1)},
-    Event.INVALID_PDU: {
-        _S2: Step("AA-1", _S13), _S3: Step("AA-8", _S13), _S6: Step("AA-8", _S13), _S8: Step("AA-8", _S13),
-        _S13: Step("AA-7", _S13),
-    },
+_NEXT: Final = {
+    **dict.fromkeys(("AA-2", "AA-3", "AA-4", "AA-5", "AR-5"), State.STA1),
+    "AE-5": State.STA2,
+    "AE-6": State.STA3,
+    **dict.fromkeys(("AE-7", "DT-1", "DT-2"), State.STA6),
+    **dict.fromkeys(("AR-2", "AR-7"), State.STA8),
+    **dict.fromkeys(("AE-8", "AR-4", "AA-1", "AA-6", "AA-7", "AA-8"), State.STA13),
+}
+"""The state that each action leads to (PS3.8 Tables 9-6 to 9-9)."""
+_ROWS: Final = {  #             Sta1    Sta2    Sta3    Sta6    Sta8    Sta13
+    Event.ASSOCIATE_AC:         ("",     "AA-1", "AA-8", "AA-8", "AA-8", "AA-6"),
+    Event.ASSOCIATE_RJ:         ("",     "AA-1", "AA-8", "AA-8", "AA-8", "AA-6"),
+    Event.TRANSPORT_INDICATION: ("AE-5", "",     "",     "",     "",     ""),
+    Event.ASSOCIATE_RQ:         ("",     "AE-6", "AA-8", "AA-8", "AA-8", "AA-7"),
+    Event.ACCEPT:               ("",     "",     "AE-7", "",     "",     ""),
+    Event.REJECT:               ("",     "",     "AE-8", "",     "",     ""),
+    Event.P_DATA_REQUEST:       ("",     "",     "",     "DT-1", "AR-7", ""),
+    Event.P_DATA_TF:            ("",     "AA-1", "AA-8", "DT-2", "AA-8", "AA-6"),
+    Event.RELEASE_RQ:           ("",     "AA-1", "AA-8", "AR-2", "AA-8", "AA-6"),
+    Event.RELEASE_RP:           ("",     "AA-1", "AA-8", "AA-8", "AA-8", "AA-6"),
+    Event.RELEASE_RESPONSE:     ("",     "",     "",     "",     "AR-4", ""),
+    Event.ABORT_REQUEST:        ("",     "",     "AA-1", "AA-1", "AA-1", ""),
+    Event.ABORT:                ("",     "AA-2", "AA-3", "AA-3", "AA-3", "AA-2"),
+    Event.TRANSPORT_CLOSED:     ("",     "AA-5", "AA-4", "AA-4", "AA-4", "AR-5"),
+    Event.ARTIM_EXPIRED:        ("",     "AA-2", "",     "",     "",     "AA-2"),
+    Event.INVALID_PDU:          ("",     "AA-1", "AA-8", "AA-8", "AA-8", "AA-7"),
 }  # fmt: skip
+TABLE: Final = {
+    event: {state: Step(action, _NEXT[action]) for state, action in zip(State, row, strict=True) if action}
+    for event, row in _ROWS.items()
+}
 """Event -> state -> (action, next state), laid out as in the standard; a missing cell cannot occur."""
 
 EVENT_OF: Final[Mapping[int, Event]] = {
