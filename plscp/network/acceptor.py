@@ -136,8 +136,8 @@ class Acceptor:
         port = self.settings.port if certificates is None else certificates.settings.port
 
         def made() -> asyncio.Protocol:
-            one = Association(self)
-            return one if certificates is None else Secured(certificates, one, self.turns)
+            association = Association(self)
+            return association if certificates is None else Secured(certificates, association, self.turns)
 
         try:
             server = await loop.create_server(made, host, port, backlog=ACCEPTED_AT_ONCE)
@@ -154,14 +154,14 @@ class Acceptor:
         """The associations that are open."""
         return [
             {
-                "id": one.id,
-                "calling_ae": one.requestor.ae_title,
-                "address": one.requestor.address,
-                "since": one.established.isoformat(timespec="seconds"),
-                "requests": one.requests,
+                "id": association.id,
+                "calling_ae": association.requestor.ae_title,
+                "address": association.requestor.address,
+                "since": association.established.isoformat(timespec="seconds"),
+                "requests": association.requests,
             }
-            for one in self._open
-            if one.established is not None
+            for association in self._open
+            if association.established is not None
         ]
 
     @property
@@ -176,26 +176,26 @@ class Acceptor:
 
     # --- from the associations -----------------------------------------------------------------------------------------
 
-    def connected(self, one: Association) -> None:
+    def connected(self, association: Association) -> None:
         """A connection was made: take it, close it, or close an older one that has no association yet."""
-        address = one.requestor.address
+        address = association.requestor.address
         payer = self.payer(address)
-        self._open[one] = None
-        self._unassociated[one] = None
+        self._open[association] = None
+        self._unassociated[association] = None
         self._connections[address] += 1
         if payer and self._connections[address] > 2 * self.settings.max_associations_per_address:
-            self._unassociated.pop(one)
-            one.close("connections-per-address")
+            self._unassociated.pop(association)
+            association.close("connections-per-address")
             return
         if len(self._open) > 2 * self.settings.max_associations:
             oldest, _ = self._unassociated.popitem(last=False)  # one address must not lock out the others
             oldest.close("connections")
-        one.deadline = one.opened + self.settings.first_pdu_deadline
-        self.watch(one)
-        one.charge(CONNECTION)
+        association.deadline = association.opened + self.settings.first_pdu_deadline
+        self.watch(association)
+        association.charge(CONNECTION)
         if payer and self.accounts.rest(payer) > 0.0:
-            self.slowed(one, "futile-work")
-            one.wait_for_turn()
+            self.slowed(association, "futile-work")
+            association.wait_for_turn()
 
     def payer(self, address: str) -> str | None:
         """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
@@ -206,36 +206,36 @@ class Acceptor:
         """Connections of these networks, and of no others, are not counted against one address from now on."""
         self.settings = replace(self.settings, trusted_proxies=tuple(proxies))
 
-    def disconnected(self, one: Association, outcome: str, reason: str) -> None:
+    def disconnected(self, association: Association, outcome: str, reason: str) -> None:
         """A connection is gone."""
-        self._open.pop(one, None)
-        self._unassociated.pop(one, None)
-        self._watched.pop(one, None)
-        address = one.requestor.address
-        self.admission.leave(address, one.read_on)
+        self._open.pop(association, None)
+        self._unassociated.pop(association, None)
+        self._watched.pop(association, None)
+        address = association.requestor.address
+        self.admission.leave(address, association.read_on)
         _less(self._connections, address)
-        if one.established is not None:
+        if association.established is not None:
             if self.draining:
                 self._ends.count(outcome, reason)
             _less(self._associations, address)
             log.info(
                 "association-ended",
-                association=one.id,
-                calling_ae=one.requestor.ae_title,
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
                 outcome=outcome,
                 reason=reason,
-                requests=one.requests,
+                requests=association.requests,
             )
-        said = one.refused or one.established is not None or outcome == "aborted"
+        said = association.refused or association.established is not None or outcome == "aborted"
         outcome = outcome if said or outcome == "rejected" else "closed"
         self._counters.association(outcome, reason)
         if not said:
-            self._note(outcome, reason, one)
+            self._note(outcome, reason, association)
         self._changed.set()
 
-    def refusal(self, one: Association, identity: UserIdentity | None) -> Refusal | None:
+    def refusal(self, association: Association, identity: UserIdentity | None) -> Refusal | None:
         """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
-        title, called, address = one.requestor.ae_title, one.acceptor.ae_title, one.requestor.address
+        peer, called = association.requestor, association.acceptor.ae_title
         settings = self.settings
         wrong = settings.ae_title is not None and called != settings.ae_title
         if wrong:
@@ -243,19 +243,21 @@ class Acceptor:
                 "dicom.ae_title", f'the device must call {settings.ae_title}, or set dicom.called_ae = "any"'
             )
         else:
-            found = self.admit(Caller(title, address, bool(one.secured), one.certificate, identity)) or self._crowd(one)
+            secured, certificate = bool(association.secured), association.certificate
+            found = self.admit(Caller(peer.ae_title, peer.address, secured, certificate, identity))
+            found = found or self._crowd(peer.address)
         if found is not None:
-            one.refused = True
+            association.refused = True
             self._counters.peer_refused(found.rule)
-            self._refused.note(title, address, found)
-            told = {"calling_ae": title, "address": address, "rule": found.rule, "hint": found.hint}
-            self._repeats.happened((found.rule, address), title, **told, **({"called_ae": called} if wrong else {}))
+            self._refused.note(peer.ae_title, peer.address, found)
+            told = {"calling_ae": peer.ae_title, "address": peer.address, "rule": found.rule, "hint": found.hint}
+            told |= {"called_ae": called} if wrong else {}
+            self._repeats.happened((found.rule, peer.address), peer.ae_title, **told)
         return found
 
-    def _crowd(self, one: Association) -> Refusal | None:
+    def _crowd(self, address: str) -> Refusal | None:
         """The cap that a further association would go beyond."""
         settings = self.settings
-        address = one.requestor.address
         if self.associated >= settings.max_associations:
             return Refusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
         most = settings.max_associations_per_address
@@ -264,73 +266,74 @@ class Acceptor:
             return Refusal("dicom.max_associations_per_address", hint)
         return None
 
-    def accepted(self, one: Association, contexts: Mapping[int, Context]) -> None:
+    def accepted(self, association: Association, contexts: Mapping[int, Context]) -> None:
         """An association was accepted."""
-        self._associations[one.requestor.address] += 1
-        self._unassociated.pop(one, None)
+        self._associations[association.requestor.address] += 1
+        self._unassociated.pop(association, None)
         log.info(
             "association-accepted",
-            association=one.id,
-            calling_ae=one.requestor.ae_title,
-            address=one.requestor.address,
+            association=association.id,
+            calling_ae=association.requestor.ae_title,
+            address=association.requestor.address,
             contexts=len(contexts),
-            **one.secured,
+            **association.secured,
         )
 
-    def aborted(self, one: Association, what: str, source: int, reason: int) -> None:
+    def aborted(self, association: Association, what: str, source: int, reason: int) -> None:
         """An association or connection was aborted by us."""
-        if self._first_time("aborted", what, one):
+        if self._first_time("aborted", what, association):
             log.warning(
                 "association-aborted",
-                association=one.id,
-                calling_ae=one.requestor.ae_title,
-                address=one.requestor.address,
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
+                address=association.requestor.address,
                 why=what,
                 source=source,
                 reason=reason,
             )
 
-    def slowed(self, one: Association, reason: str) -> None:
+    def slowed(self, association: Association, reason: str) -> None:
         """A connection is not read for a while: `futile-work` of its own or its address, or `waiting-requests`."""
         self._counters.association("slowed", reason)
-        if self._first_time("slowed", reason, one):
-            log.warning("peer-slowed", calling_ae=one.requestor.ae_title, address=one.requestor.address, reason=reason)
+        if self._first_time("slowed", reason, association):
+            peer = association.requestor
+            log.warning("peer-slowed", calling_ae=peer.ae_title, address=peer.address, reason=reason)
 
     @staticmethod
     def later(seconds: float, call: Callable[[], None]) -> None:
         """Call this in the event loop after so many seconds."""
         asyncio.get_running_loop().call_later(seconds, call)
 
-    def watch(self, one: Association) -> None:
+    def watch(self, association: Association) -> None:
         """Look at this association's deadline from now on, or no longer."""
-        if one.deadline == NEVER:
-            self._watched.pop(one, None)
+        if association.deadline == NEVER:
+            self._watched.pop(association, None)
         else:
-            self._watched[one] = None
+            self._watched[association] = None
 
-    def _note(self, outcome: str, reason: str, one: Association) -> None:
+    def _note(self, outcome: str, reason: str, association: Association) -> None:
         """A connection ended without an association."""
-        if one.refused_certificate:  # it has not said its AE title
-            shown = one.refused_certificate.get("certificate") or one.refused_certificate.get("certificate_absent", "")
+        peer, refused = association.requestor, association.refused_certificate
+        if refused:  # it has not said its AE title
+            shown = refused.get("certificate") or refused.get("certificate_absent", "")
             self._counters.peer_refused("dicom.tls.client_ca")
-            refusal = Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}")
-            self._refused.note("", one.requestor.address, refusal)
-        if not self._first_time(outcome, reason, one):
+            self._refused.note("", peer.address, Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}"))
+        if not self._first_time(outcome, reason, association):
             return
-        about = {"calling_ae": one.requestor.ae_title, "address": one.requestor.address, "reason": reason}
-        if one.refused_certificate:
-            log.warning("connection-closed", **about, **one.refused_certificate)
+        about = {"calling_ae": peer.ae_title, "address": peer.address, "reason": reason}
+        if refused:
+            log.warning("connection-closed", **about, **refused)
         elif outcome == "rejected":
             log.info("association-rejected", **about)
         else:
             log.info("connection-closed", **about)
 
-    def _first_time(self, outcome: str, reason: str, one: Association) -> bool:
+    def _first_time(self, outcome: str, reason: str, association: Association) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()
-        titles = self._noted.setdefault((outcome, reason, one.requestor.address), set())
-        title = one.requestor.ae_title or one.refused_certificate.get("certificate", "")
+        titles = self._noted.setdefault((outcome, reason, association.requestor.address), set())
+        title = association.requestor.ae_title or association.refused_certificate.get("certificate", "")
         if title in titles or len(titles) >= MOST_TITLES:
             return False
         titles.add(title)
@@ -343,18 +346,18 @@ class Acceptor:
             self._repeats.flush()
             now = time.monotonic()
             until = now + AT_ONCE
-            for one in [one for one in self._watched if one.deadline <= now]:
+            for association in [association for association in self._watched if association.deadline <= now]:
                 if time.monotonic() > until:  # many that were begun together are overdue together: the others first
                     await asyncio.sleep(0)
                     until = time.monotonic() + AT_ONCE
-                if one not in self._watched or one.deadline > now:
+                if association not in self._watched or association.deadline > now:
                     continue  # it was heard of meanwhile
                 try:
-                    one.overdue()
+                    association.overdue()
                 except Exception:  # a defect with one of them must not keep the others open
-                    log.exception("internal-error", association=one.id)
-                    self._watched.pop(one, None)
-                    one.close()
+                    log.exception("internal-error", association=association.id)
+                    self._watched.pop(association, None)
+                    association.close()
 
     # --- the end -------------------------------------------------------------------------------------------------------
 
@@ -376,13 +379,13 @@ class Acceptor:
         """
         self.draining = True
         self.stop_listening()
-        for one in list(self._unassociated):
-            one.close()
+        for association in list(self._unassociated):
+            association.close()
         await self._until(lambda: not self.associated or self._hurried, grace)
         self.end_idle()
         await self._until(lambda: not self.associated, answers)
-        for one in list(self._open):
-            self.shut(one)
+        for association in list(self._open):
+            self.shut(association)
         await self._until(lambda: not self._open, LAST_SECONDS)
         return self._ends
 
@@ -402,29 +405,29 @@ class Acceptor:
     def end_idle(self) -> None:
         """Abort what has no request in hand; the others are aborted when theirs are answered."""
         self.ending = True
-        for one in [one for one in self._open if not one.in_hand]:
-            self.shut(one)
+        for association in [association for association in self._open if not association.in_hand]:
+            self.shut(association)
 
-    def shut(self, one: Association) -> None:
+    def shut(self, association: Association) -> None:
         """Abort an association because the server stops."""
-        if one.state in ANSWERING:
+        if association.state in ANSWERING:
             log.warning(
                 "association-aborted",
-                association=one.id,
-                calling_ae=one.requestor.ae_title,
-                address=one.requestor.address,
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
+                address=association.requestor.address,
                 why="shutdown",
-                in_hand=one.in_hand,
+                in_hand=association.in_hand,
             )
-        one.end()
+        association.end()
 
     def close(self) -> None:
         """Stop listening and close everything at once."""
         self.stop_listening()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for one in list(self._open):
-            one.close()
+        for association in list(self._open):
+            association.close()
 
 
 def _say_refused(told: Mapping[str, Any], more: int) -> None:

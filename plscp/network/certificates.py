@@ -112,34 +112,34 @@ class Certificates:
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
         # Associations last for hours: nothing is resumed, least of all with a CA that was exchanged.
         context.num_tickets = 0
-        section = settings.section
-        expires = {settings.certificate: _first_expiry(f"{section}.certificate", settings.certificate)[1]}
-        key = _text(f"{section}.private_key", settings.private_key)
+        expires = {settings.certificate: _first_expiry(settings, "certificate")[1]}
+        key = _text(settings, "private_key")
         if "-----BEGIN ENCRYPTED PRIVATE KEY" in key or "Proc-Type: 4,ENCRYPTED" in key:
             what = "is encrypted: give the key without a passphrase, readable by the server alone"
-            raise _fault(f"{section}.private_key", settings.private_key, what)
+            raise _fault(settings, "private_key", what)
         if not _KEY.search(key):
-            raise _fault(f"{section}.private_key", settings.private_key, "holds no private key in PEM")
+            raise _fault(settings, "private_key", "holds no private key in PEM")
         try:
             # Without a password OpenSSL would ask for one on the terminal.
             context.load_cert_chain(settings.certificate, settings.private_key, password=lambda: "")
         except (ssl.SSLError, OSError) as error:
             reason = getattr(error, "reason", None) or error.strerror or ""
             if reason in _FITS_NOT:
-                raise _fault(f"{section}.private_key", settings.private_key, "does not fit the certificate") from None
+                raise _fault(settings, "private_key", "does not fit the certificate") from None
             if reason.startswith(("EE_", "CA_")):  # too weak a key or digest
-                raise _fault(f"{section}.certificate", settings.certificate, _words(reason)) from None
-            raise _fault(f"{section}.private_key", settings.private_key, f"cannot be read ({_words(reason)})") from None
+                raise _fault(settings, "certificate", _words(reason)) from None
+            raise _fault(settings, "private_key", f"cannot be read ({_words(reason)})") from None
         if settings.client_ca is not None:
-            authorities, expires[settings.client_ca] = _first_expiry(f"{section}.client_ca", settings.client_ca)
+            authorities, expires[settings.client_ca] = _first_expiry(settings, "client_ca")
             context.load_verify_locations(cadata=authorities)
             context.verify_mode = ssl.CERT_REQUIRED
             keep_presented(context)
         return context, expires
 
 
-def _fault(setting: str, name: str, what: str) -> ConfigError:
-    return ConfigError(f"{setting}: {name}: {what}")
+def _fault(settings: TlsSettings, field: str, what: str) -> ConfigError:
+    """What is wrong with the file that this field names."""
+    return ConfigError(f"{settings.section}.{field}: {getattr(settings, field)}: {what}")
 
 
 def _words(reason: str) -> str:
@@ -150,24 +150,24 @@ def _stated(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
 
 
-def _text(setting: str, name: str) -> str:
+def _text(settings: TlsSettings, field: str) -> str:
     try:
-        return Path(name).read_text("latin-1")
+        return Path(getattr(settings, field)).read_text("latin-1")
     except OSError as error:
-        raise _fault(setting, name, error.strerror or str(error)) from None
+        raise _fault(settings, field, error.strerror or str(error)) from None
 
 
-def _first_expiry(setting: str, name: str) -> tuple[str, float]:
+def _first_expiry(settings: TlsSettings, field: str) -> tuple[str, float]:
     """The certificates of a file, and when the first of them expires, in seconds since the epoch."""
-    found = _CERTIFICATE.findall(_text(setting, name))
+    found = _CERTIFICATE.findall(_text(settings, field))
     if not found:
-        raise _fault(setting, name, "holds no certificate in PEM")
+        raise _fault(settings, field, "holds no certificate in PEM")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="".join(found))
-        return "".join(found), min(_expiry(ssl.PEM_cert_to_DER_cert(one.strip())) for one in found)
+        return "".join(found), min(_expiry(ssl.PEM_cert_to_DER_cert(text.strip())) for text in found)
     except (ssl.SSLError, ValueError, IndexError) as error:
         why = _words(getattr(error, "reason", None) or "")
-        raise _fault(setting, name, f"holds a certificate that cannot be read ({why})") from None
+        raise _fault(settings, field, f"holds a certificate that cannot be read ({why})") from None
 
 
 # --- what a client presented -------------------------------------------------------------------------------------------
