@@ -476,7 +476,7 @@ class Association(asyncio.Protocol):
         if isinstance(answer, PendingResponse):
             self._busy = True
             answer.then(lambda given: self._answered(message, given))
-        elif asyncio.isfuture(answer):
+        elif isinstance(answer, asyncio.Future):
             self._busy = True
             answer.add_done_callback(lambda future: self._answered(message, future))
         else:
@@ -489,7 +489,7 @@ class Association(asyncio.Protocol):
 
     def _answer(self, message: Message, answer: Any) -> None:
         try:
-            self._respond(message, *(answer.result() if asyncio.isfuture(answer) else answer))
+            self._respond(message, *(answer.result() if isinstance(answer, asyncio.Future) else answer))
         except (Exception, asyncio.CancelledError):  # failed, not the pair that it should be, or cannot be encoded
             self._defect(message)
 

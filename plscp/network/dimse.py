@@ -268,7 +268,8 @@ class Message:
         """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
         data = encoded(dataset, self.context) if dataset is not None else b""
         command = response(self.command, status, has_data=bool(data))
-        return p_data(self.context.context_id, command, data, max_length)
+        out = p_data(self.context.context_id, COMMAND, command, max_length)
+        return out + p_data(self.context.context_id, 0, data, max_length) if data else out
 
 
 class Assembler:

@@ -44,22 +44,21 @@ def abort(source: int, reason: int) -> bytes:
     return struct.pack(">BxLxxBB", ABORT, 4, source, reason)
 
 
-def p_data(context_id: int, command: bytes, data: bytes, max_length: int) -> bytes:
-    """A message, its command set and its data set where there is one, as P-DATA-TF PDUs.
+def p_data(context_id: int, kind: int, payload: bytes, max_length: int) -> bytes:
+    """One part of a message, a command set or a data set, as P-DATA-TF PDUs.
 
     Args:
+        kind: COMMAND, or 0 for a data set.
         max_length: the peer's Maximum Length Received; 0: no limit (PS3.8 D.1).
     """
-    out = []
-    for kind, payload in ((COMMAND, command), (0, data)) if data else ((COMMAND, command),):
-        size = len(payload)
-        # Fragments are even; into less than 8 bytes none fits, and 8 is what is sent then.
-        room = max(max_length - 6 & ~1, 2) if max_length and size + 6 > max_length else size
-        for start in range(0, size, room):
-            part = payload[start : start + room]
-            control = kind | LAST if start + room >= size else kind
-            out.append(struct.pack(">BxLLBB", P_DATA_TF, len(part) + 6, len(part) + 2, context_id, control) + part)
-    return b"".join(out)
+    size = len(payload)
+    if not max_length or size + 6 <= max_length:
+        return struct.pack(">BxLLBB", P_DATA_TF, size + 6, size + 2, context_id, kind | LAST) + payload
+    room = max(max_length - 6 & ~1, 2)  # fragments are even; into less than 8 bytes none fits, and 8 is sent then
+    parts = [payload[start : start + room] for start in range(0, size, room)]
+    return b"".join(
+        struct.pack(">BxLLBB", P_DATA_TF, len(part) + 6, len(part) + 2, context_id, kind) + part for part in parts[:-1]
+    ) + p_data(context_id, kind, parts[-1], 0)
 
 
 class State(IntEnum):
