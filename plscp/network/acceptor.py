@@ -16,7 +16,7 @@ from plscp.logs import log
 from plscp.network.admission import Caller, Refusal, RefusedPeers, UserIdentity, printable, within
 from plscp.network.association import NEVER, Association
 from plscp.network.certificates import Certificates
-from plscp.network.event import Context
+from plscp.network.dimse import Context
 from plscp.network.fairness import AT_ONCE, Accounts, Admission, Turns
 from plscp.network.repeats import Repeats
 from plscp.network.settings import NetworkCounters, NetworkSettings

@@ -1,13 +1,7 @@
 """What a handler returns to the acceptor: pynetdicom's `(status, dataset)`, in forms that are cheap to make and encode."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
-
-from pydicom.dataset import Dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-
-from plscp.network.event import Context
 
 
 class Status(int):
@@ -66,33 +60,3 @@ class PendingResponse:
     def then(self, call: Callable[[Any], None]) -> None:
         """Call this with the answer once it is given; only for one that is not yet."""
         self._then = call
-
-
-def status_of(dataset: Dataset) -> Status:
-    """A status data set, as pynetdicom's handlers may return it."""
-    status = Status(int(dataset.Status))
-    status.comment = str(dataset.get("ErrorComment", ""))
-    status.error_id = int(dataset.ErrorID) if "ErrorID" in dataset else None
-    for name, keyword in (("attributes", "AttributeIdentifierList"), ("offending", "OffendingElement")):
-        value = dataset.get(keyword)
-        if value is not None:
-            many = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
-            setattr(status, name, tuple(int(tag) for tag in many))
-    return status
-
-
-def encoded(dataset: Any, context: Context) -> bytes:
-    """An Action Reply in its context's transfer syntax."""
-    syntax = context.transfer_syntax
-    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    if isinstance(dataset, Dataset):
-        from pynetdicom.dsutils import encode  # noqa: PLC0415  # only where a handler returns one
-
-        raw = encode(dataset, implicit, little) or b""
-    else:
-        raw = dataset.encode(implicit=implicit, little=little)
-    if syntax == DeflatedExplicitVRLittleEndian and raw:
-        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-        raw = packer.compress(raw) + packer.flush()
-        raw += b"\0" * (len(raw) % 2)
-    return bytes(raw)

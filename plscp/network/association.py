@@ -14,9 +14,8 @@ from pydicom.dataset import Dataset
 from plscp.logs import log
 from plscp.network import dimse, fairness, negotiation, sockets, upper_layer
 from plscp.network.admission import PeerCertificate
-from plscp.network.answer import PendingResponse, status_of
-from plscp.network.dimse import Assembler, Message, Violation
-from plscp.network.event import ActionEvent, Peer
+from plscp.network.answer import PendingResponse
+from plscp.network.dimse import ActionEvent, Assembler, Message, Peer, Violation, status_of
 from plscp.network.fairness import AT_ONCE, PATIENCE, REST, ConnectionBudget
 from plscp.network.negotiation import Rejection
 from plscp.network.upper_layer import ANSWERING, ENDS, EVENT_OF, TABLE, Event, State, event_of, fault

@@ -1,20 +1,27 @@
-"""Messages (PS3.7 6.3, PS3.8 Annex E) put together from presentation data values; command sets read, and answered from templates."""
+"""DIMSE: command sets read and answered (PS3.7 6.3.1, 10.3), requests as pynetdicom's handlers know them, messages (PS3.8 Annex E)."""
 
 import re
 import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, Final
 
-from plscp.network.answer import Status, encoded
-from plscp.network.event import ActionRequest, Context
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from plscp.network.answer import Status
 from plscp.network.upper_layer import COMMAND, LAST, PDV, p_data
 
 C_ECHO_RQ, N_ACTION_RQ, N_ACTION_RSP, C_CANCEL_RQ = 0x0030, 0x0130, 0x8130, 0x0FFF
 RESPONSE: Final = 0x8000
 NO_DATA_SET: Final = 0x0101
+MOST_INFLATED: Final = 16 << 20
+"""Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
 KEPT_OF_TOO_LONG: Final = 64 * 1024
 """Bytes of a data set that is longer than the bound."""
 
@@ -229,6 +236,127 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
         has_data=has_data,
     )
     return head + _US.pack(command.message_id) + tail
+
+
+# --- what a handler gets and returns ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Peer:
+    """One side of an association: AE title, address and port."""
+
+    ae_title: str
+    address: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context, named as pynetdicom's handlers know it."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ActionRequest:
+    """An N-ACTION-RQ with the attribute names of pynetdicom's N_ACTION primitive.
+
+    Attributes:
+        raw: the encoded data set, at most the bound's first 64 KiB where it was too long.
+        truncated_length: length of the whole where it was too long, else 0.
+        truncated_digest: SHA-256 of the whole where it was too long, else empty.
+    """
+
+    MessageID: int
+    RequestedSOPClassUID: str
+    RequestedSOPInstanceUID: str | None
+    ActionTypeID: int | None
+    raw: bytes
+    truncated_length: int = 0
+    truncated_digest: bytes = b""
+
+    @property
+    def ActionInformation(self) -> BytesIO:  # noqa: N802  # pynetdicom's name
+        """The encoded data set as a stream."""
+        return BytesIO(self.raw)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ActionEvent:
+    """One N-ACTION request, as pynetdicom's `evt.Event` for `evt.EVT_N_ACTION`.
+
+    Attributes:
+        assoc: the association: `id`, `requestor`, `acceptor`.
+        timestamp: UTC, when the last byte of the request was read.
+    """
+
+    assoc: Any
+    context: Context
+    request: ActionRequest
+    timestamp: datetime
+
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110)."""
+        return self.request.MessageID
+
+    @property
+    def action_type(self) -> int | None:
+        """Action Type ID (0000,1008)."""
+        return self.request.ActionTypeID
+
+    @property
+    def action_information(self) -> Dataset:
+        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead.
+
+        Raises:
+            ValueError: it does not inflate, or to more than 16 MiB.
+        """
+        from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
+
+        syntax, raw = self.context.transfer_syntax, self.request.raw
+        if syntax == DeflatedExplicitVRLittleEndian:
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                raw = inflater.decompress(raw, MOST_INFLATED)
+            except zlib.error as error:
+                raise ValueError("the data set does not inflate") from error
+            if inflater.unconsumed_tail:
+                raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
+        dataset: Dataset = decode(BytesIO(raw), syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+        return dataset
+
+
+def status_of(dataset: Dataset) -> Status:
+    """A status data set, as pynetdicom's handlers may return it."""
+    status = Status(int(dataset.Status))
+    status.comment = str(dataset.get("ErrorComment", ""))
+    status.error_id = int(dataset.ErrorID) if "ErrorID" in dataset else None
+    for name, keyword in (("attributes", "AttributeIdentifierList"), ("offending", "OffendingElement")):
+        value = dataset.get(keyword)
+        if value is not None:
+            many = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
+            setattr(status, name, tuple(int(tag) for tag in many))
+    return status
+
+
+def encoded(dataset: Any, context: Context) -> bytes:
+    """An Action Reply in its context's transfer syntax."""
+    syntax = context.transfer_syntax
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    if isinstance(dataset, Dataset):
+        from pynetdicom.dsutils import encode  # noqa: PLC0415  # only where a handler returns one
+
+        raw = encode(dataset, implicit, little) or b""
+    else:
+        raw = dataset.encode(implicit=implicit, little=little)
+    if syntax == DeflatedExplicitVRLittleEndian and raw:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        raw = packer.compress(raw) + packer.flush()
+        raw += b"\0" * (len(raw) % 2)
+    return bytes(raw)
 
 
 # --- messages ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pynetdicom.presentation import build_context, negotiate_as_acceptor
 
 from plscp import __version__
 from plscp.network.admission import Rule, UserIdentity
-from plscp.network.event import Context
+from plscp.network.dimse import Context
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 VERIFICATION: Final = "1.2.840.10008.1.1"

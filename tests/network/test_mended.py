@@ -19,7 +19,7 @@ from plscp.network import negotiation
 from plscp.network.acceptor import Acceptor
 from plscp.network.answer import Status
 from plscp.network.association import NEVER, Association
-from plscp.network.event import ActionEvent, ActionRequest, Context
+from plscp.network.dimse import ActionEvent, ActionRequest, Context
 from plscp.network.settings import NetworkCounters
 from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
