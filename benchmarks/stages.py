@@ -38,6 +38,7 @@ from plscp.matching.model import Device, Policy, Question
 from plscp.matching.registry import Locations, Registry
 from plscp.matching.times import instant
 from plscp.publish.envelope import Envelope
+from plscp.records.values import REMEMBERED
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
@@ -74,6 +75,7 @@ STAGES = {
     "pydicom": "pydicom reads the data set and every element becomes the same content items",
 }
 _meanings = itertools.count(1)
+_contexts: dict[int, tuple[Any, bytes]] = {}
 
 
 class Instantly(TemporaryStore):
@@ -133,7 +135,10 @@ def typed(decoded: Decoded) -> ProcedureLog:
     log = action.procedural(decoded, strict=False)
     for entry in log.entries:
         entry_json(entry.typed)
-    context_json(log.context)
+    if _contexts.get(id(log.context), (None,))[0] is not log.context:  # as the server keeps it: see records.values.shared
+        if len(_contexts) >= REMEMBERED:
+            _contexts.clear()
+        _contexts[id(log.context)] = log.context, context_json(log.context)
     return log
 
 

@@ -125,11 +125,11 @@ def trace(root: ContentItem) -> dict[str, Place]:
 
 
 def _places(matched: Match, base: str) -> Iterator[tuple[str, Place]]:
-    for place in matched.places:
-        if place.row is not None and place.row.row.include is None:
-            yield f"{base}{place.position}", Place(place.row.head, place.row.row)
-        if place.below is not None:
-            yield from _places(place.below, f"{base}{place.position}.")
+    for position, row, below in zip(matched.positions, matched.rows, matched.below, strict=True):
+        if row is not None and row.row.include is None:
+            yield f"{base}{position}", Place(row.head, row.row)
+        if below is not None:
+            yield from _places(below, f"{base}{position}.")
     for _, repeated in matched.groups:
         for one in repeated:
             yield from _places(one, base)

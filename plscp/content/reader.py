@@ -6,7 +6,7 @@ is kept; what is odd but can be read is noted, what cannot be read is refused wi
 
 import zlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from plscp.content.charset import CharacterSet
 from plscp.content.elements import BIG, IMPLICIT, LITTLE, Encoding, Item
@@ -38,6 +38,8 @@ class DataSet:
         notes: what is odd about the encoding, without keeping it from being read.
         content: the content of a Procedural Event, else None.
         about_content: what is wrong with that under a lenient profile.
+        remembered: for what later steps make of the attributes before the content, where they are remembered and nothing is odd;
+            what is in it was made of the same bytes.
     """
 
     root: Item
@@ -45,6 +47,7 @@ class DataSet:
     notes: list[Finding]
     content: ContentItem | None
     about_content: list[Finding]
+    remembered: dict[Any, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ def _read(raw: bytes, encoding: Encoding, bounds: Bounds, *, content: bool) -> D
     except Fault as fault:
         kind = DoesNotMatchTemplate if fault.bound and content else InvalidArgument
         raise kind([fault.finding]) from None
-    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report)
+    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report, reader.remembered)
 
 
 def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:

@@ -3,7 +3,7 @@
 from plscp.content.reader import Decoded, content_tree
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
-from plscp.templates.attributes import AttributeChecker, identifiers
+from plscp.templates.attributes import procedural_attributes
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 from plscp.templates.rows import CONTAINS
@@ -23,10 +23,7 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
     dataset = decoded.dataset
-    step = AttributeChecker(dataset, strict=strict)
-    offset = step.common(dataset)
-    given = identifiers(step)
-    step.end()
+    given, offset, about_attributes = procedural_attributes(dataset, strict=strict)
     about_tree: list[Finding] = []
     root = content_tree(dataset, about_tree, strict=strict)
     about_log: list[Finding] = []
@@ -40,13 +37,13 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         )
     if any(f.refuse for f in about_tree) or any(f.refuse for f in about_log):
         noticed = [f for entry in entries for f in entry.findings if not f.refuse]
-        everything = [*about_tree, *about_log, *step.findings, *noticed]
+        everything = [*about_tree, *about_log, *about_attributes, *noticed]
         refused = DoesNotMatchTemplate(sorted(everything, key=_refusing_first))
         refused.kinds = tuple(entry.kind for entry in entries)
         raise refused
     if about_tree:
         about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
-    findings = [*step.findings, *about_tree, *about_log]
+    findings = [*about_attributes, *about_tree, *about_log]
     return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings)
 
 

@@ -200,7 +200,28 @@ class AttributeChecker:
         return self.text(_UNIVERSAL_ENTITY_ID, items[0]) if items else ""
 
 
-def identifiers(step: AttributeChecker) -> Identifiers:
+def procedural_attributes(dataset: DataSet, *, strict: bool) -> tuple[Identifiers, str, list[Finding]]:
+    """Checks the root's attributes of a Procedural Event.
+
+    Returns:
+        Identifiers, Timezone Offset From UTC (0008,0201) or empty, and findings, which are not to be changed.
+
+    Raises:
+        MissingAttribute, MissingAttributeValue, InvalidArgument: see `AttributeChecker.end`.
+    """
+    remembered = dataset.remembered
+    found: tuple[Identifiers, str, list[Finding]] | None = None if remembered is None else remembered.get(strict)
+    if found is None:
+        step = AttributeChecker(dataset, strict=strict)
+        offset = step.common(dataset)
+        found = _identifiers(step), offset, step.findings
+        step.end()
+        if remembered is not None:
+            remembered[strict] = found
+    return found
+
+
+def _identifiers(step: AttributeChecker) -> Identifiers:
     """The five named attributes of Table P.2-2 and whose the Patient ID is; what is wrong with them goes to `step`."""
     for attribute in PROCEDURAL:
         step.type_2(attribute.tag in step.elements, attribute.tag)

@@ -10,9 +10,8 @@ from plscp.content.model import Code, Numeric, Reference
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates import rows
-from plscp.templates.conversion import MEMORY, amount, code_members, code_value, reference, small
+from plscp.templates.conversion import MEMORY, amount, code_value, reference, small
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
-from plscp.templates.values import CodeValue
 
 HOLDS: Final[dict[str, type[Any]]] = {
     "TEXT": str, "UIDREF": str, "PNAME": str, "DATETIME": str, "DATE": str, "TIME": str, "CODE": Code, "NUM": Numeric,
@@ -57,7 +56,6 @@ class CompiledRow:
         canonical: the concept as the row writes it; typed items do not repeat it.
         allowed: the codes of the value or unit cell, or None where any will do.
         gate: whether an item may fill it after the items before, or None.
-        shared: a code without more makes a complete member, which all entries may share.
     """
 
     name: str
@@ -73,7 +71,6 @@ class CompiledRow:
     holds: type[Any] | None = None
     canonical: Code | None = None
     allowed: frozenset[Key] | None = None
-    shared: bool = False
     _codes: dict[Code, tuple[Any, Problem | None]] = field(default_factory=MEMORY.memo)
 
     def __post_init__(self) -> None:
@@ -82,7 +79,6 @@ class CompiledRow:
         term = self.row.concept
         self.canonical = Code(term.value, term.scheme, term.meaning) if isinstance(term, rows.Term) else None
         self.allowed = allowed_codes(self.row)
-        self.shared = not any(self.model.model_fields[name].is_required() for name, _, _ in declared(self.model))
 
     def refuses(self, *cells: rows.Cell) -> bool:
         """Whether what was judged by these cells may refuse a request."""
@@ -110,15 +106,10 @@ class CompiledRow:
             found = self._codes.get(code)
             if found is not None:
                 return found
-        problem = self._judged(code)
-        if self.holds is Numeric:
-            made: Any = code_value(code)
-        else:
-            made = code_members(code)
-            made = self.model.model_validate(made) if self.shared else made
+        made = code_value(code), self._judged(code)
         if small(code):
-            MEMORY.keep(self._codes, code, (made, problem))
-        return made, problem
+            MEMORY.keep(self._codes, code, made)
+        return made
 
     def _judged(self, code: Code) -> Problem | None:
         """What is wrong with a code in the cell: an EV takes no other, DT and context groups note it (PS3.16 6.1.8)."""
@@ -196,7 +187,7 @@ class Recognised(NamedTuple):
     fit: int
     unfit: int
     holds: type[Any] | None
-    concept: CodeValue | None
+    concept: dict[str, Any] | None
     problems: tuple[Problem, ...]
 
 

@@ -45,7 +45,7 @@ MEMORY: Final = Memory(16_384)
 _PRECISIONS: Final = {4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second"}
 _MOMENT: Final = re.compile(r"(\d{4,14})(\.\d{1,6})?([+-]\d{4})?", re.ASCII)
 
-_codes: Final[dict[Code, CodeValue]] = MEMORY.memo()
+_codes: Final[dict[Code, dict[str, Any]]] = MEMORY.memo()
 
 
 def small(code: Code) -> bool:
@@ -53,15 +53,15 @@ def small(code: Code) -> bool:
     return not code.other and len(code.value) + len(code.scheme) + len(code.meaning) + len(code.version) <= 256
 
 
-def code_value(code: Code) -> CodeValue:
-    """A code as it is published: the same object for the same code."""
-    if not code.other:
-        made = _codes.get(code)
-        if made is not None:
-            return made
-    made = CodeValue.model_validate(code_members(code))
-    if small(code):
-        MEMORY.keep(_codes, code, made)
+def code_value(code: Code) -> dict[str, Any]:
+    """The members of a `CodeValue`; the same dictionary for the same code, which is not to be changed."""
+    if code.other:
+        return code_members(code)
+    made = _codes.get(code)
+    if made is None:
+        made = code_members(code)
+        if small(code):
+            MEMORY.keep(_codes, code, made)
     return made
 
 
@@ -90,7 +90,7 @@ def number(text: str | None) -> float | None:
     return value if isfinite(value) else None
 
 
-def amount(value: Numeric, unit: CodeValue | None) -> dict[str, Any]:
+def amount(value: Numeric, unit: dict[str, Any] | None) -> dict[str, Any]:
     """The members of an `Amount`."""
     text, _, qualifier, other = value
     members: dict[str, Any] = {"value": number(text)}

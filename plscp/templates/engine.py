@@ -9,13 +9,12 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from plscp.content.model import Code, ContentItem
+from plscp.content.model import ContentItem
 from plscp.findings import Finding
 from plscp.templates.compiled import CompiledRow, CompiledTemplate, Problem
 from plscp.templates.conversion import (
     MEMORY,
     add_extras,
-    code_members,
     code_of,
     value_of,
     whole,
@@ -23,7 +22,7 @@ from plscp.templates.conversion import (
     with_extras,
 )
 from plscp.templates.rows import Condition, Judge
-from plscp.templates.values import CodeValue, Extras
+from plscp.templates.values import Extras
 
 LAST: Final = 1 << 20
 """Stands for the row of items that no row describes: they are listed last."""
@@ -35,39 +34,30 @@ MOST_CHARACTERS: Final = 200
 """Of the members that such a finding names."""
 
 
-class Place(NamedTuple):
-    """What a template makes of one child.
-
-    Attributes:
-        row: that it fills, or None.
-        value: the member that it becomes, shared where it is just a code; None where its value is not of the row's kind.
-        below: the match of its own children, where there are any or any is missing.
-    """
-
-    position: int
-    item: ContentItem
-    row: CompiledRow | None
-    value: Any
-    below: "Match | None"
-
-
 class Match(NamedTuple):
     """The children of one item, matched to the rows of a template.
 
     Attributes:
-        places: one for each child, in the order sent.
+        items, positions: the children, in the order sent.
+        rows: that each fills, or None.
+        values: the member that each becomes, shared where it is just a code; None where its value is not of the row's kind.
+        below: the match of each one's own children, where there are any or any is missing.
         groups: for each row that includes a template which may repeat, a match for each repetition.
         order: positions in the order in which the typed object lists the children, or None where that is the order sent.
     """
 
-    places: list[Place]
+    items: Sequence[ContentItem]
+    positions: Sequence[int]
+    rows: Sequence[CompiledRow | None]
+    values: Sequence[Any]
+    below: Sequence["Match | None"]
     groups: list["Group"]
     order: list[int] | None
 
     @property
     def listed(self) -> list[int]:
         """Positions in the order in which the typed object lists the children."""
-        return self.order if self.order is not None else [place.position for place in self.places]
+        return self.order if self.order is not None else list(self.positions)
 
 
 Group = tuple[CompiledRow, list[Match]]
@@ -135,36 +125,37 @@ def match(
     recognised, seen, heads = template.recognised, [], []
     for item in items:
         try:
-            one = recognised.get((item.concept, item.relationship, item.value_type))
-        except TypeError:  # a code with further elements may hold lists
-            one = None
-        if one is None:
+            one = recognised[item.concept, item.relationship, item.value_type]
+        except (KeyError, TypeError):  # TypeError: a code with further elements may hold lists
             one = template.recognise(item.concept, item.relationship, item.value_type)
         seen.append(one)
         heads.append(one.fit if type(item.value) is one.holds else one.unfit)
     layout: Layout = template.layouts.get(tuple(heads)) or _laid_out(template, heads, items)
     positions = positions or range(1, len(items) + 1)
-    places = []
-    for position, item, one, row, noted in zip(positions, items, seen, layout.rows, layout.problems, strict=True):
+    values: list[Any] = []
+    matches: list[Match | None] = []
+    for at, (item, one, row) in enumerate(zip(items, seen, layout.rows, strict=True)):
+        noted = layout.problems[at]
         if noted or one.problems:
-            findings += [problem.at(f"{base}{position}", strict=strict) for problem in one.problems + noted]
+            findings += [problem.at(f"{base}{positions[at]}", strict=strict) for problem in one.problems + noted]
         value = below = None
         if row is not None and type(item.value) is row.holds:
             value, wrong = row.member(item.value)
             if wrong is not None:
-                findings.append(wrong.at(f"{base}{position}", strict=strict))
+                findings.append(wrong.at(f"{base}{positions[at]}", strict=strict))
             if item.children or not row.below.idle:
-                below = match(row.below, item.children, f"{base}{position}.", findings, strict=strict, parent=item)
+                below = match(row.below, item.children, f"{base}{positions[at]}.", findings, strict=strict, parent=item)
             concept = one.concept if item.concept != row.canonical else None
             if (
-                item.children or concept is not None or item.observation_datetime or item.observation_uid
+                concept is not None or item.children or item.observation_datetime or item.observation_uid
                 or item.other or item.template
             ):  # fmt: skip
                 value = _with_more(value, item, concept, below)
         elif row is not None and row.holds is not None and item.children:
             # The value is missing or of another kind, which C.17.3 refuses: of what is below it nothing is said.
             below = match(row.below, item.children, "", [], strict=strict, parent=item)
-        places.append(Place(position, item, row, value, below))
+        values.append(value)
+        matches.append(below)
     groups = []
     for index, repeated in layout.groups.items():
         inner, matched = template.rows[index], []
@@ -172,10 +163,12 @@ def match(
             these, where = [items[at] for at in some], [positions[at] for at in some]
             matched.append(match(inner.below, these, base, findings, strict=strict, positions=where))
         groups.append((inner, matched))
-    for problem, at, after in _faults(layout.steps, items, parent):
-        position = positions[at] + after if positions else 1
-        findings.append(problem.at(f"{base}{position}", strict=strict))
-    return Match(places, groups, _order(layout, groups, positions))
+    if layout.steps:
+        for problem, at, after in _faults(layout.steps, items, parent):
+            position = positions[at] + after if positions else 1
+            findings.append(problem.at(f"{base}{position}", strict=strict))
+    order = _order(layout, groups, positions) if groups or layout.order is not None else None
+    return Match(items, positions, layout.rows, values, matches, groups, order)
 
 
 def _laid_out(template: CompiledTemplate, heads: Sequence[int], items: Sequence[ContentItem]) -> Layout:
@@ -245,7 +238,7 @@ def _repetitions(template: CompiledTemplate, items: Sequence[ContentItem], indic
 def _order(layout: Layout, groups: Sequence[Group], positions: Sequence[int]) -> list[int] | None:
     """See `Match.order`: by row; of a template that may repeat, one repetition after the other."""
     if not groups:
-        return None if layout.order is None else [positions[at] for at in layout.order]
+        return [positions[at] for at in layout.order or ()]
     by_row: dict[int, list[int]] = {}
     for index, position in zip(layout.listed, positions, strict=True):
         by_row.setdefault(index, []).append(position)
@@ -336,11 +329,11 @@ def _unexpected(template: CompiledTemplate, listed: Sequence[int], which: Sequen
 def members(found: Match) -> dict[str, Any]:
     """What a template's class validates: the members of the rows, ``other`` and ``order``.
 
-    Codes are finished objects, the same for the same code; everything else is plain.
+    Those of a code are the same dictionary for the same code.
     """
     made: dict[str, Any] = {}
     other = []
-    for _, item, row, value, _ in found.places:
+    for item, row, value in zip(found.items, found.rows, found.values, strict=True):
         if value is None or row is None:
             if row is None or row.holds is not None:
                 other.append(whole(item))
@@ -362,10 +355,11 @@ def members(found: Match) -> dict[str, Any]:
     return made
 
 
-def _with_more(value: Any, item: ContentItem, concept: CodeValue | None, below: Match | None) -> dict[str, Any]:
+def _with_more(
+    value: Any, item: ContentItem, concept: dict[str, Any] | None, below: Match | None
+) -> dict[str, Any]:
     """A member with all that its item has beside the value."""
-    sent = item.value
-    made = code_members(sent) if isinstance(sent, Code) else value
+    made = dict(value)
     if concept is not None:
         made["concept"] = concept
     if below is not None:

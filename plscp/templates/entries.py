@@ -54,7 +54,7 @@ from plscp.templates.log_entries import (
 )
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS, Template
-from plscp.templates.values import CodeValue, Entry, Item, Model, always_published
+from plscp.templates.values import Entry, Item, Model, always_published
 
 
 class Untyped(Model):
@@ -126,7 +126,7 @@ class RecognisedEntry(NamedTuple):
 
     kinds: tuple[EntryKind, ...]
     problems: tuple[Problem, ...]
-    concept: CodeValue | None
+    concept: dict[str, Any] | None
 
 
 def _recognise(concept: Code | None, value_type: str) -> RecognisedEntry:
@@ -158,7 +158,7 @@ class MatchedEntry(NamedTuple):
     item: ContentItem
     kind: EntryKind | None = None
     value: Any = None
-    concept: CodeValue | None = None
+    concept: dict[str, Any] | None = None
     below: Match | None = None
 
 

@@ -118,7 +118,7 @@ def log_context(root: ContentItem, matched: Match, findings: list[Finding]) -> L
         return LogContext.model_validate(_with_root(made, root, order))
     except ValidationError as error:
         findings.append(not_valid(error, "", "TID3001", "2"))
-        made = {**_ALWAYS, "other": [whole(place.item) for place in matched.places]}
+        made = {**_ALWAYS, "other": list(map(whole, matched.items))}
         return LogContext.model_validate(_with_root(made, root, sorted(order)))
 
 

@@ -35,8 +35,6 @@ class KnownCode(Model):
 class CodeValue(Model):
     """A coded concept as sent, and as it is known where that differs (PS3.3 Table 8.8-1)."""
 
-    model_config = ConfigDict(frozen=True)  # entries share them
-
     value: str
     scheme: str = ""
     meaning: str = ""

@@ -11,6 +11,7 @@ from plscp.findings import Finding
 from plscp.templates.conversion import MEMORY, code_value
 from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import type_entries
+from plscp.templates.values import CodeValue
 from tests.templates.trees import entry, root
 
 RETIRED = [
@@ -24,7 +25,7 @@ RETIRED = [
 
 def published(code: Code) -> dict[str, Any]:
     """A code as it is published."""
-    return code_value(code).model_dump(exclude_unset=True)
+    return CodeValue.model_validate(code_value(code)).model_dump(exclude_unset=True)
 
 
 @pytest.mark.parametrize("scheme", ["SRT", "SNM3", "99SDM"])
