@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
-from pynetdicom.pdu_primitives import UserIdentityNegotiation
+from pynetdicom.pdu_primitives import A_ASSOCIATE, UserIdentityNegotiation
 from pynetdicom.sop_class import Verification
 
 from plscp.errors import CommandError
@@ -223,13 +223,17 @@ class Association:
             self._check_confirmed(where)
             return self
         primitive = association.acceptor.primitive
-        if association.is_rejected and primitive is not None:
+        if primitive is None and not association.is_rejected:
+            # Where the peer rejects and closes before pynetdicom looks whether it is connected, the answer is left in its queue.
+            left = association.dul.receive_pdu(wait=False)
+            primitive = left if isinstance(left, A_ASSOCIATE) else None
+        if primitive is not None and primitive.result in _REJECTED:
             result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic
             raise CommandError(
                 f"{where} {_REJECTED.get(result, 'rejected')} the association of {self.peer.calling} with {self.peer.called} "
                 f"({result}/{source}/{reason}: {_REASONS.get((source, reason), 'reason not in the standard')})"
             )
-        if association.is_aborted and association.acceptor.primitive is None:
+        if association.is_aborted and primitive is None:
             why = "nothing answers there, or it closed the connection"
             if self.peer.tls:
                 why += ", or no TLS (wrong port, or one of both does not trust the other's certificate)"

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom import AE, evt
 
 from plscp.cli import main
 from plscp.network.admission import Required, refusal
 from plscp.scu.sending import Identity
 from tests.network.wire import Listener
+from tests.serving import until
 
 DEVICES = {
     "CODE1": Required(username="hemo", passcode=lambda: "s3cret wörd"),
@@ -61,6 +64,24 @@ def test_user_identity(
     assert said.replace("{}", str(tmp_path)) in err
     assert err.count("\n") == (status != 0)
     assert "s3cret" not in err
+
+
+def test_a_rejection_is_told_however_fast_the_connection_closes(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the peer has rejected and closed before pynetdicom looks whether it is connected."""
+    associate = AE.associate
+
+    def closed(event: evt.Event) -> None:
+        transport = event.assoc.dul.socket
+        until(lambda: transport._ready.is_set() and not transport._is_connected, "the peer to close the connection")
+
+    def slowly(self: AE, *args: Any, **options: Any) -> Any:
+        return associate(self, *args, **options, evt_handlers=[(evt.EVT_REQUESTED, closed)])
+
+    monkeypatch.setattr(AE, "associate", slowly)
+    assert main(["echo", "127.0.0.1", str(listener.port), "-ta", "60", "-to", "60", "-aet", "CODE1"], {}) == 1
+    assert "(1/2/1: " in capsys.readouterr().err
 
 
 def test_a_passcode_is_not_shown(listener: Listener, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
