@@ -119,6 +119,8 @@ class Frame(NamedTuple):
         if entry:
             canonical = canonical[len(CONTAINS) + 8 + len(item.elements[OBSERVATION_DATETIME].value) :]
             if made.value_type == "CODE":
+                if made.observation_uid or made.other or (ending and item.start is None):
+                    return None  # more than `like` holds, or what stands where children would begin is none
                 return cls(like, canonical, size, height, *_NO_VALUE, 0)
         if item.start is not None or made.value_type not in _ENDS:
             return None  # its text, number or reference is in the way

@@ -223,3 +223,38 @@ def test_what_is_cut_off_or_goes_on_is_not_what_came_before(syntax: str) -> None
                 after_others = outcome(sent, syntax, Bounds())
             with patch.object(parsing, "memory", Memory()):
                 assert outcome(sent, syntax, Bounds()) == after_others
+
+
+def hidden(syntax: str) -> bytes:
+    """A Content Sequence as the value of another element would hold it."""
+    return build.encode(build.dataset(ContentSequence=Items([child("text", "", "abcd", "", "")])), syntax)
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_what_stands_beside_the_code_of_an_entry_is_kept_each_time(syntax: str) -> None:
+    """Entries that are a code, with its children or without, and with more than that: as each would be alone."""
+    more: list[dict[str, Any]] = [
+        {},
+        {"ObservationUID": "1.2.3"},
+        {"ObservationUID": ""},
+        {"UID": "1.2.3"},
+        {"PatientID": "PAT-2"},
+        {"EncapsulatedDocument": hidden(syntax)},
+        {"EncapsulatedDocument": hidden(syntax).replace(b"abcd", b"\1\2\3\4")},
+        {"DataSetTrailingPadding": hidden(syntax).replace(b"abcd", b"\1\2\3\4")},
+        {"DataSetTrailingPadding": hidden(syntax)},
+    ]
+    made = []
+    for children in ([], [child("text", "", "abcd", "", "")]):
+        for changes in more:
+            one = entry(*children)
+            one.update(build.dataset(**changes))
+            made.append(build.encode(build.log(one, observers=[]), syntax))
+    alone = []
+    for raw in made:
+        with patch.object(parsing, "memory", Memory()):
+            alone.append(outcome(raw, syntax, Bounds()))
+    with patch.object(parsing, "memory", Memory()):
+        for _ in range(2):
+            for raw, seen in zip(made, alone, strict=True):
+                assert outcome(raw, syntax, Bounds()) == seen
