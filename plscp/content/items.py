@@ -22,6 +22,7 @@ from plscp.content.syntax import (
     is_ds,
     is_dt,
     is_line,
+    is_offset,
     is_pn,
     is_tm,
     is_ui,
@@ -165,7 +166,8 @@ def root_item(item: Item, report: Report, like: ContentItem | None) -> ContentIt
         made = ContentItem("", "CONTAINER", like.concept, like.value, item.children)
         made.observation_datetime, made.observation_uid = like.observation_datetime, like.observation_uid
         made.template, made.other = like.template, like.other
-    _judge_times(item.children, text_of(elements, TIMEZONE_OFFSET), report)
+    offset = text_of(elements, TIMEZONE_OFFSET)
+    _judge_times(item.children, offset if is_offset(offset) else "", report)  # step 6 refuses what is no offset
     return made
 
 

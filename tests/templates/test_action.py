@@ -90,6 +90,8 @@ P_ROWS: list[Row] = [
     ("wrong VR", lambda: as_vr(log(DRUG), "PatientID", "SH", "A"), 0x0115, 0x0115, "wrong-vr", "(0010,0020)"),
     ("number for text", lambda: as_vr(log(DRUG), "StudyID", "US", 1), 0x0115, 0x0115, "wrong-vr", "(0020,0010)"),
     ("offset", lambda: log(DRUG, TimezoneOffsetFromUTC="CET"), 0x0115, 0x0115, "invalid-value", "(0008,0201)"),
+    ("offset for one of two times", lambda: log(DRUG, build.text(build.LOG_NOTE, "a", rel="CONTAINS",
+        ObservationDateTime="20261122143500"), TimezoneOffsetFromUTC="CET"), 0x0115, 0x0115, "invalid-value", "(0008,0201)"),
     ("SOP Instance UID", lambda: log(DRUG, SOPInstanceUID="1.2"), None, None, "unexpected-attribute", "(0008,0018)"),
     ("no entry", log, 0xC102, 0xC102, "no-entry", ""),
     ("IOD", lambda: log(DRUG, ContinuityOfContent="BOTH"), 0xC102, 0xC102, "continuity", ""),
