@@ -10,7 +10,7 @@ from plscp.content.model import Code, Numeric, Reference
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates import rows
-from plscp.templates.conversion import MEMORY, amount, code_value, reference, small
+from plscp.templates.conversion import MEMORY, amount, code_value, reference, short_names, small
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
 
 HOLDS: Final[dict[str, type[Any]]] = {
@@ -287,7 +287,7 @@ class CompiledTemplate:
             )
         name = code_value(concept) if concept is not None else None
         made = Recognised(fit, fit + 1, HOLDS.get(value_type), name, problems)
-        if concept is None or small(concept):
+        if (concept is None or small(concept)) and short_names(relationship, value_type):
             MEMORY.keep(self.recognised, (concept, relationship, value_type), made)
         return made
 
@@ -302,7 +302,8 @@ class CompiledTemplate:
         if head not in self._numbers:
             self._numbers[head] = len(self.heads)
             self.heads += [head, head._replace(fits=False)]
-        if key is None or len(key[0]) + len(key[1]) <= LONGEST_KEY_CHARACTERS:
+        short = key is None or len(key[0]) + len(key[1]) <= LONGEST_KEY_CHARACTERS
+        if short and short_names(relationship, value_type):
             MEMORY.keep(self._answers, (key, relationship, value_type), self._numbers[head])
         return self._numbers[head]
 

@@ -42,6 +42,8 @@ class Memory:
 
 MEMORY: Final = Memory(16_384)
 """Of what the templates made of codes; an entry is about one KiB."""
+LONGEST_NAME_CHARACTERS: Final = 16
+"""Of a Code String."""
 _PRECISIONS: Final = {4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second"}
 _MOMENT: Final = re.compile(r"(\d{4,14})(\.\d{1,6})?([+-]\d{4})?", re.ASCII)
 
@@ -51,6 +53,11 @@ _codes: Final[dict[Code, dict[str, Any]]] = MEMORY.memo()
 def small(code: Code) -> bool:
     """Whether a code may be remembered: bounded in size, and hashable."""
     return not code.other and len(code.value) + len(code.scheme) + len(code.meaning) + len(code.version) <= 256
+
+
+def short_names(*names: str) -> bool:
+    """Whether relationships and value types may be remembered: what a device made up may be as long as any value."""
+    return all(len(name) <= LONGEST_NAME_CHARACTERS for name in names)
 
 
 def code_value(code: Code) -> dict[str, Any]:

@@ -355,9 +355,7 @@ def members(found: Match) -> dict[str, Any]:
     return made
 
 
-def _with_more(
-    value: Any, item: ContentItem, concept: dict[str, Any] | None, below: Match | None
-) -> dict[str, Any]:
+def _with_more(value: Any, item: ContentItem, concept: dict[str, Any] | None, below: Match | None) -> dict[str, Any]:
     """A member with all that its item has beside the value."""
     made = dict(value)
     if concept is not None:

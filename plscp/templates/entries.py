@@ -33,6 +33,7 @@ from plscp.templates.conversion import (
     add_extras,
     code_of,
     code_value,
+    short_names,
     small,
     value_of,
     whole,
@@ -142,7 +143,7 @@ def _recognise(concept: Code | None, value_type: str) -> RecognisedEntry:
     elif not kinds:
         kinds = _open.get(value_type, ())
     made = RecognisedEntry(kinds, tuple(problems), code_value(concept))
-    if small(concept):
+    if small(concept) and short_names(value_type):
         MEMORY.keep(_recognised, (concept, value_type), made)
     return made
 

@@ -8,7 +8,7 @@ import pytest
 
 from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
-from plscp.templates.conversion import number, precision
+from plscp.templates.conversion import MEMORY, number, precision
 from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import context_json, type_entries
 from plscp.templates.request import TypedEntry
@@ -304,3 +304,18 @@ def test_text_that_is_no_text() -> None:
     item.value = 'a\ud800"\n\u2028'
     (one,), _, _ = typed(root(item))
     assert one.typed.text == item.value
+
+
+def test_long_relationships_and_value_types_take_no_memory() -> None:
+    """What a device made up instead of them, as long as a value may be, is judged and not remembered."""
+    held = []
+    for turn in range(3):
+        made_up = f"{turn}" + "X" * 60_000
+        below = ContentItem(made_up, made_up, Code("121145", "DCM", "Description of Material"), "lot 7")
+        drug = entry("drug_administered")
+        drug.children.append(below)
+        first = ContentItem("CONTAINS", made_up, Code("122083", "DCM", "Drug administered"), "a", [], "20261122143001")
+        entries, _ = type_entries(root(drug, first), strict=False, findings=[])
+        assert [one.kind for one in entries] == ["drug_administered", "untyped"]
+        held.append(len(MEMORY))
+    assert len(set(held)) == 1
