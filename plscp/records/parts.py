@@ -53,10 +53,14 @@ def value(kind: str, lead: bytes, context: bytes | None, data: bytes) -> bytes:
     return b'{"type":"%b",%b' % (kind.encode(), joined(lead, context, data)[1:])
 
 
-@lru_cache(maxsize=1024)
 def utc(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and Z."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return _spelled(moment.astimezone(UTC))  # the two readings of a repeated hour are equal until they are in UTC
+
+
+@lru_cache(maxsize=1024)
+def _spelled(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 When = Annotated[AwareDatetime, PlainSerializer(utc, return_type=str, when_used="json")]

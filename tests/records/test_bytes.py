@@ -1,11 +1,13 @@
 """The bytes of records: what they are, and that they mean what they always did (decision 0040)."""
 
 import json
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from plscp.records.parts import value
+from plscp.records.parts import utc, value
 from plscp.records.values import ADAPTERS, RECORDS, read
 from tests.publish.judging import judge
 from tests.records.story import lines
@@ -52,3 +54,9 @@ def test_every_published_one_is_what_its_schema_says() -> None:
         assert read(type_of(NOW[number]), NOW[number]) == judge(kind, NOW[number])
         assert judge(kind, value(kind, BEFORE[number][:-1], b"", b"")) == judge(kind, NOW[number])
     assert ADAPTERS[type_of(NOW[-1])].validate_json(NOW[-1]).store
+
+
+def test_an_hour_that_comes_twice_is_two_hours_in_utc() -> None:
+    """Python holds the two readings of such a time for equal: what is remembered of one must not be said of the other."""
+    first = datetime(2024, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert (utc(first), utc(first.replace(fold=1))) == ("2024-10-27T00:30:00.000Z", "2024-10-27T01:30:00.000Z")
