@@ -271,7 +271,7 @@ class Handlers:
 
     def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int] | None:
         """The decision and the registry's position; None where the request was read by settings that hold no more."""
-        if pending.question is None:
+        if pending.refused is not None or pending.question is None:
             refused = pending.refused or Refused(0x0110)
             return _rejected(pending, refused.status, comment(refused), refused.findings), 1 << 62
         began = perf_counter()

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from plscp.matching.changes import put_patient
 from plscp.matching.registry import Registry
+from plscp.metrics import Metrics
 from plscp.service.keeper import RegistryKeeper
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING as PEL
 from plscp.statuses import STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE
@@ -312,3 +313,27 @@ def test_entries_far_apart_in_time_are_told_from_late_ones(running: Running) -> 
     with running.scu() as scu:
         assert scu.request(PEL, events.encoded(late)).status == 0
         assert scu.request(PEL, events.encoded(placed)).status == 0xC103
+
+
+def test_what_a_defect_of_ours_refuses_is_kept_as_it_is_answered(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect after the last check: what is said is what quarantine says."""
+    room(running)
+    counted = Metrics.noticed
+    defects = [RuntimeError("a defect")]
+
+    def fails_once(metrics: Metrics, finding: Any) -> None:
+        if defects:
+            raise defects.pop()
+        counted(metrics, finding)
+
+    monkeypatch.setattr(Metrics, "noticed", fails_once)
+    noted = events.note(events.now())
+    noted.ObservationDateTime = noted.ObservationDateTime[:12]
+    with running.scu() as scu:
+        answer = scu.request(PEL, events.encoded(events.procedural([noted], study=U3)))
+    assert not defects
+    assert answer.status == 0x0110
+    [item] = running.store.quarantine()
+    assert [outcome["status"] for outcome in item.outcomes] == [answer.status]
