@@ -319,7 +319,7 @@ class Server:
                     print(f"tls {settings.dicom.ae_title} {host}:{port}", flush=True)
                     log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port, tls=True)
             for host, port in await self.acceptor.start():
-                print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contracts section 7
+                print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contract section 7
                 log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
             self._watcher.start()
             tell_manager("READY=1")

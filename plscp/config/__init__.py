@@ -1,4 +1,4 @@
-"""Every setting: one Pydantic model, read from one TOML file and the environment (contracts section 6)."""
+"""Every setting: one Pydantic model, read from one TOML file and the environment (contract section 6)."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
@@ -110,7 +110,7 @@ class Settings(SettingsModel):
     # --- the other rooms ---------------------------------------------------------------------------------------------
 
     def bounds(self) -> Bounds:
-        """The bounds of a data set (contracts section 2, step 5)."""
+        """The bounds of a data set (contract section 2, step 5)."""
         d = self.dicom
         return Bounds(data_set=d.max_data_set, depth=d.max_depth, elements=d.max_elements, value=d.max_value)
 

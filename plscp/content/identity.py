@@ -1,4 +1,4 @@
-"""Identity: what makes two requests the same content (contracts section 1).
+"""Identity: what makes two requests the same content (contract section 1).
 
 Canonical form of an element, elements in tag order::
 

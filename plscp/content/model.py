@@ -74,7 +74,7 @@ class ContentItem:
         observation_datetime: (0040,A032) as sent, or empty.
         observation_uid: (0040,A171), or empty.
         template: (0040,DB00) of a CONTAINER's Content Template Sequence, or empty.
-        digest: SHA-256 input of this item in canonical form (contracts section 1): bytes, equal for equal content in
+        digest: SHA-256 input of this item in canonical form (contract section 1): bytes, equal for equal content in
             whatever transfer syntax or character set. Filled for first-level items only.
         other: elements that have no place above, kept whole.
     """
@@ -93,7 +93,7 @@ class ContentItem:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a data set may be at most; past it: 0213H for length, C102 or 0115H for shape (contracts section 2, step 5)."""
+    """What a data set may be at most; past it: 0213H for length, C102 or 0115H for shape (contract section 2, step 5)."""
 
     data_set: int = 1 << 20
     depth: int = 32

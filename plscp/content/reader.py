@@ -1,4 +1,4 @@
-"""Reads encoded data sets and finds their identity: step 5 of contracts section 2.
+"""Reads encoded data sets and finds their identity: step 5 of contract section 2.
 
 Implicit and Explicit VR Little Endian, Explicit VR Big Endian and Deflated; definite and undefined lengths. Every element
 is kept; what is odd but can be read is noted, what cannot be read is refused with its place.
@@ -55,7 +55,7 @@ class Decoded:
     """A data set that passed step 5: its identity is known, nothing else is judged yet.
 
     Attributes:
-        identity: SHA-256 over calling AE title, SOP Class and canonical content (contracts section 1).
+        identity: SHA-256 over calling AE title, SOP Class and canonical content (contract section 1).
         dataset: its elements; only the templates room looks inside.
     """
 
@@ -64,7 +64,7 @@ class Decoded:
 
 
 def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str, bounds: Bounds) -> Decoded:
-    """Reads a data set and finds its identity (contracts section 2, step 5; section 1, Identity).
+    """Reads a data set and finds its identity (contract section 2, step 5; section 1, Identity).
 
     Args:
         raw: the encoded data set.
@@ -105,7 +105,7 @@ def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> 
     Args:
         dataset: as the reader made it.
         findings: takes what is wrong, each with the item's path and whether it refuses the request.
-        strict: refuse also what a lenient profile lets pass (contracts section 2).
+        strict: refuse also what a lenient profile lets pass (contract section 2).
 
     Returns:
         The root, complete also where something is wrong: what is missing is empty.

@@ -1,4 +1,4 @@
-"""Rules 5 to 7: the study that was at a location when the events occurred. In doubt it is none (contracts section 3).
+"""Rules 5 to 7: the study that was at a location when the events occurred. In doubt it is none (contract section 3).
 
 A device's times decide alone only while its clock is known. A fast clock is corrected for, and only for entries of just now; where
 the clock may be slow, or is not known, the entry times and the arrival must name the same study.

@@ -1,4 +1,4 @@
-"""Bodies of the registry file and of HTTP (contracts section 6), as Pydantic models.
+"""Bodies of the registry file and of HTTP (contract section 6), as Pydantic models.
 
 One line says what is wrong with one, and one what is legal in it and probably not meant.
 """
@@ -92,7 +92,7 @@ class Body(BaseModel):
 
 
 class PatientRef(Body):
-    """Which patient; without issuer it gets one by the chain of contracts section 3."""
+    """Which patient; without issuer it gets one by the chain of contract section 3."""
 
     id: LO = ""
     issuer: LO = ""

@@ -1,6 +1,6 @@
 """Entries that are stored already and come again in another request: where they stand decides, not where matching would put them.
 
-Contracts section 1, Identity: an entry with an Observation UID known from the same calling AE title, with the same content, is never
+Contract section 1, Identity: an entry with an Observation UID known from the same calling AE title, with the same content, is never
 added again. A request that says so of another study or patient than the one under which it stands is refused, and a correction is
 proposed that would move it.
 """

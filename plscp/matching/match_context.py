@@ -56,7 +56,7 @@ class Issuer(NamedTuple):
 
 
 def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Policy, registry: Registry) -> Issuer:
-    """P's issuer in its one spelling: as sent, else the device's, else the policy's, else none (contracts section 3)."""
+    """P's issuer in its one spelling: as sent, else the device's, else the policy's, else none (contract section 3)."""
     spell = registry.issuers.spell
     authorities = {spell(one.strip(" ")) for one in sent if one.strip(" ")}
     if not all(map(registry.knows_issuer, authorities)):
@@ -69,7 +69,7 @@ def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Polic
 
 
 class Clock(Enum):
-    """What is known of the clock that stamped the entries (contracts section 3, Whose clock is known)."""
+    """What is known of the clock that stamped the entries (contract section 3, Whose clock is known)."""
 
     UNTRUSTED = "untrusted"  # the settings say so
     KNOWN = "known"  # measured, within the tolerance

@@ -1,4 +1,4 @@
-"""What goes into a matching decision and what comes out (contracts section 3). Values only: no clocks, no I/O."""
+"""What goes into a matching decision and what comes out (contract section 3). Values only: no clocks, no I/O."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from plscp.templates.request import Identifiers
 
 
 class Instant(NamedTuple):
-    """A DT resolved to UTC (contracts section 3, Time)."""
+    """A DT resolved to UTC (contract section 3, Time)."""
 
     text: str  # as sent
     earliest: datetime  # UTC; it differs from the latest by the precision sent: a DT to the minute is its whole minute

@@ -1,4 +1,4 @@
-"""The names of labs and authorities, and by place: which study was there when, and its signs of life (contracts section 3)."""
+"""The names of labs and authorities, and by place: which study was there when, and its signs of life (contract section 3)."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The registry file: only the differences to its previous content are changes (contracts section 6)."""
+"""The registry file: only the differences to its previous content are changes (contract section 6)."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time

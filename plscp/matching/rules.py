@@ -1,4 +1,4 @@
-"""The rules that find an event's study, and what is given against the study found (contracts section 3; PS3.4 P.2.2.1.1, P.2.5.2).
+"""The rules that find an event's study, and what is given against the study found (contract section 3; PS3.4 P.2.2.1.1, P.2.5.2).
 
 `TABLE` is the table of the rules, `CONTRADICTIONS` that of contradictions, row by row.
 """
@@ -266,7 +266,7 @@ def _another_is_open(case: MatchContext, study: Study, places: set[str]) -> bool
 
 
 class Contradiction(NamedTuple):
-    """One line of the contract: which identifiers, found by which rules, are handled how."""
+    """One line of contract section 3, Contradictions: which identifiers, found by which rules, are handled how."""
 
     given: int  # all of these
     rules: frozenset[str]

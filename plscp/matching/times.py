@@ -1,4 +1,4 @@
-"""From a DT as sent to UTC (PS3.5 6.2 DT, PS3.4 P.2.5.2, contracts section 3, Time). Times are resolved, never shifted."""
+"""From a DT as sent to UTC (PS3.5 6.2 DT, PS3.4 P.2.5.2, contract section 3, Time). Times are resolved, never shifted."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo

@@ -1,4 +1,4 @@
-"""Turnover of a room: when a study that comes there ends the stay of another patient's (contracts section 3).
+"""Turnover of a room: when a study that comes there ends the stay of another patient's (contract section 3).
 
 What is due is computed from the registry and its signs of life; what is decided stands in the registry changes alone, so that
 applying them needs no sign of life. Signs that are on their way to the store are waited for: a plan is made and handed to the

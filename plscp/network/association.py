@@ -339,7 +339,7 @@ class Association(asyncio.Protocol):
             self._owner.on_delivery_confirmed([receipt for receipt, _ in receipts])
 
     def ended(self) -> None:
-        """Of a device that closes without a release this proves what was written before its end was there (contracts section 1)."""
+        """Of a device that closes without a release this proves what was written before its end was there (contract section 1)."""
         if not self._closes or self.state is not State.STA6 or self._buffer or self.in_hand:
             return
         if self._transport.get_write_buffer_size() or not sockets.all_arrived(self._socket):

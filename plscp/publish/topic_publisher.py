@@ -212,7 +212,7 @@ class TopicPublisher:
     # --- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self, producer: Producer, found: TopicState, source: RelayView) -> None:
-        """Contracts section 5: barrier, read to it, then each partition's own highest position counts."""
+        """Contract section 5: barrier, read to it, then each partition's own highest position counts."""
         known = self._shared.cursor.topic(self.topic)
         if known is not None and found.partitions < known.partitions.count:
             raise Refused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")

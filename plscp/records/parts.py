@@ -1,4 +1,4 @@
-"""What is published, but for what comes from templates: the parts of a record's value, and how they become bytes (contract, "Records").
+"""What is published, but for what comes from templates: the parts of a record's value, and how they become bytes (contract section 4).
 
 A value is stored in up to three parts: the lead, which the store makes when the position is known; what the entries of a
 request share; and the record's own. Each is a class that `plscp.records.values` composes records of, and its bytes come from

@@ -1,4 +1,4 @@
-"""Published records as typed objects (contract, "Records"): what the server writes, what consumers read, and what `schemas/` is made of."""
+"""Published records as typed objects (contract section 4): what the server writes, what consumers read, and what `schemas/` is made of."""
 
 from collections.abc import Callable
 from functools import lru_cache

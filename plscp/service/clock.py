@@ -1,4 +1,4 @@
-"""The measured clock difference of each device: what tells whether its times may name a study (contracts section 3).
+"""The measured clock difference of each device: what tells whether its times may name a study (contract section 3).
 
 A difference is a request's arrival minus its latest DateTime. Delays only make it larger, so the smallest is the closest to the clocks'
 true difference, and only a fast clock can be told for certain. One request proves nothing, and neither does the same DateTime sent

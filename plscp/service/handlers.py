@@ -1,4 +1,4 @@
-"""The N-ACTION handler: the table of contents of the program. It holds no rules of its own (contracts section 2).
+"""The N-ACTION handler: the table of contents of the program. It holds no rules of its own (contract section 2).
 
 The same object serves our acceptor, through `begin` and `on_delivery_confirmed`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
 """
@@ -155,7 +155,7 @@ class Handlers:
             loop.call_later(under_way[0][0] - monotonic(), self._overdue, loop)
 
     def on_delivery_confirmed(self, receipts: Sequence[object]) -> None:
-        """The answers with these receipts are known to have arrived (contracts section 1)."""
+        """The answers with these receipts are known to have arrived (contract section 1)."""
         self._store.submit(Delivered([str(receipt) for receipt in receipts]))
 
     def answer(self, event: Any) -> Answer:

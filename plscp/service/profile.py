@@ -15,12 +15,12 @@ class Profile:
     """How one calling AE title is treated.
 
     Attributes:
-        strict: `validation = "strict"` (contracts section 2).
+        strict: `validation = "strict"` (contract section 2).
         sop_classes: SOP Class UIDs the device may use (step 4).
         zone, server_zone: IANA time zone names; the device's may be None.
         silent_after: how long it may send nothing while it is connected and a case is open in its room; None: it is not watched.
         configured: whether `[devices]` has it.
-        closes_without_release: an orderly end of its connection proves that the answers before it arrived (contracts section 1).
+        closes_without_release: an orderly end of its connection proves that the answers before it arrived (contract section 1).
         operators: who may add to the MAR, or None for anyone (step 9).
     """
 

@@ -1,4 +1,4 @@
-"""What a device is answered: the status with what may stand beside it (contract, "Checks"), and the Action Reply of Table P.2-4."""
+"""What a device is answered: the status with what may stand beside it (contract section 2), and the Action Reply of Table P.2-4."""
 
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Steps 1 to 9 of the contract's table, a function each: from a request to the decision where it belongs (contract, "Checks")."""
+"""Steps 1 to 9 of contract section 2, a function each: from a request to the decision where it belongs."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The rules of one append transaction: what becomes of each draft, which position it gets, and what is to be written.
 
 Pure: an adapter looks up what is `Known`, hands the drafts over one by one and writes what the batch has collected. The order
-of the questions is that of contracts section 1 and steps 5a to 10 of section 2.
+of the questions is that of contract section 1 and steps 5a to 10 of section 2.
 """
 
 import secrets
@@ -148,7 +148,7 @@ class Batch:
             return self._all_known(draft, known[0])
         return self._accept(draft, decision, plan, fresh, before)
 
-    # --- contracts section 1 ---
+    # --- contract section 1 ---
 
     def _retry(self, draft: RequestDraft, before: Answered) -> Stored:
         self.retries.append(

@@ -148,7 +148,7 @@ class RequestDraft:
 
     Attributes:
         request_id: 32 hex digits, unique; the stem of each entry's event id.
-        identity: SHA-256 (contracts section 1), 32 bytes.
+        identity: SHA-256 (contract section 1), 32 bytes.
         arrival: microseconds since the epoch, UTC.
         raw: the encoded data set as received; may be cut (64 KiB) with `raw_length` and `raw_digest` of the whole.
         registry_position: R, the registry's position on which `decision` was made.

@@ -1,4 +1,4 @@
-"""The event store on SQLite (contracts section 8): write-ahead log, every commit synced, one writer, readers beside it."""
+"""The event store on SQLite (contract section 8): write-ahead log, every commit synced, one writer, readers beside it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Action Information of both SOP Classes: steps 6 and 7 of contracts section 2, from decoded data set to typed request."""
+"""Action Information of both SOP Classes: steps 6 and 7 of contract section 2, from decoded data set to typed request."""
 
 from plscp.content.reader import Decoded, content_tree
 from plscp.errors import DoesNotMatchTemplate

@@ -1,4 +1,4 @@
-"""Step 6 of contracts section 2: attributes of Tables P.2-2 and P.3-2 are present, valued and valid (PS3.4 5.4.2.1)."""
+"""Step 6 of contract section 2: attributes of Tables P.2-2 and P.3-2 are present, valued and valid (PS3.4 5.4.2.1)."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple

@@ -28,7 +28,7 @@ def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) ->
 
     Args:
         root: the CONTAINER; its targets of CONTAINS are the entries, the others are context.
-        strict: refuse what a lenient profile lets pass (contracts section 2).
+        strict: refuse what a lenient profile lets pass (contract section 2).
         findings: takes those about the root and its context, and every refusing one about an entry.
 
     Returns:

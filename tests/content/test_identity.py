@@ -1,4 +1,4 @@
-"""Identity: SHA-256 over who sent it, what for and the content (contracts section 1)."""
+"""Identity: SHA-256 over who sent it, what for and the content (contract section 1)."""
 
 from struct import pack
 from typing import Any

@@ -1,4 +1,4 @@
-"""Encoded data sets: what is read, what is noted, what is refused and with which status (contracts section 2, step 5)."""
+"""Encoded data sets: what is read, what is noted, what is refused and with which status (contract section 2, step 5)."""
 
 from collections.abc import Callable
 from struct import pack

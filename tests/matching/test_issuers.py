@@ -1,4 +1,4 @@
-"""Whose ID a Patient ID is (contracts section 3, Identifiers): as sent, in one spelling, in requests of both classes and in feeds."""
+"""Whose ID a Patient ID is (contract section 3, Identifiers): as sent, in one spelling, in requests of both classes and in feeds."""
 
 import itertools
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Known entries (contracts section 1, Identity): the identifiers given against the study and patient under which they stand."""
+"""Known entries (contract section 1, Identity): the identifiers given against the study and patient under which they stand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The table of contracts section 3, one test row or more per row of it; the row's number and words stand beside each."""
+"""The table of contract section 3, one test row or more per row of it; the row's number and words stand beside each."""
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The sentences of contracts section 3 about identifiers, times and contradictions; each test is named by its sentence."""
+"""The sentences of contract section 3 about identifiers, times and contradictions; each test is named by its sentence."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

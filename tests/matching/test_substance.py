@@ -1,4 +1,4 @@
-"""Substance Administration (contracts section 3, P.3.2.3): whose record, and who may add to it."""
+"""Substance Administration (contract section 3, P.3.2.3): whose record, and who may add to it."""
 
 from dataclasses import replace
 from datetime import timedelta

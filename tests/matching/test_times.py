@@ -1,4 +1,4 @@
-"""Time (contracts section 3, P.2.5.2): text as sent, precision, offset and UTC."""
+"""Time (contract section 3, P.2.5.2): text as sent, precision, offset and UTC."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Turnover of a room and signs of life, sentence by sentence (contracts section 3)."""
+"""Turnover of a room and signs of life, sentence by sentence (contract section 3)."""
 
 from collections import Counter
 from dataclasses import replace

@@ -126,7 +126,7 @@ def test_settings_that_cannot_be(extra: dict[str, Any], why: str) -> None:
 
 
 def test_what_order_depends_on() -> None:
-    """The producer's settings of contracts section 5."""
+    """The producer's settings of contract section 5."""
     made = KafkaSettings(["h:1"], extra={"sasl_mechanism": "PLAIN"}).checked().producer(largest=100_000)
     assert made["delivery_timeout_ms"] == float("inf")
     assert (made["acks"], made["enable_idempotence"], made["allow_auto_create_topics"]) == ("all", True, False)

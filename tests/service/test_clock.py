@@ -1,4 +1,4 @@
-"""The measured clock difference of a device (contracts section 3, Whose clock is known)."""
+"""The measured clock difference of a device (contract section 3, Whose clock is known)."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The row of known entries of the identity table (contracts section 1), through real associations, on both acceptors."""
+"""The row of known entries of the identity table (contract section 1), through real associations, on both acceptors."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Each row of the identity table of contracts section 1, through real associations, on both acceptors."""
+"""Each row of the identity table of contract section 1, through real associations, on both acceptors."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every status of contracts sections 2 and 3, reached by its cause through a real association (PS3.4 P.2.2.4, P.3.2.4)."""
+"""Every status of contract sections 2 and 3, reached by its cause through a real association (PS3.4 P.2.2.4, P.3.2.4)."""
 
 import asyncio
 from collections.abc import Callable

@@ -59,7 +59,7 @@ def added(store: EventStore) -> int:
     return len(store.read(Filter(kinds=("entry",), limit=-1)))
 
 
-# Contracts section 1, the table of identity. Each row: what was sent before (with `D`: its answer is known to have arrived),
+# Contract section 1, the table of identity. Each row: what was sent before (with `D`: its answer is known to have arrived),
 # what is sent now, and what becomes of it: (outcome, entries added, same_content_as of the first added, codes of the
 # writer's findings on each added entry).
 A = (entry("a"),)

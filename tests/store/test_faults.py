@@ -1,4 +1,4 @@
-"""Contracts section 8, the table of failures: each on a disk that fails at the n-th write or sync, for every n of a scenario."""
+"""Contract section 8, the table of failures: each on a disk that fails at the n-th write or sync, for every n of a scenario."""
 
 import threading
 import time

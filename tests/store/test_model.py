@@ -1,4 +1,4 @@
-"""The store against a small model of contracts section 1 that shares no code with it."""
+"""The store against a small model of contract section 1 that shares no code with it."""
 
 import json
 from collections.abc import Callable

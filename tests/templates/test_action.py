@@ -1,4 +1,4 @@
-"""Action Information of both SOP Classes: steps 6 and 7 (contracts section 2; PS3.4 5.4.2.1, Tables P.2-2 and P.3-2)."""
+"""Action Information of both SOP Classes: steps 6 and 7 (contract section 2; PS3.4 5.4.2.1, Tables P.2-2 and P.3-2)."""
 
 import json
 from collections.abc import Callable
@@ -228,7 +228,7 @@ def unknown_set(made: Dataset) -> bytes:
 
 @pytest.mark.parametrize(("sop_class", "made"), [(PEL, lambda: log(DRUG)), (SAL, administration)])
 def test_ascii_under_a_character_set_that_nobody_knows(sop_class: str, made: Callable[[], Dataset]) -> None:
-    """ASCII needs no character set: lenient notes the unknown one, strict refuses identifiers under it (contracts section 2)."""
+    """ASCII needs no character set: lenient notes the unknown one, strict refuses identifiers under it (contract section 2)."""
     found = of_bytes(unknown_set(made()), sop_class)
     assert [f.code for f in found.findings] == ["character-set-unknown"]
     with pytest.raises(Refused) as refused:

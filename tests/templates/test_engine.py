@@ -1,4 +1,4 @@
-"""What the engine says about whole logs: choice of kind, observers, order, paths, both profiles (TID 3001, contracts 2)."""
+"""What the engine says about whole logs: choice of kind, observers, order, paths, both profiles (TID 3001, contract section 2)."""
 
 import json
 from hashlib import sha256
@@ -241,7 +241,7 @@ def test_document_title_iff_a_report(reference: Any, titled: bool, expected: lis
 
 
 def test_error_comment_names_reason_row_and_place() -> None:
-    """The finding of a missing attempt identifier is the one that contracts section 2 shows."""
+    """The finding of a missing attempt identifier is the one that contract section 2 shows."""
     item = entry("intervention")
     del item.children[1]
     _, _, findings = typed(root(item))

@@ -1,4 +1,4 @@
-"""Whose a Patient ID is: (0010,0021) and (0010,0024) in requests of both classes (PS3.3 Table 10-18, contracts section 3)."""
+"""Whose a Patient ID is: (0010,0021) and (0010,0024) in requests of both classes (PS3.3 Table 10-18, contract section 3)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Row 4: entries that were logged for one patient by mistake and are sent again for another one (contracts section 1, Identity)."""
+"""Row 4: entries that were logged for one patient by mistake and are sent again for another one (contract section 1, Identity)."""
 
 from collections.abc import Iterator
 from pathlib import Path

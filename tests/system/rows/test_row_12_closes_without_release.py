@@ -1,4 +1,4 @@
-"""Row 12: a device that reads each answer and closes without release (contracts section 1), and who can see what became of it.
+"""Row 12: a device that reads each answer and closes without release (contract section 1), and who can see what became of it.
 
 Here with `closes_without_release = false`, as every device is treated that does not have the setting.
 """
