@@ -4,6 +4,7 @@ A block marked `sh` is run here, top to bottom; `toml` goes to the end of /etc/p
 Kafka and is not run, except that `systemctl` starts and stops a server here too.
 """
 
+import importlib
 import os
 import re
 import subprocess
@@ -84,6 +85,27 @@ def test_every_command_and_option_that_is_shown_exists(path: Path) -> None:
                 assert word.partition("=")[0] in known, words
             elif re.fullmatch(r"-[a-z]{2,}", word):
                 assert f"-{word}" in known, words  # as DCMTK users type it
+
+
+def test_what_the_architecture_names_is_in_the_code() -> None:
+    """Modules below plscp, and the classes and functions named with them after a colon."""
+    named = re.findall(r"`(\w[\w/]*)\.py(?:: ([\w.]+))?`", text_of("architecture"))
+    rooms = ROOT / "plscp"
+    assert [
+        module for module, _ in named if not any(ROOT.glob(f"{module}.py")) and not any(rooms.rglob(f"{module}.py"))
+    ] == []
+    assert sum(bool(name) for _, name in named) > 30
+    for module, name in named:
+        found: Any = importlib.import_module(f"plscp.{module.replace('/', '.')}") if name else None
+        for part in name.split(".") if name else ():
+            found = getattr(found, part)
+
+
+def test_the_classes_that_the_glossary_names_are_in_the_code() -> None:
+    """A word whose class was renamed is found here."""
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "plscp").rglob("*.py"))
+    classes = set(re.findall(r"^class (\w+)", source, re.MULTILINE))
+    assert set(re.findall(r"`([A-Z][a-z]\w+)[`.]", text_of("glossary"))) <= classes
 
 
 def settings_names(model: Any = SettingsModel) -> Iterator[str]:
