@@ -135,7 +135,9 @@ def typed(decoded: Decoded) -> ProcedureLog:
     log = action.procedural(decoded, strict=False)
     for entry in log.entries:
         entry_json(entry.typed)
-    if _contexts.get(id(log.context), (None,))[0] is not log.context:  # as the server keeps it: see records.values.shared
+    if (
+        _contexts.get(id(log.context), (None,))[0] is not log.context
+    ):  # as the server keeps it: see records.values.shared
         if len(_contexts) >= REMEMBERED:
             _contexts.clear()
         _contexts[id(log.context)] = log.context, context_json(log.context)
