@@ -1,4 +1,4 @@
-"""The two servers that are compared: plscp with everything on, and a stock pynetdicom SCP that only says Success."""
+"""The servers that are compared: plscp with everything on, a stock pynetdicom SCP that only says Success, and what a user would write."""
 
 import os
 import socket
@@ -135,6 +135,15 @@ def stock() -> Under:
     port = free_port()
     command = [sys.executable, "-c", STOCK, str(port)]
     return Under("stock", subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
+
+
+def written(folder: Path, kafka: str = "") -> Under:
+    """What a user would write (see `benchmarks.written`), with a store and, where a broker is given, a topic."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    topic = [kafka, f"written{port}"] if kafka else []
+    command = [sys.executable, "-m", "benchmarks.written", str(port), str(folder / "events.db"), *topic]
+    return Under("written", subprocess.Popen(command, stderr=subprocess.DEVNULL), port)
 
 
 def plscp(

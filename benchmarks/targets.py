@@ -26,14 +26,16 @@ class Target(NamedTuple):
 
 
 RATES = {
-    ("E1", 1): Target(4, 3),
-    ("E1", 16): Target(7, 5),
-    ("E1", 64): Target(9, 6),
-    ("E5", 1): Target(2.5, 2),
-    ("E5", 16): Target(3, 2),
-    ("E5", 64): Target(3.3, 2.2),
+    ("real", 1): Target(1.5, 1.2),
+    ("real", 16): Target(1.8, 1.4),
+    ("real", 64): Target(2.3, 1.8),
+    ("E1", 1): Target(2.2, 1.9),
+    ("E1", 16): Target(5, 4.3),
+    ("E1", 64): Target(7, 6),
 }
 """Requests/s, plscp over stock; by load and associations."""
+WRITTEN = {("real", 1): Target(6, 4.4), ("real", 16): Target(15, 11), ("real", 64): Target(65, 48)}
+"""The same over what a user would write."""
 ALONE = {"E1": Target(3, 2), "E5": Target(2, 1.3)}
 """p50 on one association, stock over plscp."""
 STOCK_SCU = Target(8, 8)

@@ -10,7 +10,7 @@ from benchmarks.generator import Generator
 from benchmarks.machine import load_average
 from benchmarks.plan import Plan, Say
 from benchmarks.requests import Load, make
-from benchmarks.targets import ALONE, RATES
+from benchmarks.targets import ALONE, RATES, WRITTEN
 
 Run = dict[str, Any]
 Started = Callable[[Path], servers.Under]
@@ -20,7 +20,11 @@ MEDIANS = ("per_second", "p50_ms", "p99_ms", "cpu_us", "relay_cpu_us")
 
 def measure(plan: Plan, generator: Generator, folder: Path, kafka: str, say: Say) -> list[dict[str, Any]]:
     """One row for each load and number of associations; each figure the median of its rounds."""
-    started: dict[str, Started] = {"stock": lambda _: servers.stock(), "plscp": lambda home: servers.plscp(home, kafka)}
+    started: dict[str, Started] = {
+        "stock": lambda _: servers.stock(),
+        "written": lambda home: servers.written(home, kafka),
+        "plscp": lambda home: servers.plscp(home, kafka),
+    }
     rows = []
     for name in plan.loads:
         load = make(name)
@@ -62,11 +66,14 @@ def _row(load: Load, associations: int, figures: Mapping[str, Run]) -> dict[str,
         "load_average": load_average(),
         **figures,
     }
-    row["ratio"] = round(row["plscp"]["per_second"] / max(row["stock"]["per_second"], 0.001), 2)
+    for name, peer in (("ratio", "stock"), ("ratio_written", "written")):
+        row[name] = round(row["plscp"]["per_second"] / max(row[peer]["per_second"], 0.001), 2)
     row["ratio_p50"] = round(row["stock"]["p50_ms"] / max(row["plscp"]["p50_ms"], 0.001), 2)
     row["ratio_cpu"] = round(row["stock"]["cpu_us"] / max(row["plscp"]["cpu_us"], 0.001), 2)
     if target := RATES.get((load.name, associations)):
         row |= target.judged(row["ratio"])
+    if target := WRITTEN.get((load.name, associations)):
+        row["written_target"] = target.judged(row["ratio_written"])
     if associations == 1 and (alone := ALONE.get(load.name)):
         row["p50"] = alone.judged(row["ratio_p50"])
     return row
@@ -79,8 +86,5 @@ def _summary(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    stock, plscp = row["stock"], row["plscp"]
-    return (
-        f"{row['load']} on {row['associations']}: stock {stock['per_second']:.0f}/s, plscp {plscp['per_second']:.0f}/s, "
-        f"{row['ratio']:.1f} times"
-    )
+    rates = ", ".join(f"{which} {row[which]['per_second']:.0f}/s" for which in ("stock", "written", "plscp"))
+    return f"{row['load']} on {row['associations']}: {rates}: {row['ratio']:.1f} and {row['ratio_written']:.1f} times"
