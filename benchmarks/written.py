@@ -11,7 +11,8 @@ import sys
 import threading
 from typing import Any
 
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.events import Event
@@ -42,7 +43,12 @@ class Events:
             "CREATE TABLE IF NOT EXISTS events (n INTEGER PRIMARY KEY, study TEXT, content TEXT)"
         )
         self._topic = topic
-        self._producer = KafkaProducer(bootstrap_servers=broker, acks="all") if broker else None
+        self._producer = None
+        if broker:
+            admin = KafkaAdminClient(bootstrap_servers=broker)
+            admin.create_topics([NewTopic(topic, num_partitions=6, replication_factor=1)])
+            admin.close()
+            self._producer = KafkaProducer(bootstrap_servers=broker, acks="all")
 
     def action(self, event: Event) -> tuple[int, None]:
         """Answer an N-ACTION."""
