@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from plscp.cli.view import concept_text, value_text
 from plscp.content.codes import meaning_of
 from plscp.content.elements import CONTENT_SEQUENCE
 from plscp.content.items import VALUE_TYPE
-from plscp.content.model import Bounds, ContentItem
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, Reference, Value
 from plscp.content.reader import DataSet, Decoded, content_tree, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
@@ -244,3 +243,22 @@ def _item(item: ContentItem, places: dict[str, Place], path: str) -> dict[str, A
         "children": [_item(child, places, f"{path}.{n}".lstrip(".")) for n, child in enumerate(item.children, 1)],
     }
     return {"path": path} | {name: value for name, value in members.items() if value}
+
+
+def concept_text(code: Code | None) -> str:
+    """A code by its meaning, with value and scheme."""
+    if code is None:
+        return ""
+    return f"{code.meaning} ({code.value}, {code.scheme or 'URN'})".strip()
+
+
+def value_text(value: Value) -> str:
+    """A content item's value on one line."""
+    if isinstance(value, Code):
+        return concept_text(value)
+    if isinstance(value, Numeric):
+        shown = "no value" if value.text is None else f"{value.text} {value.units.value if value.units else ''}".strip()
+        return f"{shown}, {concept_text(value.qualifier)}" if value.qualifier else shown
+    if isinstance(value, Reference):
+        return f"{value.sop_instance_uid} of class {value.sop_class_uid}"
+    return value or ""

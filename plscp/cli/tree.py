@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from plscp.cli.explaining import Explained
+from plscp.cli.explaining import Explained, concept_text, value_text
 from plscp.cli.output import clean, status_style
-from plscp.cli.view import concept_text, value_text
 from plscp.content.elements import shown, tag_text, undecoded
 from plscp.content.model import ContentItem, RawElement
 from plscp.findings import Finding

@@ -6,7 +6,6 @@ from typing import Any, Final
 from rich.text import Text
 
 from plscp.cli import output
-from plscp.content.model import Code, Numeric, Reference, Value
 
 DONE: Final = ("event", "action", "type")
 WITH: Final = (
@@ -154,22 +153,3 @@ def _expected(finding: Mapping[str, Any]) -> str:
         Finding("", str(finding.get("reason", "")), "", str(finding.get("template", "")), str(finding["row"]))
     )
     return look(place) if place is not None else ""
-
-
-def concept_text(code: Code | None) -> str:
-    """A code by its meaning, with value and scheme."""
-    if code is None:
-        return ""
-    return f"{code.meaning} ({code.value}, {code.scheme or 'URN'})".strip()
-
-
-def value_text(value: Value) -> str:
-    """A content item's value on one line."""
-    if isinstance(value, Code):
-        return concept_text(value)
-    if isinstance(value, Numeric):
-        shown = "no value" if value.text is None else f"{value.text} {value.units.value if value.units else ''}".strip()
-        return f"{shown}, {concept_text(value.qualifier)}" if value.qualifier else shown
-    if isinstance(value, Reference):
-        return f"{value.sop_instance_uid} of class {value.sop_class_uid}"
-    return value or ""
