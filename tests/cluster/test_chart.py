@@ -146,6 +146,14 @@ def associates(address: tuple[str, int], name: str, **given: Any) -> bool:
         return False
 
 
+def _associates_if_reached(address: tuple[str, int], name: str, **given: Any) -> bool:
+    """The same; False also while a node port does not lead to a pod that is ready for less than a moment."""
+    try:
+        return associates(address, name, **given)
+    except ConnectionRefusedError:
+        return False
+
+
 def node_port(release: Release, port: str) -> tuple[str, int]:
     """Where devices outside reach a Service of type NodePort."""
     found = next(each for each in release.service()["ports"] if each["name"] == port)
@@ -175,7 +183,7 @@ def test_a_device_is_known_by_its_certificate_and_where_it_calls_from(formed: Fo
     port = node_port(running, "dicom-tls")
     own = tls.client(tls.device())
     other = tls.client(tls.issued("hospital", "other.example", common_name="OTHER"))
-    assert associates(port, "HEMO1", tls=own, source=(DEVICE, 0))
+    until(lambda: _associates_if_reached(port, "HEMO1", tls=own, source=(DEVICE, 0)), "HEMO1's association")
     assert not associates(port, "HEMO1", tls=own, source=(HOST, 0))
     assert not associates(port, "HEMO1", tls=other, source=(DEVICE, 0))
     refused = [line for line in running.logs() if line["event"] == "peer-refused"]
