@@ -273,7 +273,7 @@ async def _served(settings: Settings, path: Path, then: dict[str, Any] | None) -
 def test_each_setting_that_applies_at_once_acts(path: tuple[str, ...], tmp_path: Path) -> None:
     """Read again it makes the server work with something else, and with just what one works with that starts so."""
     _files(tmp_path)
-    absolute = _absolute(TABLES, tmp_path)
+    absolute = _absolute(TABLES | {"store": {"url": f"sqlite:///{tmp_path}/store.db"}}, tmp_path)
     field = AT_ONCE[path]
     before = Settings.model_validate(absolute)
     old: Any = before
