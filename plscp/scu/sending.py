@@ -230,7 +230,7 @@ class Association:
         if primitive is not None and primitive.result in _REJECTED:
             result, source, reason = primitive.result, primitive.result_source, primitive.diagnostic
             raise CommandError(
-                f"{where} {_REJECTED.get(result, 'rejected')} the association of {self.peer.calling} with {self.peer.called} "
+                f"{where} {_REJECTED[result]} the association of {self.peer.calling} with {self.peer.called} "
                 f"({result}/{source}/{reason}: {_REASONS.get((source, reason), 'reason not in the standard')})"
             )
         if association.is_aborted and primitive is None:

@@ -10,7 +10,7 @@ from plscp.content.model import Code, Numeric, Reference
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates import rows
-from plscp.templates.conversion import MEMORY, amount, code_value, reference, short_names, small
+from plscp.templates.conversion import LONGEST_KEY_CHARACTERS, MEMORY, amount, code_value, reference, short_names, small
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
 
 HOLDS: Final[dict[str, type[Any]]] = {
@@ -18,10 +18,6 @@ HOLDS: Final[dict[str, type[Any]]] = {
     "IMAGE": Reference, "WAVEFORM": Reference, "COMPOSITE": Reference,
 }  # fmt: skip
 """What the value of a content item is, by its value type."""
-
-
-LONGEST_KEY_CHARACTERS: Final = 256
-"""Of a code that is remembered."""
 
 
 class Problem(NamedTuple):

@@ -42,6 +42,8 @@ class Memory:
 
 MEMORY: Final = Memory(16_384)
 """Of what the templates made of codes; an entry is about one KiB."""
+LONGEST_KEY_CHARACTERS: Final = 256
+"""Of a code that is remembered."""
 LONGEST_NAME_CHARACTERS: Final = 16
 """Of a Code String."""
 _PRECISIONS: Final = {4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second"}
@@ -52,7 +54,10 @@ _codes: Final[dict[Code, dict[str, Any]]] = MEMORY.memo()
 
 def small(code: Code) -> bool:
     """Whether a code may be remembered: bounded in size, and hashable."""
-    return not code.other and len(code.value) + len(code.scheme) + len(code.meaning) + len(code.version) <= 256
+    return (
+        not code.other
+        and len(code.value) + len(code.scheme) + len(code.meaning) + len(code.version) <= LONGEST_KEY_CHARACTERS
+    )
 
 
 def short_names(*names: str) -> bool:
