@@ -48,6 +48,17 @@ REST_SECONDS: Final = 0.001
 """Seconds between two looks whether pynetdicom's thread is at rest; it looks around every millisecond itself."""
 
 
+def quieten(association: Any) -> None:
+    """Let the reactor thread of a pynetdicom association come to rest: while it runs it may take the answer for a request of the peer's.
+
+    It says that it is paused before it is: only when it waits on the event can it take nothing.
+    """
+    checkpoint = association._reactor_checkpoint
+    checkpoint.clear()
+    while association.is_established and not checkpoint._cond._waiters:
+        time.sleep(REST_SECONDS)
+
+
 @dataclass(frozen=True)
 class Identity:
     """The user identity that is negotiated (PS3.7 D.3.3.7).
@@ -265,16 +276,6 @@ class Association:
         """Whether further requests can be sent."""
         return self._association is not None and bool(self._association.is_established)
 
-    def _quieten(self) -> None:
-        """Let pynetdicom's reactor thread come to rest: while it runs it may take the answer for a request of the peer's.
-
-        It says that it is paused before it is: only when it waits on the event can it take nothing.
-        """
-        checkpoint = self._association._reactor_checkpoint
-        checkpoint.clear()
-        while self.is_open and not checkpoint._cond._waiters:
-            time.sleep(REST_SECONDS)
-
     def send(self, dataset: Dataset, sop_class: str) -> Answer:
         """Send one N-ACTION request of Action Type 1 and wait for its answer.
 
@@ -284,7 +285,7 @@ class Association:
         """
         if not self.is_open:
             return Answer(None, "the association is no longer open")
-        self._quieten()
+        quieten(self._association)
         started = time.perf_counter()
         try:
             status, reply = self._association.send_n_action(
@@ -308,7 +309,7 @@ class Association:
     def echo(self) -> Answer:
         """Send one C-ECHO; the association must have been opened for Verification."""
         started = time.perf_counter()
-        self._quieten()
+        quieten(self._association)
         status = self._association.send_c_echo(next(self._message_ids))
         took = (time.perf_counter() - started) * 1000
         return Answer(int(status.Status) if "Status" in status else None, milliseconds=took)
