@@ -28,7 +28,9 @@ EPOCH = "1764000000"
 def built(folder: Path) -> Path:
     """What `make dist` makes, in this folder."""
     environ = os.environ | {"SOURCE_DATE_EPOCH": EPOCH}
-    subprocess.run([sys.executable, str(ROOT / ".ci/dist"), str(folder)], env=environ, check=True, capture_output=True)
+    command = [sys.executable, str(ROOT / ".ci/dist"), str(folder)]
+    ended = subprocess.run(command, env=environ, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
