@@ -37,8 +37,8 @@ from plscp.matching import changes, rules
 from plscp.matching.model import Device, Policy, Question
 from plscp.matching.registry import Locations, Registry
 from plscp.matching.times import instant
-from plscp.publish.envelope import Envelope
 from plscp.records.values import REMEMBERED
+from plscp.relay.envelope import Envelope
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
@@ -51,7 +51,7 @@ from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import context_json
 from plscp.templates.request import ProcedureLog
 from tests import events
-from tests.network.wire import Line
+from tests.dicom.wire import Line
 from tests.temporary import TemporaryStore
 
 Figures = dict[str, float]

@@ -15,16 +15,16 @@ from typing import Any, Final
 from plscp import logs
 from plscp.config import Settings
 from plscp.config.live import InForce, LiveSettings, Reloaded, Watcher
+from plscp.dicom.acceptor import Acceptor, Ends
+from plscp.dicom.admission import Caller, Refusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.files import Files
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.network.acceptor import Acceptor, Ends
-from plscp.network.admission import Caller, Refusal, Required, refusal
 from plscp.process import StopSignals, make_ready, settle, tell_manager
-from plscp.publish.process import RelayProcess
+from plscp.relay.process import RelayProcess
 from plscp.service.clock import DAY
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us

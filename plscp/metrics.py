@@ -15,9 +15,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from plscp import __version__, logs
+from plscp.dicom.admission import Rule
+from plscp.dicom.settings import NetworkCounters
 from plscp.findings import Finding
-from plscp.network.admission import Rule
-from plscp.network.settings import NetworkCounters
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST

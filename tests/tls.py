@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import trustme
 
-from plscp.network.certificates import Certificates, TlsSettings
+from plscp.dicom.certificates import Certificates, TlsSettings
 from tests.rawscu import RawScu
 
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)

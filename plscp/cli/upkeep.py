@@ -16,11 +16,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from plscp.cli import output
 from plscp.cli.options import POSITION_AT_MOST, Config, Json, group, settings
 from plscp.errors import CommandError, RelayError
-from plscp.publish import admin
-from plscp.publish.cursor import Carried
-from plscp.publish.settings import RelaySettings, cursor_beside
-from plscp.publish.verify import Beyond, PartitionReport, Report, beyond
-from plscp.publish.verify import verify as verified
+from plscp.relay import admin
+from plscp.relay.cursor import Carried
+from plscp.relay.settings import RelaySettings, cursor_beside
+from plscp.relay.verify import Beyond, PartitionReport, Report, beyond
+from plscp.relay.verify import verify as verified
 from plscp.store.backup import PART, back_up
 from plscp.store.backup import Progress as Told
 from plscp.store.backup import restore as put_back

@@ -15,18 +15,18 @@ from plscp.config.model import LOOPBACK, DeviceTable, HttpTls, Matching, Overrid
 from plscp.config.secretfile import SecretFile
 from plscp.config.show import as_toml, masked, reference, schema
 from plscp.content.model import Bounds
+from plscp.dicom.admission import Required, certificate_name
+from plscp.dicom.settings import NetworkSettings
+from plscp.dicom.sockets import KNOWS_ENDS
 from plscp.errors import ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Issuers, Locations, Registry
-from plscp.network.admission import Required, certificate_name
-from plscp.network.settings import NetworkSettings
-from plscp.network.sockets import KNOWS_ENDS
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 if TYPE_CHECKING:
-    from plscp.network.certificates import Certificates
-    from plscp.publish.settings import RelaySettings
+    from plscp.dicom.certificates import Certificates
+    from plscp.relay.settings import RelaySettings
 
 __all__ = ["Settings", "load", "load_http", "problems", "read", "reference", "schema", "starter"]
 
@@ -150,7 +150,7 @@ class Settings(SettingsModel):
         Raises:
             ConfigError: a password file cannot be read.
         """
-        from plscp.publish.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
+        from plscp.relay.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
         from plscp.store.files import sqlite_path  # noqa: PLC0415
 
         kafka = self.kafka
@@ -282,7 +282,7 @@ def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
 def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
     if tls is None:
         return None
-    from plscp.network.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+    from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
 
     return Certificates(TlsSettings(section=section, **tls.model_dump()))
 

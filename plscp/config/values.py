@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
-from plscp.network.admission import certificate_name
+from plscp.dicom.admission import certificate_name
 
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"

@@ -19,7 +19,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from plscp.consumer.events import Event, Unreadable, event, head
 from plscp.consumer.ledger import Ledger
 from plscp.errors import Unreachable
-from plscp.publish.clients import connected
+from plscp.relay.clients import connected
 
 WAIT_MS: Final = 200
 """How long one poll waits: what `stop` takes at most while the broker answers."""

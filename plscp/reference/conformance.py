@@ -13,9 +13,9 @@ from pydicom.uid import UID
 from plscp import __version__
 from plscp.config.model import SettingsModel
 from plscp.content import charset
+from plscp.dicom import certificates, negotiation
 from plscp.matching import rules
 from plscp.matching.match_context import A, L, P, S, U
-from plscp.network import certificates, negotiation
 from plscp.reference.reasons import REASONS
 from plscp.service import steps
 from plscp.service.reply import ERROR_IDS

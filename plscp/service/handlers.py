@@ -20,6 +20,7 @@ from pydantic_core import to_json
 
 from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED
+from plscp.dicom.answer import Encodable, PendingResponse, Status
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
@@ -28,7 +29,6 @@ from plscp.matching.match_context import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
 from plscp.metrics import Metrics
-from plscp.network.answer import Encodable, PendingResponse, Status
 from plscp.records.parts import PROPOSED_TYPE, Match, Refusal, published
 from plscp.records.values import match_of, shared
 from plscp.service import steps

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
 
+from plscp.dicom.admission import toml_key
+from plscp.dicom.repeats import Repeats
 from plscp.findings import Finding
 from plscp.logs import debugging, log
 from plscp.matching import comments
-from plscp.network.admission import toml_key
-from plscp.network.repeats import Repeats
 from plscp.service.profile import Profile
 from plscp.service.steps import Pending
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES

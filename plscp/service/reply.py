@@ -6,8 +6,8 @@ from typing import Final, Literal, NamedTuple
 from pydicom.charset import convert_encodings, encode_string
 
 from plscp.content.charset import character_set as known_character_set
+from plscp.dicom.answer import Status
 from plscp.errors import MissingAttribute, Refused, StoreBusy, StoreError, StoreFull
-from plscp.network.answer import Status
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 
 ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline": 3, "internal": 4, "store-error": 5}

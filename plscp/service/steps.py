@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
+from plscp.dicom.answer import Encodable, Status
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused, TooLarge
 from plscp.findings import Finding
 from plscp.matching import rules, substance
@@ -17,7 +18,6 @@ from plscp.matching.match_context import occurred_between
 from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.times import instant
-from plscp.network.answer import Encodable, Status
 from plscp.records.parts import ADMINISTRATION_TYPE, ENTRY_TYPE, Sender, published, utc
 from plscp.records.values import Own, given_study, match_of, sender_of
 from plscp.service.clock import ClockDifferences

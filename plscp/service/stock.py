@@ -16,7 +16,7 @@ from pynetdicom import evt
 from pynetdicom.dsutils import decode
 from pynetdicom.pdu import A_RELEASE_RQ, P_DATA_TF
 
-from plscp.network.answer import Status
+from plscp.dicom.answer import Status
 from plscp.service.handlers import Handlers
 
 

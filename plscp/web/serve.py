@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from plscp.dicom.certificates import Certificates
 from plscp.errors import CommandError
-from plscp.network.certificates import Certificates
 
 STOP_SECONDS = 3
 MOST_CONNECTIONS = 200

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plscp.network.certificates import Certificates, TlsSettings
+from plscp.dicom.certificates import Certificates, TlsSettings
 from tests import tls
 from tests.cli.conftest import Run
 from tests.web.fake import FakeServer, Running, settings_of

@@ -1,4 +1,4 @@
-"""`plscp relay` and `plscp verify`: what they ask the publish room for, what they show, how they end."""
+"""`plscp relay` and `plscp verify`: what they ask the relay room for, what they show, how they end."""
 
 import json
 import logging
@@ -9,8 +9,8 @@ import pytest
 
 from plscp.cli import upkeep as command
 from plscp.errors import RelayError
-from plscp.publish import admin
-from plscp.publish.verify import PartitionReport, Report
+from plscp.relay import admin
+from plscp.relay.verify import PartitionReport, Report
 from tests.cli.conftest import Run
 
 SETTINGS = '[kafka]\nbootstrap_servers = ["127.0.0.1:9"]\ntopic_prefix = "lab"\n'

@@ -1,10 +1,10 @@
 """Writes the seeds of the corpus anew from real requests: `python -m tests.fuzz.seeds`. Files named `found-*` are left alone."""
 
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from tests.dicom import wire
+from tests.dicom.stimuli import LYING, UNREADABLE, command
 from tests.fuzz.running import CORPUS
 from tests.fuzz.targets import PLACES
-from tests.network import wire
-from tests.network.stimuli import LYING, UNREADABLE, command
 from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv, user_identity
 from tests.templates import build
 

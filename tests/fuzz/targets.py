@@ -11,14 +11,14 @@ from plscp.content import parsing
 from plscp.content.memory import Memory
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
+from plscp.dicom import acceptor, association, dimse, negotiation
+from plscp.dicom.answer import SUCCESS
+from plscp.dicom.upper_layer import State
 from plscp.errors import Refused
-from plscp.network import acceptor, association, dimse, negotiation
-from plscp.network.answer import SUCCESS
-from plscp.network.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.request import ProcedureLog
-from tests.network.wire import CONTEXTS, Line, pdus_of
+from tests.dicom.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq
 
 SLOW: Final = 1.0

@@ -23,7 +23,7 @@ from plscp.templates.compiled import CompiledTemplate
 from plscp.templates.entries import ENTRY_KINDS, entry_item, entry_json
 from plscp.templates.log_entries import LogContext
 from plscp.templates.procedure_log import CONTEXT, context_json
-from tests.publish.judging import judge
+from tests.relay.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode
 from tests.templates.strategies import KINDS

@@ -9,8 +9,8 @@ import pytest
 
 from plscp.records.parts import utc, value
 from plscp.records.values import ADAPTERS, RECORDS, read
-from tests.publish.judging import judge
 from tests.records.story import lines
+from tests.relay.judging import judge
 
 GOLDEN = Path(__file__).parent / "golden"
 BEFORE = (GOLDEN / "before.jsonl").read_bytes().splitlines()

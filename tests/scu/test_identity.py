@@ -8,9 +8,9 @@ import pytest
 from pynetdicom import AE, evt
 
 from plscp.cli import main
-from plscp.network.admission import Required, refusal
+from plscp.dicom.admission import Required, refusal
 from plscp.scu.sending import Identity
-from tests.network.wire import Listener
+from tests.dicom.wire import Listener
 from tests.serving import until
 
 DEVICES = {

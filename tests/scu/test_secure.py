@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plscp.cli import main
-from tests.network.wire import Listener
+from tests.dicom.wire import Listener
 from tests.tls import authority, certificates, device
 
 

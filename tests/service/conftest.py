@@ -11,11 +11,11 @@ import pytest
 from pynetdicom import AE
 
 from plscp.content.model import Bounds
+from plscp.dicom.acceptor import Acceptor, NetworkSettings
 from plscp.errors import StoreUnavailable
 from plscp.matching import changes
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.registry import Locations, Registry
-from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile

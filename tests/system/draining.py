@@ -1,6 +1,6 @@
 """`make drain`: how long `plscp serve` takes from SIGTERM to its end with many associations open, and what their devices see.
 
-Nothing here is a verdict: figures tell of the machine as well. What must hold is in tests/network/test_drain.py and test_drain.py.
+Nothing here is a verdict: figures tell of the machine as well. What must hold is in tests/dicom/test_drain.py and test_drain.py.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.servers import STUDY
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
-from tests.network.stimuli import command
+from tests.dicom.stimuli import command
 from tests.rawscu import ABORT, RELEASE_RQ, SYNTAXES, VERIFICATION, associate_rq, n_action, p_data, pdv
 from tests.serving import Serving, open_study, until
 

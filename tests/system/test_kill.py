@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from plscp.local.kafka import LocalBroker, free_port
-from plscp.publish.process import LAST_PAUSE
+from plscp.relay.process import LAST_PAUSE
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.kafkaread import Read, read_all

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import plscp
-from plscp.network.negotiation import IMPLEMENTATION_VERSION
+from plscp.dicom.negotiation import IMPLEMENTATION_VERSION
 from tests.serving import Serving
 
 ROOT = Path(__file__).parents[2]

@@ -10,10 +10,10 @@ from unittest.mock import Mock, patch
 
 import pytest
 
-from plscp.network import acceptor as acceptor_module
-from plscp.network.acceptor import MOST_NOTED
-from plscp.network.fairness import MOST_KNOWN
-from tests.network.wire import Listener
+from plscp.dicom import acceptor as acceptor_module
+from plscp.dicom.acceptor import MOST_NOTED
+from plscp.dicom.fairness import MOST_KNOWN
+from tests.dicom.wire import Listener
 from tests.rawscu import RawScu
 from tests.system.soaking import Soak
 

@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from plscp.config import Settings, load
 from plscp.config.live import Reloaded
+from plscp.dicom.certificates import Certificates
 from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.network.certificates import Certificates
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper

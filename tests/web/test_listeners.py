@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from plscp.dicom.certificates import Certificates, TlsSettings
 from plscp.errors import CommandError, ConfigError
-from plscp.network.certificates import Certificates, TlsSettings
 from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer, listen
 from tests import tls

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from pydicom.dataset import Dataset
 
+from plscp.dicom.acceptor import Acceptor, NetworkSettings
 from plscp.matching import changes
 from plscp.matching.model import Device, Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.metrics import Metrics
-from plscp.network.acceptor import Acceptor, NetworkSettings
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plscp.network.fairness import REFUSED_AT_ONCE, Accounts, Admission, Payer
+from plscp.dicom.fairness import REFUSED_AT_ONCE, Accounts, Admission, Payer
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.system.rows.rig import Rig, at

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from pydicom.dataset import Dataset
 
+from plscp.dicom import sockets
 from plscp.matching.model import Device
-from plscp.network import sockets
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
-from tests.network.wire import Listener, with_receipt
+from tests.dicom.wire import Listener, with_receipt
 from tests.rawscu import ABORT, RELEASE_RQ, RawScu
 from tests.serving import until
 from tests.system.rows.rig import POLICY, Rig, at

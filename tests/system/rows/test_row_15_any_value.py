@@ -18,8 +18,8 @@ from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import Filter
 from plscp.templates.values import Item
-from tests.publish.judging import judge
 from tests.rawscu import RawScu
+from tests.relay.judging import judge
 from tests.scu.test_requests import administration, full
 from tests.system.rows.rig import POLICY, Rig
 from tests.system.rows.values import VALUES, Element, encode, kinds_of_places, places, shapes_of_sequences, tree

@@ -15,9 +15,9 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plscp.network import certificates
-from plscp.network.acceptor import MOST_TITLES
-from plscp.network.certificates import MOST_SHOWN, Handshake, described
+from plscp.dicom import certificates
+from plscp.dicom.acceptor import MOST_TITLES
+from plscp.dicom.certificates import MOST_SHOWN, Handshake, described
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import RawScu

@@ -1,0 +1,447 @@
+"""The listener: accepts connections, keeps the caps and deadlines of all associations, drains them at the end."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final
+
+from plscp.dicom.admission import Caller, Refusal, RefusedPeers, UserIdentity, printable, within
+from plscp.dicom.association import NEVER, Association
+from plscp.dicom.certificates import Certificates
+from plscp.dicom.dimse import Context
+from plscp.dicom.fairness import AT_ONCE, Accounts, Admission, Turns
+from plscp.dicom.repeats import Repeats
+from plscp.dicom.settings import NetworkCounters, NetworkSettings
+from plscp.dicom.tls import Secured
+from plscp.dicom.upper_layer import ANSWERING
+from plscp.errors import CommandError
+from plscp.logs import log
+
+__all__ = ["Acceptor", "NetworkSettings"]
+
+SWEEP: Final = 0.25
+"""Seconds between two looks at the deadlines."""
+BACKLOG: Final = 512
+ACCEPTED_AT_ONCE: Final = 8
+"""In one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each."""
+MOST_NOTED: Final = 1000
+MOST_TITLES: Final = 32
+"""Devices of one address that are told apart in what is logged once for each, by their AE title or refused certificate: it is whatever
+the peer says."""
+ANSWERS_SECONDS: Final = 10.0
+"""For requests in hand when the server stops, where it is not told otherwise."""
+LAST_SECONDS: Final = 1.0
+"""Until A-ABORTs have left and connections are gone, at the end."""
+CONNECTION: Final = 0.0003
+"""Seconds of work that a connection costs before its first byte."""
+
+
+@dataclass
+class Ends:
+    """How associations ended since the server stopped listening.
+
+    Attributes:
+        released: by their devices, with A-RELEASE.
+        aborted: by us, because the server stopped.
+        left: in any other way: aborted by their devices, for an error, lost.
+    """
+
+    released: int = 0
+    aborted: int = 0
+    left: int = 0
+
+    def count(self, outcome: str, reason: str) -> None:
+        """A further one."""
+        if outcome == "released":
+            self.released += 1
+        elif reason == "shutdown":
+            self.aborted += 1
+        else:
+            self.left += 1
+
+
+class Acceptor:
+    """Accepts associations and hands their N-ACTION requests to a handler, in the running event loop.
+
+    Args:
+        handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
+            `PendingResponse` or a future of it.
+        on_delivery_confirmed: told the receipts of answers that are known to have arrived.
+        admit: why a peer may not associate, or None; asked for each association.
+        confirms: whether the user identity of a calling AE title was looked at: a positive response that it requests says so.
+        closes_without_release: whether a device ends its connection in place of an A-RELEASE-RQ: of it an orderly end proves that
+            the answers before it arrived.
+
+    Attributes:
+        accounts: what each address, and each association after that, took for nothing.
+        admission: of connections whose address is in debt.
+        turns: of the handshakes.
+        draining: the server stops; nothing new is accepted.
+        ending: what has no request in hand is aborted.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        handler: Callable[[Any], Any],
+        on_delivery_confirmed: Callable[[list[object]], None] = lambda _: None,
+        *,
+        counters: NetworkCounters | None = None,
+        admit: Callable[[Caller], Refusal | None] = lambda _: None,
+        confirms: Callable[[str], bool] = lambda _: False,
+        closes_without_release: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.settings = settings
+        self.handler = handler
+        self.on_delivery_confirmed = on_delivery_confirmed
+        self.admit = admit
+        self.confirms = confirms
+        self.closes_without_release = closes_without_release
+        self.draining = self.ending = self._hurried = False
+        self._ends = Ends()
+        self._counters = counters or NetworkCounters()
+        self._servers: list[asyncio.Server] = []
+        self._open: dict[Association, None] = {}
+        self._unassociated: OrderedDict[Association, None] = OrderedDict()
+        self._connections: Counter[str] = Counter()
+        self._associations: Counter[str] = Counter()
+        self._watched: dict[Association, None] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self.accounts = Accounts(settings)
+        self.turns = Turns(self.later)
+        self.admission = Admission(self.accounts, self.later)
+        self._noted: dict[tuple[str, str, str], set[str]] = {}
+        self._refused = RefusedPeers()
+        self._repeats = Repeats(_say_refused, clock=lambda: time.monotonic())  # noqa: PLW0108  # the clock of the deadlines, which tests exchange
+
+    async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
+        """Listen; returns each bound address and port.
+
+        Args:
+            certificates: for associations over TLS, on the port that goes with them; the handshake is within the time that the
+                first PDU has.
+
+        Raises:
+            CommandError: the address cannot be listened on; one line says why.
+        """
+        loop = asyncio.get_running_loop()
+        host = self.settings.host
+        port = self.settings.port if certificates is None else certificates.settings.port
+
+        def made() -> asyncio.Protocol:
+            association = Association(self)
+            return association if certificates is None else Secured(certificates, association, self.turns)
+
+        try:
+            server = await loop.create_server(made, host, port, backlog=ACCEPTED_AT_ONCE)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
+        _queue_more(server)
+        self._servers.append(server)
+        self._sweeper = self._sweeper or loop.create_task(self._sweep())
+        return [sock.getsockname()[:2] for sock in server.sockets]
+
+    @property
+    def associations(self) -> Sequence[Mapping[str, Any]]:
+        """The associations that are open."""
+        return [
+            {
+                "id": association.id,
+                "calling_ae": association.requestor.ae_title,
+                "address": association.requestor.address,
+                "since": association.established.isoformat(timespec="seconds"),
+                "requests": association.requests,
+            }
+            for association in self._open
+            if association.established is not None
+        ]
+
+    @property
+    def refused_peers(self) -> list[dict[str, Any]]:
+        """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
+        return self._refused.as_list()
+
+    @property
+    def associated(self) -> int:
+        """How many associations are open."""
+        return self._associations.total()
+
+    # --- from the associations -----------------------------------------------------------------------------------------
+
+    def connected(self, association: Association) -> None:
+        """A connection was made: take it, close it, or close an older one that has no association yet."""
+        address = association.requestor.address
+        payer = self.payer(address)
+        self._open[association] = None
+        self._unassociated[association] = None
+        self._connections[address] += 1
+        if payer and self._connections[address] > 2 * self.settings.max_associations_per_address:
+            self._unassociated.pop(association)
+            association.close("connections-per-address")
+            return
+        if len(self._open) > 2 * self.settings.max_associations:
+            oldest, _ = self._unassociated.popitem(last=False)  # one address must not lock out the others
+            oldest.close("connections")
+        association.deadline = association.opened + self.settings.first_pdu_deadline
+        self.watch(association)
+        association.charge(CONNECTION)
+        if payer and self.accounts.rest(payer) > 0.0:
+            self.slowed(association, "futile-work")
+            association.wait_for_turn()
+
+    def payer(self, address: str) -> str | None:
+        """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
+        trusted = self.settings.trusted_proxies
+        return None if trusted and within(address, trusted) else address
+
+    def trust(self, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
+        """Connections of these networks, and of no others, are not counted against one address from now on."""
+        self.settings = replace(self.settings, trusted_proxies=tuple(proxies))
+
+    def disconnected(self, association: Association, outcome: str, reason: str) -> None:
+        """A connection is gone."""
+        self._open.pop(association, None)
+        self._unassociated.pop(association, None)
+        self._watched.pop(association, None)
+        address = association.requestor.address
+        self.admission.leave(address, association.read_on)
+        _less(self._connections, address)
+        if association.established is not None:
+            if self.draining:
+                self._ends.count(outcome, reason)
+            _less(self._associations, address)
+            log.info(
+                "association-ended",
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
+                outcome=outcome,
+                reason=reason,
+                requests=association.requests,
+            )
+        said = association.refused or association.established is not None or outcome == "aborted"
+        outcome = outcome if said or outcome == "rejected" else "closed"
+        self._counters.association(outcome, reason)
+        if not said:
+            self._note(outcome, reason, association)
+        self._changed.set()
+
+    def refusal(self, association: Association, identity: UserIdentity | None) -> Refusal | None:
+        """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
+        peer, called = association.requestor, association.acceptor.ae_title
+        settings = self.settings
+        wrong = settings.ae_title is not None and called != settings.ae_title
+        if wrong:
+            found: Refusal | None = Refusal(
+                "dicom.ae_title", f'the device must call {settings.ae_title}, or set dicom.called_ae = "any"'
+            )
+        else:
+            secured, certificate = bool(association.secured), association.certificate
+            found = self.admit(Caller(peer.ae_title, peer.address, secured, certificate, identity))
+            found = found or self._crowd(peer.address)
+        if found is not None:
+            association.refused = True
+            self._counters.peer_refused(found.rule)
+            self._refused.note(peer.ae_title, peer.address, found)
+            told = {"calling_ae": peer.ae_title, "address": peer.address, "rule": found.rule, "hint": found.hint}
+            told |= {"called_ae": called} if wrong else {}
+            self._repeats.happened((found.rule, peer.address), peer.ae_title, **told)
+        return found
+
+    def _crowd(self, address: str) -> Refusal | None:
+        """The cap that a further association would go beyond."""
+        settings = self.settings
+        if self.associated >= settings.max_associations:
+            return Refusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
+        most = settings.max_associations_per_address
+        if self._associations[address] >= most and self.payer(address) is not None:
+            hint = f"raise dicom.max_associations_per_address ({most}), or add {printable(address)} to dicom.trusted_proxies"
+            return Refusal("dicom.max_associations_per_address", hint)
+        return None
+
+    def accepted(self, association: Association, contexts: Mapping[int, Context]) -> None:
+        """An association was accepted."""
+        self._associations[association.requestor.address] += 1
+        self._unassociated.pop(association, None)
+        log.info(
+            "association-accepted",
+            association=association.id,
+            calling_ae=association.requestor.ae_title,
+            address=association.requestor.address,
+            contexts=len(contexts),
+            **association.secured,
+        )
+
+    def aborted(self, association: Association, what: str, source: int, reason: int) -> None:
+        """An association or connection was aborted by us."""
+        if self._first_time("aborted", what, association):
+            log.warning(
+                "association-aborted",
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
+                address=association.requestor.address,
+                why=what,
+                source=source,
+                reason=reason,
+            )
+
+    def slowed(self, association: Association, reason: str) -> None:
+        """A connection is not read for a while: `futile-work` of its own or its address, or `waiting-requests`."""
+        self._counters.association("slowed", reason)
+        if self._first_time("slowed", reason, association):
+            peer = association.requestor
+            log.warning("peer-slowed", calling_ae=peer.ae_title, address=peer.address, reason=reason)
+
+    @staticmethod
+    def later(seconds: float, call: Callable[[], None]) -> None:
+        """Call this in the event loop after so many seconds."""
+        asyncio.get_running_loop().call_later(seconds, call)
+
+    def watch(self, association: Association) -> None:
+        """Look at this association's deadline from now on, or no longer."""
+        if association.deadline == NEVER:
+            self._watched.pop(association, None)
+        else:
+            self._watched[association] = None
+
+    def _note(self, outcome: str, reason: str, association: Association) -> None:
+        """A connection ended without an association."""
+        peer, refused = association.requestor, association.refused_certificate
+        if refused:  # it has not said its AE title
+            shown = refused.get("certificate") or refused.get("certificate_absent", "")
+            self._counters.peer_refused("dicom.tls.client_ca")
+            self._refused.note("", peer.address, Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}"))
+        if not self._first_time(outcome, reason, association):
+            return
+        about = {"calling_ae": peer.ae_title, "address": peer.address, "reason": reason}
+        if refused:
+            log.warning("connection-closed", **about, **refused)
+        elif outcome == "rejected":
+            log.info("association-rejected", **about)
+        else:
+            log.info("connection-closed", **about)
+
+    def _first_time(self, outcome: str, reason: str, association: Association) -> bool:
+        """Whether this cause is new for this peer: it is logged once, and counted each time."""
+        if len(self._noted) > MOST_NOTED:
+            self._noted.clear()
+        titles = self._noted.setdefault((outcome, reason, association.requestor.address), set())
+        title = association.requestor.ae_title or association.refused_certificate.get("certificate", "")
+        if title in titles or len(titles) >= MOST_TITLES:
+            return False
+        titles.add(title)
+        return True
+
+    async def _sweep(self) -> None:
+        """End what is overdue."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            self._repeats.flush()
+            now = time.monotonic()
+            until = now + AT_ONCE
+            for association in [association for association in self._watched if association.deadline <= now]:
+                if time.monotonic() > until:  # many that were begun together are overdue together: the others first
+                    await asyncio.sleep(0)
+                    until = time.monotonic() + AT_ONCE
+                if association not in self._watched or association.deadline > now:
+                    continue  # it was heard of meanwhile
+                try:
+                    association.overdue()
+                except Exception:  # a defect with one of them must not keep the others open
+                    log.exception("internal-error", association=association.id)
+                    self._watched.pop(association, None)
+                    association.close()
+
+    # --- the end -------------------------------------------------------------------------------------------------------
+
+    def stop_listening(self) -> None:
+        """Accept no further connections."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, grace: float, answers: float = ANSWERS_SECONDS) -> Ends:
+        """Stop listening and go on answering; then abort what is idle, and what has a request in hand once it is answered.
+
+        Args:
+            grace: seconds in which devices may end their associations themselves; `hurry` ends them.
+            answers: seconds after that in which requests in hand are answered.
+
+        Returns:
+            How the associations ended that were open when it stopped listening.
+        """
+        self.draining = True
+        self.stop_listening()
+        for association in list(self._unassociated):
+            association.close()
+        await self._until(lambda: not self.associated or self._hurried, grace)
+        self.end_idle()
+        await self._until(lambda: not self.associated, answers)
+        for association in list(self._open):
+            self.shut(association)
+        await self._until(lambda: not self._open, LAST_SECONDS)
+        return self._ends
+
+    def hurry(self) -> None:
+        """Wait no longer for devices to end their associations themselves."""
+        self._hurried = True
+        self._changed.set()
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> None:
+        """Until it is done, which a connection's end or `hurry` may change, or so much time has passed."""
+        deadline = time.monotonic() + seconds
+        while not done() and (left := deadline - time.monotonic()) > 0:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), left)
+
+    def end_idle(self) -> None:
+        """Abort what has no request in hand; the others are aborted when theirs are answered."""
+        self.ending = True
+        for association in [association for association in self._open if not association.in_hand]:
+            self.shut(association)
+
+    def shut(self, association: Association) -> None:
+        """Abort an association because the server stops."""
+        if association.state in ANSWERING:
+            log.warning(
+                "association-aborted",
+                association=association.id,
+                calling_ae=association.requestor.ae_title,
+                address=association.requestor.address,
+                why="shutdown",
+                in_hand=association.in_hand,
+            )
+        association.end()
+
+    def close(self) -> None:
+        """Stop listening and close everything at once."""
+        self.stop_listening()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for association in list(self._open):
+            association.close()
+
+
+def _say_refused(told: Mapping[str, Any], more: int) -> None:
+    log.warning("peer-refused", **told, **({"more": more} if more else {}))
+
+
+def _queue_more(server: asyncio.Server) -> None:
+    """Let the kernel keep more connections than are accepted at once: asyncio has one number for both."""
+    for sock in server.sockets:
+        with socket.socket(fileno=os.dup(sock.fileno())) as same:
+            same.listen(BACKLOG)
+
+
+def _less(counter: "Counter[str]", key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

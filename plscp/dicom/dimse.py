@@ -1,0 +1,523 @@
+"""DIMSE: command sets read and answered (PS3.7 6.3.1, 10.3), requests as pynetdicom's handlers know them, messages (PS3.8 Annex E)."""
+
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from plscp.dicom.answer import Status
+from plscp.dicom.upper_layer import COMMAND, LAST, PDV, p_data
+
+C_ECHO_RQ, N_ACTION_RQ, N_ACTION_RSP, C_CANCEL_RQ = 0x0030, 0x0130, 0x8130, 0x0FFF
+RESPONSE: Final = 0x8000
+NO_DATA_SET: Final = 0x0101
+MOST_INFLATED: Final = 16 << 20
+"""Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
+KEPT_OF_TOO_LONG: Final = 64 * 1024
+"""Bytes of a data set that is longer than the bound."""
+
+_ELEMENT: Final = struct.Struct("<HHL")
+_US: Final = struct.Struct("<H")
+_UNSAID: Final = re.compile(r"[^ -\[\]-~]")
+"""What an Error Comment must not hold: all but printable ASCII, and the backslash."""
+
+AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS, COMMAND_FIELD = 0x0002, 0x0003, 0x0100
+MESSAGE_ID, RESPONDED_MESSAGE_ID, DATA_SET_TYPE, STATUS = 0x0110, 0x0120, 0x0800, 0x0900
+OFFENDING_ELEMENT, ERROR_COMMENT, ERROR_ID = 0x0901, 0x0902, 0x0903
+AFFECTED_INSTANCE, REQUESTED_INSTANCE, ATTRIBUTE_LIST, ACTION_TYPE = 0x1000, 0x1001, 0x1005, 0x1008
+
+
+class Malformed(Exception):  # a condition of the wire
+    """A command set that cannot be answered: no elements, or no Message ID."""
+
+
+@dataclass(slots=True)
+class Command:
+    """A command set as far as an acceptor of ours needs it.
+
+    Attributes:
+        field: Command Field (0000,0100), or 0 where it is absent or mistyped.
+        sop_class: Requested or Affected SOP Class UID as sent, without padding.
+        instance: Requested SOP Instance UID, or None where absent.
+        action_type: Action Type ID, or None where absent.
+        fault: 0212H where an element is mistyped, else 0.
+        data_unclear: Command Data Set Type, absent or mistyped, does not say whether a data set follows.
+    """
+
+    field: int
+    message_id: int
+    has_data: bool
+    sop_class: str
+    instance: str | None
+    action_type: int | None
+    fault: int
+    data_unclear: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Whether an answer is due: it is no response and no C-CANCEL."""
+        return not _asks_nothing(self.field)
+
+
+def _asks_nothing(field: int) -> bool:
+    return bool(field & RESPONSE) or field == C_CANCEL_RQ
+
+
+def elements(raw: bytes) -> dict[int, bytes]:
+    """Element number of group 0000 to value.
+
+    Raises:
+        Malformed: it is no Implicit VR Little Endian command set.
+    """
+    found: dict[int, bytes] = {}
+    position, end = 0, len(raw)
+    while position < end:
+        if end - position < 8:
+            raise Malformed
+        group, element, length = _ELEMENT.unpack_from(raw, position)
+        position += 8
+        if group or length > end - position or element in found:
+            raise Malformed
+        found[element] = raw[position : position + length]
+        position += length
+    return found
+
+
+def parse(raw: bytes) -> Command:
+    """A command set.
+
+    Raises:
+        Malformed: it cannot be answered.
+    """
+    found = elements(raw)
+    message_id, data_set_type = found.get(MESSAGE_ID, b""), found.get(DATA_SET_TYPE, b"")
+    field = found.get(COMMAND_FIELD, b"")
+    operation = _US.unpack(field)[0] if len(field) == 2 else 0
+    if not found or (len(message_id) != 2 and not _asks_nothing(operation)):
+        raise Malformed
+    unclear = len(data_set_type) != 2
+    fault = 0x0212 if unclear else 0
+    sop_class = found.get(REQUESTED_SOP_CLASS, found.get(AFFECTED_SOP_CLASS, b""))
+    instance = found.get(REQUESTED_INSTANCE)
+    action = found.get(ACTION_TYPE)
+    if action is not None and len(action) != 2:
+        fault, action = 0x0212, None
+    return Command(
+        field=operation,
+        message_id=_US.unpack(message_id)[0] if len(message_id) == 2 else 0,
+        has_data=not unclear and _US.unpack(data_set_type)[0] != NO_DATA_SET,
+        sop_class=sop_class.decode("latin-1").rstrip("\0 "),
+        instance=None if instance is None else instance.decode("latin-1").rstrip("\0 "),
+        action_type=None if action is None else _US.unpack(action)[0],
+        fault=fault,
+        data_unclear=unclear,
+    )
+
+
+class CommandReader:
+    """Parses command sets of one association: most differ from the one before in their Message ID only."""
+
+    __slots__ = ("_command", "_offset", "_raw")
+
+    def __init__(self) -> None:
+        self._raw = b""
+        self._offset = 0
+        self._command: Command | None = None
+
+    def read(self, raw: bytes) -> Command:
+        """As `parse`."""
+        known, offset = self._command, self._offset
+        if (
+            known is not None
+            and len(raw) == len(self._raw)
+            and raw[:offset] == self._raw[:offset]
+            and raw[offset + 2 :] == self._raw[offset + 2 :]
+        ):
+            message_id = raw[offset] | raw[offset + 1] << 8
+            return Command(
+                known.field, message_id, known.has_data, known.sop_class, known.instance, known.action_type, known.fault
+            )
+        command = parse(raw)
+        self._raw, self._command = raw, command
+        self._offset = 0 if command.data_unclear else _value_offset(raw, MESSAGE_ID)
+        if not self._offset:
+            self._command = None
+        return command
+
+
+def _value_offset(raw: bytes, number: int) -> int:
+    position = 0
+    while position < len(raw):
+        _, element, length = _ELEMENT.unpack_from(raw, position)
+        if element == number:
+            return position + 8 if length == 2 else 0
+        position += 8 + int(length)
+    return 0
+
+
+def _element(number: int, value: bytes, pad: bytes = b"\0") -> bytes:
+    if len(value) % 2:
+        value += pad
+    return _ELEMENT.pack(0, number, len(value)) + value
+
+
+def _sendable(uid: str) -> bool:
+    """Whether it may stand in an answer: what a peer sent is not sent back unseen."""
+    return uid.isascii() and uid.isprintable() and 0 < len(uid) <= 64
+
+
+def _response(command: Command, status: int, fields: dict[int, bytes], *, has_data: bool, message_id: int) -> bytes:
+    """A response command set in tag order, with its group length."""
+    field = command.field or N_ACTION_RQ
+    action = field == N_ACTION_RQ
+    values: dict[int, bytes] = {
+        COMMAND_FIELD: _US.pack(field | RESPONSE),
+        RESPONDED_MESSAGE_ID: _US.pack(message_id),
+        DATA_SET_TYPE: _US.pack(0x0001 if has_data else NO_DATA_SET),
+        STATUS: _US.pack(status),
+    }
+    if _sendable(command.sop_class):
+        values[AFFECTED_SOP_CLASS] = command.sop_class.encode("ascii")
+    if action and command.instance and _sendable(command.instance):
+        values[AFFECTED_INSTANCE] = command.instance.encode("ascii")
+    if action and command.action_type is not None and (has_data or status in {0x0000, 0x0115, 0x0123}):
+        values[ACTION_TYPE] = _US.pack(command.action_type)
+    values |= fields
+    body = b"".join(
+        _element(number, values[number], b" " if number == ERROR_COMMENT else b"\0") for number in sorted(values)
+    )
+    return _element(0x0000, struct.pack("<L", len(body))) + body
+
+
+@lru_cache(maxsize=512)
+def _template(
+    field: int, sop_class: str, instance: str | None, action_type: int | None, *, status: int, has_data: bool
+) -> tuple[bytes, bytes]:
+    """A response without optional fields, cut where the Message ID goes."""
+    command = Command(field, 0, False, sop_class, instance, action_type, 0)
+    raw = _response(command, status, {}, has_data=has_data, message_id=0)
+    offset = _value_offset(raw, RESPONDED_MESSAGE_ID)
+    return raw[:offset], raw[offset + 2 :]
+
+
+def response(command: Command, status: int, *, has_data: bool) -> bytes:
+    """The response command set (PS3.7 Table 10.3-8), with what PS3.7 Annex C lets stand beside the status.
+
+    Args:
+        status: an int, or a `Status` with further fields.
+        has_data: whether an Action Reply follows.
+    """
+    fields: dict[int, bytes] = {}
+    if isinstance(status, Status):
+        if status.comment:
+            fields[ERROR_COMMENT] = _UNSAID.sub("?", status.comment)[:64].encode("ascii")
+        if status.error_id is not None:
+            fields[ERROR_ID] = _US.pack(status.error_id)
+        for number, tags in ((ATTRIBUTE_LIST, status.attributes), (OFFENDING_ELEMENT, status.offending)):
+            if tags:
+                fields[number] = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
+    if fields:
+        return _response(command, int(status), fields, has_data=has_data, message_id=command.message_id)
+    head, tail = _template(
+        command.field,
+        command.sop_class,
+        command.instance,
+        command.action_type,
+        status=int(status),
+        has_data=has_data,
+    )
+    return head + _US.pack(command.message_id) + tail
+
+
+# --- what a handler gets and returns ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Peer:
+    """One side of an association: AE title, address and port."""
+
+    ae_title: str
+    address: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """An accepted presentation context, named as pynetdicom's handlers know it."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ActionRequest:
+    """An N-ACTION-RQ with the attribute names of pynetdicom's N_ACTION primitive.
+
+    Attributes:
+        raw: the encoded data set, at most the bound's first 64 KiB where it was too long.
+        truncated_length: length of the whole where it was too long, else 0.
+        truncated_digest: SHA-256 of the whole where it was too long, else empty.
+    """
+
+    MessageID: int
+    RequestedSOPClassUID: str
+    RequestedSOPInstanceUID: str | None
+    ActionTypeID: int | None
+    raw: bytes
+    truncated_length: int = 0
+    truncated_digest: bytes = b""
+
+    @property
+    def ActionInformation(self) -> BytesIO:  # noqa: N802  # pynetdicom's name
+        """The encoded data set as a stream."""
+        return BytesIO(self.raw)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class ActionEvent:
+    """One N-ACTION request, as pynetdicom's `evt.Event` for `evt.EVT_N_ACTION`.
+
+    Attributes:
+        assoc: the association: `id`, `requestor`, `acceptor`.
+        timestamp: UTC, when the last byte of the request was read.
+    """
+
+    assoc: Any
+    context: Context
+    request: ActionRequest
+    timestamp: datetime
+
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110)."""
+        return self.request.MessageID
+
+    @property
+    def action_type(self) -> int | None:
+        """Action Type ID (0000,1008)."""
+        return self.request.ActionTypeID
+
+    @property
+    def action_information(self) -> Dataset:
+        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead.
+
+        Raises:
+            ValueError: it does not inflate, or to more than 16 MiB.
+        """
+        from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
+
+        syntax, raw = self.context.transfer_syntax, self.request.raw
+        if syntax == DeflatedExplicitVRLittleEndian:
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                raw = inflater.decompress(raw, MOST_INFLATED)
+            except zlib.error as error:
+                raise ValueError("the data set does not inflate") from error
+            if inflater.unconsumed_tail:
+                raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
+        dataset: Dataset = decode(BytesIO(raw), syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
+        return dataset
+
+
+def status_of(dataset: Dataset) -> Status:
+    """A status data set, as pynetdicom's handlers may return it."""
+    status = Status(int(dataset.Status))
+    status.comment = str(dataset.get("ErrorComment", ""))
+    status.error_id = int(dataset.ErrorID) if "ErrorID" in dataset else None
+    for name, keyword in (("attributes", "AttributeIdentifierList"), ("offending", "OffendingElement")):
+        value = dataset.get(keyword)
+        if value is not None:
+            many = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
+            setattr(status, name, tuple(int(tag) for tag in many))
+    return status
+
+
+def encoded(dataset: Any, context: Context) -> bytes:
+    """An Action Reply in its context's transfer syntax."""
+    syntax = context.transfer_syntax
+    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
+    if isinstance(dataset, Dataset):
+        from pynetdicom.dsutils import encode  # noqa: PLC0415  # only where a handler returns one
+
+        raw = encode(dataset, implicit, little) or b""
+    else:
+        raw = dataset.encode(implicit=implicit, little=little)
+    if syntax == DeflatedExplicitVRLittleEndian and raw:
+        packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        raw = packer.compress(raw) + packer.flush()
+        raw += b"\0" * (len(raw) % 2)
+    return bytes(raw)
+
+
+# --- messages ----------------------------------------------------------------------------------------------------------
+
+
+class Violation(Exception):  # a condition of the wire
+    """What arrived is no message: A-ABORT, source 2, reason 6; `str()` names the fault."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Message:
+    """One complete request.
+
+    Attributes:
+        data: the encoded data set; of a too long one the first 64 KiB.
+        length: of the whole data set in bytes.
+        digest: SHA-256 of the whole where it was too long, else empty.
+        repeated: whether its Message ID was outstanding when it came.
+    """
+
+    context: Context
+    command: Command
+    data: bytes
+    length: int
+    digest: bytes
+    repeated: bool = False
+
+    def request(self) -> ActionRequest:
+        """An N-ACTION-RQ as pynetdicom's handlers know it."""
+        command = self.command
+        request = ActionRequest(command.message_id, command.sop_class, command.instance, command.action_type, self.data)
+        if self.digest:
+            request.truncated_length, request.truncated_digest = self.length, self.digest
+        return request
+
+    def answered(self, status: int, dataset: Any, max_length: int) -> bytes:
+        """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
+        data = encoded(dataset, self.context) if dataset is not None else b""
+        command = response(self.command, status, has_data=bool(data))
+        out = p_data(self.context.context_id, COMMAND, command, max_length)
+        return out + p_data(self.context.context_id, 0, data, max_length) if data else out
+
+
+class Assembler:
+    """Puts the messages of one association together.
+
+    Args:
+        contexts: the accepted ones by their ID.
+        command_bound, data_bound: most bytes of a command set, and of a data set that is kept whole.
+    """
+
+    def __init__(self, contexts: Mapping[int, Context], command_bound: int, data_bound: int) -> None:
+        self._contexts = contexts
+        self.command_bound, self.data_bound = command_bound, data_bound
+        self._reader = CommandReader()
+        self._context: Context | None = None
+        self._parts = b""
+        self._command: Command | None = None
+        self._data: bytes | bytearray = b""
+        self._length = 0
+        self._hash: Any = None
+        self._discarding = 0  # context of a data set of which its command did not say that it would come
+
+    @property
+    def open(self) -> bool:
+        """Whether a message was begun and not ended."""
+        return self._context is not None
+
+    def feed(self, data: bytes, position: int, end: int) -> list[Message]:
+        """Take the PDVs of one P-DATA-TF.
+
+        Args:
+            data: holds the PDU's variable field from `position` to `end`.
+
+        Returns:
+            The messages that it completed, usually none or one.
+
+        Raises:
+            Violation: the association cannot go on.
+        """
+        done: list[Message] = []
+        if position == end:
+            raise Violation("a P-DATA-TF without a presentation data value")
+        while position < end:
+            if end - position < 6:
+                raise Violation("a presentation data value shorter than its header")
+            size, context_id, control = PDV.unpack_from(data, position)
+            stop = position + 4 + size
+            if size < 2 or stop > end:
+                raise Violation("a presentation data value longer than its PDU or shorter than its header")
+            message = self._take(context_id, control, data[position + 6 : stop])
+            if message is not None:
+                done.append(message)
+            position = stop
+        return done
+
+    def _take(self, context_id: int, control: int, fragment: bytes) -> Message | None:
+        context = self._context
+        if context is None:
+            if self._discarding and self._discard(context_id, control):
+                return None
+            context = self._contexts.get(context_id)
+            if context is None:
+                raise Violation("a presentation context that was not accepted")
+            self._context = context
+        elif context.context_id != context_id:
+            raise Violation("fragments of one message on two presentation contexts")
+        if control & COMMAND:
+            return self._take_command(context, control, fragment)
+        return self._take_data(context, control, fragment)
+
+    def _discard(self, context_id: int, control: int) -> bool:
+        """Whether a fragment belongs to a data set whose command, answered 0212H, did not say that it would come."""
+        mine = context_id == self._discarding and not control & COMMAND
+        if not mine or control & LAST:
+            self._discarding = 0
+        return mine
+
+    def _take_command(self, context: Context, control: int, fragment: bytes) -> Message | None:
+        if self._command is not None:
+            raise Violation("a command fragment where the data set was due")
+        raw = self._parts + fragment if self._parts else fragment
+        if len(raw) > self.command_bound:
+            raise Violation("a command set longer than the bound")
+        if not control & LAST:
+            self._parts = raw
+            return None
+        try:
+            command = self._reader.read(raw)
+        except Malformed:
+            raise Violation("a command set that cannot be answered") from None
+        if command.has_data:
+            self._command = command
+            return None
+        if command.data_unclear:
+            self._discarding = context.context_id
+        return self._end(context, command)
+
+    def _take_data(self, context: Context, control: int, fragment: bytes) -> Message | None:
+        command = self._command
+        if command is None:
+            raise Violation("a data set fragment without a command before it")
+        self._length += len(fragment)
+        if self._hash is not None:
+            self._hash.update(fragment)
+        else:
+            kept = self._data
+            if not kept:
+                self._data = kept = fragment
+            elif isinstance(kept, bytearray):
+                kept += fragment
+            else:
+                self._data = kept = bytearray(kept) + fragment  # as many small fragments as they like cost no more
+            if self._length > self.data_bound:
+                self._hash = sha256(kept)
+                self._data = bytes(kept[:KEPT_OF_TOO_LONG])
+        return self._end(context, command) if control & LAST else None
+
+    def _end(self, context: Context, command: Command) -> Message:
+        digest = self._hash.digest() if self._hash is not None else b""
+        message = Message(context, command, bytes(self._data), self._length, digest)
+        self._context = self._command = self._hash = None
+        self._parts, self._data, self._length = b"", b"", 0
+        return message

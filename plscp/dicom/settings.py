@@ -1,0 +1,48 @@
+"""The acceptor's settings and what it counts: value classes."""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Where to listen and how much to take (bounds in bytes, deadlines in seconds).
+
+    Attributes:
+        ae_title: called AE title that is checked, or None for any.
+        max_pdu: Maximum Length Received that is announced.
+        data_set: longest data set; a longer one reaches the handler cut and marked.
+        waiting: requests of one association that wait; beyond, reading stops.
+        futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
+            at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
+        trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
+        artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 11112
+    ae_title: str | None = "PLSCP"
+    max_associations: int = 1000
+    max_associations_per_address: int = 50
+    max_pdu: int = 16382
+    associate_request: int = 64 * 1024
+    contexts: int = 128
+    command_set: int = 16 * 1024
+    data_set: int = 1 << 20
+    waiting: int = 8
+    first_pdu_deadline: float = 10.0
+    pdu_deadline: float = 10.0
+    message_deadline: float = 30.0
+    artim: float = 10.0
+    futile_share: float = 0.05
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+class NetworkCounters:
+    """What the acceptor counts; every method must be cheap. This class counts nothing."""
+
+    def association(self, outcome: str, reason: str) -> None:
+        """An association or connection ended: outcome `released`, `aborted`, `lost`, `rejected` or `closed`; or is `slowed`, again."""
+
+    def peer_refused(self, rule: str) -> None:
+        """A setting refused a peer: its name, out of `plscp.dicom.admission.Rule`."""

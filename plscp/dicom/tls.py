@@ -1,0 +1,291 @@
+"""TLS for an association (PS3.15 B.12): a layer between it and its connection, that is there from the first byte on."""
+
+import asyncio
+import contextlib
+import itertools
+import ssl
+import time
+from typing import Any, Final
+
+from plscp.dicom import certificates, sockets
+from plscp.dicom.admission import ATTRIBUTES, peer_certificate
+from plscp.dicom.association import Association
+from plscp.dicom.certificates import MOST_SHOWN, Certificates
+from plscp.dicom.fairness import Turns
+
+PIECE: Final = 16 * 1024
+"""Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
+MOST_HELLO: Final = 16 * 1024
+"""Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
+MOST_HELD: Final = 256 * 1024
+"""Bytes of a handshake that may wait for their turn."""
+_OTHER: Final = "tls-handshake"
+_HANDSHAKE, _CLIENT_HELLO = 0x16, 1
+_CAUSES: Final = {
+    "UNSUPPORTED_PROTOCOL": "tls-version",
+    "VERSION_TOO_LOW": "tls-version",
+    "WRONG_VERSION_NUMBER": "tls-version",
+    "NO_SHARED_CIPHER": "tls-nothing-in-common",
+    "NO_SUITABLE_KEY_SHARE": "tls-nothing-in-common",
+    "NO_SHARED_GROUP": "tls-nothing-in-common",
+    "NO_SHARED_SIGNATURE_ALGORITHMS": "tls-nothing-in-common",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "client-certificate-missing",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "server-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "server-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "server-certificate-refused",
+    "TLSV1_ALERT_UNKNOWN_CA": "server-certificate-refused",
+}
+_VERIFICATION: Final = {
+    9: "client-certificate-not-yet-valid",
+    10: "client-certificate-expired",
+    **dict.fromkeys((2, 18, 19, 20, 21), "client-certificate-unknown-issuer"),
+}
+
+
+class Secured(asyncio.Protocol):
+    """A connection over TLS: to the socket's transport a protocol, to the association its transport.
+
+    asyncio's own layer speaks to the association only when the handshake is done: until then no cap and no deadline of the
+    listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
+    """
+
+    def __init__(self, files: Certificates, association: Association, turns: Turns) -> None:
+        self._certificates = files
+        self._association = association
+        self._turns = turns
+        self._held = b""
+        self._raw: Any = None
+        self._tls: ssl.SSLObject | None = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._hello = b""
+        self._ready = False
+        self._ended = False  # close_notify was read
+        self._records = Records()
+
+    # --- to the transport: a protocol ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Tell the association, which is counted and watched from now on."""
+        self._raw = transport
+        self._association.end_is_there = self._end_is_there
+        self._association.connection_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the association, and let go of it: as a circle both would stay, with OpenSSL's buffers, until the next collection."""
+        if exc is not None:
+            self._hear_last()
+        self._association.connection_lost(exc)
+        self._tls = None
+        del self._association
+
+    def pause_writing(self) -> None:
+        """Tell the association."""
+        self._association.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Tell the association."""
+        self._association.resume_writing()
+
+    def eof_received(self) -> bool:
+        """The peer closed its side, with close_notify or without: as without TLS, but that only close_notify is an orderly end."""
+        self._hear_last()
+        self._raw.abort()
+        return False
+
+    def _end_is_there(self) -> bool:
+        """Whether close_notify may be among what was not read or deciphered yet."""
+        return self._ended or self._records.open or sockets.unread(self._raw.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer, cut anywhere."""
+        association = self._association
+        association.acknowledge()
+        if not self._records.open:
+            association.reading()
+        self._records.follow(data)
+        if self._ready:
+            self._take(data)
+        elif len(self._held) > MOST_HELD:
+            association.close("tls-handshake")
+        else:
+            waits, self._held = bool(self._held), self._held + data
+            if not waits:
+                self._turns.wait(self._shake)
+
+    def _shake(self) -> None:
+        """A handshake takes a hundred times as long as a request's deciphering: it has its turn."""
+        if not self._raw.is_closing():
+            self._take(b"")
+
+    def _hear_last(self) -> None:
+        """The peer ended: what waits of a handshake whose dear part is done may be an alert that says why."""
+        if self._held and self._tls is not None:
+            self._take(b"")
+
+    def _take(self, data: bytes) -> None:
+        """Decipher what was held and these bytes, and hand over what there is."""
+        association = self._association
+        data, self._held = self._held + data, b""
+        began = time.monotonic()
+        try:
+            plain, ended = self._decipher(data)
+        except ssl.SSLError as error:
+            plain, ended = b"", False
+            self._broken(error)
+        self._flush()
+        association.charge(time.monotonic() - began)
+        self._ended = ended
+        if plain:
+            association.take(plain)
+        if ended:
+            association.ended()
+            self.eof_received()
+
+    def _decipher(self, data: bytes) -> tuple[bytes, bool]:
+        """Go on with the handshake or with what comes after it; returns what was deciphered and whether it is the last."""
+        plain = []
+        if self._tls is None:
+            self._hello += data
+            self._tls = self._begin(self._hello)
+            if self._tls is None:
+                return b"", False
+            data, self._hello = self._hello, b""
+        tls = self._tls
+        for start in range(0, len(data), PIECE):
+            self._incoming.write(data[start : start + PIECE])
+            try:
+                if not self._ready:
+                    tls.do_handshake()
+                    self._ready = True
+                    found: Any = tls.getpeercert()
+                    self._association.secured = _described(tls, found)
+                    self._association.certificate = peer_certificate(found)
+                    certificates.forget(tls)
+                while piece := tls.read(PIECE):
+                    plain.append(piece)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLZeroReturnError:
+                pass
+            return b"".join(plain), True
+        return b"".join(plain), False
+
+    def _begin(self, hello: bytes) -> ssl.SSLObject | None:
+        """TLS from its first bytes on, when there are enough of them to see that it is TLS (RFC 8446 4.1.2, 5.1)."""
+        if hello[0] != _HANDSHAKE:
+            self._association.close("not-tls")
+        elif len(hello) >= 9:
+            if hello[5] == _CLIENT_HELLO and int.from_bytes(hello[6:9]) <= MOST_HELLO:
+                return self._certificates.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._association.close("tls-handshake")
+        return None
+
+    def _broken(self, error: ssl.SSLError) -> None:
+        """An alert tells the peer, and the association is over."""
+        self._flush()
+        if self._ready:
+            self._raw.close()
+        else:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                cause = _VERIFICATION.get(error.verify_code, "client-certificate-refused")
+            else:
+                cause = _CAUSES.get(error.reason or "", _OTHER)
+            if cause == _OTHER and certificates.certificate(self._tls):  # such as a key that is not the certificate's
+                cause = "client-certificate-refused"
+            if cause.startswith("client-certificate-"):
+                self._association.refused_certificate = certificates.described(self._tls)
+            self._association.close(cause)
+
+    def _flush(self) -> None:
+        if (out := self._outgoing.read()) and not self._raw.is_closing():
+            self._raw.write(out)
+
+    # --- to the association: a transport -------------------------------------------------------------------------------
+
+    def get_extra_info(self, name: str) -> Any:
+        """As the connection."""
+        return self._raw.get_extra_info(name)
+
+    def write(self, data: bytes) -> None:
+        """Encipher and send."""
+        if self._tls is None or not self._ready or self._raw.is_closing():
+            return
+        try:
+            while data:
+                data = data[self._tls.write(data) :]
+        except ssl.SSLError as error:
+            self._broken(error)
+        self._flush()
+
+    def close(self) -> None:
+        """Close when everything was sent."""
+        if self._tls is not None and self._ready:
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()  # close_notify; that of the peer is not waited for
+        self._flush()
+        self._raw.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self._ready and not self._raw.is_closing():
+            self._association.close("no-tls-handshake")
+        self._raw.abort()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return int(self._raw.get_write_buffer_size())
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return bool(self._raw.is_closing())
+
+    def pause_reading(self) -> None:
+        """Let bytes wait in the socket; nothing waits here."""
+        self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        self._raw.resume_reading()
+
+
+class Records:
+    """Where in the peer's stream the records of TLS begin and end (RFC 8446 5.1).
+
+    What a record holds can be deciphered when all of it was read, and yet was sent before what we wrote since its first byte
+    was: it proves nothing about an answer that was written in between.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._left = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a record was begun and not ended."""
+        return bool(self._left or self._head)
+
+    def follow(self, data: bytes) -> None:
+        """Go on by these bytes."""
+        at = 0
+        while at < len(data):
+            if not self._left:
+                part = data[at : at + 5 - len(self._head)]
+                self._head += part
+                at += len(part)
+                if len(self._head) < 5:
+                    return
+                self._left, self._head = int.from_bytes(self._head[3:]), b""
+            step = min(self._left, len(data) - at)
+            self._left -= step
+            at += step
+
+
+def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
+    """The version, and of a client certificate subject and alternative names, for the log."""
+    found: dict[str, Any] = {"tls": tls.version()}
+    if certificate:
+        pairs = itertools.chain.from_iterable(certificate.get("subject", ()))
+        found["certificate"] = ", ".join(f"{ATTRIBUTES.get(key, key)}={value}" for key, value in pairs)[:MOST_SHOWN]
+        names = [f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())]
+        found["certificate_names"] = ", ".join(names)[:MOST_SHOWN]
+    return found

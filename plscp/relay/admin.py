@@ -1,0 +1,136 @@
+"""What an operator does on purpose while the relay is stopped: `plscp relay repartition` and `plscp relay rewind`."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import NamedTuple
+
+from plscp.errors import RelayError
+from plscp.records.parts import POSITION, STORE
+from plscp.relay.cluster import Cluster, TopicState
+from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
+from plscp.relay.settings import RelaySettings
+from plscp.relay.tail import Reader, readable
+from plscp.store.relay_view import RelayView
+
+
+class Repartitioned(NamedTuple):
+    """The count of partitions before and after, and the first position that the new one holds for."""
+
+    topic: str
+    before: int
+    after: int
+    first_position: int
+
+
+class Rewound(NamedTuple):
+    """The first position that will be published again, and how many records that are."""
+
+    topic: str
+    first_position: int
+    records: int
+
+
+def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
+    """Use as many partitions as the topic has now, for every record that the store does not have yet.
+
+    Records that are in the store keep their partition, published or not: so none can come twice, in two partitions.
+
+    Args:
+        topic: with or without prefix.
+
+    Raises:
+        RelayError: the relay runs, the broker is away, nothing was published yet, or the topic has not more partitions.
+    """
+    name = _name(settings, topic)
+    full = settings.kafka.topic(name)
+    with _stopped(settings) as (source, cursor):
+        known = cursor.topic(full)
+        if known is None:
+            raise RelayError(f"{full}: nothing was published yet, its partitions are counted when something is")
+        found = _look(settings, full)
+        before = known.partitions.epochs[-1][1]
+        if found.partitions <= known.partitions.count:
+            raise RelayError(f"{full} has {found.partitions} partitions and {before} are in use: nothing to do")
+        head = source.head()
+        plan = known.partitions.enlarged(head, found.partitions)
+        cursor.save(full, known._replace(partitions=plan))
+        return Repartitioned(full, before, found.partitions, head + 1)
+
+
+def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
+    """Publish everything above a position again: for a topic that was made again, or lost its end.
+
+    Args:
+        topic: with or without prefix.
+        position: the last one that is not published again; 0: all.
+
+    Raises:
+        RelayError: the relay runs, the broker is away, or the topic holds own records above the position.
+    """
+    name = _name(settings, topic)
+    full = settings.kafka.topic(name)
+    if position < 0:
+        raise RelayError("a position is 0 or more")
+    with _stopped(settings) as (source, cursor):
+        head = source.head()
+        if position > head:
+            raise RelayError(f"{full}: the store ends at position {head}")
+        found = _look(settings, full)
+        known = cursor.topic(full)
+        plan = known.partitions if known else Partitions.fixed(found.partitions)
+        if found.partitions < plan.count:
+            raise RelayError(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
+        checkpoints = _checkpoints(settings, full, found.partitions, source.store_id, position)
+        cursor.save(full, TopicCursor(found.topic_id, plan, position + 1, checkpoints))
+        return Rewound(full, position + 1, source.count(name, position, head))
+
+
+def _name(settings: RelaySettings, topic: str) -> str:
+    """The topic's name without prefix."""
+    prefix = settings.kafka.topic_prefix + "."
+    name = topic.removeprefix(prefix)
+    if name not in settings.topics:
+        raise RelayError(f"no topic {topic}: there are {', '.join(settings.topics)}")
+    return name
+
+
+@contextmanager
+def _stopped(settings: RelaySettings) -> Iterator[tuple[RelayView, Cursor]]:
+    """The store, and the cursor that only one process at a time may hold."""
+    with closing(RelayView.open(settings.store_url)) as source:
+        if not source.store_id:
+            raise RelayError(f"there is no store at {settings.store_url}")
+        with closing(Cursor(settings.cursor, source.store_id)) as cursor:
+            yield source, cursor
+
+
+def _look(settings: RelaySettings, full: str) -> TopicState:
+    with closing(Cluster(settings.kafka)) as cluster:
+        found = cluster.look([full], create=False)[full]
+    if found.refusal:
+        raise RelayError(f"{full}: {found.refusal}")
+    return found
+
+
+def _checkpoints(
+    settings: RelaySettings, full: str, count: int, store_id: str, position: int
+) -> dict[int, PartitionCheckpoint]:
+    """Where each partition goes on; RelayError where it holds own records above the position."""
+    own = store_id.encode()
+    above: list[int] = []
+    highest = dict.fromkeys(range(count), 0)
+    with readable(full), Reader(settings.kafka, full) as reader:
+        begins, ends = reader.bounds(list(range(count)))
+        for record in reader.records({part: (begins[part], ends[part]) for part in range(count)}):
+            headers = dict(record.headers)
+            if headers.get(STORE) == own and POSITION in headers:
+                at = int(headers[POSITION])
+                highest[record.partition] = max(highest[record.partition], at)
+                if at > position:
+                    above.append(at)
+    if above:
+        raise RelayError(
+            f"{full} holds {len(set(above))} records of this store above position {position}, up to {max(above)}: "
+            "they would come twice; make the topic anew first"
+        )
+    return {part: PartitionCheckpoint(ends[part], at, "") for part, at in highest.items()}

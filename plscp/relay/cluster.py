@@ -1,0 +1,140 @@
+"""What the broker says about topics; one connection, made when it is needed and thrown away when it fails."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from plscp.errors import Unreachable
+from plscp.relay.clients import connected
+from plscp.relay.settings import KafkaSettings
+
+SMALLEST = 8192
+"""A topic whose max.message.bytes is less cannot take even a reduced record."""
+
+
+class TopicState(NamedTuple):
+    """One topic as the broker sees it.
+
+    Attributes:
+        topic_id: UUID; another one means that it was made again.
+        partitions: their count.
+        largest: max.message.bytes.
+        refusal: why nothing can be written there, or empty.
+    """
+
+    topic_id: str
+    partitions: int
+    largest: int
+    refusal: str
+
+
+def one_line(error: BaseException) -> str:
+    """The cause on one line, short, with the error's name."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (text if text.startswith(name) else f"{name}: {text}" if text else name)[:200]
+
+
+class Cluster:
+    """Looks at topics and makes them; safe from several threads.
+
+    Every method raises `Unreachable` when no broker answers.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._kafka = kafka
+        self._admin: Any = None
+        self._turn = threading.Lock()
+
+    def look(self, topics: Sequence[str], *, create: bool = True) -> dict[str, TopicState]:
+        """The state of each topic; missing ones are made where the settings say so, unless `create` is False."""
+        with self._asking():
+            found = self._describe(topics)
+            missing = [name for name, state in found.items() if state.refusal == _MISSING]
+            if missing and create and self._kafka.create_topics:
+                found |= self._create(missing)
+            return self._sizes(found)
+
+    def ids(self, topics: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
+        with self._asking():
+            found = self._describe(topics)
+        return {name: (state.topic_id, state.partitions) for name, state in found.items()}
+
+    def close(self) -> None:
+        """Throw the connection away."""
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            admin.close()
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with self._turn:
+            try:
+                yield
+            except kafka_errors.KafkaError as error:
+                self.close()
+                servers = ", ".join(self._kafka.bootstrap_servers)
+                raise Unreachable(f"no broker answers at {servers}: {one_line(error)}") from error
+
+    def _describe(self, topics: Sequence[str]) -> dict[str, TopicState]:
+        if self._admin is None:
+            self._admin = connected(KafkaAdminClient, self._kafka.admin())
+        described = {topic["name"]: topic for topic in self._admin.describe_topics(list(topics))}
+        return {name: _state(described.get(name)) for name in topics}
+
+    def _create(self, missing: Sequence[str]) -> dict[str, TopicState]:
+        wanted = {
+            "num_partitions": self._kafka.partitions,
+            "replication_factor": self._kafka.replication_factor,
+            "configs": {"cleanup.policy": "delete"},
+        }
+        answer = self._admin.create_topics(dict.fromkeys(missing, wanted), raise_errors=False)
+        refused: dict[str, str] = {}
+        for topic in answer["topics"]:
+            error = kafka_errors.for_code(topic["error_code"])
+            if error not in {kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError}:
+                refused[topic["name"]] = f"it is missing and cannot be made: {error.__name__}"
+        made = [name for name in missing if name not in refused]
+        self._admin.wait_for_topics(made)
+        return self._describe(made) | {name: TopicState("", 0, 0, why) for name, why in refused.items()}
+
+    def _sizes(self, found: dict[str, TopicState]) -> dict[str, TopicState]:
+        sized = dict(found)
+        for name, state in found.items():
+            if not state.refusal:
+                try:
+                    largest = self._largest(name)
+                except kafka_errors.AuthorizationError as error:
+                    sized[name] = state._replace(refusal=f"its max.message.bytes cannot be read: {one_line(error)}")
+                    continue
+                small = f"its max.message.bytes is {largest}, less than {SMALLEST}" if largest < SMALLEST else ""
+                sized[name] = state._replace(largest=largest, refusal=small)
+        return sized
+
+    def _largest(self, name: str) -> int:
+        asked = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
+        answer = self._admin.describe_configs([asked], config_filter="all")
+        return int(answer["topic"][name]["max.message.bytes"]["value"])
+
+
+_MISSING = "it is missing"
+
+
+def _state(described: dict[str, Any] | None) -> TopicState:
+    code = described["error_code"] if described else kafka_errors.UnknownTopicOrPartitionError.errno
+    error = kafka_errors.for_code(code)
+    if described is None or error is kafka_errors.UnknownTopicOrPartitionError:
+        return TopicState("", 0, 0, _MISSING)
+    if error is not kafka_errors.NoError:
+        return TopicState("", 0, 0, error.__name__)
+    allowed = described.get("authorized_operations")
+    refusal = "writing to it is not allowed" if allowed is not None and "WRITE" not in allowed else ""
+    if not refusal and allowed is not None and "READ" not in allowed:
+        refusal = "reading it, which recovery needs, is not allowed"
+    return TopicState(str(described["topic_id"]), len(described["partitions"]), 0, refusal)

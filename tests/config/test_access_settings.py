@@ -1,0 +1,180 @@
+"""Settings of who may do what: faults, warnings, what the listeners are given, secrets that are read again and never shown."""
+
+import os
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from plscp.config import Settings, load, problems
+from plscp.config.live import InForce
+from plscp.config.secretfile import SecretFile
+from plscp.dicom.admission import Caller, CertificateName, UserIdentity, refusal
+from plscp.errors import ConfigError
+from tests import tls
+
+TLS = "[dicom.tls]\ncertificate='c'\nprivate_key='k'\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    """A settings file."""
+    path = folder / "plscp.toml"
+    path.write_text(text)
+    return path
+
+
+FAULTS = [
+    ("[devices.H]\naddress='10.1.2.3/24'\n", "devices.H.address.1: must be an address such as 10.1.2.3, or a network"),
+    ("[devices.H]\naddress=['10.1.2.3','lab']\n", 'devices.H.address.2: must be an address such as 10.1.2.3, or a network such as 10.1.2.0/24, not "lab"'),
+    ("[devices.H]\ncertificate='HEMO1'\n", 'devices.H.certificate.1: must be a subject such as "CN=HEMO1,O=Clinic", or an alternative name'),
+    ("[devices.H]\ncertificate=['CN=a','IP:10.1']\n", "devices.H.certificate.2: must be an alternative name such as DNS:hemo1.example, IP:10.1.2.3 or URI:urn:hemo1"),
+    ("[devices.H]\ncertificate='XY=a'\n", "devices.H.certificate.1: names the attribute XY: known are CN, O, OU"),
+    ("[devices.H]\ncertificate='CN=a'\n", "devices.H.certificate: needs dicom.tls: without it no device shows a certificate"),
+    (TLS + "[devices.H]\ncertificate='CN=a'\n", "devices.H.certificate: needs dicom.tls.client_ca: without it no device shows a certificate"),
+    ("[devices.H]\npasscode='x'\n", "devices.H.username: is missing: a passcode goes with one"),
+    ("[devices.H]\nusername='u'\npasscode='x'\npasscode_file='y'\n", "devices.H.passcode: is given beside passcode_file: keep one"),
+    ("[devices.H]\nusername=''\n", "devices.H.username: must not be empty"),
+    ("[devices.H]\nusername='u'\npasscode_file='nowhere'\n", "nowhere: No such file or directory"),
+    ("[http]\nprobes='8081'\n", "http.probes: must be host:port, such as 127.0.0.1:8081; port 0: a free one"),
+    ("[http]\nprobes='[]:1'\n", "http.probes: must be host:port"),
+    ("[http]\nprobes='h:65536'\n", "http.probes: must be host:port"),
+    ("[http]\nauthentication='basic'\n", 'http.authentication: must be "token" or "none", not "basic"'),
+    ("[http.tls]\ncertificate='a'\n", "http.tls.private_key: is missing"),
+    ("[http.tls]\ncertificate='a'\nprivate_key='b'\n", "http.tls.certificate: "),
+    ("[http]\nhost='10.0.0.1'\n", "http.token_file: is missing: required when host is not loopback (10.0.0.1)"),
+    ("[http]\nread_token_file='nowhere'\n", "http.read_token_file: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), FAULTS)
+def test_faults(tmp_path: Path, text: str, said: str) -> None:
+    """Each is one line of `config check` with the setting's path and how a right value looks."""
+    found = problems(written(tmp_path, text), {})
+    assert any(said in line for line in found), found
+
+
+def test_a_fault_never_shows_a_secret(tmp_path: Path) -> None:
+    """A passcode that is no text is not repeated, nor what a passcode file holds."""
+    [line] = problems(written(tmp_path, "[devices.H]\nusername='u'\npasscode=4711\n"), {})
+    assert "4711" not in line
+    (tmp_path / "code").write_text("s3cret\nanother\n")
+    [line] = problems(written(tmp_path, "[devices.H]\nusername='u'\npasscode_file='code'\n"), {})
+    assert line.startswith("devices.H.passcode_file: ")
+    assert line.endswith("code: must hold one line of text")
+
+
+PUBLIC = "[operators]\npolicy='any'\n[dicom]\nhost='0.0.0.0'\n"
+ALONE = ": known by their AE title alone, and the listener is not on loopback"
+WARNINGS = [
+    (PUBLIC + "[devices.HEMO1]\n[devices.XRAY1]\n", ["devices HEMO1, XRAY1" + ALONE]),
+    (PUBLIC + "[devices.HEMO1]\naddress='10.0.0.0/8'\n[devices.XRAY1]\n", ["devices XRAY1" + ALONE]),
+    (PUBLIC + "[devices.HEMO1]\nusername='u'\n", []),
+    (PUBLIC + "".join(f"[devices.D{number}]\n" for number in range(11)), ["devices D0, D1, D2, D3, D4, D5, D6, D7 and 3 more" + ALONE]),
+    (PUBLIC + "unknown_devices='accept'\n[devices.HEMO1]\n", ['dicom.unknown_devices: "accept", and the listener is not on loopback: any machine may report']),
+    (PUBLIC.replace("0.0.0.0", "127.0.0.1") + "[devices.HEMO1]\n", []),
+    ("[operators]\npolicy='any'\n[devices.H]\n[http]\nhost='0.0.0.0'\ntoken_file='t'\n", ["http.tls: absent, and the listener is not on loopback: tokens and patients cross the network in clear"]),
+    ("[operators]\npolicy='any'\n[devices.H]\n[http]\nhost='0.0.0.0'\ntoken_file='t'\n[http.tls]\ncertificate='c'\nprivate_key='k'\n", []),
+    ("[operators]\npolicy='any'\n[devices.H]\n[http]\nhost='0.0.0.0'\nauthentication='none'\n", ['http.authentication: "none", and the listener is not on loopback: any machine may read and change everything']),
+    ("[operators]\npolicy='any'\n[devices.H]\n[http]\nauthentication='none'\n", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), WARNINGS)
+def test_warnings(tmp_path: Path, text: str, said: list[str]) -> None:
+    """What lets in others than those that are meant is one line each, and only where the address is public."""
+    found = load(written(tmp_path, text), {}).warnings()
+    assert len(found) == len(said), found
+    for line, expected in zip(found, said, strict=True):
+        assert line.startswith(expected)
+
+
+def test_what_a_device_must_show(tmp_path: Path) -> None:
+    """The listener gets networks, certificates, username and how to learn the passcode, from the file or from the setting."""
+    tls.write(tmp_path, client_ca="hospital")
+    (tmp_path / "code").write_text("from file\n")
+    text = """
+[dicom.tls]
+certificate = "server.pem"
+private_key = "server.key"
+client_ca = "devices.pem"
+[devices.HEMO1]
+address = ["10.1.0.0/16", "::1"]
+certificate = "CN=HEMO1"
+username = "hemo"
+passcode_file = "code"
+[devices.XRAY1]
+username = "x"
+passcode = "in line"
+[devices.OPEN1]
+"""
+    path = written(tmp_path, text)
+    assert problems(path, {}) == []
+    required = load(path, {"PLSCP_DEVICES__OPEN1__USERNAME": "o"}).required()
+    hemo, xray, other = (required[name] for name in ("HEMO1", "XRAY1", "OPEN1"))
+    assert [str(network) for network in hemo.address] == ["10.1.0.0/16", "::1/128"]
+    assert hemo.certificate == (CertificateName(frozenset({("CN", "HEMO1")})),)
+    assert hemo.username == "hemo"
+    assert hemo.passcode is not None
+    assert hemo.passcode() == "from file"
+    assert xray.passcode is not None
+    assert xray.passcode() == "in line"
+    assert (other.username, other.passcode, other.address, other.certificate) == ("o", None, (), ())
+    shown = load(path, {}).as_toml()
+    assert "in line" not in shown
+    assert 'passcode = "***"' in shown
+
+
+def test_a_passcode_file_is_read_again(tmp_path: Path) -> None:
+    """An association is judged by the passcode that the file holds then."""
+    (tmp_path / "code").write_text("old")
+    devices = load(written(tmp_path, "[devices.H]\nusername='u'\npasscode_file='code'\n"), {}).required()
+
+    def right(passcode: str) -> bool:
+        identity = UserIdentity(2, response=False, primary=b"u", secondary=passcode.encode())
+        return refusal(Caller("H", "10.0.0.1", identity=identity), devices, unknown=False) is None
+
+    assert [right("old"), right("new")] == [True, False]
+    (tmp_path / "code").write_text("new\n")
+    os.utime(tmp_path / "code", ns=(1, 1))
+    with capture_logs() as lines:
+        assert [right("old"), right("new")] == [False, True]
+    assert [(line["event"], line["setting"]) for line in lines] == [("secret-loaded", "devices.H.passcode_file")]
+
+
+def test_a_secret_that_was_mounted_anew_is_read(tmp_path: Path) -> None:
+    """As Kubernetes exchanges a mounted secret: the file is a link through a folder that another one replaces."""
+    for name, text in (("first", "one"), ("second", "two")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(text)
+    (tmp_path / "..data").symlink_to("first")
+    (tmp_path / "token").symlink_to("..data/token")
+    held = SecretFile("http.token_file", str(tmp_path / "token"))
+    assert held.current() == ("one",)
+    (tmp_path / "new").symlink_to("second")
+    (tmp_path / "new").replace(tmp_path / "..data")
+    assert held.current() == ("two",)
+
+
+def test_in_force() -> None:
+    """What is made of the settings is made once for each of them; at first a fault is raised, later what was before stays."""
+    first, second, faulty = (Settings.model_validate({"dicom": {"port": port}}) for port in (1, 2, 3))
+    made: list[int] = []
+
+    def make(settings: Settings) -> int:
+        made.append(settings.dicom.port)
+        if settings is faulty:
+            raise ConfigError("no")
+        return settings.dicom.port
+
+    now = [first]
+    held = InForce(lambda: now[0], make)
+    assert (held.current(), held.current()) == (1, 1)
+    now[0] = second
+    assert (held.current(), held.current()) == (2, 2)
+    now[0] = faulty
+    with capture_logs() as lines:
+        assert (held.current(), held.current()) == (2, 2)
+    assert [line["event"] for line in lines] == ["secret-refused"]
+    assert made == [1, 2, 3]
+    with pytest.raises(ConfigError):
+        InForce(lambda: faulty, make)
