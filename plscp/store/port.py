@@ -19,6 +19,8 @@ EXPUNGED: Final = "expunged"
 """Kind of the event that says that raw bytes were deleted for their age."""
 MOST_COUNTED: Final = 100_000
 """Open quarantine items that are counted, and requests that are looked through: what is asked every second stays cheap."""
+LAST: Final = 2**63 - 1
+"""Past every position and number."""
 CLOCKS_KEPT_US: Final = 25 * 3_600_000_000
 """How long measured clock differences are kept: they count for up to a day."""
 
@@ -336,6 +338,7 @@ class QuarantineItem(NamedTuple):
         id: first 16 hex digits of the identity: what people type.
         outcomes: each different outcome with its status, comment, JSON data, first time and position, oldest first.
         closed_position: of the later acceptance, or None while open.
+        number: its place in the order of first refusals.
     """
 
     id: str
@@ -351,6 +354,7 @@ class QuarantineItem(NamedTuple):
     raw_length: int
     outcomes: Sequence[dict[str, Any]]
     closed_position: int | None
+    number: int
 
 
 class OpenRefusal(NamedTuple):
@@ -405,6 +409,7 @@ class RetryNote(NamedTuple):
 
     Attributes:
         position: of the last event of the request that it repeats.
+        number: its place in the order of all repeats.
     """
 
     position: int
@@ -414,6 +419,7 @@ class RetryNote(NamedTuple):
     association: str
     message_id: int
     transfer_syntax: str
+    number: int
 
 
 class RawKept(NamedTuple):
@@ -462,11 +468,15 @@ class EventStore(Protocol):
     def has_entries(self, study_instance_uid: str) -> bool:
         """Whether any entry stands under a study."""
 
-    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
-        """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all."""
+    def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
+        """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all.
 
-    def proposals(self, limit: int = 1000) -> list[Proposal]:
-        """Proposed corrections, newest first."""
+        Args:
+            before: only those of a smaller number.
+        """
+
+    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
+        """Proposed corrections of a smaller position than `before`, newest first."""
 
     def proposals_count(self) -> int:
         """How many corrections are proposed."""
@@ -480,8 +490,10 @@ class EventStore(Protocol):
     def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
         """One study's entries by when they occurred, then by position."""
 
-    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
-        """Quarantine items, newest first."""
+    def quarantine(
+        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+    ) -> list[QuarantineItem]:
+        """Quarantine items of a smaller number than `before`; what was refused first last comes first, however often it was repeated."""
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by its id or a unique prefix of its identity in hex."""

@@ -13,6 +13,7 @@ from plscp.store.chain import first_broken_position
 from plscp.store.connections import Readers, open_for_writing
 from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
 from plscp.store.port import (
+    LAST,
     MOST_COUNTED,
     Deliver,
     Draft,
@@ -48,16 +49,16 @@ SELECT r.raw_length, r.raw_digest, coalesce(length(r.raw), length(q.raw), 0) FRO
 LEFT JOIN quarantine q ON q.identity = r.identity WHERE e.position = ?
 """
 _RETRIES: Final = """
-SELECT r.last_position, t.arrival, t.calling_ae, t.address, t.association, t.message_id, t.transfer_syntax
-FROM retries t CROSS JOIN requests r ON r.n = t.request {} ORDER BY t.rowid DESC LIMIT ?
+SELECT r.last_position, t.arrival, t.calling_ae, t.address, t.association, t.message_id, t.transfer_syntax, t.rowid
+FROM retries t CROSS JOIN requests r ON r.n = t.request WHERE t.rowid < ? {} ORDER BY t.rowid DESC LIMIT ?
 """
-_OF_EVENT: Final = "WHERE t.request = (SELECT request FROM events WHERE position = ?)"
+_OF_EVENT: Final = "AND t.request = (SELECT request FROM events WHERE position = ?)"
 _PROPOSALS: Final = """
 SELECT p.id, p.position, e.time, e.lead, e.data FROM proposals p CROSS JOIN events e ON e.position = p.position
 """
 _ITEMS: Final = """
 SELECT identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times, coalesce(raw, x''),
-    raw_length, closed_position FROM quarantine
+    raw_length, closed_position, n FROM quarantine
 """
 _OUTCOMES: Final = """
 SELECT f.outcome, f.status, f.comment, f.position, f.first_time, f.last_time, f.times, e.data
@@ -263,15 +264,16 @@ class SqliteStore:
         """Whether any entry stands under a study."""
         return bool(self._all(HAS_ENTRIES, study_instance_uid)[0][0])
 
-    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+    def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
         """Repeats that got the stored answer, newest first."""
         of_event = (position,) if position else ()
-        rows = self._all(_RETRIES.format(_OF_EVENT if position else ""), *of_event, limit)
+        rows = self._all(_RETRIES.format(_OF_EVENT if position else ""), before, *of_event, limit)
         return [RetryNote(*row) for row in rows]
 
-    def proposals(self, limit: int = 1000) -> list[Proposal]:
+    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
         """Proposed corrections, newest first."""
-        return [_proposal(*row) for row in self._all(f"{_PROPOSALS} ORDER BY p.position DESC LIMIT ?", limit)]
+        rows = self._all(f"{_PROPOSALS} WHERE p.position < ? ORDER BY p.position DESC LIMIT ?", before, limit)
+        return [_proposal(*row) for row in rows]
 
     def proposals_count(self) -> int:
         """How many corrections are proposed."""
@@ -284,10 +286,12 @@ class SqliteStore:
         rows = self._all(f"{_PROPOSALS} WHERE substr(p.id, 1, length(?1)) = ?1 LIMIT 2", proposal_id.lower())
         return _proposal(*rows[0]) if len(rows) == 1 else None
 
-    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+    def quarantine(
+        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+    ) -> list[QuarantineItem]:
         """Quarantine items, newest first."""
-        wanted = "WHERE (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL)"
-        return self._items(f"{wanted} ORDER BY last_time DESC, n DESC LIMIT ?3", calling_ae, open_only, limit)
+        wanted = "WHERE n < ?4 AND (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL)"
+        return self._items(f"{wanted} ORDER BY n DESC LIMIT ?3", calling_ae, open_only, limit, before)
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by a unique prefix of its identity in hex."""
@@ -301,12 +305,16 @@ class SqliteStore:
     def _items(self, wanted: str, *bindings: Any) -> list[QuarantineItem]:
         items = []
         with self._readers.use() as connection:
-            for identity, *about, closed_position in connection.execute(f"{_ITEMS} {wanted}", bindings).fetchall():
+            for identity, *about, closed_position, number in connection.execute(
+                f"{_ITEMS} {wanted}", bindings
+            ).fetchall():
                 outcomes = [
                     {**dict(zip(_OUTCOME, found, strict=True)), "data": json.loads(b"{" + data + b"}")}
                     for *found, data in connection.execute(_OUTCOMES, (identity,)).fetchall()
                 ]
-                items.append(QuarantineItem._make((identity.hex()[:16], identity, *about, outcomes, closed_position)))
+                items.append(
+                    QuarantineItem._make((identity.hex()[:16], identity, *about, outcomes, closed_position, number))
+                )
         return items
 
     def quarantine_open(self) -> dict[str, int]:

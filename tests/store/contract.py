@@ -380,6 +380,7 @@ class EventStoreContract:
         stored(store, more)
         assert [(found.id, found.position) for found in store.proposals()] == [("cd34", 8), ("ab12", 2)]
         assert [found.id for found in store.proposals(limit=1)] == ["cd34"]
+        assert [found.id for found in store.proposals(before=8)] == ["ab12"]
         assert store.proposals_count() == 2
         assert store.head() == (8, 7)
         assert store.first_broken_position() is None
@@ -607,6 +608,17 @@ class EventStoreContract:
         assert [item.last_time - NOW for item in store.quarantine(calling_ae="A")] == [2, 0]
         assert [item.last_time - NOW for item in store.quarantine(limit=1)] == [2]
 
+    def test_a_repeat_of_a_refused_request_moves_no_item_of_the_list(self, store: EventStore) -> None:
+        """What was refused first last comes first: who reads the list in parts, by number, misses none."""
+        drafts = [request(decision=rejected(), arrival=NOW + number) for number in range(3)]
+        send(store, *drafts)
+        whole = store.quarantine()
+        assert [item.last_time - NOW for item in whole] == [2, 1, 0]
+        send(store, again(drafts[0], arrival=NOW + 9), request(decision=rejected(), arrival=NOW + 10))
+        rest = store.quarantine(before=whole[0].number)
+        assert [(item.number, item.last_time - NOW) for item in rest] == [(whole[1].number, 1), (whole[2].number, 9)]
+        assert [item.last_time - NOW for item in store.quarantine(before=rest[0].number, limit=1)] == [9]
+
     def test_what_is_open_is_counted_by_device_and_told_without_bytes(self, store: EventStore) -> None:
         """An item that was closed no longer counts; of two outcomes of an item the last different one is told."""
         assert (store.quarantine_open(), store.open_refusals()) == ({}, [])
@@ -767,12 +779,15 @@ class EventStoreContract:
                     f"a{number}",
                     repeat.message_id,
                     repeat.transfer_syntax,
+                    number + 1,
                 )
             )
         assert store.retries() == notes[::-1]
         assert store.retries(limit=1) == notes[2:]
         assert store.retries(1) == store.retries(2) == [notes[2], notes[0]]
         assert store.retries(3) == [notes[1]]
+        assert store.retries(before=3) == notes[1::-1]
+        assert store.retries(1, before=3) == [notes[0]]
         assert store.retries(3, limit=0) == store.retries(99) == []
         stored(store, change("study.opened"))
         assert store.retries(4) == []

@@ -287,7 +287,7 @@ def entry(study: str = "1.2.3", **more: Any) -> dict[str, Any]:
 
 def retry(position: int, **more: Any) -> RetryNote:
     """A repeat of the request of the event at a position."""
-    return RetryNote(position, NOW, "HEMO1", "10.0.0.7", "a1-3", 5, "1.2.840.10008.1.2")._replace(**more)
+    return RetryNote(position, NOW, "HEMO1", "10.0.0.7", "a1-3", 5, "1.2.840.10008.1.2", 1)._replace(**more)
 
 
 def proposal(proposal_id: str = "ab12cd34ef56ab78") -> Proposal:
@@ -336,6 +336,7 @@ def item(number: int = 1, **more: Any) -> QuarantineItem:
             },
         ),
         "closed_position": None,
+        "number": number,
     }  # fmt: skip
     return QuarantineItem(**(values | more))
 
