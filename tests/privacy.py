@@ -22,7 +22,7 @@ from structlog._base import BoundLoggerBase
 
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.web.problems import Problem
+from plscp.web.problems import ApiProblem
 
 SHORTEST_NAME: Final = 4
 COMMON: Final = {"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "NOBODY", "OTHER"}
@@ -133,7 +133,7 @@ LOOKOUT: Final = Lookout()
 def _watch() -> None:
     """From now on everything goes by the lookout; once for each process."""
     set_attribute, apply = Dataset.__setattr__, Registry._apply_patient
-    proxy, made, answered = BoundLoggerBase._proxy_to_logger, Metrics.__init__, Problem.response
+    proxy, made, answered = BoundLoggerBase._proxy_to_logger, Metrics.__init__, ApiProblem.response
 
     def setting(self: Dataset, name: str, value: Any) -> None:
         if name in {"PatientID", "PatientName"}:
@@ -152,7 +152,7 @@ def _watch() -> None:
         made(self)
         LOOKOUT.metrics.append(weakref.ref(self))
 
-    def answering(self: Problem) -> Any:
+    def answering(self: ApiProblem) -> Any:
         LOOKOUT.problem({"detail": self.detail, **self.more})
         return answered(self)
 
@@ -160,7 +160,7 @@ def _watch() -> None:
     Registry._apply_patient = applying  # type: ignore[method-assign]
     BoundLoggerBase._proxy_to_logger = logging  # type: ignore[method-assign]
     Metrics.__init__ = making  # type: ignore[method-assign]
-    Problem.response = answering  # type: ignore[method-assign]
+    ApiProblem.response = answering  # type: ignore[method-assign]
 
 
 _watch()

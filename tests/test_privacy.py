@@ -13,7 +13,7 @@ PRELUDE = """
 from pydicom.dataset import Dataset
 from plscp.logs import log
 from plscp.metrics import Metrics
-from plscp.web.problems import Problem
+from plscp.web.problems import ApiProblem
 from tests.privacy import no_patient_is_named as no_patient_is_named, patients_of_this_module as patients_of_this_module
 
 def patient():
@@ -28,7 +28,7 @@ SAID = {
     "log.warning('stopping', who={'name': 'Testwoman'})": "log names Testwoman",
     "log.error('internal-error', exc_info=ValueError('no MRN-77'))": "log names MRN-77",
     "m = Metrics(); m.association('accepted', 'MRN-77'); globals()['m'] = m": "metric names MRN-77",
-    "Problem(409, 'MRN-77 is another').response()": "problem names MRN-77",
+    "ApiProblem(409, 'MRN-77 is another').response()": "problem names MRN-77",
 }
 SILENT = ["log.debug('stopping', why='MRN-77')", "log.info('stopping', why='MRN-771 MRN-7 Testwomans')"]
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from plscp.config.live import InForce
 from plscp.config.model import LOOPBACK, ROLES, Role
 from plscp.config.secretfile import SecretFile
-from plscp.web.problems import Problem
+from plscp.web.problems import ApiProblem
 
 GUARDED: Final = "/api/"
 Tokens = InForce[Sequence[tuple[Role, SecretFile]]]
@@ -61,7 +61,7 @@ class Guard:
 
         return checked
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _refusal(self, scope: Scope) -> ApiProblem | None:
         headers = Headers(scope=scope)
         files = self._tokens.current()
         if not files:
@@ -70,10 +70,12 @@ class Guard:
         role = _role(headers.get("authorization", ""), files)
         if role is None:
             challenge = {"WWW-Authenticate": 'Bearer realm="plscp"'}
-            return Problem(401, f"send a token of role {needed} as Authorization: Bearer TOKEN", challenge, role=needed)
+            return ApiProblem(
+                401, f"send a token of role {needed} as Authorization: Bearer TOKEN", challenge, role=needed
+            )
         if ROLES.index(role) < ROLES.index(needed):
             challenge = {"WWW-Authenticate": f'Bearer realm="plscp", error="insufficient_scope", scope="{needed}"'}
-            return Problem(403, f"this needs a token of role {needed}, not {role}", challenge, role=needed)
+            return ApiProblem(403, f"this needs a token of role {needed}, not {role}", challenge, role=needed)
         return None
 
 
@@ -87,11 +89,13 @@ def _role(authorization: str, files: Sequence[tuple[Role, SecretFile]]) -> Role 
     return max(found, key=ROLES.index) if found and scheme.lower() == "bearer" else None
 
 
-def _foreign(headers: Headers, *, anyone: bool) -> Problem | None:
+def _foreign(headers: Headers, *, anyone: bool) -> ApiProblem | None:
     host = urlsplit("//" + headers.get("host", "")).hostname
     if host not in LOOPBACK and not anyone:
-        return Problem(421, "without http.token_file only this machine is served, by the name localhost or 127.0.0.1")
+        return ApiProblem(
+            421, "without http.token_file only this machine is served, by the name localhost or 127.0.0.1"
+        )
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-        return Problem(403, "without http.token_file pages of other sites are not served")
+        return ApiProblem(403, "without http.token_file pages of other sites are not served")
     return None

@@ -3,19 +3,21 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from plscp import __version__, logs
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
 from plscp.service.overview import iso
-from plscp.web.events import retry
-from plscp.web.operations import TEXT, Call, Operation, Parameter
-from plscp.web.problems import Problem, private
-from plscp.web.server import Server
+from plscp.web.answers import HealthAnswer, LatestRetry, MatchAnswer, ReloadAnswer, StatusAnswer
+from plscp.web.operations import TEXT, ApiCall, Parameter, operation
+from plscp.web.problems import ApiProblem
 from plscp.web.verdict import verdict
+
+if TYPE_CHECKING:
+    from plscp.app import Server
 
 PROBE_SECONDS = 2.0
 LATEST_RETRIES = 5
@@ -31,98 +33,92 @@ MATCH: Final = (
 )
 
 
-class Health:
-    """Handlers of /livez, /readyz and /metrics, which hold no patient data and need no token, and of /api/v1/status."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def livez(self, _call: Call) -> Response:
-        """Live: the event loop turns and the store's writer is alive."""
-        checks = {"event_loop": self._server.loop_alive(), "writer": self._server.store.alive()}
-        if not all(checks.values()):
-            bad = ", ".join(name for name, good in checks.items() if not good)
-            raise Problem(503, f"not alive: {bad}", checks=checks)
-        return JSONResponse({"status": "live"})
-
-    async def readyz(self, _call: Call) -> Response:
-        """Ready: the store answers and the server is not draining. Kafka away changes nothing."""
-        if self._server.draining:
-            raise Problem(503, "draining: the server was told to stop")
-        try:
-            await asyncio.wait_for(asyncio.to_thread(self._server.store.probe), PROBE_SECONDS)
-        except TimeoutError:
-            raise Problem(503, f"the store has not answered within {PROBE_SECONDS:g} s") from None
-        except StoreError as error:
-            raise Problem(503, f"the store does not answer: {error}") from None
-        return JSONResponse({"status": "ready"})
-
-    async def metrics(self, _call: Call) -> Response:
-        """Prometheus' text format."""
-        body = await asyncio.to_thread(self._server.metrics.exposition)
-        return Response(body, headers={"Content-Type": CONTENT_TYPE})
-
-    async def status(self, _call: Call) -> Response:
-        """What runs, how far it is, who is connected, and what is not as it should be: no patient."""
-        stored = await asyncio.to_thread(self._stored)
-        return JSONResponse(shown(self._server, stored))
-
-    def _stored(self) -> dict[str, Any]:
-        """What only the store and its disk know, as counts: cheap however much it holds; a file system may hang."""
-        store = self._server.store
-        disk = {"disk_free": store.disk_free(), "full": store.full()}
-        try:
-            return {
-                **disk,
-                "quarantine_open": store.quarantine_open(),
-                "retries": store.retries(0, LATEST_RETRIES),
-                "proposed": store.proposals_count(),
-                "failing": "" if (refusing := store.refusing()) is None else str(refusing),
-            }
-        except StoreError as error:
-            return {**disk, "failing": str(error)}
-
-    def operations(self) -> list[Operation]:
-        """The rows of the API."""
-        return [
-            Operation("GET", "/livez", self.livez, "Whether the process should go on", None, role=None, answers={200: "live"}, problems=[503]),
-            Operation("GET", "/readyz", self.readyz, "Whether it takes work", None, role=None, answers={200: "ready"}, problems=[503]),
-            Operation("GET", "/metrics", self.metrics, "Metrics for Prometheus", None, role=None, answers={200: "metrics"}, media=[TEXT]),
-            Operation("GET", "/api/v1/status", self.status, "What runs, how far it is, who is connected", None, role="read", answers={200: "status"}, problems=[503]),
-        ]  # fmt: skip
+# --- without a token, and without patients ---
 
 
-class Operating:
-    """Handlers of /api/v1/match and /api/v1/reload."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def match(self, call: Call) -> Response:
-        """What a request with these identifiers, of an entry that occurs now, would match; nothing is stored."""
-        return private(self._server.explain_match(dict(call.request.query_params)))
-
-    async def reload(self, _call: Call) -> Response:
-        """Read the settings, and the files that they name, again: 422 with the faults where they cannot be used."""
-        if self._server.draining:
-            raise Problem(503, "draining: the server was told to stop")
-        try:
-            done = await self._server.reload()
-        except TimeoutError:
-            raise Problem(503, "the settings cannot be read now: their file system does not answer") from None
-        if done.faults:
-            raise Problem(422, done.fault, faults=list(done.faults))
-        return private({"applied": list(done.applied), "restart": list(done.restart), "fault": ""})
-
-    def operations(self) -> list[Operation]:
-        """The rows of the API."""
-        return [
-            Operation("GET", "/api/v1/match", self.match, "What would match", MATCH, role="read", answers={200: "the decision"}, problems=[422]),
-            Operation("POST", "/api/v1/reload", self.reload, "Read the settings again: what applies from now on, and what needs a restart", role="operate", answers={200: "applied and restart: paths of settings"}, problems=[422, 503]),
-        ]  # fmt: skip
+@operation("GET", "/livez", HealthAnswer, role=None, parameters=None, problems=[503])
+async def livez(call: ApiCall) -> HealthAnswer:
+    """Whether the process should go on: the event loop turns and the store's writer is alive."""
+    checks = {"event_loop": call.server.loop_alive(), "writer": call.server.store.alive()}
+    if not all(checks.values()):
+        bad = ", ".join(name for name, good in checks.items() if not good)
+        raise ApiProblem(503, f"not alive: {bad}", checks=checks)
+    return HealthAnswer(status="live")
 
 
-def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
+@operation("GET", "/readyz", HealthAnswer, role=None, parameters=None, problems=[503])
+async def readyz(call: ApiCall) -> HealthAnswer:
+    """Whether it takes work: the store answers and the server is not draining. Kafka away changes nothing."""
+    if call.server.draining:
+        raise ApiProblem(503, "draining: the server was told to stop")
+    try:
+        await asyncio.wait_for(asyncio.to_thread(call.server.store.probe), PROBE_SECONDS)
+    except TimeoutError:
+        raise ApiProblem(503, f"the store has not answered within {PROBE_SECONDS:g} s") from None
+    except StoreError as error:
+        raise ApiProblem(503, f"the store does not answer: {error}") from None
+    return HealthAnswer(status="ready")
+
+
+@operation("GET", "/metrics", None, role=None, parameters=None, media=[TEXT])
+async def metrics(call: ApiCall) -> Response:
+    """Metrics in Prometheus' text format."""
+    body = await asyncio.to_thread(call.server.metrics.exposition)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE})
+
+
+# --- what would match, and the settings ---
+
+
+@operation("GET", "/api/v1/match", MatchAnswer, role="read", parameters=MATCH)
+async def match(call: ApiCall) -> MatchAnswer:
+    """What a request with these identifiers, of an entry that occurs now, would match; nothing is stored."""
+    return MatchAnswer.model_validate(call.server.explain_match(dict(call.request.query_params)))
+
+
+@operation("POST", "/api/v1/reload", ReloadAnswer, problems=[503])
+async def reload(call: ApiCall) -> ReloadAnswer:
+    """Read the settings and their files again: what applies from now on, and what needs a restart.
+
+    422 with the faults where they cannot be used.
+    """
+    if call.server.draining:
+        raise ApiProblem(503, "draining: the server was told to stop")
+    try:
+        done = await call.server.reload()
+    except TimeoutError:
+        raise ApiProblem(503, "the settings cannot be read now: their file system does not answer") from None
+    if done.faults:
+        raise ApiProblem(422, done.fault, faults=list(done.faults))
+    return ReloadAnswer(applied=list(done.applied), restart=list(done.restart), fault="")
+
+
+# --- the status: one screen for the person on call ---
+
+
+@operation("GET", "/api/v1/status", StatusAnswer, role="read", parameters=None, problems=[503])
+async def status(call: ApiCall) -> StatusAnswer:
+    """What runs, how far it is, who is connected, and what is not as it should be: no patient."""
+    return StatusAnswer.model_validate(shown(call.server, await asyncio.to_thread(_stored, call.server)))
+
+
+def _stored(server: "Server") -> dict[str, Any]:
+    """What only the store and its disk know, as counts: cheap however much it holds; a file system may hang."""
+    store = server.store
+    disk = {"disk_free": store.disk_free(), "full": store.full()}
+    try:
+        return {
+            **disk,
+            "quarantine_open": store.quarantine_open(),
+            "retries": store.retries(0, LATEST_RETRIES),
+            "proposed": store.proposals_count(),
+            "failing": "" if (refusing := store.refusing()) is None else str(refusing),
+        }
+    except StoreError as error:
+        return {**disk, "failing": str(error)}
+
+
+def shown(server: "Server", stored: Mapping[str, Any]) -> dict[str, Any]:
     """The answer of GET /api/v1/status: one screen for the person on call. It names studies and devices, never a patient.
 
     Args:
@@ -170,7 +166,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
         },
         "corrections_proposed": stored.get("proposed", 0),
         "requests_retried": server.metrics.retried_so_far(),
-        "latest_retries": [{"position": note.position, **retry(note)} for note in stored.get("retries", ())],
+        "latest_retries": [LatestRetry.model_validate(note) for note in stored.get("retries", ())],
         "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
         "certificates": [
             {"file": name, "expires": datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")}
@@ -185,7 +181,7 @@ def shown(server: Server, stored: Mapping[str, Any]) -> dict[str, Any]:
     return {"verdict": verdict(status), **status}
 
 
-def _disk(server: Server, stored: Mapping[str, Any]) -> str:
+def _disk(server: "Server", stored: Mapping[str, Any]) -> str:
     """``full``: requests are refused; ``low``: the quarantine takes nothing any more; else ``ok``."""
     if stored["full"]:
         return "full"
@@ -193,7 +189,7 @@ def _disk(server: Server, stored: Mapping[str, Any]) -> str:
     return "low" if free is not None and free < server.settings.store.disk_reserve else "ok"
 
 
-def _relay(server: Server) -> dict[str, Any]:
+def _relay(server: "Server") -> dict[str, Any]:
     """The relay's last status line, in short; empty without Kafka or before the first."""
     names = ("reachable", "away_since", "pending", "oldest_age", "topics", "restarts", "errors", "ended")
     if server.settings.kafka is None:
@@ -201,7 +197,7 @@ def _relay(server: Server) -> dict[str, Any]:
     return {name: server.relay_status[name] for name in names if name in server.relay_status}
 
 
-def _last_errors(server: Server) -> list[dict[str, Any]]:
+def _last_errors(server: "Server") -> list[dict[str, Any]]:
     """The last refusal of each device and the last lines logged as errors, newest first."""
     rows: list[dict[str, Any]] = [
         {

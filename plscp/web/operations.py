@@ -1,9 +1,9 @@
-"""One list of operations, from which come the routes, what is read of a request, and the OpenAPI document: none can be without the others."""
+"""Operations of the HTTP API: from each come its route, what is read of a request, and its part of the OpenAPI document."""
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -13,11 +13,19 @@ from starlette.routing import Route, compile_path
 
 from plscp import __version__
 from plscp.config.model import ROLES, Role
-from plscp.web.problems import Problem, answer
+from plscp.store.port import LAST
+from plscp.web.answers import ApiPage, ProblemDocument
+from plscp.web.problems import MEDIA_TYPE, ApiProblem, answer
+
+if TYPE_CHECKING:
+    from plscp.app import Server
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 TEXT: Final = "text/plain"
+NOT_KEPT: Final = {"Cache-Control": "no-store"}
+"""Below /api/ answers have patients in them: no cache keeps them."""
+Page = TypeVar("Page", bound=ApiPage)
 
 
 @dataclass(frozen=True)
@@ -38,25 +46,25 @@ class Parameter:
         """The value that a query gives it; of a boolean, the name alone is true.
 
         Raises:
-            Problem: 422.
+            ApiProblem: 422.
         """
         text = given.get(self.name)
         if text is None:
             return self.default
         kind = self.schema.get("type")
         if kind == "integer":
-            least, most = self.schema["minimum"], self.schema.get("maximum", 1 << 62)
+            least, most = self.schema["minimum"], self.schema["maximum"]
             if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
                 return int(text)
-            raise Problem(422, f"{self.name} must be a whole number from {least} to {most}")
+            raise ApiProblem(422, f"{self.name} must be a whole number from {least} to {most}: {self.text}")
         if kind == "boolean":
             if text.lower() in {"", "1", "true", "yes"}:
                 return True
             if text.lower() in {"0", "false", "no"}:
                 return False
-            raise Problem(422, f"{self.name} must be true or false")
+            raise ApiProblem(422, f"{self.name} must be true or false")
         if text and text not in self.schema.get("enum", (text,)):
-            raise Problem(422, f"{self.name} must be one of {', '.join(self.schema['enum'])}")
+            raise ApiProblem(422, f"{self.name} must be one of {', '.join(self.schema['enum'])}")
         return text
 
 
@@ -65,13 +73,30 @@ def flag(name: str, text: str) -> Parameter:
     return Parameter(name, text, {"type": "boolean"}, default=False)
 
 
-def limit(text: str, most: int, default: int = 100) -> Parameter:
-    """The parameter `limit`."""
-    return Parameter("limit", text, {"type": "integer", "minimum": 1, "maximum": most}, default)
+def paged(most: int = 1000, default: int = 100, limited: str = "") -> tuple[Parameter, Parameter]:
+    """The parameters of a list that is read in parts: after what to go on, and how much at most.
+
+    Args:
+        limited: what is said of `limit`, where it is not simply `default`.
+    """
+    return (
+        Parameter(
+            "after",
+            "what `next` of the part before says; leave it out to begin",
+            {"type": "integer", "minimum": 0, "maximum": LAST},
+            0,
+        ),
+        Parameter(
+            "limit",
+            limited or f"most items; {default} by default",
+            {"type": "integer", "minimum": 1, "maximum": most},
+            default,
+        ),
+    )
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiCall:
     """A request for an operation.
 
     Attributes:
@@ -85,33 +110,49 @@ class Call:
         """The value of a parameter."""
         return self.given[name]
 
-    async def body(self, most: int, *, required: bool = True) -> dict[str, Any]:
-        """The body as a JSON object.
+    @property
+    def server(self) -> "Server":
+        """The server that is asked."""
+        server: Server = self.request.app.state.server
+        return server
+
+    def page(
+        self, model: type[Page], member: str, found: Sequence[tuple[int, Any]], show: Callable[[Any], Any]
+    ) -> Page:
+        """A part of a list.
 
         Args:
-            most: bytes it may have.
-            required: whether there must be one; an absent body is an empty object otherwise.
+            found: what comes after `after`, at least one more than `limit` where there is more; each with what `after` is to say
+                for what follows.
+            show: makes of each what the model takes.
+        """
+        part = found[: self["limit"]]
+        following = {"next": part[-1][0]} if len(found) > len(part) else {}
+        return model.model_validate({member: [show(each) for _, each in part], **following})
+
+    async def body(self, *, required: bool = True) -> dict[str, Any]:
+        """The body as a JSON object; an absent one that is not required is an empty object.
 
         Raises:
-            Problem: 400 not JSON, 413 too long, 415 another content type, 422 no object.
+            ApiProblem: 400 not JSON, 413 longer than `http.max_body`, 415 another content type, 422 no object.
         """
-        raw = bytearray()
+        raw, most = bytearray(), self.server.settings.http.max_body
         async for chunk in self.request.stream():
             raw += chunk
             if len(raw) > most:
-                raise Problem(413, f"the body is longer than {most} bytes", {"Connection": "close"})
+                raise ApiProblem(413, f"the body is longer than {most} bytes", {"Connection": "close"})
         if not raw and not required:
             return {}
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != JSON:
-            raise Problem(415, "send the body as application/json", {"Accept": JSON})
+            raise ApiProblem(415, "send the body as application/json", {"Accept": JSON})
         try:
             body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
             json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
         except (ValueError, RecursionError):
-            raise Problem(400, "the body is not JSON in UTF-8") from None
+            raise ApiProblem(400, "the body is not JSON in UTF-8") from None
         if not isinstance(body, dict):
-            raise Problem(422, "the body must be a JSON object")
+            raise ApiProblem(422, "the body must be a JSON object")
         return body
 
 
@@ -119,31 +160,34 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-Handler = Callable[[Call], Awaitable[Response]]
+Answered = TypeVar("Answered", bound=BaseModel)
+Handler = Callable[[ApiCall], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One row of the API.
+    """One row of the API. Its handler gives an answer's model, with its status where that is not 200; its JSON; or the whole answer.
 
     Attributes:
         path: as Starlette writes it; `{name:path}` takes slashes too.
+        answer: of success; None: text, or an object of any kind.
         parameters: of the query, which may have no others; None: what the query has is ignored.
-        answers: HTTP status of success and what it says, and the media types it comes in.
-        problems: the failures that are particular to it; 401, 403, 405 and 500 can happen anywhere below /api.
+        body: what is sent; what the path says of it may be left out.
+        statuses: of success.
+        problems: the failures that are particular to it.
         role: of the token that it asks for; None: it asks for none. Below /api/ each has one.
     """
 
     method: str
     path: str
     handler: Handler
-    summary: str
+    answer: type[BaseModel] | None
+    role: Role | None = "operate"
     parameters: Sequence[Parameter] | None = ()
     body: type[BaseModel] | None = None
-    answers: Mapping[int, str] = field(default_factory=lambda: {200: "done"})
+    statuses: Sequence[int] = (200,)
     media: Sequence[str] = (JSON,)
     problems: Sequence[int] = ()
-    role: Role | None = "operate"
 
     def __post_init__(self) -> None:
         if self.role is None and self.path.startswith("/api/"):
@@ -154,7 +198,7 @@ class Operation:
         """The path as OpenAPI writes it."""
         return self.path.replace(":path}", "}")
 
-    async def answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Response:
         """The handler's answer; whatever goes wrong, the caller gets a problem and the listener goes on."""
         try:
             given = dict(request.path_params)
@@ -162,31 +206,46 @@ class Operation:
                 names = [parameter.name for parameter in self.parameters]
                 for name in request.query_params:
                     if name not in names:
-                        raise Problem(422, f"{name} is no parameter of this path: {', '.join(names) or 'it has none'}")
+                        raise ApiProblem(
+                            422, f"{name} is no parameter of this path: {', '.join(names) or 'it has none'}"
+                        )
                 given |= {parameter.name: parameter.read(request.query_params) for parameter in self.parameters}
-            return await self.handler(Call(request, given))
+            made = await self.handler(ApiCall(request, given))
+            if isinstance(made, Response):
+                return made
+            made, status = made if isinstance(made, tuple) else (made, 200)
+            if isinstance(made, BaseModel):
+                made = made.model_dump_json(by_alias=True, exclude_unset=True)
+            return Response(made, status, NOT_KEPT if self.role else None, JSON)
         except Exception as error:
             return await answer(request, error)
+
+
+def operation(
+    method: str, path: str, answer: type[Answered] | None, **more: Any
+) -> Callable[[Callable[[ApiCall], Awaitable[Answered | tuple[Answered, int] | bytes | Response]]], Operation]:
+    """Makes a handler an operation; its docstring begins with the summary. `more` as of `Operation`."""
+    return lambda handler: Operation(method, path, handler, answer, **more)
 
 
 def routes(operations: Iterable[Operation]) -> list[Route]:
     """Starlette's routes: one per path, so that another method is answered 405 with all methods of the path."""
     by_path: dict[str, dict[str, Operation]] = {}
-    for operation in operations:
-        by_path.setdefault(operation.path, {})[operation.method] = operation
+    for each in operations:
+        by_path.setdefault(each.path, {})[each.method] = each
     return [Route(path, _by_method(rows), methods=list(rows)) for path, rows in by_path.items()]
 
 
 def _by_method(rows: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
     async def call(request: Request) -> Response:
-        return await rows["GET" if request.method == "HEAD" else request.method].answer(request)
+        return await rows["GET" if request.method == "HEAD" else request.method].respond(request)
 
     return call
 
 
 def role_needed(operations: Iterable[Operation]) -> Callable[[str, str], Role | None]:
     """The function from a method and a path to the role that is asked for; None: there is no such operation."""
-    rows = [(operation, compile_path(operation.path)[0]) for operation in operations if operation.role is not None]
+    rows = [(each, compile_path(each.path)[0]) for each in operations if each.role is not None]
 
     def needed(method: str, path: str) -> Role | None:
         method = "GET" if method == "HEAD" else method
@@ -195,7 +254,11 @@ def role_needed(operations: Iterable[Operation]) -> Callable[[str, str], Role | 
     return needed
 
 
+# --- the OpenAPI document ---
+
 _MEANS: Final = {
+    200: "done, or as it is known now",
+    201: "made: it was not known before",
     400: "the body is not JSON",
     401: "no token, or not a right one",
     403: "a token of another role, or a page of another site",
@@ -203,22 +266,38 @@ _MEANS: Final = {
     409: "contradicts what is known",
     413: "the body is too long",
     415: "the body is not application/json",
+    421: "without a token, only this machine is served",
     422: "a value cannot be used",
+    500: "a defect of plscp",
     501: "not in this version",
     503: "not now: the store does not answer, or the server is stopping",
 }
+_ROLES: Final[dict[Role, str]] = {
+    "read": "a token out of http.read_token_file; those of the other roles may read, too",
+    "feed": "a token out of http.feed_token_file, or one of role operate",
+    "operate": "a token out of http.token_file or http.operate_token_file",
+}
+_SCHEMAS: Final = "#/components/schemas/"
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
-    models = sorted({o.body for o in operations if o.body is not None}, key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
-    )
-    schemas = dict(definitions.get("$defs", {})) | {"Problem": _PROBLEM}
+    bodies = {each.body for each in operations if each.body}
+    answers = {each.answer for each in operations if each.answer} | {ProblemDocument}
+    models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [
+        *((model, "validation") for model in bodies),
+        *((model, "serialization") for model in answers),
+    ]
+    models.sort(key=lambda pair: pair[0].__name__)
+    _, definitions = models_json_schema(models, ref_template=_SCHEMAS + "{model}")
+    schemas = definitions["$defs"]
     paths: dict[str, dict[str, Any]] = {}
-    for operation in operations:
-        paths.setdefault(operation.plain_path, {})[operation.method.lower()] = _described(operation)
+    for each in operations:
+        in_path = [part[1:-1] for part in each.plain_path.split("/") if part.startswith("{")]
+        if each.body is not None:
+            schema = schemas[each.body.__name__]
+            schema["required"] = [name for name in schema["required"] if name not in in_path]
+        paths.setdefault(each.plain_path, {})[each.method.lower()] = _described(each, in_path)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -230,6 +309,9 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": {
+                str(status): _response(status, ProblemDocument, [MEDIA_TYPE]) for status in _MEANS if status >= 400
+            },
             "securitySchemes": {
                 role: {"type": "http", "scheme": "bearer", "description": text} for role, text in _ROLES.items()
             },
@@ -237,56 +319,45 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-_ROLES: Final[dict[Role, str]] = {
-    "read": "a token out of http.read_token_file; those of the other roles may read, too",
-    "feed": "a token out of http.feed_token_file, or one of role operate",
-    "operate": "a token out of http.token_file or http.operate_token_file",
-}
-_PROBLEM: Final = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-    },
-}
-
-
-def _described(operation: Operation) -> dict[str, Any]:
-    in_path = [part[1:-1] for part in operation.plain_path.split("/") if part.startswith("{")]
-    failures = sorted(
-        {*operation.problems, *([401, 403] if operation.role else []), *([400, 413, 415] if operation.body else [])}
-    )
+def _described(operation: Operation, in_path: Sequence[str]) -> dict[str, Any]:
+    failures = {
+        *operation.problems,
+        500,
+        *([401, 403, 421] if operation.role else []),
+        *([422] if operation.parameters is not None else []),
+        *([400, 413, 415] if operation.body else []),
+    }
     described: dict[str, Any] = {
         "operationId": operation.handler.__name__,
-        "summary": operation.summary,
+        "summary": (operation.handler.__doc__ or "").partition("\n")[0].rstrip("."),
         "parameters": [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
             for name in in_path
         ]
         + [
-            {"name": p.name, "in": "query", "description": p.text, "schema": p.schema}
+            {"name": p.name, "in": "query", "description": p.text, "schema": dict(p.schema)}
             for p in operation.parameters or ()
         ],
         "responses": {
-            str(status): {"description": text, "content": {media: {"schema": {}} for media in operation.media}}
-            for status, text in operation.answers.items()
+            str(status): _response(status, operation.answer, operation.media) for status in operation.statuses
         }
-        | {
-            str(status): {
-                "description": _MEANS[status],
-                "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            }
-            for status in failures
-        },
+        | {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(failures)},
     }
     if operation.role is not None:
         described["security"] = [{role: []} for role in ROLES[ROLES.index(operation.role) :]] + [{}]
     if operation.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": {"$ref": f"#/components/schemas/{operation.body.__name__}"}}},
-        }
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(operation.body)}}}
     return described
+
+
+def _response(status: int, model: type[BaseModel] | None, media: Iterable[str]) -> dict[str, Any]:
+    whole: dict[str, Any] = {"type": "object"} if model is None else _reference(model)
+    text = {"type": "string"}
+    return {
+        "description": _MEANS[status],
+        "content": {kind: {"schema": text if kind in {TEXT, NDJSON} else whole} for kind in media},
+    }
+
+
+def _reference(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": _SCHEMAS + model.__name__}

@@ -1,10 +1,10 @@
 """Patients, admissions and studies over HTTP: read from the registry, changed through the event store."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from starlette.responses import Response
+from pydantic import BaseModel
 
 from plscp.logs import log
 from plscp.matching import changes
@@ -18,235 +18,236 @@ from plscp.matching.bodies import (
     parse,
     unknown_location,
 )
-from plscp.matching.model import Policy
-from plscp.matching.records import PatientId
+from plscp.matching.records import Admission, Patient, PatientId, Study
 from plscp.matching.registry import Registry
 from plscp.store.port import RegistryRecord
-from plscp.web.operations import Call, Operation, Parameter
-from plscp.web.problems import Problem, private
-from plscp.web.server import Server
+from plscp.web.answers import AdmissionAnswer, AdmissionPage, PatientAnswer, PatientPage, StudyAnswer, StudyPage
+from plscp.web.operations import ApiCall, Parameter, operation, paged
+from plscp.web.problems import ApiProblem
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
-Planner = Callable[[Registry, Policy, datetime], Sequence[RegistryRecord]]
+Known = TypeVar("Known", bound=BaseModel)
 
-STUDY_STATUS: Final = ("scheduled", "open", "closed", "cancelled")
-_ISSUER: Final = Parameter("issuer", "issuer of the ID; needed where several patients or admissions have it")
-
-
-class RegistryPages:
-    """Handlers of /api/v1/studies, /patients, /admissions."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    # --- the two ways: reading and changing --------------------------------------------------------------------------
-
-    def _look(self, look: Callable[[Registry], Found]) -> Found:
-        """What the registry says."""
-        with self._server.keeper.lock:
-            return look(self._server.keeper.registry)
-
-    def _one(self, look: Callable[[Registry], Any]) -> Response:
-        """One patient, admission or study, or 404."""
-        known = self._look(lambda registry: _as_json(look(registry)))
-        if known is None:
-            raise Problem(404, "not known")
-        return private(known)
-
-    def _all(self, look: Callable[[Registry], Sequence[Any]]) -> list[Json]:
-        return self._look(lambda registry: [each.as_json() for each in look(registry)])
-
-    async def _body(self, call: Call, *, required: bool = True) -> Json:
-        return await call.body(self._server.settings.http.max_body, required=required)
-
-    async def _change(
-        self,
-        planner: Planner,
-        look: Callable[[Registry], Any],
-        *,
-        may_make: bool = True,
-        said: Callable[[], Body] | None = None,
-    ) -> Response:
-        """Make the change and answer with what is known afterwards: 201 where it was not known before.
-
-        Args:
-            said: reads the body once more, for what is to be said beside the answer (`warnings`).
-        """
-        if self._server.draining:
-            raise Problem(503, "draining: the server was told to stop", {"Retry-After": "10"})
-        if not may_make and self._look(look) is None:
-            raise Problem(404, "not known")
-        now = datetime.now(UTC)
-        made = False
-
-        def plan(registry: Registry) -> Sequence[RegistryRecord]:
-            # The registry that the committed plan was made on says whether this request made it, or another at the same time.
-            nonlocal made
-            made = look(registry) is None
-            return planner(registry, self._server.settings.policy(), now)
-
-        await self._server.keeper.change(plan, "http")
-        known, warnings = self._look(
-            lambda registry: (_as_json(look(registry)) or {}, cautions(said(), registry) if said is not None else [])
-        )
-        for line in warnings:
-            log.warning("registry-warning", why=line)
-        return private(known | ({"warnings": warnings} if warnings else {}), 201 if made else 200)
-
-    # --- studies -----------------------------------------------------------------------------------------------------
-
-    async def list_studies(self, call: Call) -> Response:
-        """Studies, of one status or at one location."""
-        status, location = call["status"], call["location"]
-        found = self._all(lambda registry: registry.studies(status=status, location=location))
-        line = self._look(lambda registry: unknown_location(location, registry))
-        return private({"studies": found} | ({"warnings": [f"location: {line}"]} if line else {}))
-
-    async def get_study(self, call: Call) -> Response:
-        """One study."""
-        return self._one(lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
-
-    async def put_study(self, call: Call) -> Response:
-        """Make or change a study."""
-        uid = call["study_instance_uid"].strip(" ")
-        body = _named(await self._body(call), study_instance_uid=uid)
-        return await self._change(
-            lambda registry, policy, now: changes.put_study(registry, body, policy, now),
-            lambda registry: registry.study(uid),
-            said=lambda: parse(StudyBody, body),
-        )
-
-    async def close_study(self, call: Call) -> Response:
-        """Close a study; it takes events for the grace."""
-        return await self._end_study(call, changes.close_study)
-
-    async def cancel_study(self, call: Call) -> Response:
-        """Cancel a study that has no step in progress."""
-        return await self._end_study(call, changes.cancel_study)
-
-    async def _end_study(self, call: Call, end: Callable[..., Sequence[RegistryRecord]]) -> Response:
-        uid = call["study_instance_uid"].strip(" ")
-        if await self._body(call, required=False):
-            raise Problem(422, "this takes no body: it is done now")
-        return await self._change(
-            lambda registry, policy, now: end(registry, uid, policy, now),
-            lambda registry: registry.study(uid),
-            may_make=False,
-        )
-
-    # --- patients ----------------------------------------------------------------------------------------------------
-
-    async def list_patients(self, _call: Call) -> Response:
-        """Every patient that is known."""
-        return private({"patients": self._all(lambda registry: registry.patients())})
-
-    async def get_patient(self, call: Call) -> Response:
-        """The one patient that an ID names now."""
-        patient_id, issuer = _identifier(call)
-        self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
-        return self._one(lambda registry: registry.patient(patient_id, issuer))
-
-    async def put_patient(self, call: Call) -> Response:
-        """Make or change a patient."""
-        patient_id, issuer = _identifier(call)
-        body = _named(await self._body(call), id=patient_id, **({"issuer": issuer} if issuer else {}))
-
-        def look(registry: Registry) -> Any:
-            named = body.get("issuer") or self._server.settings.matching.patient_id_issuer
-            return registry.patient(patient_id, str(named))
-
-        return await self._change(
-            lambda registry, policy, now: changes.put_patient(registry, body, policy, now),
-            look,
-            said=lambda: parse(PatientBody, body),
-        )
-
-    async def merge_patient(self, call: Call) -> Response:
-        """Merge another patient into this one: the body's prior ID names this patient from now on."""
-        patient_id, issuer = _identifier(call)
-        body = await self._body(call)
-        self._one_only("patients", lambda registry: registry.named_as_given(patient_id, issuer))
-        survivor = PatientId(patient_id, issuer)
-        return await self._change(
-            lambda registry, policy, now: changes.merge_patient(registry, survivor, body, policy, now),
-            lambda registry: registry.patient(patient_id, issuer),
-        )
-
-    # --- admissions --------------------------------------------------------------------------------------------------
-
-    async def list_admissions(self, _call: Call) -> Response:
-        """Every admission that is known."""
-        return private({"admissions": self._all(lambda registry: registry.admissions())})
-
-    async def get_admission(self, call: Call) -> Response:
-        """The one admission that an ID names."""
-        admission_id, issuer = _identifier(call)
-        self._one_only("admissions", lambda registry: registry.admissions_named(admission_id, issuer))
-        return self._one(lambda registry: registry.admission(admission_id, issuer))
-
-    async def put_admission(self, call: Call) -> Response:
-        """Make or change an admission."""
-        admission_id, issuer = _identifier(call)
-        body = _named(await self._body(call), id=admission_id, **({"issuer": issuer} if issuer else {}))
-        return await self._change(
-            lambda registry, policy, now: changes.put_admission(registry, body, policy, now),
-            lambda registry: registry.admission(admission_id, str(body.get("issuer") or "")),
-            said=lambda: parse(AdmissionBody, body),
-        )
-
-    def _one_only(self, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
-        count = self._look(lambda registry: len(look(registry)))
-        if count > 1:
-            raise Problem(409, f"{count} {what} have this ID: name the issuer")
-
-    # --- the rows of the API -----------------------------------------------------------------------------------------
-
-    def operations(self) -> list[Operation]:
-        """The rows of the API."""
-        study, patient, admission = (
-            "/api/v1/studies/{study_instance_uid}",
-            "/api/v1/patients/{id:path}",
-            "/api/v1/admissions/{id:path}",
-        )
-        made = {200: "as it is known now", 201: "made"}
-        changed = {200: "as it is known now"}
-        failures = [404, 409, 422, 503]
-        which = [
-            Parameter("status", "of one status", {"enum": list(STUDY_STATUS)}),
-            Parameter("location", "last at this location, by any of its names"),
-        ]
-        return [
-            Operation("GET", "/api/v1/studies", self.list_studies, "Studies", which, role="read", answers={200: "studies"}, problems=[422]),
-            Operation("GET", study, self.get_study, "One study", role="read", answers={200: "the study"}, problems=[404]),
-            Operation("PUT", study, self.put_study, "Make or change a study", body=StudyBody, role="feed", answers=made, problems=[409, 422, 503]),
-            Operation("POST", study + "/close", self.close_study, "Close a study", role="feed", answers=changed, problems=failures),
-            Operation("POST", study + "/cancel", self.cancel_study, "Cancel a study", role="feed", answers=changed, problems=failures),
-            Operation("GET", "/api/v1/patients", self.list_patients, "Patients", role="read", answers={200: "patients"}),
-            Operation("POST", patient + "/merge", self.merge_patient, "Merge another patient into this one", [_ISSUER], MergeBody, role="feed", answers=made, problems=failures),
-            Operation("GET", patient, self.get_patient, "One patient", [_ISSUER], role="read", answers={200: "the patient"}, problems=[404, 409]),
-            Operation("PUT", patient, self.put_patient, "Make or change a patient", [_ISSUER], PatientBody, role="feed", answers=made, problems=[409, 422, 503]),
-            Operation("GET", "/api/v1/admissions", self.list_admissions, "Admissions", role="read", answers={200: "admissions"}),
-            Operation("GET", admission, self.get_admission, "One admission", [_ISSUER], role="read", answers={200: "the admission"}, problems=[404, 409]),
-            Operation("PUT", admission, self.put_admission, "Make or change an admission", [_ISSUER], AdmissionBody, role="feed", answers=made, problems=[409, 422, 503]),
-        ]  # fmt: skip
+STUDY: Final = "/api/v1/studies/{study_instance_uid}"
+PATIENT: Final = "/api/v1/patients/{id:path}"
+ADMISSION: Final = "/api/v1/admissions/{id:path}"
+ISSUER: Final = Parameter("issuer", "issuer of the ID; needed where several patients or admissions have it")
+STATUS: Final = Parameter(
+    "status", "of one status", {"type": "string", "enum": ["scheduled", "open", "closed", "cancelled"]}
+)
+LOCATION: Final = Parameter("location", "last at this location, by any of its names")
+PARTS: Final = paged(default=1000)
+MAKING: Final[Json] = {"role": "feed", "statuses": (200, 201), "problems": (404, 409, 503)}
+ENDING: Final[Json] = {"role": "feed", "problems": (400, 404, 409, 413, 415, 503)}
 
 
-def _as_json(known: Any) -> Json | None:
-    return None if known is None else dict(known.as_json())
+def _look(call: ApiCall, look: Callable[[Registry], Found]) -> Found:
+    """What the registry says."""
+    with call.server.keeper.lock:
+        return look(call.server.keeper.registry)
 
 
-def _identifier(call: Call) -> tuple[str, str]:
+def _one(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> Known:
+    """One patient, admission or study, or 404."""
+    known = _look(call, look)
+    if known is None:
+        raise ApiProblem(404, "not known")
+    return model.model_validate(known.as_json())
+
+
+async def _changed(
+    call: ApiCall,
+    model: type[Known],
+    look: Callable[[Registry], Any],
+    plan: Callable[..., Sequence[RegistryRecord]],
+    *given: Any,
+    said: type[Body] | None = None,
+    may_make: bool = True,
+) -> tuple[Known, int]:
+    """Make the change and answer with what is known afterwards: 201 where it was not known before.
+
+    Args:
+        plan: of `plscp.matching.changes`, to be called with the registry, what is given, policy and time.
+        said: of which kind the body is that is given: what is to be said about it stands in `warnings`.
+    """
+    server = call.server
+    if server.draining:
+        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+    if not may_make:
+        _one(call, model, look)
+    now = datetime.now(UTC)
+    made = False
+
+    def planned(registry: Registry) -> Sequence[RegistryRecord]:
+        # The registry that the committed plan was made on says whether this request made it, or another at the same time.
+        nonlocal made
+        made = look(registry) is None
+        return plan(registry, *given, server.settings.policy(), now)
+
+    await server.keeper.change(planned, "http")
+    known, warnings = _look(
+        call, lambda found: (look(found), cautions(parse(said, given[0]), found) if said is not None else [])
+    )
+    for line in warnings:
+        log.warning("registry-warning", why=line)
+    return model.model_validate(known.as_json() | ({"warnings": warnings} if warnings else {})), 201 if made else 200
+
+
+def _identifier(call: ApiCall) -> tuple[str, str]:
     """The ID that the path names, and its issuer or empty."""
     identifier = call["id"].strip(" ")
     if not identifier:
-        raise Problem(404, "the path names no ID")
+        raise ApiProblem(404, "the path names no ID")
     return identifier, call["issuer"].strip(" ")
 
 
-def _named(body: Mapping[str, Any], **named: str) -> Json:
+async def _named(call: ApiCall, **named: str) -> Json:
     """The body with what the path names; a body may repeat it but not contradict it."""
+    body = await call.body()
     for name, value in named.items():
         if name in body and (not isinstance(body[name], str) or body[name].strip(" ") != value):
-            raise Problem(422, f"{name}: differs from the one in the path")
-    return dict(body) | named
+            raise ApiProblem(422, f"{name}: differs from the one in the path")
+    return body | named
+
+
+def _one_only(call: ApiCall, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
+    count = _look(call, lambda registry: len(look(registry)))
+    if count > 1:
+        raise ApiProblem(409, f"{count} {what} have this ID: name the issuer")
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/api/v1/studies", StudyPage, role="read", parameters=(STATUS, LOCATION, *PARTS))
+async def list_studies(call: ApiCall) -> StudyPage:
+    """Studies, of one status or last at one location."""
+
+    def look(registry: Registry) -> tuple[list[tuple[int, Any]], str]:
+        wanted = {
+            each.study_instance_uid for each in registry.studies(status=call["status"], location=call["location"])
+        }
+        places = enumerate(registry.studies()[call["after"] :], call["after"] + 1)
+        found = [(place, study) for place, study in places if study.study_instance_uid in wanted]
+        return found, unknown_location(call["location"], registry)
+
+    found, line = _look(call, look)
+    page = call.page(StudyPage, "studies", found, Study.as_json)
+    return page.model_copy(update={"warnings": [f"location: {line}"]}) if line else page
+
+
+@operation("GET", STUDY, StudyAnswer, role="read", problems=[404])
+async def get_study(call: ApiCall) -> StudyAnswer:
+    """One study."""
+    return _one(call, StudyAnswer, lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
+
+
+@operation("PUT", STUDY, StudyAnswer, body=StudyBody, **MAKING)
+async def put_study(call: ApiCall) -> tuple[StudyAnswer, int]:
+    """Make or change a study."""
+    uid = call["study_instance_uid"].strip(" ")
+    body = await _named(call, study_instance_uid=uid)
+    return await _changed(
+        call, StudyAnswer, lambda registry: registry.study(uid), changes.put_study, body, said=StudyBody
+    )
+
+
+@operation("POST", STUDY + "/close", StudyAnswer, **ENDING)
+async def close_study(call: ApiCall) -> tuple[StudyAnswer, int]:
+    """Close a study; it takes events for the grace."""
+    return await _end_study(call, changes.close_study)
+
+
+@operation("POST", STUDY + "/cancel", StudyAnswer, **ENDING)
+async def cancel_study(call: ApiCall) -> tuple[StudyAnswer, int]:
+    """Cancel a study that has no step in progress."""
+    return await _end_study(call, changes.cancel_study)
+
+
+async def _end_study(call: ApiCall, end: Callable[..., Sequence[RegistryRecord]]) -> tuple[StudyAnswer, int]:
+    uid = call["study_instance_uid"].strip(" ")
+    if await call.body(required=False):
+        raise ApiProblem(422, "this takes no body: it is done now")
+    return await _changed(call, StudyAnswer, lambda registry: registry.study(uid), end, uid, may_make=False)
+
+
+# --- patients --------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/api/v1/patients", PatientPage, role="read", parameters=PARTS)
+async def list_patients(call: ApiCall) -> PatientPage:
+    """Patients that are known."""
+    known = _look(call, lambda registry: registry.patients())
+    return call.page(
+        PatientPage, "patients", [(each.number, each) for each in known if each.number > call["after"]], Patient.as_json
+    )
+
+
+@operation("POST", PATIENT + "/merge", PatientAnswer, parameters=[ISSUER], body=MergeBody, **MAKING)
+async def merge_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
+    """Merge another patient into this one: the body's prior ID names this patient from now on."""
+    patient_id, issuer = _identifier(call)
+    body = await call.body()
+    _one_only(call, "patients", lambda registry: registry.named_as_given(patient_id, issuer))
+    survivor = PatientId(patient_id, issuer)
+    return await _changed(
+        call, PatientAnswer, lambda registry: registry.patient(*survivor), changes.merge_patient, survivor, body
+    )
+
+
+@operation("GET", PATIENT, PatientAnswer, role="read", parameters=[ISSUER], problems=[404, 409])
+async def get_patient(call: ApiCall) -> PatientAnswer:
+    """The one patient that an ID names now."""
+    patient_id, issuer = _identifier(call)
+    _one_only(call, "patients", lambda registry: registry.named_as_given(patient_id, issuer))
+    return _one(call, PatientAnswer, lambda registry: registry.patient(patient_id, issuer))
+
+
+@operation("PUT", PATIENT, PatientAnswer, parameters=[ISSUER], body=PatientBody, **MAKING)
+async def put_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
+    """Make or change a patient."""
+    patient_id, issuer = _identifier(call)
+    body = await _named(call, id=patient_id, **({"issuer": issuer} if issuer else {}))
+
+    def look(registry: Registry) -> Any:
+        named = body.get("issuer") or call.server.settings.matching.patient_id_issuer
+        return registry.patient(patient_id, str(named))
+
+    return await _changed(call, PatientAnswer, look, changes.put_patient, body, said=PatientBody)
+
+
+# --- admissions ------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/api/v1/admissions", AdmissionPage, role="read", parameters=PARTS)
+async def list_admissions(call: ApiCall) -> AdmissionPage:
+    """Admissions that are known."""
+    known = _look(call, lambda registry: registry.admissions())
+    return call.page(
+        AdmissionPage, "admissions", list(enumerate(known[call["after"] :], call["after"] + 1)), Admission.as_json
+    )
+
+
+@operation("GET", ADMISSION, AdmissionAnswer, role="read", parameters=[ISSUER], problems=[404, 409])
+async def get_admission(call: ApiCall) -> AdmissionAnswer:
+    """The one admission that an ID names."""
+    admission_id, issuer = _identifier(call)
+    _one_only(call, "admissions", lambda registry: registry.admissions_named(admission_id, issuer))
+    return _one(call, AdmissionAnswer, lambda registry: registry.admission(admission_id, issuer))
+
+
+@operation("PUT", ADMISSION, AdmissionAnswer, parameters=[ISSUER], body=AdmissionBody, **MAKING)
+async def put_admission(call: ApiCall) -> tuple[AdmissionAnswer, int]:
+    """Make or change an admission."""
+    admission_id, issuer = _identifier(call)
+    body = await _named(call, id=admission_id, **({"issuer": issuer} if issuer else {}))
+    named = str(body.get("issuer") or "")
+    return await _changed(
+        call,
+        AdmissionAnswer,
+        lambda registry: registry.admission(admission_id, named),
+        changes.put_admission,
+        body,
+        said=AdmissionBody,
+    )

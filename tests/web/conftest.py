@@ -1,13 +1,17 @@
 """Fixtures of the web room."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 
-from plscp.web.app import build
+from plscp.matching.registry import Registry
+from plscp.service.keeper import RegistryKeeper
+from plscp.store import EventStore, open_store
+from tests.web.checked import build
 from tests.web.fake import FakeServer, Running
 
 Ask = Callable[..., httpx.Response]
@@ -39,3 +43,20 @@ def running(server: FakeServer) -> Iterator[Running]:
     """The application on a real port."""
     with Running(server) as found:
         yield found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EventStore]:
+    """A real store."""
+    opened = open_store(f"sqlite:///{tmp_path}/store.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def real(store: EventStore) -> FakeServer:
+    """A server on a real store."""
+    server = FakeServer()
+    server.store = store  # type: ignore[assignment]  # the port, of which the fake is another adapter
+    server.keeper = RegistryKeeper(store, Registry())
+    return server

@@ -21,6 +21,7 @@ from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.overview import ServerOverview
 from plscp.store.port import (
+    LAST,
     Draft,
     Failed,
     Filter,
@@ -33,8 +34,8 @@ from plscp.store.port import (
     Stored,
     StoredEvent,
 )
-from plscp.web.app import build
 from plscp.web.serve import HttpServer
+from tests.web.checked import build
 
 NOW = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z in microseconds
 
@@ -59,8 +60,9 @@ class FakeStore:
     ) -> int:
         """One more event; its payload gets the position."""
         position = len(self.events) + 1
-        body = json.dumps({"position": position, **payload}).encode()
         event_id = f"r{position}-0"
+        lead = {"type": "t", "event_id": event_id, "position": position, "recorded": "2026-01-01T00:00:01.000Z"}
+        body = json.dumps({**lead, **payload}).encode()
         self.events.append(
             StoredEvent(position, kind, event_id, f"r{position}", None, key, "t", key, occurred, occurred, body, None)
         )
@@ -103,13 +105,15 @@ class FakeStore:
     def has_entries(self, study_instance_uid: str) -> bool:
         return any(event.kind == "entry" and event.key == study_instance_uid for event in self.events)
 
-    def retries(self, position: int = 0, limit: int = 100) -> list[RetryNote]:
+    def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
         self.probe()
-        return [note for note in self.noted if position in {0, note.position}][:limit]
+        found = [note for note in self.noted if position in {0, note.position} and note.number < before]
+        return sorted(found, key=lambda note: -note.number)[:limit]
 
-    def proposals(self, limit: int = 1000) -> list[Proposal]:
+    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
         self.probe()
-        return self.proposed[:limit]
+        found = [each for each in self.proposed if each.position < before]
+        return sorted(found, key=lambda each: -each.position)[:limit]
 
     def proposals_count(self) -> int:
         self.probe()
@@ -134,11 +138,14 @@ class FakeStore:
     def first_broken_position(self) -> int | None:
         return None
 
-    def quarantine(self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000) -> list[QuarantineItem]:
+    def quarantine(
+        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+    ) -> list[QuarantineItem]:
         return [
             item
             for item in reversed(self.items)
             if (not calling_ae or item.calling_ae == calling_ae) and not (open_only and item.closed_position)
+            if item.number < before
         ][:limit]
 
     def quarantine_open(self) -> dict[str, int]:
@@ -248,10 +255,14 @@ class FakeServer:
             "status": status,
             "status_name": "success" if status == "0000" else "cannot-match-to-current-study",
             "comment": "" if status == "0000" else "no study at the location then",
+            "warnings": [],
             "given": dict(query),
             "found": {},
             "candidates": [{"what": "1.2.3", "why_not": ""}],
             "registry_position": self.keeper.registry.position,
+            "study_instance_uid": "",
+            "patient": {"id": "", "issuer": ""},
+            "findings": [],
         }
 
 
@@ -321,10 +332,13 @@ def item(number: int = 1, **more: Any) -> QuarantineItem:
         "raw_length": 5,
         "outcomes": (
             {
+                "outcome": "C102 TID3106 r4 3.2",
                 "status": 0xC102,
                 "comment": "TID3106 r4 missing 121154 at 3.2 (+1)",
-                "first_time": NOW,
                 "position": 7,
+                "first_time": NOW,
+                "last_time": NOW + 1_500_000,
+                "times": 2,
                 "data": {
                     "status": "C102",
                     "findings": [

@@ -7,7 +7,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plscp.web.app import build
+from tests.web.checked import build
 from tests.web.fake import FakeServer, entry, item
 
 IDS = st.sampled_from(

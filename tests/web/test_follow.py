@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from plscp.errors import CommandError
-from plscp.web.app import build
 from plscp.web.events import MOST_FOLLOWERS
 from plscp.web.serve import HttpServer, listen
 from tests.serving import until
+from tests.web.checked import build
 from tests.web.fake import AWAY, FakeServer, Running, entry, settings_of
 
 

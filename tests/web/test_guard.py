@@ -7,15 +7,16 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
-from starlette.applications import Starlette
 from starlette.responses import Response
+from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from plscp.config import load
 from plscp.config.model import ROLES, Role
 from plscp.errors import ConfigError
-from plscp.web.app import build, operations
-from plscp.web.operations import Call, Operation, role_needed
+from plscp.web.app import OPERATIONS
+from plscp.web.operations import ApiCall, Operation, role_needed
+from tests.web.checked import build
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer, settings_of
 
@@ -95,7 +96,7 @@ def test_tokens_are_exchanged_while_the_server_runs(tmp_path: Path) -> None:
     assert not any("half" in str(line) for line in lines)
 
 
-def status(application: Starlette, method: str, path: str, token: str) -> int:
+def status(application: ASGIApp, method: str, path: str, token: str) -> int:
     """The status of one request with a token, or without where it is empty."""
 
     async def call() -> int:
@@ -128,6 +129,7 @@ ROLE_OF: dict[tuple[str, str], Role] = {
     ("PUT", "/api/v1/admissions/{id}"): "feed",
     ("GET", "/api/v1/events"): "read",
     ("GET", "/api/v1/events/{position}"): "read",
+    ("GET", "/api/v1/events/{position}/retries"): "read",
     ("GET", "/api/v1/timeline/{study_instance_uid}"): "read",
     ("GET", "/api/v1/quarantine"): "read",
     ("GET", "/api/v1/quarantine/{id}"): "read",
@@ -149,11 +151,10 @@ def with_roles(tmp_path: Path) -> FakeServer:
     return FakeServer(settings_of(tmp_path, "[http]\n" + "".join(f"{k} = '{v}'\n" for k, v in files.items())))
 
 
-def test_every_operation_asks_for_its_role(server: FakeServer) -> None:
+def test_every_operation_asks_for_its_role() -> None:
     """Each operation below /api/ has its row in the table, and those without a role are the probes and this document."""
-    rows = operations(server)
-    assert {(row.method, row.plain_path): row.role for row in rows if row.role} == ROLE_OF
-    assert {row.path for row in rows if row.role is None} == set(OPEN_PATHS)
+    assert {(row.method, row.plain_path): row.role for row in OPERATIONS if row.role} == ROLE_OF
+    assert {row.path for row in OPERATIONS if row.role is None} == set(OPEN_PATHS)
     assert all(role == "read" for (method, _), role in ROLE_OF.items() if method == "GET")
 
 
@@ -221,12 +222,12 @@ def test_the_document_shows_the_roles(with_roles: FakeServer, ask: Ask) -> None:
 def test_an_operation_without_a_role_is_a_defect() -> None:
     """Below /api/ none can be declared that asks for no token."""
 
-    async def handler(_call: Call) -> Response:
+    async def handler(_call: ApiCall) -> Response:
         return Response()
 
     with pytest.raises(ValueError, match="asks for a role"):
-        Operation("GET", "/api/v1/open", handler, "Open", role=None)
-    new = Operation("GET", "/api/v1/new/{id:path}", handler, "New")
+        Operation("GET", "/api/v1/open", handler, None, role=None)
+    new = Operation("GET", "/api/v1/new/{id:path}", handler, None)
     assert new.role == "operate"
     needed = role_needed([new])
     assert [needed(method, "/api/v1/new/a/b") for method in ("GET", "HEAD", "PUT")] == ["operate", "operate", None]

@@ -14,9 +14,9 @@ import pytest
 
 from plscp.dicom.certificates import Certificates, TlsSettings
 from plscp.errors import CommandError, ConfigError
-from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer, listen
 from tests import tls
+from tests.web.checked import build, build_probes
 from tests.web.fake import FakeServer, settings_of
 
 

@@ -1,7 +1,7 @@
 """The OpenAPI document: every route is in it, and nothing else."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from starlette.routing import Route
@@ -9,6 +9,9 @@ from starlette.routing import Route
 from plscp.web.app import build
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer
+
+if TYPE_CHECKING:
+    from plscp.app import Server
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def test_every_route_is_documented(server: FakeServer, document: dict[str, Any])
     """Each path and method that is served is described, and each that is described is served."""
     served = {
         (re.sub(r":\w+}", "}", route.path), method)
-        for route in build(server).routes
+        for route in build(cast("Server", server)).routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
     }
@@ -63,8 +66,8 @@ def test_contract_rows(document: dict[str, Any], method: str, path: str) -> None
 def test_document_is_consistent(document: dict[str, Any]) -> None:
     """References lead somewhere, names are unique, path parameters are declared, bodies have schemas."""
     schemas = document["components"]["schemas"]
-    for reference in re.findall(r"'\$ref': '([^']+)'", str(document)):
-        assert reference.removeprefix("#/components/schemas/") in schemas
+    for kind, name in re.findall(r"'\$ref': '#/components/(\w+)/([^']+)'", str(document)):
+        assert name in document["components"][kind]
     names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
     assert len(names) == len(set(names))
     for path, operations in document["paths"].items():
@@ -72,16 +75,18 @@ def test_document_is_consistent(document: dict[str, Any]) -> None:
             declared = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
             assert declared == set(re.findall(r"{(\w+)}", path))
             assert operation["responses"]
-    assert {"StudyBody", "PatientBody", "AdmissionBody", "MergeBody", "Problem"} <= set(schemas)
+    assert {"StudyBody", "PatientBody", "AdmissionBody", "MergeBody", "ProblemDocument"} <= set(schemas)
     assert "study_instance_uid" in schemas["StudyBody"]["properties"]
 
 
 def test_failures_are_documented(document: dict[str, Any]) -> None:
     """Each operation below /api names 401, and those with a body 400, 413 and 415, as problem+json."""
+    for status, described in document["components"]["responses"].items():
+        assert list(described["content"]) == ["application/problem+json"], status
     for path, operations in document["paths"].items():
         for operation in operations.values():
             responses = operation["responses"]
             if path.startswith("/api/"):
-                assert "application/problem+json" in responses["401"]["content"]
+                assert "401" in responses
             if "requestBody" in operation:
                 assert {"400", "413", "415", "422", "409"} <= set(responses)

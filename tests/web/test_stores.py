@@ -2,36 +2,13 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from plscp.matching.registry import Registry
-from plscp.service.keeper import RegistryKeeper
-from plscp.store import EventStore, open_store
+from plscp.store import EventStore
 from plscp.store.port import Accepted, EntryDraft, Expunge, Rejected, RequestDraft, Result
 from tests.web.conftest import Ask
 from tests.web.fake import NOW, FakeServer
 
 UID = "1.2.3"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[EventStore]:
-    """A real store."""
-    opened = open_store(f"sqlite:///{tmp_path}/store.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def real(store: EventStore) -> FakeServer:
-    """A server on a real store."""
-    server = FakeServer()
-    server.store = store  # type: ignore[assignment]  # the port, of which the fake is another adapter
-    server.keeper = RegistryKeeper(store, Registry())
-    return server
 
 
 def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, entries: list[EntryDraft]) -> None:
