@@ -32,8 +32,8 @@ from plscp.cli.client import Api
 from plscp.cli.options import group
 from plscp.errors import CommandError, PlscpError
 from plscp.local.kafka import OwnProcess
-from plscp.scu.pci_case import DEVICES, MAY, TABLET, Played, Request, Subject, pci_case, play, registry_file
-from plscp.scu.sending import Association, Peer
+from plscp.scu.pci_case import DEVICES, MAY, TABLET, CaseSubject, Played, Request, pci_case, play, registry_file
+from plscp.scu.sending import RemoteScp, ScuAssociation
 
 app = group()
 
@@ -67,7 +67,7 @@ class DemoServer(OwnProcess):
         self._log = folder / "server.log"
         (folder / "plscp.toml").write_text(_settings(kafka), "utf-8")
         opened = datetime.now(UTC) - timedelta(minutes=5)
-        (folder / "current.toml").write_text(registry_file(Subject(), opened), "utf-8")
+        (folder / "current.toml").write_text(registry_file(CaseSubject(), opened), "utf-8")
 
     def start(self, timeout: float = 30.0) -> Self:
         """Start, and wait until it accepts associations; raises CommandError, one line, when it does not."""
@@ -103,7 +103,7 @@ class DemoServer(OwnProcess):
 def _settings(kafka: str) -> str:
     broker = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "{PREFIX}"\n' if kafka else ""
     devices = "".join(
-        f'\n[devices.{name}]  # {what}\nlocation = "{Subject.location}"\n' for name, what in DEVICES.items()
+        f'\n[devices.{name}]  # {what}\nlocation = "{CaseSubject.location}"\n' for name, what in DEVICES.items()
     )
     return f"""\
 # The demo's settings: one lab, four devices, every port a free one.
@@ -122,14 +122,14 @@ port = 0
 file = "current.toml"
 
 [matching]
-patient_id_issuer = "{Subject.issuer}"
+patient_id_issuer = "{CaseSubject.issuer}"
 
-[locations.{Subject.location}]
-names = ["{Subject.location}"]
+[locations.{CaseSubject.location}]
+names = ["{CaseSubject.location}"]
 {devices}
 [operators]
 policy = "list"
-allowed = [{{ value = "{MAY.value}", scheme = "{MAY.scheme}", locations = ["{Subject.location}"] }}]
+allowed = [{{ value = "{MAY.value}", scheme = "{MAY.scheme}", locations = ["{CaseSubject.location}"] }}]
 
 [log]
 format = "json"
@@ -309,8 +309,8 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
     api, case = Api(server.url), pci_case()
     source = "a Kafka consumer" if kafka else "a reader of the store"
 
-    def connect(device: str) -> Association:
-        return Association(Peer("127.0.0.1", server.port, calling=device))
+    def connect(device: str) -> ScuAssociation:
+        return ScuAssociation(RemoteScp("127.0.0.1", server.port, calling=device))
 
     with Panels(out, source, case, speed) if out.is_terminal else Lines(out, source) as shown:
         reader = Reader(kafka, api, shown.received)

@@ -14,7 +14,7 @@ from plscp.cli.options import SECONDS_AT_MOST, a_host, an_ae_title, an_identity,
 from plscp.cli.options import pdu as pdu_length
 from plscp.config import secretfile
 from plscp.errors import CommandError
-from plscp.scu.sending import VERIFICATION, Answer, Association, Identity, Peer, client_context
+from plscp.scu.sending import VERIFICATION, Answer, Identity, RemoteScp, ScuAssociation, client_context
 
 app = group()
 
@@ -29,12 +29,12 @@ class Call(NamedTuple):
         json, quiet: what `--json` and `-q` say.
     """
 
-    to: Peer
+    to: RemoteScp
     aet: str | None
     json: bool
     quiet: bool
 
-    def peer(self, calling: str = AE_TITLE) -> Peer:
+    def peer(self, calling: str = AE_TITLE) -> RemoteScp:
         """The peer, called as `calling` unless an AE title was given."""
         return replace(self.to, calling=self.aet or calling)
 
@@ -101,7 +101,7 @@ def _call(
         raise CommandError("--key goes with --cert", 2)
     secure = client_context(ca, cert, key) if tls else None
     identity = identified(username, passcode_file, pos_response)
-    return Call(Peer(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
+    return Call(RemoteScp(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
 
 ScuCommand = with_options(_call, first=2)
@@ -154,7 +154,7 @@ def echo(context: typer.Context) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
     call: Call = context.obj
     peer = call.peer()
-    with Association(peer, [VERIFICATION]) as association:
+    with ScuAssociation(peer, [VERIFICATION]) as association:
         answer = association.echo()
     found = {"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)}
     call.show(f"{peer.called} at {peer.host}:{peer.port}", answer, found)

@@ -12,9 +12,9 @@ from plscp.cli import output
 from plscp.cli.options import SOP_CLASSES, Kind, a_uid, group, long_text, short_text
 from plscp.cli.scu import Call, ScuCommand, fail_unless_performed
 from plscp.scu.files import read
-from plscp.scu.pci_case import DURATION, Played, Subject, check, pci_case, play
+from plscp.scu.pci_case import DURATION, CaseSubject, Played, check, pci_case, play
 from plscp.scu.requests import stamp
-from plscp.scu.sending import Answer, Association, sop_class_of
+from plscp.scu.sending import Answer, ScuAssociation, sop_class_of
 
 app = group()
 
@@ -35,7 +35,7 @@ def send(
     datasets = [(path, read(path)) for path in files]
     classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
     first: Answer | None = None
-    with Association(call.peer(), sorted(set(classes.values()))) as association:
+    with ScuAssociation(call.peer(), sorted(set(classes.values()))) as association:
         for path, dataset in datasets:
             if now:
                 stamp(dataset, datetime.now(UTC))
@@ -52,19 +52,21 @@ def simulate(
     speed: Annotated[
         float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
     ] = 50.0,
-    study_uid: Annotated[str, typer.Option(help="Study Instance UID.", callback=a_uid)] = Subject.study_instance_uid,
-    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = Subject.study_id,
-    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = Subject.patient_id,
-    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = Subject.issuer,
-    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = Subject.admission_id,
-    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = Subject.location,
+    study_uid: Annotated[
+        str, typer.Option(help="Study Instance UID.", callback=a_uid)
+    ] = CaseSubject.study_instance_uid,
+    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = CaseSubject.study_id,
+    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = CaseSubject.patient_id,
+    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = CaseSubject.issuer,
+    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = CaseSubject.admission_id,
+    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = CaseSubject.location,
 ) -> None:
     """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
 
     Four requests are written to be refused or corrected. Fails when a request gets no answer, or another is refused.
     """
     call: Call = context.obj
-    subject = Subject(
+    subject = CaseSubject(
         study_uid, study_id, patient_id=patient_id, issuer=issuer, admission_id=admission_id, location=location
     )
     case = pci_case(subject)
@@ -72,8 +74,8 @@ def simulate(
         minutes, seconds = divmod(round(DURATION / speed), 60)
         print(f"{len(case)} requests in {minutes} min {seconds} s, one association per device")
 
-    def connect(device: str) -> Association:
-        return Association(call.peer(device))
+    def connect(device: str) -> ScuAssociation:
+        return ScuAssociation(call.peer(device))
 
     def told(one: Played) -> None:
         if call.json:

@@ -22,7 +22,7 @@ from plscp.content.model import Code, Numeric
 from plscp.errors import CommandError
 from plscp.scu import requests as r
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
-from plscp.scu.sending import Answer, Association
+from plscp.scu.sending import Answer, ScuAssociation
 from plscp.templates import clinical_entries as clinical
 from plscp.templates import log_entries as log
 from plscp.templates.entries import AnyEntry, entry_item
@@ -272,7 +272,7 @@ def xray_log(study: str) -> Log:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CaseSubject:
     """Whom and what the case is about; the SCP should know all of it, as `registry_file` writes it."""
 
     study_instance_uid: str = made_uid("pci-case", "study")
@@ -345,13 +345,13 @@ def _amount(value: Numeric) -> str:
     return f"{value.text} {units}" if units else ""
 
 
-def pci_case(subject: Subject | None = None) -> list[Request]:
+def pci_case(subject: CaseSubject | None = None) -> list[Request]:
     """The case's requests in the order of their times.
 
     Args:
         subject: whom and what it is about.
     """
-    who = subject or Subject()
+    who = subject or CaseSubject()
     procedure = log.ProcedureContext(
         description=r.text("Coronary angiography and PCI"),
         intent=member(3629, "TherapeuticIntent"),
@@ -393,12 +393,12 @@ def pci_case(subject: Subject | None = None) -> list[Request]:
     return sorted(made, key=lambda request: request.at)
 
 
-def _administrations(who: Subject) -> Iterator[Request]:
+def _administrations(who: CaseSubject) -> Iterator[Request]:
     """What the tablet reports for the medication record."""
 
     def given(  # noqa: PLR0917  # a line of the record
         at: float, product: str, route: str = "", dose: str = "", unit: str = "", expect: int = 0, why: str = "",
-        *, by: CodeValue = MAY, to: Subject = who, **more: str,
+        *, by: CodeValue = MAY, to: CaseSubject = who, **more: str,
     ) -> Request:  # fmt: skip
         administration = SubstanceAdministered(
             administered=Moment(text=""),
@@ -415,7 +415,7 @@ def _administrations(who: Subject) -> Iterator[Request]:
         )
         return Request(at, TABLET, content, expect, why)
 
-    stranger = Subject(patient_id="9999-0000", issuer=who.issuer, patient_name="Nobody^Knows", admission_id="")
+    stranger = CaseSubject(patient_id="9999-0000", issuer=who.issuer, patient_name="Nobody^Knows", admission_id="")
     wristband = "another patient's wristband was scanned, whom nobody knows"
     trainee = "the trainee may not add to the medication record"
     heparin, ticagrelor = (
@@ -438,7 +438,7 @@ def by_device(requests: Sequence[Request]) -> dict[str, list[Request]]:
     return {device: list(group) for device, group in groupby(ordered, key=lambda request: request.device)}
 
 
-def registry_file(subject: Subject, opened: datetime) -> str:
+def registry_file(subject: CaseSubject, opened: datetime) -> str:
     """The registry file (TOML) that makes the case's patient, admission and study known, the study open since `opened`."""
     who = subject
     return f"""\
@@ -479,7 +479,7 @@ class Played:
 
 def play(
     requests: Sequence[Request],
-    connect: Callable[[str], Association],
+    connect: Callable[[str], ScuAssociation],
     *,
     speed: float,
     told: Callable[[Played], None],

@@ -83,7 +83,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Peer:
+class RemoteScp:
     """Whom to call, as whom, and how long to wait.
 
     Attributes:
@@ -187,7 +187,7 @@ def client_context(ca: Path | None, certificate: Path | None, key: Path | None) 
     return context
 
 
-class Association:
+class ScuAssociation:
     """An open association; a context manager that releases at its end.
 
     Args:
@@ -198,7 +198,7 @@ class Association:
 
     def __init__(
         self,
-        peer: Peer,
+        peer: RemoteScp,
         sop_classes: Sequence[str] = (PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING),
         syntaxes: Sequence[str] = SYNTAXES,
     ) -> None:

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from plscp.scu.sending import SYNTAXES, VERIFICATION, Peer
+from plscp.scu.sending import SYNTAXES, VERIFICATION, RemoteScp
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 
@@ -35,9 +35,9 @@ class StockScp:
     heard: list[Heard] = field(default_factory=list)
     answers: Callable[[Heard], tuple[int | Dataset, Dataset | None]] = lambda _: (0x0000, None)
 
-    def peer(self, **given: Any) -> Peer:
+    def peer(self, **given: Any) -> RemoteScp:
         """How to call it."""
-        return replace(Peer("127.0.0.1", self.port, "STOCK", acse=60, dimse=60, connection=60), **given)
+        return replace(RemoteScp("127.0.0.1", self.port, "STOCK", acse=60, dimse=60, connection=60), **given)
 
     def on_action(self, event: Any) -> tuple[int | Dataset, Dataset | None]:
         """EVT_N_ACTION."""

@@ -12,7 +12,7 @@ from pynetdicom.dsutils import decode, encode
 from plscp.content.model import Bounds
 from plscp.content.reader import decode as read
 from plscp.errors import DoesNotMatchTemplate
-from plscp.scu.pci_case import DEVICES, DURATION, Request, Subject, by_device, pci_case, registry_file
+from plscp.scu.pci_case import DEVICES, DURATION, CaseSubject, Request, by_device, pci_case, registry_file
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.action import procedural, substance
 
@@ -168,9 +168,15 @@ def test_every_code_of_dicom_and_snomed_is_one_that_pydicom_knows() -> None:
 
 def test_the_subject_is_the_callers() -> None:
     """Another study and patient, and nothing of the default's is left."""
-    other = Subject("1.2.3", "S9", "A9", "P9", "ELSE", "Else^Who", "V9", "LAB2")
+    other = CaseSubject("1.2.3", "S9", "A9", "P9", "ELSE", "Else^Who", "V9", "LAB2")
     text = " ".join(str(request.dataset(WHEN)) for request in pci_case(other))
-    for own in (Subject.study_instance_uid, Subject.study_id, Subject.patient_id, Subject.admission_id, "LAB1"):
+    for own in (
+        CaseSubject.study_instance_uid,
+        CaseSubject.study_id,
+        CaseSubject.patient_id,
+        CaseSubject.admission_id,
+        "LAB1",
+    ):
         assert f"'{own}'" not in text
         assert own not in registry_file(other, WHEN)
 

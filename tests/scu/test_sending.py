@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
 from plscp.scu.pci_case import DEVICES, Played, Request, check, pci_case, play
-from plscp.scu.sending import VERIFICATION, Answer, Association, Peer, sop_class_of
+from plscp.scu.sending import VERIFICATION, Answer, RemoteScp, ScuAssociation, sop_class_of
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
@@ -55,7 +55,7 @@ def test_a_request_names_the_well_known_instance_and_action_type_1(
 ) -> None:
     """P.2.4, P.3.4, Tables P.2-2 and P.3-2; the content arrives as it was made."""
     dataset = first(sop_class).dataset(NOW)
-    with Association(scp.peer(calling="HEMO1")) as association:
+    with ScuAssociation(scp.peer(calling="HEMO1")) as association:
         assert association.send(dataset, sop_class).performed
     (heard,) = scp.heard
     assert (heard.calling, heard.sop_class, heard.instance, heard.action_type) == ("HEMO1", sop_class, instance, 1)
@@ -78,7 +78,7 @@ def test_an_answer_has_status_name_comment_and_reply(
 ) -> None:
     """Whatever the SCP says, it is shown as the standard names it."""
     scp.answers = lambda _: answered
-    with Association(scp.peer()) as association:
+    with ScuAssociation(scp.peer()) as association:
         answer = association.send(first(PROCEDURAL_EVENT_LOGGING).dataset(NOW), PROCEDURAL_EVENT_LOGGING)
     assert (answer.code, answer.name, answer.performed) == (code, name, performed)
     assert answer.comment == (answered[0].ErrorComment if isinstance(answered[0], Dataset) else "")
@@ -87,7 +87,7 @@ def test_an_answer_has_status_name_comment_and_reply(
 
 def test_echo_is_answered(scp: StockScp) -> None:
     """C-ECHO on an association of its own."""
-    with Association(scp.peer(), [VERIFICATION]) as association:
+    with ScuAssociation(scp.peer(), [VERIFICATION]) as association:
         assert association.echo().status == 0
 
 
@@ -95,7 +95,7 @@ def test_no_answer_in_time_is_an_answer_without_status(scp: StockScp) -> None:
     """The SCP hangs; what is sent after that is not sent at all."""
     done = threading.Event()
     scp.answers = lambda _: (0 if done.wait(60) else 0x0110, None)
-    with Association(scp.peer(dimse=0.2)) as association:
+    with ScuAssociation(scp.peer(dimse=0.2)) as association:
         dataset = first(PROCEDURAL_EVENT_LOGGING).dataset(NOW)
         silent = association.send(dataset, PROCEDURAL_EVENT_LOGGING)
         after = association.send(dataset, PROCEDURAL_EVENT_LOGGING)
@@ -108,7 +108,7 @@ def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Calla
     """PS3.8 Table 9-21, in words."""
     scp = make_scp(callers=("HEMO1",))
     with pytest.raises(CommandError, match=r"of NOBODY with STOCK \(1/1/3: calling AE title not recognized\)"):
-        Association(scp.peer(calling="NOBODY")).open()
+        ScuAssociation(scp.peer(calling="NOBODY")).open()
 
 
 @pytest.mark.usefixtures("leaking")
@@ -116,20 +116,20 @@ def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Calla
 def test_a_port_that_nobody_listens_on_is_one_line() -> None:
     """No traceback, no waiting."""
     with silent_port() as port, pytest.raises(CommandError, match=f"no association with 127.0.0.1:{port}"):
-        Association(Peer("127.0.0.1", port, connection=60)).open()
+        ScuAssociation(RemoteScp("127.0.0.1", port, connection=60)).open()
 
 
 def test_a_host_that_nobody_knows_is_one_line() -> None:
     """The resolver's own words; .invalid never resolves (RFC 2606)."""
     with pytest.raises(CommandError, match=r"no association with nosuch\.invalid:104: \w+"):
-        Association(Peer("nosuch.invalid", 104)).open()
+        ScuAssociation(RemoteScp("nosuch.invalid", 104)).open()
 
 
 def test_a_sop_class_that_the_scp_does_not_take_is_one_line(make_scp: Callable[..., StockScp]) -> None:
     """The association stands, the presentation context was refused."""
     scp = make_scp(sop_classes=(PROCEDURAL_EVENT_LOGGING,))
     with (
-        Association(scp.peer()) as association,
+        ScuAssociation(scp.peer()) as association,
         pytest.raises(CommandError, match="does not take Substance Administration Logging"),
     ):
         association.send(first(SUBSTANCE_ADMINISTRATION_LOGGING).dataset(NOW), SUBSTANCE_ADMINISTRATION_LOGGING)
@@ -144,7 +144,7 @@ def quick() -> list[Request]:
 def played_on(scp: StockScp, case: list[Request]) -> tuple[list[Played], list[Played]]:
     """Play at a thousand times life: (result, what was told)."""
     told: list[Played] = []
-    played = play(case, lambda device: Association(scp.peer(calling=device)), speed=1000, told=told.append)
+    played = play(case, lambda device: ScuAssociation(scp.peer(calling=device)), speed=1000, told=told.append)
     return played, told
 
 
@@ -191,7 +191,7 @@ def test_playing_stops_between_two_requests(scp: StockScp) -> None:
     def told(_: Played) -> None:
         stop.set()
 
-    played = play(CASE, lambda device: Association(scp.peer(calling=device)), speed=1, told=told, stop=stop)
+    played = play(CASE, lambda device: ScuAssociation(scp.peer(calling=device)), speed=1, told=told, stop=stop)
     assert len(played) < len(CASE)
     with pytest.raises(CommandError, match=f"of {len(CASE)} requests got no answer"):
         check(played, CASE)

@@ -14,7 +14,7 @@ from plscp.cli import main
 from plscp.cli.commands import COMMANDS
 from plscp.config import load, starter
 from plscp.local.kafka import free_port
-from plscp.scu.pci_case import DEVICES, Subject, pci_case
+from plscp.scu.pci_case import DEVICES, CaseSubject, pci_case
 from plscp.statuses import STATUSES
 from tests.events import now
 from tests.serving import until
@@ -35,7 +35,7 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
     port = free_port()
     (tmp_path / "plscp.toml").write_text('[store]\nurl = "sqlite:///plscp.db"\n[devices.HEMO1]\n')
     event = tmp_path / "event.json"
-    event.write_text(pci_case(Subject())[0].dataset(now()).to_json())
+    event.write_text(pci_case(CaseSubject())[0].dataset(now()).to_json())
     (tmp_path / "example.py").write_text(code.replace("11112", str(port)))
     process = subprocess.Popen([sys.executable, "example.py"], cwd=tmp_path)
     try:
