@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 
-from plscp.config import Settings
-from plscp.config.live import InForce
 from plscp.web import events, health, registry
 from plscp.web.guard import Guard
-from plscp.web.operations import ApiCall, Operation, document, operation, role_needed, routes
+from plscp.web.operations import ApiCall, Operation, document, operation, routes
 from plscp.web.problems import answer
 
 if TYPE_CHECKING:
@@ -39,19 +36,13 @@ def described() -> dict[str, Any]:
     return document(OPERATIONS)
 
 
-def build(server: "Server") -> Starlette:
+def build(server: "Server") -> Guard:
     """The application on a server.
 
     Raises:
         ConfigError: a token file cannot be used.
     """
-    guard = Middleware(
-        Guard,
-        tokens=InForce(lambda: server.settings, Settings.tokens),
-        anyone=lambda: server.settings.http.authentication == "none",
-        needed=role_needed(OPERATIONS),
-    )
-    return _application(server, OPERATIONS, guard)
+    return Guard(_application(server, OPERATIONS), server, OPERATIONS)
 
 
 def build_probes(server: "Server") -> Starlette:
@@ -59,10 +50,8 @@ def build_probes(server: "Server") -> Starlette:
     return _application(server, [health.livez, health.readyz, health.metrics])
 
 
-def _application(server: "Server", operations: Sequence[Operation], *middleware: Middleware) -> Starlette:
-    application = Starlette(
-        routes=routes(operations), middleware=list(middleware), exception_handlers={HTTPException: answer}
-    )
+def _application(server: "Server", operations: Sequence[Operation]) -> Starlette:
+    application = Starlette(routes=routes(operations), exception_handlers={HTTPException: answer})
     application.router.redirect_slashes = False
     application.state.server, application.state.followers = server, 0
     return application

@@ -1,40 +1,46 @@
 """Who may use the API: whoever has a token of the role; without token files, programs on this machine, but no foreign web page."""
 
 import hmac
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from plscp.config import Settings
 from plscp.config.live import InForce
 from plscp.config.model import LOOPBACK, ROLES, Role
 from plscp.config.secretfile import SecretFile
+from plscp.web.operations import Operation
 from plscp.web.problems import ApiProblem
 
+if TYPE_CHECKING:
+    from plscp.app import Server
+
 GUARDED: Final = "/api/"
-Tokens = InForce[Sequence[tuple[Role, SecretFile]]]
 
 
 class Guard:
     """ASGI middleware in front of everything below /api/.
 
-    Args:
-        tokens: the token files; where there are none, only requests that name this machine and come from no other site are served,
-            since any web page in a browser here could send them.
-        anyone: whether requests that name another machine are served without a token, too: the settings say so in so many words.
-        needed: the role that an operation asks for, by method and path; None where there is no such operation.
+    Where there are no token files, only requests that name this machine and come from no other site are served, since any web page in a
+    browser here could send them; those that name another machine too where the settings say so in so many words.
+
+    Raises:
+        ConfigError: a token file cannot be used.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        tokens: Tokens,
-        anyone: Callable[[], bool],
-        needed: Callable[[str, str], Role | None],
-    ) -> None:
-        self._app, self._tokens, self._anyone, self._needed = app, tokens, anyone, needed
+    def __init__(self, app: ASGIApp, server: "Server", operations: Sequence[Operation]) -> None:
+        self._app, self._server = app, server
+        self._tokens = InForce(lambda: server.settings, Settings.tokens)
+        self._rows = [(each, compile_path(each.path)[0]) for each in operations if each.role is not None]
+
+    def needed(self, method: str, path: str) -> Role | None:
+        """The role that an operation asks for; None: there is no such operation."""
+        method = "GET" if method == "HEAD" else method
+        return next((row.role for row, pattern in self._rows if row.method == method and pattern.match(path)), None)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on or refuse."""
@@ -65,8 +71,8 @@ class Guard:
         headers = Headers(scope=scope)
         files = self._tokens.current()
         if not files:
-            return _foreign(headers, anyone=self._anyone())
-        needed: Role = self._needed(scope["method"], scope["path"]) or "read"
+            return _foreign(headers, anyone=self._server.settings.http.authentication == "none")
+        needed: Role = self.needed(scope["method"], scope["path"]) or "read"
         role = _role(headers.get("authorization", ""), files)
         if role is None:
             challenge = {"WWW-Authenticate": 'Bearer realm="plscp"'}

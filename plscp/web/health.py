@@ -1,7 +1,6 @@
 """What probes, Prometheus and the person on call ask: health, metrics, status, what would match; and to read the settings again."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,8 @@ from plscp import __version__, logs
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
 from plscp.service.overview import iso
-from plscp.web.answers import HealthAnswer, LatestRetry, MatchAnswer, ReloadAnswer, StatusAnswer
+from plscp.store.port import EventStore
+from plscp.web.answers import HealthAnswer, MatchAnswer, ReloadAnswer, StatusAnswer
 from plscp.web.operations import TEXT, ApiCall, Parameter, operation
 from plscp.web.problems import ApiProblem
 from plscp.web.verdict import verdict
@@ -93,18 +93,74 @@ async def reload(call: ApiCall) -> ReloadAnswer:
     return ReloadAnswer(applied=list(done.applied), restart=list(done.restart), fault="")
 
 
-# --- the status: one screen for the person on call ---
+# --- the status ---
 
 
 @operation("GET", "/api/v1/status", StatusAnswer, role="read", parameters=None, problems=[503])
 async def status(call: ApiCall) -> StatusAnswer:
-    """What runs, how far it is, who is connected, and what is not as it should be: no patient."""
-    return StatusAnswer.model_validate(shown(call.server, await asyncio.to_thread(_stored, call.server)))
+    """What runs, how far it is, who is connected, and what is not as it should be: it names studies and devices, never a patient."""
+    server, settings, overview = call.server, call.server.settings, call.server.overview
+    stored = await asyncio.to_thread(_stored, server.store)
+    with server.keeper.lock:
+        registry = server.keeper.registry
+        counts = {
+            "registry_position": registry.position,
+            "patients": len(registry.patients()),
+            "open_studies": len(registry.studies(status="open")),
+        }
+    position, last_change = server.store.head()
+    free, refused = stored["disk_free"], sum(stored.get("quarantine_open", {}).values())
+    of_cases = [{"study_instance_uid": uid, "open": count} for uid, count in overview.cases.of_cases.items()]
+    lists = {
+        "associations": server.acceptor.associations,
+        "devices": overview.device_rows(),
+        "rooms": overview.room_rows(),
+    }
+    shown: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "ae_title": settings.dicom.ae_title,
+        "draining": server.draining,
+        "settings": server.settings_shown,
+        "store": {
+            "id": server.store.store_id,
+            "position": position,
+            "last_registry_change": last_change,
+            "disk_free": free,
+            "disk": "full"
+            if stored["full"]
+            else "low"
+            if free is not None and free < settings.store.disk_reserve
+            else "ok",
+            "failing": stored.get("failing", ""),
+        },
+        "relay": {} if settings.kafka is None else server.relay_status,
+        "registry": counts,
+        "quarantine_open": refused,
+        "quarantine": {
+            "open": refused,
+            "of_closed_cases": sum(overview.cases.of_cases.values()),
+            "closed_cases": of_cases[:MOST_ROWS],
+        },
+        "corrections_proposed": stored.get("proposed", 0),
+        "requests_retried": server.metrics.retried_so_far(),
+        "latest_retries": stored.get("retries", ()),
+        "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
+        "certificates": [
+            {"file": name, "expires": datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")}
+            for (name,), when in server.metrics.certificates.children.items()
+        ],
+        **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
+        "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],
+        "refused_peers": server.acceptor.refused_peers,
+        "last_errors": _last_errors(server),
+        "kafka": "absent" if settings.kafka is None else server.relay_status or "starting",
+    }
+    return StatusAnswer.model_validate({"verdict": verdict(shown), **shown})
 
 
-def _stored(server: "Server") -> dict[str, Any]:
+def _stored(store: EventStore) -> dict[str, Any]:
     """What only the store and its disk know, as counts: cheap however much it holds; a file system may hang."""
-    store = server.store
     disk = {"disk_free": store.disk_free(), "full": store.full()}
     try:
         return {
@@ -116,85 +172,6 @@ def _stored(server: "Server") -> dict[str, Any]:
         }
     except StoreError as error:
         return {**disk, "failing": str(error)}
-
-
-def shown(server: "Server", stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of GET /api/v1/status: one screen for the person on call. It names studies and devices, never a patient.
-
-    Args:
-        stored: what only the store and its disk know: ``disk_free``, ``full``, ``quarantine_open``, ``retries``, ``proposed``,
-            ``failing``; members are missing where the store does not answer.
-    """
-    settings, overview = server.settings, server.overview
-    with server.keeper.lock:
-        registry = server.keeper.registry
-        counts = {
-            "registry_position": registry.position,
-            "patients": len(registry.patients()),
-            "open_studies": len(registry.studies(status="open")),
-        }
-    position, last_change = server.store.head()
-    open_items: dict[str, int] = stored.get("quarantine_open", {})
-    lists = {
-        "associations": [dict(each) for each in server.acceptor.associations],
-        "devices": overview.device_rows(),
-        "rooms": overview.room_rows(),
-    }
-    status: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": __version__,
-        "ae_title": settings.dicom.ae_title,
-        "draining": server.draining,
-        "settings": dict(server.settings_shown),
-        "store": {
-            "id": server.store.store_id,
-            "position": position,
-            "last_registry_change": last_change,
-            "disk_free": stored["disk_free"],
-            "disk": _disk(server, stored),
-            "failing": stored.get("failing", ""),
-        },
-        "relay": _relay(server),
-        "registry": counts,
-        "quarantine_open": sum(open_items.values()),
-        "quarantine": {
-            "open": sum(open_items.values()),
-            "of_closed_cases": sum(overview.cases.of_cases.values()),
-            "closed_cases": [{"study_instance_uid": uid, "open": n} for uid, n in overview.cases.of_cases.items()][
-                :MOST_ROWS
-            ],
-        },
-        "corrections_proposed": stored.get("proposed", 0),
-        "requests_retried": server.metrics.retried_so_far(),
-        "latest_retries": [LatestRetry.model_validate(note) for note in stored.get("retries", ())],
-        "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
-        "certificates": [
-            {"file": name, "expires": datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")}
-            for (name,), when in server.metrics.certificates.children.items()
-        ],
-        **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
-        "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],
-        "refused_peers": [dict(each) for each in server.acceptor.refused_peers],
-        "last_errors": _last_errors(server),
-        "kafka": "absent" if settings.kafka is None else dict(server.relay_status) or "starting",
-    }
-    return {"verdict": verdict(status), **status}
-
-
-def _disk(server: "Server", stored: Mapping[str, Any]) -> str:
-    """``full``: requests are refused; ``low``: the quarantine takes nothing any more; else ``ok``."""
-    if stored["full"]:
-        return "full"
-    free = stored["disk_free"]
-    return "low" if free is not None and free < server.settings.store.disk_reserve else "ok"
-
-
-def _relay(server: "Server") -> dict[str, Any]:
-    """The relay's last status line, in short; empty without Kafka or before the first."""
-    names = ("reachable", "away_since", "pending", "oldest_age", "topics", "restarts", "errors", "ended")
-    if server.settings.kafka is None:
-        return {}
-    return {name: server.relay_status[name] for name in names if name in server.relay_status}
 
 
 def _last_errors(server: "Server") -> list[dict[str, Any]]:

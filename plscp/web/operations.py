@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, compile_path
+from starlette.routing import Route
 
 from plscp import __version__
 from plscp.config.model import ROLES, Role
@@ -241,17 +241,6 @@ def _by_method(rows: Mapping[str, Operation]) -> Callable[[Request], Awaitable[R
         return await rows["GET" if request.method == "HEAD" else request.method].respond(request)
 
     return call
-
-
-def role_needed(operations: Iterable[Operation]) -> Callable[[str, str], Role | None]:
-    """The function from a method and a path to the role that is asked for; None: there is no such operation."""
-    rows = [(each, compile_path(each.path)[0]) for each in operations if each.role is not None]
-
-    def needed(method: str, path: str) -> Role | None:
-        method = "GET" if method == "HEAD" else method
-        return next((row.role for row, pattern in rows if row.method == method and pattern.match(path)), None)
-
-    return needed
 
 
 # --- the OpenAPI document ---

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import httpx
@@ -15,10 +16,14 @@ from plscp.config import load
 from plscp.config.model import ROLES, Role
 from plscp.errors import ConfigError
 from plscp.web.app import OPERATIONS
-from plscp.web.operations import ApiCall, Operation, role_needed
+from plscp.web.guard import Guard
+from plscp.web.operations import ApiCall, Operation
 from tests.web.checked import build
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer, settings_of
+
+if TYPE_CHECKING:
+    from plscp.app import Server
 
 OPEN_PATHS = ["/livez", "/readyz", "/metrics", "/openapi.json"]
 GUARDED = ["/api/v1/studies", "/api/v1/events", "/api/v1/quarantine", "/api/v1/status", "/api/v1/nothing"]
@@ -219,7 +224,7 @@ def test_the_document_shows_the_roles(with_roles: FakeServer, ask: Ask) -> None:
                 assert {"401", "403"} <= described["responses"].keys()
 
 
-def test_an_operation_without_a_role_is_a_defect() -> None:
+def test_an_operation_without_a_role_is_a_defect(server: FakeServer) -> None:
     """Below /api/ none can be declared that asks for no token."""
 
     async def handler(_call: ApiCall) -> Response:
@@ -229,7 +234,7 @@ def test_an_operation_without_a_role_is_a_defect() -> None:
         Operation("GET", "/api/v1/open", handler, None, role=None)
     new = Operation("GET", "/api/v1/new/{id:path}", handler, None)
     assert new.role == "operate"
-    needed = role_needed([new])
+    needed = Guard(Response(), cast("Server", server), [new]).needed
     assert [needed(method, "/api/v1/new/a/b") for method in ("GET", "HEAD", "PUT")] == ["operate", "operate", None]
     assert needed("GET", "/api/v1/newer") is None
 
