@@ -39,12 +39,8 @@ def encode(dataset: Dataset, transfer_syntax: str = EXPLICIT_LITTLE) -> bytes:
     out = DicomBytesIO()
     out.is_implicit_VR = transfer_syntax == IMPLICIT_LITTLE
     out.is_little_endian = transfer_syntax != EXPLICIT_BIG
-    before = config.settings.writing_validation_mode
-    config.settings.writing_validation_mode = config.IGNORE
-    try:
+    with config.disable_value_validation():
         write_dataset(out, dataset, convert_encodings(dataset.get("SpecificCharacterSet", "ISO_IR 6")))
-    finally:
-        config.settings.writing_validation_mode = before
     raw: bytes = out.getvalue()
     if transfer_syntax != DEFLATED:
         return raw

@@ -1,12 +1,12 @@
 """Operations of the HTTP API: from each come its route, what is read of a request, and its part of the OpenAPI document."""
 
-import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -147,17 +147,12 @@ class ApiCall:
         if kind != JSON:
             raise ApiProblem(415, "send the body as application/json", {"Accept": JSON})
         try:
-            body = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-            json.dumps(body, ensure_ascii=False).encode("utf-8")  # half a surrogate pair, escaped, is no text
-        except (ValueError, RecursionError):
+            body = from_json(raw, allow_inf_nan=False)
+        except ValueError:
             raise ApiProblem(400, "the body is not JSON in UTF-8") from None
         if not isinstance(body, dict):
             raise ApiProblem(422, "the body must be a JSON object")
         return body
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
 
 
 Answered = TypeVar("Answered", bound=BaseModel)
