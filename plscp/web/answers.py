@@ -10,18 +10,15 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from plscp.records.parts import Identifier, Match, PublishedFinding, Status, Stay
 from plscp.store.chain import iso
 
-
-def _text(moment: object) -> object:
-    return iso(moment) if isinstance(moment, int) else moment
-
-
-def _digits(status: object) -> object:
-    return f"{status:04X}" if isinstance(status, int) else status
-
-
-UtcTime = Annotated[str, BeforeValidator(_text), Field(json_schema_extra={"format": "date-time"})]
+UtcTime = Annotated[
+    str,
+    BeforeValidator(lambda moment: iso(moment) if isinstance(moment, int) else moment),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 """ISO 8601; the store's microseconds since the epoch become it."""
-DimseStatus = Annotated[Status | Literal[""], BeforeValidator(_digits)]
+DimseStatus = Annotated[
+    Status | Literal[""], BeforeValidator(lambda status: f"{status:04X}" if isinstance(status, int) else status)
+]
 """Four hexadecimal digits; empty where there is none."""
 Warnings = Annotated[list[str], Field(description="What is legal and probably not meant.")]
 

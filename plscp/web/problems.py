@@ -2,7 +2,7 @@
 
 import http
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,8 +11,7 @@ from starlette.responses import JSONResponse, Response
 from plscp.errors import Conflict, InvalidBody, StoreError
 from plscp.logs import log
 
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER = "1"
+MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ApiProblem(Exception):
@@ -21,7 +20,7 @@ class ApiProblem(Exception):
     Attributes:
         status: of HTTP.
         detail: one line for the caller.
-        more: further members, such as `errors`.
+        more: further members, such as `faults`.
     """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
@@ -40,28 +39,23 @@ class ApiProblem(Exception):
         return JSONResponse(body, self.status, self.headers, MEDIA_TYPE)
 
 
-def problem_of(error: Exception) -> ApiProblem:
-    """The problem that an exception stands for: 409, 422, 503 for our own, 500 for a defect."""
-    match error:
-        case ApiProblem():
-            return error
-        case HTTPException():
-            return ApiProblem(error.status_code, _DETAIL.get(error.status_code, error.detail), error.headers)
-        case Conflict():
-            return ApiProblem(409, str(error))
-        case StoreError():
-            return ApiProblem(503, str(error), {"Retry-After": RETRY_AFTER})
-        case InvalidBody():
-            return ApiProblem(422, str(error))
-    return ApiProblem(500, "this is a defect of plscp: the log has an internal-error line about it")
-
-
-_DETAIL = {404: "there is nothing at this path", 405: "this path does not take this method: see Allow"}
+_DETAIL: Final = {404: "there is nothing at this path", 405: "this path does not take this method: see Allow"}
 
 
 async def answer(request: Request, error: Exception) -> Response:
-    """Starlette's exception handler for all of them."""
-    problem = problem_of(error)
-    if problem.status == 500:
-        log.error("internal-error", where="http", method=request.method, exc_info=error)
+    """The problem that an exception stands for: 409, 422, 503 for our own, 500 for a defect, which is logged."""
+    match error:
+        case ApiProblem():
+            problem = error
+        case HTTPException():
+            problem = ApiProblem(error.status_code, _DETAIL.get(error.status_code, error.detail), error.headers)
+        case Conflict():
+            problem = ApiProblem(409, str(error))
+        case InvalidBody():
+            problem = ApiProblem(422, str(error))
+        case StoreError():
+            problem = ApiProblem(503, str(error), {"Retry-After": "1"})
+        case _:
+            log.error("internal-error", where="http", method=request.method, exc_info=error)
+            problem = ApiProblem(500, "this is a defect of plscp: the log has an internal-error line about it")
     return problem.response()
