@@ -1,5 +1,6 @@
 """Lists that are read in parts: who follows `next` sees each item once, whatever comes meanwhile."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,11 @@ from tests.web.test_stores import drafted, submit
 
 UID = "1.2.3"
 ACCEPTED = Accepted(0, "procedure-log", UID, UID, "P1", "", b'"patient":{"id":"P1","issuer":""}')
+
+
+def named(number: int) -> str:
+    """A request's id, from which its identity is made."""
+    return hashlib.sha256(bytes([number])).hexdigest()[:32]
 
 
 def refused(number: int) -> Rejected:
@@ -53,7 +59,7 @@ def test_events_while_more_come(real: FakeServer, store: EventStore, ask: Ask) -
 
     def another(number: int) -> None:
         if number < 8:
-            submit(store, f"{number:032x}", ACCEPTED, [drafted(number, "2026-01-01T00:00:05.000Z")])
+            submit(store, named(number), ACCEPTED, [drafted(number, "2026-01-01T00:00:05.000Z")])
 
     for number in range(3, 8):
         another(number)
@@ -67,11 +73,11 @@ def test_refused_requests_and_corrections_while_they_are_repeated(
 ) -> None:
     """Newest first: what comes meanwhile stands before the beginning, and a repeat takes no item out of its place."""
     for number in range(5):
-        submit(store, f"{number:032x}", refused(number), [])
+        submit(store, named(number), refused(number), [])
 
     def repeated(number: int) -> None:
-        submit(store, f"{number:032x}", refused(number), [])
-        submit(store, f"{9 - number:032x}", refused(9 - number), [])
+        submit(store, named(number), refused(number), [])
+        submit(store, named(9 - number), refused(9 - number), [])
 
     items = list(parts(ask, real, "/api/v1/quarantine", "items", repeated))
     whole = ask(real, "GET", "/api/v1/quarantine").json()["items"]
@@ -80,7 +86,7 @@ def test_refused_requests_and_corrections_while_they_are_repeated(
     assert "next" not in ask(real, "GET", "/api/v1/quarantine?limit=7").json()
 
     def more(number: int) -> None:
-        submit(store, f"{20 + number:032x}", refused(20 + number), [])
+        submit(store, named(20 + number), refused(20 + number), [])
 
     seen = [each["id"] for each in parts(ask, real, "/api/v1/corrections", "corrections", more)]
     assert seen == ["0008", "0009", "0004", "0003", "0002", "0001", "0000"]
