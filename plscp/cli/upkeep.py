@@ -17,9 +17,9 @@ from plscp.cli import output
 from plscp.cli.options import POSITION_AT_MOST, Config, Json, group, settings
 from plscp.errors import CommandError, RelayError
 from plscp.relay import admin
-from plscp.relay.cursor import Carried
+from plscp.relay.cursor import Carried, peek
 from plscp.relay.settings import RelaySettings, cursor_beside
-from plscp.relay.verify import Beyond, PartitionReport, Report, beyond
+from plscp.relay.verify import Beyond, PartitionReport, VerificationReport, beyond
 from plscp.relay.verify import verify as verified
 from plscp.store.backup import PART, back_up
 from plscp.store.backup import Progress as Told
@@ -127,7 +127,7 @@ def _row(part: PartitionReport) -> tuple[object, ...]:
     return (part.topic, part.partition, *(getattr(part, name) for name in COUNTS), verdict)
 
 
-def summary(report: Report) -> Iterator[tuple[str, str]]:
+def summary(report: VerificationReport) -> Iterator[tuple[str, str]]:
     """What is wrong and where, then the verdict."""
     for part in report.partitions:
         for name in ("missing", "out_of_order", "misplaced"):
@@ -162,7 +162,7 @@ def backup(
     with closing(RelayView(path)) as view:
         if not view.store_id:
             raise CommandError(f"there is no store at {path}", 3)
-        published = Carried.read(cursor_beside(path), view.store_id)  # before the copy: it must not know of more
+        published = Carried(peek(cursor_beside(path), view.store_id))  # before the copy: it must not know of more
     os.nice(NICE)  # devices wait for the server's answers, nobody waits for a backup
     with _shown_progress() as progress:
         made = back_up(path, target, progress=progress, leave=found.store.disk_watermark, beside=published.put)

@@ -5,11 +5,10 @@ from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from plscp.errors import RelayError
-from plscp.records.parts import POSITION, STORE
 from plscp.relay.cluster import Cluster, TopicState
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.relay.settings import RelaySettings
-from plscp.relay.tail import Reader, readable
+from plscp.relay.tail import TopicReader, readable
 from plscp.store.relay_view import RelayView
 
 
@@ -80,7 +79,19 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
         plan = known.partitions if known else Partitions.fixed(found.partitions)
         if found.partitions < plan.count:
             raise RelayError(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
-        checkpoints = _checkpoints(settings, full, found.partitions, source.store_id, position)
+        above: set[int] = set()
+        with readable(full), TopicReader(settings.kafka, full, found.partitions, source.store_id) as reader:
+            checkpoints = {part: PartitionCheckpoint(end) for part, end in reader.ends.items()}
+            for read in reader.records():
+                part = read.record.partition
+                checkpoints[part] = checkpoints[part]._replace(position=max(checkpoints[part].position, read.position))
+                if read.position > position:
+                    above.add(read.position)
+        if above:
+            raise RelayError(
+                f"{full} holds {len(above)} records of this store above position {position}, up to {max(above)}: "
+                "they would come twice; make the topic anew first"
+            )
         cursor.save(full, TopicCursor(found.topic_id, plan, position + 1, checkpoints))
         return Rewound(full, position + 1, source.count(name, position, head))
 
@@ -110,27 +121,3 @@ def _look(settings: RelaySettings, full: str) -> TopicState:
     if found.refusal:
         raise RelayError(f"{full}: {found.refusal}")
     return found
-
-
-def _checkpoints(
-    settings: RelaySettings, full: str, count: int, store_id: str, position: int
-) -> dict[int, PartitionCheckpoint]:
-    """Where each partition goes on; RelayError where it holds own records above the position."""
-    own = store_id.encode()
-    above: list[int] = []
-    highest = dict.fromkeys(range(count), 0)
-    with readable(full), Reader(settings.kafka, full) as reader:
-        begins, ends = reader.bounds(list(range(count)))
-        for record in reader.records({part: (begins[part], ends[part]) for part in range(count)}):
-            headers = dict(record.headers)
-            if headers.get(STORE) == own and POSITION in headers:
-                at = int(headers[POSITION])
-                highest[record.partition] = max(highest[record.partition], at)
-                if at > position:
-                    above.append(at)
-    if above:
-        raise RelayError(
-            f"{full} holds {len(set(above))} records of this store above position {position}, up to {max(above)}: "
-            "they would come twice; make the topic anew first"
-        )
-    return {part: PartitionCheckpoint(ends[part], at, "") for part, at in highest.items()}

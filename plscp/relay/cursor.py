@@ -4,13 +4,12 @@ Older than the truth, it costs only reading.
 """
 
 import contextlib
-import fcntl
-import os
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
@@ -20,14 +19,21 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 from kafka.partitioner import murmur2
 
-from plscp.errors import RelayError
-from plscp.store.files import FILE_MODE, private_database, private_file
+from plscp.errors import RelayError, StoreError
+from plscp.store.connections import BUSY_MS
+from plscp.store.files import LockFile, private_database
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
-CREATE TABLE IF NOT EXISTS part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS {0}topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
+CREATE TABLE IF NOT EXISTS {0}part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
 """
+_TOPICS: Final = "SELECT topic, id, partitions, low FROM {0}topic"
+_PARTS: Final = "SELECT topic, part, next, position, event FROM {0}part"
+_PUT_TOPIC: Final = "INSERT OR REPLACE INTO {0}topic VALUES (?, ?, ?, ?)"
+_PUT_PART: Final = "INSERT OR REPLACE INTO {0}part VALUES (?, ?, ?, ?, ?)"
+_IN_BACKUP: Final = "relay_"
+"""Before the tables' names where a backup of the store holds them."""
+_AGAIN_SECONDS: Final = 0.05
 
 
 @lru_cache(maxsize=65536)
@@ -114,9 +120,6 @@ class Cursor:
         store_id: what another store wrote is forgotten.
         patience: seconds to wait for another relay to end.
 
-    Attributes:
-        lost: whether nothing was known at the start.
-
     Raises:
         RelayError: another process holds it, or it cannot be written.
     """
@@ -124,7 +127,7 @@ class Cursor:
     def __init__(self, file: Path, store_id: str, *, patience: float = 0.0) -> None:
         self.file, self.store_id = file, store_id
         self._turn = threading.Lock()
-        self._lock = self._take(file.with_name(file.name + ".lock"), patience)
+        self._lock = _locked(file.with_name(file.name + ".lock"), patience)
         try:
             try:
                 self._base = self._open()
@@ -135,163 +138,125 @@ class Cursor:
                     file.with_name(file.name + tail).unlink(missing_ok=True)
                 self._base = self._open()
             with self._base:
-                known = [row[0] for row in self._base.execute("SELECT id FROM store")]
-                self.lost = known != [store_id]
-                if self.lost:
+                if self._base.execute("SELECT id FROM store").fetchall() != [(store_id,)]:
                     self._base.execute("DELETE FROM store; DELETE FROM topic; DELETE FROM part;")
                     self._base.execute("INSERT INTO store VALUES (?)", (store_id,))
         except (apsw.Error, OSError) as error:
-            os.close(self._lock)
+            self._lock.release()
             raise RelayError(f"the relay's cursor {file} cannot be used: {error}") from error
-
-    @staticmethod
-    def _take(file: Path, patience: float) -> int:
-        try:
-            private_file(file)
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        except OSError as error:
-            raise RelayError(f"the relay's lock {file} cannot be used: {error.strerror}") from error
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    os.close(handle)
-                    raise RelayError(
-                        f"a relay is at work on this store ({file} is locked): stop the server first"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return handle
 
     def _open(self) -> apsw.Connection:
         private_database(self.file)
         base = apsw.Connection(str(self.file))
-        base.set_busy_timeout(2000)
+        base.set_busy_timeout(BUSY_MS)
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")  # losing the last second costs only reading
-        base.execute(_SCHEMA)
+        base.execute("CREATE TABLE IF NOT EXISTS store (id TEXT PRIMARY KEY)")
+        base.execute(_TABLES.format(""))
         return base
 
     def topic(self, topic: str) -> TopicCursor | None:
         """What is known of a topic, or None."""
         with self._turn:
-            return _read(self._base, topic)
+            return _topics(self._base).get(topic)
 
     def save(self, topic: str, known: TopicCursor) -> None:
         """Keep it, in one transaction; RelayError where it cannot be written now."""
         try:
             with self._turn, self._base:
-                self._base.execute(
-                    "INSERT OR REPLACE INTO topic VALUES (?, ?, ?, ?)",
-                    (topic, known.topic_id, str(known.partitions), known.low),
-                )
-                self._base.executemany(
-                    "INSERT OR REPLACE INTO part VALUES (?, ?, ?, ?, ?)",
-                    [(topic, part, *checkpoint) for part, checkpoint in known.checkpoints.items()],
-                )
+                _put(self._base, topic, known)
         except apsw.Error as error:
             raise RelayError(f"the relay's cursor {self.file} cannot be written: {error}") from error
 
-    def close(self) -> None:
-        """Close it and let the next one in."""
+    def close(self, *, alone: bool = False) -> None:
+        """Close it and let the next one in; `alone`: as one file, without a write-ahead log beside it."""
         with contextlib.suppress(apsw.Error):
+            if alone:
+                self._base.execute("PRAGMA journal_mode = DELETE").fetchall()
             self._base.close()
-        os.close(self._lock)
+        self._lock.release()
 
 
-def _read(base: apsw.Connection, topic: str) -> TopicCursor | None:
-    row = base.execute("SELECT id, partitions, low FROM topic WHERE topic = ?", (topic,)).fetchone()
-    if row is None:
-        return None
-    checkpoints = base.execute("SELECT part, next, position, event FROM part WHERE topic = ?", (topic,))
-    return TopicCursor(
-        row[0],
-        Partitions.parse(row[1]),
-        row[2],
-        {part: PartitionCheckpoint(*checkpoint) for part, *checkpoint in checkpoints},
-    )
+def _locked(file: Path, patience: float) -> LockFile:
+    lock, deadline = LockFile(file), time.monotonic() + patience
+    while True:
+        try:
+            lock.take()
+        except OSError as error:
+            raise RelayError(f"the relay's lock {file} cannot be used: {error.strerror}") from error
+        except StoreError:
+            if time.monotonic() >= deadline:
+                why = f"a relay is at work on this store ({file} is locked): stop the server first"
+                raise RelayError(why) from None
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return lock
 
 
-CARRIED: Final = """
-CREATE TABLE relay_topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
-CREATE TABLE relay_part (topic TEXT, part INTEGER, next INTEGER, position INTEGER, event TEXT, PRIMARY KEY (topic, part));
-"""
-"""The cursor inside a backup of its store: what was published by then is known although Kafka may have deleted it since."""
+def _topics(base: Any, prefix: str = "") -> dict[str, TopicCursor]:
+    """What a database says, by topic."""
+    parts: defaultdict[str, dict[int, PartitionCheckpoint]] = defaultdict(dict)
+    for topic, part, *checkpoint in base.execute(_PARTS.format(prefix)):
+        parts[topic][part] = PartitionCheckpoint(*checkpoint)
+    return {
+        topic: TopicCursor(topic_id, Partitions.parse(counts), low, parts[topic])
+        for topic, topic_id, counts, low in base.execute(_TOPICS.format(prefix))
+    }
+
+
+def _put(base: Any, topic: str, known: TopicCursor, prefix: str = "") -> None:
+    counts = str(known.partitions)
+    base.execute(_PUT_TOPIC.format(prefix), (topic, known.topic_id, counts, known.low))
+    base.executemany(_PUT_PART.format(prefix), [(topic, part, *at) for part, at in known.checkpoints.items()])
+
+
+def peek(file: Path, store_id: str) -> dict[str, TopicCursor]:
+    """What the cursor of this store says of each topic, read beside a running relay; nothing where it is another store's.
+
+    Raises:
+        RelayError: it cannot be read.
+    """
+    if not file.exists():
+        return {}
+    try:
+        with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as base:
+            base.set_busy_timeout(BUSY_MS)
+            base.execute("BEGIN")
+            own = base.execute("SELECT id FROM store").fetchall() == [(store_id,)]
+            return _topics(base) if own else {}
+    except apsw.Error as error:
+        raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error
 
 
 class Carried(NamedTuple):
-    """What a cursor knows, on its way into a backup or out of one.
+    """What a cursor says, on its way into a backup of its store or out of one.
 
-    Attributes:
-        topics: (topic, topic id, partitions, low).
-        parts: (topic, partition, next offset, position, event id).
+    So what was published by then is known although Kafka may have deleted it since. Read it before the store's own
+    snapshot: it must not know of more than the store does.
     """
 
-    topics: Sequence[tuple[Any, ...]] = ()
-    parts: Sequence[tuple[Any, ...]] = ()
+    topics: Mapping[str, TopicCursor] = {}
+
+    def put(self, backup: apsw.Connection) -> None:
+        """Write it into a backup."""
+        backup.execute(_TABLES.format(_IN_BACKUP))
+        for topic, known in self.topics.items():
+            _put(backup, topic, known, _IN_BACKUP)
 
     @classmethod
-    def read(cls, file: Path, store_id: str) -> Self:
-        """What the cursor of a store says now, read beside a running relay; RelayError where it cannot be read.
-
-        Take it before the store's own snapshot: it must not know of more than the store does.
-        """
-        with _beside(file, store_id) as base:
-            if base is None:
-                return cls()
-            topics = base.execute("SELECT topic, id, partitions, low FROM topic").fetchall()
-            return cls(topics, base.execute("SELECT topic, part, next, position, event FROM part").fetchall())
-
-    def put(self, backup: Any) -> None:
-        """Write it into a backup, through a connection."""
-        backup.execute(CARRIED)
-        backup.executemany("INSERT INTO relay_topic VALUES (?, ?, ?, ?)", self.topics)
-        backup.executemany("INSERT INTO relay_part VALUES (?, ?, ?, ?, ?)", self.parts)
-
-    @classmethod
-    def take(cls, backup: Any) -> Self:
-        """Take it out of a backup, through a connection; nothing where a backup has none."""
-        if not backup.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'relay_topic'").get:
+    def take(cls, backup: apsw.Connection) -> Self:
+        """Take it out of a backup; nothing where a backup has none."""
+        if not backup.execute("SELECT count(*) FROM sqlite_schema WHERE name = ?", (f"{_IN_BACKUP}topic",)).get:
             return cls()
-        topics = backup.execute("SELECT * FROM relay_topic").fetchall()
-        found = cls(topics, backup.execute("SELECT * FROM relay_part").fetchall())
-        backup.execute("DROP TABLE relay_topic; DROP TABLE relay_part")
+        found = cls(_topics(backup, _IN_BACKUP))
+        backup.execute(f"DROP TABLE {_IN_BACKUP}topic; DROP TABLE {_IN_BACKUP}part")
         return found
 
     def make(self, file: Path, store_id: str) -> None:
         """Make a cursor of it, for the store that it belongs to from now on; RelayError where that cannot be written."""
-        with closing(Cursor(file, store_id)) as cursor:
-            for topic, topic_id, partitions, low in self.topics:
-                checkpoints = {
-                    part: PartitionCheckpoint(at, position, event)
-                    for name, part, at, position, event in self.parts
-                    if name == topic
-                }
-                cursor.save(topic, TopicCursor(topic_id, Partitions.parse(partitions), low, checkpoints))
-            cursor._base.execute(
-                "PRAGMA journal_mode = DELETE"
-            ).fetchall()  # one file, without a write-ahead log beside it
-
-
-def peek(file: Path, store_id: str, topic: str) -> TopicCursor | None:
-    """What the cursor of this store says of a topic, read beside a running relay; None when it says nothing."""
-    with _beside(file, store_id) as base:
-        return None if base is None else _read(base, topic)
-
-
-@contextmanager
-def _beside(file: Path, store_id: str) -> Iterator[apsw.Connection | None]:
-    """A cursor as it is now, read beside a running relay; None where it says nothing of this store."""
-    if not file.exists():
-        yield None
-        return
-    try:
-        with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as base:
-            base.set_busy_timeout(2000)
-            base.execute("BEGIN")
-            own = base.execute("SELECT id FROM store").fetchall() == [(store_id,)]
-            yield base if own else None
-    except apsw.Error as error:
-        raise RelayError(f"the relay's cursor {file} cannot be read: {error}") from error
+        cursor = Cursor(file, store_id)
+        try:
+            for topic, known in self.topics.items():
+                cursor.save(topic, known)
+        finally:
+            cursor.close(alone=True)

@@ -1,4 +1,4 @@
-"""Reads what a partition holds of the own store, from an offset to a barrier."""
+"""Reads what a topic holds of a store, and of the stores that it was restored from."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,29 +14,111 @@ from plscp.relay.clients import connected
 from plscp.relay.cluster import one_line
 from plscp.relay.cursor import PartitionCheckpoint, Partitions
 from plscp.relay.settings import KafkaSettings
+from plscp.store.relay_view import RelayView
 
 POLL_MS = 200
-Headers = Mapping[str, bytes]
 
 
-class Lineage:
-    """Whose records count for a store: its own, and those of the stores that it was restored from, up to the backup.
+class PublishedRecord(NamedTuple):
+    """A record as it stands in a partition.
 
-    Args:
-        ancestors: as `RelayView.ancestors`.
+    Attributes:
+        record: kafka-python's ConsumerRecord.
+        headers: by name.
+        position: in the store that published it; 0 where that store does not count.
+        upto: up to which position that store counts.
     """
 
-    def __init__(self, store_id: str, ancestors: Mapping[str, int]) -> None:
-        self._upto = {store.encode(): upto for store, upto in {**ancestors, store_id: sys.maxsize}.items()}
+    record: Any
+    headers: Mapping[str, bytes]
+    position: int
+    upto: int
 
-    def upto(self, headers: Headers) -> int | None:
-        """Up to which position the store of a record counts; None: it is none of these."""
-        return self._upto.get(headers.get(STORE, b""))
+    @property
+    def beyond(self) -> bool:
+        """Whether a former store published it after the backup."""
+        return self.position > self.upto
 
-    def is_beyond(self, headers: Headers) -> bool:
-        """Whether a record is one that a former store published after the backup."""
-        upto = self.upto(headers)
-        return upto is not None and POSITION in headers and int(headers[POSITION]) > upto
+
+class TopicReader:
+    """Reads the first partitions of one topic; a context manager. What cannot be read is a KafkaError.
+
+    Args:
+        ancestors: stores that count beside the own one, each up to a position, as `RelayView.ancestors`.
+
+    Attributes:
+        begins, ends: by partition: the first offset that the broker has, and the one after the last record.
+        partitions: what the barriers read so far say at last of how many are in use, or None.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, count: int, store_id: str, ancestors: Mapping[str, int] | None = None
+    ) -> None:
+        self._consumer = connected(KafkaConsumer, kafka.consumer())
+        self._upto = {store.encode(): upto for store, upto in {**(ancestors or {}), store_id: sys.maxsize}.items()}
+        self.partitions: Partitions | None = None
+        self._places = {part: TopicPartition(topic, part) for part in range(count)}
+        try:
+            places = list(self._places.values())
+            begins, ends = self._consumer.beginning_offsets(places), self._consumer.end_offsets(places)
+        except BaseException:
+            self._consumer.close()
+            raise
+        self.begins = {part: begins[place] for part, place in self._places.items()}
+        self.ends = {part: ends[place] for part, place in self._places.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def records(
+        self, starts: Mapping[int, int] | None = None, ends: Mapping[int, int] | None = None
+    ) -> Iterator[PublishedRecord]:
+        """Every record of each partition, the relay's barriers left out.
+
+        Ends by the consumer's position, not by the arrival of a record: the last offset may be a control record, or
+        nothing at all.
+
+        Args:
+            starts: by partition: the first offset, where it is not the first that the broker has.
+            ends: by partition: the offset to stop before, where it is not the end.
+        """
+        consumer, ends = self._consumer, {**self.ends, **(ends or {})}
+        first = {part: max((starts or {}).get(part, 0), begin) for part, begin in self.begins.items()}
+        places = {part: place for part, place in self._places.items() if first[part] < ends[part]}
+        consumer.assign(list(places.values()))
+        for part, place in places.items():
+            consumer.seek(place, first[part])
+        while places:
+            for place, records in consumer.poll(timeout_ms=POLL_MS).items():
+                for record in records:
+                    if record.offset < ends[place.partition] and (found := self._found(record)) is not None:
+                        yield found
+            for part in [part for part, place in places.items() if consumer.position(place) >= ends[part]]:
+                consumer.pause(places.pop(part))
+
+    def _found(self, record: Any) -> PublishedRecord | None:
+        headers = dict(record.headers)
+        upto = self._upto.get(headers.get(STORE, b""))
+        if upto is None:
+            return PublishedRecord(record, headers, 0, 0)
+        if POSITION in headers:
+            return PublishedRecord(record, headers, int(headers[POSITION]), upto)
+        if PARTITIONS in headers:
+            said = Partitions.parse(headers[PARTITIONS].decode())
+            self.partitions = max(self.partitions or said, said, key=lambda each: each.epochs[-1])
+        return None
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """What the library raises while something of Kafka is read is a RelayError."""
+    try:
+        yield
+    except kafka_errors.KafkaError as error:
+        raise RelayError(f"{what} cannot be read: {one_line(error)}") from error
 
 
 class Tail(NamedTuple):
@@ -55,64 +137,8 @@ class Tail(NamedTuple):
     beyond: Sequence[int] = ()
 
 
-class Reader:
-    """A consumer of given partitions of one topic; a context manager. What cannot be read is a KafkaError."""
-
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
-        self._consumer = connected(KafkaConsumer, kafka.consumer())
-        self._topic = topic
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-
-    def bounds(self, parts: list[int]) -> tuple[dict[int, int], dict[int, int]]:
-        """(first offset that is there, offset after the last record) by partition."""
-        places = [TopicPartition(self._topic, part) for part in parts]
-        begins = self._consumer.beginning_offsets(places)
-        ends = self._consumer.end_offsets(places)
-        return {place[1]: at for place, at in begins.items()}, {place[1]: at for place, at in ends.items()}
-
-    def records(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[Any]:
-        """Every record of each partition from an offset to before another.
-
-        Ends by the consumer's position, not by the arrival of a record: the last offset may be a control record, or
-        nothing at all.
-
-        Args:
-            spans: by partition: (first offset, end offset).
-        """
-        consumer = self._consumer
-        places = {part: TopicPartition(self._topic, part) for part, (first, end) in spans.items() if first < end}
-        if not places:
-            return
-        consumer.assign(list(places.values()))
-        for part, place in places.items():
-            consumer.seek(place, spans[part][0])
-        while places:
-            for place, records in consumer.poll(timeout_ms=POLL_MS).items():
-                end = spans[place.partition][1]
-                for record in records:
-                    if record.offset < end:
-                        yield record
-            done = [part for part, place in places.items() if consumer.position(place) >= spans[part][1]]
-            for part in done:
-                consumer.pause(places.pop(part))
-
-
-@contextmanager
-def readable(what: str) -> Iterator[None]:
-    """What the library raises while something of Kafka is read is a RelayError."""
-    try:
-        yield
-    except kafka_errors.KafkaError as error:
-        raise RelayError(f"{what} cannot be read: {one_line(error)}") from error
-
-
 def read_tail(
-    kafka: KafkaSettings, topic: str, lineage: Lineage, starts: Mapping[int, int], barriers: Mapping[int, int]
+    kafka: KafkaSettings, topic: str, source: RelayView, starts: Mapping[int, int], barriers: Mapping[int, int]
 ) -> Tail:
     """The highest own position of each partition from an offset to its barrier.
 
@@ -125,24 +151,12 @@ def read_tail(
     """
     beyond: list[int] = []
     highest = {part: PartitionCheckpoint(offset + 1) for part, offset in barriers.items()}
-    said: Partitions | None = None
-    with Reader(kafka, topic) as reader:
-        begins, _ = reader.bounds(sorted(barriers))
-        spans = {part: (max(starts.get(part, 0), begins[part]), offset) for part, offset in barriers.items()}
-        for record in reader.records(spans):
-            headers = dict(record.headers)
-            upto = lineage.upto(headers)
-            if upto is None:
-                continue
-            if POSITION in headers:
-                position, event_id = int(headers[POSITION]), headers["ce_id"].decode()
-                if position > upto:
-                    beyond.append(position)
-                    position, event_id = upto, ""
-                checkpoint = highest[record.partition]
-                if position > checkpoint.position:
-                    highest[record.partition] = PartitionCheckpoint(checkpoint.next_offset, position, event_id)
-            elif PARTITIONS in headers:
-                barrier = Partitions.parse(headers[PARTITIONS].decode())
-                said = barrier if said is None else max(said, barrier, key=lambda each: each.epochs[-1])
-    return Tail(highest, begins, said, beyond)
+    with TopicReader(kafka, topic, len(barriers), source.store_id, source.ancestors()) as reader:
+        for found in reader.records(starts, barriers):
+            part, position, event_id = found.record.partition, found.position, found.headers.get("ce_id", b"").decode()
+            if found.beyond:
+                beyond.append(position)
+                position, event_id = found.upto, ""
+            if position > highest[part].position:
+                highest[part] = highest[part]._replace(position=position, event_id=event_id)
+    return Tail(highest, reader.begins, reader.partitions, beyond)

@@ -17,7 +17,7 @@ from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCur
 from plscp.relay.envelope import REDUCED, Envelope, size
 from plscp.relay.producer import InFlight, Producer
 from plscp.relay.settings import RelaySettings
-from plscp.relay.tail import Lineage, Tail, read_tail
+from plscp.relay.tail import Tail, read_tail
 from plscp.store.relay_view import Record, RelayView
 
 EXIT_UNKNOWN: Final = 70
@@ -36,7 +36,7 @@ def longer(pause: float) -> float:
     return min(max(pause * 2, 0.25), 5.0)
 
 
-class Refused(Exception):
+class TopicRefused(Exception):
     """The topic does not take anything now; nothing of it is under way. `str()` is one line."""
 
 
@@ -191,7 +191,7 @@ class TopicPublisher:
         source = self._shared.view()
         try:
             if found.refusal:
-                raise Refused(found.refusal)
+                raise TopicRefused(found.refusal)
             producer = Producer(self._shared.settings.kafka, self.topic, found.partitions, largest=found.largest)
             self._recover(producer, found, source)
             self._shared.recovered(self.name)
@@ -203,7 +203,7 @@ class TopicPublisher:
         except Exception as error:
             if self._at_stake:
                 self._lost(error)
-            self.wait(str(error) if isinstance(error, (Refused, RelayError)) else one_line(error))
+            self.wait(str(error) if isinstance(error, (TopicRefused, RelayError)) else one_line(error))
         finally:
             source.close()
             if producer is not None:
@@ -215,7 +215,7 @@ class TopicPublisher:
         """Contract section 5: barrier, read to it, then each partition's own highest position counts."""
         known = self._shared.cursor.topic(self.topic)
         if known is not None and found.partitions < known.partitions.count:
-            raise Refused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
+            raise TopicRefused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
         plan = known.partitions if known else Partitions.fixed(found.partitions)
         checkpoints = known.checkpoints if known else {}
         again = known is not None and known.topic_id not in {"", found.topic_id}
@@ -223,12 +223,11 @@ class TopicPublisher:
         starts = {part: 0 if again else checkpoints.get(part, PartitionCheckpoint()).next_offset for part in barriers}
         shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
         starts |= dict.fromkeys(shorter, 0)
-        lineage = Lineage(self._shared.store_id, source.ancestors())
-        tail = read_tail(self._shared.settings.kafka, self.topic, lineage, starts, barriers)
+        tail = read_tail(self._shared.settings.kafka, self.topic, source, starts, barriers)
         if known is None and tail.partitions is not None:
             plan = tail.partitions
             if found.partitions < plan.count:
-                raise Refused(f"it has {found.partitions} partitions, fewer than the {plan.count} in use")
+                raise TopicRefused(f"it has {found.partitions} partitions, fewer than the {plan.count} in use")
         if again or shorter:
             log.warning(
                 "relay-topic-changed",
@@ -278,7 +277,7 @@ class TopicPublisher:
                 offsets[part] = future.get(max(deadline - time.monotonic(), 0.001)).offset
             except kafka_errors.KafkaError as error:
                 # A barrier has no position: it does not matter whether it arrives after all.
-                raise Refused(f"it does not take a barrier: {one_line(error)}") from error
+                raise TopicRefused(f"it does not take a barrier: {one_line(error)}") from error
         return offsets
 
     def _compare(self, source: RelayView) -> None:

@@ -6,18 +6,18 @@ What a restored store's predecessor published after the backup is on Kafka, and 
 import json
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Self
 
 from plscp.errors import RelayError
-from plscp.records.parts import PARTITIONS, POSITION, STORE
+from plscp.records.parts import STORE
 from plscp.relay.cluster import Cluster
-from plscp.relay.cursor import Partitions, peek
+from plscp.relay.cursor import Partitions, TopicCursor, peek
 from plscp.relay.envelope import REDUCED
 from plscp.relay.settings import RelaySettings
-from plscp.relay.tail import Headers, Lineage, Reader, readable
+from plscp.relay.tail import PublishedRecord, TopicReader, readable
 from plscp.store.relay_view import RelayView
 
 NAMED = 20
@@ -46,20 +46,21 @@ class Beyond(NamedTuple):
     occurred: str
 
     @classmethod
-    def of(cls, record: Any, headers: Headers) -> Self:
-        """From a consumer's record."""
+    def of(cls, found: PublishedRecord) -> Self:
+        """From what was read."""
+        record = found.record
         try:
             value = json.loads(record.value)
         except ValueError:
             value = {}
         sender, study = value.get("sender") or {}, value.get("study") or value.get("change") or {}
-        text = {name: content.decode("utf-8", "replace") for name, content in headers.items()}
+        text = {name: content.decode("utf-8", "replace") for name, content in found.headers.items()}
         return cls(
             record.topic,
             record.partition,
             record.offset,
             text[STORE],
-            int(text[POSITION]),
+            found.position,
             text.get("ce_id", ""),
             text.get("ce_type", ""),
             str(sender.get("ae_title", "")),
@@ -108,9 +109,55 @@ class PartitionReport:
         """Whether a consumer that drops repeats by position gets everything, in order."""
         return not (self.missing or self.out_of_order or self.misplaced or self.repeats > self.droppable)
 
+    def judge(
+        self, read: Iterable[tuple[int, int]], expected: Sequence[int], head: int, begin: int, known: TopicCursor | None
+    ) -> None:
+        """Hold what was read against what the store has up to its head.
+
+        Args:
+            read: (position, number of the store that published it), in the order of the partition.
+            begin: the first offset that the broker still has.
+            known: what the relay's cursor says of the topic.
+        """
+        wanted, seen = set(expected), set[int]()
+        highest: defaultdict[int, int] = defaultdict(int)  # consumers drop repeats by one number for each store
+        for position, store in read:
+            if position > head:
+                continue  # came after the verification began
+            self.records += 1
+            if position in seen:
+                self.repeats += 1
+                self.droppable += position <= highest[store]
+            elif position not in wanted:
+                self.misplaced += 1
+                self.first_misplaced.append(position)
+            elif position < max(highest.values(), default=0):
+                self.out_of_order += 1
+                self.first_out_of_order.append(position)
+            seen.add(position)
+            highest[store] = max(highest[store], position)
+        self.expected = len(expected)
+        # What retention took is not judged: everything below the first record that is left, or below the cursor.
+        floor = 0
+        if begin > 0:
+            checkpoint = known.checkpoints.get(self.partition) if known else None
+            floor = min(seen) if seen else checkpoint.position + 1 if checkpoint else head + 1
+        low = known.low if known else head + 1
+        for position in expected:
+            if position in seen:
+                continue
+            if position < floor:
+                self.not_judged += 1
+                continue
+            self.missing += 1
+            self.unpublished += position >= low
+            self.first_missing.append(position)
+        for named in (self.first_missing, self.first_out_of_order, self.first_misplaced):
+            named[:] = sorted(named)[:NAMED]
+
 
 @dataclass(slots=True)
-class Report:
+class VerificationReport:
     """The whole verification, of a store up to a position.
 
     Attributes:
@@ -122,9 +169,9 @@ class Report:
 
     store: str
     head: int
-    partitions: list[PartitionReport]
-    absent: list[str]
-    broken_at: int | None
+    partitions: list[PartitionReport] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    broken_at: int | None = None
     beyond: list[Beyond] = field(default_factory=list)
 
     @property
@@ -137,13 +184,7 @@ class Report:
         return {"ok": self.ok, **asdict(self)}
 
 
-def _partition_counts(settings: RelaySettings) -> dict[str, tuple[str, int]]:
-    """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
-    with closing(Cluster(settings.kafka)) as cluster:
-        return cluster.ids([settings.kafka.topic(name) for name in settings.topics])
-
-
-def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lambda _: None) -> Report:
+def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lambda _: None) -> VerificationReport:
     """Hold the topics against the store; changes nothing, may run beside the relay.
 
     Args:
@@ -155,20 +196,23 @@ def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lamb
     with closing(RelayView.open(settings.store_url)) as source:
         if not source.store_id:
             raise RelayError(f"there is no store at {settings.store_url}")
-        head = source.head()
-        report = Report(source.store_id, head, [], [], None)
+        report = VerificationReport(source.store_id, source.head())
         with readable("Kafka"):
-            found = _partition_counts(settings)
+            found = _topic_ids(settings)
             for name in settings.topics:
-                count = found[settings.kafka.topic(name)][1]
-                if count:
-                    judged = _Topic(settings, source, name, count, head=head)
-                    report.partitions += judged.judge()
-                    report.beyond += judged.beyond
-                elif next(_positions(source, name, head), None):
-                    report.absent.append(settings.kafka.topic(name))
-        report.broken_at = chain(head)
+                topic = settings.kafka.topic(name)
+                if count := found[topic][1]:
+                    _judge_topic(settings, source, name, count, report)
+                elif next(_positions(source, name, report.head), None):
+                    report.absent.append(topic)
+        report.broken_at = chain(report.head)
         return report
+
+
+def _topic_ids(settings: RelaySettings) -> dict[str, tuple[str, int]]:
+    """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
+    with closing(Cluster(settings.kafka)) as cluster:
+        return cluster.ids([settings.kafka.topic(name) for name in settings.topics])
 
 
 def _positions(source: RelayView, name: str, head: int) -> Iterator[tuple[int, str]]:
@@ -182,97 +226,37 @@ def _positions(source: RelayView, name: str, head: int) -> Iterator[tuple[int, s
         after = page[-1][0]
 
 
-class _Topic:
-    """Reads one topic, then judges its partitions.
-
-    Of each own record that was read it keeps ten bytes, since there may be millions: its position, and the number of the store
-    that published it.
-    """
-
-    def __init__(self, settings: RelaySettings, source: RelayView, name: str, count: int, *, head: int) -> None:
-        self._settings, self._source, self._name, self._head = settings, source, name, head
-        self._lineage = Lineage(source.store_id, source.ancestors())
-        self.beyond: list[Beyond] = []
-        self._topic = settings.kafka.topic(name)
-        self._reports = [PartitionReport(self._topic, part) for part in range(count)]
-        self._positions: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
-        self._published_by: defaultdict[int, array[int]] = defaultdict(lambda: array("H"))
-        self._stores: dict[bytes, int] = {}
-        self._begins: dict[int, int] = {}
-        self._known = peek(settings.cursor, source.store_id, self._topic)
-        self._plan = self._known.partitions if self._known else None
-
-    def judge(self) -> list[PartitionReport]:
-        self._consume()
-        plan = self._plan or Partitions.fixed(len(self._reports))
-        expected = [array("q") for _ in range(max(plan.count, len(self._reports)))]
-        for position, key in _positions(self._source, self._name, self._head):
-            expected[plan.of(position, key)].append(position)
-        for part in range(len(self._reports), plan.count):  # the topic has fewer partitions than are in use
-            self._reports.append(PartitionReport(self._topic, part))
-        for report in self._reports:
-            self._judge(report, expected[report.partition])
-        return self._reports
-
-    def _consume(self) -> None:
-        parts = list(range(len(self._reports)))
-        with Reader(self._settings.kafka, self._topic) as reader:
-            self._begins, ends = reader.bounds(parts)
-            for record in reader.records({part: (self._begins[part], ends[part]) for part in parts}):
-                headers = dict(record.headers)
-                report = self._reports[record.partition]
-                if self._lineage.upto(headers) is None:
-                    report.foreign += 1
-                elif self._lineage.is_beyond(headers):
-                    report.beyond += 1
-                    self.beyond.append(Beyond.of(record, headers))
-                elif POSITION in headers:
-                    report.reduced += REDUCED[0] in headers
-                    store = self._stores.setdefault(headers[STORE], len(self._stores))
-                    self._positions[record.partition].append(int(headers[POSITION]))
-                    self._published_by[record.partition].append(store)
-                elif PARTITIONS in headers and self._known is None:
-                    said = Partitions.parse(headers[PARTITIONS].decode())
-                    self._plan = said if self._plan is None else max(self._plan, said, key=lambda each: each.epochs[-1])
-
-    def _judge(self, report: PartitionReport, expected: "array[int]") -> None:
-        wanted, seen, highest = set(expected), set[int](), 0
-        highest_of: dict[int, int] = {}  # consumers drop repeats by one number for each store
-        part = report.partition
-        for position, store in zip(self._positions[part], self._published_by[part], strict=True):
-            if position > self._head:
-                continue  # came after the verification began
-            report.records += 1
-            if position in seen:
-                report.repeats += 1
-                report.droppable += position <= highest_of.get(store, 0)
-            elif position not in wanted:
-                report.misplaced += 1
-                report.first_misplaced.append(position)
-            elif position < highest:
-                report.out_of_order += 1
-                report.first_out_of_order.append(position)
-            seen.add(position)
-            highest = max(highest, position)
-            highest_of[store] = max(highest_of.get(store, 0), position)
-        report.expected = len(expected)
-        # What retention took is not judged: everything below the first record that is left, or below the cursor.
-        floor = 0
-        if self._begins.get(part, 0) > 0:
-            checkpoint = self._known.checkpoints.get(part) if self._known else None
-            floor = min(seen) if seen else checkpoint.position + 1 if checkpoint else self._head + 1
-        low = self._known.low if self._known else self._head + 1
-        for position in expected:
-            if position in seen:
-                continue
-            if position < floor:
-                report.not_judged += 1
-                continue
-            report.missing += 1
-            report.unpublished += position >= low
-            report.first_missing.append(position)
-        for named in (report.first_missing, report.first_out_of_order, report.first_misplaced):
-            named[:] = sorted(named)[:NAMED]
+def _judge_topic(settings: RelaySettings, source: RelayView, name: str, count: int, report: VerificationReport) -> None:
+    """Add the partitions of a topic, and what it holds beyond the backup, to the report."""
+    topic = settings.kafka.topic(name)
+    known = peek(settings.cursor, source.store_id).get(topic)
+    parts = [PartitionReport(topic, part) for part in range(count)]
+    # Ten bytes of each own record, since there may be millions: its position, and the number of the store that published it.
+    positions, publishers = [array("q") for _ in parts], [array("H") for _ in parts]
+    stores: dict[bytes, int] = {}
+    with TopicReader(settings.kafka, topic, count, source.store_id, source.ancestors()) as reader:
+        for found in reader.records():
+            part = found.record.partition
+            if not found.position:
+                parts[part].foreign += 1
+            elif found.beyond:
+                parts[part].beyond += 1
+                report.beyond.append(Beyond.of(found))
+            else:
+                parts[part].reduced += REDUCED[0] in found.headers
+                positions[part].append(found.position)
+                publishers[part].append(stores.setdefault(found.headers[STORE], len(stores)))
+    plan = known.partitions if known else reader.partitions or Partitions.fixed(count)
+    # The topic may have fewer partitions than are in use.
+    parts += [PartitionReport(topic, part) for part in range(count, plan.count)]
+    expected = [array("q") for _ in parts]
+    for position, key in _positions(source, name, report.head):
+        expected[plan.of(position, key)].append(position)
+    for part in parts:
+        n = part.partition
+        read = zip(positions[n], publishers[n], strict=True) if n < count else ()
+        part.judge(read, expected[n], report.head, reader.begins.get(n, 0), known)
+    report.partitions += parts
 
 
 def beyond(settings: RelaySettings) -> list[Beyond]:
@@ -283,24 +267,18 @@ def beyond(settings: RelaySettings) -> list[Beyond]:
     Raises:
         RelayError: Kafka or the store cannot be reached.
     """
-    found: list[Beyond] = []
-    with closing(RelayView.open(settings.store_url)) as source:
-        lineage = Lineage(source.store_id, source.ancestors())
-        with readable("Kafka"):
-            for topic, (topic_id, count) in _partition_counts(settings).items():
-                if not count:  # it is not there
-                    continue
-                known = peek(settings.cursor, source.store_id, topic)
-                checkpoints = known.checkpoints if known is not None and known.topic_id == topic_id else {}
-                parts = list(range(count))
-                with Reader(settings.kafka, topic) as reader:
-                    begins, ends = reader.bounds(parts)
-                    starts = {
-                        part: max(begins[part], checkpoints[part].next_offset if part in checkpoints else 0)
-                        for part in parts
-                    }
-                    for record in reader.records({part: (starts[part], ends[part]) for part in parts}):
-                        headers = dict(record.headers)
-                        if lineage.is_beyond(headers):
-                            found.append(Beyond.of(record, headers))
-    return sorted(found, key=lambda each: (each.position, each.topic, each.offset))
+    lost: list[Beyond] = []
+    with closing(RelayView.open(settings.store_url)) as source, readable("Kafka"):
+        ancestors = source.ancestors()
+        for topic, (topic_id, count) in _topic_ids(settings).items():
+            if not count:  # it is not there
+                continue
+            known = peek(settings.cursor, source.store_id).get(topic)
+            starts = (
+                {part: at.next_offset for part, at in known.checkpoints.items()}
+                if known is not None and known.topic_id == topic_id
+                else {}
+            )
+            with TopicReader(settings.kafka, topic, count, source.store_id, ancestors) as reader:
+                lost += [Beyond.of(found) for found in reader.records(starts) if found.beyond]
+    return sorted(lost, key=lambda each: (each.position, each.topic, each.offset))

@@ -10,7 +10,7 @@ import pytest
 from plscp.cli import upkeep as command
 from plscp.errors import RelayError
 from plscp.relay import admin
-from plscp.relay.verify import PartitionReport, Report
+from plscp.relay.verify import PartitionReport, VerificationReport
 from tests.cli.conftest import Run
 
 SETTINGS = '[kafka]\nbootstrap_servers = ["127.0.0.1:9"]\ntopic_prefix = "lab"\n'
@@ -82,9 +82,9 @@ def test_verify_shows(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     bad = PartitionReport("lab.study", 1, expected=3, records=2, missing=1, unpublished=1, first_missing=[7])
     reports = iter(
         [
-            Report("5f0c", 9, [good], [], None),
-            Report("5f0c", 9, [good, bad], ["lab.patient"], 4),
-            Report("5f0c", 9, [good, bad], [], None),
+            VerificationReport("5f0c", 9, [good], [], None),
+            VerificationReport("5f0c", 9, [good, bad], ["lab.patient"], 4),
+            VerificationReport("5f0c", 9, [good, bad], [], None),
         ]
     )
     monkeypatch.setattr(command, "verified", lambda *_, **__: next(reports))

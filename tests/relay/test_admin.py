@@ -14,7 +14,7 @@ from plscp.errors import RelayError
 from plscp.relay.admin import repartition, rewind
 from plscp.relay.cursor import Partitions
 from plscp.relay.settings import RelaySettings
-from plscp.relay.verify import PartitionReport, Report, verify
+from plscp.relay.verify import PartitionReport, VerificationReport, verify
 from tests.conftest import Broker
 from tests.kafkaread import read_all
 from tests.ports import silent_port
@@ -33,7 +33,7 @@ def run(given: RelaySettings, twin: WritableTwin, requests: int) -> None:
         relay.until_done(twin)
 
 
-def total(report: Report, name: str) -> int:
+def total(report: VerificationReport, name: str) -> int:
     return sum(getattr(part, name) for part in report.partitions)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kafka import TopicPartition
 
-from plscp.relay.cursor import Carried
+from plscp.relay.cursor import Carried, peek
 from plscp.relay.settings import KafkaSettings, RelaySettings, cursor_beside
 from plscp.relay.verify import beyond, verify
 from plscp.store import SqliteStore
@@ -72,7 +72,7 @@ class Lab:
 
     def back_up(self, name: str = "b.db", *, with_cursor: bool = True) -> Path:
         with closing(RelayView(self.path)) as view:
-            known = Carried.read(self.settings.cursor, view.store_id) if with_cursor else Carried()
+            known = Carried(peek(self.settings.cursor, view.store_id) if with_cursor else {})
         back_up(self.path, self.folder / name, beside=known.put)
         return self.folder / name
 
