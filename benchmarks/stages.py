@@ -38,7 +38,7 @@ from plscp.matching.model import Device, Policy, Question
 from plscp.matching.registry import Locations, Registry
 from plscp.matching.times import instant
 from plscp.records.values import REMEMBERED
-from plscp.relay.envelope import Envelope
+from plscp.relay.producer import Envelope
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile

@@ -22,6 +22,8 @@ GRACE: Final = 5.0
 """Seconds between the end of its standard input and SIGKILL."""
 
 Status = dict[str, Any]
+Published = dict[str, dict[str, int]]
+"""Counts by topic and outcome."""
 
 
 class RelayProcess:
@@ -34,7 +36,6 @@ class RelayProcess:
         log_level: debug, info, warning or error: lines of the relay below it are not written.
 
     Attributes:
-        pid: of the process that runs now, or 0.
         restarts: how often it was started anew.
     """
 
@@ -50,13 +51,17 @@ class RelayProcess:
         self._settings, self._on_status, self._command = settings, on_status, list(command)
         self._writing = threading.Lock()
         self._pipe = -1
+        self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._before: dict[str, dict[str, int]] = {}
-        self._latest: dict[str, dict[str, int]] = {}
-        self._said: Status = {}
-        self.pid = 0
+        self._before: Published = {}
+        self._status: Status = {}
         self.restarts = 0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now, or 0."""
+        return self._process.pid if self._process else 0
 
     async def start(self) -> None:
         """Start it; from now on it is kept running."""
@@ -81,6 +86,10 @@ class RelayProcess:
         self._stopping.set()
         self._close_pipe()
         if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=GRACE)
+            if not done and self._process is not None:
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    self._process.kill()
             await self._task
             self._task = None
 
@@ -104,9 +113,11 @@ class RelayProcess:
             self.restarts += 1
 
     async def _once(self) -> int:
+        """Run it until it ends; its exit status."""
         reading, writing = os.pipe()
+        os.set_blocking(writing, False)
         try:
-            process = await asyncio.create_subprocess_exec(
+            self._process = process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=reading, stdout=asyncio.subprocess.PIPE, limit=1 << 20
             )
         except BaseException:
@@ -114,72 +125,42 @@ class RelayProcess:
             raise
         finally:
             os.close(reading)
-        self.pid = process.pid
         log.info("relay-started", pid=process.pid)
-        os.set_blocking(writing, False)
+        told = json.dumps(self._settings.as_json()).encode() + b"\n" + self._wake
         with self._writing, contextlib.suppress(BlockingIOError, BrokenPipeError):
             self._pipe = writing
-            os.write(
-                writing, json.dumps(self._settings.as_json()).encode() + b"\n" + self._wake
-            )  # fits into an empty pipe
+            os.write(writing, told)  # fits into an empty pipe
         if self._stopping.is_set():
             self._close_pipe()
+        assert process.stdout is not None
         try:
-            if not await self._read(process):
-                process.kill()
+            async for line in process.stdout:
+                with contextlib.suppress(ValueError):
+                    self._tell(json.loads(line))
             return await process.wait()
         finally:
             self._close_pipe()
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            self.pid = 0
-            self._before, self._latest = self._total(self._latest), {}
-
-    async def _read(self, process: asyncio.subprocess.Process) -> bool:
-        """Take its status lines until it ends; False when it does not although it was told to."""
-        assert process.stdout is not None
-        ending = asyncio.create_task(self._overdue())
-        try:
-            while True:
-                line = asyncio.create_task(process.stdout.readline())
-                await asyncio.wait({line, ending}, return_when=asyncio.FIRST_COMPLETED)
-                if not line.done():
-                    line.cancel()
-                    return False
-                text = line.result()
-                if not text:
-                    return True
-                with contextlib.suppress(ValueError):
-                    self._tell(json.loads(text))
-        finally:
-            ending.cancel()
-
-    async def _overdue(self) -> None:
-        await self._stopping.wait()
-        await asyncio.sleep(GRACE)
+            self._process = None
+            self._before = self._status.get("published", {})
 
     def _tell(self, status: Status) -> None:
-        self._latest = status.get("published") or {}
-        status["published"] = self._total(self._latest)
-        status["restarts"] = self.restarts
-        self._said = status
-        self._on_status(status)
+        """Hand a status line on, with what the processes before this one had published."""
+        published: Published = {topic: dict(counts) for topic, counts in self._before.items()}
+        for topic, counts in (status.get("published") or {}).items():
+            sums = published.setdefault(topic, {})
+            for outcome, count in counts.items():
+                sums[outcome] = sums.get(outcome, 0) + count
+        self._status = status | {"published": published, "restarts": self.restarts}
+        self._on_status(self._status)
 
     def _tell_end(self) -> None:
         """What the process said last is no longer so: nothing runs until the next one does."""
         why = "the relay has ended and is started anew"
-        topics = {topic: {"state": "starting", "why": why} for topic in self._said.get("topics") or {}}
-        self._on_status({**self._said, "topics": topics, "errors": [why], "ended": True})
-
-    def _total(self, latest: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-        """With what the processes before this one had published."""
-        total = {topic: dict(counts) for topic, counts in self._before.items()}
-        for topic, counts in latest.items():
-            sums = total.setdefault(topic, {})
-            for outcome, count in counts.items():
-                sums[outcome] = sums.get(outcome, 0) + count
-        return total
+        topics = {topic: {"state": "starting", "why": why} for topic in self._status.get("topics") or {}}
+        self._on_status({**self._status, "topics": topics, "errors": [why], "ended": True})
 
     def _close_pipe(self) -> None:
         with self._writing:

@@ -1,24 +1,72 @@
-"""The relay's producer, and what was handed to it and is not acknowledged yet.
+"""How records become Kafka's: their headers, the producer, and what was handed to it and is not acknowledged yet.
 
-It is kafka-python's, with what order and speed need of it. Pinned to 3.0, since it reaches inside.
+The producer is kafka-python's, with what order and speed need of it. Pinned to 3.0, since it reaches inside.
 """
 
 import contextlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kafka import KafkaProducer, TopicPartition
 from kafka import errors as kafka_errors
 
+from plscp.records.parts import BARRIER, PARTITIONS, POSITION, STORE
 from plscp.relay.clients import connected
-from plscp.relay.cursor import PartitionCheckpoint
-from plscp.relay.envelope import Headers
+from plscp.relay.cursor import PartitionCheckpoint, Partitions
 from plscp.relay.settings import KafkaSettings
+from plscp.store.relay_view import Record
 
-LINGER_MS = 5
+Headers = list[tuple[str, bytes]]
+
+LINGER_MS: Final = 5
 """Under backlog only: fuller batches."""
+REDUCED: Final = ("reduced", b"too-large")
+
+
+class Envelope:
+    """Makes the CloudEvents headers (binary mode on Kafka) of the records of one store; each list is the caller's own."""
+
+    def __init__(self, store_id: str) -> None:
+        self._store = (STORE, store_id.encode())
+        self._source = ("ce_source", f"/plscp/{store_id}".encode())
+        self._types: dict[str, Headers] = {}
+
+    def headers(self, record: Record) -> Headers:
+        """The headers of a record."""
+        position, _, _, kind, event_id, subject, occurred, _ = record
+        made = self._fixed(kind).copy()
+        made.append(("ce_id", event_id.encode()))
+        if subject:
+            made.append(("ce_subject", subject.encode()))
+        if occurred:
+            made.append(("ce_time", occurred.encode()))
+        made.append((POSITION, b"%d" % position))
+        return made
+
+    def barrier(self, run: str, partitions: Partitions | None) -> Headers:
+        """The headers of a barrier: no position; consumers skip it.
+
+        Args:
+            run: what makes this recovery different from others.
+            partitions: said where it is known.
+        """
+        said = [] if partitions is None else [(PARTITIONS, str(partitions).encode())]
+        return [*self._fixed(BARRIER), ("ce_id", run.encode()), *said]
+
+    def _fixed(self, kind: str) -> Headers:
+        found = self._types.get(kind)
+        if found is None:
+            found = self._types[kind] = [
+                ("ce_specversion", b"1.0"),
+                ("ce_type", kind.encode()),
+                self._source,
+                ("ce_dataschema", f"urn:plscp:schema:{kind}".encode()),
+                ("content-type", b"application/json"),
+                self._store,
+            ]
+        return found
 
 
 class Producer:
@@ -61,8 +109,8 @@ class Producer:
         The relay has done what `KafkaProducer.send` does besides (choosing a partition, measuring, checking types): without
         it a record costs a third less. A barrier must have gone before, so that the partitions are known.
         """
-        future, full, new, _ = self._append(self._places[partition], None, key, value, headers)
-        if full or new:
+        future, _, new, _ = self._append(self._places[partition], None, key, value, headers)
+        if new:  # the batch before it is full; its own linger has begun
             self._wake()
         return future
 

@@ -8,14 +8,14 @@ import uuid
 from typing import Final, NamedTuple, NoReturn
 
 from kafka import errors as kafka_errors
+from kafka.record.default_records import DefaultRecordBatchBuilder
 
 from plscp.errors import RelayError
 from plscp.logs import log
 from plscp.records.parts import BARRIER, RelayStarted, reduced
 from plscp.relay.cluster import TopicState, one_line
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
-from plscp.relay.envelope import REDUCED, Envelope, size
-from plscp.relay.producer import InFlight, Producer
+from plscp.relay.producer import REDUCED, Envelope, InFlight, Producer
 from plscp.relay.settings import RelaySettings
 from plscp.relay.tail import Tail, read_tail
 from plscp.store.relay_view import Record, RelayView
@@ -27,6 +27,8 @@ EXIT_STALLED: Final = 71
 EXIT_CHANGED: Final = 72
 """A topic is not the one that it was: recover."""
 READ_AT_ONCE_RECORDS: Final = 500
+SIZE_OF: Final = DefaultRecordBatchBuilder.estimate_size_in_bytes
+"""At least the bytes that a batch of this one record takes."""
 SAVE_SECONDS: Final = 0.5
 LAST_WORDS_SECONDS: Final = 2.0
 
@@ -314,9 +316,10 @@ class TopicPublisher:
             producer.backlog(backlog)
             for record in records:
                 position = record[0]
-                if position > recovered.get(self.partitions.of(position, record[2]), 0):
+                partition = self.partitions.of(position, record[2])
+                if position > recovered.get(partition, 0):
                     self._room()
-                    self._send(producer, record, largest)
+                    self._send(producer, record, partition, largest)
                 else:
                     self._done(1)
                 self.reached = position
@@ -331,20 +334,19 @@ class TopicPublisher:
         self._event.wait(SAVE_SECONDS if self.in_flight.records or self.low != self._saved[1] else None)
         self._event.clear()
 
-    def _send(self, producer: Producer, record: Record, largest: int) -> None:
+    def _send(self, producer: Producer, record: Record, partition: int, largest: int) -> None:
         position, _, text, _, event_id, _, _, value = record
         key = text.encode()
         headers = self._shared.envelope.headers(record)
         length = len(value) + 1024
         if length + len(key) > largest // 2:
-            length = size(key, value, headers)
+            length = SIZE_OF(key, value, headers)
             if length > largest:
                 value = reduced(value, position)
                 headers.append(REDUCED)
-                length = size(key, value, headers)
+                length = SIZE_OF(key, value, headers)
                 self.published["reduced"] += 1
                 log.warning("relay-record-reduced", topic=self.topic, position=position, bytes=len(record[7]))
-        partition = self.partitions.of(position, text)
         if not self.in_flight.records:
             self.since = time.monotonic()
         self._at_stake = True

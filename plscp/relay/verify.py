@@ -15,7 +15,7 @@ from plscp.errors import RelayError
 from plscp.records.parts import STORE
 from plscp.relay.cluster import Cluster
 from plscp.relay.cursor import Partitions, TopicCursor, peek
-from plscp.relay.envelope import REDUCED
+from plscp.relay.producer import REDUCED
 from plscp.relay.settings import RelaySettings
 from plscp.relay.tail import PublishedRecord, TopicReader, readable
 from plscp.store.relay_view import RelayView

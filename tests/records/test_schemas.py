@@ -14,7 +14,7 @@ from plscp.records.parts import BARRIER
 from plscp.records.schemas import TOPICS, asyncapi, files, schema
 from plscp.records.values import ADAPTERS, KINDS, RECORDS, UnknownEntry, read
 from plscp.relay import settings
-from plscp.relay.envelope import Envelope
+from plscp.relay.producer import Envelope
 from plscp.store.relay_view import Record
 from plscp.templates.entries import ENTRY_KINDS
 from tests.scu.test_requests import full

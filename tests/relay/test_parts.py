@@ -16,11 +16,10 @@ from plscp.errors import ConfigError, RelayError
 from plscp.records.parts import reduced
 from plscp.relay import relay
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor, peek
-from plscp.relay.envelope import Envelope, size
-from plscp.relay.producer import InFlight
+from plscp.relay.producer import Envelope, InFlight
 from plscp.relay.relay import Backlog
 from plscp.relay.settings import TOPICS, KafkaSettings, RelaySettings, cursor_beside
-from plscp.relay.topic_publisher import Progress
+from plscp.relay.topic_publisher import SIZE_OF, Progress
 from plscp.store.relay_view import Record
 from tests.relay.twin import WritableTwin
 
@@ -170,7 +169,7 @@ def test_a_record_is_never_larger_than_measured(key: bytes, value: bytes, header
     """The batch that the library builds of it fits into the size that was compared with the topic's limit."""
     builder = DefaultRecordBatchBuilder(2, 0, False, 1, 0, 0, 1 << 20)
     builder.append(0, 1_700_000_000_000, key, value, headers)
-    assert len(builder.build()) <= size(key, value, headers)
+    assert len(builder.build()) <= SIZE_OF(key, value, headers)
 
 
 class Batches:
