@@ -81,23 +81,7 @@ class Producer:
         sender = producer._sender
         # It would split a batch that the broker finds too large, and send the halves in an order of its own.
         sender._can_split = lambda *_: False
-        # One byte wakes the sender's thread; the library writes one per record, and each gives the GIL away.
-        woken = False
-        run_once, wakeup = sender.run_once, sender.wakeup
-
-        def run() -> None:
-            nonlocal woken
-            woken = False  # before it looks at what was appended
-            run_once()
-
-        def wake() -> None:
-            nonlocal woken
-            if not woken:
-                woken = True
-                wakeup()
-
-        sender.run_once, sender.wakeup = run, wake
-        self._wake = wake
+        self._wake = sender.wakeup
 
     def barrier(self, value: bytes, headers: Headers, partition: int) -> Any:
         """Hand a record without a key over; its future. Waits until the broker names the topic's partitions."""

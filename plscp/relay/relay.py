@@ -74,33 +74,28 @@ class Relay:
         self._commands, self._status = commands, status
         self._cluster = Cluster(settings.kafka)
         self._unreachable = ""
-        self._away_since = self._asked = 0.0
+        self._away_since = self._asked = self._late_since = 0.0
         self._backlogs = {name: Backlog(name) for name in settings.topics}
 
     # --- the keeper: a thread that brings waiting publishers back and notices what publishers cannot ----------------------------
 
     def _keep(self) -> None:
-        retry, due = 0.0, 0.0
-        answering = 0.0
-        checked = time.monotonic()
-        pause = threading.Event()
+        retry, due, checked = 0.0, 0.0, time.monotonic()
+        pause, long = threading.Event(), self.settings.stall_seconds
         while True:
             now = time.monotonic()
-            waiting = [publisher for publisher in self.publishers if publisher.state in {"starting", "waiting"}]
-            ready = [publisher for publisher in waiting if now >= publisher.again]
+            ready = [each for each in self.publishers if each.state in {"starting", "waiting"} and now >= each.again]
             if ready and now >= due and not self._shared.halted:
                 retry = 0.0 if self._bring(ready) else longer(retry)
                 due = time.monotonic() + retry
-            long = self.settings.stall_seconds
             late = [publisher for publisher in self.publishers if publisher.stalled(min(LATE, long / 2))]
-            answering = (answering or time.monotonic()) if late and self._answers(late) else 0.0
-            lost = [publisher for publisher in late if publisher.stalled(long)]
-            if lost and answering and time.monotonic() - answering >= long:
-                why = f"{lost[0].topic}: nothing acknowledged for {long:g} s, the broker answers"
-                self._shared.die(EXIT_STALLED, why)
-            if time.monotonic() - checked >= (AGAIN if self._unreachable else self.settings.check_seconds):
+            self._late_since = (self._late_since or now) if late else 0.0
+            if late or time.monotonic() - checked >= (AGAIN if self._unreachable else self.settings.check_seconds):
                 self._check()
                 checked = time.monotonic()
+            lost = next((publisher for publisher in late if publisher.stalled(long)), None)
+            if lost and self._late_since and time.monotonic() - self._late_since >= long:
+                self._shared.die(EXIT_STALLED, f"{lost.topic}: nothing acknowledged for {long:g} s, the broker answers")
             pause.wait(TICK)
 
     def _bring(self, ready: list[TopicPublisher]) -> bool:
@@ -125,7 +120,27 @@ class Relay:
                 threading.Thread(target=publisher.run, args=(found[publisher.topic],), name=name, daemon=True).start()
         return True
 
+    def _check(self) -> None:
+        """Whether a broker answers, and whether topics were made again or lost partitions while their publisher runs."""
+        running = [publisher for publisher in self.publishers if publisher.state == "running"]
+        if not running:
+            return
+        self._asked = time.time()
+        try:
+            found = self._cluster.ids([publisher.topic for publisher in running])
+        except Unreachable as error:
+            self._away(str(error), self._asked)
+            return
+        finally:
+            self._asked = 0.0
+        self._there()
+        for publisher in running:
+            topic_id, count = found[publisher.topic]
+            if topic_id and (topic_id != publisher.topic_id or count < publisher.partitions.count):
+                self._shared.die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
+
     def _away(self, why: str, since: float) -> None:
+        self._late_since = 0.0
         if not self._unreachable:
             log.warning("relay-kafka-away", why=why)
             self._away_since = since
@@ -138,36 +153,6 @@ class Relay:
             log.info("relay-kafka-back", away_seconds=round(time.time() - self._away_since, 1))
             self._unreachable = ""
             self._shared.changed()
-
-    def _ids(self, publishers: list[TopicPublisher]) -> dict[str, tuple[str, int]]:
-        """Ask for topics; how long that has been going on shows in the status. Raises Unreachable, and says so."""
-        self._asked = time.time()
-        try:
-            found = self._cluster.ids([publisher.topic for publisher in publishers])
-        except Unreachable as error:
-            self._away(str(error), self._asked)
-            raise
-        finally:
-            self._asked = 0.0
-        self._there()
-        return found
-
-    def _answers(self, late: list[TopicPublisher]) -> bool:
-        with contextlib.suppress(Unreachable):
-            return bool(self._ids(late[:1]))
-        return False
-
-    def _check(self) -> None:
-        """Topics that were made again or lost partitions while their publisher runs; and whether a broker answers at all."""
-        running = [publisher for publisher in self.publishers if publisher.state == "running"]
-        try:
-            found = self._ids(running) if running else {}
-        except Unreachable:
-            return
-        for publisher in running:
-            topic_id, count = found[publisher.topic]
-            if topic_id and (topic_id != publisher.topic_id or count < publisher.partitions.count):
-                self._shared.die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
 
     def _kafka(self) -> tuple[str, float]:
         """Why nothing is published although it should be, and since when (seconds since the epoch); empty and 0 while a broker answers."""

@@ -17,7 +17,7 @@ from plscp.relay.cluster import TopicState, one_line
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.relay.producer import REDUCED, Envelope, InFlight, Producer
 from plscp.relay.settings import RelaySettings
-from plscp.relay.tail import Tail, read_tail
+from plscp.relay.tail import read_tail
 from plscp.store.relay_view import Record, RelayView
 
 EXIT_UNKNOWN: Final = 70
@@ -178,30 +178,25 @@ class TopicPublisher:
         """It cannot go on for now; said once per cause."""
         self._pause = longer(self._pause)
         self.again = time.monotonic() + self._pause
-        self.state, self.why = "waiting", why
         if why != self._said:
             self._said = why
             log.warning("relay-topic-waits", topic=self.topic, why=why)
         self._shared.attempted(self.name)
-        self._shared.changed()
+        self._now("waiting", why)
 
     def run(self, found: TopicState) -> None:
         """Recover and publish until the topic refuses or the process ends; the body of a thread."""
-        self.state, self.why = "recovering", ""
-        self._shared.changed()
+        self._now("recovering")
         producer = None
         source = self._shared.view()
         try:
-            if found.refusal:
-                raise TopicRefused(found.refusal)
             producer = Producer(self._shared.settings.kafka, self.topic, found.partitions, largest=found.largest)
             self._recover(producer, found, source)
             self._shared.recovered(self.name)
             self._publish(producer, found.largest, source)
         except OlderStore as error:
-            self.state, self.why = "halted", str(error)
-            self._shared.halt(self.why)
-            self._shared.changed()
+            self._shared.halt(str(error))
+            self._now("halted", str(error))
         except Exception as error:
             if self._at_stake:
                 self._lost(error)
@@ -211,38 +206,39 @@ class TopicPublisher:
             if producer is not None:
                 producer.end()
 
+    def _now(self, state: str, why: str = "") -> None:
+        self.state, self.why = state, why
+        self._shared.changed()
+
     # --- recovery ----------------------------------------------------------------------------------------------------
 
     def _recover(self, producer: Producer, found: TopicState, source: RelayView) -> None:
         """Contract section 5: barrier, read to it, then each partition's own highest position counts."""
         known = self._shared.cursor.topic(self.topic)
-        if known is not None and found.partitions < known.partitions.count:
-            raise TopicRefused(f"it has {found.partitions} partitions, fewer than the {known.partitions.count} in use")
         plan = known.partitions if known else Partitions.fixed(found.partitions)
-        checkpoints = known.checkpoints if known else {}
+        before = known.checkpoints if known else {}
         again = known is not None and known.topic_id not in {"", found.topic_id}
+        _refuse_fewer(found, plan)
         barriers = self._barriers(producer, plan, count_known=known is not None)
-        starts = {part: 0 if again else checkpoints.get(part, PartitionCheckpoint()).next_offset for part in barriers}
-        shorter = sorted(part for part, offset in barriers.items() if offset < starts[part])
+        starts = {} if again else {part: checkpoint.next_offset for part, checkpoint in before.items()}
+        shorter = sorted(part for part, offset in barriers.items() if offset < starts.get(part, 0))
         starts |= dict.fromkeys(shorter, 0)
         tail = read_tail(self._shared.settings.kafka, self.topic, source, starts, barriers)
         if known is None and tail.partitions is not None:
             plan = tail.partitions
-            if found.partitions < plan.count:
-                raise TopicRefused(f"it has {found.partitions} partitions, fewer than the {plan.count} in use")
+            _refuse_fewer(found, plan)
         if again or shorter:
-            log.warning(
-                "relay-topic-changed",
-                topic=self.topic,
-                why="it was made again" if again else "it is shorter than it was",
-                partitions=shorter,
-            )
+            why = "it was made again" if again else "it is shorter than it was"
+            log.warning("relay-topic-changed", topic=self.topic, why=why, partitions=shorter)
+        # The cursor's position counts where the partition holds nothing higher (made again, cut off, retention).
         self._checkpoints = {
-            part: _higher(checkpoints.get(part, PartitionCheckpoint()), checkpoint)
-            for part, checkpoint in tail.checkpoints.items()
+            part: before[part]._replace(next_offset=read.next_offset)
+            if part in before and before[part].position > read.position
+            else read
+            for part, read in tail.checkpoints.items()
         }
         self._compare(source)
-        lowest = min(self._checkpoints.get(part, PartitionCheckpoint()).position for part in range(plan.count)) + 1
+        lowest = min(self._checkpoints[part].position for part in range(plan.count)) + 1
         self.low = max(lowest, known.low if known else 0)
         self.topic_id, self.partitions = found.topic_id, plan
         if tail.beyond:
@@ -250,9 +246,6 @@ class TopicPublisher:
         if known is None:
             self._barriers(producer, plan, count_known=True)
         self._save()
-        self._note(tail, known)
-
-    def _note(self, tail: Tail, known: TopicCursor | None) -> None:
         log.info(
             "relay-recovered",
             topic=self.topic,
@@ -260,11 +253,7 @@ class TopicPublisher:
             highest=max(checkpoint.position for checkpoint in self._checkpoints.values()),
             low=self.low,
             cursor="used" if known else "none",
-            taken_by_retention=sorted(
-                part
-                for part, begin in tail.begins.items()
-                if known and part in known.checkpoints and begin > known.checkpoints[part][0]
-            ),
+            taken_by_retention=sorted(part for part, at in before.items() if tail.begins.get(part, 0) > at.next_offset),
         )
 
     def _barriers(self, producer: Producer, plan: Partitions, *, count_known: bool) -> dict[int, int]:
@@ -298,8 +287,8 @@ class TopicPublisher:
     # --- publication -------------------------------------------------------------------------------------------------
 
     def _publish(self, producer: Producer, largest: int, source: RelayView) -> None:
-        self.state, self._said, self._pause = "running", "", 0.0
-        self._shared.changed()
+        self._said, self._pause = "", 0.0
+        self._now("running")
         self.reached = self.low - 1
         self.progress = Progress(self.reached)
         recovered = {part: checkpoint.position for part, checkpoint in self._checkpoints.items()}
@@ -396,6 +385,6 @@ class TopicPublisher:
         self._shared.die(EXIT_UNKNOWN, f"{self.topic}: {one_line(error)}")
 
 
-def _higher(known: PartitionCheckpoint, read: PartitionCheckpoint) -> PartitionCheckpoint:
-    """The cursor's position counts where the partition holds nothing higher (made again, cut off, retention)."""
-    return read if read.position >= known.position else known._replace(next_offset=read.next_offset)
+def _refuse_fewer(found: TopicState, plan: Partitions) -> None:
+    if found.partitions < plan.count:
+        raise TopicRefused(f"it has {found.partitions} partitions, fewer than the {plan.count} in use")
