@@ -44,6 +44,8 @@ TWICE = Target(40, 20)
 """p50 that a raw SCU sees which writes twice with Nagle's algorithm on, stock over plscp."""
 BACKLOG = Target(20_000, 12_000)
 """Records/s out of a backlog into Kafka."""
+BACKLOG_OVER_OWN = Target(0.7, 0.7)
+"""The same over what kafka-python's own producer makes of these records with the same settings."""
 SEEN_P50 = Target(10, 20, less=True)
 SEEN_P99 = Target(30, 60, less=True)
 """Milliseconds from the answer until a consumer has the record."""

@@ -132,16 +132,17 @@ def test_the_chart_of_a_run_is_well_formed(result: dict[str, Any]) -> None:
 @pytest.mark.kafka
 @pytest.mark.slow
 def test_what_waits_for_kafka_is_measured(tmp_path: Path, kafka_broker: Broker) -> None:
-    """A backlog goes out with its rate, and each answered request is seen in a consumer."""
+    """A backlog goes out with its rate, beside that of kafka-python's own producer; each answered request is seen in a consumer."""
     plan = replace(SMALL, backlog=50)
     built = generator.Generator.build(tmp_path)
     relay = backlog.measure(plan, built, tmp_path, kafka_broker.address, lambda _: None)
     assert relay["records"] >= plan.backlog
     assert relay["per_second"] > 0
+    assert relay["over_own"] == pytest.approx(relay["per_second"] / relay["own_per_second"], abs=0.01)
     seen = visible.measure(kafka_broker.address, tmp_path / "visible", rate=20, seconds=4)
     assert seen["seen"] == seen["answered"] > 0
     assert 0 < seen["p50_ms"] <= seen["p99_ms"]
-    assert len(list(targets({"relay": relay, "visible": seen}))) == 3
+    assert len(list(targets({"relay": relay, "visible": seen}))) == 4
 
 
 @pytest.mark.parametrize("twice", [False, True])
