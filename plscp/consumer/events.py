@@ -58,7 +58,7 @@ class Unreadable:
     data: ClassVar[None] = None
 
 
-class Head(NamedTuple):
+class RecordHeaders(NamedTuple):
     """What a record's headers say; empty and 0 where they name no type, and no place in a store's order."""
 
     type: str
@@ -72,17 +72,17 @@ class Head(NamedTuple):
         return self.type == BARRIER and not self.position
 
 
-def head(raw: Any) -> Head:
+def head(raw: Any) -> RecordHeaders:
     """The headers of a ConsumerRecord, or of an `Unreadable`; never raises."""
     texts = {name: (value or b"").decode("utf-8", "replace") for name, value in raw.headers}
     digits = texts.get(POSITION, "")
     store = texts.get(STORE, "")
     # At most the digits of 64 bits: what is longer is not a position, and slow to convert.
     placed = bool(store) and digits.isascii() and digits.isdigit() and len(digits) < 20
-    return Head(texts.get("ce_type", ""), store if placed else "", int(digits) if placed else 0, texts)
+    return RecordHeaders(texts.get("ce_type", ""), store if placed else "", int(digits) if placed else 0, texts)
 
 
-def event(raw: Any, headers: Head) -> Event | Unreadable:
+def event(raw: Any, headers: RecordHeaders) -> Event | Unreadable:
     """A ConsumerRecord as an event, or as what could not be read; never raises."""
     texts = headers.texts
     missing = [name for name in ("ce_type", "ce_id", STORE) if not texts.get(name)]

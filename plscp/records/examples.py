@@ -1,21 +1,27 @@
-"""An example of each type of published record."""
+"""An example of each type of published record, and of each kind of entry: what its table demands, and what is said here beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from plscp.content.codes import Key, meaning_of
+from plscp.content.model import Numeric
 from plscp.records import parts as r
 from plscp.records import values as v
-from plscp.records.example_entries import UID, WHEN, amount, code, entries
+from plscp.templates.compiled import CompiledRow, CompiledTemplate
+from plscp.templates.entries import ENTRY_KINDS, EntryKind, Untyped
 from plscp.templates.log_entries import LogContext
 from plscp.templates.observation_context import DeviceObserver, Observer
+from plscp.templates.rows import M, Term
 from plscp.templates.substance import SubstanceAdministered
-from plscp.templates.values import Coded, CodeValue, Text
+from plscp.templates.values import Amount, Coded, CodeValue, Entry, Item, Moment, ObjectReference, Text
 
 STORE: Final = "6f1c4b3e-0d51-4b0e-9a8f-3f1f8a6f2d10"
 NOW: Final = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
+UID: Final = "1.2.826.0.1.3680043.9.7.1"
+WHEN: Final = Moment(text="20260301143000.000000+0000", precision="fraction")
 STUDY: Final = f"{UID}.1"
 
 
@@ -163,3 +169,163 @@ def _patient(what: str) -> r.PatientRecord:
         **merged,
     )
     return r.PatientRecord(event_id="8d1e5c0a77b14f0c-0", position=18, recorded=NOW, source="http", change=change)
+
+
+# --- entries ---
+
+_STENT, _LEFT_MAIN = ("65818007", "SCT"), ("1256091001", "SCT")
+_SAID: Final[Mapping[str, str | Key]] = {
+    "note.type": ("121172", "DCM"),
+    "note.text": "Sheath removed",
+    "specimen_obtained.collection": ("82078001", "SCT"),
+    "patient_event.event": ("122023", "DCM"),
+    "staff_action.action": ("122041", "DCM"),
+    "staff_action.person": "Doe^Jane",
+    "equipment_event.event": ("122048", "DCM"),
+    "equipment_event.equipment": "Injector 2",
+    "procedure_action.action": ("121130", "DCM"),
+    "procedure_action.procedure": ("103716009", "SCT"),
+    "procedure_action.item_id": "STEP-2",
+    "image_acquired.image": "1.2.840.10008.5.1.4.1.1.12.1",
+    "image_acquired.series_instance_uid": f"{UID}.2",
+    "image_acquired.modality": ("XA", "DCM"),
+    "image_acquired.number_of_frames": ("72", "1"),
+    "waveform_acquired.waveform": "1.2.840.10008.5.1.4.1.1.9.2.1",
+    "waveform_acquired.modality": ("HD", "DCM"),
+    "waveform_acquired.duration": ("10", "s"),
+    "object_referenced.purpose": ("122073", "DCM"),
+    "object_referenced.object": "1.2.840.10008.5.1.4.1.1.7",
+    "consumable.action": ("122076", "DCM"),
+    "consumable.material": _STENT,
+    "consumable.description": "Stent 3.5 x 18 mm",
+    "consumable.serial_number": "1234567",
+    "consumable.lot": "24-0815",
+    "consumable.quantity": ("1", "1"),
+    "consumable.billing_code": ("4711", "99SHOP"),
+    "lesion_identified.lesion": "1",
+    "lesion_identified.site": _LEFT_MAIN,
+    "lesion_identified.stenosis": ("80", "%"),
+    "lesion_identified.stenosis.phase": ("128955008", "SCT"),
+    "lesion_identified.timi_flow": ("371864007", "SCT"),
+    "drug_administered.action": ("122086", "DCM"),
+    "drug_administered.drug": ("109218004", "SCT"),
+    "drug_administered.route": ("58100008", "SCT"),
+    "drug_administered.volume": ("8", "ml"),
+    "drug_administered.rate": ("4", "ml/s"),
+    "drug_administered.administered_by": "Doe^Jane",
+    "device_used.action": ("371876007", "SCT"),
+    "device_used.device": _STENT,
+    "device_used.diameter": ("3.5", "mm"),
+    "device_used.length": ("18", "mm"),
+    "device_used.site": ("41801008", "SCT"),
+    "intervention.action": ("122305", "DCM"),
+    "intervention.site": _LEFT_MAIN,
+    "intervention.attempt": "1",
+    "intervention.devices": _STENT,
+    "intervention.inflation_pressure": ("14", "atm"),
+    "intervention.inflation_duration": ("20", "s"),
+    "complication.complication": ("44808001", "SCT"),
+    "measurement.measured": ("8867-4", "LN"),
+    "measurement.quantity": ("72", "{H.B.}/min"),
+    "coded_measurement.measured": ("882-1", "LN"),
+    "coded_measurement.result": ("112144000", "SCT"),
+    "coded_finding.finding": ("396339007", "SCT"),
+    "coded_finding.severity": ("24484000", "SCT"),
+    "coded_finding.site": _LEFT_MAIN,
+    "impression.type": ("121073", "DCM"),
+    "impression.text": "Good result",
+    "percutaneous_entry.action": ("444850002", "SCT"),
+    "percutaneous_entry.laterality": ("24028007", "SCT"),
+    "oxygen_administration.action": ("121161", "DCM"),
+    "oxygen_administration.support": ("371907003", "SCT"),
+    "oxygen_administration.oxygen_rate": ("2", "l/min"),
+    "circulatory_support.action": ("121157", "DCM"),
+    "circulatory_support.support": ("129113006", "SCT"),
+    "ventilation.action": ("121168", "DCM"),
+    "ventilation.support": ("371785003", "SCT"),
+    "pacing.action": ("121166", "DCM"),
+    "pacing.support": ("344994008", "SCT"),
+    "patient_assessment.assessment": ("61746007", "SCT"),
+    "patient_assessment.systolic_pressure": ("128", "mm[Hg]"),
+    "patient_assessment.diastolic_pressure": ("76", "mm[Hg]"),
+    "patient_assessment.heart_rate": ("72", "{H.B.}/min"),
+    "patient_assessment.body_temperature": ("36.8", "Cel"),
+    "patient_assessment.blood_gas_saturation": ("97", "%"),
+    "patient_assessment.blood_gas_saturation.concept": ("20564-1", "LN"),
+    "patient_assessment.respiration_rate": ("14", "/min"),
+    "patient_assessment.pulse_strengths": ("3", "{0:4}"),
+    "patient_assessment.pain_score": ("2", "{1:10}"),
+    "patient_assessment.cardiac_rhythm": ("10:9232", "MDC"),
+    "ecg_st_assessment.analysis": ("258181008", "SCT"),
+    "ecg_st_assessment.st_changes": ("-150", "uV"),
+    "ecg_st_assessment.st_changes.lead": ("2:3", "MDC"),
+}
+"""By kind and member: a text, a SOP Class, a code, or a number with its UCUM unit; `concept` where a row allows several."""
+_MEANINGS: Final[Mapping[Key, str]] = {
+    ("4711", "99SHOP"): "Stent, drug eluting",
+    ("8867-4", "LN"): "Heart rate",
+    ("882-1", "LN"): "ABO and Rh group",
+    ("112144000", "SCT"): "Blood group A",
+}
+
+
+def entries() -> list[Any]:
+    """One entry of each kind: accepted without a finding under a strict profile."""
+    return [*map(_entry, ENTRY_KINDS.values()), _untyped()]
+
+
+def code(key: Key) -> CodeValue:
+    """A code with its meaning."""
+    return CodeValue(value=key[0], scheme=key[1], meaning=_MEANINGS.get(key) or meaning_of(key) or key[0])
+
+
+def amount(text: str, unit: str) -> Amount:
+    """A number with its UCUM unit."""
+    return Amount(text=text, value=float(text), unit=code((unit, "UCUM")))
+
+
+def _entry(kind: EntryKind) -> Entry:
+    own = {"kind": kind.kind, "template": kind.head.identifier, "observation_datetime": WHEN}
+    own[kind.value] = _value(f"{kind.kind}.{kind.value}", kind.row)
+    said, concept = _SAID.get(f"{kind.kind}.{kind.concept}"), kind.row.row.concept
+    key = said if isinstance(said, tuple) else (concept.value, concept.scheme) if isinstance(concept, Term) else None
+    assert key is not None, kind.kind
+    own[kind.concept] = code(key)
+    return kind.model(**own, **_members(kind.row.below, kind.kind))
+
+
+def _members(template: CompiledTemplate, path: str) -> dict[str, Any]:
+    rows = [row for row in template.rows if not row.within]
+    made = {row: _item(row, f"{path}.{row.name}") for row in rows if f"{path}.{row.name}" in _SAID}
+    missing = [row.name for row in rows if row.row.req == M and row.refuses("req") and row not in made]
+    assert not missing, (path, missing)
+    return {row.name: [item] if row.many else item for row, item in made.items()}
+
+
+def _item(row: CompiledRow, place: str) -> Any:
+    value = _value(place, row)
+    members = _members(row.below, place)
+    concept = _SAID.get(f"{place}.concept")
+    if isinstance(concept, tuple):
+        members["concept"] = code(concept)
+    if isinstance(value, str):
+        return row.model(text=value, **members)
+    return row.model(**{name: getattr(value, name) for name in value.model_fields_set}, **members)
+
+
+def _value(place: str, row: CompiledRow) -> Any:
+    said = _SAID[place]
+    if isinstance(said, str):
+        return said if row.holds is str else ObjectReference(sop_class_uid=said, sop_instance_uid=f"{UID}.3")
+    return amount(*said) if row.holds is Numeric else code(said)
+
+
+def _untyped() -> Untyped:
+    item = Item(
+        relationship="CONTAINS",
+        value_type="PNAME",
+        concept=CodeValue(value="TOLD", scheme="99SHOP", meaning="Relative informed"),
+        text="Doe^John",
+        observation_datetime=WHEN,
+    )
+    return Untyped(kind="untyped", template="", item=item)

@@ -58,13 +58,12 @@ class Cluster:
             missing = [name for name, state in found.items() if state.refusal == _MISSING]
             if missing and create and self._kafka.create_topics:
                 found |= self._create(missing)
-            return self._sizes(found)
+            return {name: self._sized(name, state) for name, state in found.items()}
 
-    def ids(self, topics: Sequence[str]) -> dict[str, tuple[str, int]]:
-        """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicState]:
+        """The state of each topic but for its max.message.bytes; a missing one has no id and no partitions."""
         with self._asking():
-            found = self._describe(topics)
-        return {name: (state.topic_id, state.partitions) for name, state in found.items()}
+            return self._describe(topics)
 
     def close(self) -> None:
         """Throw the connection away."""
@@ -104,23 +103,17 @@ class Cluster:
         self._admin.wait_for_topics(made)
         return self._describe(made) | {name: TopicState("", 0, 0, why) for name, why in refused.items()}
 
-    def _sizes(self, found: dict[str, TopicState]) -> dict[str, TopicState]:
-        sized = dict(found)
-        for name, state in found.items():
-            if not state.refusal:
-                try:
-                    largest = self._largest(name)
-                except kafka_errors.AuthorizationError as error:
-                    sized[name] = state._replace(refusal=f"its max.message.bytes cannot be read: {one_line(error)}")
-                    continue
-                small = f"its max.message.bytes is {largest}, less than {SMALLEST}" if largest < SMALLEST else ""
-                sized[name] = state._replace(largest=largest, refusal=small)
-        return sized
-
-    def _largest(self, name: str) -> int:
+    def _sized(self, name: str, state: TopicState) -> TopicState:
+        if state.refusal:
+            return state
         asked = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
-        answer = self._admin.describe_configs([asked], config_filter="all")
-        return int(answer["topic"][name]["max.message.bytes"]["value"])
+        try:
+            answer = self._admin.describe_configs([asked], config_filter="all")
+        except kafka_errors.AuthorizationError as error:
+            return state._replace(refusal=f"its max.message.bytes cannot be read: {one_line(error)}")
+        largest = int(answer["topic"][name]["max.message.bytes"]["value"])
+        small = f"its max.message.bytes is {largest}, less than {SMALLEST}" if largest < SMALLEST else ""
+        return state._replace(largest=largest, refusal=small)
 
 
 _MISSING = "it is missing"

@@ -127,7 +127,7 @@ class Relay:
             return
         self._asked = time.time()
         try:
-            found = self._cluster.ids([publisher.topic for publisher in running])
+            found = self._cluster.describe([publisher.topic for publisher in running])
         except Unreachable as error:
             self._away(str(error), self._asked)
             return
@@ -135,8 +135,10 @@ class Relay:
             self._asked = 0.0
         self._there()
         for publisher in running:
-            topic_id, count = found[publisher.topic]
-            if topic_id and (topic_id != publisher.topic_id or count < publisher.partitions.count):
+            topic = found[publisher.topic]
+            if topic.topic_id and (
+                topic.topic_id != publisher.topic_id or topic.partitions < publisher.partitions.count
+            ):
                 self._shared.die(EXIT_CHANGED, f"{publisher.topic} was made again, or has fewer partitions")
 
     def _away(self, why: str, since: float) -> None:

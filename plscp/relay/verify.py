@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from plscp.errors import RelayError
 from plscp.records.parts import STORE
-from plscp.relay.cluster import Cluster
+from plscp.relay.cluster import Cluster, TopicState
 from plscp.relay.cursor import Partitions, TopicCursor, peek
 from plscp.relay.producer import REDUCED
 from plscp.relay.settings import RelaySettings
@@ -198,10 +198,10 @@ def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lamb
             raise RelayError(f"there is no store at {settings.store_url}")
         report = VerificationReport(source.store_id, source.head())
         with readable("Kafka"):
-            found = _topic_ids(settings)
+            found = _topics(settings)
             for name in settings.topics:
                 topic = settings.kafka.topic(name)
-                if count := found[topic][1]:
+                if count := found[topic].partitions:
                     _judge_topic(settings, source, name, count, report)
                 elif next(_positions(source, name, report.head), None):
                     report.absent.append(topic)
@@ -209,10 +209,9 @@ def verify(settings: RelaySettings, *, chain: Callable[[int], int | None] = lamb
         return report
 
 
-def _topic_ids(settings: RelaySettings) -> dict[str, tuple[str, int]]:
-    """(topic id, count of partitions) of each topic; ("", 0) where there is none."""
+def _topics(settings: RelaySettings) -> dict[str, TopicState]:
     with closing(Cluster(settings.kafka)) as cluster:
-        return cluster.ids([settings.kafka.topic(name) for name in settings.topics])
+        return cluster.describe([settings.kafka.topic(name) for name in settings.topics])
 
 
 def _positions(source: RelayView, name: str, head: int) -> Iterator[tuple[int, str]]:
@@ -270,15 +269,15 @@ def beyond(settings: RelaySettings) -> list[Beyond]:
     lost: list[Beyond] = []
     with closing(RelayView.open(settings.store_url)) as source, readable("Kafka"):
         ancestors = source.ancestors()
-        for topic, (topic_id, count) in _topic_ids(settings).items():
-            if not count:  # it is not there
+        for topic, state in _topics(settings).items():
+            if not state.partitions:  # it is not there
                 continue
             known = peek(settings.cursor, source.store_id).get(topic)
             starts = (
                 {part: at.next_offset for part, at in known.checkpoints.items()}
-                if known is not None and known.topic_id == topic_id
+                if known is not None and known.topic_id == state.topic_id
                 else {}
             )
-            with TopicReader(settings.kafka, topic, count, source.store_id, ancestors) as reader:
+            with TopicReader(settings.kafka, topic, state.partitions, source.store_id, ancestors) as reader:
                 lost += [Beyond.of(found) for found in reader.records(starts) if found.beyond]
     return sorted(lost, key=lambda each: (each.position, each.topic, each.offset))

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from plscp.consumer import Event, Unreadable, consume
 from plscp.records import values as published
-from plscp.records.example_entries import entries
+from plscp.records.examples import entries
 from plscp.records.parts import Identifier
 from plscp.records.schemas import TOPICS, schema
 from plscp.scu import requests as r
