@@ -43,7 +43,7 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.port import Draft, RequestDraft, Result, Stored
+from plscp.store.port import Draft, RequestRecord, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
 from plscp.templates import action
@@ -85,11 +85,11 @@ class Instantly(TemporaryStore):
         drafts: what was submitted, where somebody wants it.
     """
 
-    drafts: list[RequestDraft] | None = None
+    drafts: list[RequestRecord] | None = None
 
     def submit(self, draft: Draft) -> None:
         """Be done."""
-        if isinstance(draft, RequestDraft):
+        if isinstance(draft, RequestRecord):
             if self.drafts is not None:
                 self.drafts.append(draft)
             draft.done(Stored("added", draft.request_id, 0, "", STUDY, "P1", "HOSP", 1, len(draft.entries)))
@@ -216,7 +216,7 @@ def _question(decoded: Decoded) -> Question:
     return Question(content.identifiers, PROFILE.device, POLICY, times, now)
 
 
-def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestDraft]]:
+def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestRecord]]:
     """Matching and the handler as a whole; also the drafts that it made."""
     part = len(got) // rounds
     truth = TemporaryStore()
@@ -227,7 +227,7 @@ def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[Req
     figures = {"match": best(questions, lambda one: rules.decide(one, keeper.registry))}
     store = Instantly()
     handlers = Handlers(store, keeper, lambda _: PROFILE)
-    drafts: list[RequestDraft] = []
+    drafts: list[RequestRecord] = []
 
     async def drive() -> float:
         took = best([got[n * part :][:part] for n in range(rounds)], handlers.begin)
@@ -248,7 +248,7 @@ class Committing:
 
     def __init__(self, path: Path) -> None:
         self._store = SqliteStore(path, deliver=self._deliver)
-        self._left: list[RequestDraft] = []
+        self._left: list[RequestRecord] = []
         self._out = 0
         self._end = threading.Event()
 
@@ -266,7 +266,7 @@ class Committing:
         for draft in given:
             self._store.submit(draft)
 
-    def run(self, drafts: Sequence[RequestDraft], waiting: int) -> tuple[float, float]:
+    def run(self, drafts: Sequence[RequestRecord], waiting: int) -> tuple[float, float]:
         """Microseconds per request: by the clock, and of the processor."""
         self._left = list(drafts[waiting:])
         self._out = min(waiting, len(drafts))
@@ -283,7 +283,7 @@ class Committing:
         self._store.close()
 
 
-def _store(folder: Path, rounds: int, drafts: Sequence[RequestDraft]) -> Figures:
+def _store(folder: Path, rounds: int, drafts: Sequence[RequestRecord]) -> Figures:
     path = folder / "plscp.db"
     committing = Committing(path)
     fresh = [replace(draft, done=lambda _: None) for draft in drafts]

@@ -21,6 +21,9 @@ _LENGTH: Final = Struct(">I").pack
 _HEAD: Final = Struct(">III").pack
 ITEM_END: Final = b"\xff\xfe\xe0\x0d"
 UNDECODED: Final = 0x80000000
+_DATED: Final = (b"\x00\x40\xa0\x32", b"\x00\x44\x00\x10")
+"""Observation DateTime (0040,A032) and Substance Administration DateTime (0044,0010)."""
+_LONGEST_DT: Final = 26
 head = Struct(">II").pack
 """Tag and length of an element that is no sequence."""
 
@@ -38,3 +41,18 @@ def prefixed(parts: Iterable[bytes]) -> bytes:
 def identity(calling_ae: str, sop_class: str, canonical: bytes) -> bytes:
     """SHA-256 over who sent it, what for, and the content."""
     return sha256(prefixed((calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace"), canonical)))
+
+
+def first_datetime(canonical: bytes) -> str:
+    """The first DateTime that a content in canonical form states, as sent; empty where there is none.
+
+    It follows from the canonical form alone, so it is the same wherever the identity is. It only says where the identity is
+    looked for (decision 45): should the bytes of a tag occur within a value, any text will do.
+    """
+    for tag in _DATED:
+        at = canonical.find(tag)
+        if at >= 0:
+            start = at + 8
+            length = int.from_bytes(canonical[at + 4 : start])
+            return canonical[start : start + min(length, _LONGEST_DT)].decode("ascii", "replace")
+    return ""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from plscp.content.charset import CharacterSet
 from plscp.content.elements import BIG, IMPLICIT, LITTLE, Encoding, Item
-from plscp.content.identity import identity
+from plscp.content.identity import first_datetime, identity
 from plscp.content.items import NEVER_REFUSED
 from plscp.content.model import Bounds, ContentItem
 from plscp.content.parsing import Fault, Reader
@@ -56,10 +56,12 @@ class Decoded:
 
     Attributes:
         identity: SHA-256 over calling AE title, SOP Class and canonical content (contract section 1).
+        dated: the first DateTime that the canonical content states, as sent.
         dataset: its elements; only the templates room looks inside.
     """
 
     identity: bytes
+    dated: str
     dataset: DataSet
 
 
@@ -86,7 +88,8 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
     dataset = _read(bytes(raw), encoding, bounds, content=sop_class == PROCEDURAL_EVENT_LOGGING)
-    return Decoded(identity(calling_ae, sop_class, dataset.root.canonical), dataset)
+    canonical = dataset.root.canonical
+    return Decoded(identity(calling_ae, sop_class, canonical), first_datetime(canonical), dataset)
 
 
 def _read(raw: bytes, encoding: Encoding, bounds: Bounds, *, content: bool) -> DataSet:

@@ -49,7 +49,7 @@ from plscp.store.port import (
     Measured,
     RegistryRecord,
     Rejected,
-    RequestDraft,
+    RequestRecord,
     Result,
     Stored,
 )
@@ -248,9 +248,10 @@ class Handlers:
         event = pending.event
         truncated = getattr(event.request, "truncated_length", None)
         self._store.submit(
-            RequestDraft(
+            RequestRecord(
                 request_id=pending.request_id,
                 identity=pending.identity,
+                dated=pending.dated,
                 sop_class=pending.sop_class,
                 calling_ae=pending.calling_ae,
                 address=pending.address,

@@ -63,7 +63,7 @@ class Pending:
     """One request between its last byte and its answer.
 
     Attributes:
-        identity, raw: what step 5 makes of it.
+        identity, dated, raw: what step 5 makes of it.
         noticed: findings of steps 1 to 7.
         content, entries, question: what steps 6 and 7 make of it; or `refused`.
         known: those of its entries that are stored already, as the store has told them.
@@ -80,6 +80,7 @@ class Pending:
     request_id: str
     resolve: Callable[[Answer], None]
     identity: bytes = b""
+    dated: str = ""
     raw: bytes = b""
     noticed: list[Finding] = field(default_factory=list)
     content: ProcedureLog | SubstanceAdministration | None = None
@@ -195,7 +196,7 @@ def decoded(pending: Pending, bounds: Bounds) -> Decoded:
         stream = request.ActionInformation
         raw = stream.getvalue() if stream is not None else b""
     pending.raw = bytes(raw)
-    pending.identity = b""
+    pending.identity, pending.dated = b"", ""
     try:
         if getattr(request, "truncated_length", None):
             pending.raw = pending.raw[:KEPT_OF_TOO_LONG_BYTES]
@@ -209,7 +210,7 @@ def decoded(pending: Pending, bounds: Bounds) -> Decoded:
             sop_class=pending.sop_class,
             bounds=bounds,
         )
-        pending.identity = found.identity
+        pending.identity, pending.dated = found.identity, found.dated
     finally:
         if not pending.identity:  # its bytes, or the digest of what was too long to keep
             content = getattr(request, "truncated_digest", b"") or pending.raw
@@ -270,6 +271,7 @@ def ask(pending: Pending, content: ProcedureLog | SubstanceAdministration, clock
             observation_uid=entry.observation_uid,
             content=entry.content,
             near_duplicate_key=entry.near_duplicate_key,
+            dated=entry.observation_datetime,
             data=Own.model_validate(
                 {
                     "observation_uid": entry.observation_uid or None,

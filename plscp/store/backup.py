@@ -27,8 +27,7 @@ from plscp.store import schema
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import open_read_only
 from plscp.store.files import BESIDE, FILE_MODE, LockFile, private_folder, sync_folder
-from plscp.store.rows import Head
-from plscp.store.schema import ancestors, head_of
+from plscp.store.schema import StoreHead, ancestors, head_of
 
 STEP_PAGES: Final = 1024
 """Pages copied between two looks at the progress, and synced: one sync of everything at the end would hold up the server's own."""
@@ -138,7 +137,7 @@ def _copy(source: Any, part: Path, progress: Progress, beside: Callable[[Any], N
         os.close(descriptor)
 
 
-def check(file: Path, head: Head, progress: Progress = nobody_looks, *, name: str = "") -> None:
+def check(file: Path, head: StoreHead, progress: Progress = nobody_looks, *, name: str = "") -> None:
     """Hold a copy of a store against itself, and against the head that it should have.
 
     Args:

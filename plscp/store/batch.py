@@ -5,9 +5,10 @@ of the questions is that of contract section 1 and steps 5a to 10 of section 2.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from plscp.digests import sha256
 from plscp.errors import StoreFull
@@ -23,7 +24,8 @@ from plscp.records.parts import (
     RefusalLead,
     utc,
 )
-from plscp.store.chain import NO_RAW, about_request, iso, link
+from plscp.store.chain import NO_RAW, EventRow, about_request, iso, link
+from plscp.store.index import EntryKeys, Seen, entry_keys, identity_key, mark_of, note, note_request, packed
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -39,14 +41,127 @@ from plscp.store.port import (
     RegistryDraft,
     RegistryRecord,
     Rejected,
-    RequestDraft,
+    RequestRecord,
     Result,
     Stale,
     Stored,
 )
-from plscp.store.rows import Answered, EntryKeys, EventRow, Expired, Head, Item, Known, Outcome, RequestRow, Seen
+from plscp.store.schema import StoreHead
 
-Planned = tuple[EntryDraft, list[PublishedFinding]]
+StoredUnder = tuple[str, str, str, bytes]
+"""Study Instance UID, Patient ID and issuer under which an event was stored, and the context of its request."""
+
+
+class Answered(NamedTuple):
+    """The latest accepted request of an identity.
+
+    Attributes:
+        first_id: request id of the first accepted request of this identity.
+        delivered: whether a Success or Warning answer to the latest is known to have arrived.
+    """
+
+    latest: RequestRecord
+    first_id: str
+    delivered: bool
+
+
+@dataclass
+class Outcome:
+    """One way in which an identity was refused."""
+
+    outcome: str
+    status: int
+    comment: str
+    position: int
+    first_time: int
+    last_time: int
+    times: int
+
+
+@dataclass
+class QuarantineRow:
+    """One quarantined identity. `raw` is what is to be written now, None where it stays as it is (`has_raw`)."""
+
+    identity: bytes
+    calling_ae: str
+    address: str
+    sop_class: str
+    transfer_syntax: str
+    first_time: int
+    last_time: int
+    times: int
+    raw_length: int
+    raw_digest: bytes
+    closed_position: int | None = None
+    has_raw: bool = False
+    raw: bytes | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+
+class ExpiredItem(NamedTuple):
+    """A closed quarantine item whose raw bytes, so many, are older than they are kept."""
+
+    identity: bytes
+    calling_ae: str
+    raw_bytes: int
+
+
+class Expired(NamedTuple):
+    """Raw bytes that are older than they are kept: some of them, the oldest first.
+
+    Attributes:
+        upto: number of the last request row that was looked at; 0 where none was.
+        requests: numbers of the request rows whose raw bytes go.
+        positions: of the first and the last event of these requests; 0, 0 where they have none.
+        raw_bytes: of these requests.
+        items: closed quarantine items.
+    """
+
+    upto: int
+    requests: Sequence[int]
+    positions: tuple[int, int]
+    raw_bytes: int
+    items: Sequence[ExpiredItem]
+
+
+@dataclass(slots=True)
+class Lookups:
+    """What one transaction knows of before.
+
+    Attributes:
+        seen: of the keys of its drafts; the batch goes on with it.
+        answered: identity -> its latest accepted request.
+        items: identity -> its quarantine item.
+        stored_under: for positions that were there before this transaction.
+        has_entries: whether entries stood under a study before this transaction.
+        proposed: whether a proposal with this id was kept before this transaction.
+        room_for_refusals: False when the quarantine would take the last reserve of the disk.
+        expired: raw bytes that arrived before a moment: (before, now, how many at most).
+    """
+
+    seen: dict[bytes, Seen]
+    answered: dict[bytes, Answered]
+    items: dict[bytes, QuarantineRow]
+    stored_under: Callable[[Iterable[int]], dict[int, StoredUnder]]
+    has_entries: Callable[[str], bool]
+    proposed: Callable[[str], bool]
+    room_for_refusals: Callable[[], bool]
+    expired: Callable[[int, int, int], Expired]
+
+
+class Keys(NamedTuple):
+    """Under which a request is looked for."""
+
+    identity: bytes
+    entries: Sequence[EntryKeys]
+
+
+def keys_of(draft: Draft) -> Keys | None:
+    """The keys of a request; other drafts have none."""
+    return Keys(identity_key(draft), entry_keys(draft)) if isinstance(draft, RequestRecord) else None
+
+
+Planned = tuple[EntryDraft, EntryKeys, list[PublishedFinding]]
 """An entry to add, and the writer's own finding or none."""
 
 
@@ -60,14 +175,18 @@ def _probable_repeat(other: int) -> list[PublishedFinding]:
     return [PublishedFinding(code="probable-repeat", reason=reason, positions=[other])]
 
 
-def raw_length(draft: RequestDraft) -> int:
-    """Bytes of the whole request, also where `raw` was cut."""
-    return draft.raw_length if draft.raw_length >= 0 else len(draft.raw)
+def _measure_raw(draft: RequestRecord) -> None:
+    """Length and digest of the whole request, where it was not cut."""
+    if draft.raw_length < 0:
+        draft.raw_length = len(draft.raw)
+    draft.raw_digest = draft.raw_digest or sha256(draft.raw)
 
 
-def raw_digest(draft: RequestDraft) -> bytes:
-    """SHA-256 of the whole request, also where `raw` was cut."""
-    return draft.raw_digest or sha256(draft.raw)
+def _answer(outcome: Literal["added", "retry"], record: RequestRecord, entries: int = 0) -> Stored:
+    """The answer that a request has got, for good."""
+    said, position = record.decision, record.last_position
+    under = said.study_instance_uid, said.patient_id, said.issuer
+    return Stored(outcome, record.request_id, said.status, said.comment, *under, position, entries)
 
 
 class Batch:
@@ -76,18 +195,18 @@ class Batch:
     Attributes:
         position, digest, registry_position, request_count: the head as it moves.
         recorded: the time that all events of this transaction carry.
-        requests, events: rows to add, in order.
+        requests, events: to add, in order.
         topics: topic -> (first, last position added).
         retries, delivered, clocks: rows to add.
         proposals: ids of the proposals to add, with their positions.
-        answered, seen, items: rows to add or replace, by their keys.
+        seen, items: rows to add or replace, by their keys.
         expired: whose raw bytes go, or None where that was not asked.
     """
 
-    def __init__(self, head: Head, known: Known, now: int) -> None:
+    def __init__(self, head: StoreHead, known: Lookups, now: int) -> None:
         self.position, self.digest, self.registry_position, self.request_count = head
         self.recorded = datetime.fromtimestamp(now // 1000 / 1000, UTC)
-        self.requests: list[RequestRow] = []
+        self.requests: list[RequestRecord] = []
         self.events: list[EventRow] = []
         self.topics: dict[str, tuple[int, int]] = {}
         self._known = known
@@ -96,15 +215,14 @@ class Batch:
         self.clocks: list[Measured] = []
         self.proposals: dict[str, int] = {}
         self.seen: dict[bytes, Seen] = {}
-        self.answered: dict[bytes, Answered] = {}
-        self.items: dict[bytes, Item] = {}
+        self.items: dict[bytes, QuarantineRow] = {}
         self.expired: Expired | None = None
         self._first = head.position + 1
 
     @property
-    def head(self) -> Head:
+    def head(self) -> StoreHead:
         """The head after what was appended."""
-        return Head(self.position, self.digest, self.registry_position, self.request_count)
+        return StoreHead(self.position, self.digest, self.registry_position, self.request_count)
 
     @property
     def empty(self) -> bool:
@@ -114,9 +232,10 @@ class Batch:
             self.requests or self.events or self.retries or self.delivered or self.items or self.clocks or moved
         )
 
-    def take(self, draft: Draft, keys: Sequence[EntryKeys]) -> Result | None:
-        """Decide on one draft; `keys` are its entries'. None for what has no result."""
-        if isinstance(draft, RequestDraft):
+    def take(self, draft: Draft, keys: Keys | None) -> Result | None:
+        """Decide on one draft; `keys` are its own. None for what has no result."""
+        if isinstance(draft, RequestRecord):
+            assert keys is not None
             return self._request(draft, keys)
         if isinstance(draft, RegistryDraft):
             return self._registry(draft)
@@ -129,14 +248,14 @@ class Batch:
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
 
-    def _request(self, draft: RequestDraft, keys: Sequence[EntryKeys]) -> Result:
-        before = self.answered.get(draft.identity) or self._known.answered.get(draft.identity)
-        if before is not None and not (before.delivered or before.request_id in self.delivered):
-            return self._retry(draft, before)
+    def _request(self, draft: RequestRecord, keys: Keys) -> Result:
+        before = self._known.answered.get(draft.identity)
+        if before is not None and not (before.delivered or before.latest.request_id in self.delivered):
+            return self._retry(draft, before.latest)
         decision = draft.decision
         if isinstance(decision, Rejected) and decision.content_refused:
             return self._refuse(draft, decision)
-        plan, fresh, again = self._plan(draft, keys)
+        plan, fresh, again = self._plan(draft, keys.entries)
         known = self._known_entries(again) if again else ()
         if known != draft.judged:
             return EntriesKnown(known)
@@ -146,11 +265,11 @@ class Batch:
             return self._refuse(draft, decision)
         if known and not plan:
             return self._all_known(draft, known[0])
-        return self._accept(draft, decision, plan, fresh, before)
+        return self._accept(draft, decision, keys.identity, plan, fresh)
 
     # --- contract section 1 ---
 
-    def _retry(self, draft: RequestDraft, before: Answered) -> Stored:
+    def _retry(self, draft: RequestRecord, before: RequestRecord) -> Stored:
         self.retries.append(
             (
                 before.n,
@@ -162,58 +281,50 @@ class Batch:
                 draft.transfer_syntax,
             )
         )
-        return Stored("retry", *before[:7])
+        return _answer("retry", before)
 
     def _plan(
-        self, draft: RequestDraft, keys: Sequence[EntryKeys]
+        self, draft: RequestRecord, keys: Sequence[EntryKeys]
     ) -> tuple[list[Planned], dict[bytes, Seen], list[tuple[int, int]]]:
         """Which entries to add with which finding, what will then have been seen, and (index, position) of the known ones."""
         plan: list[Planned] = []
         fresh: dict[bytes, Seen] = {}
         known: list[tuple[int, int]] = []
         own: dict[bytes, int] = {}
-        mark = draft.identity[:8]
+        seen, mark = self._known.seen, mark_of(draft.identity)
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
             noticed: list[PublishedFinding] = []
-            like = self._seen(key.near_duplicate_key)
             if key.exact:
                 if key.exact in fresh:
                     continue  # twice in this very request
-                exact = self._seen(key.exact)
+                exact = seen.get(key.exact)
                 if exact is not None:
-                    known.append((index, exact.position))
+                    known.append((index, exact.first))
                     continue
-                same_uid = fresh.get(key.observation) or self._seen(key.observation)
+                same_uid = fresh.get(key.observation) or seen.get(key.observation)
                 if same_uid is not None:
-                    noticed = _seen_before(same_uid.position, position)
-                else:
-                    fresh[key.observation] = Seen(position)
-                fresh[key.exact] = Seen(position)
+                    noticed = _seen_before(same_uid.first, position)
             else:
-                stored = 0 if like is None else like.position if like.mark != mark else like.other
-                other = stored or own.get(key.near_duplicate_key, 0)
+                like = seen.get(key.near_duplicate)
+                stored = 0 if like is None else like.first if like.mark != mark else like.other
+                other = stored or own.get(key.near_duplicate, 0)
                 if other:
                     noticed = _probable_repeat(other)
-            own.setdefault(key.near_duplicate_key, position)
-            if like is None:
-                fresh.setdefault(key.near_duplicate_key, Seen(position, mark))
-            elif not like.other and like.mark != mark:
-                fresh.setdefault(key.near_duplicate_key, like._replace(other=position))
-            plan.append((entry, noticed))
+            own.setdefault(key.near_duplicate, position)
+            note(seen, fresh, key, position, mark)
+            plan.append((entry, key, noticed))
         return plan, fresh, known
 
-    def _seen(self, key: bytes) -> Seen | None:
-        return self.seen.get(key) or self._known.seen.get(key)
-
     def _known_entries(self, known: Sequence[tuple[int, int]]) -> tuple[KnownEntry, ...]:
-        rows = self._known.stored_under({position for _, position in known if position < self._first})
+        found = self._known.stored_under({position for _, position in known if position < self._first})
         for position in {position for _, position in known if position >= self._first}:
-            row = next(r for r in self.requests if r.first_position <= position <= r.last_position)
-            rows[position] = (row.study_instance_uid, row.patient_id, row.issuer, row.context)
-        return tuple(KnownEntry(index, position, *rows[position]) for index, position in known)
+            record = next(r for r in self.requests if r.first_position <= position <= r.last_position)
+            under = record.decision
+            found[position] = (under.study_instance_uid, under.patient_id, under.issuer, under.context)
+        return tuple(KnownEntry(index, position, *found[position]) for index, position in known)
 
-    def _all_known(self, draft: RequestDraft, first: KnownEntry) -> Stored:
+    def _all_known(self, draft: RequestRecord, first: KnownEntry) -> Stored:
         item = self._item(draft.identity)
         if item is not None and item.closed_position is None:
             self._close(item, first.position)
@@ -224,27 +335,22 @@ class Batch:
     # --- appending ---
 
     def _accept(
-        self,
-        draft: RequestDraft,
-        decision: Accepted,
-        plan: list[Planned],
-        fresh: dict[bytes, Seen],
-        before: Answered | None,
+        self, draft: RequestRecord, decision: Accepted, key: bytes, plan: list[Planned], fresh: dict[bytes, Seen]
     ) -> Stored:
-        positions = (self.position + 1, self.position + len(plan)) if plan else (0, 0)
-        row = self._request_row(draft, decision, positions)
-        about = about_request(row)
-        subject = decision.study_instance_uid or decision.key
-        stem = draft.request_id
-        for entry, noticed in plan:
+        before = self._known.answered.get(draft.identity)
+        first_id = before.first_id if before else draft.request_id
+        self._number(draft, len(plan))
+        draft.keys = packed(key, (keys for _, keys, _ in plan))
+        about = about_request(draft)
+        for entry, _, noticed in plan:
             lead = EntryLead(
-                event_id=f"{stem}-{entry.index}",
+                event_id=f"{draft.request_id}-{entry.index}",
                 position=self.position + 1,
                 recorded=self.recorded,
-                request_id=stem,
+                request_id=draft.request_id,
                 entry_index=entry.index,
-                entry_count=len(draft.entries),
-                same_content_as=f"{before.first_id}-{entry.index}" if before else None,
+                entry_count=draft.entry_count,
+                same_content_as=f"{first_id}-{entry.index}" if before else None,
                 findings=[*entry.findings, *noticed],
             )
             self._append(
@@ -254,21 +360,21 @@ class Batch:
                 topic=decision.topic,
                 key=decision.key,
                 type=entry.type,
-                subject=subject,
+                subject=decision.study_instance_uid or decision.key,
                 occurred=entry.occurred,
                 time=0,
-                request=row,
+                request=draft,
+                entry=entry.index,
                 about=about,
             )
+        note_request(self._known.seen, fresh, key, draft.n)
         self.seen.update(fresh)
-        under = decision.study_instance_uid, decision.patient_id, decision.issuer
-        answer = (stem, decision.status, decision.comment, *under, row.last_position)
-        first = (before.first_id, before.first_n) if before else (stem, row.n)
-        self.answered[draft.identity] = Answered(*answer, row.n, *first, delivered=0)
+        self._known.seen.update(fresh)
+        self._known.answered[draft.identity] = Answered(draft, first_id, delivered=False)
         item = self._item(draft.identity)
         if item is not None and item.closed_position is None:
-            self._close(item, row.last_position)
-        return Stored("added", *answer, len(plan))
+            self._close(item, draft.last_position)
+        return _answer("added", draft, len(plan))
 
     def _registry(self, draft: RegistryDraft) -> Result:
         if draft.registry_position < self.registry_position:
@@ -281,7 +387,7 @@ class Batch:
         return Stored("changed", change_id, position=self.registry_position)
 
     def _has_entries(self, study_instance_uid: str) -> bool:
-        here = any(row.study_instance_uid == study_instance_uid and row.first_position for row in self.requests)
+        here = any(r.decision.study_instance_uid == study_instance_uid and r.first_position for r in self.requests)
         return here or self._known.has_entries(study_instance_uid)
 
     def _record(self, record: RegistryRecord, event_id: str, source: str, time: int) -> None:
@@ -306,44 +412,15 @@ class Batch:
         if not record.proposed:
             self.registry_position = self.position
 
-    # --- rows ---
-
-    def _request_row(self, draft: RequestDraft, answer: Accepted | Rejected, positions: tuple[int, int]) -> RequestRow:
-        """Number and collect the next request.
-
-        Args:
-            positions: of its first and last event; 0, 0 where it adds none.
-        """
-        accepted = answer if isinstance(answer, Accepted) else None
+    def _number(self, draft: RequestRecord, events: int) -> None:
+        """Number and collect the next request, which has so many events."""
         self.request_count += 1
-        row = RequestRow(
-            self.request_count,
-            draft.request_id,
-            draft.identity,
-            draft.sop_class,
-            draft.calling_ae,
-            draft.address,
-            draft.association,
-            draft.message_id,
-            draft.transfer_syntax,
-            draft.arrival,
-            answer.status,
-            answer.comment,
-            accepted.study_instance_uid if accepted else "",
-            accepted.patient_id if accepted else "",
-            accepted.issuer if accepted else "",
-            min(draft.registry_position, self.registry_position),
-            len(draft.entries),
-            *positions,
-            accepted.alive_at if accepted else "",
-            accepted.alive_us if accepted else 0,
-            raw_length(draft),
-            raw_digest(draft),
-            accepted.context if accepted else b"",
-            draft.raw if accepted else None,
-        )
-        self.requests.append(row)
-        return row
+        draft.n = self.request_count
+        draft.entry_count = len(draft.entries)
+        draft.first_position, draft.last_position = (self.position + 1, self.position + events) if events else (0, 0)
+        draft.registry_position = min(draft.registry_position, self.registry_position)
+        _measure_raw(draft)
+        self.requests.append(draft)
 
     def _append(
         self,
@@ -357,7 +434,8 @@ class Batch:
         subject: str,
         occurred: str,
         time: int,
-        request: RequestRow | None = None,
+        request: RequestRecord | None = None,
+        entry: int | None = None,
         about: bytes = b"",
     ) -> None:
         """Chain and collect the next event; the arguments are the members of its `EventRow`.
@@ -369,10 +447,10 @@ class Batch:
         position = lead.position
         assert position == self.position + 1
         event = (
-            position, kind, request.n if request else None, lead.event_id, topic, key, type, subject, occurred,
+            position, kind, request.n if request else None, entry, lead.event_id, topic, key, type, subject, occurred,
             utc(lead.recorded), time, lead.encoded()[:-1], data,
         )  # fmt: skip
-        context, raw = (request.context, request.raw_digest) if request else (b"", NO_RAW)
+        context, raw = (request.decision.context, request.raw_digest) if request else (b"", NO_RAW)
         self.digest = link(self.digest, event, about, context, raw)
         self.events.append(EventRow._make((*event, self.digest)))
         self.position = position
@@ -416,19 +494,20 @@ class Batch:
 
     # --- quarantine ---
 
-    def _item(self, identity: bytes) -> Item | None:
+    def _item(self, identity: bytes) -> QuarantineRow | None:
         return self.items.get(identity) or self._known.items.get(identity)
 
-    def _close(self, item: Item, position: int) -> None:
+    def _close(self, item: QuarantineRow, position: int) -> None:
         item.closed_position = position
         self.items[item.identity] = item
 
-    def _refuse(self, draft: RequestDraft, decision: Rejected) -> Result:
+    def _refuse(self, draft: RequestRecord, decision: Rejected) -> Result:
         if not self._known.room_for_refusals():
             return Failed(StoreFull("the disk is down to its reserve: nothing more is kept in quarantine"))
         item = self._item(draft.identity)
         if item is None:
-            item = Item(
+            _measure_raw(draft)
+            item = QuarantineRow(
                 draft.identity,
                 draft.calling_ae,
                 draft.address,
@@ -437,8 +516,8 @@ class Batch:
                 draft.arrival,
                 draft.arrival,
                 0,
-                raw_length(draft),
-                raw_digest(draft),
+                draft.raw_length,
+                draft.raw_digest,
             )
         self.items[draft.identity] = item
         item.times += 1
@@ -459,9 +538,9 @@ class Batch:
             self._record(decision.proposal, f"{draft.request_id}-p", "server", draft.arrival)
         return Stored("refused", draft.request_id, decision.status, decision.comment, position=outcome.position)
 
-    def _publish_refusal(self, draft: RequestDraft, decision: Rejected, item: Item) -> int:
+    def _publish_refusal(self, draft: RequestRecord, decision: Rejected, item: QuarantineRow) -> int:
         position = self.position + 1
-        row = self._request_row(draft, decision, (position, position))
+        self._number(draft, 1)
         item_id = item.identity.hex()[:16]
         lead = RefusalLead(
             event_id=f"{draft.request_id}-r",
@@ -480,7 +559,7 @@ class Batch:
             subject=item_id,
             occurred=iso(draft.arrival),
             time=draft.arrival,
-            request=row,
-            about=about_request(row),
+            request=draft,
+            about=about_request(draft),
         )
         return position

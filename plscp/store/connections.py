@@ -3,8 +3,10 @@
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +33,7 @@ BUSY_MS: Final = 2000
 READER_BUSY_MS: Final = 5000
 STATEMENTS: Final = 512
 """Prepared ones that are kept: a batch of n rows has statements of its own for each n."""
+ROWS_AT_ONCE: Final = 64
 _QUOTA: Final = (errno.EDQUOT, errno.ENOSPC)
 _UNAVAILABLE: Final = (apsw.BusyError, apsw.LockedError, apsw.NoMemError, apsw.InterruptError)
 _BROKEN: Final = (
@@ -81,6 +84,19 @@ def configure(connection: Any) -> None:
         kept = connection.execute(f"PRAGMA {name}").get
         if kept != value:
             raise StoreNotOpened(f"SQLite keeps {name} at {kept!r} where {value!r} is needed: not a local file system?")
+
+
+def insert(connection: Any, into: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Add rows of one length, a few statements for all of them: each lets go of the GIL and may wait for it."""
+    for at in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[at : at + ROWS_AT_ONCE]
+        connection.execute(_insert(into, len(rows[0]), len(some)), tuple(chain.from_iterable(some)))
+
+
+@cache
+def _insert(into: str, columns: int, rows: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return f"{into} VALUES {','.join([row] * rows)}"
 
 
 @contextmanager

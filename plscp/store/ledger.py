@@ -3,52 +3,46 @@
 import json
 import time
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, Final
 
 import apsw
 
 from plscp.errors import StoreBroken
-from plscp.store.batch import Batch
-from plscp.store.connections import BUSY_MS, translate
-from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, RequestDraft, Result
-from plscp.store.rows import (
+from plscp.store.batch import (
     Answered,
-    EntryKeys,
-    EventRow,
+    Batch,
     Expired,
     ExpiredItem,
-    Item,
-    Known,
+    Keys,
+    Lookups,
     Outcome,
-    RequestRow,
-    Seen,
+    QuarantineRow,
     StoredUnder,
     keys_of,
 )
-from plscp.store.schema import head_of, topics_of
+from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
+from plscp.store.connections import BUSY_MS, insert, translate
+from plscp.store.index import Index, Seen
+from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, RequestRecord, Result
+from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
-KNOWN: Final = """
-SELECT EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN identities i ON i.identity = k.value),
-    EXISTS (SELECT 1 FROM carray(?1) k CROSS JOIN quarantine q ON q.identity = k.value),
-    EXISTS (SELECT 1 FROM carray(?2) k CROSS JOIN seen s ON s.key = k.value)
-"""
-"""What is asked first: as a rule nothing of a batch is known."""
-ANSWERED: Final = """
-SELECT i.identity, r.request_id, r.status, r.comment, r.study_instance_uid, r.patient_id, r.issuer, r.last_position, r.n,
-    f.request_id, i.first, EXISTS (SELECT 1 FROM delivered d WHERE d.request_id = r.request_id)
-FROM carray(?) k CROSS JOIN identities i ON i.identity = k.value
-CROSS JOIN requests r ON r.n = i.latest CROSS JOIN requests f ON f.n = i.first
-"""
-SEEN: Final = "SELECT s.key, s.position, s.mark, s.other FROM carray(?) k CROSS JOIN seen s ON s.key = k.value"
+QUARANTINED: Final = "SELECT EXISTS (SELECT 1 FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value)"
+ANSWERED: Final = f"""
+SELECT (SELECT lower(hex(f.request_id)) FROM requests f WHERE f.n = ?),
+    EXISTS (SELECT 1 FROM delivered d WHERE d.request_id = (SELECT request_id FROM requests WHERE n = ?2)), {REQUEST_COLUMNS}
+FROM request_rows WHERE n = ?2
+"""  # noqa: S608 -- our names
 STORED_UNDER: Final = """
-SELECT e.position, r.study_instance_uid, r.patient_id, r.issuer, r.context
+SELECT e.position, c.study_instance_uid, c.patient_id, c.issuer, c.shared
 FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
+CROSS JOIN contexts c ON c.n = r.context
 """
 HAS_ENTRIES: Final = """
-SELECT EXISTS (SELECT 1 FROM requests WHERE study_instance_uid = ?1 AND study_instance_uid <> '' AND first_position > 0)
+SELECT EXISTS (SELECT 1 FROM requests_of_study WHERE study_instance_uid = ?1 AND study_instance_uid <> '')
 """
 OLDEST_RAW: Final = """
 SELECT n, arrival, raw IS NOT NULL, raw_length, first_position, last_position FROM requests
@@ -97,32 +91,70 @@ DELETE FROM clocks WHERE rowid IN (
 FEWEST_FORGOTTEN: Final = 1000
 """Rows that are looked at, at least, when clock differences are forgotten."""
 FORGET_EVERY_US: Final = 60_000_000
-NOTHING: Final = (b"",)
-MOVE: Final = (
-    "UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ? WHERE position = ?"
-)
-AT_ONCE: Final = 64
-"""Rows per statement: each statement lets go of the GIL and may wait for it, so a batch takes few."""
+MOVE: Final = """
+UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ?, delivered = ? WHERE position = ?
+"""
+_ID_BYTES: Final = 16
+MOST_DELIVERED_BYTES: Final = 128 * _ID_BYTES
+"""Proofs of arrival in the head row, where they cost no page of their own."""
 
 WORST_WAL: Final = 16
 """Times the usual number of pages: then new readers wait until the write-ahead log starts from its beginning."""
 RESTART_MS: Final = 100
 
 
-@cache
-def _insert(into: str, columns: int, rows: int) -> str:
-    row = f"({','.join('?' * columns)})"
-    return f"{into} VALUES {','.join([row] * rows)}"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 
 
-def _into(table: str, row: Any) -> str:
-    """The columns by name: what a migration added stands last in the table."""
-    return f"INSERT INTO {table} ({','.join(row._fields)})"
+def _milliseconds(utc: str) -> int:
+    """Milliseconds since the epoch, from ISO 8601."""
+    return (datetime.fromisoformat(utc) - _EPOCH) // _MILLISECOND
 
 
-_REQUESTS: Final = _into("requests", RequestRow)
-_EVENTS: Final = _into("events", EventRow)
-_CLOCKS: Final = _into("clocks", Measured)
+def _event_values(event: EventRow) -> tuple[Any, ...]:
+    """A row of `events`: without what view `log` puts together again of an entry."""
+    (
+        position,
+        kind,
+        request,
+        entry,
+        event_id,
+        topic,
+        key,
+        type_,
+        subject,
+        occurred,
+        recorded,
+        moment,
+        lead,
+        data,
+        digest,
+    ) = event
+    head = (position, kind, request, entry, topic)
+    tail = (_milliseconds(occurred), _milliseconds(recorded), moment)
+    if entry is None:
+        return (*head, event_id, key, type_, subject, *tail, lead, data, digest)
+    own = lead[lead.index(b'"same_content_as"') :]
+    return (*head, None, None, None, None, *tail, own, data, digest)
+
+
+def _context_values(record: RequestRecord) -> tuple[Any, ...]:
+    """A row of `contexts` but for its number: what a request has in common with others."""
+    at = record.decision
+    return (
+        record.sop_class, record.calling_ae, record.address, record.transfer_syntax, at.status, at.comment, at.study_instance_uid,
+        at.patient_id, at.issuer, record.registry_position, at.alive_at, at.key, record.type, at.context,
+    )  # fmt: skip
+
+
+def _request_values(record: RequestRecord, context: int) -> tuple[Any, ...]:
+    """A row of `requests`."""
+    return (
+        record.n, context, record.arrival, record.decision.alive_us, record.first_position, record.last_position,
+        bytes.fromhex(record.request_id), record.identity, record.association, record.message_id, record.entry_count,
+        record.raw_length, record.raw_digest, record.keys, None if record.keys is None else record.raw,
+    )  # fmt: skip
 
 
 class SqliteLedger:
@@ -146,6 +178,10 @@ class SqliteLedger:
         connection.set_wal_hook(self._committed)
         self.head = head_of(connection)
         self._topics = topics_of(connection)
+        self._delivered: bytes = connection.execute("SELECT delivered FROM head").get
+        self._index = Index(connection)
+        self._contexts: dict[tuple[Any, ...], int] = {}
+        self._last_context: int = connection.execute("SELECT ifnull(max(n), 0) FROM contexts").get
 
     def write(self, drafts: Sequence[Draft]) -> list[Result | None]:
         """One transaction for all drafts: all of it is committed and synced, or nothing.
@@ -154,27 +190,43 @@ class SqliteLedger:
             StoreError: of the store; nothing was kept.
             Exception: one of the drafts cannot be stored; nothing was kept.
         """
-        connection = self._connection
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            keys = [keys_of(draft) if isinstance(draft, RequestDraft) else [] for draft in drafts]
+        with self._transaction():
+            keys = [keys_of(draft) for draft in drafts]
             batch = Batch(self.head, self._look_up(drafts, keys), time.time_ns() // 1000)
             results = [batch.take(draft, of_draft) for draft, of_draft in zip(drafts, keys, strict=True)]
             if batch.empty:
-                connection.execute("ROLLBACK")
+                self._connection.execute("ROLLBACK")
                 return results
-            topics = self._save(batch)
+            contexts = self._save(batch)
+            topics, delivered = self._bounds(batch), self._save_delivered(batch)
+            self._connection.execute(MOVE, (*batch.head, json.dumps(topics), delivered, self.head.position))
+            if self._connection.changes() != 1:
+                raise StoreBroken("the store's head moved: another program writes to it")
             if batch.clocks:
                 self._forget_clocks(batch.clocks)
-            connection.execute("COMMIT")
+        self.head, self._topics, self._delivered = batch.head, topics, delivered
+        self._index.add(batch.seen)
+        self._last_context += len(contexts)
+        self._contexts |= contexts
+        while len(self._contexts) > CONTEXTS_KEPT:
+            del self._contexts[next(iter(self._contexts))]
+        return results
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit what is done within, or nothing of it; a failure of the store is raised as a StoreError."""
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            if connection.in_transaction:
+                connection.execute("COMMIT")
         except BaseException as error:
             failure = translate(error, connection.system_errno if isinstance(error, apsw.IOError) else 0)
             self._roll_back()
             if failure is None or failure is error:
                 raise
             raise failure from error
-        self.head, self._topics = batch.head, topics
-        return results
 
     def _roll_back(self) -> None:
         try:
@@ -185,26 +237,37 @@ class SqliteLedger:
 
     # --- looking up ---
 
-    def _look_up(self, drafts: Sequence[Draft], keys: Sequence[Sequence[EntryKeys]]) -> Known:
-        known = Known(
-            {}, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals, self._expired
+    def _look_up(self, drafts: Sequence[Draft], keys: Sequence[Keys | None]) -> Lookups:
+        wanted = [
+            each
+            for of_draft in keys
+            if of_draft
+            for each in (of_draft.identity, *chain.from_iterable(of_draft.entries))
+        ]
+        seen = self._index.find([*filter(None, dict.fromkeys(wanted))])
+        known = Lookups(
+            seen, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals, self._expired
         )
-        execute = self._connection.execute
-        wanted = tuple({draft.identity: None for draft in drafts if isinstance(draft, RequestDraft)})
-        if not wanted:
-            return known
-        entry_keys = tuple({key: None for of_draft in keys for of_entry in of_draft for key in of_entry if key})
-        identities, entries = apsw.carray(wanted), apsw.carray(entry_keys or NOTHING)
-        answered, items, seen = execute(KNOWN, (identities, entries)).fetchone()
-        if answered:
-            for identity, *row in execute(ANSWERED, (identities,)):
-                known.answered[identity] = Answered(*row)
-        if items:
-            known.items = self._items(identities)
-        if seen:
-            for key, *row in execute(SEEN, (entries,)):
-                known.seen[key] = Seen(*row)
+        requests = {
+            draft.identity: of_draft
+            for draft, of_draft in zip(drafts, keys, strict=True)
+            if isinstance(draft, RequestRecord) and of_draft
+        }
+        if requests:
+            identities = apsw.carray(tuple(requests))
+            if self._connection.execute(QUARANTINED, (identities,)).get:
+                known.items = self._items(identities)
+        for identity, of_draft in requests.items():
+            if row := seen.get(of_draft.identity):
+                known.answered[identity] = self._answered(row)
         return known
+
+    def _answered(self, row: Seen) -> Answered:
+        first_id, delivered, *about = self._connection.execute(ANSWERED, (row.first, row.other)).fetchall()[0]
+        latest = request_of(about)
+        pending = bytes.fromhex(latest.request_id)
+        waits = any(self._delivered[at:].startswith(pending) for at in range(0, len(self._delivered), _ID_BYTES))
+        return Answered(latest, first_id, bool(delivered) or waits)
 
     def _stored_under(self, positions: Iterable[int]) -> dict[int, StoredUnder]:
         wanted = array("q", positions)
@@ -225,11 +288,11 @@ class SqliteLedger:
             self._connection.execute("SELECT EXISTS (SELECT 1 FROM proposals WHERE id = ?)", (proposal_id,)).get
         )
 
-    def _items(self, identities: object) -> dict[bytes, Item]:
+    def _items(self, identities: object) -> dict[bytes, QuarantineRow]:
         """The quarantine items of these identities (a carray), each with its outcomes."""
         items = {}
         for row in self._connection.execute(ITEMS, (identities,)).fetchall():
-            item = Item(*row)
+            item = QuarantineRow(*row)
             for outcome in self._connection.execute(OUTCOMES, (item.identity,)):
                 item.outcomes[outcome[0]] = Outcome(*outcome)
             items[item.identity] = item
@@ -256,31 +319,46 @@ class SqliteLedger:
 
     # --- writing ---
 
-    def _save(self, batch: Batch) -> dict[str, tuple[int, int]]:
-        """Writes everything but the commit; the bounds of each topic then."""
-        self._add(_REQUESTS, batch.requests)
-        self._add(_EVENTS, batch.events)
-        self._add("INSERT OR REPLACE INTO seen", [(key, *seen) for key, seen in batch.seen.items()])
-        self._add(
-            "INSERT OR REPLACE INTO identities", [(identity, a.first_n, a.n) for identity, a in batch.answered.items()]
-        )
-        self._add("INSERT INTO retries", batch.retries)
-        self._add("INSERT OR IGNORE INTO delivered", [(request_id,) for request_id in batch.delivered])
-        self._add(_CLOCKS, batch.clocks)
-        self._add("INSERT INTO proposals", list(batch.proposals.items()))
+    def _save(self, batch: Batch) -> dict[tuple[Any, ...], int]:
+        """Write what a batch adds; the contexts that were not known."""
+        contexts: dict[tuple[Any, ...], int] = {}
+        rows = []
+        for record in batch.requests:
+            context = _context_values(record)
+            n = self._contexts.get(context) or contexts.get(context)
+            if n is None:
+                n = contexts[context] = self._last_context + len(contexts) + 1
+            rows.append(_request_values(record, n))
+        connection = self._connection
+        insert(connection, "INSERT INTO contexts", [(n, *context) for context, n in contexts.items()])
+        insert(connection, "INSERT INTO requests", rows)
+        insert(connection, "INSERT INTO events", [*map(_event_values, batch.events)])
+        insert(connection, "INSERT INTO retries", batch.retries)
+        insert(connection, "INSERT INTO clocks (calling_ae, arrival, difference)", batch.clocks)
+        insert(connection, "INSERT INTO proposals", list(batch.proposals.items()))
         if batch.items:
             self._save_items(batch.items.values())
         if batch.expired is not None:
             self._expunge(batch.expired)
+        return contexts
+
+    def _bounds(self, batch: Batch) -> dict[str, tuple[int, int]]:
+        """The bounds of each topic after a batch."""
         topics = {**self._topics}
         for topic, (low, high) in batch.topics.items():
             topics[topic] = (topics.get(topic, (low,))[0], high)
-        self._connection.execute(MOVE, (*batch.head, json.dumps(topics), self.head.position))
-        if self._connection.changes() != 1:
-            raise StoreBroken("the store's head moved: another program writes to it")
         return topics
 
-    def _save_items(self, items: Iterable[Item]) -> None:
+    def _save_delivered(self, batch: Batch) -> bytes:
+        """What the head row then holds; now and then all of it goes to the table."""
+        delivered = self._delivered + b"".join(map(bytes.fromhex, batch.delivered))
+        if len(delivered) <= MOST_DELIVERED_BYTES:
+            return delivered
+        ids = [(delivered[at : at + _ID_BYTES],) for at in range(0, len(delivered), _ID_BYTES)]
+        insert(self._connection, "INSERT OR IGNORE INTO delivered", ids)
+        return b""
+
+    def _save_items(self, items: Iterable[QuarantineRow]) -> None:
         """Write items and outcomes; then drop the oldest raw bytes of each device that is over its cap, closed items first."""
         execute = self._connection.execute
         for item in items:
@@ -315,11 +393,6 @@ class SqliteLedger:
         self._clocks_added, self._forgot_clocks = 0, now
         self._connection.execute(FORGET_CLOCKS, (most, now - CLOCKS_KEPT_US))
 
-    def _add(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
-        for at in range(0, len(rows), AT_ONCE):
-            some = rows[at : at + AT_ONCE]
-            self._connection.execute(_insert(into, len(rows[0]), len(some)), tuple(chain.from_iterable(some)))
-
     # --- care ---
 
     def _committed(self, _connection: Any, _name: str, pages: int) -> int:
@@ -327,7 +400,14 @@ class SqliteLedger:
         return apsw.SQLITE_OK
 
     def tidy(self) -> None:
-        """Copy the write-ahead log back into the database when it is long enough; where that fails, it is a StoreError and the log is safe."""
+        """Write what is due of the index, and copy the write-ahead log back into the database when it is long enough.
+
+        Where that fails, it is a StoreError; what was committed is safe.
+        """
+        if self._index.due:
+            with self._transaction():
+                self._index.write(self.head.requests)
+            self._index.written()
         if self._wal_pages < self._checkpoint_at:
             return
         if self._wal_pages <= WORST_WAL * self._checkpoint_pages:
@@ -358,11 +438,10 @@ class SqliteLedger:
     def probe(self) -> None:
         """Write and sync one small change; StoreError where that fails."""
         try:
-            self._connection.execute("BEGIN IMMEDIATE; UPDATE head SET probe = probe + 1; COMMIT")
+            with self._transaction():
+                self._connection.execute("UPDATE head SET probe = probe + 1")
         except apsw.Error as error:
-            failure = translate(error, self._connection.system_errno)
-            self._roll_back()
-            raise failure or StoreBroken(f"the store cannot be written: {error}") from error
+            raise StoreBroken(f"the store cannot be written: {error}") from error
 
     def close(self, *, broken: bool) -> None:
         """Empty the write-ahead log (unless the store is broken) and close."""

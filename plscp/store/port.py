@@ -7,7 +7,7 @@ and is submitted again; so does one whose entries are partly stored already (`En
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from plscp.errors import StoreError
 from plscp.records.parts import PublishedFinding
@@ -31,11 +31,12 @@ class EntryDraft:
 
     Attributes:
         index: 0-based, among the first-level entries of its request.
-        type: CloudEvents type, e.g. ``org.plscp.procedure-log.entry.v1``.
+        type: CloudEvents type, e.g. ``org.plscp.procedure-log.entry.v1``; the same of all entries of a request.
         occurred: ISO 8601 UTC with milliseconds and Z: when it occurred (CloudEvents time).
         observation_uid: Observation UID (0040,A171) or empty.
         content: SHA-256 of the entry's canonical content (32 bytes).
         near_duplicate_key: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
+        dated: that DateTime as sent (DT).
         data: JSON members of what is the entry's own, e.g. ``b'"occurred":{...},"entry":{...}'``.
         findings: about it and its request; the writer appends its own.
     """
@@ -48,6 +49,7 @@ class EntryDraft:
     near_duplicate_key: bytes
     data: bytes
     findings: Sequence[PublishedFinding] = ()
+    dated: str = ""
 
 
 @dataclass(slots=True)
@@ -116,6 +118,8 @@ class Rejected:
         comment: Error Comment.
         content_refused: True for steps 5 to 7: the content itself is at fault, so its entries are not looked up.
         proposal: a correction that would remove the reason, kept beside the refusal.
+
+    The others are those of `Accepted`, of what stands nowhere.
     """
 
     status: int
@@ -124,6 +128,13 @@ class Rejected:
     comment: str
     content_refused: bool
     proposal: RegistryRecord | None = None
+    study_instance_uid: ClassVar = ""
+    patient_id: ClassVar = ""
+    issuer: ClassVar = ""
+    context: ClassVar = b""
+    key: ClassVar = ""
+    alive_at: ClassVar = ""
+    alive_us: ClassVar = 0
 
 
 class KnownEntry(NamedTuple):
@@ -145,17 +156,23 @@ class KnownEntry(NamedTuple):
 
 
 @dataclass(slots=True)
-class RequestDraft:
-    """One N-ACTION request from step 5 on, with its decision.
+class RequestRecord:
+    """One N-ACTION request from step 5 on, with its decision: what is submitted, numbered, kept, and read again.
 
     Attributes:
         request_id: 32 hex digits, unique; the stem of each entry's event id.
         identity: SHA-256 (contract section 1), 32 bytes.
         arrival: microseconds since the epoch, UTC.
         raw: the encoded data set as received; may be cut (64 KiB) with `raw_length` and `raw_digest` of the whole.
-        registry_position: R, the registry's position on which `decision` was made.
+        entries: empty where it was read again.
+        registry_position: R, the registry's position on which `decision` was made; as kept no higher than the registry's then.
         done: called once, by the store's deliver function, after the commit or failure.
         judged: the entries that the decision took as stored already, as the store has told them.
+        dated: the first DateTime that the content states, as sent (DT); always the same for one identity.
+
+        n: running number of those that have positions, from 1: accepted, or the first of an identity with a given refusal.
+        entry_count: of all its entries; `first_position`, `last_position`: of those that it added, or 0, 0.
+        keys: under which it and the entries that it added are found again; None for a refusal. See `plscp.store.index`.
     """
 
     request_id: str
@@ -175,6 +192,17 @@ class RequestDraft:
     raw_length: int = -1
     raw_digest: bytes = b""
     judged: tuple[KnownEntry, ...] = ()
+    dated: str = ""
+    n: int = 0
+    entry_count: int = 0
+    first_position: int = 0
+    last_position: int = 0
+    keys: bytes | None = None
+
+    @property
+    def type(self) -> str:
+        """CloudEvents type of its entries."""
+        return self.entries[0].type if self.entries else ""
 
 
 @dataclass(slots=True)
@@ -275,7 +303,7 @@ class Failed(NamedTuple):
 
 
 Result = Stored | Stale | EntriesKnown | Failed
-Draft = RequestDraft | RegistryDraft | Delivered | Measured | Expunge
+Draft = RequestRecord | RegistryDraft | Delivered | Measured | Expunge
 
 
 class StoredEvent(NamedTuple):

@@ -33,9 +33,8 @@ class Record(NamedTuple):
 
 
 RECORDS: Final = """
-SELECT e.position, e.topic, e.key, e.type, e.event_id, e.subject, e.occurred, e.lead, r.context, e.data
-FROM events e LEFT JOIN requests r ON r.n = e.request
-WHERE e.position > ? AND e.topic IS NOT NULL {}ORDER BY e.position LIMIT ?
+SELECT position, topic, key, type, event_id, subject, occurred, lead, shared, data FROM log
+WHERE position > ? AND topic IS NOT NULL {}ORDER BY position LIMIT ?
 """
 
 
@@ -68,7 +67,7 @@ class RelayView:
 
     def records(self, after: int, limit: int, topics: Sequence[str] | None = None) -> list[Record]:
         """The next records after a position, in order; of all topics, or of these."""
-        only = f"AND e.topic IN ({','.join('?' * len(topics))}) " if topics is not None else ""
+        only = f"AND topic IN ({','.join('?' * len(topics))}) " if topics is not None else ""
         with self._reading() as connection:
             if connection is None:
                 return []
@@ -127,6 +126,10 @@ class RelayView:
                 if version == 0:  # just being made
                     connection.close()
                     return None
+                if version < schema.VERSION:
+                    raise StoreNotOpened(
+                        f"{self._path} has layout {version}: start the server once, which brings it up to date"
+                    )
             except BaseException:
                 connection.close()
                 raise

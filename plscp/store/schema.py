@@ -1,49 +1,85 @@
-"""The layout of the SQLite store, its version, and how an older one is brought up to date."""
+"""The layout of the SQLite store, its version, and how an older one is brought up to date.
+
+A commit writes to the ends of `requests` and `events` and to `head`, and to nothing else as a rule (decision 45): what requests have
+in common stands once in `contexts`; what is found again by a key (`seen`, `requests_of_context`) is written for many requests
+at a time, up to request `head.indexed`; proofs of arrival gather in `head.delivered` before they go to their table. The
+views `log` and `request_rows` put the columns together again.
+"""
 
 import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from plscp.errors import StoreNotOpened
-from plscp.store.rows import Head
 
 APPLICATION_ID: Final = 0x706C7363
 """``plsc``: what makes an SQLite database one of ours."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 
-LAYOUT: Final = """
-CREATE TABLE head (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    position INTEGER NOT NULL, digest BLOB NOT NULL, registry_position INTEGER NOT NULL, requests INTEGER NOT NULL,
-    store_id TEXT NOT NULL, probe INTEGER NOT NULL, topics TEXT NOT NULL DEFAULT '{}',
-    expunged INTEGER NOT NULL DEFAULT 0, ancestors TEXT NOT NULL DEFAULT '[]'
+_REQUEST: Final = """
+    r.n, lower(hex(r.request_id)) AS request_id, r.identity, c.sop_class, c.calling_ae, c.address, r.association, r.message_id,
+    c.transfer_syntax, r.arrival, c.status, c.comment, c.study_instance_uid, c.patient_id, c.issuer, c.registry_position,
+    r.entry_count, r.first_position, r.last_position, c.alive_at, r.alive_us, r.raw_length, r.raw_digest, c.shared, r.raw"""
+_ID: Final = "lower(hex(r.request_id))"
+_TIME: Final = "strftime('%Y-%m-%dT%H:%M:%fZ', e.{} / 1000.0, 'unixepoch')"
+_OF_LAYOUT_5: Final = f"""
+CREATE TABLE contexts (
+    n INTEGER PRIMARY KEY, sop_class TEXT NOT NULL, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
+    transfer_syntax TEXT NOT NULL, status INTEGER NOT NULL, comment TEXT NOT NULL, study_instance_uid TEXT NOT NULL,
+    patient_id TEXT NOT NULL, issuer TEXT NOT NULL, registry_position INTEGER NOT NULL, alive_at TEXT NOT NULL,
+    key TEXT NOT NULL, type TEXT NOT NULL, shared BLOB NOT NULL
 );
+CREATE INDEX contexts_of_study ON contexts (study_instance_uid) WHERE study_instance_uid <> '';
 CREATE TABLE requests (
-    n INTEGER PRIMARY KEY, request_id TEXT NOT NULL, identity BLOB NOT NULL, sop_class TEXT NOT NULL,
-    calling_ae TEXT NOT NULL, address TEXT NOT NULL, association TEXT NOT NULL, message_id INTEGER NOT NULL,
-    transfer_syntax TEXT NOT NULL, arrival INTEGER NOT NULL, status INTEGER NOT NULL, comment TEXT NOT NULL,
-    study_instance_uid TEXT NOT NULL, patient_id TEXT NOT NULL, issuer TEXT NOT NULL,
-    registry_position INTEGER NOT NULL, entry_count INTEGER NOT NULL, first_position INTEGER NOT NULL,
-    last_position INTEGER NOT NULL, alive_at TEXT NOT NULL, alive_us INTEGER NOT NULL DEFAULT 0,
-    raw_length INTEGER NOT NULL, raw_digest BLOB NOT NULL, context BLOB NOT NULL, raw BLOB
+    n INTEGER PRIMARY KEY, context INTEGER NOT NULL, arrival INTEGER NOT NULL, alive_us INTEGER NOT NULL,
+    first_position INTEGER NOT NULL, last_position INTEGER NOT NULL, request_id BLOB NOT NULL, identity BLOB NOT NULL,
+    association TEXT NOT NULL, message_id INTEGER NOT NULL, entry_count INTEGER NOT NULL, raw_length INTEGER NOT NULL,
+    raw_digest BLOB NOT NULL, keys BLOB, raw BLOB
 );
-CREATE INDEX requests_of_study ON requests (study_instance_uid) WHERE study_instance_uid <> '';
 CREATE TABLE events (
-    position INTEGER PRIMARY KEY, kind TEXT NOT NULL, request INTEGER, event_id TEXT NOT NULL, topic TEXT,
-    key TEXT NOT NULL, type TEXT NOT NULL, subject TEXT NOT NULL, occurred TEXT NOT NULL, recorded TEXT NOT NULL,
-    time INTEGER NOT NULL, lead BLOB NOT NULL, data BLOB NOT NULL, digest BLOB NOT NULL
+    position INTEGER PRIMARY KEY, kind TEXT NOT NULL, request INTEGER, entry INTEGER, topic TEXT, event_id TEXT, key TEXT,
+    type TEXT, subject TEXT, occurred INTEGER NOT NULL, recorded INTEGER NOT NULL, time INTEGER NOT NULL,
+    lead BLOB NOT NULL, data BLOB NOT NULL, digest BLOB NOT NULL
 );
 CREATE INDEX registry_changes ON events (position) WHERE kind = 'registry';
 CREATE INDEX registry_changes_by_key ON events (key, position) WHERE kind = 'registry';
-CREATE TABLE identities (identity BLOB PRIMARY KEY, first INTEGER NOT NULL, latest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE seen (
-    key BLOB PRIMARY KEY, position INTEGER NOT NULL, mark BLOB NOT NULL, other INTEGER NOT NULL
+    key BLOB PRIMARY KEY, first INTEGER NOT NULL, other INTEGER NOT NULL, mark BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE delivered (request_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE requests_of_context (
+    context INTEGER NOT NULL, request INTEGER NOT NULL, PRIMARY KEY (context, request)
+) WITHOUT ROWID;
+CREATE TABLE delivered (request_id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE VIEW request_rows AS SELECT{_REQUEST} FROM requests r CROSS JOIN contexts c ON c.n = r.context;
+CREATE VIEW requests_of_study AS
+    SELECT c.study_instance_uid, r.n, r.first_position, r.last_position
+    FROM contexts c CROSS JOIN requests_of_context o ON o.context = c.n CROSS JOIN requests r ON r.n = o.request
+    UNION ALL SELECT c.study_instance_uid, r.n, r.first_position, r.last_position
+    FROM requests r CROSS JOIN contexts c ON c.n = r.context
+    WHERE r.n > (SELECT indexed FROM head) AND r.first_position > 0;
+CREATE VIEW log AS SELECT
+    e.position, e.kind, e.request, e.entry, coalesce(e.event_id, {_ID} || '-' || e.entry) AS event_id, e.topic,
+    coalesce(e.key, c.key) AS key, coalesce(e.type, c.type) AS type,
+    coalesce(e.subject, nullif(c.study_instance_uid, ''), c.key) AS subject,
+    {_TIME.format("occurred")} AS occurred, {_TIME.format("recorded")} AS recorded, e.time,
+    CASE WHEN e.entry IS NULL THEN e.lead ELSE CAST(
+        '{{"event_id":"' || {_ID} || '-' || e.entry || '","position":' || e.position || ',"recorded":"' || {_TIME.format("recorded")} ||
+        '","request_id":"' || {_ID} || '","entry_index":' || e.entry || ',"entry_count":' || r.entry_count || ',' || e.lead
+    AS BLOB) END AS lead, e.data, e.digest,{_REQUEST}
+    FROM events e LEFT JOIN requests r ON r.n = e.request LEFT JOIN contexts c ON c.n = r.context;
+"""  # noqa: S608 -- our words
+LAYOUT: Final = f"""
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    position INTEGER NOT NULL, digest BLOB NOT NULL, registry_position INTEGER NOT NULL, requests INTEGER NOT NULL,
+    store_id TEXT NOT NULL, probe INTEGER NOT NULL, topics TEXT NOT NULL DEFAULT '{{}}',
+    expunged INTEGER NOT NULL DEFAULT 0, ancestors TEXT NOT NULL DEFAULT '[]', indexed INTEGER NOT NULL DEFAULT 0,
+    delivered BLOB NOT NULL DEFAULT x''
+);
 CREATE TABLE retries (
     request INTEGER NOT NULL, arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
     association TEXT NOT NULL, message_id INTEGER NOT NULL, transfer_syntax TEXT NOT NULL
@@ -64,9 +100,29 @@ CREATE TABLE refusals (
     position INTEGER NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL, times INTEGER NOT NULL,
     PRIMARY KEY (identity, outcome)
 ) WITHOUT ROWID;
-"""
+{_OF_LAYOUT_5}"""
 
+CONTEXTS_KEPT: Final = 1024
+"""Of `contexts` in memory; one that comes again later gets another row."""
+TIME_BYTES: Final = 6
+"""A key that begins with the content's own time begins with so many bytes of it."""
 Migration = Callable[[Any], None]
+
+
+class StoreHead(NamedTuple):
+    """The one head row: everything an append builds on.
+
+    Attributes:
+        position: of the last event; 0 in an empty store.
+        digest: of the last event; 32 zero bytes in an empty store.
+        registry_position: position of the last registry change, or 0.
+        requests: number of the last request row.
+    """
+
+    position: int
+    digest: bytes
+    registry_position: int
+    requests: int
 
 
 def _topics_to_head(connection: Any) -> None:
@@ -106,10 +162,53 @@ def _retention(connection: Any) -> None:
     )
 
 
-MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life, 3: _retention}
+def _few_pages(connection: Any) -> None:
+    """Layout 5: a commit touches few pages (decision 45). What is known of an older event stays in its row as it is.
+
+    The keys of an older layout do not begin with a time: they get zeros in its place, and are looked for as well.
+    """
+    no_time = f"zeroblob({TIME_BYTES})"
+    connection.execute(f"""
+        DROP INDEX registry_changes; DROP INDEX registry_changes_by_key; DROP INDEX requests_of_study;
+        ALTER TABLE requests RENAME TO requests_4; ALTER TABLE events RENAME TO events_4;
+        ALTER TABLE seen RENAME TO seen_4; ALTER TABLE delivered RENAME TO delivered_4;
+        ALTER TABLE head ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE head ADD COLUMN delivered BLOB NOT NULL DEFAULT x'';
+        {_OF_LAYOUT_5}
+        UPDATE head SET indexed = requests;
+        INSERT INTO delivered SELECT unhex(request_id) FROM delivered_4;
+        INSERT INTO seen SELECT CAST({no_time} || substr(identity, 1, 16) AS BLOB), first, latest, x'' FROM identities;
+        INSERT INTO seen SELECT iif(mark = x'', key, CAST({no_time} || key AS BLOB)), position, other, mark FROM seen_4;
+        INSERT INTO events SELECT position, kind, request, NULL, topic, event_id, key, type, subject,
+            unixepoch(occurred) * 1000 + substr(occurred, 21, 3), unixepoch(recorded) * 1000 + substr(recorded, 21, 3),
+            time, lead, data, digest FROM events_4;
+    """)  # noqa: S608 -- our words
+    contexts: dict[tuple[Any, ...], int] = {}
+    for n, *context in connection.execute("""
+        SELECT n, sop_class, calling_ae, address, transfer_syntax, status, comment, study_instance_uid, patient_id, issuer,
+            registry_position, alive_at, '', '', context FROM requests_4 ORDER BY n
+    """):
+        known = contexts.get(tuple(context))
+        if known is None:
+            if len(contexts) >= CONTEXTS_KEPT:
+                contexts.clear()
+            known = contexts[tuple(context)] = n  # unique is all that it has to be
+            connection.execute(f"INSERT INTO contexts VALUES (?{', ?' * len(context)})", (n, *context))  # noqa: S608
+        connection.execute(
+            """INSERT INTO requests SELECT n, ?, arrival, alive_us, first_position, last_position, unhex(request_id), identity,
+                association, message_id, entry_count, raw_length, raw_digest, NULL, raw FROM requests_4 WHERE n = ?""",
+            (known, n),
+        )
+    connection.execute("""
+        INSERT INTO requests_of_context SELECT context, n FROM requests WHERE first_position > 0;
+        DROP TABLE requests_4; DROP TABLE events_4; DROP TABLE seen_4; DROP TABLE delivered_4; DROP TABLE identities;
+    """)
+
+
+MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life, 3: _retention, 4: _few_pages}
 """From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
-REWRITING: Final = frozenset({2})
-"""Layouts whose step to the next one may write every page anew, which the write-ahead log holds meanwhile."""
+REWRITTEN: Final = 5
+"""Layout whose rows stand beside those of the older one until both are written."""
 _SMALL_STEP_BYTES: Final = 16 << 20
 """Free disk that any step needs."""
 
@@ -118,7 +217,10 @@ def create(connection: Any) -> None:
     """Lay out an empty store with a new store id; in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(LAYOUT)
-    connection.execute("INSERT INTO head VALUES (1, 0, ?, 0, 0, ?, 0, '{}', 0, '[]')", (bytes(32), str(uuid.uuid4())))
+    connection.execute(
+        "INSERT INTO head (one, position, digest, registry_position, requests, store_id, probe) VALUES (1, 0, ?, 0, 0, ?, 0)",
+        (bytes(32), str(uuid.uuid4())),
+    )
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 
@@ -164,8 +266,8 @@ def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Mig
 def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
     """StoreNotOpened where the disk does not take what a migration writes beside the database until it is copied back."""
     needed = _SMALL_STEP_BYTES
-    if REWRITING & set(range(version, newest)):
-        needed += connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get
+    if version < REWRITTEN:  # once in the write-ahead log, once in the database
+        needed += 2 * connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get
     found = os.statvfs(Path(path).parent)
     free = found.f_bavail * found.f_frsize
     if free < needed:
@@ -175,9 +277,11 @@ def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
         )
 
 
-def head_of(connection: Any) -> Head:
+def head_of(connection: Any) -> StoreHead:
     """The head row of a store."""
-    return Head(*connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchall()[0])
+    return StoreHead(
+        *connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchall()[0]
+    )
 
 
 def topics_of(connection: Any) -> dict[str, tuple[int, int]]:

@@ -15,6 +15,7 @@ from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
 from plscp.store.port import (
     LAST,
     MOST_COUNTED,
+    PROPOSAL,
     Deliver,
     Draft,
     Filter,
@@ -29,16 +30,17 @@ from plscp.store.port import (
     at_once,
     deliver_directly,
 )
-from plscp.store.rows import CHANGE, WITH_CHANGE
 from plscp.store.schema import ancestors
 from plscp.store.writer import Watermark, Writer
 
+CHANGE: Final = b'"change":'
+WITH_CHANGE: Final = frozenset({"registry", PROPOSAL})
+"""Kinds of events that hold a change."""
 _EVENTS: Final = """
-SELECT e.position, e.kind, e.event_id, e.topic, e.key, e.type, e.subject, e.occurred, e.recorded, e.lead, r.context, e.data
-FROM events e LEFT JOIN requests r ON r.n = e.request
+SELECT e.position, e.kind, e.event_id, e.topic, e.key, e.type, e.subject, e.occurred, e.recorded, e.lead, e.shared, e.data FROM log e
 """
 _OF_STUDY: Final = """e.position IN (
-    SELECT x.position FROM requests s JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
+    SELECT x.position FROM requests_of_study s CROSS JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
     WHERE s.study_instance_uid = ?1 AND s.study_instance_uid <> '' AND s.last_position > ?2
     UNION SELECT position FROM events WHERE kind = 'registry' AND key = ?1 AND topic = 'study' AND position > ?2)"""
 _CHANGES: Final = (
@@ -75,7 +77,7 @@ SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE 
 FROM (SELECT identity, calling_ae, sop_class, last_time {_OPEN}) q
 """  # noqa: S608 -- our words
 _LAST_ARRIVALS: Final = """
-SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status FROM requests ORDER BY n DESC LIMIT ?)
+SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status FROM request_rows ORDER BY n DESC LIMIT ?)
 WHERE status = 0 OR status >> 12 = 11 GROUP BY 1
 """
 _LATE_US: Final = 60_000_000
@@ -230,7 +232,7 @@ class SqliteStore:
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then, oldest first; of each study and place the latest of each minute."""
-        query = "SELECT arrival, study_instance_uid, alive_at, alive_us FROM requests ORDER BY n DESC"
+        query = "SELECT arrival, study_instance_uid, alive_at, alive_us FROM request_rows ORDER BY n DESC"
         latest: dict[tuple[str, str, int], tuple[int, int]] = {}
         for arrival, study, place, moment in reversed(self._since(query, since_us)):
             if place:  # a sign is never later than its arrival

@@ -21,7 +21,7 @@ from plscp.store.port import (
     Draft,
     Failed,
     Measured,
-    RequestDraft,
+    RequestRecord,
     Result,
     Soon,
     StoreLimits,
@@ -75,7 +75,7 @@ class Watermark:
 
 
 def _size(draft: Draft) -> int:
-    if isinstance(draft, RequestDraft):
+    if isinstance(draft, RequestRecord):
         return len(draft.raw) + sum(len(entry.data) for entry in draft.entries) + 1000
     return 1000
 
@@ -198,7 +198,7 @@ class Writer:
             return None  # lost, an equal bolus would later be taken for a repeat: these always fit
         if self._refusing is not None:
             return self._refusing
-        if self._watermark.low and isinstance(draft, RequestDraft):
+        if self._watermark.low and isinstance(draft, RequestRecord):
             return _low()
         limits = self._limits
         if len(self._queue) >= limits.queued_drafts or self._queued_bytes + size > limits.queued_bytes:
@@ -315,9 +315,9 @@ class Writer:
         """What of a batch is written although the disk is low: all but requests. Those get their failure."""
         if not self._watermark.look():
             return batch
-        requests = [draft for draft in batch if isinstance(draft, RequestDraft)]
+        requests = [draft for draft in batch if isinstance(draft, RequestRecord)]
         self._deliver(requests, [Failed(_low())] * len(requests))
-        return [draft for draft in batch if not isinstance(draft, RequestDraft)]
+        return [draft for draft in batch if not isinstance(draft, RequestRecord)]
 
     def _step(self, batch: list[Draft]) -> None:
         """One transaction, its results, and what follows a commit; where a member is at fault, one for each."""

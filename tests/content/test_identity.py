@@ -30,6 +30,26 @@ def test_transfer_syntax_and_length_encoding_are_no_content() -> None:
     assert len(found) == 1
 
 
+def test_the_time_of_a_content_is_as_sent_in_every_transfer_syntax() -> None:
+    """The first Observation DateTime, or that of an administration; always the same for one identity."""
+    found = {
+        decode(
+            build.encode(log(), syntax), syntax, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds()
+        ).dated
+        for syntax in build.SYNTAXES
+    }
+    (dated,) = found
+    assert dated == str(build.note(1, "x").ObservationDateTime)
+    administered = Dataset()
+    administered.SubstanceAdministrationDateTime = "20261122101500"
+    for content, expected in ((administered, "20261122101500"), (Dataset(), "")):
+        raw = build.encode(content, build.SYNTAXES[0])
+        read = decode(
+            raw, build.SYNTAXES[0], calling_ae="A", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=Bounds()
+        )
+        assert read.dated == expected
+
+
 def test_character_set_is_no_content() -> None:
     """The same text in another character set, declared once or in an item, has one identity."""
     sets = ("ISO_IR 100", "ISO_IR 192", "GB18030", "ISO 2022 IR 100", "ISO_IR 148")

@@ -1,15 +1,16 @@
 """A store's twin for the relay's tests: its layout, with nothing in it but what is published."""
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from plscp.store import schema
+from plscp.store.chain import iso
 from plscp.store.relay_view import RelayView
 
 TOPICS = ("procedure-log", "medication-administration", "quarantine", "study")
@@ -57,7 +58,8 @@ class WritableTwin(RelayView):
     def append(self, records: Sequence[tuple[str, str, int]]) -> list[int]:
         """Records of (topic, key, length of padding) in one commit; their positions."""
         position, request = self.head(), uuid.uuid4().hex
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        milliseconds = time.time_ns() // 1_000_000
+        now = iso(milliseconds * 1000)
         rows, topics, base = [], self.bounds(), self.base
         for index, (topic, key, padding) in enumerate(records):
             position += 1
@@ -72,7 +74,10 @@ class WritableTwin(RelayView):
             }
             lead = json.dumps(value, separators=(",", ":"))[:-1].encode()
             rows.append(
-                (position, "entry", value["event_id"], topic, key, TYPES[topic], key, now, now, 0, lead, b"", b"")
+                (
+                    *(position, "entry", value["event_id"], topic, key, TYPES[topic], key),
+                    *(milliseconds, milliseconds, 0, lead, b"", b""),
+                )
             )
             low, _ = topics.get(topic, (position, position))
             topics[topic] = (low, position)

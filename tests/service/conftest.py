@@ -21,7 +21,7 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.service.stock import StockHandlers
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestDraft, Result, deliver_directly
+from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestRecord, Result, deliver_directly
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu
 from tests.temporary import TemporaryStore
 
@@ -58,7 +58,7 @@ class Interrupted(TemporaryStore):
 
     def submit(self, draft: Draft) -> None:
         """As the store's, unless it is broken."""
-        if self.broken is not None and isinstance(draft, RequestDraft):
+        if self.broken is not None and isinstance(draft, RequestRecord):
             draft.done(Failed(self.broken()))
         else:
             super().submit(draft)

@@ -18,7 +18,7 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.port import Draft, RequestDraft, Stale, StoredEvent
+from plscp.store.port import Draft, RequestRecord, Stale, StoredEvent
 from plscp.templates.request import Identifiers
 from tests import events
 from tests.rawscu import INSTANCE_OF, SYNTAXES
@@ -221,7 +221,7 @@ class Moving(TemporaryStore):
 
     def submit(self, draft: Draft) -> None:
         """As the store's; what happened meanwhile was also a registry change."""
-        if self.meanwhile is not None and isinstance(draft, RequestDraft):
+        if self.meanwhile is not None and isinstance(draft, RequestRecord):
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
             draft.done(Stale(0))

@@ -20,7 +20,7 @@ from plscp.store.port import (
     Filter,
     KnownEntry,
     Measured,
-    RequestDraft,
+    RequestRecord,
     Result,
     RetryNote,
     Stale,
@@ -818,7 +818,7 @@ class EventStoreContract:
                 done(result)
 
         store = open_one(deliver=deliver, after_commit=heads.append)
-        more: list[RequestDraft] = [request(), request(), request()]
+        more: list[RequestRecord] = [request(), request(), request()]
         last = again(request([entry("last")]))
         results: list[Result] = []
         for draft in more:

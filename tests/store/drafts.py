@@ -17,7 +17,7 @@ from plscp.store.port import (
     RegistryDraft,
     RegistryRecord,
     Rejected,
-    RequestDraft,
+    RequestRecord,
     Result,
     Stored,
 )
@@ -80,13 +80,13 @@ def request(
     arrival: int = NOW,
     raw: bytes = b"raw",
     **more: Any,
-) -> RequestDraft:
+) -> RequestRecord:
     """A request; its identity is that of its sender and entries unless one is given."""
     number = next(_numbers)
     entries = list(entries) or [entry(f"content {number}")]
     if identity is None:
         identity = (ae, [(e.observation_uid, e.content, e.near_duplicate_key) for e in entries])
-    return RequestDraft(
+    return RequestRecord(
         request_id=f"{number:032x}",
         identity=digest("identity", identity),
         sop_class="1.2.840.10008.1.40",
@@ -134,9 +134,9 @@ def proposal(name: str, **members: Any) -> RegistryRecord:
     return RegistryRecord(change, None, STUDY, "org.plscp.correction.proposed.v1", name)
 
 
-def again(draft: RequestDraft, **differently: Any) -> RequestDraft:
+def again(draft: RequestRecord, **differently: Any) -> RequestRecord:
     """The same content, sent once more as a request of its own."""
-    copy = request(draft.entries, draft.decision, ae=draft.calling_ae, raw=draft.raw, at=draft.registry_position)
+    copy = request(draft.entries, draft.decision, ae=draft.calling_ae, raw=draft.raw)
     copy.identity = draft.identity
     for name, value in differently.items():
         setattr(copy, name, value)
@@ -172,7 +172,7 @@ def judged(store: EventStore, *drafts: Draft) -> list[Result]:
     wanted = [draft for draft in drafts if not isinstance(draft, Delivered | Measured)]
     for index, (draft, result) in enumerate(zip(wanted, results, strict=True)):
         if isinstance(result, EntriesKnown):
-            assert isinstance(draft, RequestDraft)
+            assert isinstance(draft, RequestRecord)
             draft.judged = result.under
             (results[index],) = send(store, draft)
     return results

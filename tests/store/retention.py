@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from plscp.store.port import Draft, EventStore, Expunge, Filter, RawKept, RequestDraft, Stored, StoreLimits
+from plscp.store.port import Draft, EventStore, Expunge, Filter, RawKept, RequestRecord, Stored, StoreLimits
 from tests.store.contract import MINUTE, Open
 from tests.store.drafts import NOW, again, change, entry, ignore, rejected, request, send, stored
 
@@ -17,7 +17,7 @@ def expunge(store: EventStore, before: int, *, now: int = LATER, most: int = 256
     return stored(store, Expunge(before, now, ignore, most))
 
 
-def kept(store: EventStore, draft: RequestDraft) -> int:
+def kept(store: EventStore, draft: RequestRecord) -> int:
     """How many of a request's raw bytes are still there."""
     for event in store.read(Filter(limit=-1)):
         if event.request_id == draft.request_id:

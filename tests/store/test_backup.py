@@ -20,8 +20,7 @@ from plscp.store.backup import back_up, restore
 from plscp.store.connections import open_read_only
 from plscp.store.ledger import WORST_WAL
 from plscp.store.port import Delivered, Filter, StoreLimits
-from plscp.store.rows import Head
-from plscp.store.schema import ancestors
+from plscp.store.schema import StoreHead, ancestors
 from tests.store.contract import Open
 from tests.store.drafts import change, entry, rejected, request, send, stored
 from tests.store.layout import FOLDER, fill, load
@@ -171,7 +170,7 @@ def test_what_cannot_be_backed_up_is_one_line_and_leaves_nothing(
         case "no room":
             leave, expected = 1 << 60, "MiB free: the backup needs 0 MiB and the server's own"
         case "an older layout":
-            source, expected = tmp_path / "old.db", "layout 3, this plscp backs up layout 4: start the server once"
+            source, expected = tmp_path / "old.db", "layout 3, this plscp backs up layout 5: start the server once"
             load(FOLDER / "3.sql", source)
     assert expected in said(lambda: back_up(source, target, leave=leave))
     assert not (tmp_path / "none").exists()
@@ -456,4 +455,4 @@ def test_heads_that_differ_are_no_backup(open_sqlite: Open, path: Path, tmp_path
     store = open_sqlite()
     stored(store, request())
     back_up(path, tmp_path / "b.db")
-    assert "ends at position 1 and not at 2" in said(lambda: check(tmp_path / "b.db", Head(2, bytes(32), 0, 1)))
+    assert "ends at position 1 and not at 2" in said(lambda: check(tmp_path / "b.db", StoreHead(2, bytes(32), 0, 1)))

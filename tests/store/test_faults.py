@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from plscp.store import SqliteStore
-from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestDraft, Stored, StoreLimits
+from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Stored, StoreLimits
 from tests.store.drafts import again, change, entry, rejected, request, send, stored
 from tests.store.faults import Disk, Fault, faulty_disk
 
@@ -50,20 +50,20 @@ def scenario() -> list[list[Draft]]:
     ]
 
 
-def play(store: SqliteStore, batches: list[list[Draft]]) -> tuple[list[RequestDraft], list[RequestDraft]]:
+def play(store: SqliteStore, batches: list[list[Draft]]) -> tuple[list[RequestRecord], list[RequestRecord]]:
     """Send the batches; the requests that were acknowledged as added, and those that failed."""
-    good: list[RequestDraft] = []
-    bad: list[RequestDraft] = []
+    good: list[RequestRecord] = []
+    bad: list[RequestRecord] = []
     for batch in batches:
         drafts = [draft for draft in batch if not isinstance(draft, Delivered)]
         for draft, result in zip(drafts, send(store, *batch), strict=True):
             assert isinstance(result, Stored | Failed)
-            if isinstance(draft, RequestDraft):
+            if isinstance(draft, RequestRecord):
                 (good if isinstance(result, Stored) else bad).append(draft)
     return good, bad
 
 
-def check(path: Path, good: list[RequestDraft], bad: list[RequestDraft]) -> None:
+def check(path: Path, good: list[RequestRecord], bad: list[RequestRecord]) -> None:
     """Opened anew: the chain is whole, every acknowledged entry is there once, every failed one at most once."""
     store = SqliteStore(path)
     try:

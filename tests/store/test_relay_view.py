@@ -11,6 +11,7 @@ from plscp.store.port import Filter, StoreLimits
 from plscp.store.relay_view import RelayView
 from tests.store.contract import Open
 from tests.store.drafts import administered, change, entry, rejected, request, send, stored
+from tests.store.layout import FOLDER, load
 
 
 @pytest.fixture
@@ -128,6 +129,13 @@ def test_a_newer_store_is_refused(url: str, open_sqlite: Open, path: Path) -> No
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(StoreNotOpened, match="99"):
+        RelayView.open(url).head()
+
+
+def test_an_older_store_is_refused_with_what_to_do(url: str, path: Path) -> None:
+    """What reads beside the server does not migrate."""
+    load(FOLDER / "4.sql", path)
+    with pytest.raises(StoreNotOpened, match="has layout 4: start the server once"):
         RelayView.open(url).head()
 
 

@@ -27,7 +27,7 @@ def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
 def delivered(path: Path) -> int:
     """How many proofs of arrival are on disk."""
     connection: Any = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    found: int = connection.execute("SELECT count(*) FROM delivered").get
+    found: int = connection.execute("SELECT (SELECT count(*) FROM delivered) + length(delivered) / 16 FROM head").get
     connection.close()
     return found
 
@@ -126,7 +126,7 @@ def test_a_proof_of_arrival_waits_for_someone_elses_commit(open_sqlite: Open, pa
 def test_a_proof_of_arrival_is_written_after_a_while(open_sqlite: Open, path: Path) -> None:
     """With nobody else to commit, it is written by itself."""
     store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
-    store.submit(Delivered(["a"]))
+    store.submit(Delivered([request().request_id]))
     until(lambda: delivered(path) == 1)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import threading
 
 from plscp.store import EventStore
-from plscp.store.port import Accepted, EntryDraft, Expunge, Rejected, RequestDraft, Result
+from plscp.store.port import Accepted, EntryDraft, Expunge, Rejected, RequestRecord, Result
 from tests.web.conftest import Ask
 from tests.web.fake import NOW, FakeServer
 
@@ -18,7 +18,7 @@ def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, en
         done.set()
 
     store.submit(
-        RequestDraft(
+        RequestRecord(
             request_id=request_id,
             identity=request_id.encode().ljust(32, b"x"),
             sop_class="1.2.840.10008.1.40",

@@ -13,7 +13,7 @@ from plscp.matching import comments
 from plscp.matching.model import Device
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.store.port import Draft, Failed, RegistryDraft, RequestDraft
+from plscp.store.port import Draft, Failed, RegistryDraft, RequestRecord
 from tests.events import encoded, note, now, procedural
 from tests.rawscu import SYNTAXES, RawScu
 from tests.serving import Serving, until
@@ -176,7 +176,7 @@ def test_row_05_an_event_on_its_way_to_the_store_is_waited_for(rig: Rig, *, stor
     rig.clock("09:42")
     rig.study("1.2", "PB", location="LAB1")
     assert rig.send(entry("09:43", patient="PB"), calling="HEMO1", when="09:43").status == "0000"
-    held = Held(rig, lambda draft: isinstance(draft, RequestDraft))
+    held = Held(rig, lambda draft: isinstance(draft, RequestRecord))
     with rig.scu("HEMO1") as scu:
         rig.clock("09:54")
         sent = scu.send(PROCEDURAL_EVENT_LOGGING, encoded(entry("09:54", patient="PA")))
