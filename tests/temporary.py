@@ -7,14 +7,15 @@ from typing import Any
 
 from plscp.store import SqliteStore
 
-_MEMORY = Path("/dev/shm")  # where the system has it: a sync costs nothing there
+MEMORY = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+"""A folder where a sync costs nothing, where the system has it."""
 
 
 class TemporaryStore(SqliteStore):
     """An empty store on SQLite, in a folder of its own that goes when it is closed; the arguments are those of `SqliteStore`."""
 
     def __init__(self, **options: Any) -> None:
-        folder = tempfile.mkdtemp(prefix="plscp-test-", dir=_MEMORY if _MEMORY.is_dir() else None)
+        folder = tempfile.mkdtemp(prefix="plscp-test-", dir=MEMORY)
         super().__init__(Path(folder) / "store.db", **options)
 
     def close(self) -> None:

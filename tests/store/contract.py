@@ -194,10 +194,16 @@ class EventStoreContract:
 
     # --- identity ---
 
-    @pytest.mark.parametrize("batched", [False, True], ids=["one-by-one", "in-one-batch"])
+    @pytest.mark.parametrize("how", ["one-by-one", "in-one-batch", "restarted", "indexed", "indexed-and-restarted"])
     @pytest.mark.parametrize("row", IDENTITY)
-    def test_identity(self, store: EventStore, row: str, batched: bool) -> None:
-        """Each row of the table of identity, across transactions and within one."""
+    def test_identity(self, open_one: Open, row: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each row of the table of identity, across transactions and within one, and with a restart after each request.
+
+        What is found again is in memory, or was written to the index at once.
+        """
+        if "indexed" in how:
+            monkeypatch.setattr("plscp.store.index.MOST_ROWS", 1)
+        store = open_one()
         before, now, outcome, count, linked, findings = IDENTITY[row]
         firsts = []
         drafts: list[Any] = []
@@ -208,11 +214,14 @@ class EventStoreContract:
             if delivered:
                 drafts.append(Delivered([draft.request_id]))
         last = request(now)
-        if batched:
+        if how == "in-one-batch":
             *_, result = judged(store, *drafts, last)
         else:
             for draft in drafts:
                 judged(store, draft)
+                if "restarted" in how:
+                    store.close()
+                    store = self.opened_again(store, open_one)
             (result,) = judged(store, last)
         assert isinstance(result, Stored)
         assert (result.outcome, result.entries) == (outcome, count)

@@ -37,7 +37,13 @@ def ignore(_: Result) -> None:
 
 
 def entry(
-    content: str = "x", *, index: int = 0, uid: str = "", near_duplicate_key: str = "", data: bytes = b""
+    content: str = "x",
+    *,
+    index: int = 0,
+    uid: str = "",
+    near_duplicate_key: str = "",
+    data: bytes = b"",
+    dated: str = "",
 ) -> EntryDraft:
     """An entry; without a near_duplicate_key of its own, entries are alike when their contents are equal."""
     return EntryDraft(
@@ -48,6 +54,7 @@ def entry(
         content=digest("content", content),
         near_duplicate_key=digest("near_duplicate_key", near_duplicate_key or content),
         data=data or b'"entry":{"text":"%s"}' % content.encode(),
+        dated=dated,
     )
 
 
@@ -101,6 +108,7 @@ def request(
         decision=decision or accepted(),
         registry_position=at,
         done=ignore,
+        dated=entries[0].dated,
         **more,
     )
 

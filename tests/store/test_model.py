@@ -1,18 +1,25 @@
 """The store against a small model of contract section 1 that shares no code with it."""
 
 import json
-from collections.abc import Callable
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from plscp.store.port import Delivered, EntriesKnown, EventStore, Filter, Stale, Stored
+from plscp.store import SqliteStore, ledger
+from plscp.store import index as store_index
+from plscp.store.port import Delivered, EntriesKnown, Filter, Stale, Stored
 from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
-from tests.temporary import TemporaryStore
+from tests.store.test_writer import until
+from tests.temporary import MEMORY
 
 CONTENTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])), min_size=1, max_size=3)
+DATED = {"a": "20261122100000", "b": "20261122100000.5+0100", "c": ""}
+"""When an entry with some text occurred, as sent."""
 STUDIES = st.sampled_from(["1.1", "2.2"])
 Content = tuple[str, tuple[tuple[str, str], ...]]
 """A study as named, and (text, Observation UID) of each entry."""
@@ -36,6 +43,7 @@ class Expected(NamedTuple):
     position: int
     findings: list[list[str]]
     known: Known = ()
+    same_as: str = ""
 
 
 class Model:
@@ -94,7 +102,7 @@ class Model:
         self.requests.append((content, request_id, self.position, False))
         if content in self.refused and content not in self.closed:
             self.closed[content] = self.position
-        return Expected("added", self.position, findings)
+        return Expected("added", self.position, findings, same_as=self.requests[same[0]][1] if same else "")
 
     def refuse(self, content: Content, outcome: str, move: str) -> Expected:
         """Only the first of an outcome has a position; so has only the first of the same proposals."""
@@ -123,18 +131,26 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Any order of requests, proofs of arrival and registry changes, alone and in batches.
+    """Any order of requests, proofs of arrival, registry changes, restarts and crashes; requests alone and in batches.
+
+    What the store indexes later and in bulk is written after one row, some or many: it answers as the model, which knows at once.
 
     The machine judges known entries as the service does: those under another study than the request's are refused, with a
     proposal. It hands such a request in again at any later time.
     """
 
-    open_one: Callable[[], EventStore] = staticmethod(TemporaryStore)
+    @initialize(rows=st.sampled_from([1, 7, 4096]))
+    def open(self, rows: int) -> None:
+        """Both begin empty.
 
-    @initialize()
-    def open(self) -> None:
-        """Both begin empty."""
-        self.store = self.open_one()
+        Args:
+            rows: of the index that are kept in memory.
+        """
+        self.kept = store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT
+        store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT = rows, 16 * rows, rows
+        self.folder = Path(tempfile.mkdtemp(prefix="plscp-model-", dir=MEMORY))
+        self.stores = 0
+        self.store = SqliteStore(self.folder / "0.db")
         self.model = Model()
         self.receipts: list[str] = []
         self.waiting: list[tuple[Any, Content | None, Expected | None]] = []
@@ -151,13 +167,27 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(
         study=STUDIES, content=CONTENTS, old=st.booleans(), refuse=st.sampled_from(["", "", "", "C103", "C101", "C102"])
     )
-    def queue_request(self, study: str, content: list[tuple[str, str]], old: bool, refuse: str) -> None:
+    def queue_new(self, study: str, content: list[tuple[str, str]], *, old: bool, refuse: str) -> None:
+        """A request, as a rule of new content."""
+        self.queue_request(study, content, old=old, refuse=refuse)
+
+    def queue_request(self, study: str, content: list[tuple[str, str]], *, old: bool, refuse: str) -> None:
         """A request, decided on the registry as it is or on an older one, with no entry taken as known."""
         key = (study, tuple(content))
-        entries = [entry(text, uid=uid, index=index) for index, (text, uid) in enumerate(content)]
+        entries = [entry(text, uid=uid, index=n, dated=DATED[text]) for n, (text, uid) in enumerate(content)]
         decision = rejected(int(refuse, 16), refuse, content=refuse == "C102") if refuse else accepted(study)
         at = self.model.registry - 1 if old else self.model.registry
         self.queue(key, request(entries, decision, identity=key, at=at), (), refuse)
+
+    @precondition(lambda self: self.model.requests)
+    @rule(data=st.data(), proved=st.booleans())
+    def queue_repeat(self, data: st.DataObject, *, proved: bool) -> None:
+        """What was accepted comes again; perhaps its answer is known to have arrived."""
+        (study, content), request_id, _, _ = data.draw(st.sampled_from(self.model.requests))
+        if proved:
+            self.model.deliver(request_id)
+            self.waiting.append((Delivered([request_id]), None, None))
+        self.queue_request(study, list(content), old=False, refuse="")
 
     @precondition(lambda self: self.told)
     @rule(data=st.data())
@@ -185,6 +215,28 @@ class StoreMachine(RuleBasedStateMachine):
         draft = change("study.updated", at=self.model.registry, without_entries=without_entries)
         self.waiting.append((draft, None, self.model.change(without_entries)))
 
+    @precondition(lambda self: not self.waiting)
+    @rule()
+    def restart(self) -> None:
+        """The store is closed and opened again."""
+        self.store.close()
+        self.store = SqliteStore(self.store.path)
+
+    @precondition(lambda self: not self.waiting)
+    @rule()
+    def crash(self) -> None:
+        """All ends at once, and the store is opened as its files are. What waits for someone else's commit got one before."""
+        self.queue_change("")
+        self.send()
+        writer = self.store._writer
+        until(lambda: writer._sleeping)  # it is done with what follows the commit
+        self.stores += 1
+        path = self.folder / f"{self.stores}.db"
+        for tail in ("", "-wal"):
+            shutil.copy(self.store.path.with_name(self.store.path.name + tail), path.with_name(path.name + tail))
+        self.store.close()
+        self.store = SqliteStore(path)
+
     @precondition(lambda self: self.waiting)
     @rule()
     def send(self) -> None:
@@ -207,8 +259,10 @@ class StoreMachine(RuleBasedStateMachine):
             assert (result.outcome, result.position) == expected[:2]
             if result.outcome == "added":
                 values = [json.loads(e.payload) for e in self.store.read(Filter(kinds=("entry",), limit=-1))]
-                mine = [[f["code"] for f in v["findings"]] for v in values if v["request_id"] == draft.request_id]
-                assert mine == expected.findings
+                mine = [value for value in values if value["request_id"] == draft.request_id]
+                assert [[f["code"] for f in value["findings"]] for value in mine] == expected.findings
+                same_as = {(value["same_content_as"] or "").partition("-")[0] for value in mine}
+                assert same_as == {expected.same_as}
 
     @invariant()
     def agree(self) -> None:
@@ -231,6 +285,8 @@ class StoreMachine(RuleBasedStateMachine):
         """Everything that was queued is answered, then closed."""
         if hasattr(self, "store"):
             self.store.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT = self.kept
 
 
 StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
