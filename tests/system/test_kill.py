@@ -7,8 +7,11 @@ import random
 import signal
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,9 +45,13 @@ file = "{folder}/current.toml"
 """
 
 
+KINDS = ("new", "new", "known", "log", "equal")
+"""How a request is repeated on purpose: not at all; by entries with Observation UIDs in a longer one; by entries without; as a whole."""
+
+
 @dataclass
 class Sender:
-    """One device: sends uniquely numbered events, repeats each until it is acknowledged."""
+    """One device: sends uniquely numbered events, repeats each until it is acknowledged, and some on purpose after that."""
 
     name: str
     study: str
@@ -54,10 +61,25 @@ class Sender:
     sent: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
+    def requests(self) -> Iterator[tuple[list[str], bytes]]:
+        """The words of each request's entries, and its data set."""
+        for number in itertools.count(1):
+            kind = random.choice(KINDS)
+            words = [f"{self.name} {kind} {number} {n}" for n in range(random.choice((2, 2, 5)))]
+            entries = [events.note(events.now(n / 1000), each) for n, each in enumerate(words)]
+            if kind == "known":
+                for n, entry in enumerate(entries):
+                    entry.ObservationUID = (
+                        f"1.2.826.0.1.3680043.9.3811.9.{self.name[3:]}.{number}.{n}"
+                    )
+            parts = {"new": [1], "equal": [1, 1]}.get(kind, [1, len(words)])
+            for part in parts:
+                yield words[:part], events.encoded(events.procedural(entries[:part], study=self.study))
+
     def run(self) -> None:
-        """Until told to stop; a pending event is repeated until it is answered."""
-        numbers = itertools.count(1)
-        pending: tuple[str, bytes] | None = None
+        """Until told to stop; a pending request is repeated until it is answered."""
+        requests = self.requests()
+        pending: tuple[list[str], bytes] | None = None
         while not self.stop.is_set() or pending:
             with (
                 contextlib.suppress(OSError, Closed, Aborted, Rejected, AssertionError),
@@ -65,15 +87,12 @@ class Sender:
             ):
                 while not self.stop.is_set() or pending:
                     if pending is None:
-                        words = f"{self.name} {next(numbers)}"
-                        count = random.choice((1, 1, 5))
-                        entries = [events.note(events.now(n / 1000), f"{words} {n}") for n in range(count)]
-                        pending = words, events.encoded(events.procedural(entries, study=self.study))
-                        self.sent += [f"{words} {n}" for n in range(count)]
+                        pending = next(requests)
+                        self.sent += pending[0]
                     self.stop.wait(0.01)
                     answer = scu.request(PROCEDURAL_EVENT_LOGGING, pending[1])
                     if answer.status == 0:
-                        self.acknowledged += [s for s in self.sent if s.startswith(pending[0] + " ")][-5:]
+                        self.acknowledged += pending[0]
                         pending = None
                     elif answer.status not in {0x0110, 0x0213}:
                         self.refused.append(f"{answer.status:04X} {answer.comment}")
@@ -135,8 +154,8 @@ def test_kill_anything_at_any_moment_and_nothing_acknowledged_is_lost(tmp_path: 
             for thread in threads:
                 thread.join(120)
                 assert not thread.is_alive(), "a sender has no answer"
-            acknowledged = [words for sender in senders for words in sender.acknowledged]
-            sent = {words for sender in senders for words in sender.sent}
+            acknowledged = Counter(words for sender in senders for words in sender.acknowledged)
+            sent = Counter(words for sender in senders for words in sender.sent)
             assert not [why for sender in senders for why in sender.refused]
             check(server, broker, acknowledged, sent)
         finally:
@@ -144,20 +163,42 @@ def test_kill_anything_at_any_moment_and_nothing_acknowledged_is_lost(tmp_path: 
             server.end()
 
 
-def check(server: Serving, broker: LocalBroker, acknowledged: list[str], sent: set[str]) -> None:
+def check_repeats(entries: list[dict[str, Any]], acknowledged: Counter[str], sent: Counter[str]) -> None:
+    """Each entry is there as often as its kind says (contract section 1), and a further one says so."""
+    of_words: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        of_words.setdefault(entry["entry"]["text"], []).append(entry)
+    assert set(acknowledged) <= set(of_words) <= set(sent), (
+        "what was acknowledged is stored, and nothing that was not sent"
+    )
+    for words, found in of_words.items():
+        kind, first = words.split()[1], found[0]
+        if kind in {"new", "known"}:
+            assert len(found) == 1, f"{words} is in the store twice"
+        elif kind == "log":
+            assert acknowledged[words] <= len(found) <= sent[words], words
+        else:  # an event of its own only where the first's answer is known to have arrived
+            assert 1 <= len(found) <= sent[words], words
+        for later in found[1:]:
+            codes = {finding["code"]: finding.get("positions") for finding in later["findings"]}
+            if kind == "log":
+                assert codes["probable-repeat"] == [first["position"]], words
+            else:
+                assert later["same_content_as"] == first["event_id"], words
+
+
+def check(server: Serving, broker: LocalBroker, acknowledged: Counter[str], sent: Counter[str]) -> None:
     """Store and topics against what the devices were told."""
     stored: list[tuple[int, str, str]] = []
+    entries: list[dict[str, Any]] = []
     after = 0
     while page := server.get("/api/v1/events", after=after, limit=1000)["events"]:
         for event in page:
             after = event["position"]
             if "entry" in event:
-                words = event["entry"]["text"]
-                stored.append((event["position"], event["study"]["study_instance_uid"], words))
-    words = [each for _, _, each in stored]
-    assert len(words) == len(set(words)), "an entry is in the store twice"
-    assert set(acknowledged) <= set(words), "an acknowledged entry is not in the store"
-    assert set(words) <= sent
+                entries.append(event)
+                stored.append((event["position"], event["study"]["study_instance_uid"], event["entry"]["text"]))
+    check_repeats(entries, acknowledged, sent)
 
     def arrived() -> list[Read]:
         records = read_all(broker.address, "torture")
@@ -178,4 +219,6 @@ def check(server: Serving, broker: LocalBroker, acknowledged: list[str], sent: s
     for study in STUDIES:
         positions = [position for position, uid, _ in published if uid == study]
         assert positions == sorted(positions), "out of order"
-    print(f"{len(acknowledged)} acknowledged, {len(stored)} stored, {len(records)} raw records, {time.strftime('%X')}")
+    print(
+        f"{acknowledged.total()} acknowledged, {len(stored)} stored, {len(records)} raw records, {time.strftime('%X')}"
+    )
