@@ -26,9 +26,10 @@ _FIND: Final = "SELECT s.key, s.first, s.other, s.mark FROM carray(?) k CROSS JO
 _TAIL: Final = """
 SELECT n, identity, keys, first_position FROM requests WHERE n > (SELECT indexed FROM head) AND keys IS NOT NULL ORDER BY n
 """
-_OF_CONTEXTS: Final = """
+_BY_REQUEST: Final = """
 INSERT INTO requests_of_context SELECT context, n FROM requests
-WHERE n > (SELECT indexed FROM head) AND first_position > 0 ORDER BY 1, 2
+WHERE n > (SELECT indexed FROM head) AND first_position > 0 ORDER BY 1, 2;
+INSERT INTO arrivals SELECT n, context, arrival, alive_us FROM requests WHERE n > (SELECT indexed FROM head);
 """
 
 
@@ -179,7 +180,7 @@ class Index:
     def write(self, upto: int) -> None:
         """Within a transaction: write what is in memory, of requests up to this number, which is the last."""
         insert(self._connection, "INSERT OR REPLACE INTO seen", sorted((key, *row) for key, row in self._rows.items()))
-        self._connection.execute(_OF_CONTEXTS)
+        self._connection.execute(_BY_REQUEST)
         self._connection.execute("UPDATE head SET indexed = ?", (upto,))
 
     def written(self) -> None:

@@ -77,7 +77,7 @@ SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE 
 FROM (SELECT identity, calling_ae, sop_class, last_time {_OPEN}) q
 """  # noqa: S608 -- our words
 _LAST_ARRIVALS: Final = """
-SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status FROM request_rows ORDER BY n DESC LIMIT ?)
+SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status, request FROM arrived ORDER BY request DESC LIMIT ?)
 WHERE status = 0 OR status >> 12 = 11 GROUP BY 1
 """
 _LATE_US: Final = 60_000_000
@@ -232,9 +232,9 @@ class SqliteStore:
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then, oldest first; of each study and place the latest of each minute."""
-        query = "SELECT arrival, study_instance_uid, alive_at, alive_us FROM request_rows ORDER BY n DESC"
+        query = "SELECT arrival, study_instance_uid, alive_at, alive_us, request FROM arrived ORDER BY request DESC"
         latest: dict[tuple[str, str, int], tuple[int, int]] = {}
-        for arrival, study, place, moment in reversed(self._since(query, since_us)):
+        for arrival, study, place, moment, _ in reversed(self._since(query, since_us)):
             if place:  # a sign is never later than its arrival
                 minute = (study, place, moment // _MINUTE_US)
                 known = latest.get(minute, (moment, arrival))
