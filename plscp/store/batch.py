@@ -25,7 +25,7 @@ from plscp.records.parts import (
     utc,
 )
 from plscp.store.chain import NO_RAW, EventRow, about_request, iso, link
-from plscp.store.index import EntryKeys, Seen, entry_keys, identity_key, mark_of, note, note_request, packed
+from plscp.store.index import EntryKeys, Keys, Seen, mark_of, note_entry, note_request
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -129,7 +129,8 @@ class Lookups:
     """What one transaction knows of before.
 
     Attributes:
-        seen: of the keys of its drafts; the batch goes on with it.
+        keys: request id -> the keys of a draft.
+        seen: what is known of these; the batch goes on with it.
         answered: identity -> its latest accepted request.
         items: identity -> its quarantine item.
         stored_under: for positions that were there before this transaction.
@@ -139,6 +140,7 @@ class Lookups:
         expired: raw bytes that arrived before a moment: (before, now, how many at most).
     """
 
+    keys: dict[str, Keys]
     seen: dict[bytes, Seen]
     answered: dict[bytes, Answered]
     items: dict[bytes, QuarantineRow]
@@ -149,16 +151,14 @@ class Lookups:
     expired: Callable[[int, int, int], Expired]
 
 
-class Keys(NamedTuple):
-    """Under which a request is looked for."""
+class CloudEventAttributes(NamedTuple):
+    """Where an event is published and about what, as in its `EventRow`; without a topic it is kept alone."""
 
-    identity: bytes
-    entries: Sequence[EntryKeys]
-
-
-def keys_of(draft: Draft) -> Keys | None:
-    """The keys of a request; other drafts have none."""
-    return Keys(identity_key(draft), entry_keys(draft)) if isinstance(draft, RequestRecord) else None
+    topic: str | None
+    key: str
+    type: str
+    subject: str
+    occurred: str
 
 
 Planned = tuple[EntryDraft, EntryKeys, list[PublishedFinding]]
@@ -232,11 +232,10 @@ class Batch:
             self.requests or self.events or self.retries or self.delivered or self.items or self.clocks or moved
         )
 
-    def take(self, draft: Draft, keys: Keys | None) -> Result | None:
-        """Decide on one draft; `keys` are its own. None for what has no result."""
+    def take(self, draft: Draft) -> Result | None:
+        """Decide on one draft. None for what has no result."""
         if isinstance(draft, RequestRecord):
-            assert keys is not None
-            return self._request(draft, keys)
+            return self._request(draft)
         if isinstance(draft, RegistryDraft):
             return self._registry(draft)
         if isinstance(draft, Measured):
@@ -248,13 +247,14 @@ class Batch:
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
 
-    def _request(self, draft: RequestRecord, keys: Keys) -> Result:
+    def _request(self, draft: RequestRecord) -> Result:
         before = self._known.answered.get(draft.identity)
         if before is not None and not (before.delivered or before.latest.request_id in self.delivered):
             return self._retry(draft, before.latest)
         decision = draft.decision
         if isinstance(decision, Rejected) and decision.content_refused:
             return self._refuse(draft, decision)
+        keys = self._known.keys[draft.request_id]
         plan, fresh, again = self._plan(draft, keys.entries)
         known = self._known_entries(again) if again else ()
         if known != draft.judged:
@@ -270,17 +270,8 @@ class Batch:
     # --- contract section 1 ---
 
     def _retry(self, draft: RequestRecord, before: RequestRecord) -> Stored:
-        self.retries.append(
-            (
-                before.n,
-                draft.arrival,
-                draft.calling_ae,
-                draft.address,
-                draft.association,
-                draft.message_id,
-                draft.transfer_syntax,
-            )
-        )
+        where = draft.calling_ae, draft.address, draft.association, draft.message_id, draft.transfer_syntax
+        self.retries.append((before.n, draft.arrival, *where))
         return _answer("retry", before)
 
     def _plan(
@@ -312,7 +303,7 @@ class Batch:
                 if other:
                     noticed = _probable_repeat(other)
             own.setdefault(key.near_duplicate, position)
-            note(seen, fresh, key, position, mark)
+            note_entry(seen, fresh, key, position, mark)
             plan.append((entry, key, noticed))
         return plan, fresh, known
 
@@ -340,8 +331,8 @@ class Batch:
         before = self._known.answered.get(draft.identity)
         first_id = before.first_id if before else draft.request_id
         self._number(draft, len(plan))
-        draft.keys = packed(key, (keys for _, keys, _ in plan))
-        about = about_request(draft)
+        draft.keys = Keys(key, [keys for _, keys, _ in plan]).packed()
+        about, subject = about_request(draft), decision.study_instance_uid or decision.key
         for entry, _, noticed in plan:
             lead = EntryLead(
                 event_id=f"{draft.request_id}-{entry.index}",
@@ -357,12 +348,7 @@ class Batch:
                 "entry",
                 lead,
                 entry.data,
-                topic=decision.topic,
-                key=decision.key,
-                type=entry.type,
-                subject=decision.study_instance_uid or decision.key,
-                occurred=entry.occurred,
-                time=0,
+                CloudEventAttributes(decision.topic, decision.key, entry.type, subject, entry.occurred),
                 request=draft,
                 entry=entry.index,
                 about=about,
@@ -402,11 +388,7 @@ class Batch:
             kind,
             lead,
             KeptChange(change=record.change).members(),
-            topic=record.topic,
-            key=record.key,
-            type=record.type,
-            subject=record.subject,
-            occurred=iso(time),
+            CloudEventAttributes(record.topic, record.key, record.type, record.subject, iso(time)),
             time=time,
         )
         if not record.proposed:
@@ -427,18 +409,14 @@ class Batch:
         kind: str,
         lead: Lead,
         data: bytes,
+        envelope: CloudEventAttributes,
         *,
-        topic: str | None,
-        key: str,
-        type: str,  # noqa: A002 -- as in the row
-        subject: str,
-        occurred: str,
-        time: int,
+        time: int = 0,
         request: RequestRecord | None = None,
         entry: int | None = None,
         about: bytes = b"",
     ) -> None:
-        """Chain and collect the next event; the arguments are the members of its `EventRow`.
+        """Chain and collect the next event; arguments as of `EventRow`.
 
         Args:
             request: whose event it is, or None for registry changes and proposals.
@@ -447,15 +425,15 @@ class Batch:
         position = lead.position
         assert position == self.position + 1
         event = (
-            position, kind, request.n if request else None, entry, lead.event_id, topic, key, type, subject, occurred,
-            utc(lead.recorded), time, lead.encoded()[:-1], data,
+            position, kind, request.n if request else None, entry, lead.event_id, *envelope, utc(lead.recorded), time,
+            lead.encoded()[:-1], data,
         )  # fmt: skip
         context, raw = (request.decision.context, request.raw_digest) if request else (b"", NO_RAW)
         self.digest = link(self.digest, event, about, context, raw)
         self.events.append(EventRow._make((*event, self.digest)))
         self.position = position
-        if topic is not None:
-            self.topics[topic] = (self.topics.get(topic, (position,))[0], position)
+        if envelope.topic is not None:
+            self.topics[envelope.topic] = (self.topics.get(envelope.topic, (position,))[0], position)
 
     # --- retention ---
 
@@ -483,11 +461,7 @@ class Batch:
             EXPUNGED,
             lead,
             Expunged(expunged=said).members(),
-            topic=None,
-            key="",
-            type=EXPUNGED_TYPE,
-            subject="",
-            occurred=iso(draft.now),
+            CloudEventAttributes(None, "", EXPUNGED_TYPE, "", iso(draft.now)),
             time=draft.now,
         )
         return Stored("expunged", event_id, position=self.position, entries=count)
@@ -553,11 +527,7 @@ class Batch:
             "refusal",
             lead,
             decision.data,
-            topic="quarantine",
-            key=draft.calling_ae,
-            type=REFUSED_TYPE,
-            subject=item_id,
-            occurred=iso(draft.arrival),
+            CloudEventAttributes("quarantine", draft.calling_ae, REFUSED_TYPE, item_id, iso(draft.arrival)),
             time=draft.arrival,
             request=draft,
             about=about_request(draft),

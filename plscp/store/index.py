@@ -7,7 +7,8 @@ know yet. Most keys begin with the time that the content states, so that what co
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from itertools import chain
+from typing import Any, Final, NamedTuple, Self
 
 import apsw
 
@@ -26,10 +27,8 @@ _FIND: Final = "SELECT s.key, s.first, s.other, s.mark FROM carray(?) k CROSS JO
 _TAIL: Final = """
 SELECT n, identity, keys, first_position FROM requests WHERE n > (SELECT indexed FROM head) AND keys IS NOT NULL ORDER BY n
 """
-_BY_REQUEST: Final = """
-INSERT INTO requests_of_context SELECT context, n FROM requests
-WHERE n > (SELECT indexed FROM head) AND first_position > 0 ORDER BY 1, 2;
-INSERT INTO arrivals SELECT n, context, arrival, alive_us FROM requests WHERE n > (SELECT indexed FROM head);
+_ARRIVALS: Final = """
+INSERT INTO arrivals SELECT n, context, arrival, alive_us FROM requests WHERE n > (SELECT indexed FROM head)
 """
 
 
@@ -62,50 +61,54 @@ class EntryKeys(NamedTuple):
     exact: bytes
 
 
+class Keys(NamedTuple):
+    """Under which a request is remembered: time and identity; and those of its entries, in order."""
+
+    identity: bytes
+    entries: Sequence[EntryKeys]
+
+    def packed(self) -> bytes:
+        """As the request's row holds them."""
+        return self.identity + b"".join(
+            b"%c%b%b%b" % (len(keys.exact), keys.near_duplicate, keys.observation, keys.exact) for keys in self.entries
+        )
+
+    @classmethod
+    def unpacked(cls, held: bytes) -> Self:
+        """Out of a request's row."""
+        at, entries = _TIMED_BYTES, []
+        while at < len(held):
+            width, alike = held[at], at + 1
+            observation = alike + _TIMED_BYTES
+            exact, at = observation + width, observation + 2 * width
+            entries.append(EntryKeys(held[alike:observation], held[observation:exact], held[exact:at]))
+        return cls(held[:_TIMED_BYTES], entries)
+
+
 def time_of(dated: str) -> bytes:
     """How keys begin: YYMMDDHHMMSS of a DateTime (DT) as it was sent, two digits a byte; zeros for what is not there."""
     found = _DIGITS.match(dated)
     return bytes.fromhex(found[1].ljust(2 * TIME_BYTES, "0")) if found else _NO_TIME
 
 
-def identity_key(request: RequestRecord) -> bytes:
-    """Under which a request's identity is remembered."""
-    return time_of(request.dated) + request.identity[:_KEY_BYTES]
-
-
-def entry_keys(request: RequestRecord) -> list[EntryKeys]:
-    """The keys of a request's entries, in order."""
+def keys_of(request: RequestRecord) -> Keys:
+    """The keys of a request and of all its entries."""
     sender = request.calling_ae.encode()
     head = len(sender).to_bytes(2) + sender
-    keys = []
+    entries = []
     for entry in request.entries:
         observation = exact = b""
         if entry.observation_uid:
             observation = sha256(b"o" + head + entry.observation_uid.encode())[:_KEY_BYTES]
             exact = sha256(b"e" + observation + entry.content)[:_KEY_BYTES]
         alike = time_of(entry.dated) + sha256(b"l" + head + entry.near_duplicate_key)[:_KEY_BYTES]
-        keys.append(EntryKeys(alike, observation, exact))
-    return keys
+        entries.append(EntryKeys(alike, observation, exact))
+    return Keys(time_of(request.dated) + request.identity[:_KEY_BYTES], entries)
 
 
-def packed(identity: bytes, entries: Iterable[EntryKeys]) -> bytes:
-    """The keys of a request and of the entries that it added, as its row holds them."""
-    return identity + b"".join(
-        b"%c%b%b%b" % (len(keys.exact), keys.near_duplicate, keys.observation, keys.exact) for keys in entries
-    )
-
-
-def _unpacked(held: bytes) -> tuple[bytes, list[EntryKeys]]:
-    identity, at, entries = held[:_TIMED_BYTES], _TIMED_BYTES, []
-    while at < len(held):
-        width, alike = held[at], at + 1
-        observation = alike + _TIMED_BYTES
-        exact, at = observation + width, observation + 2 * width
-        entries.append(EntryKeys(held[alike:observation], held[observation:exact], held[exact:at]))
-    return identity, entries
-
-
-def note(before: Mapping[bytes, Seen], rows: dict[bytes, Seen], keys: EntryKeys, position: int, mark: bytes) -> None:
+def note_entry(
+    before: Mapping[bytes, Seen], rows: dict[bytes, Seen], keys: EntryKeys, position: int, mark: bytes
+) -> None:
     """Remember an entry that is added.
 
     Args:
@@ -124,7 +127,7 @@ def note(before: Mapping[bytes, Seen], rows: dict[bytes, Seen], keys: EntryKeys,
 
 
 def note_request(before: Mapping[bytes, Seen], rows: dict[bytes, Seen], identity: bytes, n: int) -> None:
-    """Remember an accepted request; arguments as of `note`."""
+    """Remember an accepted request by its key; arguments as of `note_entry`."""
     first = before.get(identity)
     rows[identity] = Seen(first.first if first else n, n)
 
@@ -143,16 +146,18 @@ class Index:
         oldest = connection.execute("SELECT min(key) FROM seen").get
         self._older_layout = oldest is not None and oldest.startswith(_NO_TIME)
         for n, identity, held, position in connection.execute(_TAIL).fetchall():
-            key, entries = _unpacked(held)
-            before = self.find([key, *(each for keys in entries for each in keys if each)])
+            request = Keys.unpacked(held)
+            before = self.find([request])
             rows: dict[bytes, Seen] = {}
-            note_request(before, rows, key, n)
-            for at, keys in enumerate(entries, position):
-                note(before, rows, keys, at, mark_of(identity))
+            note_request(before, rows, request.identity, n)
+            for at, keys in enumerate(request.entries, position):
+                note_entry(before, rows, keys, at, mark_of(identity))
             self._rows |= rows
 
-    def find(self, keys: Sequence[bytes]) -> dict[bytes, Seen]:
-        """What is known of these keys. One that an older layout made without a time is found under the key with one."""
+    def find(self, requests: Iterable[Keys]) -> dict[bytes, Seen]:
+        """What is known of the keys of requests. One that an older layout made without a time is found under the key with one."""
+        every = (each for keys in requests for each in (keys.identity, *chain.from_iterable(keys.entries)) if each)
+        keys = list(dict.fromkeys(every))
         found = {key: row for key in keys if (row := self._rows.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         found |= self._stored(missing)
@@ -180,7 +185,7 @@ class Index:
     def write(self, upto: int) -> None:
         """Within a transaction: write what is in memory, of requests up to this number, which is the last."""
         insert(self._connection, "INSERT OR REPLACE INTO seen", sorted((key, *row) for key, row in self._rows.items()))
-        self._connection.execute(_BY_REQUEST)
+        self._connection.execute(_ARRIVALS)
         self._connection.execute("UPDATE head SET indexed = ?", (upto,))
 
     def written(self) -> None:

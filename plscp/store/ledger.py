@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any, Final
 
 import apsw
@@ -17,16 +16,14 @@ from plscp.store.batch import (
     Batch,
     Expired,
     ExpiredItem,
-    Keys,
     Lookups,
     Outcome,
     QuarantineRow,
     StoredUnder,
-    keys_of,
 )
 from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
 from plscp.store.connections import BUSY_MS, insert, translate
-from plscp.store.index import Index, Seen
+from plscp.store.index import Index, Seen, keys_of
 from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, RequestRecord, Result
 from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
@@ -191,9 +188,8 @@ class SqliteLedger:
             Exception: one of the drafts cannot be stored; nothing was kept.
         """
         with self._transaction():
-            keys = [keys_of(draft) for draft in drafts]
-            batch = Batch(self.head, self._look_up(drafts, keys), time.time_ns() // 1000)
-            results = [batch.take(draft, of_draft) for draft, of_draft in zip(drafts, keys, strict=True)]
+            batch = Batch(self.head, self._look_up(drafts), time.time_ns() // 1000)
+            results = [batch.take(draft) for draft in drafts]
             if batch.empty:
                 self._connection.execute("ROLLBACK")
                 return results
@@ -237,28 +233,29 @@ class SqliteLedger:
 
     # --- looking up ---
 
-    def _look_up(self, drafts: Sequence[Draft], keys: Sequence[Keys | None]) -> Lookups:
-        wanted = [
-            each
-            for of_draft in keys
-            if of_draft
-            for each in (of_draft.identity, *chain.from_iterable(of_draft.entries))
-        ]
-        seen = self._index.find([*filter(None, dict.fromkeys(wanted))])
+    def _look_up(self, drafts: Sequence[Draft]) -> Lookups:
+        keys = {draft.request_id: keys_of(draft) for draft in drafts if isinstance(draft, RequestRecord)}
+        seen = self._index.find(keys.values()) if keys else {}
         known = Lookups(
-            seen, {}, {}, self._stored_under, self._has_entries, self._proposed, self._room_for_refusals, self._expired
+            keys,
+            seen,
+            {},
+            {},
+            self._stored_under,
+            self._has_entries,
+            self._proposed,
+            self._room_for_refusals,
+            self._expired,
         )
-        requests = {
-            draft.identity: of_draft
-            for draft, of_draft in zip(drafts, keys, strict=True)
-            if isinstance(draft, RequestRecord) and of_draft
+        identities = {
+            draft.identity: keys[draft.request_id].identity for draft in drafts if isinstance(draft, RequestRecord)
         }
-        if requests:
-            identities = apsw.carray(tuple(requests))
-            if self._connection.execute(QUARANTINED, (identities,)).get:
-                known.items = self._items(identities)
-        for identity, of_draft in requests.items():
-            if row := seen.get(of_draft.identity):
+        if identities:
+            wanted = apsw.carray(tuple(identities))
+            if self._connection.execute(QUARANTINED, (wanted,)).get:
+                known.items = self._items(wanted)
+        for identity, key in identities.items():
+            if row := seen.get(key):
                 known.answered[identity] = self._answered(row)
         return known
 

@@ -1,7 +1,7 @@
 """The layout of the SQLite store, its version, and how an older one is brought up to date.
 
 A commit writes to the ends of `requests` and `events` and to `head`, and to nothing else as a rule (decision 45): what requests have
-in common stands once in `contexts`; what is found again (`seen`, `requests_of_context`, `arrivals`) is written for many requests
+in common stands once in `contexts`; what is found again (`seen`, `arrivals`) is written for many requests
 at a time, up to request `head.indexed`; proofs of arrival gather in `head.delivered` before they go to their table. The
 views put together again what was taken apart, and what is written with what is not yet.
 """
@@ -50,12 +50,10 @@ CREATE INDEX registry_changes_by_key ON events (key, position) WHERE kind = 'reg
 CREATE TABLE seen (
     key BLOB PRIMARY KEY, first INTEGER NOT NULL, other INTEGER NOT NULL, mark BLOB NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE requests_of_context (
-    context INTEGER NOT NULL, request INTEGER NOT NULL, PRIMARY KEY (context, request)
-) WITHOUT ROWID;
 CREATE TABLE arrivals (
     request INTEGER PRIMARY KEY, context INTEGER NOT NULL, arrival INTEGER NOT NULL, alive_us INTEGER NOT NULL
 );
+CREATE INDEX arrivals_of_context ON arrivals (context);
 CREATE TABLE delivered (request_id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE VIEW arrived AS
     SELECT r.arrival, c.calling_ae, c.status, c.study_instance_uid, c.alive_at, r.alive_us, r.n AS request
@@ -65,7 +63,8 @@ CREATE VIEW arrived AS
 CREATE VIEW request_rows AS SELECT{_REQUEST} FROM requests r CROSS JOIN contexts c ON c.n = r.context;
 CREATE VIEW requests_of_study AS
     SELECT c.study_instance_uid, r.n, r.first_position, r.last_position
-    FROM contexts c CROSS JOIN requests_of_context o ON o.context = c.n CROSS JOIN requests r ON r.n = o.request
+    FROM contexts c CROSS JOIN arrivals a ON a.context = c.n CROSS JOIN requests r ON r.n = a.request
+    WHERE r.first_position > 0
     UNION ALL SELECT c.study_instance_uid, r.n, r.first_position, r.last_position
     FROM requests r CROSS JOIN contexts c ON c.n = r.context
     WHERE r.n > (SELECT indexed FROM head) AND r.first_position > 0;
@@ -208,7 +207,6 @@ def _few_pages(connection: Any) -> None:
             (known, n),
         )
     connection.execute("""
-        INSERT INTO requests_of_context SELECT context, n FROM requests WHERE first_position > 0;
         INSERT INTO arrivals SELECT n, context, arrival, alive_us FROM requests;
         DROP TABLE requests_4; DROP TABLE events_4; DROP TABLE seen_4; DROP TABLE delivered_4; DROP TABLE identities;
     """)

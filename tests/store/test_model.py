@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from plscp.store import SqliteStore, ledger
-from plscp.store import index as store_index
+from plscp.store import SqliteStore
 from plscp.store.port import Delivered, EntriesKnown, Filter, Stale, Stored
 from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
 from tests.store.test_writer import until
@@ -146,8 +146,10 @@ class StoreMachine(RuleBasedStateMachine):
         Args:
             rows: of the index that are kept in memory.
         """
-        self.kept = store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT
-        store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT = rows, 16 * rows, rows
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("plscp.store.index.MOST_ROWS", rows)
+        self.patch.setattr("plscp.store.ledger.MOST_DELIVERED_BYTES", 16 * rows)
+        self.patch.setattr("plscp.store.ledger.CONTEXTS_KEPT", rows)
         self.folder = Path(tempfile.mkdtemp(prefix="plscp-model-", dir=MEMORY))
         self.stores = 0
         self.store = SqliteStore(self.folder / "0.db")
@@ -286,7 +288,7 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.store.close()
             shutil.rmtree(self.folder, ignore_errors=True)
-            store_index.MOST_ROWS, ledger.MOST_DELIVERED_BYTES, ledger.CONTEXTS_KEPT = self.kept
+            self.patch.undo()
 
 
 StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
