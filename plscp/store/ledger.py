@@ -104,6 +104,14 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
+def _id_bytes(request_id: str) -> bytes:
+    """A request id as it is kept; ValueError where it is none."""
+    made = bytes.fromhex(request_id)
+    if len(made) != _ID_BYTES:
+        raise ValueError(f"a request id has {2 * _ID_BYTES} hex digits")
+    return made
+
+
 def _milliseconds(utc: str) -> int:
     """Milliseconds since the epoch, from ISO 8601."""
     return (datetime.fromisoformat(utc) - _EPOCH) // _MILLISECOND
@@ -132,7 +140,7 @@ def _event_values(event: EventRow) -> tuple[Any, ...]:
     tail = (_milliseconds(occurred), _milliseconds(recorded), moment)
     if entry is None:
         return (*head, event_id, key, type_, subject, *tail, lead, data, digest)
-    own = lead[lead.index(b'"same_content_as"') :]
+    own = lead[lead.index(b'"same_content_as"') :]  # what the view writes before it, the digest holds it to
     return (*head, None, None, None, None, *tail, own, data, digest)
 
 
@@ -149,7 +157,7 @@ def _request_values(record: RequestRecord, context: int) -> tuple[Any, ...]:
     """A row of `requests`."""
     return (
         record.n, context, record.arrival, record.decision.alive_us, record.first_position, record.last_position,
-        bytes.fromhex(record.request_id), record.identity, record.association, record.message_id, record.entry_count,
+        _id_bytes(record.request_id), record.identity, record.association, record.message_id, record.entry_count,
         record.raw_length, record.raw_digest, record.keys, None if record.keys is None else record.raw,
     )  # fmt: skip
 
@@ -348,7 +356,7 @@ class SqliteLedger:
 
     def _save_delivered(self, batch: Batch) -> bytes:
         """What the head row then holds; now and then all of it goes to the table."""
-        delivered = self._delivered + b"".join(map(bytes.fromhex, batch.delivered))
+        delivered = self._delivered + b"".join(map(_id_bytes, batch.delivered))
         if len(delivered) <= MOST_DELIVERED_BYTES:
             return delivered
         ids = [(delivered[at : at + _ID_BYTES],) for at in range(0, len(delivered), _ID_BYTES)]
@@ -397,14 +405,17 @@ class SqliteLedger:
         return apsw.SQLITE_OK
 
     def tidy(self) -> None:
-        """Write what is due of the index, and copy the write-ahead log back into the database when it is long enough.
+        """Copy the write-ahead log back into the database when it is long enough, and write what is due of the index.
 
         Where that fails, it is a StoreError; what was committed is safe.
         """
+        self._copy_back()
         if self._index.due:
             with self._transaction():
                 self._index.write(self.head.requests)
             self._index.written()
+
+    def _copy_back(self) -> None:
         if self._wal_pages < self._checkpoint_at:
             return
         if self._wal_pages <= WORST_WAL * self._checkpoint_pages:
