@@ -8,7 +8,7 @@ import threading
 from itertools import count
 
 from plscp.logs import configure
-from plscp.store import SqliteStore
+from plscp.store import SqliteStore, index
 from plscp.store.port import Failed, Result, Stored, StoreLimits
 from tests.store.drafts import change, digest, entry, rejected, request
 
@@ -18,6 +18,7 @@ CONCURRENT = 8
 def main(path: str, first: int) -> None:
     """Keep some requests in flight and report each acknowledgement after it came."""
     configure()
+    setattr(index, "MOST_ROWS", 64)  # noqa: B010 -- so that many a kill finds it being written
     room = threading.Semaphore(CONCURRENT)
     store = SqliteStore(path, limits=StoreLimits(checkpoint_pages=50))
     print("open", flush=True)

@@ -50,6 +50,12 @@ def scenario() -> list[list[Draft]]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def small_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index is written now and then, so that its writes fail, too."""
+    monkeypatch.setattr("plscp.store.index.MOST_ROWS", 5)
+
+
 def play(store: SqliteStore, batches: list[list[Draft]]) -> tuple[list[RequestRecord], list[RequestRecord]]:
     """Send the batches; the requests that were acknowledged as added, and those that failed."""
     good: list[RequestRecord] = []
