@@ -69,9 +69,7 @@ class Sender:
             entries = [events.note(events.now(n / 1000), each) for n, each in enumerate(words)]
             if kind == "known":
                 for n, entry in enumerate(entries):
-                    entry.ObservationUID = (
-                        f"1.2.826.0.1.3680043.9.3811.9.{self.name[3:]}.{number}.{n}"
-                    )
+                    entry.ObservationUID = f"1.2.826.0.1.3680043.9.3811.9.{self.name[3:]}.{number}.{n}"
             parts = {"new": [1], "equal": [1, 1]}.get(kind, [1, len(words)])
             for part in parts:
                 yield words[:part], events.encoded(events.procedural(entries[:part], study=self.study))
