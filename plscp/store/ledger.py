@@ -119,29 +119,13 @@ def _milliseconds(utc: str) -> int:
 
 def _event_values(event: EventRow) -> tuple[Any, ...]:
     """A row of `events`: without what view `log` puts together again of an entry."""
-    (
-        position,
-        kind,
-        request,
-        entry,
-        event_id,
-        topic,
-        key,
-        type_,
-        subject,
-        occurred,
-        recorded,
-        moment,
-        lead,
-        data,
-        digest,
-    ) = event
-    head = (position, kind, request, entry, topic)
-    tail = (_milliseconds(occurred), _milliseconds(recorded), moment)
-    if entry is None:
-        return (*head, event_id, key, type_, subject, *tail, lead, data, digest)
-    own = lead[lead.index(b'"same_content_as"') :]  # what the view writes before it, the digest holds it to
-    return (*head, None, None, None, None, *tail, own, data, digest)
+    head = (event.position, event.kind, event.request, event.entry, event.topic)
+    times = (_milliseconds(event.occurred), _milliseconds(event.recorded), event.time)
+    if event.entry is None:
+        named = (event.event_id, event.key, event.type, event.subject)
+        return (*head, *named, *times, event.lead, event.data, event.digest)
+    own = event.lead[event.lead.index(b'"same_content_as"') :]  # what the view writes before it, the digest holds it to
+    return (*head, None, None, None, None, *times, own, event.data, event.digest)
 
 
 def _context_values(record: RequestRecord) -> tuple[Any, ...]:
