@@ -47,11 +47,10 @@ from plscp.store.port import Draft, RequestRecord, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
 from plscp.templates import action
-from plscp.templates.entries import entry_json
-from plscp.templates.procedure_log import context_json
 from plscp.templates.request import ProcedureLog
 from tests import events
 from tests.dicom.wire import Line
+from tests.templates.trees import context_json, entry_json
 from tests.temporary import TemporaryStore
 
 Figures = dict[str, float]

@@ -206,11 +206,11 @@ class Server:
             await self.reload()
 
     def _soon(self, call: Callable[[], None]) -> None:
-        """Call it in the event loop's next turn."""
+        """Call it when the event loop has done what it has in hand, or at once from another thread."""
         if threading.get_ident() == self._thread:
             self._loop.call_soon(call)
         else:
-            self._from_thread(call)
+            call()
 
     # --- from the store's writer thread ------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from plscp.service.reply import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
 from plscp.templates import action
 from plscp.templates.compiled import declared
-from plscp.templates.engine import Match
+from plscp.templates.engine import TemplateMatch
 from plscp.templates.entries import ENTRY_KINDS, match_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, LogContext
 from plscp.templates.procedure_log import match_context
@@ -123,13 +123,14 @@ def trace(root: ContentItem) -> dict[str, Place]:
     return found | dict(_places(match_context(root, inherited, positions, [], strict=False), ""))
 
 
-def _places(matched: Match, base: str) -> Iterator[tuple[str, Place]]:
-    for position, row, below in zip(matched.positions, matched.rows, matched.below, strict=True):
+def _places(matched: TemplateMatch, base: str) -> Iterator[tuple[str, Place]]:
+    for at, (position, row) in enumerate(zip(matched.positions, matched.rows, strict=True)):
+        below = matched.below.get(at)
         if row is not None and row.row.include is None:
             yield f"{base}{position}", Place(row.head, row.row)
         if below is not None:
             yield from _places(below, f"{base}{position}.")
-    for _, repeated in matched.groups:
+    for _, repeated in matched.repeated:
         for one in repeated:
             yield from _places(one, base)
 

@@ -30,7 +30,7 @@ from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action, conversion
+from plscp.templates import action, values
 from plscp.templates.entries import AnyEntry
 from plscp.templates.log_entries import LogContext
 from plscp.templates.observation_context import DeviceObserver, Observer, PersonObserver
@@ -156,10 +156,10 @@ class SubstanceAdministrationRequest(_Request):
         made.SubstanceAdministrationDateTime = given.administered.text
         if given.product_names:
             made.ProductName = given.product_names
-        made.AdministrationRouteCodeSequence = [code_item(conversion.code_of(given.route))] if given.route else []
+        made.AdministrationRouteCodeSequence = [code_item(values.code_of(given.route))] if given.route else []
         made.OperatorIdentificationSequence = [Dataset() for _ in given.operators]
         for item, operator in zip(made.OperatorIdentificationSequence, given.operators, strict=True):
-            item.PersonIdentificationCodeSequence = [code_item(conversion.code_of(operator))]
+            item.PersonIdentificationCodeSequence = [code_item(values.code_of(operator))]
         parameters = [
             _parameter(CodeValue(value=key[0], scheme=key[1], meaning=meaning_of(key)), NUMERIC, value)
             for name, key in _NAMED.items()
@@ -168,7 +168,7 @@ class SubstanceAdministrationRequest(_Request):
         parameters += [_any_parameter(one) for one in given.parameters]
         if parameters:
             made.SubstanceAdministrationParameterSequence = parameters
-        others(made, conversion.raw(given.elements))
+        others(made, values.raw(given.elements))
         return made
 
 
@@ -177,21 +177,21 @@ def _parameter(concept: CodeValue | None, value_type: str, amount: Amount | None
     made = Dataset()
     made.ValueType = value_type
     if concept is not None:
-        made.ConceptNameCodeSequence = [code_item(conversion.code_of(concept))]
+        made.ConceptNameCodeSequence = [code_item(values.code_of(concept))]
     if amount is not None:
         made["NumericValue"] = DataElement("NumericValue", "DS", amount.text or "")
         if amount.unit is not None:
-            made.MeasurementUnitsCodeSequence = [code_item(conversion.code_of(amount.unit))]
+            made.MeasurementUnitsCodeSequence = [code_item(values.code_of(amount.unit))]
     return made
 
 
 def _any_parameter(item: Item) -> Dataset:
     if item.value_type != NUMERIC:
-        return dataset(conversion.whole_item(item))
+        return dataset(values.whole_item(item))
     made = _parameter(item.concept, NUMERIC, item.quantity)
     if item.observation_datetime is not None:
         made.ObservationDateTime = item.observation_datetime.text
-    others(made, conversion.raw(item.item_elements))
+    others(made, values.raw(item.item_elements))
     return made
 
 

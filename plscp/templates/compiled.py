@@ -1,17 +1,17 @@
 """What a declaration becomes at import: for each row its place, and for each concept the rows that it may fill."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
-from plscp.content.codes import Key, known
-from plscp.content.model import Code, Numeric, Reference
+from plscp.content.codes import RETIRED_SNOMED, Key, known
+from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.content.units import is_unit
 from plscp.findings import Finding
-from plscp.templates import rows
-from plscp.templates.conversion import LONGEST_KEY_CHARACTERS, MEMORY, amount, code_value, reference, short_names, small
-from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Row, Template
+from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Cell, Gate, Group, Row, Template, Term
+from plscp.templates.values import CodeValue, add_extras, amount, code_members, code_value, reference
 
 HOLDS: Final[dict[str, type[Any]]] = {
     "TEXT": str, "UIDREF": str, "PNAME": str, "DATETIME": str, "DATE": str, "TIME": str, "CODE": Code, "NUM": Numeric,
@@ -20,8 +20,8 @@ HOLDS: Final[dict[str, type[Any]]] = {
 """What the value of a content item is, by its value type."""
 
 
-class Problem(NamedTuple):
-    """What is wrong, before it has a place; `strict` where it refuses only under a strict profile."""
+class RowFinding(NamedTuple):
+    """A finding before it has a path; `strict` where it refuses only under a strict profile."""
 
     code: str
     reason: str
@@ -31,13 +31,12 @@ class Problem(NamedTuple):
     strict: bool = False
 
     def at(self, path: str, *, strict: bool) -> Finding:
-        """The finding that it is at a place."""
-        return Finding(
-            self.code, self.reason, path, self.template, self.row, refuse=self.refuse or (self.strict and strict)
-        )
+        """The finding at a path."""
+        refuse = self.refuse or (self.strict and strict)
+        return Finding(self.code, self.reason, path, self.template, self.row, refuse=refuse)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class CompiledRow:
     """A row and its place in the typed object.
 
@@ -48,10 +47,11 @@ class CompiledRow:
         ordinal: place in the table for the order of rows.
         below: the rows of the item's own children; of one repetition where the row includes a template.
         model: the class of the member, or of each where there may be many.
+        gate: from the items before one to whether it may fill the row, or None.
         holds: what the value is; None where the row includes a template that may repeat.
         canonical: the concept as the row writes it; typed items do not repeat it.
-        allowed: the codes of the value or unit cell, or None where any will do.
-        gate: whether an item may fill it after the items before, or None.
+        alone: the class of a code without anything below it.
+        allowed: the codes of the value or unit cell, or None where any will do; `outside`: the finding about another.
     """
 
     name: str
@@ -62,75 +62,101 @@ class CompiledRow:
     ordinal: tuple[int, ...]
     below: "CompiledTemplate"
     model: type[Any]
-    gate: rows.Gate | None = None
-    many: bool = False
-    holds: type[Any] | None = None
-    canonical: Code | None = None
-    allowed: frozenset[Key] | None = None
-    _codes: dict[Code, tuple[Any, Problem | None]] = field(default_factory=MEMORY.memo)
+    gate: Gate | None = None
+    many: bool = field(init=False)
+    holds: type[Any] | None = field(init=False)
+    canonical: Code | None = field(init=False)
+    alone: type[CodeValue] = field(init=False)
+    allowed: frozenset[Key] | None = field(init=False)
+    outside: RowFinding | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.many = self.row.vm == "1-n"
         self.holds = HOLDS.get(self.row.value_type)
         term = self.row.concept
-        self.canonical = Code(term.value, term.scheme, term.meaning) if isinstance(term, rows.Term) else None
+        self.canonical = Code(term.value, term.scheme, term.meaning) if isinstance(term, Term) else None
+        self.alone = self.model if self.holds is Code and self.below.idle else CodeValue
         self.allowed = allowed_codes(self.row)
-
-    def refuses(self, *cells: rows.Cell) -> bool:
-        """Whether what was judged by these cells may refuse a request."""
-        return not self.soft and self.row.rests_on(*cells)
-
-    def problem(self, code: str, reason: str, *, refuse: bool = False, strict: bool = False) -> Problem:
-        """A problem with this row."""
-        return Problem(code, reason, self.head.tid, self.row.number, refuse, strict)
-
-    def member(self, value: Any) -> tuple[Any, Problem | None]:
-        """An item's value, which is what the row holds, as a member without more; and what is wrong with it."""
-        holds = self.holds
-        if holds is str:
-            return {"text": value}, None
-        if holds is Code:
-            return self._coded(value)
-        if holds is Numeric:
-            unit, wrong = self._coded(value.units) if value.units is not None else (None, None)
-            return amount(value, unit), wrong
-        return reference(value), None
-
-    def _coded(self, code: Code) -> tuple[Any, Problem | None]:
-        """A code in the value or unit cell: the same object, or unit, for the same code."""
-        if not code.other:
-            found = self._codes.get(code)
-            if found is not None:
-                return found
-        made = code_value(code), self._judged(code)
-        if small(code):
-            MEMORY.keep(self._codes, code, made)
-        return made
-
-    def _judged(self, code: Code) -> Problem | None:
-        """What is wrong with a code in the cell: an EV takes no other, DT and context groups note it (PS3.16 6.1.8)."""
-        key, _, retired = known(code)
-        row, refuses = self.row, self.refuses("value", "units")
-        if self.allowed is not None and key not in self.allowed:
-            if isinstance(row.units, rows.Group):
-                return self.problem("outside-context-group", f"unit outside CID {row.units.cid}")
-            if row.units is not None:
-                refuse = refuses and row.units.binding == "EV"
-                return self.problem("wrong-unit", f"unit must be {row.units.value}", refuse=refuse)
-            if all(isinstance(one, rows.Term) for one in row.value):
-                only = " or ".join(value for one in row.value for value, _ in one.keys)
-                refuse = refuses and row.value[0].binding == "EV"
-                return self.problem("wrong-value", f"value must be {only}", refuse=refuse)
-            groups = " ".join(str(s.cid) for s in row.value if isinstance(s, rows.Group))
-            return self.problem("outside-context-group", f"value outside CID {groups}")
-        if row.value_type == NUM and not is_unit(key):
-            return self.problem("invalid-unit", "unit is not a valid UCUM code")
-        return self.problem("retired-code", f"retired code, read as {key[0]} {key[1]}") if retired else None
+        self.outside = self._outside()
 
     @property
     def concept_name(self) -> str:
         """How a finding names the row's concept."""
         return self.canonical.value if self.canonical else str(self.row.concept or self.row.value_type)
+
+    def refuses(self, *cells: Cell) -> bool:
+        """Whether what was judged by these cells may refuse a request."""
+        return not self.soft and self.row.rests_on(*cells)
+
+    def finding(self, code: str, reason: str, *, refuse: bool = False, strict: bool = False) -> RowFinding:
+        """A finding about this row."""
+        return RowFinding(code, reason, self.head.tid, self.row.number, refuse, strict)
+
+    def value(self, value: Any) -> tuple[Any, RowFinding | None]:
+        """A value of the kind that the row holds as its class takes it, and what is wrong with a code or unit in it."""
+        holds = self.holds
+        if holds is str:
+            return value, None
+        if holds is Code:
+            return code_value(value, self.alone), self._judged(value)
+        if holds is Numeric:
+            return amount(value), self._judged(value.units) if value.units is not None else None
+        return reference(value), None
+
+    def member(self, item: ContentItem) -> tuple[Any, RowFinding | None]:
+        """An item with such a value as the class of the member takes it, and what is wrong with the value.
+
+        Where something stands below the item, or is missing there, it is a dict, to which that is added.
+        """
+        value: Any = item.value
+        concept = item.concept if item.concept != self.canonical else None
+        more = item.observation_datetime or item.observation_uid or item.other or item.template
+        wrong = None
+        if self.holds is str:
+            member = {"text": value}
+        elif self.holds is not Code:
+            member, wrong = self.value(value)
+        elif more or item.children or concept is not None or not self.below.idle:
+            member, wrong = code_members(value), self._judged(value)
+        else:
+            return self.value(value)
+        if concept is not None:
+            member["concept"] = code_value(concept)
+        if more:
+            add_extras(member, item)
+        return member, wrong
+
+    def _judged(self, code: Code) -> RowFinding | None:
+        """What is wrong with a code in the value or unit cell."""
+        key = (code.value, code.scheme)
+        if self.allowed is not None and key in self.allowed:
+            return None
+        retired = False
+        if code.scheme in RETIRED_SNOMED:
+            key, _, retired = known(code)
+        if self.allowed is not None:
+            if key not in self.allowed:
+                return self.outside
+        elif self.row.value_type == NUM and not is_unit(key):
+            return self.finding("invalid-unit", "unit is not a valid UCUM code")
+        return retired_code(key, self) if retired else None
+
+    def _outside(self) -> RowFinding | None:
+        """That a code is not in the cell: an EV takes no other, DT and context groups note it (PS3.16 6.1.8)."""
+        row, refuses = self.row, self.refuses("value", "units")
+        if isinstance(row.units, Group):
+            return self.finding("outside-context-group", f"unit outside CID {row.units.cid}")
+        if row.units is not None:
+            refuse = refuses and row.units.binding == "EV"
+            return self.finding("wrong-unit", f"unit must be {row.units.value}", refuse=refuse)
+        if not row.value:
+            return None
+        if all(isinstance(cell, Term) for cell in row.value):
+            only = " or ".join(value for cell in row.value for value, _ in cell.keys)
+            refuse = refuses and row.value[0].binding == "EV"
+            return self.finding("wrong-value", f"value must be {only}", refuse=refuse)
+        groups = " ".join(str(cell.cid) for cell in row.value if isinstance(cell, Group))
+        return self.finding("outside-context-group", f"value outside CID {groups}")
 
 
 class Scope(NamedTuple):
@@ -154,37 +180,23 @@ class Scope(NamedTuple):
     within: bool
 
 
-class Head(NamedTuple):
-    """What a template's table says of a concept, relationship and value type.
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Which rows an item of some concept, relationship and value type may fill: one object for all such items of a template.
 
     Attributes:
-        rows: those that such an item may fill, in the order in which they are filled; empty where no row describes it.
-        problems: what is wrong with any such item, whatever its value is.
-        inside: for each of the rows that includes a template which may repeat, the number of its own head for the item.
-        fits: its value is what its value type holds.
+        rows: indices in the order in which they are filled; of a row that includes a template which may repeat, with the
+            candidates inside of it.
+        holds: what the item's value should be.
+        gated: some of the rows have a gate.
     """
 
-    rows: tuple[int, ...]
-    problems: tuple[Problem, ...]
-    inside: tuple[int, ...]
-    fits: bool
+    rows: "tuple[tuple[int, Candidates | None], ...]" = ()
+    holds: type[Any] | None = None
+    gated: bool = False
 
 
-class Recognised(NamedTuple):
-    """A code, relationship and value type as one template sees them.
-
-    Attributes:
-        fit, unfit: numbers of the heads in `CompiledTemplate.heads`, with a value of its type and without.
-        holds: what the value must be.
-        concept: the concept name as it is published.
-        problems: what is wrong with the code itself.
-    """
-
-    fit: int
-    unfit: int
-    holds: type[Any] | None
-    concept: dict[str, Any] | None
-    problems: tuple[Problem, ...]
+NO_ROW: Final = Candidates()
 
 
 class CompiledTemplate:
@@ -193,36 +205,33 @@ class CompiledTemplate:
     Attributes:
         soft: it is included by a reconstructed row, so nothing in it refuses.
         rows: of the template and of those that it includes once, in the order in which a typed object lists them.
-        exact: rows by relationship, value type and concept.
-        open: rows whose concept may be any, by relationship and value type.
+        exact: candidates by relationship, value type, code value and coding scheme designator of the concept.
+        open: candidates by relationship and value type, where the concept may be any.
         concepts: rows by concept alone, to tell what an item that fits none was meant to be.
         idle: without children nothing is missing.
-        recognised: what was seen before. `heads`: as few as the table has answers; `layouts` is the engine's, by heads.
     """
 
-    def __init__(self, model: type[Any], head: Template, *, soft: bool = False) -> None:
+    def __init__(self, model: type[Any], head: Template, *, soft: bool) -> None:
         self.head = head
         self.soft = soft
         self.rows: list[CompiledRow] = []
         self.scopes: list[Scope] = []
-        self.exact: dict[tuple[str, str, Key], tuple[int, ...]] = {}
-        self.open: dict[tuple[str, str], tuple[int, ...]] = {}
-        self.concepts: dict[Key, tuple[CompiledRow, ...]] = {}
-        self.recognised: dict[tuple[Code | None, str, str], Recognised] = MEMORY.memo()
-        self.heads: list[Head] = []
-        self.layouts: dict[tuple[int, ...], Any] = MEMORY.memo()
-        self._numbers: dict[Head, int] = {}
-        self._answers: dict[tuple[Key | None, str, str], int] = MEMORY.memo()
         self._add(model, head, None, soft=soft)
         self.idle = all(scope.idle or scope.within for scope in self.scopes)
+        self.concepts: dict[Key, list[CompiledRow]] = {}
+        self._candidates: dict[object, Candidates] = {}
+        exact: dict[tuple[str, str, str, str], list[int]] = {}
+        free: dict[tuple[str, str], list[int]] = {}
         for index, row in enumerate(self.rows):
             for leaf in _leaves(row):
                 at = (leaf.row.relationship, leaf.row.value_type)
                 for key in leaf.row.concept.keys if leaf.row.concept else ():
-                    self.exact[*at, key] = (*self.exact.get((*at, key), ()), index)
-                    self.concepts[key] = (*self.concepts.get(key, ()), leaf)
+                    exact.setdefault((*at, *key), []).append(index)
+                    self.concepts.setdefault(key, []).append(leaf)
                 if leaf.row.open:
-                    self.open[at] = (*self.open.get(at, ()), index)
+                    free.setdefault(at, []).append(index)
+        self.open = {at: self._of(found, at, None) for at, found in free.items()}
+        self.exact = {at: self._of([*found, *free.get(at[:2], ())], at[:2], at) for at, found in exact.items()}
 
     def _add(
         self,
@@ -233,7 +242,7 @@ class CompiledTemplate:
         soft: bool,
         within: tuple[str, ...] = (),
         before: tuple[int, ...] = (),
-        gate: rows.Gate | None = None,
+        gate: Gate | None = None,
         absent: bool = False,
     ) -> None:
         """Adds the rows of a template class.
@@ -258,7 +267,7 @@ class CompiledTemplate:
                 continue
             if row.include is None:
                 own.append(len(self.rows))
-            inner = CompiledTemplate(item, item.head or head, soft=below)
+            inner = compiled(item, item.head or head, soft=below)  # type: ignore[arg-type]  # mypy: type[Any] is hashable
             refusing = below if row.include else soft
             self.rows.append(CompiledRow(name, row, head, within, refusing, ordinal, inner, item, opens))
         required = tuple(i for i in own if self.rows[i].row.req == "M")
@@ -267,50 +276,45 @@ class CompiledTemplate:
             asked = bool(required or conditional) and (by is None or _demanded(by))
             self.scopes.append(Scope(first, len(self.rows), by, required, conditional, not asked, absent))
 
-    def recognise(self, concept: Code | None, relationship: str, value_type: str) -> Recognised:
-        """Which rows an item with these three may fill, and what is wrong with it where it looks like one and is not."""
-        key, retired = None, False
-        if concept is not None:
-            key, _, retired = known(concept)
-        fit = self._answers.get((key, relationship, value_type))
-        if fit is None:
-            fit = self._answer(key, relationship, value_type)
-        problems: tuple[Problem, ...] = ()
+    def _of(self, rows: Sequence[int], at: tuple[str, str], key: tuple[str, str, str, str] | None) -> Candidates:
+        """The candidates at a key: these rows, each once."""
+        found = list[tuple[int, Candidates | None]]()
+        for index in dict.fromkeys(rows):
+            inner, inside = self.rows[index].below, None
+            if self.rows[index].row.include:
+                inside = (inner.exact.get(key) if key else None) or inner.open.get(at, NO_ROW)
+            found.append((index, inside))
+        return self._same(Candidates(tuple(found), HOLDS.get(at[1]), any(self.rows[i].gate for i, _ in found)))
+
+    def _same(self, made: Candidates) -> Candidates:
+        """The object that stands for equal candidates."""
+        return self._candidates.setdefault((made.rows, made.holds), made)
+
+    def candidates(self, item: ContentItem) -> tuple[Candidates, tuple[RowFinding, ...]]:
+        """The candidates of an item, and what is wrong with it where it looks like one of a row and is not."""
+        at, key, retired, found = (item.relationship, item.value_type), None, False, None
+        if item.concept is not None:
+            key, _, retired = known(item.concept)
+            found = self.exact.get((*at, *key))
+        found = found or self.open.get(at)
+        noted = () if found else tuple(self._stranger(key, *at))
         if key and retired:
-            reason, found = f"retired code, read as {key[0]} {key[1]}", self.heads[fit].rows
-            problems = (
-                self.rows[found[0]].problem("retired-code", reason) if found else Problem("retired-code", reason),
-            )
-        name = code_value(concept) if concept is not None else None
-        made = Recognised(fit, fit + 1, HOLDS.get(value_type), name, problems)
-        if (concept is None or small(concept)) and short_names(relationship, value_type):
-            MEMORY.keep(self.recognised, (concept, relationship, value_type), made)
-        return made
+            noted = (retired_code(key, self.rows[found.rows[0][0]] if found else None), *noted)
+        return found or NO_ROW, noted
 
-    def _answer(self, key: Key | None, relationship: str, value_type: str) -> int:
-        """The number of the head, after which the same stands for an item without its value."""
-        found = self.exact.get((relationship, value_type, key), ()) if key else ()
-        found += self.open.get((relationship, value_type), ())
-        wrong = () if found else tuple(self._stranger(key, relationship, value_type))
-        including = [self.rows[index].below for index in found if self.rows[index].row.include]
-        inside = tuple(each._answer(key, relationship, value_type) for each in including)
-        head = Head(found, wrong, inside, fits=True)
-        if head not in self._numbers:
-            self._numbers[head] = len(self.heads)
-            self.heads += [head, head._replace(fits=False)]
-        short = key is None or len(key[0]) + len(key[1]) <= LONGEST_KEY_CHARACTERS
-        if short and short_names(relationship, value_type):
-            MEMORY.keep(self._answers, (key, relationship, value_type), self._numbers[head])
-        return self._numbers[head]
+    def opened(self, found: Candidates, before: Sequence[ContentItem]) -> Candidates:
+        """Those candidates whose gate is open after the items before."""
+        gates = [(each, self.rows[each[0]].gate) for each in found.rows]
+        return self._same(Candidates(tuple(each for each, gate in gates if gate is None or gate(before)), found.holds))
 
-    def _stranger(self, key: Key | None, relationship: str, value_type: str) -> Iterator[Problem]:
+    def _stranger(self, key: Key | None, relationship: str, value_type: str) -> Iterator[RowFinding]:
         if relationship == HAS_CONCEPT_MOD:
             return  # post-coordination is always allowed (PS3.16 6.2.4)
         alike = self.concepts.get(key, ()) if key else ()
         if not alike:
             if not self.head.extensible:
                 reason = "item not in a non-extensible template"
-                yield Problem("extra-item", reason, self.head.tid, strict=not self.soft)
+                yield RowFinding("extra-item", reason, self.head.tid, strict=not self.soft)
             return
         # An extensible template may not encode a concept of its own rows in another way (PS3.16 6.2.5).
         assert key
@@ -319,10 +323,22 @@ class CompiledTemplate:
             row = next((r for r in alike if r.row.value_type == value_type), alike[0])
         if row.row.value_type != value_type:
             refuse = row.refuses("concept", "value type")
-            yield row.problem("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse)
+            yield row.finding("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse)
         else:
             refuse = row.refuses("concept", "relationship") and not row.row.conflicts
-            yield row.problem("wrong-relationship", f"{key[0]} must be {row.row.relationship}", refuse=refuse)
+            yield row.finding("wrong-relationship", f"{key[0]} must be {row.row.relationship}", refuse=refuse)
+
+
+def retired_code(key: Key, row: CompiledRow | None) -> RowFinding:
+    """That a code, of a row's concept or value, came in a retired spelling."""
+    finding = row.finding if row else RowFinding
+    return finding("retired-code", f"retired code, read as {key[0]} {key[1]}")
+
+
+@cache
+def compiled(model: type, head: Template, *, soft: bool = False) -> CompiledTemplate:
+    """A template class, compiled once."""
+    return CompiledTemplate(model, head, soft=soft)
 
 
 def allowed_codes(row: Row) -> frozenset[Key] | None:

@@ -1,7 +1,7 @@
 """The engine: matches the children of a content item to the rows of a template (PS3.16 section 6).
 
-A match says which child fills which row, which no row took, and in which order they stand; findings have the item's
-position, the template and the row. From it come the typed object and what `plscp explain` shows.
+A match says which child fills which row, and has the members of the typed object; findings have the item's position, the
+template and the row. From it come the typed object and what `plscp explain` shows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,47 +11,38 @@ from pydantic import ValidationError
 
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.compiled import CompiledRow, CompiledTemplate, Problem
-from plscp.templates.conversion import (
-    MEMORY,
-    add_extras,
-    code_of,
-    value_of,
-    whole,
-    whole_item,
-    with_extras,
-)
+from plscp.templates.compiled import Candidates, CompiledRow, CompiledTemplate, RowFinding
 from plscp.templates.rows import Condition, Judge
-from plscp.templates.values import Extras
+from plscp.templates.values import Extras, code_of, value_of, whole, whole_item, with_extras
 
 LAST: Final = 1 << 20
 """Stands for the row of items that no row describes: they are listed last."""
-LONGEST_LAYOUT_ITEMS: Final = 32
-"""Items of a layout that is remembered: devices send the same rows again and again."""
+LAYOUTS, LONGEST_LAYOUT_ITEMS = 4096, 32
+"""Remembered layouts, and items of one: devices send the same rows again and again."""
 NOT_VALID: Final = "not-valid-by-class"
 """Code of a finding that is a defect of plscp."""
 MOST_CHARACTERS: Final = 200
 """Of the members that such a finding names."""
 
 
-class Match(NamedTuple):
+class TemplateMatch(NamedTuple):
     """The children of one item, matched to the rows of a template.
 
     Attributes:
         items, positions: the children, in the order sent.
         rows: that each fills, or None.
-        values: the member that each becomes, shared where it is just a code; None where its value is not of the row's kind.
         below: the match of each one's own children, where there are any or any is missing.
-        groups: for each row that includes a template which may repeat, a match for each repetition.
+        repeated: for each row that includes a template which may repeat, a match for each repetition.
+        members: what the template's class validates.
         order: positions in the order in which the typed object lists the children, or None where that is the order sent.
     """
 
     items: Sequence[ContentItem]
     positions: Sequence[int]
     rows: Sequence[CompiledRow | None]
-    values: Sequence[Any]
-    below: Sequence["Match | None"]
-    groups: list["Group"]
+    below: "dict[int, TemplateMatch]"
+    repeated: "list[tuple[CompiledRow, list[TemplateMatch]]]"
+    members: dict[str, Any]
     order: list[int] | None
 
     @property
@@ -60,47 +51,36 @@ class Match(NamedTuple):
         return self.order if self.order is not None else list(self.positions)
 
 
-Group = tuple[CompiledRow, list[Match]]
-"""A row that includes a template which may repeat, with a match for each repetition."""
-
-
 class Fault(NamedTuple):
-    """A problem with the item at an index, or with what should stand after it."""
+    """What is wrong with the item at an index, or with what should stand after it, if the answers to all conditions are these."""
 
-    problem: Problem
+    finding: RowFinding
     at: int
     after: bool = False
-
-
-class Question(NamedTuple):
-    """A condition that looks at the items, and what follows where it is true, false, or cannot be told."""
-
-    judge: Judge
-    true: Sequence["Step"]
-    false: Sequence["Step"]
-    untold: Sequence["Step"]
-
-
-Step = Fault | Question
+    conditions: tuple[tuple[Judge, tuple[bool | None, ...]], ...] = ()
 
 
 class Layout(NamedTuple):
-    """Which rows items of certain heads fill: all that can be told without their values.
+    """Which rows items fill, as far as it can be told from what they are, without their values.
 
     Attributes:
         rows: of each item, or None; `listed`: the row's index where it decides the order, else `LAST`.
-        problems: of each item, with its head or its number.
-        order: indices in the order in which the typed object lists the items, groups aside; None where that is as sent.
-        groups: for each row that includes a template which may repeat, the indices of each repetition's items.
-        steps: what else is wrong, as far as it rests on no condition, and the conditions to ask.
+        surplus: what is wrong with an item of a row that takes no more.
+        order: indices in the order in which the typed object lists the items, repetitions aside; None where that is as sent.
+        repeated: for each row that includes a template which may repeat, the indices of each repetition's items.
+        faults: what is missing, out of order, or there against a condition.
     """
 
     rows: list[CompiledRow | None]
     listed: list[int]
+    surplus: dict[int, RowFinding]
     order: list[int] | None
-    problems: list[tuple[Problem, ...]]
-    groups: dict[int, list[list[int]]]
-    steps: list[Step]
+    repeated: dict[int, list[list[int]]]
+    faults: list[Fault]
+
+
+_layouts: Final[dict[tuple[object, ...], Layout]] = {}
+"""By template and candidates: their number does not grow with codes, but with the orders in which devices send rows."""
 
 
 def match(
@@ -112,7 +92,7 @@ def match(
     strict: bool,
     parent: ContentItem | None = None,
     positions: Sequence[int] = (),
-) -> Match:
+) -> TemplateMatch:
     """Matches child items to the rows of a template and notes what is wrong.
 
     Args:
@@ -122,96 +102,128 @@ def match(
         parent: the item above them, for conditions; None for the root's context and for repeated inclusions.
         positions: of the items among all children of their parent, where they are not all of them.
     """
-    recognised, seen, heads = template.recognised, [], []
-    for item in items:
-        try:
-            one = recognised[item.concept, item.relationship, item.value_type]
-        except (KeyError, TypeError):  # TypeError: a code with further elements may hold lists
-            one = template.recognise(item.concept, item.relationship, item.value_type)
-        seen.append(one)
-        heads.append(one.fit if type(item.value) is one.holds else one.unfit)
-    layout: Layout = template.layouts.get(tuple(heads)) or _laid_out(template, heads, items)
+    found: list[Candidates] = []
+    noted: dict[int, tuple[RowFinding, ...]] = {}
+    unfit: list[int] = []
+    for at, item in enumerate(items):
+        concept = item.concept
+        key = (item.relationship, item.value_type, concept.value, concept.scheme) if concept is not None else None
+        fits = template.exact.get(key)  # type: ignore[arg-type]
+        if fits is None:
+            fits, about = template.candidates(item)
+            if about:
+                noted[at] = about
+        if fits.gated:
+            fits = template.opened(fits, items[:at])
+        if fits.rows and type(item.value) is not fits.holds:
+            unfit.append(at)
+        found.append(fits)
+    layout = _layout(template, found, unfit, items)
     positions = positions or range(1, len(items) + 1)
-    values: list[Any] = []
-    matches: list[Match | None] = []
-    for at, (item, one, row) in enumerate(zip(items, seen, layout.rows, strict=True)):
-        noted = layout.problems[at]
-        if noted or one.problems:
-            findings += [problem.at(f"{base}{positions[at]}", strict=strict) for problem in one.problems + noted]
-        value = below = None
-        if row is not None and type(item.value) is row.holds:
-            value, wrong = row.member(item.value)
+    members: dict[str, Any] = {}
+    below: dict[int, TemplateMatch] = {}
+    other = []
+    for at, (item, row) in enumerate(zip(items, layout.rows, strict=True)):
+        if at in noted:
+            findings += [one.at(f"{base}{positions[at]}", strict=strict) for one in noted[at]]
+        if row is None:
+            if at in layout.surplus:
+                findings.append(layout.surplus[at].at(f"{base}{positions[at]}", strict=strict))
+            other.append(whole(item))
+        elif row.holds is None:
+            pass  # it is in a repetition
+        elif at in unfit:
+            # The value is missing or of another kind, which C.17.3 refuses: of what is below it nothing is said.
+            other.append(whole(item))
+            if item.children:
+                below[at] = match(row.below, item.children, "", [], strict=strict, parent=item)
+        else:
+            member, wrong = row.member(item)
             if wrong is not None:
                 findings.append(wrong.at(f"{base}{positions[at]}", strict=strict))
             if item.children or not row.below.idle:
-                below = match(row.below, item.children, f"{base}{positions[at]}.", findings, strict=strict, parent=item)
-            concept = one.concept if item.concept != row.canonical else None
-            if (
-                concept is not None or item.children or item.observation_datetime or item.observation_uid
-                or item.other or item.template
-            ):  # fmt: skip
-                value = _with_more(value, item, concept, below)
-        elif row is not None and row.holds is not None and item.children:
-            # The value is missing or of another kind, which C.17.3 refuses: of what is below it nothing is said.
-            below = match(row.below, item.children, "", [], strict=strict, parent=item)
-        values.append(value)
-        matches.append(below)
-    groups = []
-    for index, repeated in layout.groups.items():
-        inner, matched = template.rows[index], []
-        for some in repeated:
+                path = f"{base}{positions[at]}."
+                below[at] = inner = match(row.below, item.children, path, findings, strict=strict, parent=item)
+                member.update(inner.members)
+            _put(members, row, member)
+    repeated = []
+    for index, repetitions in layout.repeated.items():
+        row, matched = template.rows[index], list[TemplateMatch]()
+        for some in repetitions:
             these, where = [items[at] for at in some], [positions[at] for at in some]
-            matched.append(match(inner.below, these, base, findings, strict=strict, positions=where))
-        groups.append((inner, matched))
-    if layout.steps:
-        for problem, at, after in _faults(layout.steps, items, parent):
-            position = positions[at] + after if positions else 1
-            findings.append(problem.at(f"{base}{position}", strict=strict))
-    order = _order(layout, groups, positions) if groups or layout.order is not None else None
-    return Match(items, positions, layout.rows, values, matches, groups, order)
-
-
-def _laid_out(template: CompiledTemplate, heads: Sequence[int], items: Sequence[ContentItem]) -> Layout:
-    """Sorts items into rows by their heads; remembered, but for rows with a gate, which looks at the items before."""
-    rows, listed, problems = list[CompiledRow | None](), list[int](), list[tuple[Problem, ...]]()
-    groups: dict[int, list[int]] = {}
-    filled: set[int] = set()
-    gated = False
-    for at, head in enumerate(template.heads[number] for number in heads):
-        row, noted = None, head.problems
-        for index in head.rows:
-            candidate = template.rows[index]
-            if candidate.gate is not None:
-                gated = True
-                if not candidate.gate(items[:at]):
-                    continue
-            row = candidate
-            if index in filled and not row.many:
-                continue
-            if row.holds is None:
-                groups.setdefault(index, []).append(at)
-            filled.add(index)
-            rows.append(row)
-            # An item without its value fills the row, so that what is missing is said once, and is kept whole.
-            listed.append(index if head.fits or row.holds is None else LAST)
-            break
+            inner = match(row.below, these, base, findings, strict=strict, positions=where)
+            inner.members.pop("order", None)  # the order of siblings is said once, by their parent
+            _put(members, row, inner.members)
+            matched.append(inner)
+        repeated.append((row, matched))
+    for finding, at, after, conditions in layout.faults:
+        for judge, answers in conditions:
+            if judge(parent, items) not in answers:
+                break
         else:
-            if row is not None:
-                refuse = row.refuses("concept", "vm")
-                noted = (*noted, row.problem("too-many", f"more than one {row.concept_name}", refuse=refuse))
+            position = positions[at] + after if positions else 1
+            findings.append(finding.at(f"{base}{position}", strict=strict))
+    if other:
+        members["other"] = other
+    order = _order(layout, repeated, positions)
+    if order is not None:
+        members["order"] = order
+    return TemplateMatch(items, positions, layout.rows, below, repeated, members, order)
+
+
+def _put(members: dict[str, Any], row: CompiledRow, member: Any) -> None:
+    for name in row.within:
+        members = members.setdefault(name, {})
+    if row.many:
+        members.setdefault(row.name, []).append(member)
+    else:
+        members[row.name] = member
+
+
+def _layout(
+    template: CompiledTemplate, found: Sequence[Candidates], unfit: Sequence[int], items: Sequence[ContentItem]
+) -> Layout:
+    """Sorts items into rows; remembered where all values are of their value types.
+
+    Args:
+        found: which rows each of the items may fill.
+        unfit: indices of those without such a value: they fill the row, so that what is missing is said once, and are kept whole.
+    """
+    key = (template, *found)
+    remembered = _layouts.get(key) if not unfit else None
+    if remembered is not None:
+        return remembered
+    rows, listed, surplus = list[CompiledRow | None](), list[int](), dict[int, RowFinding]()
+    inside: dict[int, list[tuple[int, Candidates]]] = {}
+    filled: set[int] = set()
+    for at, one in enumerate(found):
+        takes = next(((i, inner) for i, inner in one.rows if i not in filled or template.rows[i].many), None)
+        if takes is None:
             rows.append(None)
             listed.append(LAST)
-        problems.append(noted)
-    repeated = {index: _repetitions(template.rows[index].below, items, some) for index, some in groups.items()}
+            if one.rows:
+                row = template.rows[one.rows[-1][0]]
+                refuse = row.refuses("concept", "vm")
+                surplus[at] = row.finding("too-many", f"more than one {row.concept_name}", refuse=refuse)
+            continue
+        index, inner = takes
+        if inner is not None:
+            inside.setdefault(index, []).append((at, inner))
+        filled.add(index)
+        rows.append(template.rows[index])
+        listed.append(index if inner is not None or at not in unfit else LAST)
+    repeated = {index: _repetitions(template.rows[index].below, some) for index, some in inside.items()}
     order = None if listed == sorted(listed) else sorted(range(len(listed)), key=listed.__getitem__)
-    steps = [*_unordered(template, listed), *_lacking(template, listed, filled)]
-    layout = Layout(rows, listed, order, problems, repeated, steps)
-    if not gated and len(heads) <= LONGEST_LAYOUT_ITEMS:
-        MEMORY.keep(template.layouts, tuple(heads), layout)
+    faults = [*_unordered(template, listed), *_lacking(template, listed, filled)]
+    layout = Layout(rows, listed, surplus, order, repeated, faults)
+    if not unfit and len(items) <= LONGEST_LAYOUT_ITEMS:
+        if len(_layouts) >= LAYOUTS:
+            _layouts.clear()
+        _layouts[key] = layout
     return layout
 
 
-def _repetitions(template: CompiledTemplate, items: Sequence[ContentItem], indices: Sequence[int]) -> list[list[int]]:
+def _repetitions(template: CompiledTemplate, items: Sequence[tuple[int, Candidates]]) -> list[list[int]]:
     """Cuts items into inclusions: a new one starts with the template's first row, or when an item no longer fits."""
     found: list[list[int]] = []
     filled: set[int] = set()
@@ -220,159 +232,105 @@ def _repetitions(template: CompiledTemplate, items: Sequence[ContentItem], indic
         for scope in template.scopes
         if scope.row is not None and scope.row.when and scope.row.when.kind == "IFF"
     ]
-    for at in indices:
-        item = items[at]
-        rows = template.heads[template.recognise(item.concept, item.relationship, item.value_type).fit].rows
+    for at, candidates in items:
+        rows = [index for index, _ in candidates.rows]
         free = [i for i in rows if i not in filled or template.rows[i].many]
         of = [scope for scope in alternatives if any(i in scope for i in rows)]
         taken = [scope for scope in alternatives if any(i in scope for i in filled)]
         if not found or not free or free[0] == 0 or (of and taken and of != taken):
             found.append([])
             filled = set()
-            free = list(rows)
+            free = rows
         found[-1].append(at)
         filled.update(free[:1])
     return found
 
 
-def _order(layout: Layout, groups: Sequence[Group], positions: Sequence[int]) -> list[int] | None:
-    """See `Match.order`: by row; of a template that may repeat, one repetition after the other."""
-    if not groups:
-        return [positions[at] for at in layout.order or ()]
+def _order(
+    layout: Layout, repeated: Sequence[tuple[CompiledRow, list[TemplateMatch]]], positions: Sequence[int]
+) -> list[int] | None:
+    """See `TemplateMatch.order`: by row; of a template that may repeat, one repetition after the other."""
+    if not repeated:
+        return [positions[at] for at in layout.order] if layout.order is not None else None
     by_row: dict[int, list[int]] = {}
     for index, position in zip(layout.listed, positions, strict=True):
         by_row.setdefault(index, []).append(position)
-    for index, (_, repeated) in zip(layout.groups, groups, strict=True):
-        by_row[index] = [position for one in repeated for position in one.listed]
+    for index, (_, matched) in zip(layout.repeated, repeated, strict=True):
+        by_row[index] = [position for one in matched for position in one.listed]
     listed = [position for index in sorted(by_row) for position in by_row[index]]
     return listed if listed != list(positions) else None
 
 
-def _unordered(template: CompiledTemplate, listed: Sequence[int]) -> list[Fault]:
+def _unordered(template: CompiledTemplate, listed: Sequence[int]) -> Iterator[Fault]:
     """The first item after its place in the table, where the order of rows is significant."""
     before: tuple[int, ...] = ()
     for at, index in enumerate(listed):
-        if index == LAST or not template.head.ordered:
-            continue
-        row = template.rows[index]
-        if row.ordinal < before:
-            return [Fault(row.problem("row-order", "item after its place in the table", strict=row.refuses()), at)]
-        before = row.ordinal
-    return []
+        if index != LAST and template.head.ordered:
+            row = template.rows[index]
+            if row.ordinal < before:
+                yield Fault(row.finding("row-order", "item after its place in the table", strict=row.refuses()), at)
+                return
+            before = row.ordinal
 
 
-def _lacking(template: CompiledTemplate, listed: Sequence[int], filled: set[int]) -> list[Step]:
+def _lacking(template: CompiledTemplate, listed: Sequence[int], filled: set[int]) -> Iterator[Fault]:
     """What is missing of M rows, and of MC and UC rows whose condition can be told, or is against it (PS3.16 6.1.7)."""
-    steps: list[Step] = []
     for scope in template.scopes:
-        inside: list[Step] = [_missing(template, listed, index) for index in scope.required if index not in filled]
+        inside = [_missing(template, listed, index) for index in scope.required if index not in filled]
         for index in scope.conditional:
-            row, there = template.rows[index].row, index in filled
-            missing: list[Step] = [_missing(template, listed, index)] if row.req == "MC" and not there else []
-            against: list[Step] = [*_unexpected(template, listed, [index])] if _either_way(row.when) else []
-            inside += _asked(row.when, missing, against, [])
+            row, when = template.rows[index].row, template.rows[index].row.when
+            if row.req == "MC" and index not in filled:
+                inside += _if(when, (True,), [_missing(template, listed, index)])
+            inside += _against(template, listed, [index], when)
+        when = scope.row.when if scope.row is not None else None
         if scope.row is None:
-            steps += inside
+            yield from inside
         elif any(scope.first <= index < scope.end for index in filled):
-            which = range(scope.first, scope.end)
-            against = [*_unexpected(template, listed, which)] if _either_way(scope.row.when) else inside
-            steps += _asked(scope.row.when, inside, against, inside)
+            if _says_when_absent(when):
+                yield from _if(when, (True, None), inside)
+                yield from _against(template, listed, range(scope.first, scope.end), when)
+            else:
+                yield from inside
         elif not scope.idle and scope.row.req == "MC":  # else the rows of an absent inclusion are not required (6.2.2)
-            steps += _asked(scope.row.when, inside, [], [])
-    return steps
+            yield from _if(when, (True,), inside)
 
 
-def _either_way(when: Condition | None) -> bool:
-    """Whether a row must not be there where its condition is false."""
-    return when is not None and when.kind != "IF"
+def _says_when_absent(when: Condition | None) -> bool:
+    """Whether a row must not be there where its condition is false, and that can be told."""
+    return when is not None and when.kind != "IF" and when.judge is not None
 
 
-def _asked(
-    when: Condition | None, true: Sequence[Step], false: Sequence[Step], untold: Sequence[Step]
-) -> Sequence[Step]:
-    """The steps behind a condition, where the answer makes a difference."""
-    if when is None or when.judge is None:
-        return untold
-    return [Question(when.judge, true, false, untold)] if true or false or untold else []
+def _if(when: Condition | None, answers: tuple[bool | None, ...], faults: Sequence[Fault]) -> Iterator[Fault]:
+    """The faults where a condition is answered so; none where it can never be told."""
+    if when is not None and when.judge is not None:
+        for fault in faults:
+            yield fault._replace(conditions=((when.judge, answers), *fault.conditions))
 
 
-def _faults(steps: Sequence[Step], items: Sequence[ContentItem], parent: ContentItem | None) -> Iterator[Fault]:
-    for step in steps:
-        if isinstance(step, Fault):
-            yield step
-            continue
-        truth = step.judge(parent, items)
-        yield from _faults(step.true if truth else step.untold if truth is None else step.false, items, parent)
-
-
-def _decides(row: CompiledRow) -> bool:
-    """Whether a row that is missing, or there against its condition, may refuse."""
-    return row.refuses("concept", "req") and not (row.row.when and row.row.when.inferred)
+def _against(
+    template: CompiledTemplate, listed: Sequence[int], which: Sequence[int], when: Condition | None
+) -> Iterator[Fault]:
+    """The items of rows that must not be there where a condition is false."""
+    if _says_when_absent(when):
+        for at, index in enumerate(listed):
+            if index in which:
+                row = template.rows[index]
+                reason = f"{row.concept_name} against its condition"
+                fault = Fault(row.finding("unexpected-row", reason, refuse=_decides(row)), at)
+                yield from _if(when, (False,), [fault])
 
 
 def _missing(template: CompiledTemplate, listed: Sequence[int], index: int) -> Fault:
     """That a row has no item; it should stand after the items of the rows before it."""
     row = template.rows[index]
     before = [at for at, other in enumerate(listed) if other < index]
-    problem = row.problem("missing-row", f"missing {row.concept_name}", refuse=_decides(row))
-    return Fault(problem, before[-1], after=True) if before else Fault(problem, 0)
+    finding = row.finding("missing-row", f"missing {row.concept_name}", refuse=_decides(row))
+    return Fault(finding, before[-1], after=True) if before else Fault(finding, 0)
 
 
-def _unexpected(template: CompiledTemplate, listed: Sequence[int], which: Sequence[int]) -> Iterator[Fault]:
-    for at, index in enumerate(listed):
-        if index in which:
-            row = template.rows[index]
-            reason = f"{row.concept_name} against its condition"
-            yield Fault(row.problem("unexpected-row", reason, refuse=_decides(row)), at)
-
-
-def members(found: Match) -> dict[str, Any]:
-    """What a template's class validates: the members of the rows, ``other`` and ``order``.
-
-    Those of a code are the same dictionary for the same code.
-    """
-    made: dict[str, Any] = {}
-    other = []
-    for item, row, value in zip(found.items, found.rows, found.values, strict=True):
-        if value is None or row is None:
-            if row is None or row.holds is not None:
-                other.append(whole(item))
-        elif row.within:
-            _put(made, row, value)
-        elif row.many:
-            made.setdefault(row.name, []).append(value)
-        else:
-            made[row.name] = value
-    for row, repeated in found.groups:
-        for one in repeated:
-            typed = members(one)
-            typed.pop("order", None)  # the order of siblings is said once, by their parent
-            _put(made, row, typed)
-    if other:
-        made["other"] = other
-    if found.order is not None:
-        made["order"] = found.order
-    return made
-
-
-def _with_more(value: Any, item: ContentItem, concept: dict[str, Any] | None, below: Match | None) -> dict[str, Any]:
-    """A member with all that its item has beside the value."""
-    made = dict(value)
-    if concept is not None:
-        made["concept"] = concept
-    if below is not None:
-        made |= members(below)
-    add_extras(made, item)
-    return made
-
-
-def _put(made: dict[str, Any], row: CompiledRow, typed: Any) -> None:
-    for name in row.within:
-        made = made.setdefault(name, {})
-    if row.many:
-        made.setdefault(row.name, []).append(typed)
-    else:
-        made[row.name] = typed
+def _decides(row: CompiledRow) -> bool:
+    """Whether a row that is missing, or there against its condition, may refuse."""
+    return row.refuses("concept", "req") and not (row.row.when and row.row.when.inferred)
 
 
 def not_valid(error: ValidationError, path: str, template: str, row: str) -> Finding:

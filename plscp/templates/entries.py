@@ -1,6 +1,8 @@
 """First-level entries: which template one follows, its typed form, and the way back (PS3.16 TID 3001 rows 6 to 31)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -27,20 +29,8 @@ from plscp.templates.clinical_entries import (
     SpecimenObtained,
     Ventilation,
 )
-from plscp.templates.compiled import HOLDS, CompiledRow, CompiledTemplate, Problem, declared
-from plscp.templates.conversion import (
-    MEMORY,
-    add_extras,
-    code_of,
-    code_value,
-    short_names,
-    small,
-    value_of,
-    whole,
-    whole_item,
-    with_extras,
-)
-from plscp.templates.engine import NOT_VALID, Match, children, match, members, not_valid
+from plscp.templates.compiled import HOLDS, CompiledRow, RowFinding, compiled, declared, retired_code
+from plscp.templates.engine import NOT_VALID, TemplateMatch, children, match, not_valid
 from plscp.templates.log_entries import (
     Complication,
     Consumable,
@@ -55,7 +45,19 @@ from plscp.templates.log_entries import (
 )
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS, Template
-from plscp.templates.values import Entry, Item, Model, always_published
+from plscp.templates.values import (
+    Entry,
+    Item,
+    Model,
+    add_extras,
+    always_published,
+    code_of,
+    code_value,
+    value_of,
+    whole,
+    whole_item,
+    with_extras,
+)
 
 
 class Untyped(Model):
@@ -101,66 +103,59 @@ class EntryKind:
         self.kind: str = model.model_fields["kind"].default
         own = {row.role: (name, row, item) for name, row, item in declared(model)}
         (self.concept, row, _), (self.value, value_row, item) = own["concept"], own["value"]
-        below = CompiledTemplate(model, self.head, soft=not row.verified)
+        below = compiled(model, self.head, soft=not row.verified)
         whole_row = replace(row, value=value_row.value)
         self.row = CompiledRow(self.value, whole_row, self.head, (), soft=True, ordinal=(), below=below, model=item)
         self.validate = model.__pydantic_validator__.validate_python
 
 
 ENTRY_KINDS: Final[dict[str, EntryKind]] = {kind.kind: kind for kind in map(EntryKind, TYPED)}
-_exact: dict[tuple[str, Key], tuple[EntryKind, ...]] = {}
-_open: dict[str, tuple[EntryKind, ...]] = {}
-_concepts: dict[Key, tuple[EntryKind, ...]] = {}
-_recognised: Final[dict[tuple[Code | None, str], "RecognisedEntry"]] = MEMORY.memo()
+EXACT: Final[dict[tuple[str, str, str], list[EntryKind]]] = {}
+"""Kinds by value type, code value and coding scheme designator of the concept name."""
+_OPEN: Final[dict[str, list[EntryKind]]] = {}
+"""Kinds of any concept name, by value type."""
+_CONCEPTS: Final[dict[Key, EntryKind]] = {}
+"""The first kind with a concept name, whatever its value type."""
 
 for _kind in ENTRY_KINDS.values():
     _row = _kind.row.row
     for _key in _row.concept.keys if _row.concept else ():
-        _exact[_row.value_type, _key] = (*_exact.get((_row.value_type, _key), ()), _kind)
-        _concepts[_key] = (*_concepts.get(_key, ()), _kind)
+        EXACT.setdefault((_row.value_type, *_key), []).append(_kind)
+        _CONCEPTS.setdefault(_key, _kind)
     if _row.open:
-        _open[_row.value_type] = (*_open.get(_row.value_type, ()), _kind)
+        _OPEN.setdefault(_row.value_type, []).append(_kind)
 
 
-class RecognisedEntry(NamedTuple):
-    """Which kinds of entry have a concept name and value type, and what is wrong with the two."""
-
-    kinds: tuple[EntryKind, ...]
-    problems: tuple[Problem, ...]
-    concept: dict[str, Any] | None
-
-
-def _recognise(concept: Code | None, value_type: str) -> RecognisedEntry:
+def _kinds(item: ContentItem) -> tuple[Sequence[EntryKind], list[RowFinding]]:
+    """The kinds that have an item's concept name and value type, and what is wrong with the two."""
+    concept, value_type, noted = item.concept, item.value_type, list[RowFinding]()
     if concept is None:
-        return RecognisedEntry(_open.get(value_type, ()), (), None)
+        return _OPEN.get(value_type, ()), noted
     key, _, retired = known(concept)
-    problems = [Problem("retired-code", f"retired code, read as {key[0]} {key[1]}")] if retired else []
-    kinds, alike = _exact.get((value_type, key), ()), _concepts.get(key, ())
-    if not kinds and alike:
-        row = alike[0].row
+    if retired:
+        noted.append(retired_code(key, None))
+    kinds: Sequence[EntryKind] = EXACT.get((value_type, *key), ())
+    alike = _CONCEPTS.get(key)
+    if not kinds and alike is not None:
+        row = alike.row
         refuse = row.row.rests_on("concept", "value type")
-        problems.append(row.problem("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse))
-    elif not kinds:
-        kinds = _open.get(value_type, ())
-    made = RecognisedEntry(kinds, tuple(problems), code_value(concept))
-    if small(concept) and short_names(value_type):
-        MEMORY.keep(_recognised, (concept, value_type), made)
-    return made
+        noted.append(row.finding("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse))
+        return (), noted
+    return kinds or _OPEN.get(value_type, ()), noted
 
 
 class MatchedEntry(NamedTuple):
     """A first-level item, its kind, and the match of its children; the item alone where no template is its.
 
     Attributes:
-        value: the item's, as a member of the typed object; `concept`: its concept name.
+        members: what the class of the kind validates.
         below: None also where there are no children.
     """
 
     item: ContentItem
     kind: EntryKind | None = None
-    value: Any = None
-    concept: dict[str, Any] | None = None
-    below: Match | None = None
+    members: Mapping[str, Any] = MappingProxyType({})
+    below: TemplateMatch | None = None
 
 
 def match_entry(item: ContentItem, position: int, findings: list[Finding], *, strict: bool) -> MatchedEntry:
@@ -173,22 +168,29 @@ def match_entry(item: ContentItem, position: int, findings: list[Finding], *, st
         strict: the device's profile.
     """
     concept = item.concept
-    found = _recognised.get((concept, item.value_type)) if concept is None or not concept.other else None
-    kinds, problems, name = found or _recognise(concept, item.value_type)
-    if problems:
-        findings += [problem.at(str(position), strict=strict) for problem in problems]
+    kinds: Sequence[EntryKind] | None = None
+    if concept is not None:
+        kinds = EXACT.get((item.value_type, concept.value, concept.scheme))
+    if kinds is None:
+        kinds, noted = _kinds(item)
+        findings += [each.at(str(position), strict=strict) for each in noted]
     for kind in kinds:
         row, below = kind.row, None
         if type(item.value) is not row.holds:
             break
-        value, wrong = row.member(item.value)
+        value, wrong = row.value(item.value)
         if wrong is not None:
             if row.holds is Code and wrong.code != "retired-code" and kind is not kinds[-1]:
                 continue  # another kind with the same concept may have the value
             findings.append(wrong.at(str(position), strict=strict))
+        members: dict[str, Any] = {"kind": kind.kind, "template": kind.head.identifier, kind.value: value}
+        if concept is not None:
+            members[kind.concept] = code_value(concept)
+        add_extras(members, item)
         if item.children or not row.below.idle:
             below = match(row.below, item.children, f"{position}.", findings, strict=strict, parent=item)
-        return MatchedEntry(item, kind, item.value if row.holds is str else value, name, below)
+            members.update(below.members)
+        return MatchedEntry(item, kind, members, below)
     return MatchedEntry(item)
 
 
@@ -204,7 +206,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
     findings: list[Finding] = []
     matched = match_entry(item, position, findings, strict=strict)
     kind = matched.kind
-    typed = validated(matched, str(position), findings)
+    typed = _validated(matched, str(position), findings)
     if findings and findings[-1].code == NOT_VALID:
         kind = None
     return TypedEntry(
@@ -221,7 +223,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
     )
 
 
-def validated(matched: MatchedEntry, path: str, findings: list[Finding]) -> Any:
+def _validated(matched: MatchedEntry, path: str, findings: list[Finding]) -> Any:
     """The object of the entry's class, or an `Untyped` with the whole item.
 
     What the engine lets pass and the class does not is a fault of the declaration: noted, and logged.
@@ -230,22 +232,15 @@ def validated(matched: MatchedEntry, path: str, findings: list[Finding]) -> Any:
         path: of the entry.
         findings: those of the match; takes that one.
     """
-    item, kind, value, concept, below = matched
-    if kind is None:
-        return Untyped.model_validate({"kind": "untyped", "template": "", "item": whole(item)})
-    made: dict[str, Any] = {"kind": kind.kind, "template": kind.head.identifier, kind.value: value}
-    if concept is not None:
-        made[kind.concept] = concept
-    add_extras(made, item)
-    if below is not None:
-        made |= members(below)
-    try:
-        return kind.validate(made)
-    except ValidationError as error:
-        # Without a value that C.17.3 refuses, or a row that refuses, there is no object, and it is said already.
-        if not any(finding.refuse for finding in findings) and all_fit(item):
-            findings.append(not_valid(error, path, kind.head.tid, kind.row.row.number))
-        return validated(MatchedEntry(item), path, findings)
+    item, kind, members, _ = matched
+    if kind is not None:
+        try:
+            return kind.validate(members)
+        except ValidationError as error:
+            # Without a value that C.17.3 refuses, or a row that refuses, there is no object, and it is said already.
+            if not any(finding.refuse for finding in findings) and all_fit(item):
+                findings.append(not_valid(error, path, kind.head.tid, kind.row.row.number))
+    return Untyped.model_validate({"kind": "untyped", "template": "", "item": whole(item)})
 
 
 def all_fit(item: ContentItem) -> bool:
@@ -273,11 +268,6 @@ def parse_entry(json: bytes | str) -> Any:
         pydantic.ValidationError: it is not an entry.
     """
     return ENTRIES.validate_json(json)
-
-
-def entry_json(entry: Model) -> bytes:
-    """The JSON of a typed entry or administration, by its class: what was not sent is not there."""
-    return entry.__pydantic_serializer__.to_json(entry, exclude_unset=True)
 
 
 def entry_item(entry: Any) -> ContentItem:

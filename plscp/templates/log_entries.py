@@ -140,8 +140,10 @@ class Complication(Entry):
 
 def _conveyed_by_step(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
     """Whether a Performed Procedure Step conveys the status: known only from the other of the two rows."""
-    of_step = {"121126", "121127"}
-    return any(item.concept and item.concept.value in of_step for item in siblings) or None
+    for item in siblings:
+        if item.concept is not None and item.concept.value in {"121126", "121127"}:
+            return True
+    return None
 
 
 STEP = Condition(

@@ -8,15 +8,15 @@ from pydantic import ValidationError
 from plscp.content.codes import known
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.compiled import CompiledTemplate
-from plscp.templates.conversion import add_extras, code_of, code_value, whole, whole_item, with_extras
-from plscp.templates.engine import Match, match, members, not_valid, row_items
-from plscp.templates.entries import entry_item, entry_json, typed_entry
+from plscp.templates.compiled import compiled
+from plscp.templates.engine import TemplateMatch, match, not_valid, row_items
+from plscp.templates.entries import entry_item, typed_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS
+from plscp.templates.values import add_extras, code_of, code_value, whole, whole_item, with_extras
 
-CONTEXT: Final = CompiledTemplate(LogContext, PROCEDURE_LOG)
+CONTEXT: Final = compiled(LogContext, PROCEDURE_LOG)
 CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 4096
 """Contexts remembered: most devices repeat theirs in every request."""
 _contexts: dict[tuple[object, ...], tuple[list[Finding], LogContext]] = {}
@@ -90,7 +90,7 @@ def _characters(part: Any) -> int:
 
 def match_context(
     root: ContentItem, items: list[ContentItem], positions: list[int], findings: list[Finding], *, strict: bool
-) -> Match:
+) -> TemplateMatch:
     """Matches what every entry inherits to TID 3001 rows 1 to 5.
 
     Args:
@@ -99,7 +99,7 @@ def match_context(
         findings: takes what is wrong.
     """
     matched = match(CONTEXT, items, "", findings, strict=strict, positions=positions)
-    if not matched.groups:
+    if not matched.repeated:
         reason = "missing Observer Context"
         findings.append(Finding("missing-observer-context", reason, "", "TID3001", "2", refuse=strict))
     if root.concept is not None and known(root.concept).key not in TITLE.keys:
@@ -107,12 +107,12 @@ def match_context(
     return matched
 
 
-def log_context(root: ContentItem, matched: Match, findings: list[Finding]) -> LogContext:
+def log_context(root: ContentItem, matched: TemplateMatch, findings: list[Finding]) -> LogContext:
     """TID 3001 rows 1 to 5 as an object, in which some members are always there.
 
     What the engine lets pass and the class does not is a fault of the declaration: noted, and the items are kept whole.
     """
-    made: dict[str, Any] = {**_ALWAYS, **members(matched)}
+    made: dict[str, Any] = {**_ALWAYS, **matched.members}
     order = matched.listed
     try:
         return LogContext.model_validate(_with_root(made, root, order))
@@ -132,11 +132,6 @@ def _with_root(made: dict[str, Any], root: ContentItem, order: list[int]) -> dic
         made["continuity"] = root.value
     add_extras(made, root)
     return made
-
-
-def context_json(context: LogContext) -> bytes:
-    """The JSON member ``"context":{...}``, without braces."""
-    return b'"context":' + entry_json(context)
 
 
 def log_root(context: LogContext, entries: Sequence[Any]) -> ContentItem:

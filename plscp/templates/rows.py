@@ -9,6 +9,7 @@ is the row ``3 | > | HAS PROPERTIES | CODE | EV (410675002, SCT, "Route of admin
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -44,7 +45,7 @@ Multiplicity = Literal["1", "1-n"]
 Cell = Literal["concept", "value", "vm", "req", "relationship", "value type", "units"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Term:
     """One code in a cell: EV, only this code; DT, this code for this concept, others may stand for others."""
 
@@ -53,7 +54,7 @@ class Term:
     meaning: str
     binding: Literal["EV", "DT"] = "EV"
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[Key]:
         """What the cell names."""
         return frozenset({(self.value, self.scheme)})

@@ -14,11 +14,22 @@ from plscp.content.report import Report
 from plscp.findings import Finding
 from plscp.templates import attributes as table
 from plscp.templates.attributes import AttributeChecker
-from plscp.templates.conversion import amount, code_value, moment, raw_elements, whole
 from plscp.templates.engine import not_valid
 from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.request import SubstanceAdministration, TypedEntry
-from plscp.templates.values import Amount, CodeValue, Model, Moment, Raw, always_published
+from plscp.templates.values import (
+    Amount,
+    CodeValue,
+    Model,
+    Moment,
+    Raw,
+    always_published,
+    amount,
+    code_value,
+    moment,
+    raw_elements,
+    whole,
+)
 from plscp.templates.values import Item as AnyItem
 
 OPERATORS, PERSON_CODE, ROUTE, PARAMETER_SEQUENCE = 0x00081072, 0x00401101, 0x00540302, 0x00440019
@@ -233,7 +244,7 @@ def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> Substa
         name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
         if name and name not in made and plain and item.value_type == "NUMERIC" and isinstance(value, Numeric):
-            made[name] = amount(value, code_value(value.units) if value.units is not None else None)
+            made[name] = amount(value)
         else:
             other.append(whole(item))
     if other:

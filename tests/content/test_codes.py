@@ -8,11 +8,10 @@ import pytest
 from plscp.content.codes import group, known, meaning_of
 from plscp.content.model import Code
 from plscp.findings import Finding
-from plscp.templates.conversion import MEMORY, code_value
-from plscp.templates.entries import entry_json
+from plscp.templates import values
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.values import CodeValue
-from tests.templates.trees import entry, root
+from plscp.templates.values import CodeValue, code_value
+from tests.templates.trees import entry, entry_json, root
 
 RETIRED = [
     # the SRT code values that older texts of these templates have, and the concept that PS3.16 has now
@@ -25,7 +24,9 @@ RETIRED = [
 
 def published(code: Code) -> dict[str, Any]:
     """A code as it is published."""
-    return CodeValue.model_validate(code_value(code)).model_dump(exclude_unset=True)
+    made = code_value(code)
+    assert isinstance(made, CodeValue)
+    return made.model_dump(exclude_unset=True)
 
 
 @pytest.mark.parametrize("scheme", ["SRT", "SNM3", "99SDM"])
@@ -92,6 +93,6 @@ def test_a_retired_value_is_in_its_context_group() -> None:
 
 def test_memory_of_codes_is_bounded() -> None:
     """A flood of made-up codes does not grow the memory past its bound."""
-    for turn in range(MEMORY.most + 10):
+    for turn in range(values.REMEMBERED_CODES + 10):
         code_value(Code(f"F{turn}", "99TEST", "flood"))
-    assert len(MEMORY) <= MEMORY.most
+    assert len(values._codes) <= values.REMEMBERED_CODES

@@ -11,10 +11,9 @@ from plscp.content.codes import group
 from plscp.content.model import Code, Numeric
 from plscp.content.units import is_ucum
 from plscp.findings import Finding
-from plscp.templates.entries import entry_json
 from plscp.templates.procedure_log import type_entries
 from tests.templates.trees import LINE as ROWS
-from tests.templates.trees import entry, item_for, root
+from tests.templates.trees import entry, entry_json, item_for, root
 
 VALID = [
     "mg",

@@ -20,15 +20,27 @@ from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.templates import action
 from plscp.templates.compiled import CompiledTemplate
-from plscp.templates.entries import ENTRY_KINDS, entry_item, entry_json
+from plscp.templates.entries import ENTRY_KINDS, entry_item
 from plscp.templates.log_entries import LogContext
-from plscp.templates.procedure_log import CONTEXT, context_json
+from plscp.templates.procedure_log import CONTEXT
 from tests.relay.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode
 from tests.templates.strategies import KINDS
 from tests.templates.tables import LINES
-from tests.templates.trees import COMPREHENSIVE_SR, MG, PRIVATE, XA_IMAGE, device, entry, item_for, person, root
+from tests.templates.trees import (
+    COMPREHENSIVE_SR,
+    MG,
+    PRIVATE,
+    XA_IMAGE,
+    context_json,
+    device,
+    entry,
+    entry_json,
+    item_for,
+    person,
+    root,
+)
 
 ENTRY = "org.plscp.procedure-log.entry.v1"
 RECORD = next(as_json(value) for kind, name, value in examples() if (kind, name) == (ENTRY, "note"))

@@ -14,7 +14,7 @@ from plscp.reference.reasons import REASONS, Reason
 from plscp.statuses import STATUSES
 
 SOURCE = Path(plscp.__file__).parent
-TOLD_BY = {"refuse", "lenient", "note", "invalid", "_fault", "_note", "Problem", "problem", "Finding"}
+TOLD_BY = {"refuse", "lenient", "note", "invalid", "_fault", "_note", "RowFinding", "finding", "Finding"}
 """Functions and classes whose second argument is a reason."""
 
 

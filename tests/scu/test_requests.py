@@ -19,15 +19,15 @@ from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationReque
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
-from plscp.templates.entries import entry_json, parse_entry
+from plscp.templates.entries import parse_entry
 from plscp.templates.log_entries import Note
-from plscp.templates.procedure_log import context_json, type_entries
+from plscp.templates.procedure_log import type_entries
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Item, Raw
 from tests.templates import build
 from tests.templates.strategies import KINDS
 from tests.templates.tables import LINES
-from tests.templates.trees import entry, entry_line, item_for, root
+from tests.templates.trees import context_json, entry, entry_json, entry_line, item_for, root
 
 NOW = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
 CONTEXT = r.device_observer("1.2.3", "Recorder", room=r.text("Lab 1"))

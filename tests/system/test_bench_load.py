@@ -25,9 +25,9 @@ from plscp.content.reader import Decoded, decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.relay_view import RelayView
 from plscp.templates import action
-from plscp.templates.entries import entry_json
 from plscp.templates.request import ProcedureLog
 from tests import events
+from tests.templates.trees import entry_json
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,12 +14,11 @@ from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
-from plscp.templates.entries import entry_json
-from plscp.templates.procedure_log import context_json
 from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
 from tests.templates.build import administration, code, dataset, log
+from tests.templates.trees import context_json, entry_json
 
 PEL, SAL = PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 DRUG = build.drug(1)

@@ -12,11 +12,11 @@ from plscp.findings import Finding
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING as SAL
 from plscp.templates import action
 from plscp.templates import substance as declaration
-from plscp.templates.entries import entry_json
 from plscp.templates.request import SubstanceAdministration
 from plscp.templates.substance import SubstanceAdministered
 from tests.templates import build
 from tests.templates.build import administration, code, dataset
+from tests.templates.trees import entry_json
 
 BAD_ROUTE = Items([code(("1", "L", "By dart"))])
 

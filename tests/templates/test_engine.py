@@ -8,11 +8,24 @@ import pytest
 
 from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
-from plscp.templates.conversion import MEMORY, number, precision
-from plscp.templates.entries import entry_json
-from plscp.templates.procedure_log import context_json, type_entries
+from plscp.templates import engine, values
+from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import TypedEntry
-from tests.templates.trees import COMPREHENSIVE_SR, LINE, PRIVATE, XA_IMAGE, code, device, entry, item_for, person, root
+from plscp.templates.values import number, precision
+from tests.templates.trees import (
+    COMPREHENSIVE_SR,
+    LINE,
+    PRIVATE,
+    XA_IMAGE,
+    code,
+    context_json,
+    device,
+    entry,
+    entry_json,
+    item_for,
+    person,
+    root,
+)
 
 
 def typed(log: ContentItem, *, strict: bool = False) -> tuple[list[TypedEntry], dict[str, Any], list[Finding]]:
@@ -317,5 +330,5 @@ def test_long_relationships_and_value_types_take_no_memory() -> None:
         first = ContentItem("CONTAINS", made_up, Code("122083", "DCM", "Drug administered"), "a", [], "20261122143001")
         entries, _ = type_entries(root(drug, first), strict=False, findings=[])
         assert [one.kind for one in entries] == ["drug_administered", "untyped"]
-        held.append(len(MEMORY))
+        held.append(len(values._codes) + sum(len(key) for key in engine._layouts))
     assert len(set(held)) == 1

@@ -13,14 +13,13 @@ from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.findings import Finding
 from plscp.templates import entries as entry_kinds
 from plscp.templates import procedure_log
-from plscp.templates.conversion import code_value
-from plscp.templates.entries import ENTRIES, EntryKind, RecognisedEntry, entry_item, entry_json, parse_entry
+from plscp.templates.entries import ENTRIES, EntryKind, entry_item, parse_entry
 from plscp.templates.log_entries import LogContext, Note
-from plscp.templates.procedure_log import context_json, log_root, type_entries
+from plscp.templates.procedure_log import log_root, type_entries
 from plscp.templates.rows import entry_value
 from plscp.templates.values import Model, Text
 from tests.templates.strategies import KINDS, junk, valid_entries, valid_logs
-from tests.templates.trees import LINE, XA_IMAGE, code, entry, item_for, root
+from tests.templates.trees import LINE, XA_IMAGE, code, context_json, entry, entry_json, item_for, root
 
 QUICK = settings(max_examples=30, deadline=None)
 
@@ -125,8 +124,7 @@ def test_a_class_that_contradicts_its_rows_loses_nothing(monkeypatch: pytest.Mon
     (known,), _ = type_entries(root(item), strict=True, findings=[])
     assert (known.kind, known.findings) == ("note", [])
     assert item.concept is not None
-    found = RecognisedEntry((contradicting(),), (), code_value(item.concept))
-    monkeypatch.setitem(entry_kinds._recognised, (item.concept, "TEXT"), found)
+    monkeypatch.setitem(entry_kinds.EXACT, ("TEXT", item.concept.value, item.concept.scheme), [contradicting()])
     findings: list[Finding] = []
     (typed,), _ = type_entries(root(item), strict=True, findings=findings)
     assert typed.findings == [Finding("not-valid-by-class", "text not valid by its class", "3", "TID3001", "6")]

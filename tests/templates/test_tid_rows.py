@@ -10,7 +10,7 @@ from plscp.content.constraints import ALLOWED, CONTRADICTED
 from plscp.content.model import Code, ContentItem, Numeric
 from plscp.findings import Finding
 from plscp.templates.compiled import declared
-from plscp.templates.entries import ENTRY_KINDS, entry_json
+from plscp.templates.entries import ENTRY_KINDS
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext, ProcedureContext, Qualifiers
 from plscp.templates.measurements import (
     Algorithm,
@@ -36,11 +36,24 @@ from plscp.templates.observation_context import (
     SubjectDevice,
     SubjectPatient,
 )
-from plscp.templates.procedure_log import context_json, type_entries
+from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import Row
 from tests.templates.tables import BESIDE, HEADS, LEFT_OUT, LEVEL, LINES, OF_INCLUDER, PARAMETERS, ROWS, UNJUDGED, Line
-from tests.templates.trees import LINE, MEASURED, QUOTED, code, device, entry, is_nested, item_for, person, root
+from tests.templates.trees import (
+    LINE,
+    MEASURED,
+    QUOTED,
+    code,
+    context_json,
+    device,
+    entry,
+    entry_json,
+    is_nested,
+    item_for,
+    person,
+    root,
+)
 from tests.templates.trees import named as standing
 
 INCLUDED: dict[str, type[Any]] = {

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from plscp.cli.explaining import look, table, trace, wanted
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
-from plscp.templates.entries import entry_json
-from plscp.templates.procedure_log import context_json, type_entries
+from plscp.templates.procedure_log import type_entries
 from tests.templates.strategies import valid_logs
 from tests.templates.tables import LINES, Line
-from tests.templates.trees import entry, item_for, root
+from tests.templates.trees import context_json, entry, entry_json, item_for, root
 
 
 def paths(items: list[ContentItem], base: str = "") -> Iterator[str]:

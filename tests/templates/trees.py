@@ -2,6 +2,7 @@
 
 from plscp.content.codes import group, meaning_of
 from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
+from plscp.templates.values import Model
 from tests.templates.tables import LINES, Line
 
 PRIVATE = Code("X1", "99TEST", "something of ours")
@@ -107,3 +108,13 @@ def root(*children: ContentItem, observers: list[ContentItem] | None = None) -> 
     """A log with a device observer unless others are given."""
     before = device() if observers is None else observers
     return ContentItem("", "CONTAINER", code("121120", "DCM"), "SEPARATE", [*before, *children], template="3001")
+
+
+def entry_json(entry: Model) -> bytes:
+    """The JSON of a typed entry or administration as it is published: what was not sent is not there."""
+    return entry.__pydantic_serializer__.to_json(entry, exclude_unset=True)
+
+
+def context_json(context: Model) -> bytes:
+    """The JSON member ``"context":{...}``, without braces."""
+    return b'"context":' + entry_json(context)
