@@ -1,6 +1,6 @@
 """What a server would answer to a request, and why, without one: steps 5 to 7 of the checks, by the server's own code."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -28,14 +28,8 @@ EXAMPLES: Final = 3
 """Members of a context group that are named."""
 
 
-class Place(NamedTuple):
-    """The row that an item was matched to.
-
-    Attributes:
-        head: of the row's template.
-        row: of its table; of an entry, its own row.
-        kind: of an entry, the kind; else empty.
-    """
+class TableRow(NamedTuple):
+    """A row of a template's table, as what an item was matched to; of an entry its own row, and the kind."""
 
     head: Template
     row: Row
@@ -54,7 +48,7 @@ class Explained:
         comment: what is wrong as an Error Comment (0000,0902); the response has it where the status may have one.
         dataset: what was read; None where it does not decode.
         root: the content tree of a Procedural Event.
-        places: the row of each item, by path.
+        rows: the row of each item, by path.
     """
 
     sop_class: str
@@ -63,12 +57,12 @@ class Explained:
     findings: list[Finding] = field(default_factory=list)
     dataset: DataSet | None = None
     root: ContentItem | None = None
-    places: dict[str, Place] = field(default_factory=dict)
+    rows: dict[str, TableRow] = field(default_factory=dict)
 
     def expected(self, finding: Finding) -> str:
         """How the row that a finding is about should look, or empty."""
-        place = wanted(finding, self.places.get(finding.path))
-        return look(place) if place is not None else ""
+        row = wanted(finding, self.rows.get(finding.path))
+        return look(row) if row is not None else ""
 
 
 def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explained | None:
@@ -82,33 +76,41 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     Returns:
         None where nothing tells the SOP Class.
     """
-    told = sop_class or PROCEDURAL_EVENT_LOGGING
+    made = Explained(sop_class or PROCEDURAL_EVENT_LOGGING)
     try:
-        decoded = _decoded(given, told)
+        decoded = _decoded(given, made.sop_class)
+        if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & decoded.dataset.root.elements.keys():
+            if not any(tag >> 16 == 0x0044 for tag in decoded.dataset.root.elements):
+                return None
+            made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
+            decoded = _decoded(given, made.sop_class)
+        made.dataset = decoded.dataset
+        if made.sop_class == SUBSTANCE_ADMINISTRATION_LOGGING:
+            administration = action.substance(decoded, strict=strict)
+            made.findings = [*administration.findings, *administration.entry.findings]
+        else:
+            made.root = content_tree(decoded.dataset, [], strict=strict)
+            made.rows = trace(made.root)
+            log = action.procedural(decoded, strict=strict)
+            made.findings = [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
     except Refused as refused:
-        log = any(tag in given.raw for tag in _CONTENT_SEQUENCE)
-        return _refused(Explained(sop_class or (told if log else SUBSTANCE_ADMINISTRATION_LOGGING)), refused)
-    dataset = decoded.dataset
-    if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & dataset.root.elements.keys():
-        if not any(tag >> 16 == 0x0044 for tag in dataset.root.elements):
-            return None
-        told = SUBSTANCE_ADMINISTRATION_LOGGING
-        decoded = _decoded(given, told)
-    made = Explained(told, dataset=dataset)
-    if told == SUBSTANCE_ADMINISTRATION_LOGGING:
-        return _judged(made, lambda: _administration(decoded, strict=strict))
-    made.root = content_tree(dataset, [], strict=strict)
-    made.places = trace(made.root)
-    return _judged(made, lambda: _log(decoded, strict=strict))
+        if made.dataset is None and sop_class is None and not any(tag in given.raw for tag in _CONTENT_SEQUENCE):
+            made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
+        made.status, made.findings, made.comment = refused.info, list(refused.findings), comment(refused)
+    return made
 
 
-def trace(root: ContentItem) -> dict[str, Place]:
+def _decoded(given: Encoded, sop_class: str) -> Decoded:
+    return decode(given.raw, given.transfer_syntax, calling_ae="", sop_class=sop_class, bounds=Bounds())
+
+
+def trace(root: ContentItem) -> dict[str, TableRow]:
     """The row of every item that a row describes, by the item's path: as the engine matched it.
 
     Args:
         root: a log as the checks see it (`plscp.content.items.content_tree`).
     """
-    found: dict[str, Place] = {}
+    found: dict[str, TableRow] = {}
     inherited, positions = list[ContentItem](), list[int]()
     for position, item in enumerate(root.children, 1):
         if item.relationship != CONTAINS:
@@ -117,17 +119,17 @@ def trace(root: ContentItem) -> dict[str, Place]:
             continue
         matched = match_entry(item, position, [], strict=False)
         if matched.kind is not None:
-            found[str(position)] = Place(matched.kind.head, matched.kind.row.row, matched.kind.kind)
+            found[str(position)] = TableRow(matched.kind.head, matched.kind.row.row, matched.kind.kind)
             if matched.below is not None:
                 found |= _places(matched.below, f"{position}.")
     return found | dict(_places(match_context(root, inherited, positions, [], strict=False), ""))
 
 
-def _places(matched: TemplateMatch, base: str) -> Iterator[tuple[str, Place]]:
+def _places(matched: TemplateMatch, base: str) -> Iterator[tuple[str, TableRow]]:
     for at, (position, row) in enumerate(zip(matched.positions, matched.rows, strict=True)):
         below = matched.below.get(at)
         if row is not None and row.row.include is None:
-            yield f"{base}{position}", Place(row.head, row.row)
+            yield f"{base}{position}", TableRow(row.head, row.row)
         if below is not None:
             yield from _places(below, f"{base}{position}.")
     for _, repeated in matched.repeated:
@@ -136,47 +138,47 @@ def _places(matched: TemplateMatch, base: str) -> Iterator[tuple[str, Place]]:
 
 
 @cache
-def table() -> dict[tuple[str, str], tuple[Place, ...]]:
+def table() -> dict[tuple[str, str], tuple[TableRow, ...]]:
     """Every row that a Procedure Log may use, by ``TID3108`` and row number; INCLUDE rows as well."""
-    found: dict[tuple[str, str], dict[Row, Place]] = {}
-    own = [Place(kind.head, kind.row.row, kind.kind) for kind in ENTRY_KINDS.values()]
-    below = [place for kind in ENTRY_KINDS.values() for place in _declared(kind.model, kind.head)]
-    for place in (*_declared(LogContext, PROCEDURE_LOG), *own, *below):
-        found.setdefault((place.head.tid, place.row.number), {})[place.row] = place
-    return {key: tuple(places.values()) for key, places in found.items()}
+    found: dict[tuple[str, str], dict[Row, TableRow]] = {}
+    own = [TableRow(kind.head, kind.row.row, kind.kind) for kind in ENTRY_KINDS.values()]
+    below = [row for kind in ENTRY_KINDS.values() for row in _declared(kind.model, kind.head)]
+    for each in (*_declared(LogContext, PROCEDURE_LOG), *own, *below):
+        found.setdefault((each.head.tid, each.row.number), {})[each.row] = each
+    return {key: tuple(rows.values()) for key, rows in found.items()}
 
 
-def _declared(model: type[Any], head: Template) -> Iterator[Place]:
+def _declared(model: type[Any], head: Template) -> Iterator[TableRow]:
     for _, row, item in declared(model):
         if row.role == "item":
-            yield Place(head, row)
+            yield TableRow(head, row)
             yield from _declared(item, item.head or head)
 
 
-def wanted(finding: Finding, place: Place | None = None) -> Place | None:
+def wanted(finding: Finding, matched: TableRow | None = None) -> TableRow | None:
     """The row that a finding is about; None where it names none of these tables.
 
     Args:
         finding: with template and row.
-        place: what the item there was matched to, which goes before other rows of the same number; else the last goes, a second reading of a row never.
+        matched: the row of the item there goes before others of the same number; else the last goes, a second reading of a row never.
     """
-    places = table().get((finding.template, finding.row), ())
-    if place is not None and place in places:
-        return place
+    rows = table().get((finding.template, finding.row), ())
+    if matched is not None and matched in rows:
+        return matched
     words = set(finding.reason.split())
-    named = (one for one in places if isinstance(one.row.concept, Term) and one.row.concept.value in words)
-    return next(named, min(reversed(places), key=lambda one: len(one.row.inferred), default=None))
+    named = (each for each in rows if isinstance(each.row.concept, Term) and each.row.concept.value in words)
+    return next(named, min(reversed(rows), key=lambda each: len(each.row.inferred), default=None))
 
 
-def look(place: Place) -> str:
+def look(of: TableRow) -> str:
     """How a row should look, as its table says it, with some members of its context groups."""
-    shown = str(place.row).removeprefix(f"row {place.row.number}: ")
-    if place.row.include is not None:
-        inside: Template = place.row.include.head
-        return f"INCLUDE {inside.tid} {inside.name}, {place.row.vm} {place.row.req}"
-    sets: Sequence[Set | None] = (place.row.concept, *place.row.value, place.row.units)
-    examples = [text for one in sets if isinstance(one, Group) if (text := _examples(one))]
-    return f"{shown}; {'; '.join(examples)}" if examples else shown
+    row = of.row
+    if row.include is not None:
+        inside: Template = row.include.head
+        return f"INCLUDE {inside.tid} {inside.name}, {row.vm} {row.req}"
+    cells: Sequence[Set | None] = (row.concept, *row.value, row.units)
+    examples = [text for cell in cells if isinstance(cell, Group) if (text := _examples(cell))]
+    return "; ".join([str(row).removeprefix(f"row {row.number}: "), *examples])
 
 
 def _examples(cell: Group) -> str:
@@ -184,33 +186,6 @@ def _examples(cell: Group) -> str:
     some = ", ".join(f'({value}, {scheme}, "{meaning_of((value, scheme))}")' for value, scheme in keys[:EXAMPLES])
     more = f" and {len(keys) - EXAMPLES} more" if len(keys) > EXAMPLES else ""
     return f"{str(cell)[1:]}: {some}{more}" if some else ""
-
-
-def _decoded(given: Encoded, sop_class: str) -> Decoded:
-    return decode(given.raw, given.transfer_syntax, calling_ae="", sop_class=sop_class, bounds=Bounds())
-
-
-def _log(decoded: Decoded, *, strict: bool) -> list[Finding]:
-    made = action.procedural(decoded, strict=strict)
-    return [*made.findings, *(finding for entry in made.entries for finding in entry.findings)]
-
-
-def _administration(decoded: Decoded, *, strict: bool) -> list[Finding]:
-    made = action.substance(decoded, strict=strict)
-    return [*made.findings, *made.entry.findings]
-
-
-def _judged(made: Explained, check: Callable[[], list[Finding]]) -> Explained:
-    try:
-        made.findings = check()
-    except Refused as refused:
-        return _refused(made, refused)
-    return made
-
-
-def _refused(made: Explained, refused: Refused) -> Explained:
-    made.status, made.findings, made.comment = refused.info, list(refused.findings), comment(refused)
-    return made
 
 
 def as_json(made: Explained) -> dict[str, Any]:
@@ -226,22 +201,22 @@ def as_json(made: Explained) -> dict[str, Any]:
         "name": made.status.name,
         "comment": made.comment,
         "findings": findings,
-        "tree": _item(made.root, made.places, "") if made.root is not None else None,
+        "tree": _item(made.root, made.rows, "") if made.root is not None else None,
     }
 
 
-def _item(item: ContentItem, places: dict[str, Place], path: str) -> dict[str, Any]:
-    place = places.get(path)
+def _item(item: ContentItem, rows: dict[str, TableRow], path: str) -> dict[str, Any]:
+    matched = rows.get(path)
     members = {
         "relationship": item.relationship,
         "value_type": item.value_type,
         "concept": concept_text(item.concept),
         "value": value_text(item.value),
         "observation_datetime": item.observation_datetime,
-        "template": place.head.tid if place else "",
-        "row": place.row.number if place else "",
-        "kind": place.kind if place else "",
-        "children": [_item(child, places, f"{path}.{n}".lstrip(".")) for n, child in enumerate(item.children, 1)],
+        "template": matched.head.tid if matched else "",
+        "row": matched.row.number if matched else "",
+        "kind": matched.kind if matched else "",
+        "children": [_item(child, rows, f"{path}.{n}".lstrip(".")) for n, child in enumerate(item.children, 1)],
     }
     return {"path": path} | {name: value for name, value in members.items() if value}
 

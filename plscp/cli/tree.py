@@ -1,6 +1,6 @@
 """A checked request drawn as a tree: each item with the row that it matched, each finding in its place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 
@@ -64,6 +64,8 @@ class _Drawing:
                 self.gaps.setdefault((self._there(parent), int(position)), []).append(finding)
             else:
                 self.at.setdefault(self._there(finding.path), []).append(finding)
+        self.noticed = {path.partition(".")[0] for path in (*self.at, *(parent for parent, _ in self.gaps))}
+        """The first steps of all these paths."""
 
     def _there(self, path: str) -> str:
         """The path, or where it leads to nothing that of the last item on its way."""
@@ -82,21 +84,17 @@ class _Drawing:
         root = self.made.root
         if self.made.dataset is not None:
             elements = self.made.dataset.root.elements
-            named = PROCEDURAL if root is not None else SUBSTANCE
-            shown = {
-                attribute.tag for attribute in named if attribute.tag in elements or tag_text(attribute.tag) in self.at
-            }
-            for tag in sorted(shown if root is not None else shown.union(elements)):
+            named = {attribute.tag for attribute in (PROCEDURAL if root is not None else SUBSTANCE)}
+            given = {tag for tag in named if tag in elements or tag_text(tag) in self.at}
+            for tag in sorted(given if root is not None else given.union(elements)):
                 self._attribute(tree, tag, elements.get(tag))
         for path, findings in self.at.items():
             if path.startswith("(") or (root is None and path):
                 self._findings(tree.add(Text(path, style="dim")), findings)
-        if root is None:
-            self._findings(tree, self.at.get("", []))
-            return
-        below = tree.add(Text(f"CONTAINER {clean(concept_text(root.concept))}"))
+        below = tree if root is None else tree.add(Text(f"CONTAINER {clean(concept_text(root.concept))}"))
         self._findings(below, self.at.get("", []))
-        self._children(below, root, "")
+        if root is not None:
+            self._children(below, root, "")
 
     def _attribute(self, tree: Tree, tag: int, element: RawElement | None) -> None:
         text = Text(f"{tag_text(tag)} ", style="dim")
@@ -118,7 +116,7 @@ class _Drawing:
                 tree.add(Text(f"{first} to {last}: {len(each)} entries without a finding", style="dim"))
                 continue
             for position, child in each:
-                self._gap(tree, path, position)
+                self._findings(tree, self.gaps.get((path, position), []))
                 where = f"{path}.{position}".lstrip(".")
                 node = tree.add(self._line(child, where))
                 self._findings(node, self.at.get(where, []))
@@ -126,21 +124,14 @@ class _Drawing:
                     self._children(node, child, where)
         for parent, position in sorted(self.gaps):
             if parent == path and position > len(item.children):
-                self._gap(tree, path, position)
+                self._findings(tree, self.gaps[parent, position])
 
     def _folds(self, parent: str, position: int, item: ContentItem) -> bool:
-        here = f"{position}"
-        return (
-            self.fold and not parent and item.relationship == CONTAINS and ("", position) not in self.gaps
-            and not any(path == here or path.startswith(f"{here}.") for path in self._noticed())
-        )  # fmt: skip
-
-    def _noticed(self) -> Iterator[str]:
-        yield from self.at
-        yield from (parent for parent, _ in self.gaps)
+        noticed = str(position) in self.noticed or ("", position) in self.gaps
+        return self.fold and not parent and item.relationship == CONTAINS and not noticed
 
     def _line(self, item: ContentItem, path: str) -> Text:
-        place = self.made.places.get(path)
+        row = self.made.rows.get(path)
         text = Text(f"{path} ", style="dim")
         text.append(f"{clean(item.relationship)} {clean(item.value_type)} ", style="not dim cyan")
         text.append(clean(concept_text(item.concept)), style="not dim bold")
@@ -148,12 +139,9 @@ class _Drawing:
             text.append(f" = {_brief(value_text(item.value))}", style="not dim")
         if item.observation_datetime:
             text.append(f" at {clean(item.observation_datetime)}")
-        if place is not None:
-            return text.append(f"  [{place}{f' {place.kind}' if place.kind else ''}]", style="not dim green")
-        return text.append("  [no row]", style="not dim yellow")
-
-    def _gap(self, tree: Tree, parent: str, position: int) -> None:
-        self._findings(tree, self.gaps.get((parent, position), []))
+        if row is None:
+            return text.append("  [no row]", style="not dim yellow")
+        return text.append(f"  [{f'{row} {row.kind}'.rstrip()}]", style="not dim green")
 
     def _findings(self, tree: Tree, findings: Sequence[Finding]) -> None:
         for finding in findings:
