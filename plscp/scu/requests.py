@@ -34,11 +34,10 @@ from plscp.templates import action, values
 from plscp.templates.entries import AnyEntry
 from plscp.templates.log_entries import LogContext
 from plscp.templates.observation_context import DeviceObserver, Observer, PersonObserver
-from plscp.templates.parameters import NUMERIC, PARAMETERS
 from plscp.templates.procedure_log import log_root
 from plscp.templates.request import ProcedureLog, SubstanceAdministration
 from plscp.templates.rows import CONTAINS
-from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.substance import NUMERIC, PARAMETERS, SubstanceAdministered
 from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
 
 PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)

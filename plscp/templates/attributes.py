@@ -42,11 +42,8 @@ def is_lo(text: str) -> bool:
     return is_line(text, 64)
 
 
-def _is_long(most: int) -> Callable[[str], bool]:
-    def valid(text: str) -> bool:
-        return len(text) <= most and all(c.isprintable() or c in "\r\n\f\t\\" for c in text)
-
-    return valid
+def _is_long(text: str, most: int) -> bool:
+    return len(text) <= most and all(c.isprintable() or c in "\r\n\f\t\\" for c in text)
 
 
 PROCEDURAL: Final = (
@@ -70,9 +67,9 @@ SUBSTANCE: Final = (
     Attribute(PATIENT_NAME, "PN", is_pn, identifier=False),
     Attribute(ADMISSION_ID, "LO", is_lo),
     Attribute(ISSUER_OF_ADMISSION_ID, "LO", is_lo),
-    Attribute(PACKAGE_IDENTIFIER, "ST", _is_long(1024), identifier=False),
+    Attribute(PACKAGE_IDENTIFIER, "ST", lambda text: _is_long(text, 1024), identifier=False),
     Attribute(PRODUCT_NAME, "LO", lambda text: all(map(is_lo, text.split("\\"))), identifier=False),
-    Attribute(PRODUCT_DESCRIPTION, "LT", _is_long(10240), identifier=False),
+    Attribute(PRODUCT_DESCRIPTION, "LT", lambda text: _is_long(text, 10240), identifier=False),
     Attribute(ADMINISTRATION_DATETIME, "DT", is_dt),
     Attribute(ADMINISTRATION_NOTES, "LO", is_lo, identifier=False),
     Attribute(ADMINISTRATION_DEVICE_ID, "LO", is_lo, identifier=False),
@@ -94,36 +91,33 @@ class AttributeChecker:
         self.known = dataset.character_set.known
         self.strict = strict
         self.findings: list[Finding] = []
-        self._absent: list[tuple[int, Finding]] = []
-        self._empty: list[tuple[int, Finding]] = []
+        self._absent: list[int] = []
+        self._empty: list[int] = []
         self._invalid: list[Finding] = []
 
     def absent(self, *tags: int) -> None:
         """Mandatory attributes that are not there (0120H)."""
-        for tag in tags:
-            self._absent.append((tag, Finding("attribute-absent", "attribute is absent", tag_text(tag), refuse=True)))
+        self._absent += tags
 
     def empty(self, *tags: int) -> None:
         """Attributes that must have a value and have none (0121H)."""
-        for tag in tags:
-            self._empty.append((tag, Finding("attribute-empty", "attribute has no value", tag_text(tag), refuse=True)))
+        self._empty += tags
 
     def invalid(self, code: str, reason: str, tag: int) -> None:
         """A value that breaks VR, VM or characters (0115H)."""
         self._invalid.append(Finding(code, reason, tag_text(tag), refuse=True))
 
-    def type_2(self, present: bool, tag: int) -> None:
-        """A Type 2 attribute: it may be empty; absent, only a lenient profile lets it pass."""
-        if present:
-            return
-        if self.strict:
-            self.absent(tag)
-        else:
-            self.findings.append(Finding("attribute-absent", "Type 2 attribute is absent", tag_text(tag)))
-
     def note(self, code: str, reason: str, tag: int) -> None:
         """What is never refused."""
         self.findings.append(Finding(code, reason, tag_text(tag)))
+
+    def type_2(self, tag: int) -> None:
+        """A Type 2 attribute: it may be empty; absent, only a lenient profile lets it pass."""
+        if tag not in self.elements:
+            if self.strict:
+                self.absent(tag)
+            else:
+                self.note("attribute-absent", "Type 2 attribute is absent", tag)
 
     def end(self) -> None:
         """Refuses the request where it must be.
@@ -131,14 +125,15 @@ class AttributeChecker:
         Raises:
             MissingAttribute, MissingAttributeValue, InvalidArgument: in this order.
         """
-        if not (self._absent or self._empty or self._invalid):
-            return
-        absent, empty = [f for _, f in self._absent], [f for _, f in self._empty]
+        absent = [Finding("attribute-absent", "attribute is absent", tag_text(t), refuse=True) for t in self._absent]
+        empty = [Finding("attribute-empty", "attribute has no value", tag_text(t), refuse=True) for t in self._empty]
+        everything = [*absent, *empty, *self._invalid, *self.findings]
         if absent:
-            raise MissingAttribute([tag for tag, _ in self._absent], absent + empty + self._invalid + self.findings)
+            raise MissingAttribute(self._absent, everything)
         if empty:
-            raise MissingAttributeValue([tag for tag, _ in self._empty], empty + self._invalid + self.findings)
-        raise InvalidArgument(self._invalid + self.findings)
+            raise MissingAttributeValue(self._empty, everything)
+        if self._invalid:
+            raise InvalidArgument(everything)
 
     def text(self, attribute: Attribute, elements: Elements | None = None) -> str:
         """A text attribute without padding, empty where it is absent, empty or not valid.
@@ -201,7 +196,7 @@ class AttributeChecker:
 
 
 def procedural_attributes(dataset: DataSet, *, strict: bool) -> tuple[Identifiers, str, list[Finding]]:
-    """Checks the root's attributes of a Procedural Event.
+    """Checks the root's attributes of a Procedural Event: the five of Table P.2-2, and whose the Patient ID is.
 
     Returns:
         Identifiers, Timezone Offset From UTC (0008,0201) or empty, and findings, which are not to be changed.
@@ -212,22 +207,17 @@ def procedural_attributes(dataset: DataSet, *, strict: bool) -> tuple[Identifier
     remembered = dataset.remembered
     found: tuple[Identifiers, str, list[Finding]] | None = None if remembered is None else remembered.get(strict)
     if found is None:
-        step = AttributeChecker(dataset, strict=strict)
-        offset = step.common(dataset)
-        found = _identifiers(step), offset, step.findings
-        step.end()
+        checker = AttributeChecker(dataset, strict=strict)
+        offset = checker.common(dataset)
+        for attribute in PROCEDURAL:
+            checker.type_2(attribute.tag)
+        patient, study, number, frame, location, issuer = map(checker.text, (*PROCEDURAL, _ISSUER))
+        authority = checker.issuer_universal_entity_id()
+        found = Identifiers(study, patient, issuer, number, location, frame, authority), offset, checker.findings
+        checker.end()
         if remembered is not None:
             remembered[strict] = found
     return found
-
-
-def _identifiers(step: AttributeChecker) -> Identifiers:
-    """The five named attributes of Table P.2-2 and whose the Patient ID is; what is wrong with them goes to `step`."""
-    for attribute in PROCEDURAL:
-        step.type_2(attribute.tag in step.elements, attribute.tag)
-    patient, study, number, frame, location = map(step.text, PROCEDURAL)
-    issuer = step.text(_ISSUER)
-    return Identifiers(study, patient, issuer, number, location, frame, step.issuer_universal_entity_id())
 
 
 _ISSUER: Final = Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo)

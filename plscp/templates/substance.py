@@ -1,22 +1,27 @@
 """The Substance Administration Log: one administration of a drug, contrast agent or device (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from plscp.content.codes import group, known
+from plscp.content import items as sr
+from plscp.content.codes import Key, group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
-from plscp.content.items import CODE_VALUE, LONG_CODE_VALUE, MEANING, SCHEME, URN_CODE_VALUE, code_of
-from plscp.content.model import Code, ContentItem, Numeric
+from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
 from plscp.content.reader import DataSet
-from plscp.content.report import Report
+from plscp.content.report import Report, tell
+from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
+from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates import attributes as table
 from plscp.templates.attributes import AttributeChecker
+from plscp.templates.clinical_entries import DrugAdministered
+from plscp.templates.compiled import declared
 from plscp.templates.engine import not_valid
-from plscp.templates.parameters import PARAMETERS, parameters
 from plscp.templates.request import SubstanceAdministration, TypedEntry
+from plscp.templates.rows import Term
 from plscp.templates.values import (
     Amount,
     CodeValue,
@@ -51,6 +56,26 @@ _TEXTS: Final = {
     "admission_id": table.ADMISSION_ID,
 }
 """Members that are an attribute's text."""
+
+NUMERIC: Final = "NUMERIC"
+"""Value Type of a number in this macro; in SR content items it is NUM."""
+
+PARAMETERS: Final[dict[Key, str]] = {
+    (row.concept.value, row.concept.scheme): name
+    for name, row, _ in declared(DrugAdministered)
+    if row.number == "4" and isinstance(row.concept, Term)
+}
+"""Names of the members of CID 3410, as TID 3106 row 4 declares them."""
+
+_SIMPLE: Final[dict[str, tuple[int, Callable[[str], bool]]]] = {
+    "TEXT": (0x0040A160, is_unformatted),
+    "DATETIME": (0x0040A120, is_dt),
+    "DATE": (0x0040A121, is_da),
+    "TIME": (0x0040A122, is_tm),
+    "PNAME": (0x0040A123, is_pn),
+    "UIDREF": (0x0040A124, is_ui),
+}
+_HEAD: Final = frozenset({sr.VALUE_TYPE, sr.CONCEPT_NAME, sr.OBSERVATION_DATETIME})
 
 
 class SubstanceAdministered(Model):
@@ -103,39 +128,39 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
     """
     elements = dataset.root.elements
-    step = AttributeChecker(dataset, strict=strict)
-    offset = step.common(dataset)
-    text = {attribute.tag: step.text(attribute) for attribute in table.SUBSTANCE}
+    checker = AttributeChecker(dataset, strict=strict)
+    offset = checker.common(dataset)
+    text = {attribute.tag: checker.text(attribute) for attribute in table.SUBSTANCE}
     for pair in _PAIRS:
         present = [tag for tag in pair if tag in elements]
         if not present:
-            step.absent(*pair)
+            checker.absent(*pair)
         elif not any(_has_value(elements, tag) for tag in present):
-            step.empty(*present)
+            checker.empty(*present)
     for tag in (table.PATIENT_NAME, ROUTE):
-        step.type_2(tag in elements, tag)
+        checker.type_2(tag)
     for tag in (table.ADMINISTRATION_DATETIME, OPERATORS):
         if tag not in elements:
-            step.absent(tag)
+            checker.absent(tag)
         elif not _has_value(elements, tag):
-            step.empty(tag)
+            checker.empty(tag)
     for tag in (ROUTE, OPERATORS, PARAMETER_SEQUENCE, ISSUER_OF_ADMISSION_ID_SEQUENCE):
         if tag in elements and not isinstance(elements[tag].value, list):
-            step.invalid("wrong-vr", "VR must be SQ", tag)
-    issuer = _issuer_of_admission(text[table.ISSUER_OF_ADMISSION_ID], step)
-    universal = step.issuer_universal_entity_id()
+            checker.invalid("wrong-vr", "VR must be SQ", tag)
+    issuer = _issuer_of_admission(text[table.ISSUER_OF_ADMISSION_ID], checker)
+    universal = checker.issuer_universal_entity_id()
     operators = [
         code
         for item in items_of(elements.get(OPERATORS))
-        if (code := _required_code(item, PERSON_CODE, step, identifier=True))
+        if (code := _required_code(item, PERSON_CODE, checker, identifier=True))
     ]
-    route = _route(step)
-    step.end()
-    given = parameters(items_of(elements.get(PARAMETER_SEQUENCE)), step.findings)
+    route = _route(checker)
+    checker.end()
+    given = [_parameter(item, checker.findings) for item in items_of(elements.get(PARAMETER_SEQUENCE))]
     if any(undecoded(element) for tag, element in elements.items() if tag not in _PLACED):
-        step.note("text-undecodable", "text does not decode by its character set", 0x00080005)
+        checker.note("text-undecodable", "text does not decode by its character set", 0x00080005)
     names = [name.strip(" ") for name in text[table.PRODUCT_NAME].split("\\") if name.strip(" ")]
-    typed = _typed(elements, _Given(text, names, route, given, operators, issuer), step.findings)
+    typed = _typed(elements, _Given(text, names, route, given, operators, issuer), checker.findings)
     entry = TypedEntry(
         0,
         "substance_administered",
@@ -157,7 +182,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         offset,
         dataset.character_set.text,
         entry,
-        step.findings,
+        checker.findings,
         universal,
     )
 
@@ -167,62 +192,66 @@ def _has_value(elements: Elements, tag: int) -> bool:
     return bool(text_of(elements, tag) if isinstance(element.value, str) else element.value)
 
 
-def _route(step: AttributeChecker) -> Code | None:
+def _route(checker: AttributeChecker) -> Code | None:
     """Zero or one item; a code outside CID 11 is noted (BCID)."""
-    if not items_of(step.elements.get(ROUTE)):
+    if not items_of(checker.elements.get(ROUTE)):
         return None
-    code = _required_code(step.elements, ROUTE, step, identifier=False)
+    code = _required_code(checker.elements, ROUTE, checker, identifier=False)
     if code is not None and known(code).key not in group(11):
-        step.note("outside-context-group", "route outside CID 11", ROUTE)
+        checker.note("outside-context-group", "route outside CID 11", ROUTE)
     return code
 
 
-def _required_code(above: Elements, tag: int, step: AttributeChecker, *, identifier: bool) -> Code | None:
+def _required_code(above: Elements, tag: int, checker: AttributeChecker, *, identifier: bool) -> Code | None:
     """The code of a sequence with one item whose code value, scheme and meaning are of Type 1."""
     if tag not in above:
-        step.absent(tag)
+        checker.absent(tag)
         return None
     items = items_of(above[tag])
     if not items:
-        step.empty(tag)
+        checker.empty(tag)
         return None
     if len(items) > 1:
-        step.invalid("code-items", "more than one item", tag)
+        checker.invalid("code-items", "more than one item", tag)
         return None
     elements = items[0]
-    value = next((one for one in (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE) if one in elements), CODE_VALUE)
-    needed = (value, MEANING) if value == URN_CODE_VALUE else (value, SCHEME, MEANING)
+    value = next(
+        (one for one in (sr.CODE_VALUE, sr.LONG_CODE_VALUE, sr.URN_CODE_VALUE) if one in elements), sr.CODE_VALUE
+    )
+    needed = (value, sr.MEANING) if value == sr.URN_CODE_VALUE else (value, sr.SCHEME, sr.MEANING)
     missing = [one for one in needed if one not in elements or not _has_value(elements, one)]
     for one in missing:
-        (step.empty if one in elements else step.absent)(one)
+        (checker.empty if one in elements else checker.absent)(one)
     if missing:
         return None
-    unclear = any(undecoded(elements[one]) for one in needed[:-1]) or (step.strict and not step.known)
+    unclear = any(undecoded(elements[one]) for one in needed[:-1]) or (checker.strict and not checker.known)
     if identifier and unclear:
-        step.invalid("identifier-undecodable", "does not decode by its character set", value)
+        checker.invalid("identifier-undecodable", "does not decode by its character set", value)
     elif any_undecoded(elements.values()):
-        step.undecodable(tag)
+        checker.undecodable(tag)
     report = Report()
-    code = code_of(above, tag, report)
+    code = sr.code_of(above, tag, report)
     for finding in report:
-        step.invalid(finding.code, finding.reason, tag)
+        checker.invalid(finding.code, finding.reason, tag)
     return code
 
 
-def _issuer_of_admission(plain: str, step: AttributeChecker) -> str:
+def _issuer_of_admission(plain: str, checker: AttributeChecker) -> str:
     """Issuer of Admission ID (0038,0011), retired, or the Local Namespace or Universal Entity ID of (0038,0014)."""
-    items = items_of(step.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
+    items = items_of(checker.elements.get(ISSUER_OF_ADMISSION_ID_SEQUENCE))
     if len(items) > 1:
-        step.invalid("issuer-items", "more than one item", ISSUER_OF_ADMISSION_ID_SEQUENCE)
+        checker.invalid("issuer-items", "more than one item", ISSUER_OF_ADMISSION_ID_SEQUENCE)
     if not items:
         return plain
     local, universal = (
-        step.text(table.Attribute(tag, "UT", table.is_lo), items[0])
+        checker.text(table.Attribute(tag, "UT", table.is_lo), items[0])
         for tag in (LOCAL_NAMESPACE, table.UNIVERSAL_ENTITY_ID)
     )
     sent = local or universal
     if plain and sent and plain not in {local, universal}:
-        step.note("issuers-differ", "differs from Issuer of Admission ID (0038,0011)", ISSUER_OF_ADMISSION_ID_SEQUENCE)
+        checker.note(
+            "issuers-differ", "differs from Issuer of Admission ID (0038,0011)", ISSUER_OF_ADMISSION_ID_SEQUENCE
+        )
     return plain or sent
 
 
@@ -243,7 +272,7 @@ def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> Substa
     for item in items:
         name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
-        if name and name not in made and plain and item.value_type == "NUMERIC" and isinstance(value, Numeric):
+        if name and name not in made and plain and item.value_type == NUMERIC and isinstance(value, Numeric):
             made[name] = amount(value)
         else:
             other.append(whole(item))
@@ -280,3 +309,80 @@ def _near_duplicate_key(text: dict[int, str], names: list[str], given: list[Cont
     values = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in given]
     parts = (text[table.ADMINISTRATION_DATETIME], text[table.PACKAGE_IDENTIFIER], names, values)
     return sha256(repr(parts).encode()).digest()
+
+
+# --- Substance Administration Parameter Sequence: items of the Content Item Macro (PS3.3 Table 10-2), a Type 3 sequence ---
+
+
+def _parameter(elements: Elements, findings: list[Finding]) -> ContentItem:
+    """An item of the sequence, NUM read as NUMERIC; what is wrong is noted, never refused."""
+    inner: list[str] = []
+    value_type = text_of(elements, sr.VALUE_TYPE)
+    quiet = Report()
+    if value_type == "NUM":
+        inner.append("Value Type NUM read as NUMERIC")
+        value_type = NUMERIC
+    concept = sr.code_of(elements, sr.CONCEPT_NAME, quiet)
+    value, used = _value(value_type, elements, quiet)
+    inner += [finding.reason for finding in quiet]
+    if value is None and not inner:
+        inner.append("parameter without a value")
+    when = text_of(elements, sr.OBSERVATION_DATETIME)
+    if when and not is_dt(when):
+        inner.append("Observation DateTime is no valid DT")
+    faulty = any_undecoded(elements.values())
+    if faulty:
+        inner.append("text does not decode by its character set")
+    for reason in inner:
+        tell(Finding("parameter", reason, "(0044,0019)", "C.26.4"), findings)
+    if concept is not None and known(concept).key not in group(3410):
+        tell(Finding("outside-context-group", "parameter outside CID 3410", "(0044,0019)", "C.26.4"), findings)
+    if isinstance(value, Numeric) and value.units is not None and not is_unit(value.units[:2]):
+        tell(Finding("invalid-unit", "unit is not a valid UCUM code", "(0044,0019)", "C.26.4"), findings)
+    # Where anything is wrong the elements are kept beside what could be read of them.
+    kept = _HEAD | used if not (quiet or faulty or value is None) else frozenset[int]()
+    other = sr.rest_of(elements, kept)
+    return ContentItem("", value_type, concept, value, observation_datetime=when, other=other)
+
+
+def _value(value_type: str, elements: Elements, report: Report) -> tuple[Value, frozenset[int]]:
+    """The value, and the elements that hold it."""
+    simple = _SIMPLE.get(value_type)
+    if simple is not None:
+        tag, valid = simple
+        text = text_of(elements, tag)
+        if not text or not valid(text):
+            report.note("parameter", f"{value_type} parameter without a valid value")
+        return text or None, frozenset({tag})
+    if value_type == NUMERIC:
+        return _number(elements, report)
+    if value_type == "CODE":
+        return sr.code_of(elements, sr.CONCEPT_CODE, report), frozenset({sr.CONCEPT_CODE})
+    if value_type in {"COMPOSITE", "IMAGE"}:
+        return _reference(elements), frozenset({sr.REFERENCED_SOP})
+    report.note("parameter", "Value Type is missing or not of the Content Item Macro")
+    return None, frozenset()
+
+
+def _number(elements: Elements, report: Report) -> tuple[Numeric | None, frozenset[int]]:
+    """NUMERIC has value and unit beside the concept; NUM, as some send it, in a Measured Value Sequence."""
+    used = frozenset({sr.NUMERIC_VALUE, sr.UNITS})
+    measured = items_of(elements.get(sr.MEASURED_VALUE))
+    if len(measured) == 1:
+        elements, used = measured[0], frozenset({sr.MEASURED_VALUE})
+    text = text_of(elements, sr.NUMERIC_VALUE)
+    if not is_ds(text):
+        report.note("parameter", "Numeric Value is missing or no valid DS")
+    units: Code | None = sr.code_of(elements, sr.UNITS, report)
+    return (Numeric(text, units) if text else None), used
+
+
+def _reference(elements: Elements) -> Reference | None:
+    referenced = items_of(elements.get(sr.REFERENCED_SOP))
+    if len(referenced) != 1:
+        return None
+    return Reference(
+        text_of(referenced[0], sr.SOP_CLASS),
+        text_of(referenced[0], sr.SOP_INSTANCE),
+        sr.rest_of(referenced[0], frozenset({sr.SOP_CLASS, sr.SOP_INSTANCE})),
+    )
