@@ -1,8 +1,7 @@
 """First-level entries: which template one follows, its typed form, and the way back (PS3.16 TID 3001 rows 6 to 31)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -11,38 +10,10 @@ from plscp.content.codes import Key, known
 from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.digests import sha256
 from plscp.findings import Finding
-from plscp.templates.clinical_entries import (
-    CirculatorySupport,
-    CodedFinding,
-    CodedMeasurement,
-    DeviceUsed,
-    DrugAdministered,
-    EcgStAssessment,
-    Impression,
-    Intervention,
-    LesionIdentified,
-    Measurement,
-    OxygenAdministration,
-    Pacing,
-    PatientAssessment,
-    PercutaneousEntry,
-    SpecimenObtained,
-    Ventilation,
-)
+from plscp.templates import clinical_entries as clinical
+from plscp.templates import log_entries as log
 from plscp.templates.compiled import HOLDS, CompiledRow, RowFinding, compiled, declared, retired_code
 from plscp.templates.engine import NOT_VALID, TemplateMatch, children, match, not_valid
-from plscp.templates.log_entries import (
-    Complication,
-    Consumable,
-    EquipmentEvent,
-    ImageAcquired,
-    Note,
-    ObjectReferenced,
-    PatientEvent,
-    ProcedureAction,
-    StaffAction,
-    WaveformAcquired,
-)
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS, Template
 from plscp.templates.values import (
@@ -71,10 +42,12 @@ class Untyped(Model):
 
 
 AnyEntry = Annotated[
-    Note | SpecimenObtained | PatientAssessment | EcgStAssessment | PatientEvent | StaffAction | EquipmentEvent
-    | ProcedureAction | ImageAcquired | WaveformAcquired | ObjectReferenced | Consumable | LesionIdentified
-    | DrugAdministered | DeviceUsed | Intervention | Complication | Measurement | CodedMeasurement | CodedFinding
-    | Impression | PercutaneousEntry | OxygenAdministration | CirculatorySupport | Ventilation | Pacing | Untyped,
+    log.Note | clinical.SpecimenObtained | clinical.PatientAssessment | clinical.EcgStAssessment | log.PatientEvent
+    | log.StaffAction | log.EquipmentEvent | log.ProcedureAction | log.ImageAcquired | log.WaveformAcquired
+    | log.ObjectReferenced | log.Consumable | clinical.LesionIdentified | clinical.DrugAdministered
+    | clinical.DeviceUsed | clinical.Intervention | log.Complication | clinical.Measurement
+    | clinical.CodedMeasurement | clinical.CodedFinding | clinical.Impression | clinical.PercutaneousEntry
+    | clinical.OxygenAdministration | clinical.CirculatorySupport | clinical.Ventilation | clinical.Pacing | Untyped,
     Field(discriminator="kind"),
 ]  # fmt: skip
 """Any entry of a Procedure Log, told apart by `kind`.
@@ -154,7 +127,7 @@ class MatchedEntry(NamedTuple):
 
     item: ContentItem
     kind: EntryKind | None = None
-    members: Mapping[str, Any] = MappingProxyType({})
+    members: dict[str, Any] | None = None
     below: TemplateMatch | None = None
 
 

@@ -17,7 +17,7 @@ from plscp.templates.rows import CONTAINS
 from plscp.templates.values import add_extras, code_of, code_value, whole, whole_item, with_extras
 
 CONTEXT: Final = compiled(LogContext, PROCEDURE_LOG)
-CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 4096
+CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 8192
 """Contexts remembered: most devices repeat theirs in every request."""
 _contexts: dict[tuple[object, ...], tuple[list[Finding], LogContext]] = {}
 _ALWAYS: Final[dict[str, Any]] = {"observers": [], "procedure": {}, "room": None, "equipment": [], "other": []}
@@ -44,7 +44,7 @@ def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) ->
         else:
             items.append(item)
             positions.append(position)
-    noted, context = _remembered(root, items, positions, strict=strict)
+    noted, context = _context(root, items, positions, strict=strict)
     findings += noted
     for entry in entries:
         if entry.findings:
@@ -52,40 +52,29 @@ def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) ->
     return entries, context
 
 
-def _remembered(
+def _context(
     root: ContentItem, items: list[ContentItem], positions: list[int], *, strict: bool
 ) -> tuple[list[Finding], LogContext]:
-    """The context, from memory where the same was sent before."""
-    simple = len(items) <= LARGEST_CONTEXT_ITEMS
-    key: list[object] = [strict, root.concept, root.value, *positions]
-    for item in (root, *items):
-        simple = simple and not (item.other or item.observation_datetime or item.observation_uid)
-        key.append(item.template)
+    """The context and what is wrong with it, from memory where the same was sent before."""
+    parts: list[object] = [strict, root.concept, root.value, root.template, *positions]
+    plain = not (root.other or root.observation_datetime or root.observation_uid)
     for item in items:
-        simple = simple and not item.children
-        key += (item.relationship, item.value_type, item.concept, item.value)
-    remembered = tuple(key) if simple else None
+        plain = plain and not (item.children or item.other or item.observation_datetime or item.observation_uid)
+        parts += (item.relationship, item.value_type, item.concept, item.value, item.template)
+    key = tuple(parts) if plain and len(items) <= LARGEST_CONTEXT_ITEMS else None
     try:
-        found = _contexts.get(remembered) if remembered else None
+        found = _contexts.get(key) if key else None
     except TypeError:  # a code with further elements may hold lists
-        remembered = found = None
-    if found is not None:
-        return found
-    noted: list[Finding] = []
-    matched = match_context(root, items, positions, noted, strict=strict)
-    made = noted, log_context(root, matched, noted)
-    if remembered and _characters(remembered) <= LARGEST_CONTEXT_CHARACTERS:
-        if len(_contexts) >= CONTEXTS:
-            _contexts.clear()
-        _contexts[remembered] = made
-    return made
-
-
-def _characters(part: Any) -> int:
-    """How much of a context is remembered; parts without text count as one."""
-    if isinstance(part, tuple | list):
-        return sum(map(_characters, part))
-    return len(part) if isinstance(part, str | bytes) else 1
+        key = found = None
+    if found is None:
+        noted: list[Finding] = []
+        matched = match_context(root, items, positions, noted, strict=strict)
+        found = noted, _log_context(root, matched, noted)
+        if key and len(repr(key)) <= LARGEST_CONTEXT_CHARACTERS:
+            if len(_contexts) >= CONTEXTS:
+                _contexts.clear()
+            _contexts[key] = found
+    return found
 
 
 def match_context(
@@ -107,23 +96,21 @@ def match_context(
     return matched
 
 
-def log_context(root: ContentItem, matched: TemplateMatch, findings: list[Finding]) -> LogContext:
+def _log_context(root: ContentItem, matched: TemplateMatch, findings: list[Finding]) -> LogContext:
     """TID 3001 rows 1 to 5 as an object, in which some members are always there.
 
     What the engine lets pass and the class does not is a fault of the declaration: noted, and the items are kept whole.
     """
-    made: dict[str, Any] = {**_ALWAYS, **matched.members}
     order = matched.listed
     try:
-        return LogContext.model_validate(_with_root(made, root, order))
+        return LogContext.model_validate(_with_root(matched.members, root, order))
     except ValidationError as error:
         findings.append(not_valid(error, "", "TID3001", "2"))
-        made = {**_ALWAYS, "other": list(map(whole, matched.items))}
-        return LogContext.model_validate(_with_root(made, root, sorted(order)))
+        return LogContext.model_validate(_with_root({"other": list(map(whole, matched.items))}, root, sorted(order)))
 
 
-def _with_root(made: dict[str, Any], root: ContentItem, order: list[int]) -> dict[str, Any]:
-    made.pop("order", None)
+def _with_root(members: dict[str, Any], root: ContentItem, order: list[int]) -> dict[str, Any]:
+    made = _ALWAYS | members
     if order != list(range(1, len(order) + 1)):
         made["order"] = order
     if root.concept is not None:
