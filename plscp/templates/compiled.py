@@ -231,7 +231,9 @@ class CompiledTemplate:
                 if leaf.row.open:
                     free.setdefault(at, []).append(index)
         self.open = {at: self._of(found, at, None) for at, found in free.items()}
-        self.exact = {at: self._of([*found, *free.get(at[:2], ())], at[:2], at) for at, found in exact.items()}
+        self.exact: dict[tuple[str, str, str, str] | None, Candidates] = {
+            at: self._of([*found, *free.get(at[:2], ())], at[:2], at) for at, found in exact.items()
+        }
 
     def _add(
         self,
@@ -282,7 +284,7 @@ class CompiledTemplate:
         for index in dict.fromkeys(rows):
             inner, inside = self.rows[index].below, None
             if self.rows[index].row.include:
-                inside = (inner.exact.get(key) if key else None) or inner.open.get(at, NO_ROW)
+                inside = inner.exact.get(key) or inner.open.get(at, NO_ROW)
             found.append((index, inside))
         return self._same(Candidates(tuple(found), HOLDS.get(at[1]), any(self.rows[i].gate for i, _ in found)))
 

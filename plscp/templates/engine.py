@@ -108,7 +108,7 @@ def match(
     for at, item in enumerate(items):
         concept = item.concept
         key = (item.relationship, item.value_type, concept.value, concept.scheme) if concept is not None else None
-        fits = template.exact.get(key)  # type: ignore[arg-type]
+        fits = template.exact.get(key)
         if fits is None:
             fits, about = template.candidates(item)
             if about:

@@ -332,3 +332,18 @@ def test_long_relationships_and_value_types_take_no_memory() -> None:
         assert [one.kind for one in entries] == ["drug_administered", "untyped"]
         held.append(len(values._codes) + sum(len(key) for key in engine._layouts))
     assert len(set(held)) == 1
+
+
+def test_the_value_of_an_item_before_says_which_row_another_fills() -> None:
+    """Subject UID stands in TID 1007 and 1008: the quoted subject's class tells which, also for items like those of an entry before."""
+    found = []
+    for subject in ("121025", "121026", "121025"):
+        mode, uid = (
+            item_for(LINE["1000", "1"]),
+            ContentItem("HAS OBS CONTEXT", "UIDREF", code("121028", "DCM"), "1.2.3"),
+        )
+        of = ContentItem("HAS OBS CONTEXT", "CODE", code("121024", "DCM"), code(subject, "DCM"))
+        item = entry("note")
+        item.children = [mode, of, uid]
+        found += only(item)[0]["qualifiers"]["quotation"]["context"]["subject"].keys() - {"subject_class"}
+    assert found == ["patient", "fetus", "patient"]
