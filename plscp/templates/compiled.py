@@ -6,12 +6,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
-from plscp.content.codes import RETIRED_SNOMED, Key, known
+from plscp.content.codes import Key, known
 from plscp.content.model import Code, ContentItem, Numeric, Reference
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Cell, Gate, Group, Row, Template, Term
-from plscp.templates.values import CodeValue, add_extras, amount, code_members, code_value, reference
+from plscp.templates.values import CodeValue, add_extras, amount, code_members, code_value, of_code, reference
 
 HOLDS: Final[dict[str, type[Any]]] = {
     "TEXT": str, "UIDREF": str, "PNAME": str, "DATETIME": str, "DATE": str, "TIME": str, "CODE": Code, "NUM": Numeric,
@@ -95,13 +95,15 @@ class CompiledRow:
     def value(self, value: Any) -> tuple[Any, RowFinding | None]:
         """A value of the kind that the row holds as its class takes it, and what is wrong with a code or unit in it."""
         holds = self.holds
-        if holds is str:
-            return value, None
         if holds is Code:
-            return code_value(value, self.alone), self._judged(value)
+            return of_code(value, self, self._alone)
         if holds is Numeric:
-            return amount(value), self._judged(value.units) if value.units is not None else None
-        return reference(value), None
+            unit, wrong = of_code(value.units, self, self._alone) if value.units is not None else (None, None)
+            return amount(value, unit), wrong
+        return (value if holds is str else reference(value)), None
+
+    def _alone(self, code: Code) -> tuple[CodeValue, RowFinding | None]:
+        return self.alone.model_validate(code_members(code)), self._judged(code)
 
     def member(self, item: ContentItem) -> tuple[Any, RowFinding | None]:
         """An item with such a value as the class of the member takes it, and what is wrong with the value.
@@ -114,12 +116,10 @@ class CompiledRow:
         wrong = None
         if self.holds is str:
             member = {"text": value}
-        elif self.holds is not Code:
-            member, wrong = self.value(value)
-        elif more or item.children or concept is not None or not self.below.idle:
+        elif self.holds is Code and (more or item.children or concept is not None or not self.below.idle):
             member, wrong = code_members(value), self._judged(value)
         else:
-            return self.value(value)
+            member, wrong = self.value(value)
         if concept is not None:
             member["concept"] = code_value(concept)
         if more:
@@ -128,12 +128,7 @@ class CompiledRow:
 
     def _judged(self, code: Code) -> RowFinding | None:
         """What is wrong with a code in the value or unit cell."""
-        key = (code.value, code.scheme)
-        if self.allowed is not None and key in self.allowed:
-            return None
-        retired = False
-        if code.scheme in RETIRED_SNOMED:
-            key, _, retired = known(code)
+        key, _, retired = known(code)
         if self.allowed is not None:
             if key not in self.allowed:
                 return self.outside

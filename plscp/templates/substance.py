@@ -273,7 +273,7 @@ def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> Substa
         name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
         if name and name not in made and plain and item.value_type == NUMERIC and isinstance(value, Numeric):
-            made[name] = amount(value)
+            made[name] = amount(value, code_value(value.units) if value.units is not None else None)
         else:
             other.append(whole(item))
     if other:

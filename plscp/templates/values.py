@@ -2,10 +2,10 @@
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -204,25 +204,35 @@ class Entry(Extras):
 
 # --- what these classes validate, from content items ---
 
-REMEMBERED_CODES, LONGEST_CODE_CHARACTERS = 8192, 256
-"""Objects of codes that are kept, about one KiB each: a hospital's codes fit in, and a flood of made-up ones stays small."""
-_codes: Final[dict[tuple[type[CodeValue], Code], Any]] = {}
+REMEMBERED_CODES, LONGEST_CODE_CHARACTERS = 16_384, 256
+"""What was made of codes, about one KiB each: a hospital's codes fit in, and a flood of made-up ones stays small."""
+_codes: Final[dict[tuple[object, Code], Any]] = {}
+_T = TypeVar("_T")
 _PRECISIONS: Final = {4: "year", 6: "month", 8: "day", 10: "hour", 12: "minute", 14: "second"}
 _MOMENT: Final = re.compile(r"(\d{4,14})(\.\d{1,6})?([+-]\d{4})?", re.ASCII)
 
 
-def code_value(code: Code, model: type[CodeValue] = CodeValue) -> Any:
-    """A code as an object of the class, which is not to be changed: it is the same for the same code while that is remembered."""
+def of_code(code: Code, owner: object, make: Callable[[Code], _T]) -> _T:
+    """What an owner makes of a code, which is not to be changed: it is the same for the same code while that is remembered."""
     if code.other:  # may hold lists
-        return model.__pydantic_validator__.validate_python(code_members(code))
-    made = _codes.get((model, code))
+        return make(code)
+    made: _T | None = _codes.get((owner, code))
     if made is None:
-        made = model.__pydantic_validator__.validate_python(code_members(code))
+        made = make(code)
         if sum(map(len, code)) <= LONGEST_CODE_CHARACTERS:
             if len(_codes) >= REMEMBERED_CODES:
                 _codes.clear()
-            _codes[model, code] = made
+            _codes[owner, code] = made
     return made
+
+
+def code_value(code: Code) -> CodeValue:
+    """A code as an object, which is not to be changed."""
+    return of_code(code, CodeValue, _code_value)
+
+
+def _code_value(code: Code) -> CodeValue:
+    return CodeValue.model_validate(code_members(code))
 
 
 def code_members(code: Code) -> dict[str, Any]:
@@ -250,14 +260,14 @@ def number(text: str | None) -> float | None:
     return value if isfinite(value) else None
 
 
-def amount(value: Numeric) -> dict[str, Any]:
-    """The members of an `Amount`."""
-    text, unit, qualifier, other = value
+def amount(value: Numeric, unit: CodeValue | None) -> dict[str, Any]:
+    """The members of an `Amount`; the unit is not to be changed."""
+    text, _, qualifier, other = value
     members: dict[str, Any] = {"value": number(text)}
     if text is not None:
         members["text"] = text
     if unit is not None:
-        members["unit"] = code_value(unit)
+        members["unit"] = unit
     if qualifier is not None:
         members["qualifier"] = code_value(qualifier)
     if other:
@@ -327,7 +337,7 @@ def whole(item: ContentItem) -> dict[str, Any]:
     elif isinstance(value, Code):
         members["code"] = code_value(value)
     elif isinstance(value, Numeric):
-        members["quantity"] = amount(value)
+        members["quantity"] = amount(value, code_value(value.units) if value.units is not None else None)
     elif isinstance(value, ReferenceValue):
         members["reference"] = reference(value)
     if item.children:

@@ -10,7 +10,7 @@ from plscp.content.model import Code
 from plscp.findings import Finding
 from plscp.templates import values
 from plscp.templates.procedure_log import type_entries
-from plscp.templates.values import CodeValue, code_value
+from plscp.templates.values import code_value
 from tests.templates.trees import entry, entry_json, root
 
 RETIRED = [
@@ -24,9 +24,7 @@ RETIRED = [
 
 def published(code: Code) -> dict[str, Any]:
     """A code as it is published."""
-    made = code_value(code)
-    assert isinstance(made, CodeValue)
-    return made.model_dump(exclude_unset=True)
+    return code_value(code).model_dump(exclude_unset=True)
 
 
 @pytest.mark.parametrize("scheme", ["SRT", "SNM3", "99SDM"])
