@@ -34,7 +34,7 @@ from plscp import logs
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.matching import changes, rules
-from plscp.matching.model import Device, Policy, Question
+from plscp.matching.model import Device, MatchQuestion, Policy
 from plscp.matching.registry import Locations, Registry
 from plscp.matching.times import instant
 from plscp.records.values import REMEMBERED
@@ -200,7 +200,7 @@ def _keeper(store: TemporaryStore) -> RegistryKeeper:
     return keeper
 
 
-def _question(decoded: Decoded) -> Question:
+def _question(decoded: Decoded) -> MatchQuestion:
     content, now = typed(decoded), datetime.now(UTC)
     times = [
         instant(
@@ -212,7 +212,7 @@ def _question(decoded: Decoded) -> Question:
         )
         for entry in content.entries
     ]
-    return Question(content.identifiers, PROFILE.device, POLICY, times, now)
+    return MatchQuestion(content.identifiers, PROFILE.device, POLICY, times, now)
 
 
 def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[RequestRecord]]:

@@ -1,6 +1,7 @@
 """Registry changes: planned from what HTTP, the registry file and feeds say, and from the turnover of rooms.
 
-Saying the same again plans nothing.
+Planners are pure: they take the registry and a time in UTC, and give the changes to be stored. Saying the same again plans nothing.
+They raise InvalidBody for a body that is none, and Conflict for what the registry forbids.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,17 +13,17 @@ from plscp.errors import Conflict, InvalidBody
 from plscp.matching import turnover
 from plscp.matching.bodies import AdmissionBody, MergeBody, PatientBody, StudyBody, parse
 from plscp.matching.model import Policy
-from plscp.matching.records import GENERATED_ISSUER, GENERATED_PREFIX, Admission, Patient, PatientId, Stay, Study
+from plscp.matching.records import GENERATED_ISSUER, GENERATED_PREFIX, Admission, Patient, PatientId, Study, StudyStay
 from plscp.matching.registry import Registry, microseconds
 from plscp.store.port import RegistryRecord, Topic
 
-Body = Mapping[str, Any]
+JsonBody = Mapping[str, Any]
 _TYPED_AS: Final = {"study.scheduled": "study.updated", "file.read": "registry.file"}
 """Changes whose CloudEvents type, such as ``org.plscp.study.opened.v1``, is not named as they are."""
 
 
 class Plan:
-    """Registry changes being planned, at a time in UTC.
+    """Registry changes being planned.
 
     Attributes:
         view: the registry as it will be after what is planned so far.
@@ -39,25 +40,24 @@ class Plan:
     def add(
         self, change: dict[str, Any], topic: Topic | None, key: str, subject: str, *, without_entries: str = ""
     ) -> None:
-        """Plan one change; `view` has it applied.
+        """Plan one change; `view` has it applied. The arguments are those of a `RegistryRecord`."""
+        kind = f"org.plscp.{_TYPED_AS.get(change['what'], change['what'])}.v1"
+        self._add(RegistryRecord(change, topic, key, kind, subject, without_entries))
 
-        Args:
-            without_entries: a study under which no entry may stand for the change to be made, or empty.
-        """
+    def _add(self, record: RegistryRecord) -> None:
         if not self.records:
             self.view = self.view.fork()
-        kind = f"org.plscp.{_TYPED_AS.get(change['what'], change['what'])}.v1"
-        self.records.append(RegistryRecord(change, topic, key, kind, subject, without_entries))
-        self.view.apply(self.view.position + 1, microseconds(self.now), change)
+        self.records.append(record)
+        self.view.apply(self.view.position + 1, microseconds(self.now), record.change)
 
     def take_back(self, count: int) -> None:
         """Forget all but the first `count` changes."""
         kept, self.records, self.view = self.records[:count], [], self._registry
         for record in kept:
-            self.add(*record[:3], record.subject, without_entries=record.without_entries)
+            self._add(record)
 
     def study(self, what: str, study: Study, reason: str = "", *, without_entries: str = "") -> None:
-        """Plan a change of a study to its full new state; `without_entries` as in `add`."""
+        """Plan a change of a study to its full new state."""
         uid = study.study_instance_uid
         change = {"what": what, **study.as_json(), **({"reason": reason} if reason else {})}
         self.add(change, "study", uid, uid, without_entries=without_entries)
@@ -81,23 +81,10 @@ class Plan:
             kept = {"what": "patient.demographics", **patient.current.as_json(), **patient.demographics()}
             self.add(kept, None, patient.key, patient.current.key)
 
-    def merge(self, survivor: Patient, prior: PatientId) -> None:
-        """Plan that an identifier, and the patient it names, is merged into another one."""
-        change = {"what": "patient.merged", **survivor.identifiers(), "merged": prior.as_json()}
-        self.add(change, "patient", survivor.key, survivor.current.key)
-
-    def admission(self, admission: Admission) -> None:
-        """Plan a change of an admission; kept, not published."""
-        change = {"what": "admission.changed", **admission.as_json()}
-        self.add(change, None, f"{admission.issuer}|{admission.id}", admission.id)
-
     # --- whom a feed means ---------------------------------------------------------------------------------------------
 
     def identifier(self, patient_id: str, issuer: str) -> PatientId:
-        """A patient's identifier as a feed, file or body gives it, its issuer in the one spelling.
-
-        Without issuer it gets the policy's, or plscp's own.
-        """
+        """A patient's identifier as it is given, its issuer in the one spelling; without issuer it gets the policy's, or plscp's own."""
         given = issuer or self.view.own_issuer(patient_id) or self.policy.patient_id_issuer.strip(" ")
         return PatientId(patient_id, self.view.issuers.spell(given))
 
@@ -108,20 +95,15 @@ class Plan:
             raise Conflict("the Patient ID names several patients: give the issuer, as it is spelled for the one meant")
         return found[0] if found else None
 
-    def same(self, one: PatientId, other: PatientId) -> bool:
-        """Whether two identifiers are one, in two spellings of its issuer or in one."""
-        spell = self.view.issuers.spell
-        return one.id == other.id and spell(one.issuer) == spell(other.issuer)
+    def is_current(self, patient: Patient, named: PatientId) -> bool:
+        """Whether an identifier is a patient's current one, in any spelling of its issuer, or where that has none."""
+        current, spell = patient.current, self.view.issuers.spell
+        return current.id == named.id and (not current.issuer or spell(current.issuer) == spell(named.issuer))
 
-    def is_current(self, patient_id: PatientId) -> bool:
-        """Whether an identifier is its owner's current one."""
-        owner = self.view.owner(patient_id)
-        return owner is not None and owner.current == patient_id
-
-    def holders(self, patient_id: PatientId) -> set[int]:
-        """The patients, by number, who have an ID of its authority, or of none for an identifier without issuer."""
+    def names_another(self, patient_id: PatientId, patient: Patient | None) -> bool:
+        """Whether others than this patient have an ID of its authority, or of none for an identifier without issuer."""
         owners = map(self.view.owner, self.view.spellings(patient_id))
-        return {owner.number for owner in owners if owner is not None}
+        return any(owner is not None and (patient is None or owner.number != patient.number) for owner in owners)
 
     def usable(self, patient_id: str) -> bool:
         """Whether a Patient ID counts as given."""
@@ -132,15 +114,8 @@ class Plan:
         if not self.usable(patient_id):
             raise InvalidBody("patient: id: a placeholder names nobody")
 
-    def make_patient(self, patient_id: str, issuer: str) -> Patient:
+    def make_patient(self, current: PatientId, placeholder: str = "") -> Patient:
         """Plan a new patient; returns it."""
-        return self._make(self.identifier(patient_id, issuer))
-
-    def make_generated(self, placeholder: str) -> Patient:
-        """Plan a patient with an ID of plscp's own, for a study that came without a usable one (Table P.2-4: 3/1)."""
-        return self._make(PatientId(f"{GENERATED_PREFIX}{self.view.generated + 1}", GENERATED_ISSUER), placeholder)
-
-    def _make(self, current: PatientId, placeholder: str = "") -> Patient:
         self.patient(Patient(0, current, current.key, placeholder=placeholder))
         made = self.view.owner(current)
         assert made is not None
@@ -150,32 +125,27 @@ class Plan:
 # --- patients ------------------------------------------------------------------------------------------------------------
 
 
-def put_patient(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/patients/{id}?issuer= says.
-
-    An ID that was merged away, changed or is another patient's other ID is hereby given anew, to a new patient.
-
-    Raises:
-        InvalidBody: the body is not one, or the ID is a placeholder.
-        Conflict: an other ID names another patient.
-    """
+def put_patient(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what PUT /api/v1/patients/{id}?issuer= says; a superseded ID is hereby given anew, to a new patient."""
     plan = Plan(registry, policy, now)
-    plan_patient(plan, parse(PatientBody, body), anew=True)
+    plan_patient(plan, body, anew=True)
     return plan.records
 
 
-def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
-    """Plan a patient.
+def plan_patient(plan: Plan, given: JsonBody, *, anew: bool) -> PatientBody:
+    """Plan a patient; returns what was given, parsed.
 
     Args:
-        anew: whether a superseded ID may be given anew; where only a changed line of the file names it, it may not.
+        anew: whether an ID that was merged away, changed or is another patient's other ID may be given anew; where only a changed
+            line of the file names it, it may not.
     """
+    body = parse(PatientBody, given)
     plan.require_usable(body.id)
     current = plan.identifier(body.id, body.issuer)
     before = plan.known(body.id, body.issuer)
     was: PatientId | None = None
     if before is not None and before.current != current:
-        if before.current == PatientId(body.id, "") or plan.same(before.current, current):
+        if plan.is_current(before, current):
             was = before.current  # it gets its issuer now, or the one spelling of it
         elif not current.issuer and before.current.id == current.id:
             current = before.current  # named without issuer, known under one
@@ -187,17 +157,19 @@ def plan_patient(plan: Plan, body: PatientBody, *, anew: bool) -> None:
     others = tuple(dict.fromkeys(plan.identifier(other.id, other.issuer) for other in body.other_ids))
     for other in others:
         plan.require_usable(other.id)
-        if plan.holders(other) - {before.number if before else 0}:
+        if plan.names_another(other, before):
             raise Conflict("an other ID names another patient: merge the two instead")
     said = {name: getattr(body, name) for name in ("name", "birth_date", "sex") if body.said(name) or before is None}
     if body.said("other_ids"):
         said["other_ids"] = tuple(other for other in others if other != current and other not in patient.former_ids)
     former = (*patient.former_ids, was) if was else patient.former_ids
     if before is None:  # an ID given anew names the new patient only, in whichever spelling it was known
-        former = tuple(known for known in plan.view.spellings(current) if not plan.is_current(known))
-    after = replace(patient, current=current, former_ids=_and(former, (), current), **said)
+        owners = ((known, plan.view.owner(known)) for known in plan.view.spellings(current))
+        former = tuple(known for known, owner in owners if owner is None or owner.current != known)
+    after = replace(patient, current=current, former_ids=_without(current, former), **said)
     if after != before:
         plan.patient(after, was)
+    return body
 
 
 def change_patient_id(
@@ -216,24 +188,23 @@ def change_patient_id(
         raise Conflict("the Patient ID is not known")
     if patient.current == current:
         return []
-    if plan.holders(current) - {patient.number}:
+    if plan.names_another(current, patient):
         raise Conflict("the new Patient ID names another patient: merge the two instead")
-    kept = (*(known for known in patient.former_ids if known != current), patient.current)
-    others = tuple(known for known in patient.other_ids if known != current)
-    plan.patient(replace(patient, current=current, former_ids=kept, other_ids=others), patient.current)
-    _tell_studies(plan, [study.study_instance_uid for study in plan.view.studies_of(patient.number)])
+    former = (*_without(current, patient.former_ids), patient.current)
+    others = _without(current, patient.other_ids)
+    plan.patient(replace(patient, current=current, former_ids=former, other_ids=others), patient.current)
+    _tell_studies(plan, plan.view.studies_of(patient.number))
     return plan.records
 
 
 def merge_patient(
-    registry: Registry, survivor_id: PatientId, body: Body, policy: Policy, now: datetime
+    registry: Registry, survivor_id: PatientId, body: JsonBody, policy: Policy, now: datetime
 ) -> list[RegistryRecord]:
     """Plan what POST /api/v1/patients/{id}/merge says: ``prior`` is merged into the patient of the path, who survives.
 
     A prior ID that is a placeholder means the generated patient of the one open study whose feed sent that placeholder.
 
     Raises:
-        InvalidBody: the body is not one, or the survivor's ID is a placeholder.
         Conflict: a placeholder that no open study came with, or several; the prior ID may name several patients.
     """
     plan = Plan(registry, policy, now)
@@ -242,111 +213,104 @@ def merge_patient(
     prior_id = plan.identifier(merge.prior.id, merge.prior.issuer)
     if plan.usable(prior_id.id):
         prior = plan.known(merge.prior.id, merge.prior.issuer)
-        is_current = prior is not None and (
-            plan.same(prior.current, prior_id) or prior.current == PatientId(prior_id.id, "")
-        )
-        if prior is not None and not is_current and prior_id.issuer:
+        if prior is not None and not plan.is_current(prior, prior_id) and prior_id.issuer:
             known = plan.known(*survivor_id)
             if known is not None and known.number == prior.number:
                 return []
             raise Conflict("the prior ID was merged into another patient already")
-        prior_id = prior.current if prior else prior_id
     else:
         prior = _came_with(plan, prior_id.id)
-        prior_id = prior.current
     survivor = plan.known(*survivor_id)
     if survivor is not None and prior is not None and prior.number == survivor.number:
         return []
-    survivor = survivor or plan.make_patient(*survivor_id)
-    gone = (prior_id,) if prior is None else (prior.current, *prior.former_ids)
-    others = () if prior is None else prior.other_ids
-    after = replace(
-        survivor,
-        former_ids=_and(survivor.former_ids, gone, survivor.current),
-        other_ids=_and(survivor.other_ids, others, survivor.current),
-    )
-    moved = [] if prior is None else [study.study_instance_uid for study in plan.view.studies_of(prior.number)]
-    plan.merge(after, prior_id)
+    survivor = survivor or plan.make_patient(plan.identifier(*survivor_id))
+    former, others, moved = survivor.former_ids, survivor.other_ids, []
+    if prior is not None:
+        prior_id = prior.current
+        former, others = (*former, prior_id, *prior.former_ids), (*others, *prior.other_ids)
+        moved = plan.view.studies_of(prior.number)
+    else:
+        former = (*former, prior_id)
+    current = survivor.current
+    after = replace(survivor, former_ids=_without(current, former), other_ids=_without(current, others))
+    change = {"what": "patient.merged", **after.identifiers(), "merged": prior_id.as_json()}
+    plan.add(change, "patient", after.key, current.key)
     _tell_studies(plan, moved)
     return plan.records
 
 
-def _and(known: Sequence[PatientId], more: Sequence[PatientId], current: PatientId) -> tuple[PatientId, ...]:
-    return tuple(one for one in dict.fromkeys((*known, *more)) if one != current)
+def _without(current: PatientId, others: Sequence[PatientId]) -> tuple[PatientId, ...]:
+    """The others, each once."""
+    return tuple(one for one in dict.fromkeys(others) if one != current)
 
 
 def _came_with(plan: Plan, placeholder: str) -> Patient:
-    found = {
-        study.patient
-        for study in plan.view.studies(status="open")
-        if plan.view.patient_number(study.patient).generated
-        and plan.view.patient_number(study.patient).placeholder.casefold() == placeholder.casefold()
-    }
-    if len(found) != 1:
-        many = "several open studies came" if found else "no open study came"
+    numbers = dict.fromkeys(study.patient for study in plan.view.studies(status="open"))
+    came = [
+        patient
+        for patient in map(plan.view.patient_number, numbers)
+        if patient.generated and patient.placeholder.casefold() == placeholder.casefold()
+    ]
+    if len(came) != 1:
+        many = "several open studies came" if came else "no open study came"
         raise Conflict(f"{many} with that placeholder for a Patient ID: nothing was moved")
-    return plan.view.patient_number(found.pop())
+    return came[0]
 
 
-def _tell_studies(plan: Plan, uids: Sequence[str]) -> None:
+def _tell_studies(plan: Plan, studies: Sequence[Study]) -> None:
     """Those that read the study topic learn the patient's new identifier of every study that may still take events."""
-    for uid in uids:
-        study = plan.view.study(uid)
+    for study in (plan.view.study(study.study_instance_uid) for study in studies):
         if study is not None and (study.status == "scheduled" or study.takes_events(plan.now, plan.policy.close_grace)):
             plan.study("study.updated", study, reason="patient-identifier")
 
 
-def put_admission(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/admissions/{id}?issuer= says. A bed moves no study.
+# --- admissions ----------------------------------------------------------------------------------------------------------
 
-    Raises:
-        InvalidBody: the body is not one, or names no patient for a new admission.
-        Conflict: it names another patient than before.
-    """
+
+def put_admission(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what PUT /api/v1/admissions/{id}?issuer= says. A bed moves no study."""
     plan = Plan(registry, policy, now)
-    plan_admission(plan, parse(AdmissionBody, body))
+    plan_admission(plan, body)
     return plan.records
 
 
-def plan_admission(plan: Plan, body: AdmissionBody) -> None:
-    """Plan an admission."""
+def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
+    """Plan an admission, which keeps its patient; returns what was given, parsed."""
+    body = parse(AdmissionBody, given)
     named = plan.view.admissions_named(body.id, body.issuer)
     if len(named) > 1:
         raise Conflict("the Admission ID without issuer names several admissions: give the issuer")
     before = named[0] if named else None
-    given = body.patient if body.patient and plan.usable(body.patient.id) else None
-    if before is not None and given is not None and body.issuer and not before.issuer:
+    whose = body.patient if body.patient and plan.usable(body.patient.id) else None
+    if before is not None and whose is not None and body.issuer and not before.issuer:
         before = None  # what is known without issuer may be another authority's
-    if before is None and given is None:
+    patient = plan.known(whose.id, whose.issuer) if whose else None
+    if before is not None:
+        if whose is not None and (patient is None or patient.number != before.patient):
+            raise Conflict("the admission is another patient's")
+    elif whose is None:
         raise InvalidBody("admission: patient: an admission needs a usable Patient ID")
-    patient = plan.known(given.id, given.issuer) if given else None
-    if before is not None and given is not None and (patient is None or patient.number != before.patient):
-        raise Conflict("the admission is another patient's")
-    if before is None and given is not None:
-        patient = patient or plan.make_patient(given.id, given.issuer)
+    else:
+        patient = patient or plan.make_patient(plan.identifier(whose.id, whose.issuer))
         issuer = plan.view.issuers.spell(body.issuer)
         before = Admission(body.id, issuer, patient.number, patient.current, status="")
-    assert before is not None
     said: dict[str, Any] = {name: getattr(body, name) for name in ("location", "status") if body.said(name)}
     if not before.status:
         said.setdefault("status", body.status)
     after = replace(before, **said)
     if after != before:
-        plan.admission(after)
+        change = {"what": "admission.changed", **after.as_json()}
+        plan.add(change, None, f"{after.issuer}|{after.id}", after.id)
+    return body
 
 
 # --- studies -------------------------------------------------------------------------------------------------------------
 
 
-def put_study(registry: Registry, body: Body, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are.
-
-    Raises:
-        InvalidBody: the body is not one.
-        Conflict: it would change the patient of a study, or says what its status forbids.
-    """
+def put_study(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are."""
     plan = Plan(registry, policy, now)
-    plan_study(plan, parse(StudyBody, body))
+    plan_study(plan, body)
     return plan.records
 
 
@@ -372,13 +336,21 @@ _FORBIDDEN: Final = {
 """(status, wanted): why not. Everything else is possible."""
 
 
-def plan_study(plan: Plan, body: StudyBody) -> None:
-    """Plan what a body says about a study."""
+def plan_study(plan: Plan, given: JsonBody) -> StudyBody:
+    """Plan what a body says about a study; returns it parsed. Changing the patient of an open study is a correction, and refused."""
+    body = parse(StudyBody, given)
     before = plan.view.study(body.study_instance_uid)
     wanted = body.status or (before.status if before else "open" if body.opened and not body.closed else "scheduled")
     if body.closed and not body.status and (before is None or before.status == "open"):
         wanted = "closed"
-    _check_times(plan, body, wanted)
+    latest = plan.now + plan.policy.clock_tolerance
+    for name, moment in (("opened", body.opened), ("closed", body.closed)):
+        if moment is not None and moment > latest:
+            raise Conflict(f"{name} lies in the future")
+    if body.opened and body.closed and body.closed < body.opened:
+        raise Conflict("closed lies before opened")
+    if body.closed and wanted not in {"closed", "cancelled"}:
+        raise Conflict(f"closed is given, and the status is {wanted}")
     if before is not None and (before.status, wanted) in _FORBIDDEN:
         raise Conflict(_FORBIDDEN[before.status, wanted])
     patient = _patient(plan, body, before)
@@ -388,7 +360,7 @@ def plan_study(plan: Plan, body: StudyBody) -> None:
     study = replace(study, patient=patient.number, patient_id=patient.current, **said)
     study = _with_status(plan, study, wanted, place, body)
     if study == before:
-        return
+        return body
     # The store looks once more when it commits: an event may be on its way to it.
     another = before is not None and before.patient != study.patient
     old = before.status if before else ""
@@ -396,17 +368,7 @@ def plan_study(plan: Plan, body: StudyBody) -> None:
     plan.study(f"study.{word}", study, without_entries=study.study_instance_uid if another else "")
     if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
         _turn_over(plan, study.location)
-
-
-def _check_times(plan: Plan, body: StudyBody, wanted: str) -> None:
-    latest = plan.now + plan.policy.clock_tolerance
-    for name, moment in (("opened", body.opened), ("closed", body.closed)):
-        if moment is not None and moment > latest:
-            raise Conflict(f"{name} lies in the future")
-    if body.opened and body.closed and body.closed < body.opened:
-        raise Conflict("closed lies before opened")
-    if body.closed and wanted not in {"closed", "cancelled"}:
-        raise Conflict(f"closed is given, and the status is {wanted}")
+    return body
 
 
 def _patient(plan: Plan, body: StudyBody, before: Study | None) -> Patient:
@@ -415,30 +377,35 @@ def _patient(plan: Plan, body: StudyBody, before: Study | None) -> Patient:
     if given is None or not plan.usable(given.id):
         if before is not None:
             return plan.view.patient_number(before.patient)
-        return plan.make_generated(given.id if given else "")
+        # With an ID of plscp's own, for a study that came without a usable one (Table P.2-4: 3/1).
+        made = PatientId(f"{GENERATED_PREFIX}{plan.view.generated + 1}", GENERATED_ISSUER)
+        return plan.make_patient(made, given.id if given else "")
     known = plan.known(given.id, given.issuer)
     if (
         before is None
         or (known is not None and known.number == before.patient)
         or (before.opened is None and not plan.view.has_entries(before.study_instance_uid))
     ):
-        return known or plan.make_patient(given.id, given.issuer)
+        return known or plan.make_patient(plan.identifier(given.id, given.issuer))
     if plan.view.patient_number(before.patient).generated:
         raise Conflict("the study's patient has an ID given by plscp: merge that patient into the one named instead")
     raise Conflict(f"the study is {before.status} under another patient: changing that is a correction")
 
 
 def _with_status(plan: Plan, study: Study, wanted: str, place: str, body: StudyBody) -> Study:
-    if wanted == "open" and study.status != "open":
-        return _opened(plan, study, place, body)
     if wanted == "open":
-        return _moved(_opened_at_another_time(plan, study, body), place, plan.now)
+        return _opened(plan, study, place, body) if study.status != "open" else _moved(plan, study, place, body)
     if wanted == "scheduled":
         study = replace(study, planned=body.planned or study.planned or plan.now, closed=None)
     if wanted in {study.status, "scheduled"}:
         known = study.status in {"closed", "cancelled"} and study.stays
         return replace(study, status=wanted, location=study.location if known else place)
-    return _ended(_backfilled(plan, study, place, body), wanted, body.closed or plan.now)
+    if not study.status and body.opened is not None:  # one that is first heard of when it is over still was somewhere
+        stays = (StudyStay(place, _arrival(plan, study, place, body.opened, body.closed)),) if place else ()
+        study = replace(study, location=place, opened=body.opened, stays=stays)
+    elif not study.stays:
+        study = replace(study, location=place)
+    return _ended(study, wanted, body.closed or plan.now)
 
 
 def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
@@ -446,7 +413,7 @@ def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
     begin = body.opened or plan.now
     if study.closed is not None and begin < study.closed:
         begin = plan.now
-    stays = (*study.stays, Stay(place, _arrival(plan, study, place, begin))) if place else study.stays
+    stays = (*study.stays, StudyStay(place, _arrival(plan, study, place, begin))) if place else study.stays
     first = study.opened if study.opened is not None else begin
     return replace(study, status="open", location=place, opened=first, closed=None, stays=stays)
 
@@ -461,56 +428,40 @@ def _arrival(plan: Plan, study: Study, place: str, stated: datetime, until: date
     return min(max(stated, turnover.last_life_of_others(plan.view, study, place, until)), until)
 
 
-def _opened_at_another_time(plan: Plan, study: Study, body: StudyBody) -> Study:
-    """An open study whose time of opening is said to be another: the first stay begins with it, if it began with the opening.
+def _moved(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
+    """An open study somewhere else from now on, or whose time of opening is said to be another.
 
-    It does not where another patient's study lived there until later, or where the study came there after its opening.
+    The first stay then begins with that, if it began with the opening: it does not where another patient's study lived there until
+    later, or where the study came there after its opening.
     """
-    if body.opened is None or body.opened == study.opened:
-        return study
-    stays = study.stays
-    if stays and study.opened is not None:
-        first = stays[0]
-        if first.left is not None and body.opened > first.left:
-            raise Conflict("opened lies after the study's first move")
-        arrived = first.arrived
-        if body.opened > arrived:
-            arrived = min(body.opened, max(plan.now, arrived))
-        elif arrived <= study.opened:
-            arrived = min(arrived, _arrival(plan, study, first.location, body.opened, first.left))
-        known = first.confirmed is not None and first.confirmed > arrived
-        stays = (first._replace(arrived=arrived, confirmed=first.confirmed if known else None), *stays[1:])
-    return replace(study, opened=body.opened, stays=stays)
-
-
-def _moved(study: Study, place: str, now: datetime) -> Study:
+    if body.opened is not None and body.opened != study.opened:
+        stays = study.stays
+        if stays and study.opened is not None:
+            first = stays[0]
+            if first.left is not None and body.opened > first.left:
+                raise Conflict("opened lies after the study's first move")
+            arrived = first.arrived
+            if body.opened > arrived:
+                arrived = min(body.opened, max(plan.now, arrived))
+            elif arrived <= study.opened:
+                arrived = min(arrived, _arrival(plan, study, first.location, body.opened, first.left))
+            known = first.confirmed is not None and first.confirmed > arrived
+            stays = (first._replace(arrived=arrived, confirmed=first.confirmed if known else None), *stays[1:])
+        study = replace(study, opened=body.opened, stays=stays)
     if place == study.location:
         return study
-    stays = _left(study.stays, now)
-    return replace(study, location=place, stays=(*stays, Stay(place, now)) if place else stays)
+    here = (StudyStay(place, plan.now),) if place else ()
+    return replace(study, location=place, stays=(*_left(study.stays, plan.now), *here))
 
 
-def _backfilled(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
-    """A study that is first heard of when it is over still was somewhere."""
-    if study.status or body.opened is None:
-        return replace(study, location=place) if not study.stays else study
-    stays = (Stay(place, _arrival(plan, study, place, body.opened, body.closed)),) if place else ()
-    return replace(study, location=place, opened=body.opened, stays=stays)
-
-
-def _left(stays: tuple[Stay, ...], moment: datetime) -> tuple[Stay, ...]:
+def _left(stays: tuple[StudyStay, ...], moment: datetime) -> tuple[StudyStay, ...]:
     if not stays or stays[-1].left is not None:
         return stays
-    last = stays[-1]
-    return (*stays[:-1], last._replace(left=max(moment, last.arrived)))
+    return (*stays[:-1], stays[-1]._replace(left=max(moment, stays[-1].arrived)))
 
 
 def _ended(study: Study, status: str, moment: datetime) -> Study:
-    """A study closed or cancelled at a moment; a step in progress keeps it open.
-
-    Raises:
-        Conflict: a step of it is in progress.
-    """
+    """A study closed or cancelled at a moment. Raises Conflict: a step in progress keeps it open."""
     if study.steps:
         raise Conflict(f"a step of the study is in progress: it cannot be {status}")
     if study.status == "closed" and status == "cancelled" and study.closed is not None:
@@ -543,10 +494,9 @@ def turn_over(
     """
     plan = Plan(registry, policy, now)
     for uid, place in late:
-        longer = turnover.lived_on(plan.view, uid, place)
-        if longer is not None:
+        if (longer := turnover.lived_on(plan.view, uid, place)) is not None:
             plan.study(*longer)
-    for place in sorted(plan.view.presence.shared()):
+    for place in sorted(plan.view.presence.occupied(2)):
         _turn_over(plan, place)
     return plan.records
 

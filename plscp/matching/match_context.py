@@ -1,13 +1,14 @@
 """One Procedural Event question made ready for the rules: what counts as given, and what was noted on the way."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.model import Candidate, Device, Policy, Question
+from plscp.matching.model import Device, MatchCandidate, MatchQuestion, Policy
 from plscp.matching.records import Patient, Study
 from plscp.matching.registry import Registry
 
@@ -20,10 +21,12 @@ A: Final = 16  # calling AE title with configured locations
 _FIRST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-_NOTHING: Final = timedelta(0)
 
 Span = tuple[datetime, datetime]
+"""The earliest and the latest time that is meant."""
 
+
+# --- P's issuer --------------------------------------------------------------------------------------------------------
 
 NOT_LISTED: Final = Finding("issuer-not-listed", comments.ISSUER_NOT_LISTED)
 CONTRADICTORY: Final = Finding("issuers-contradict", comments.ISSUERS_CONTRADICT)
@@ -32,27 +35,24 @@ UNUSABLE_ISSUERS: Final = frozenset({NOT_LISTED.code, CONTRADICTORY.code})
 
 
 class SentIssuer(NamedTuple):
-    """P's issuer as a request gives it."""
+    """P's issuer as a request gives it: (0010,0021), and the Universal Entity ID of (0010,0024)."""
 
-    name: str  # Issuer of Patient ID (0010,0021)
-    universal_entity_id: str  # of Issuer of Patient ID Qualifiers Sequence (0010,0024)
+    name: str
+    universal_entity_id: str
 
 
 class Issuer(NamedTuple):
-    """P's issuer."""
+    """P's issuer in its one spelling, empty where none is known; where one was sent that cannot be used, the ID names nobody."""
 
-    name: str  # in its one spelling; empty where none is known
-    unusable: Finding | None = None  # why an issuer that was sent cannot be used: then the ID names nobody
+    name: str
+    unusable: Finding | None = None
     sent: SentIssuer = SentIssuer("", "")
 
     def given(self) -> dict[str, str]:
         """As it is used, and as it was sent where that differs: members of the published ``match.given``."""
-        sent = {
-            "issuer_as_sent": self.sent.name.strip(" "),
-            "issuer_universal_entity_id": self.sent.universal_entity_id.strip(" "),
-        }
+        sent = zip(("issuer_as_sent", "issuer_universal_entity_id"), self.sent, strict=True)
         used = {"issuer": self.name} if self.name else {}
-        return used | {name: value for name, value in sent.items() if value not in {"", self.name}}
+        return used | {name: value.strip(" ") for name, value in sent if value.strip(" ") not in {"", self.name}}
 
 
 def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Policy, registry: Registry) -> Issuer:
@@ -68,6 +68,9 @@ def find_issuer(patient_id: str, sent: SentIssuer, device: Device, policy: Polic
     return Issuer(name, None, sent)
 
 
+# --- when the entries occurred -----------------------------------------------------------------------------------------
+
+
 class Clock(Enum):
     """What is known of the clock that stamped the entries (contract section 3, Whose clock is known)."""
 
@@ -78,14 +81,7 @@ class Clock(Enum):
     UNKNOWN = "unknown"
 
 
-class Refused(NamedTuple):
-    """A rule's answer that ends the search: a failure status and its comment."""
-
-    status: int
-    comment: str
-
-
-def clock_of(question: Question) -> Clock:
+def clock_of(question: MatchQuestion) -> Clock:
     """What is known of the sending device's clock."""
     difference, tolerance = question.clock_difference, question.policy.clock_tolerance
     if question.device.times == "untrusted":
@@ -97,21 +93,19 @@ def clock_of(question: Question) -> Clock:
     return Clock.KNOWN if difference <= tolerance else Clock.SLOW
 
 
-def spans_of(question: Question) -> list[Span]:
-    """(earliest, latest) of each different entry time, so far from the calendar's ends that no tolerance leaves it.
-
-    Corrected where the clock is known to be fast.
-    """
-    spans = [_inside(time.earliest, time.latest) for time in question.times]
-    if len(spans) > 1:
-        spans = list(dict.fromkeys(spans))
-    difference = question.clock_difference
-    if difference is not None and difference < _NOTHING and clock_of(question) is Clock.FAST:
-        return [(earliest + difference, latest + difference) for earliest, latest in spans]
-    return spans
+def spans_of(question: MatchQuestion) -> list[Span]:
+    """When each entry occurred, corrected where the clock is fast; so far from the calendar's ends that no tolerance leaves it."""
+    correction = question.clock_difference if clock_of(question) is Clock.FAST else None
+    spans = [
+        (time.earliest, time.latest)
+        if time.earliest >= _FIRST and time.latest <= _LAST
+        else (max(time.earliest, _FIRST), max(min(time.latest, _LAST), _FIRST))
+        for time in question.times
+    ]
+    return spans if correction is None else [(earliest + correction, latest + correction) for earliest, latest in spans]
 
 
-def occurred_between(question: Question) -> Span:
+def occurred_between(question: MatchQuestion) -> Span:
     """The earliest and the latest time at which a request's latest entry may have occurred, for a sign of life.
 
     What proves that a study was alive, or is confirmed, counts at the earliest; what keeps a study in its room, at the latest: a
@@ -127,32 +121,47 @@ def occurred_between(question: Question) -> Span:
     return max(earliest, _EPOCH), min(max((latest for _, latest in spans), default=arrival), arrival)
 
 
-def _inside(earliest: datetime, latest: datetime) -> Span:
-    if earliest < _FIRST or latest > _LAST:
-        return max(earliest, _FIRST), max(min(latest, _LAST), _FIRST)
-    return earliest, latest
+# --- the question --------------------------------------------------------------------------------------------------------
+
+
+class NoMatch(NamedTuple):
+    """A rule's answer that ends the search: a failure status and its comment."""
+
+    status: int
+    comment: str
 
 
 class MatchContext:
-    """A question, digested once. Identifiers are without spaces at the ends; a placeholder is not given."""
+    """A question, digested once. Identifiers are without spaces at the ends; a placeholder is not given.
 
-    def __init__(self, question: Question, registry: Registry) -> None:
+    Attributes:
+        given: bits of the identifiers that count as given.
+        issuer: P's, by the chain; an unusable one makes P name nobody.
+        named: study U, where it is known.
+        places: where: L's lab, none for an L that no `[locations]` entry names; without L the device's locations.
+        timed: whether the answer may depend on when the entries occurred or arrived, but for `after` and `until`:
+        after, until: the answer holds for arrivals after the one, up to and with the other.
+        comment: why nothing was found so far.
+        candidates: what was considered and not taken.
+    """
+
+    def __init__(self, question: MatchQuestion, registry: Registry) -> None:
         identifiers = question.given
         self.question = question
         self.registry = registry
         self.policy = question.policy
-        self.timed = False  # whether the answer may depend on when the entries occurred or arrived, beyond these two:
-        self.after, self.until = _FIRST, _LAST  # it holds for arrivals after the one, up to and with the other
+        self.timed = False
+        self.after, self.until = _FIRST, _LAST
         self.uid = identifiers.study_instance_uid.strip(" ")
         self.study_id = identifiers.study_id.strip(" ")
         self.location = identifiers.performed_location.strip(" ")
         patient_id = identifiers.patient_id.strip(" ")
         self.patient_id = "" if patient_id and self.policy.is_placeholder(patient_id) else patient_id
-        self.issuer = Issuer("")  # by the chain; an unusable one makes P name nobody
+        self.issuer = Issuer("")
         if self.patient_id:
             sent = SentIssuer(identifiers.issuer_of_patient_id, identifiers.issuer_universal_entity_id)
             self.issuer = find_issuer(patient_id, sent, question.device, question.policy, registry)
-        self.given = (  # bits of the identifiers that count as given
+        self.given = (
             (U if self.uid else 0)
             | (P if self.patient_id else 0)
             | (S if self.study_id else 0)
@@ -161,14 +170,12 @@ class MatchContext:
         )
         self.named = registry.study(self.uid) if self.uid else None
         self.device_places = tuple(registry.place(name) for name in question.device.locations)
-        self.places = self.device_places  # where: L's lab, none for an L that no `[locations]` entry names
+        self.places = self.device_places
         if self.location:
             lab = registry.locations.resolve(self.location)
             self.places = () if lab is None else (lab,)
-        self._spans: list[Span] | None = None
-        self._readings: list[Span] | None = None
-        self.comment = ""  # why nothing was found so far
-        self.candidates: list[Candidate] = []  # what was considered and not taken
+        self.comment = ""
+        self.candidates: list[MatchCandidate] = []
 
     @property
     def clock(self) -> Clock:
@@ -182,22 +189,23 @@ class MatchContext:
         self.timed = True
         return self.question.arrival
 
-    @property
+    @cached_property
     def spans(self) -> list[Span]:
-        """(earliest, latest) of each different entry time, corrected where the clock is fast; at least one."""
+        """Each different entry time, corrected where the clock is fast; at least one."""
         self.timed = True
-        if self._spans is None:
-            self._spans = spans_of(self.question)
-        return self._spans
+        return list(dict.fromkeys(spans_of(self.question)))
 
-    @property
+    @cached_property
     def readings(self) -> list[Span]:
         """Every time that the entries may mean: a DT of a repeated hour may mean two, but none that is still to come."""
-        if self._readings is None:
-            latest = self.arrival + self.policy.clock_tolerance
-            others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
-            self._readings = [*self.spans, *others]
-        return self._readings
+        latest = self.arrival + self.policy.clock_tolerance
+        others = [time.other for time in self.question.times if time.other is not None and time.other[0] <= latest]
+        return [*self.spans, *others]
+
+    @property
+    def times(self) -> list[Span]:
+        """When the events occurred; at arrival for a device whose times are untrusted."""
+        return self.spans if self.clock is not Clock.UNTRUSTED else [(self.arrival, self.arrival)]
 
     @property
     def patients(self) -> tuple[Patient, ...]:
@@ -233,22 +241,10 @@ class MatchContext:
         oldest = self.arrival - self.policy.place_match_max_age
         return any(earliest < oldest for earliest, _ in self.readings)
 
-    def punctual(self) -> bool:
-        """Whether every entry, corrected where the clock is fast, occurred at its arrival within `clock_tolerance`."""
-        tolerance = self.policy.clock_tolerance
-        return all(
-            earliest <= self.arrival + tolerance and latest >= self.arrival - tolerance
-            for earliest, latest in self.readings
-        )
-
-    def times(self) -> list[Span]:
-        """When the events occurred; at arrival for a device whose times are untrusted."""
-        return self.spans if self.clock is not Clock.UNTRUSTED else [(self.arrival, self.arrival)]
-
     def note(self, study_instance_uid: str, why_not: str) -> None:
         """Keep a candidate that was not taken; the first reason counts."""
         if all(known.what != study_instance_uid for known in self.candidates):
-            self.candidates.append(Candidate(study_instance_uid, why_not))
+            self.candidates.append(MatchCandidate(study_instance_uid, why_not))
 
     def note_all(self, studies: Iterable[Study], why_not: str) -> None:
         """Keep several."""

@@ -9,17 +9,24 @@ from typing import Literal, NamedTuple
 from plscp.findings import Finding
 from plscp.templates.request import Identifiers
 
+OnMismatch = Literal["refuse", "log"]
+
 
 class Instant(NamedTuple):
-    """A DT resolved to UTC (contract section 3, Time)."""
+    """A DT resolved to UTC (contract section 3, Time).
 
-    text: str  # as sent
-    earliest: datetime  # UTC; it differs from the latest by the precision sent: a DT to the minute is its whole minute
+    Attributes:
+        text: as sent.
+        earliest, latest: UTC; they differ by the precision sent: a DT to the minute is its whole minute.
+        basis: whose offset was used.
+        other: the other reading of a time that the zone's clocks showed twice or never.
+    """
+
+    text: str
+    earliest: datetime
     latest: datetime
-    basis: Literal["own", "request", "device", "server"]  # whose offset was used
-    other: tuple[datetime, datetime] | None = (
-        None  # the other reading of a time that the zone's clocks showed twice or never
-    )
+    basis: Literal["own", "request", "device", "server"]
+    other: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +40,11 @@ class Policy:
     turnover_decides: bool = False
     synchronization_frame_of_reference_uid: str = "1.2.840.10008.15.1.1"
     patient_id_issuer: str = ""
-    patient_mismatch: Literal["refuse", "log"] = "refuse"
-    study_id_mismatch: Literal["refuse", "log"] = "log"
-    location_mismatch: Literal["refuse", "log"] = "log"
-    name_mismatch: Literal["refuse", "log"] = "log"
-    not_started_elsewhere: Literal["refuse", "log"] = "log"
+    patient_mismatch: OnMismatch = "refuse"
+    study_id_mismatch: OnMismatch = "log"
+    location_mismatch: OnMismatch = "log"
+    name_mismatch: OnMismatch = "log"
+    not_started_elsewhere: OnMismatch = "log"
     scheduled_expires: timedelta = timedelta(days=7)
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
     publish_demographics: bool = False
@@ -55,11 +62,11 @@ def _folded(placeholders: frozenset[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`[devices.<calling AE title>]`: who sends."""
+    """`[devices.<calling AE title>]`: who sends. Locations are names of `[locations]` tables; the issuer goes before the policy's."""
 
     ae_title: str
-    locations: tuple[str, ...] = ()  # by the name of their `[locations]` table
-    patient_id_issuer: str = ""  # goes before the policy's
+    locations: tuple[str, ...] = ()
+    patient_id_issuer: str = ""
     times: Literal["trusted", "untrusted"] = "trusted"
     coerce_by_location: bool = False
 
@@ -76,25 +83,28 @@ class Operator:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Everything a Procedural Event decision depends on, but for the registry."""
+class MatchQuestion:
+    """Everything a Procedural Event decision depends on, but for the registry.
+
+    Attributes:
+        times: of the first-level entries, in order.
+        arrival: UTC, when the request's last byte was read.
+        clock_difference: the smallest arrival minus latest DateTime (negative: a fast clock); None: not measured.
+        numbers: of these entries in their request, from 1; empty where `times` are those of all its entries.
+    """
 
     given: Identifiers
     device: Device
     policy: Policy
-    times: Sequence[Instant]  # of the first-level entries, in order
-    arrival: datetime  # UTC, when the request's last byte was read
-    clock_difference: timedelta | None = (
-        None  # the smallest arrival minus latest DateTime (negative: fast); None: not measured
-    )
-    numbers: Sequence[
-        int
-    ] = ()  # of these entries in their request, from 1; empty where `times` are those of all its entries
+    times: Sequence[Instant]
+    arrival: datetime
+    clock_difference: timedelta | None = None
+    numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SubstanceQuestion:
-    """Everything a Substance Administration decision depends on, but for the registry."""
+    """Everything a Substance Administration decision depends on, but for the registry; `allowed` is None where anyone is."""
 
     patient_id: str
     issuer_of_patient_id: str
@@ -106,15 +116,31 @@ class SubstanceQuestion:
     policy: Policy
     time: Instant
     arrival: datetime
-    allowed: Sequence[Operator] | None = None  # None: any
+    allowed: Sequence[Operator] | None = None
     issuer_universal_entity_id: str = ""
 
 
-class Candidate(NamedTuple):
+class MatchCandidate(NamedTuple):
     """A study or patient that was considered, and why it was not taken (empty for the one that was)."""
 
     what: str
     why_not: str
+
+
+class Place(NamedTuple):
+    """A study and its patient, as far as they are known; an administration's place has no study."""
+
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+
+
+class Move(NamedTuple):
+    """The correction that would make a refused request right: the events at these positions go from there to there."""
+
+    positions: tuple[int, ...]
+    origins: tuple[Place, ...]
+    target: Place
 
 
 @dataclass(slots=True)
@@ -122,26 +148,35 @@ class Decision:
     """Where the request belongs, with its explanation.
 
     Study and patient are those found, as the registry has them now; a Success or Warning always has a Patient ID.
+
+    Attributes:
+        status: 0000, B101, B102, B104; or C101, C103, C104, C110, C10E.
+        rule: 1 to 7, 2a; for administrations patient, admission, accession; empty where none found.
+        warnings: every one that applies, B102 before B104 before B101.
+        study_instance_uid: empty for administrations.
+        patient_key: `issuer|patient id` as first seen, kept through ID changes: the partition key of administrations.
+        given, found: identifiers by name, only those with a value.
+        registry_position: R.
+        comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
+        alive_at: where the request is a sign of life for the study: it came from there and names it or its patient.
+        move: what to propose where entries that are stored already stand elsewhere.
     """
 
-    status: int  # 0000, B101, B102, B104; or C101, C103, C104, C110, C10E
-    rule: str = ""  # 1 to 7, 2a; for administrations patient, admission, accession; empty where none found
-    warnings: tuple[int, ...] = ()  # every one that applies, B102 before B104 before B101
-    study_instance_uid: str = ""  # empty for administrations
+    status: int
+    rule: str = ""
+    warnings: tuple[int, ...] = ()
+    study_instance_uid: str = ""
     study_id: str = ""
     accession_number: str = ""
     location: str = ""
     patient_id: str = ""
     issuer: str = ""
-    patient_key: str = (
-        ""  # `issuer|patient id` as first seen, kept through ID changes: partition key of administrations
-    )
-    given: Mapping[str, str] = field(default_factory=dict)  # identifiers by name, only those with a value
-    found: Mapping[str, str] = field(default_factory=dict)  # as `given`
-    candidates: Sequence[Candidate] = ()
+    patient_key: str = ""
+    given: Mapping[str, str] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict)
+    candidates: Sequence[MatchCandidate] = ()
     findings: Sequence[Finding] = ()
-    registry_position: int = 0  # R
-    comment: str = ""  # Error Comment for a warning or failure, 64 characters at most, no identifiers
-    alive_at: str = (
-        ""  # where the request is a sign of life for the study: it came from there and names it or its patient
-    )
+    registry_position: int = 0
+    comment: str = ""
+    alive_at: str = ""
+    move: Move | None = None

@@ -1,9 +1,10 @@
 """What the registry holds: patients, admissions, studies. Immutable; their JSON forms are those of changes and of HTTP."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 GENERATED_ISSUER: Final = "plscp"
 """Issuer of the Patient IDs that plscp gives to patients who came without a usable one."""
@@ -20,6 +21,21 @@ def utc_text(moment: datetime | None) -> str | None:
 def utc_moment(text: str | None) -> datetime | None:
     """The reverse of `utc_text`."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+class Forkable:
+    """Holds values that do not change, in dictionaries, in dictionaries and lists in these, and in other such objects."""
+
+    def fork(self) -> Self:
+        """An independent copy."""
+        twin = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Forkable):
+                setattr(twin, name, value.fork())
+            elif isinstance(value, dict):
+                nested = isinstance(next(iter(value.values()), None), dict | list)
+                setattr(twin, name, {key: held.copy() for key, held in value.items()} if nested else value.copy())
+        return twin
 
 
 class PatientId(NamedTuple):
@@ -42,7 +58,7 @@ def _patient_ids(members: Sequence[Mapping[str, str]]) -> tuple[PatientId, ...]:
     return tuple(PatientId(member["id"], member.get("issuer", "")) for member in members)
 
 
-class Stay(NamedTuple):
+class StudyStay(NamedTuple):
     """A study's time at a location: from `arrived` until just before `left`; None while it is there. Times in UTC.
 
     `confirmed` is when a request from there named the study or its patient while another patient's study was there, or a step
@@ -149,7 +165,7 @@ class Study:
     planned: datetime | None = None  # when it is to begin, as the order says it, else when it was scheduled
     opened: datetime | None = None  # first
     closed: datetime | None = None  # or cancelled
-    stays: tuple[Stay, ...] = ()  # oldest first; scheduled studies have none
+    stays: tuple[StudyStay, ...] = ()  # oldest first; scheduled studies have none
     steps: tuple[str, ...] = ()  # procedure steps in progress (their UIDs)
 
     def takes_events(self, moment: datetime, grace: timedelta) -> bool:
@@ -192,6 +208,6 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
     )
 
 
-def _stay_from(stay: Mapping[str, Any]) -> Stay:
+def _stay_from(stay: Mapping[str, Any]) -> StudyStay:
     arrived = datetime.fromisoformat(stay["arrived"]).astimezone(UTC)
-    return Stay(stay["location"], arrived, utc_moment(stay["left"]), utc_moment(stay.get("confirmed")))
+    return StudyStay(stay["location"], arrived, utc_moment(stay["left"]), utc_moment(stay.get("confirmed")))

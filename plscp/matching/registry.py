@@ -1,15 +1,17 @@
 """The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
-from plscp.matching.places import Issuers, Locations, Presence, SignsOfLife
+from plscp.matching.presence import Presence, SignsOfLife
 from plscp.matching.records import (
     GENERATED_ISSUER,
     GENERATED_PREFIX,
     Admission,
+    Forkable,
     Patient,
     PatientId,
     Study,
@@ -17,11 +19,11 @@ from plscp.matching.records import (
     study_from,
 )
 
-__all__ = ["Issuers", "Locations", "Registry", "microseconds", "moment_of"]
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FOREVER_US: Final = 1 << 62
+_FOUND_BY: Final = ("patient", "accession_number", "study_id")
+"""What studies are found by, beside their UID."""
 
 
 def microseconds(moment: datetime) -> int:
@@ -34,7 +36,77 @@ def moment_of(time_us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=time_us)
 
 
-class Owners:
+def _by_spelling(what: str, names: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """From each way to write a name to the name that stands for them all. Raises ValueError where one stands for two."""
+    meant: dict[str, str] = {}
+    for name, others in names.items():
+        for spelling in (name, *others):
+            known = meant.setdefault(spelling.strip(" "), name)
+            if known != name:
+                raise ValueError(f"{what} {spelling!r} stands in both {known} and {name}")
+    return meant
+
+
+class Issuers:
+    """`[issuers]`: the other spellings of each authority that gives out IDs, such as its OID or what an older feed calls it.
+
+    Spelling happens when requests and feeds come in and when identifiers are compared: what is stored stays as it was written.
+
+    Args:
+        names: by the spelling that is used, the authority's other ones.
+
+    Raises:
+        ValueError: one spelling stands for two authorities.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
+        self._names = _by_spelling("issuer", {name.strip(" "): others for name, others in (names or {}).items()})
+
+    def spell(self, issuer: str) -> str:
+        """The one spelling of an authority; an authority that is not listed is spelled as it is."""
+        return self._names.get(issuer, issuer)
+
+    def lists(self, issuer: str) -> bool:
+        """Whether an authority is listed, by any of its spellings."""
+        return issuer in self._names
+
+
+class Locations:
+    """`[locations]`: the names that devices, MPPS and HL7 use for each lab.
+
+    Args:
+        names: by table name, the lab's further names; the table's name is one as well.
+
+    Raises:
+        ValueError: one name stands for two labs.
+    """
+
+    def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
+        self._tables = _by_spelling("location name", names or {})
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both lists have the same names for the same labs."""
+        return isinstance(other, Locations) and self._tables == other._tables
+
+    __hash__ = None  # type: ignore[assignment]  # compared, never a key
+
+    def resolve(self, name: str) -> str | None:
+        """The table that lists a name, compared exactly after removing leading and trailing spaces; None for no table."""
+        return self._tables.get(name.strip(" "))
+
+    @property
+    def names(self) -> list[str]:
+        """Every name of every lab."""
+        return list(self._tables)
+
+    def nearest(self, name: str) -> str:
+        """The listed name that a name may have been meant for, or empty."""
+        folded = {known.casefold(): known for known in self._tables}
+        found = get_close_matches(name.strip(" ").casefold(), folded, 1, 0.5)
+        return folded[found[0]] if found else ""
+
+
+class Owners(Forkable):
     """From identifiers, as they were stored, to patients' numbers, with the history that late answers need.
 
     IDs are merged, changed and given anew.
@@ -53,13 +125,6 @@ class Owners:
         self._history: dict[PatientId, tuple[tuple[int, int | None], ...]] = {}
         self._merged_into: dict[int, int] = {}
         self._names_of: dict[int, tuple[PatientId, ...]] = {}
-
-    def copy(self) -> "Owners":
-        """An independent copy."""
-        twin = Owners()
-        for name, value in vars(self).items():
-            setattr(twin, name, dict(value))
-        return twin
 
     def of_then(self, patient_id: PatientId, position: int | None) -> int | None:
         """Whom an identifier named at a position (None: names now), followed through the merges since."""
@@ -103,7 +168,7 @@ class Owners:
         self._merged_into[prior] = survivor
 
 
-class Registry:
+class Registry(Forkable):
     """What is known of patients, admissions and studies at one position of the event store.
 
     Applying the same changes in the same order, with the same `locations`, always makes the same registry. What it holds is
@@ -124,9 +189,7 @@ class Registry:
         self._admissions_by_id: dict[str, tuple[str, ...]] = {}
         self._admissions_by_patient: dict[int, tuple[tuple[str, str], ...]] = {}
         self._studies: dict[str, Study] = {}
-        self._studies_by_patient: dict[int, tuple[str, ...]] = {}
-        self._studies_by_accession: dict[str, tuple[str, ...]] = {}
-        self._studies_by_study_id: dict[str, tuple[str, ...]] = {}
+        self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
         self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
@@ -135,18 +198,6 @@ class Registry:
     def spell_by(self, issuers: Issuers) -> None:
         """From now on identifiers are compared by these spellings; what is stored stays as it was written."""
         self.issuers, self.decided = issuers, {}
-
-    def fork(self) -> "Registry":
-        """An independent copy: what a planner tries its changes on."""
-        twin = Registry(self.locations, self.issuers)
-        for name, value in vars(self).items():
-            if isinstance(value, dict):
-                setattr(twin, name, dict(value))
-            elif isinstance(value, Presence | Owners | SignsOfLife):
-                setattr(twin, name, value.copy())
-            else:
-                setattr(twin, name, value)
-        return twin
 
     # --- looking up ----------------------------------------------------------------------------------------------------
 
@@ -169,15 +220,11 @@ class Registry:
 
     def studies_of(self, patient: int) -> list[Study]:
         """The studies of a patient."""
-        return [self._studies[uid] for uid in self._studies_by_patient.get(patient, ())]
+        return self.studies_by("patient", patient)
 
-    def studies_by_accession(self, accession_number: str) -> list[Study]:
-        """The studies with an Accession Number."""
-        return [self._studies[uid] for uid in self._studies_by_accession.get(accession_number, ())]
-
-    def studies_by_study_id(self, study_id: str) -> list[Study]:
-        """The studies with a Study ID."""
-        return [self._studies[uid] for uid in self._studies_by_study_id.get(study_id, ())]
+    def studies_by(self, name: Literal["patient", "accession_number", "study_id"], value: str | int) -> list[Study]:
+        """The studies that have a value, which is not empty."""
+        return [self._studies[uid] for uid in self._studies_by.get((name, value), ())]
 
     def owner(self, patient_id: PatientId) -> Patient | None:
         """The patient that exactly this identifier names now, be it current, former or another one."""
@@ -373,9 +420,12 @@ class Registry:
         study = replace(study, location=self.place(study.location), stays=stays)
         uid = study.study_instance_uid
         before = self._studies.get(uid)
-        _move(self._studies_by_patient, before.patient if before else 0, study.patient, uid)
-        _move(self._studies_by_accession, before.accession_number if before else "", study.accession_number, uid)
-        _move(self._studies_by_study_id, before.study_id if before else "", study.study_id, uid)
+        for name in _FOUND_BY:
+            old, new = getattr(before, name, ""), getattr(study, name)
+            if old != new:
+                _drop(self._studies_by, (name, old), uid)
+                if new:
+                    _add(self._studies_by, (name, new), uid)
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
         self._signs_of(time_us, before, study)
@@ -441,9 +491,9 @@ class Registry:
 
     def _point_to(self, patient: Patient, number: int) -> None:
         """Studies and admissions of patient `number` stand under `patient` from now on."""
-        for uid in self._studies_by_patient.pop(number, ()):
+        for uid in self._studies_by.pop(("patient", number), ()):
             self._studies[uid] = replace(self._studies[uid], patient=patient.number, patient_id=patient.current)
-            _add(self._studies_by_patient, patient.number, uid)
+            _add(self._studies_by, ("patient", patient.number), uid)
         for key in self._admissions_by_patient.pop(number, ()):
             self._admissions[key] = replace(self._admissions[key], patient=patient.number, patient_id=patient.current)
             _add(self._admissions_by_patient, patient.number, key)
@@ -495,12 +545,3 @@ def _drop(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> Non
         index[key] = left
     else:
         index.pop(key, None)
-
-
-def _move(index: dict[Any, tuple[str, ...]], before: str | int, now: str | int, member: str) -> None:
-    """Find a member under what it has now; what is empty finds nothing."""
-    if before != now:
-        if before:
-            _drop(index, before, member)
-        if now:
-            _add(index, now, member)

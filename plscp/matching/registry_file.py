@@ -5,7 +5,7 @@ from datetime import date, datetime, time
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody
-from plscp.matching.bodies import AdmissionBody, Body, PatientBody, StudyBody, cautions, parse
+from plscp.matching.bodies import Body, cautions
 from plscp.matching.changes import Plan, end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
 from plscp.matching.registry import Issuers, Registry
@@ -147,14 +147,6 @@ def _plan_row(plan: Plan, row: _Row) -> Body | None:
             end_study(plan, row.key, "closed")
         return None
     if row.section == "studies":
-        study = parse(StudyBody, _differences(("study_instance_uid",), row.old, row.new))
-        plan_study(plan, study)
-        return study
+        return plan_study(plan, _differences(("study_instance_uid",), row.old, row.new))
     said = _differences(("id", "issuer"), row.old, row.new)
-    if row.section == "patients":
-        patient = parse(PatientBody, said)
-        plan_patient(plan, patient, anew=row.old is None)
-        return patient
-    admission = parse(AdmissionBody, said)
-    plan_admission(plan, admission)
-    return admission
+    return plan_patient(plan, said, anew=row.old is None) if row.section == "patients" else plan_admission(plan, said)

@@ -5,21 +5,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.at_place import study_at
-from plscp.matching.match_context import A, Clock, L, MatchContext, P, Refused, S, Span, U, clock_of, spans_of
-from plscp.matching.model import Candidate, Decision, Question
+from plscp.matching.by_place import study_at
+from plscp.matching.match_context import A, Clock, L, MatchContext, NoMatch, P, S, Span, U, spans_of
+from plscp.matching.model import Decision, MatchCandidate, MatchQuestion
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
 
-Answer = Study | Refused | None
+Answer = Study | NoMatch | None
 MOST_DECIDED: Final = 1024
 BY_PLACE: Final = frozenset({"5", "6", "7"})
-_NOTHING: Final = timedelta(0)
 
 SUPERSEDED: Final = Finding("superseded-id", "Patient ID was merged, changed or is another ID of the patient found")
 _LOCATION_UNKNOWN: Final = Finding("location-unknown", "Performed Location is a name that no [locations] entry lists")
@@ -31,7 +30,7 @@ _DEVICE_LOCATION: Final = Finding(
 # --- the rules ---------------------------------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
+class Rule(NamedTuple):
     """A rule: what must be given, what must not, and what it finds."""
 
     rule: str
@@ -53,7 +52,7 @@ def named_and_over(case: MatchContext) -> Answer:
         return None
     comment = _OVER[study.status]
     case.note(study.study_instance_uid, comment)
-    return Refused(0xC101, comment)
+    return NoMatch(0xC101, comment)
 
 
 def _is_expired(case: MatchContext, study: Study) -> bool:
@@ -85,7 +84,7 @@ def patients_study_id(case: MatchContext) -> Answer:
     taking = [study for study in _taking(case) if study.study_id == case.study_id]
     if len(taking) > 1:
         case.note_all(taking, "one of several studies of the patient with that Study ID")
-        return Refused(0xC103, comments.SEVERAL_WITH_STUDY_ID)
+        return NoMatch(0xC103, comments.SEVERAL_WITH_STUDY_ID)
     return taking[0] if taking else None
 
 
@@ -106,7 +105,7 @@ def patients_only(case: MatchContext) -> Answer:
         decided = _by_times(case, taking)
         if len(decided) != 1:
             case.note_all(taking, "one of several studies of the patient that take events")
-            return Refused(0xC103, comments.SEVERAL_OF_PATIENT)
+            return NoMatch(0xC103, comments.SEVERAL_OF_PATIENT)
         case.note_all([study for study in taking if study is not decided[0]], "not open at the entry times")
         taking = decided
     if taking:
@@ -135,28 +134,28 @@ def at_location(case: MatchContext) -> Answer:
     if not places:
         case.comment = case.comment or comments.UNKNOWN_LOCATION
     if case.given & A and not set(places) & set(case.device_places):
-        return Refused(0xC103, comments.FOREIGN_LOCATION if places else comments.UNKNOWN_LOCATION)
+        return NoMatch(0xC103, comments.FOREIGN_LOCATION if places else comments.UNKNOWN_LOCATION)
     return study_at(case, places[0]) if places else None
 
 
 def at_device(case: MatchContext) -> Answer:
     """The study that was at A's one location when the events occurred; A with several: C103."""
     places = set(case.device_places)
-    return study_at(case, places.pop()) if len(places) == 1 else Refused(0xC103, comments.SEVERAL_LOCATIONS)
+    return study_at(case, places.pop()) if len(places) == 1 else NoMatch(0xC103, comments.SEVERAL_LOCATIONS)
 
 
 _OVER: Final = {"closed": comments.CLOSED, "cancelled": comments.CANCELLED, "scheduled": comments.EXPIRED}
 
 TABLE: Final = (
     #   rule   given  without  finds
-    Row("1", U, 0, named_and_taking),
-    Row("2", U, 0, named_and_over),
-    Row("2a", U, 0, named_and_scheduled),
-    Row("3", P | S, 0, patients_study_id),
-    Row("4", P, 0, patients_only),
-    Row("5", S | L, U, study_id_at_location),
-    Row("6", L, U, at_location),
-    Row("7", A, U | L, at_device),
+    Rule("1", U, 0, named_and_taking),
+    Rule("2", U, 0, named_and_over),
+    Rule("2a", U, 0, named_and_scheduled),
+    Rule("3", P | S, 0, patients_study_id),
+    Rule("4", P, 0, patients_only),
+    Rule("5", S | L, U, study_id_at_location),
+    Rule("6", L, U, at_location),
+    Rule("7", A, U | L, at_device),
 )
 """In this order; the first that answers decides. A is given where the device has configured locations."""
 
@@ -180,7 +179,7 @@ def _is_or_was_at(case: MatchContext, study: Study, places: Sequence[str]) -> bo
             stay.location in places and stay.arrived <= latest and (stay.left is None or stay.left > earliest)
             for stay in study.stays
         )
-        for earliest, latest in case.times()
+        for earliest, latest in case.times
     )
 
 
@@ -227,10 +226,10 @@ def _both_are_anothers(case: MatchContext, study: Study) -> bool:
     """Study ID and location both name one other patient's study: two against the Patient ID."""
     if study.study_id == case.study_id:
         return False
-    others = [other for other in case.registry.studies_by_study_id(case.study_id) if other.patient != study.patient]
+    others = [other for other in case.registry.studies_by("study_id", case.study_id) if other.patient != study.patient]
     if not others or not case.places:  # nearly always: the registry does not have that Study ID
         return False
-    spans = [*case.times(), (case.arrival, case.arrival)]
+    spans = [*case.times, (case.arrival, case.arrival)]
     there = {
         visit.study_instance_uid
         for place in case.places
@@ -255,7 +254,7 @@ def _left_already(case: MatchContext, study: Study) -> bool:
         return False
     # A turnover ends the stay before it closes the study.
     left = study.stays[-1].left or study.closed if study.stays else study.closed
-    if not any(earliest > left for earliest, _ in case.times()):
+    if not any(earliest > left for earliest, _ in case.times):
         return False
     return _another_is_open(case, study, set(case.places) or {study.location})
 
@@ -308,7 +307,7 @@ def _was_elsewhere(case: MatchContext, study: Study, places: tuple[str, ...]) ->
         return bool(study.location) and study.location not in places
     if len(study.stays) == 1:  # before and after it the study is nowhere else
         return study.stays[0].location not in places
-    return any(not _locations_at(case, study, span) & set(places) for span in case.times())
+    return any(not _locations_at(case, study, span) & set(places) for span in case.times)
 
 
 def _locations_at(case: MatchContext, study: Study, span: Span) -> set[str]:
@@ -328,7 +327,7 @@ def _locations_at(case: MatchContext, study: Study, span: Span) -> set[str]:
 # --- the decision ------------------------------------------------------------------------------------------------------
 
 
-class Kept(NamedTuple):
+class KeptDecision(NamedTuple):
     """A decision that does not depend on when the events occurred; it stands for arrivals after `after`, up to and with `until`."""
 
     decision: Decision
@@ -337,7 +336,7 @@ class Kept(NamedTuple):
     until: datetime
 
 
-def decide(question: Question, registry: Registry) -> Decision:
+def decide(question: MatchQuestion, registry: Registry) -> Decision:
     """Find the study that a request's events belong to, or say why not.
 
     Deterministic in its arguments; valid only for the registry's position, which the decision carries.
@@ -346,65 +345,67 @@ def decide(question: Question, registry: Registry) -> Decision:
         A decision with status 0000, B101, B102, B104, C101, C103 or C104; it names rule, identifiers and candidates.
     """
     key = (question.given, question.device, question.policy)
-    kept: Kept | None = registry.decided.get(key)
-    if kept is not None and kept.after < question.arrival <= kept.until:
-        decision, study = kept.decision, kept.study
-    else:
+    kept: KeptDecision | None = registry.decided.get(key)
+    if kept is None or not kept.after < question.arrival <= kept.until:
         case = MatchContext(question, registry)
-        decision, found = _decide(case)
-        if found is None:
+        decision, study = _decide(case)
+        if study is None:
             return decision
-        study = found
+        kept = KeptDecision(decision, study, case.after, case.until)
         if not case.timed:
             # A device that names its open study does so in every request.
             if len(registry.decided) >= MOST_DECIDED:
                 registry.decided.clear()
-            registry.decided[key] = Kept(decision, study, case.after, case.until)
-    noticed = _time_findings(question, study)
-    return replace(decision, findings=[*decision.findings, *noticed]) if noticed else decision
+            registry.decided[key] = kept
+    noticed = _time_findings(question, kept.study)
+    return replace(kept.decision, findings=[*kept.decision.findings, *noticed]) if noticed else kept.decision
 
 
 def _decide(case: MatchContext) -> tuple[Decision, Study | None]:
-    """The decision but for findings about times, and the study found, if any."""
-    question, given = case.question, case.given
+    """The decision, but for findings about the study's times, and the study found, if any."""
+    given = case.given
     # An unknown U of a device that may be coerced by location is as good as none, once no patient is named.
-    ignored = U if question.device.coerce_by_location and not given & P else 0
+    ignored = U if case.question.device.coerce_by_location and not given & P else 0
     for rule, needs, without, find in TABLE:
         have = given & ~ignored if rule in BY_PLACE else given
         if have & needs != needs or have & without:
             continue
         answer = find(case)
+        if isinstance(answer, NoMatch):
+            return _refusal(case, answer, rule), None
         if answer is not None:
-            if isinstance(answer, Refused):
-                return _refusal(case, answer, rule), None
             return _match(case, rule, answer)
     why = comments.UNKNOWN_STUDY if given & U else comments.NO_PLACE if given & (P | S) else comments.NOTHING_GIVEN
-    return _refusal(case, Refused(0xC103, case.comment or why), ""), None
+    return _refusal(case, NoMatch(0xC103, case.comment or why), ""), None
 
 
 def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study | None]:
     """A study was found: compare all that was given, then say what stands."""
-    policy = case.policy
     against = _contradictions(case, rule, study)
     for contradiction in against:
         if contradiction.refuse:
             case.note(study.study_instance_uid, contradiction.reason)
-            return _refusal(case, Refused(0xC104, contradiction.reason), rule), None
-    warnings: list[int] = []
-    comment = ""
+            return _refusal(case, NoMatch(0xC104, contradiction.reason), rule), None
+    frame = case.question.given.synchronization_frame_of_reference_uid.strip(" ")
+    warnings: dict[int, str] = {}
     if case.uid and case.uid != study.study_instance_uid:
-        warnings.append(0xB102)
-        comment = comments.COERCED
+        warnings[0xB102] = comments.COERCED
     if against:
-        warnings.append(0xB104)
-        comment = comment or against[0].reason
-    frame = case.question.given.synchronization_frame_of_reference_uid
-    if frame and frame.strip(" ") not in {"", policy.synchronization_frame_of_reference_uid}:
-        warnings.append(0xB101)
-        comment = comment or comments.SYNCHRONIZATION
+        warnings[0xB104] = against[0].reason
+    if frame not in {"", case.policy.synchronization_frame_of_reference_uid}:
+        warnings[0xB101] = comments.SYNCHRONIZATION
+    status, comment = next(iter(warnings.items()), (0, ""))
     patient = case.registry.patient_number(study.patient)
+    found = {
+        "study_instance_uid": study.study_instance_uid,
+        "patient_id": study.patient_id.id,
+        "issuer": study.patient_id.issuer,
+        "study_id": study.study_id,
+        "accession_number": study.accession_number,
+        "location": study.location,
+    }
     decision = Decision(
-        status=warnings[0] if warnings else 0,
+        status=status,
         rule=rule,
         warnings=tuple(warnings),
         study_instance_uid=study.study_instance_uid,
@@ -415,7 +416,7 @@ def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study
         issuer=patient.current.issuer,
         patient_key=patient.key,
         given=_given(case),
-        found=_found(study),
+        found={name: value for name, value in found.items() if value},
         candidates=_candidates(case, study),
         findings=[*against, *_worth_noting(case, rule, study)],
         registry_position=case.registry.position,
@@ -444,7 +445,7 @@ def _alive_at(case: MatchContext, study: Study) -> str:
 _REASONS: Final = {0xC101: "study-not-available", 0xC103: "study-not-found", 0xC104: "identifiers-contradict"}
 
 
-def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
+def _refusal(case: MatchContext, refused: NoMatch, rule: str) -> Decision:
     """No study, or one that may not be used: the reason is the first finding."""
     unusable = case.issuer.unusable
     if unusable is not None and refused.status in {0xC103, 0xC104}:
@@ -463,80 +464,50 @@ def _refusal(case: MatchContext, refused: Refused, rule: str) -> Decision:
 
 def _given(case: MatchContext) -> Mapping[str, str]:
     """The identifiers as given, those with a value; a placeholder is shown, though it counts as not given."""
-    given = {"calling_ae": case.question.device.ae_title}
-    if case.uid:
-        given["study_instance_uid"] = case.uid
-    if patient_id := case.question.given.patient_id.strip(" "):
-        given |= {"patient_id": patient_id, **case.issuer.given()}
-    if case.study_id:
-        given["study_id"] = case.study_id
-    if case.location:
-        given["performed_location"] = case.location
-    if frame := case.question.given.synchronization_frame_of_reference_uid.strip(" "):
-        given["synchronization_frame_of_reference_uid"] = frame
-    return given
+    identifiers = case.question.given
+    given = {
+        "study_instance_uid": case.uid,
+        "patient_id": identifiers.patient_id.strip(" "),
+        **case.issuer.given(),
+        "study_id": case.study_id,
+        "performed_location": case.location,
+        "synchronization_frame_of_reference_uid": identifiers.synchronization_frame_of_reference_uid.strip(" "),
+    }
+    sent = {name: value for name, value in given.items() if value}
+    return {"calling_ae": case.question.device.ae_title, **sent}
 
 
-def _found(study: Study) -> Mapping[str, str]:
-    found = {"study_instance_uid": study.study_instance_uid, "patient_id": study.patient_id.id}
-    if study.patient_id.issuer:
-        found["issuer"] = study.patient_id.issuer
-    if study.study_id:
-        found["study_id"] = study.study_id
-    if study.accession_number:
-        found["accession_number"] = study.accession_number
-    if study.location:
-        found["location"] = study.location
-    return found
-
-
-def _candidates(case: MatchContext, study: Study) -> Sequence[Candidate]:
+def _candidates(case: MatchContext, study: Study) -> Sequence[MatchCandidate]:
     """The study taken, then every other one that the rule, the patient or the place could have meant."""
-    registry = case.registry
     uid = study.study_instance_uid
-    for other in registry.studies_of(study.patient):
+    for other in case.registry.studies_of(study.patient):
         if other is not study and case.takes_events(other):
             case.note(
                 other.study_instance_uid, "the same patient's, but another identifier or the time names the one taken"
             )
     for place in case.places:
-        for there in registry.presence.now(place):
+        for there in case.registry.presence.now(place):
             if there != uid:
                 case.note(there, "at the location, but another identifier or the time names the one taken")
-    taken = Candidate(uid, "")
-    return [taken, *(known for known in case.candidates if known.what != uid)] if case.candidates else [taken]
+    return [MatchCandidate(uid, ""), *(known for known in case.candidates if known.what != uid)]
 
 
-def _count(question: Question, code: str, what: str, of: list[bool]) -> list[Finding]:
-    numbers = question.numbers or range(1, len(of) + 1)
-    hits = [str(number) for number, hit in zip(numbers, of, strict=True) if hit]
-    return [Finding(code, f"{what}: entry {', '.join(hits[:8])}{' ...' if len(hits) > 8 else ''}")] if hits else []
-
-
-def _time_findings(question: Question, study: Study | None) -> list[Finding]:
+def _time_findings(question: MatchQuestion, study: Study | None) -> list[Finding]:
     """Entries in the future, before the study was opened, or after it was closed."""
-    future = question.arrival + question.policy.clock_tolerance
-    clock = clock_of(question)
-    trusted = clock is not Clock.UNTRUSTED
-    # A fast clock is corrected for here as well: its entries are no later than their arrival.
-    fast = (question.clock_difference or _NOTHING) if clock is Clock.FAST else _NOTHING
-    opened = study.opened if study is not None and trusted else None
-    closed = study.closed if study is not None and trusted else None
-    for earliest, latest in spans_of(question):
-        if earliest > future or (opened is not None and latest < opened) or (closed is not None and earliest > closed):
-            break
-    else:
-        return []
-    times = question.times
-    found = _count(
-        question, "in-the-future", "later than its arrival", [time.earliest > future - fast for time in times]
-    )
-    if opened is not None:
-        early = [time.latest < opened - fast for time in times]
-        found += _count(question, "before-opening", "before the study was opened", early)
-    if closed is not None:
-        late = [time.earliest > closed - fast for time in times]
-        found += _count(question, "after-closing", "after the study was closed", late)
+    spans, future = spans_of(question), question.arrival + question.policy.clock_tolerance
+    opened = closed = None
+    if study is not None and question.device.times != "untrusted":
+        opened, closed = study.opened, study.closed
+    found: list[Finding] = []
+    for code, what, of in (
+        ("in-the-future", "later than its arrival", [earliest > future for earliest, _ in spans]),
+        ("before-opening", "before the study was opened", [opened and latest < opened for _, latest in spans]),
+        ("after-closing", "after the study was closed", [closed and earliest > closed for earliest, _ in spans]),
+    ):
+        if any(of):
+            numbers = question.numbers or range(1, len(of) + 1)
+            hits = [str(number) for number, hit in zip(numbers, of, strict=True) if hit]
+            found.append(Finding(code, f"{what}: entry {', '.join(hits[:8])}{' ...' if len(hits) > 8 else ''}"))
     return found
 
 

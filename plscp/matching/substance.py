@@ -1,13 +1,13 @@
 """The patient of a Substance Administration, and whether the operator may add to the record (PS3.4 P.3.2.3, P.3.2.4)."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.match_context import Issuer, SentIssuer, find_issuer
-from plscp.matching.model import Candidate, Decision, SubstanceQuestion
+from plscp.matching.model import Decision, MatchCandidate, SubstanceQuestion
 from plscp.matching.records import Patient
 from plscp.matching.registry import Registry
 from plscp.matching.rules import SUPERSEDED
@@ -57,50 +57,7 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
     Returns:
         A decision with status 0000, C110 or C10E; P.3 has no warnings.
     """
-    answer = _find(question, registry)
-    if isinstance(answer, Decision):
-        return answer
-    patient, rule, findings = answer
-    moment = question.arrival if question.device.times == "untrusted" else question.time.earliest
-    decision = Decision(
-        status=0,
-        rule=rule,
-        patient_id=patient.current.id,
-        issuer=patient.current.issuer,
-        patient_key=patient.key,
-        given=_given(question, registry),
-        found={name: value for name, value in patient.current.as_json().items() if value},
-        findings=findings,
-        registry_position=registry.position,
-    )
-    if not _operator_allowed(question, moment, registry):
-        decision.status, decision.comment = 0xC10E, comments.OPERATOR_NOT_ALLOWED
-        decision.findings = [Finding("operator-not-authorized", decision.comment, refuse=True), *findings]
-    return decision
-
-
-def _operator_allowed(question: SubstanceQuestion, moment: datetime, registry: Registry) -> bool:
-    """Whether at least one of the operators named is on the list, here and then (PS3.4 P.3).
-
-    Codes compare by value and scheme, never by meaning; an operator who is bound to locations must be at one of the device's.
-    """
-    if question.allowed is None:
-        return True
-    given = {(value.strip(" "), scheme.strip(" ")) for value, scheme in question.operators}
-    here = {registry.place(location) for location in question.device.locations}
-    return any(
-        (operator.value, operator.scheme) in given
-        and (not operator.locations or not here.isdisjoint(registry.place(place) for place in operator.locations))
-        and (operator.valid_from is None or operator.valid_from <= moment)
-        and (operator.valid_until is None or moment <= operator.valid_until)
-        for operator in question.allowed
-    )
-
-
-def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str, list[Finding]] | Decision:
-    """The patient, how it was found and what is worth noting; or C110."""
-    patient_id = _usable_patient_id(question)
-    admission_id = question.admission_id.strip(" ")
+    patient_id, admission_id = _usable_patient_id(question), question.admission_id.strip(" ")
     admitted = _admitted(question, registry, admission_id)
     findings = list(admitted.findings)
     if patient_id:
@@ -131,7 +88,40 @@ def _find(question: SubstanceQuestion, registry: Registry) -> tuple[Patient, str
         if question.policy.name_mismatch == "refuse":
             return _refused(question, registry, comments.NAME_DIFFERS, (patient,))
         findings.append(_NAME_DIFFERS)
-    return patient, rule, findings
+    decision = Decision(
+        status=0,
+        rule=rule,
+        patient_id=patient.current.id,
+        issuer=patient.current.issuer,
+        patient_key=patient.key,
+        given=_given(question, registry),
+        found={name: value for name, value in patient.current.as_json().items() if value},
+        findings=findings,
+        registry_position=registry.position,
+    )
+    if not _operator_allowed(question, registry):
+        decision.status, decision.comment = 0xC10E, comments.OPERATOR_NOT_ALLOWED
+        decision.findings = [Finding("operator-not-authorized", decision.comment, refuse=True), *findings]
+    return decision
+
+
+def _operator_allowed(question: SubstanceQuestion, registry: Registry) -> bool:
+    """Whether at least one of the operators named is on the list, here and then (PS3.4 P.3).
+
+    Codes compare by value and scheme, never by meaning; an operator who is bound to locations must be at one of the device's.
+    """
+    if question.allowed is None:
+        return True
+    moment = question.arrival if question.device.times == "untrusted" else question.time.earliest
+    given = {(value.strip(" "), scheme.strip(" ")) for value, scheme in question.operators}
+    here = {registry.place(location) for location in question.device.locations}
+    return any(
+        (operator.value, operator.scheme) in given
+        and (not operator.locations or not here.isdisjoint(registry.place(place) for place in operator.locations))
+        and (operator.valid_from is None or operator.valid_from <= moment)
+        and (operator.valid_until is None or moment <= operator.valid_until)
+        for operator in question.allowed
+    )
 
 
 def _usable_patient_id(question: SubstanceQuestion) -> str:
@@ -161,7 +151,7 @@ def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str
     if policy.accession_as_admission and not (issuer and (foreign or of_authorities)):
         studies = [
             study
-            for study in registry.studies_by_accession(admission_id)
+            for study in registry.studies_by("accession_number", admission_id)
             if study.takes_events(question.arrival, policy.close_grace)
         ]
     numbers = dict.fromkeys([a.patient for a in admissions] + [s.patient for s in studies])
@@ -211,7 +201,7 @@ def _refused(
     return Decision(
         status=0xC110,
         given=_given(question, registry),
-        candidates=[Candidate(one.current.key, comment) for one in candidates],
+        candidates=[MatchCandidate(one.current.key, comment) for one in candidates],
         findings=[Finding("patient-not-identified", comment, refuse=True), *findings],
         registry_position=registry.position,
         comment=comment,

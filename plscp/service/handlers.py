@@ -1,6 +1,6 @@
-"""The N-ACTION handler: the table of contents of the program. It holds no rules of its own (contract section 2).
+"""The N-ACTION handler: calls the steps of contract section 2 in their order, and answers. It holds no rules of its own.
 
-The same object serves our acceptor, through `begin` and `on_delivery_confirmed`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
+It serves our acceptor, through `begin` and `on_delivery_confirmed`, and a stock `pynetdicom.AE`, through `plscp.service.stock`.
 """
 
 import asyncio
@@ -12,11 +12,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from datetime import UTC, datetime
-from hashlib import sha256
 from time import monotonic, perf_counter
 from typing import Any, Final
-
-from pydantic_core import to_json
 
 from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED
@@ -24,21 +21,18 @@ from plscp.dicom.answer import Encodable, PendingResponse, Status
 from plscp.errors import Refused, StoreError
 from plscp.findings import Finding
 from plscp.logs import debugging, log
-from plscp.matching.known import Move, Place
 from plscp.matching.match_context import UNUSABLE_ISSUERS
 from plscp.matching.model import Decision
 from plscp.matching.registry import microseconds
 from plscp.metrics import Metrics
-from plscp.records.parts import PROPOSED_TYPE, Match, Refusal, published
-from plscp.records.values import match_of, shared
 from plscp.service import steps
 from plscp.service.clock import ClockDifferences
 from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.profile import Profiles
 from plscp.service.refusals import Refusals
-from plscp.service.reply import ActionReply, comment, failure, not_done, store_failure
-from plscp.service.steps import Answer, Pending
+from plscp.service.reply import ActionReply, failure, not_done, store_failure
+from plscp.service.steps import Answer, DatedContent, Pending
 from plscp.statuses import STATUSES
 from plscp.store.port import (
     Accepted,
@@ -47,16 +41,14 @@ from plscp.store.port import (
     EventStore,
     Failed,
     Measured,
-    RegistryRecord,
     Rejected,
     RequestRecord,
     Result,
     Stored,
 )
 from plscp.templates.engine import NOT_VALID
-from plscp.templates.request import ProcedureLog
 
-LARGE: Final = 32 * 1024
+LARGE_BYTES: Final = 32 * 1024
 """Bytes of a data set beyond which it is read in a thread of its own: 1 MiB within all bounds takes 0.1 s, and the event loop is
 everybody's. Small ones gain nothing from a thread."""
 DEFLATED_WEIGHT: Final = 16
@@ -129,7 +121,7 @@ class Handlers:
         """
         loop = asyncio.get_running_loop()
         weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
-        if len(event.request.raw) * weight > LARGE:
+        if len(event.request.raw) * weight > LARGE_BYTES:
             return loop.run_in_executor(self._slow_lane, self.answer, event)
         later = PendingResponse()
         pending = self._start(event, later.give)
@@ -178,26 +170,23 @@ class Handlers:
     def _start(self, event: Any, resolve: Callable[[Answer], None]) -> Pending:
         """Steps 1 to 9, then hand over to the store."""
         calling_ae = str(event.assoc.requestor.ae_title).strip()
-        if self._clock is not None:
-            arrival = self._clock()
-        else:
-            arrival = event.timestamp if event.timestamp.tzinfo else event.timestamp.astimezone(UTC)
+        arrival = event.timestamp if self._clock is None else self._clock()
         pending = Pending(
             event=event,
-            profile=self._profiles(calling_ae),
-            sop_class=str(event.context.abstract_syntax),
-            calling_ae=calling_ae,
-            arrival=arrival,
-            request_id=f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}",
             resolve=resolve,
+            profile=self._profiles(calling_ae),
+            calling_ae=calling_ae,
+            sop_class=str(event.context.abstract_syntax),
+            arrival=arrival if arrival.tzinfo else arrival.astimezone(UTC),
+            request_id=f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}",
         )
-        self._take(pending)
+        self._run_steps(pending)
         return pending
 
-    def _take(self, pending: Pending) -> None:
+    def _run_steps(self, pending: Pending) -> None:
         """Steps 1 to 9 by the profile that the request has."""
         try:
-            noticed = steps.command(pending.event.request, pending.sop_class, pending.profile)
+            noticed = steps.check_command(pending.event.request, pending.sop_class, pending.profile)
         except Refused as refused:
             self._settle(pending)
             self._finish(pending, failure(refused), refused.findings)
@@ -217,16 +206,16 @@ class Handlers:
             pending.refused = Refused(
                 0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)]
             )
-        self._submit(pending)
+        self._decide_and_submit(pending)
 
     def _read(self, pending: Pending) -> None:
         """Steps 5 to 7."""
         began = perf_counter()
-        decoded = steps.decoded(pending, self._bounds)
+        decoded = steps.read_data_set(pending, self._bounds)
         read = perf_counter()
         self._took_to_decode(read - began)
-        steps.ask(pending, steps.checked(pending, decoded), self.clocks)
-        for entry in steps.entries_of(pending.content):
+        pending.content = steps.date_entries(pending, steps.check_content(pending, decoded), self.clocks)
+        for entry in pending.entries:
             for finding in entry.findings:
                 self._noticed(finding)
         self._took_to_validate(perf_counter() - read)
@@ -237,16 +226,23 @@ class Handlers:
         if finding.code == NOT_VALID:
             log.error("internal-error", where=f"templates, {finding.template}", why=finding.reason)
 
-    def _submit(self, pending: Pending) -> None:
+    def _decide_and_submit(self, pending: Pending) -> None:
         """Decide on the registry as it is now and hand the request to the store (steps 8 to 10)."""
-        decided = self._decide(pending)
-        if decided is None:
-            pending.begin_again(self._profiles(pending.calling_ae))
-            self._take(pending)
-            return
-        decision, position = decided
-        event = pending.event
-        truncated = getattr(event.request, "truncated_length", None)
+        decided: Accepted | Rejected
+        if pending.refused is not None or pending.content is None:
+            decided, position = steps.reject(pending, pending.refused or Refused(0x0110)), 1 << 62
+        else:
+            decision = self._decide(pending, pending.content)
+            if decision is None:
+                pending.begin_again(self._profiles(pending.calling_ae))
+                self._run_steps(pending)
+                return
+            performed = STATUSES[decision.status].performed
+            decided = (
+                steps.accept(pending, pending.content.typed, decision) if performed else steps.reject(pending, decision)
+            )
+            position = decision.registry_position
+        request = pending.event.request
         self._store.submit(
             RequestRecord(
                 request_id=pending.request_id,
@@ -255,33 +251,30 @@ class Handlers:
                 sop_class=pending.sop_class,
                 calling_ae=pending.calling_ae,
                 address=pending.address,
-                association=str(getattr(event.assoc, "id", "")),
-                message_id=int(event.message_id or 0),
-                transfer_syntax=str(event.context.transfer_syntax),
-                arrival=int(pending.arrival.timestamp() * 1_000_000),
+                association=pending.association,
+                message_id=pending.message_id,
+                transfer_syntax=str(pending.event.context.transfer_syntax),
+                arrival=microseconds(pending.arrival),
                 raw=pending.raw,
-                entries=pending.entries,
-                decision=decision,
+                entries=pending.content.entries if pending.content else (),
+                decision=decided,
                 registry_position=position,
-                done=lambda result: self._done(pending, result),
-                raw_length=truncated or len(pending.raw),
-                raw_digest=getattr(event.request, "truncated_digest", b"") or b"",
-                judged=pending.known,
+                done=lambda result: self._on_result(pending, result),
+                raw_length=getattr(request, "truncated_length", None) or len(pending.raw),
+                raw_digest=getattr(request, "truncated_digest", b"") or b"",
+                judged=tuple(pending.known),
             )
         )
 
-    def _decide(self, pending: Pending) -> tuple[Accepted | Rejected, int] | None:
-        """The decision and the registry's position; None where the request was read by settings that hold no more."""
-        if pending.refused is not None or pending.question is None:
-            refused = pending.refused or Refused(0x0110)
-            return _rejected(pending, refused.status, comment(refused), refused.findings), 1 << 62
+    def _decide(self, pending: Pending, content: DatedContent) -> Decision | None:
+        """Steps 8 and 9; None where the request was read by settings that hold no more."""
         began = perf_counter()
         with self._keeper.lock:
             profile = self._profiles(pending.calling_ae)
             if profile is not pending.profile and profile != pending.profile:
                 return None  # the registry is that of the new ones: nothing is decided by half of both
             registry, expected = self._keeper.registry, pending.alive
-            decision, move = steps.decide(pending, registry)
+            decision = steps.decide(pending, content, registry)
             if pending.alive:  # what turns a room over waits until this one is stored
                 registry.life.expect(pending.request_id, decision.study_instance_uid, pending.alive.place)
             elif expected:
@@ -291,14 +284,7 @@ class Handlers:
         for finding in decision.findings:
             if finding.code in UNUSABLE_ISSUERS:
                 self._issuer_unusable(pending, finding, decision)
-        if STATUSES[decision.status].performed:
-            return _accepted(pending, decision), decision.registry_position
-        rejected = _rejected(
-            pending, decision.status, decision.comment, [*pending.noticed, *decision.findings], decision
-        )
-        if move is not None:
-            rejected.proposal = _proposal(pending, move, decision.comment)
-        return rejected, decision.registry_position
+        return decision
 
     def _issuer_unusable(self, pending: Pending, finding: Finding, decision: Decision) -> None:
         """Count it, and say once for each device and spelling what `[issuers]` lacks."""
@@ -312,23 +298,23 @@ class Handlers:
 
     # --- what the store says ---
 
-    def _done(self, pending: Pending, result: Result) -> None:
+    def _on_result(self, pending: Pending, result: Result) -> None:
         """The store has spoken."""
         try:
             match result:
                 case Stored():
                     self._stored(pending, result)
                 case Failed(error):
-                    self._fail(pending, error)
+                    self._failed(pending, error)
                 case _:  # decided on what is no more, or on less than there is
                     if isinstance(result, EntriesKnown):
                         pending.known = result.under
                     self._keeper.catch_up()
-                    self._submit(pending)
+                    self._decide_and_submit(pending)
         except StoreError as error:  # the registry cannot be caught up with
-            self._fail(pending, error)
+            self._failed(pending, error)
 
-    def _fail(self, pending: Pending, error: StoreError) -> None:
+    def _failed(self, pending: Pending, error: StoreError) -> None:
         self._settle(pending)
         self._finish(pending, store_failure(pending.sop_class, error), (), why=error.label)
 
@@ -339,35 +325,33 @@ class Handlers:
         if info.comment:
             status.comment = stored.comment
         if not info.performed:
-            pending.kept = True
             self._settle(pending)
-            self._finish(pending, status, refused.findings if refused else ())
+            self._finish(pending, status, refused.findings if refused else (), quarantine=pending.identity.hex()[:16])
             return
         status.receipt = stored.request_id
         if stored.outcome == "retry":
             self._counters.retried(pending.sop_class)
         if stored.outcome != "added":
             self._keeper.catch_up()  # nothing was compared with the registry: the answer says under whom the event stands now
+        alive = pending.alive if stored.outcome == "added" else None
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry
-            alive = pending.alive if stored.outcome == "added" else None
             if alive:
                 self._keeper.lived(
                     stored.study_instance_uid, alive.place, alive.earliest_us, perhaps_us=alive.latest_us
                 )
-            if pending.alive:
-                registry.life.settle(pending.request_id)
+            self._settle(pending)
             if pending.procedural:
                 patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer, stored.position)
-                character_set = pending.content.character_set if pending.content else ""
+                character_set = pending.content.typed.character_set if pending.content else ""
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
-        self._finish(pending, status, (), reply, stored)
+        self._finish(pending, status, (), reply, position=stored.position)
         if alive:  # the answer does not wait for what follows
             self._keeper.confirmed(stored.study_instance_uid, alive.place, alive.earliest_us)
 
     def _settle(self, pending: Pending) -> None:
-        """It will be no sign of life."""
+        """Its sign of life, if it may be one, is no longer on its way."""
         if pending.alive:
             with self._keeper.lock:
                 self._keeper.registry.life.settle(pending.request_id)
@@ -384,13 +368,15 @@ class Handlers:
         status: Status,
         these: Sequence[Finding],
         reply: Encodable | None = None,
-        stored: Stored | None = None,
         *,
+        position: int | None = None,
+        quarantine: str = "",
         why: str = "",
     ) -> None:
         """Answer, and say so.
 
         Args:
+            position: where it is stored; or what people type to see it in quarantine.
             why: for the log, where the answer itself may not say it.
         """
         if pending.answered:
@@ -405,66 +391,10 @@ class Handlers:
         if STATUSES[int(status)].performed:
             self.devices.accepted(pending.calling_ae, arrived_us)
             if debugging():
-                position = stored.position if stored else None
                 log.debug("request-answered", status=f"{int(status):04X}", position=position, **pending.about())
         else:
+            said = status.comment or why
             self._counters.device_refused(pending.calling_ae)
-            self.devices.refused(pending.calling_ae, arrived_us, int(status), status.comment or why)
-            self.refusals.refused(pending, int(status), status.comment or why, these or decided)
+            self.devices.refused(pending.calling_ae, arrived_us, int(status), said)
+            self.refusals.refused(pending, int(status), said, these or decided, quarantine)
         pending.resolve((status, reply))
-
-
-def _accepted(pending: Pending, decision: Decision) -> Accepted:
-    content = pending.content
-    inherited = content.context if isinstance(content, ProcedureLog) else None
-    return Accepted(
-        status=decision.status,
-        topic="procedure-log" if pending.procedural else "medication-administration",
-        key=decision.study_instance_uid if pending.procedural else decision.patient_key,
-        study_instance_uid=decision.study_instance_uid,
-        patient_id=decision.patient_id,
-        issuer=decision.issuer,
-        context=shared(decision, pending.sender, inherited),
-        comment=decision.comment,
-        alive_at=pending.alive.place if pending.alive else "",
-        alive_us=pending.alive.earliest_us if pending.alive else 0,
-    )
-
-
-def _rejected(
-    pending: Pending, status: int, comment: str, findings: Sequence[Finding], decision: Decision | None = None
-) -> Rejected:
-    data = Refusal(
-        sender=pending.sender,
-        findings=[published(finding) for finding in findings],
-        status=f"{status:04X}",
-        status_name=STATUSES[status].name,
-        comment=comment,
-        sop_class=pending.sop_class,
-        match=None if decision is None else Match.model_validate(match_of(decision)),
-        entry_kinds=pending.kinds(),
-    ).members()
-    return Rejected(status, f"{status:04X} {comment}", data, comment, content_refused=decision is None)
-
-
-def _proposal(pending: Pending, move: Move, because: str) -> RegistryRecord:
-    """A proposed correction: kept, not published. The same events to the same place are the same proposal."""
-    what = {"positions": move.positions, "to": _place(move.target)}
-    change = {
-        "what": "proposal.move",
-        **what,
-        "from": [_place(origin) for origin in move.origins],
-        "because": because,
-        "calling_ae": pending.calling_ae,
-        "request_id": pending.request_id,
-        "quarantine": pending.identity.hex()[:16],
-    }
-    key = move.origins[0].study_instance_uid or f"{move.origins[0].issuer}|{move.origins[0].patient_id}"
-    return RegistryRecord(change, None, key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
-
-
-def _place(place: Place) -> dict[str, Any]:
-    return {
-        "study_instance_uid": place.study_instance_uid,
-        "patient": {"id": place.patient_id, "issuer": place.issuer},
-    }

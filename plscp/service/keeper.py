@@ -103,7 +103,7 @@ class RegistryKeeper:
     def _load_signs(self, registry: Registry, policy: Policy) -> None:
         """Since twice `place_match_max_age` ago; where several studies are, since the second of them came."""
         since = self._clock() - _memory(policy)
-        for place in registry.presence.shared():
+        for place in registry.presence.occupied(2):
             here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
             since = min(since, sorted(study.stays[-1].arrived for study in here)[1])
         for uid, place, moment, arrival in self._store.activity(microseconds(since)):
@@ -260,7 +260,7 @@ class RegistryKeeper:
             if now - self._pruned > _HOUR:
                 self._pruned = now
                 registry.life.prune(microseconds(now - _memory(self.policy)))
-            shared = registry.presence.shared()
+            shared = registry.presence.occupied(2)
             if not self._late and not any(turnover.due(registry, place, self.policy, now) for place in shared):
                 return
         self._turn_over()

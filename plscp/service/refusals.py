@@ -103,8 +103,10 @@ class Refusals:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._repeats = Repeats(_say, clock=clock)
 
-    def refused(self, pending: Pending, status: int, comment: str, these: Sequence[Finding]) -> None:
-        """A request was answered with a failure."""
+    def refused(
+        self, pending: Pending, status: int, comment: str, these: Sequence[Finding], quarantine: str = ""
+    ) -> None:
+        """A request was answered with a failure; `quarantine`: what people type to see it there, if it is kept."""
         refusing = [finding for finding in these if finding.refuse] or list(these)
         said = comment or (refusing[0].comment(len(refusing) - 1) if refusing else "")
         place = pending.profile.device.locations
@@ -117,8 +119,8 @@ class Refusals:
             "location": " ".join(place),
             "meaning": STATUSES[status].name,
             "reason": refusing[0].code if refusing else "",
-            "quarantine": pending.quarantined(),
-            "address": str(pending.event.assoc.requestor.address),
+            "quarantine": quarantine,
+            "address": pending.address,
             **pending.about(),
         }
         self._repeats.happened((status, said, about["address"]), pending.calling_ae, **about)

@@ -1,4 +1,4 @@
-"""Steps 1 to 9 of contract section 2, a function each: from a request to the decision where it belongs."""
+"""Steps 1 to 10 of contract section 2, a function each: from a request to the draft that the store takes."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,22 +7,25 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from pydantic_core import to_json
+
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.dicom.answer import Encodable, Status
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused, TooLarge
 from plscp.findings import Finding
 from plscp.matching import rules, substance
-from plscp.matching.known import Judgement, Standing, judge, judge_administration
+from plscp.matching.known_entries import StoredEntry, check_known_administration, check_known_entries
 from plscp.matching.match_context import occurred_between
-from plscp.matching.model import Decision, Instant, Question, SubstanceQuestion
+from plscp.matching.model import Decision, Instant, MatchQuestion, Move, Place, SubstanceQuestion
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.times import instant
-from plscp.records.parts import ADMINISTRATION_TYPE, ENTRY_TYPE, Sender, published, utc
-from plscp.records.values import Own, given_study, match_of, sender_of
+from plscp.records.parts import ADMINISTRATION_TYPE, ENTRY_TYPE, PROPOSED_TYPE, Match, Refusal, Sender, published, utc
+from plscp.records.values import Own, given_study, match_of, sender_of, shared
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
+from plscp.service.reply import comment
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
@@ -30,7 +33,7 @@ from plscp.statuses import (
     SUBSTANCE_ADMINISTRATION_LOGGING,
     SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
-from plscp.store.port import EntryDraft, KnownEntry
+from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected
 from plscp.templates import action
 from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration, TypedEntry
 
@@ -58,50 +61,59 @@ class SignOfLife(NamedTuple):
     latest_us: int
 
 
+class DatedContent(NamedTuple):
+    """What steps 6 and 7 make of a data set: checked and typed, its entries in UTC, and the question where they belong."""
+
+    typed: ProcedureLog | SubstanceAdministration
+    entries: Sequence[EntryDraft]
+    question: MatchQuestion | SubstanceQuestion
+
+
 @dataclass(slots=True)
 class Pending:
     """One request between its last byte and its answer.
 
     Attributes:
-        identity, dated, raw: what step 5 makes of it.
+        event: as dicom, or pynetdicom, hands it over.
+        resolve: answers it.
+        raw, identity, dated: what step 5 makes of it.
         noticed: findings of steps 1 to 7.
-        content, entries, question: what steps 6 and 7 make of it; or `refused`.
+        content: what steps 6 and 7 make of it; or `refused`.
         known: those of its entries that are stored already, as the store has told them.
-        decision: the last one; steps 8 and 9.
-        alive: whether it is a sign of life of its study, by that decision.
-        kept: whether it stands in quarantine.
+        decision: the last one of steps 8 and 9; `alive`: of what study it is a sign of life, by that decision.
     """
 
     event: Any
+    resolve: Callable[[Answer], None]
     profile: Profile
-    sop_class: str
     calling_ae: str
+    sop_class: str
     arrival: datetime
     request_id: str
-    resolve: Callable[[Answer], None]
+    raw: bytes = b""
     identity: bytes = b""
     dated: str = ""
-    raw: bytes = b""
     noticed: list[Finding] = field(default_factory=list)
-    content: ProcedureLog | SubstanceAdministration | None = None
-    entries: Sequence[EntryDraft] = ()
-    question: Question | SubstanceQuestion | None = None
+    content: DatedContent | None = None
     refused: Refused | None = None
-    known: tuple[KnownEntry, ...] = ()
+    known: Sequence[KnownEntry] = ()
     decision: Decision | None = None
     alive: SignOfLife | None = None
-    kept: bool = False
     answered: bool = False
 
     def begin_again(self, profile: Profile) -> None:
         """Forget what was read by another profile; what the store said of its content stays true."""
-        self.profile, self.noticed = profile, []
-        self.content, self.entries, self.question, self.refused, self.decision = None, (), None, None, None
+        self.profile, self.noticed, self.content, self.refused, self.decision = profile, [], None, None, None
 
     @property
     def procedural(self) -> bool:
         """Whether it is of Procedural Event Logging; else of Substance Administration Logging."""
         return self.sop_class == PROCEDURAL_EVENT_LOGGING
+
+    @property
+    def entries(self) -> Sequence[TypedEntry]:
+        """Its entries, as far as they could be read."""
+        return entries_of(self.content.typed) if self.content is not None else ()
 
     @property
     def sender(self) -> Sender:
@@ -114,22 +126,22 @@ class Pending:
         """Where it came from."""
         return str(self.event.assoc.requestor.address)
 
-    def kinds(self) -> list[str]:
-        """The kinds of its entries, each once, as far as they could be read."""
-        if self.content is None and self.refused is not None:
-            return list(dict.fromkeys(self.refused.kinds))
-        return list(dict.fromkeys(entry.kind for entry in entries_of(self.content)))
+    @property
+    def association(self) -> str:
+        """The association's id."""
+        return str(getattr(self.event.assoc, "id", ""))
 
-    def quarantined(self) -> str:
-        """What people type to see it in quarantine, where it is kept there; else empty."""
-        return self.identity.hex()[:16] if self.kept else ""
+    @property
+    def message_id(self) -> int:
+        """Message ID (0000,0110)."""
+        return int(self.event.message_id or 0)
 
     def about(self) -> dict[str, Any]:
         """What each log line about it names it by."""
         return {
             "calling_ae": self.calling_ae,
-            "association": str(getattr(self.event.assoc, "id", "")),
-            "message_id": int(self.event.message_id or 0),
+            "association": self.association,
+            "message_id": self.message_id,
             "request_id": self.request_id,
         }
 
@@ -137,7 +149,7 @@ class Pending:
 # --- steps 1 to 4: the command -------------------------------------------------------------------------------------------
 
 
-def command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | None:
+def check_command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | None:
     """Steps 1 to 4.
 
     Args:
@@ -154,9 +166,7 @@ def command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | N
     if sop_class != abstract_syntax or sop_class not in INSTANCES:
         raise Refused(0x0118, [Finding("sop-class-differs", "Requested SOP Class is not the context's", "(0000,0003)")])
     instance = str(request.RequestedSOPInstanceUID or "")
-    finding = None
-    if instance != INSTANCES[sop_class]:
-        finding = _instance(instance, profile)
+    finding = None if instance == INSTANCES[sop_class] else _check_instance(instance, profile)
     if request.ActionTypeID != RECORD:
         raise Refused(0x0123, [Finding("action-type", "Action Type ID must be 1", "(0000,1008)")])
     if sop_class not in profile.sop_classes:
@@ -165,13 +175,14 @@ def command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | N
     return finding
 
 
-def _instance(instance: str, profile: Profile) -> Finding | None:
+def _check_instance(instance: str, profile: Profile) -> Finding | None:
     """Step 2 for a Requested SOP Instance UID that is not the class's own; a UID as PS3.5 section 9.1 says."""
     place = "(0000,1001)"
     if not instance:
+        absent = Finding("sop-instance-absent", "Requested SOP Instance UID is absent", place)
         if profile.strict:
-            raise Refused(0x0112, [Finding("sop-instance-absent", "Requested SOP Instance UID is absent", place)])
-        return Finding("sop-instance-absent", "Requested SOP Instance UID is absent", place)
+            raise Refused(0x0112, [absent])
+        return absent
     if len(instance) > 64 or not _UID.fullmatch(instance):
         raise Refused(0x0117, [Finding("sop-instance-invalid", "Requested SOP Instance UID is no valid UID", place)])
     if instance in INSTANCES.values():
@@ -182,7 +193,7 @@ def _instance(instance: str, profile: Profile) -> Finding | None:
 # --- steps 5 to 7: the data set ------------------------------------------------------------------------------------------
 
 
-def decoded(pending: Pending, bounds: Bounds) -> Decoded:
+def read_data_set(pending: Pending, bounds: Bounds) -> Decoded:
     """Step 5; leaves the identity, also of what does not decode.
 
     Raises:
@@ -203,70 +214,75 @@ def decoded(pending: Pending, bounds: Bounds) -> Decoded:
             raise TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
         if not raw:
             raise MissingAttribute((), [Finding("no-data-set", "the request has no Action Information", refuse=True)])
-        found = decode(
+        decoded = decode(
             pending.raw,
             str(pending.event.context.transfer_syntax),
             calling_ae=pending.calling_ae,
             sop_class=pending.sop_class,
             bounds=bounds,
         )
-        pending.identity, pending.dated = found.identity, found.dated
+        pending.identity, pending.dated = decoded.identity, decoded.dated
     finally:
         if not pending.identity:  # its bytes, or the digest of what was too long to keep
             content = getattr(request, "truncated_digest", b"") or pending.raw
             parts = (b"bytes", pending.calling_ae.encode(), pending.sop_class.encode(), bytes(content))
             pending.identity = sha256(b"".join(len(part).to_bytes(4, "big") + part for part in parts)).digest()
-    return found
+    return decoded
 
 
-def checked(pending: Pending, found: Decoded) -> ProcedureLog | SubstanceAdministration:
+def check_content(pending: Pending, decoded: Decoded) -> ProcedureLog | SubstanceAdministration:
     """Steps 6 and 7: attributes and templates. Raises Refused: 0115H, 0120H, 0121H or C102."""
     check = action.procedural if pending.procedural else action.substance
-    return check(found, strict=pending.profile.strict)
+    return check(decoded, strict=pending.profile.strict)
 
 
-def ask(pending: Pending, content: ProcedureLog | SubstanceAdministration, clocks: ClockDifferences) -> None:
-    """The end of step 7: when the entries occurred; leaves them, and the question where they belong.
+def date_entries(
+    pending: Pending, typed: ProcedureLog | SubstanceAdministration, clocks: ClockDifferences
+) -> DatedContent:
+    """The end of step 7: when the entries occurred. What is noticed is left with the request.
 
     Raises:
         Refused: C102 or 0115H for a DateTime that is none, or that cannot be.
     """
-    profile = pending.profile
-    policy, entries = profile.policy, entries_of(content)
-    times = _times(pending, entries, content.timezone_offset)
+    profile, arrival = pending.profile, pending.arrival
+    policy, entries = profile.policy, entries_of(typed)
+    times = _times(pending, entries, typed.timezone_offset)
+    question: MatchQuestion | SubstanceQuestion
     synchronized = False
     dated: Sequence[Finding] = ()
-    if isinstance(content, ProcedureLog):
-        frame = content.identifiers.synchronization_frame_of_reference_uid
+    if isinstance(typed, ProcedureLog):
+        frame = typed.identifiers.synchronization_frame_of_reference_uid
         synchronized = bool(frame) and frame == policy.synchronization_frame_of_reference_uid
     else:
-        administration = SubstanceQuestion(
-            patient_id=content.patient_id,
-            issuer_of_patient_id=content.issuer_of_patient_id,
-            issuer_universal_entity_id=content.issuer_universal_entity_id,
-            patient_name=content.patient_name,
-            admission_id=content.admission_id,
-            issuer_of_admission_id=content.issuer_of_admission_id,
-            operators=content.operators,
+        question = SubstanceQuestion(
+            patient_id=typed.patient_id,
+            issuer_of_patient_id=typed.issuer_of_patient_id,
+            issuer_universal_entity_id=typed.issuer_universal_entity_id,
+            patient_name=typed.patient_name,
+            admission_id=typed.admission_id,
+            issuer_of_admission_id=typed.issuer_of_admission_id,
+            operators=typed.operators,
             device=profile.device,
             policy=policy,
             time=times[0],
-            arrival=pending.arrival,
+            arrival=arrival,
             allowed=profile.operators,
         )
-        dated = substance.time_findings(administration, strict=profile.strict)
+        dated = substance.time_findings(question, strict=profile.strict)
         if any(finding.refuse for finding in dated):
-            raise InvalidArgument([*dated, *content.findings])
+            raise InvalidArgument([*dated, *typed.findings])
     difference = clocks.measure(
-        pending.calling_ae, times, pending.arrival, tolerance=policy.clock_tolerance, for_a_day=synchronized
+        pending.calling_ae, times, arrival, tolerance=policy.clock_tolerance, for_a_day=synchronized
     )
-    pending.content = content
-    pending.noticed += [*content.findings, *dated]
+    if isinstance(typed, ProcedureLog):
+        question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference)
+    pending.noticed += [*typed.findings, *dated]
     behind = None if difference is None else round(difference.total_seconds(), 3)
-    pending.entries = [
+    kind = ENTRY_TYPE if pending.procedural else ADMINISTRATION_TYPE
+    drafts = [
         EntryDraft(
             index=entry.index,
-            type=ENTRY_TYPE if pending.procedural else ADMINISTRATION_TYPE,
+            type=kind,
             occurred=utc(moment.earliest),
             observation_uid=entry.observation_uid,
             content=entry.content,
@@ -289,21 +305,16 @@ def ask(pending: Pending, content: ProcedureLog | SubstanceAdministration, clock
         )
         for entry, moment in zip(entries, times, strict=True)
     ]
-    pending.question = (
-        Question(content.identifiers, profile.device, policy, times, pending.arrival, difference)
-        if isinstance(content, ProcedureLog)
-        else administration
-    )
+    return DatedContent(typed, drafts, question)
 
 
-def entries_of(content: ProcedureLog | SubstanceAdministration | None) -> Sequence[TypedEntry]:
+def entries_of(typed: ProcedureLog | SubstanceAdministration) -> Sequence[TypedEntry]:
     """The entries of a log; an administration is one."""
-    if isinstance(content, ProcedureLog):
-        return content.entries
-    return [] if content is None else [content.entry]
+    return typed.entries if isinstance(typed, ProcedureLog) else [typed.entry]
 
 
 def _times(pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list[Instant]:
+    profile = pending.profile
     times: list[Instant] = []
     for entry in entries:
         try:
@@ -311,10 +322,10 @@ def _times(pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list
                 instant(
                     entry.observation_datetime,
                     request_offset=offset,
-                    device_zone=pending.profile.zone,
-                    server_zone=pending.profile.server_zone,
+                    device_zone=profile.zone,
+                    server_zone=profile.server_zone,
                     arrival=pending.arrival,
-                    tolerance=pending.profile.policy.clock_tolerance,
+                    tolerance=profile.policy.clock_tolerance,
                 )
             )
         except ValueError as error:
@@ -328,41 +339,34 @@ def _times(pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list
 # --- steps 8 and 9: where it belongs -------------------------------------------------------------------------------------
 
 
-def decide(pending: Pending, registry: Registry) -> Judgement:
+def decide(pending: Pending, content: DatedContent, registry: Registry) -> Decision:
     """Steps 8 and 9, on what is known now; leaves the decision, its findings with the entries, and whether it is a sign of life."""
-    question, known = pending.question, pending.known
-    standing = [
-        Standing(one.position, one.study_instance_uid, one.patient_id, one.issuer, given_study(one.context))
+    question, known = content.question, pending.known
+    stored = [
+        StoredEntry(one.position, one.study_instance_uid, one.patient_id, one.issuer, given_study(one.context))
         for one in known
     ]
     if isinstance(question, SubstanceQuestion):
-        judgement = Judgement(substance.decide(question, registry))
-        if known:
-            judgement = judge_administration(question, registry, standing[0], judgement.decision)
+        decision = substance.decide(question, registry)
+        if stored:
+            decision = check_known_administration(question, registry, stored[0], decision)
     else:
-        assert question is not None
-        new = _of_new_entries(question, known)
-        judgement = Judgement(rules.decide(new, registry))
-        if known:
-            every = len(known) == len(question.times)
-            judgement = judge(new, registry, standing, judgement.decision, every=every)
-    pending.decision = decision = judgement.decision
-    pending.alive = None
-    if decision.alive_at and isinstance(question, Question):
-        pending.alive = SignOfLife(decision.alive_at, *map(microseconds, occurred_between(question)))
+        there = {one.entry for one in known}
+        new = [index for index in range(len(question.times)) if index not in there]
+        if known and new:  # the new entries alone are matched
+            times = [question.times[index] for index in new]
+            question = replace(question, times=times, numbers=[index + 1 for index in new])
+        decision = rules.decide(question, registry)
+        if stored:
+            decision = check_known_entries(question, registry, stored, decision, every=not new)
+    pending.decision, pending.alive = decision, None
+    if decision.alive_at and isinstance(content.question, MatchQuestion):
+        occurred = occurred_between(content.question)
+        pending.alive = SignOfLife(decision.alive_at, *map(microseconds, occurred))
     of_request = [published(finding) for finding in (*pending.noticed, *decision.findings)]
-    for draft, entry in zip(pending.entries, entries_of(pending.content), strict=True):
+    for draft, entry in zip(content.entries, pending.entries, strict=True):
         draft.findings = [*map(published, entry.findings), *of_request]
-    return judgement
-
-
-def _of_new_entries(question: Question, known: Sequence[KnownEntry]) -> Question:
-    """The question of the new entries alone; as it is where there are none."""
-    there = {one.entry for one in known}
-    new = [index for index in range(len(question.times)) if index not in there]
-    if not known or not new:
-        return question
-    return replace(question, times=[question.times[index] for index in new], numbers=[index + 1 for index in new])
+    return decision
 
 
 def explain_match(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) -> dict[str, Any]:
@@ -374,9 +378,19 @@ def explain_match(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str
     Returns:
         The published ``match`` object, with status name, study, patient, findings and comment beside it.
     """
+    now = datetime.now(UTC)
+    moment = Instant(now.strftime("%Y%m%d%H%M%S.%f") + "+0000", now, now, "own")
     with keeper.lock:  # the settings do not change between the two
         profile = profiles(query.get("ae_title", ""))
-        decision = rules.decide(_question(profile, query), keeper.registry)
+        given = Identifiers(
+            study_instance_uid=query.get("study_instance_uid", "").strip(),
+            patient_id=query.get("patient_id", "").strip(),
+            issuer_of_patient_id=query.get("issuer", "").strip(),
+            study_id=query.get("study_id", "").strip(),
+            performed_location=query.get("location", "").strip(),
+            synchronization_frame_of_reference_uid=profile.policy.synchronization_frame_of_reference_uid,
+        )
+        decision = rules.decide(MatchQuestion(given, profile.device, profile.policy, [moment], now), keeper.registry)
     return match_of(decision) | {
         "status_name": STATUSES[decision.status].name,
         "comment": decision.comment,
@@ -386,15 +400,71 @@ def explain_match(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str
     }
 
 
-def _question(profile: Profile, query: Mapping[str, str]) -> Question:
-    now = datetime.now(UTC)
-    given = Identifiers(
-        study_instance_uid=query.get("study_instance_uid", "").strip(),
-        patient_id=query.get("patient_id", "").strip(),
-        issuer_of_patient_id=query.get("issuer", "").strip(),
-        study_id=query.get("study_id", "").strip(),
-        performed_location=query.get("location", "").strip(),
-        synchronization_frame_of_reference_uid=profile.policy.synchronization_frame_of_reference_uid,
+# --- step 10: what the store is given ------------------------------------------------------------------------------------
+
+
+def accept(pending: Pending, typed: ProcedureLog | SubstanceAdministration, decision: Decision) -> Accepted:
+    """What is stored of an accepted request, beside its entries."""
+    alive = pending.alive
+    return Accepted(
+        status=decision.status,
+        topic="procedure-log" if pending.procedural else "medication-administration",
+        key=decision.study_instance_uid if pending.procedural else decision.patient_key,
+        study_instance_uid=decision.study_instance_uid,
+        patient_id=decision.patient_id,
+        issuer=decision.issuer,
+        context=shared(decision, pending.sender, typed.context if isinstance(typed, ProcedureLog) else None),
+        comment=decision.comment,
+        alive_at=alive.place if alive else "",
+        alive_us=alive.earliest_us if alive else 0,
     )
-    moment = Instant(now.strftime("%Y%m%d%H%M%S.%f") + "+0000", now, now, "own")
-    return Question(given, profile.device, profile.policy, [moment], now)
+
+
+def reject(pending: Pending, refused: Refused | Decision) -> Rejected:
+    """What is stored of a request that steps 5 to 7 have refused, or the decision; with the correction that it proposes, if any."""
+    if isinstance(refused, Decision):
+        said = refused.comment
+        findings: Sequence[Finding] = [*pending.noticed, *refused.findings]
+        kinds, match = [entry.kind for entry in pending.entries], Match.model_validate(match_of(refused))
+    else:
+        said, findings, match = comment(refused), refused.findings, None
+        kinds = [entry.kind for entry in pending.entries] if pending.content else list(refused.kinds)
+    data = Refusal(
+        sender=pending.sender,
+        findings=[published(finding) for finding in findings],
+        status=f"{refused.status:04X}",
+        status_name=STATUSES[refused.status].name,
+        comment=said,
+        sop_class=pending.sop_class,
+        match=match,
+        entry_kinds=list(dict.fromkeys(kinds)),
+    ).members()
+    proposal = None
+    if isinstance(refused, Decision) and refused.move is not None:
+        proposal = _propose(pending, refused.move, said)
+    outcome = f"{refused.status:04X} {said}"
+    return Rejected(refused.status, outcome, data, said, content_refused=match is None, proposal=proposal)
+
+
+def _propose(pending: Pending, move: Move, because: str) -> RegistryRecord:
+    """A proposed correction: kept, not published. The same events to the same place are the same proposal."""
+    origin = move.origins[0]
+    what = {"positions": move.positions, "to": _place(move.target)}
+    change = {
+        "what": "proposal.move",
+        **what,
+        "from": [_place(origin) for origin in move.origins],
+        "because": because,
+        "calling_ae": pending.calling_ae,
+        "request_id": pending.request_id,
+        "quarantine": pending.identity.hex()[:16],
+    }
+    key = origin.study_instance_uid or f"{origin.issuer}|{origin.patient_id}"
+    return RegistryRecord(change, None, key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
+
+
+def _place(place: Place) -> dict[str, Any]:
+    return {
+        "study_instance_uid": place.study_instance_uid,
+        "patient": {"id": place.patient_id, "issuer": place.issuer},
+    }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from plscp.matching.model import Question
+from plscp.matching.model import MatchQuestion
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry, microseconds
 
@@ -27,7 +27,7 @@ def _clean(text: str) -> str:
 class Reference:
     """One question, answered the long way."""
 
-    def __init__(self, question: Question, registry: Registry) -> None:
+    def __init__(self, question: MatchQuestion, registry: Registry) -> None:
         given, self.q, self.r = question.given, question, registry
         self.U, self.S, self.L = (
             _clean(given.study_instance_uid),

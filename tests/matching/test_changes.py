@@ -8,7 +8,7 @@ import pytest
 
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching import changes
-from plscp.matching.records import PatientId, Stay
+from plscp.matching.records import PatientId, StudyStay
 from plscp.matching.registry import Locations
 from plscp.store.port import RegistryRecord
 from tests.matching.world import POLICY, World, at
@@ -136,7 +136,7 @@ def test_a_study_that_is_over_when_it_is_first_heard_of_was_somewhere(world: Wor
     )
     study = world.known("1.1")
     assert (study.status, study.opened, study.closed) == ("closed", at("10:00"), at("11:00"))
-    assert study.stays == (Stay("LAB1", at("10:00"), at("11:00")),)
+    assert study.stays == (StudyStay("LAB1", at("10:00"), at("11:00")),)
 
 
 def test_the_time_of_opening_can_be_set_right(world: World) -> None:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from plscp.errors import Conflict
 from plscp.matching import changes, comments
 from plscp.matching.model import Decision, Device
-from plscp.matching.places import Issuers
 from plscp.matching.records import PatientId
-from plscp.matching.registry import Locations, Registry
+from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.matching.registry_file import apply_file
 from tests.matching.world import LABS, POLICY, World, codes, outcome
 

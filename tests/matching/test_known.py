@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from plscp.matching import changes, comments, rules, substance
-from plscp.matching.known import NOWHERE, Judgement, Place, Standing, judge, judge_administration
-from plscp.matching.model import Device, Instant, Policy, Question, SubstanceQuestion
+from plscp.matching.known_entries import NOWHERE, StoredEntry, check_known_administration, check_known_entries
+from plscp.matching.model import Decision, Device, Instant, MatchQuestion, Place, Policy, SubstanceQuestion
 from plscp.matching.records import PatientId
 from plscp.templates.request import Identifiers
 from tests.matching.world import POLICY, World, at, moment
@@ -39,25 +39,25 @@ def lab() -> World:
 def ask(
     world: World,
     given: Mapping[str, str],
-    *known: Standing,
+    *known: StoredEntry,
     every: bool = True,
     device: Device = IN_LAB1,
     policy: Policy = POLICY,
-) -> Judgement:
+) -> Decision:
     """A request with these identifiers and known entries; with `every` nothing else is in it."""
     identifiers = Identifiers(**{LETTERS[letter]: value for letter, value in given.items()})
     times: list[Instant] = [moment(world.now)]
-    question = Question(identifiers, device, policy, times, world.now)
+    question = MatchQuestion(identifiers, device, policy, times, world.now)
     decision = rules.decide(question, world.registry)
-    return judge(question, world.registry, known, decision, every=every)
+    return check_known_entries(question, world.registry, known, decision, every=every)
 
 
-A = Standing(7, "1.1", "PA", "HOSP")
-B = Standing(8, "2.2", "PB", "HOSP")
+A = StoredEntry(7, "1.1", "PA", "HOSP")
+B = StoredEntry(8, "2.2", "PB", "HOSP")
 OF_PA, OF_PB = Place("1.1", "PA", "HOSP"), Place("2.2", "PB", "HOSP")
 
 # Every entry known: what is given, the known entries, the outcome: the study that is named, or the place where they should go.
-EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
+EVERY: dict[str, tuple[dict[str, str], tuple[StoredEntry, ...], str | Place]] = {
     "nothing given": ({}, (A,), "1.1"),
     "the place alone, where another patient is by now": ({"L": "LAB2"}, (A,), "1.1"),
     "P that agrees": ({"P": "PA"}, (A,), "1.1"),
@@ -82,12 +82,12 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
     "U of the patient's scheduled study": ({"U": "1.2"}, (A,), "1.1"),
     "U of the patient's study that takes events, coerced when it came first": (
         {"U": "1.1"},
-        (Standing(7, "1.3", "PA", "HOSP", named="1.1"),),
+        (StoredEntry(7, "1.3", "PA", "HOSP", named="1.1"),),
         "1.3",
     ),
     "U of the patient's study that takes events, another one was coerced": (
         {"U": "1.1"},
-        (Standing(7, "1.3", "PA", "HOSP", named="1.2"),),
+        (StoredEntry(7, "1.3", "PA", "HOSP", named="1.2"),),
         OF_PA,
     ),
     "S alone that agrees": ({"S": "S1"}, (A,), "1.1"),
@@ -97,10 +97,10 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
     "S of another study, with U that agrees": ({"S": "S2", "U": "1.1"}, (A,), "1.1"),
     "S of another study, with U that is not known": ({"S": "S2", "U": "9.9"}, (A,), "1.1"),
     "S of another study, with a placeholder for P": ({"S": "S2", "P": "UNK"}, (A,), NOWHERE),
-    "closed long ago": ({"P": "PA", "U": "1.3"}, (Standing(7, "1.3", "PA", "HOSP"),), "1.3"),
+    "closed long ago": ({"P": "PA", "U": "1.3"}, (StoredEntry(7, "1.3", "PA", "HOSP"),), "1.3"),
     "the first decides which is named": ({}, (B, A), "2.2"),
-    "two studies of one patient, P agrees with both": ({"P": "PA"}, (Standing(6, "1.3", "PA", "HOSP"), A), "1.3"),
-    "two studies of one patient, U names the newer": ({"U": "1.1"}, (Standing(6, "1.3", "PA", "HOSP"), A), OF_PA),
+    "two studies of one patient, P agrees with both": ({"P": "PA"}, (StoredEntry(6, "1.3", "PA", "HOSP"), A), "1.3"),
+    "two studies of one patient, U names the newer": ({"U": "1.1"}, (StoredEntry(6, "1.3", "PA", "HOSP"), A), OF_PA),
     "two patients, P of one": ({"P": "PA"}, (A, B), OF_PA),
     "two patients, U of one": ({"U": "1.1"}, (A, B), OF_PA),
 }
@@ -110,7 +110,8 @@ EVERY: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
 def test_every_entry_known(row: str) -> None:
     """0000 with the study under which the first stands, unless what is given contradicts it: then C104 and a move."""
     given, known, expected = EVERY[row]
-    decision, move = ask(lab(), given, *known)
+    decision = ask(lab(), given, *known)
+    move = decision.move
     if isinstance(expected, str):
         assert (decision.status, decision.study_instance_uid, move) == (0, expected, None)
         assert (decision.patient_id, decision.issuer) == (known[0].patient_id, known[0].issuer)
@@ -126,15 +127,15 @@ def test_every_entry_known(row: str) -> None:
 
 def test_only_what_contradicts_is_moved() -> None:
     """Entries that stand where the identifiers say stay."""
-    _, move = ask(lab(), {"P": "PA"}, A, B, Standing(9, "2.2", "PB", "HOSP"))
+    move = ask(lab(), {"P": "PA"}, A, B, StoredEntry(9, "2.2", "PB", "HOSP")).move
     assert move == ((8, 9), (OF_PB,), OF_PA)
 
 
 # Some entries known, beside new ones that the rules put into a study.
-SOME: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
+SOME: dict[str, tuple[dict[str, str], tuple[StoredEntry, ...], str | Place]] = {
     "the new ones go to the same study": ({"P": "PA"}, (A,), "0000 1.1"),
     "the new ones go to another patient": ({"P": "PB"}, (A,), OF_PB),
-    "the new ones go to another study of the patient": ({"P": "PA"}, (Standing(7, "1.3", "PA", "HOSP"),), OF_PA),
+    "the new ones go to another study of the patient": ({"P": "PA"}, (StoredEntry(7, "1.3", "PA", "HOSP"),), OF_PA),
     "one of the known ones stands elsewhere": ({"P": "PA"}, (A, B), OF_PA),
     "the new ones are refused": ({"U": "1.3"}, (A,), "C101"),
 }
@@ -144,7 +145,8 @@ SOME: dict[str, tuple[dict[str, str], tuple[Standing, ...], str | Place]] = {
 def test_some_entries_known(row: str) -> None:
     """The new ones are matched like any other's; known ones that stand under another study than theirs: C104 and a move."""
     given, known, expected = SOME[row]
-    decision, move = ask(lab(), given, *known, every=False)
+    decision = ask(lab(), given, *known, every=False)
+    move = decision.move
     if isinstance(expected, str):
         assert f"{decision.status:04X} {decision.study_instance_uid}".strip() == expected
         assert move is None
@@ -179,15 +181,15 @@ def test_it_stands_where_it_stands_now(row: str) -> None:
     position = world.registry.position
     happened(world)
     known = A._replace(position=position)
-    assert [ask(world, {"P": patient}, known).decision.status for patient in agree] == [0] * len(agree)
-    assert [ask(world, {"P": patient}, known).decision.status for patient in contradict] == [0xC104] * len(contradict)
+    assert [ask(world, {"P": patient}, known).status for patient in agree] == [0] * len(agree)
+    assert [ask(world, {"P": patient}, known).status for patient in contradict] == [0xC104] * len(contradict)
 
 
 def test_a_patient_mismatch_that_is_logged_contradicts_nothing_under_its_own_study() -> None:
     """A device with `patient_mismatch = "log"` may repeat what it was allowed to log; elsewhere P counts."""
     policy = replace(POLICY, patient_mismatch="log")
-    assert ask(lab(), {"U": "1.1", "P": "PB"}, A, policy=policy).decision.status == 0
-    assert ask(lab(), {"P": "PB"}, A, policy=policy).decision.status == 0xC104
+    assert ask(lab(), {"U": "1.1", "P": "PB"}, A, policy=policy).status == 0
+    assert ask(lab(), {"P": "PB"}, A, policy=policy).status == 0xC104
 
 
 # Patient ID and Admission ID of an administration that stands under PA.
@@ -226,9 +228,10 @@ def test_a_known_administration(given: tuple[str, str]) -> None:
         arrival=world.now,
         allowed=[],
     )
-    known = Standing(7, "", "PA", "HOSP")
+    known = StoredEntry(7, "", "PA", "HOSP")
     decided = substance.decide(replace(question, allowed=None), world.registry)
-    decision, move = judge_administration(question, world.registry, known, decided)
+    decision = check_known_administration(question, world.registry, known, decided)
+    move = decision.move
     assert decision.status == ADMINISTERED[given]
     if decision.status:
         assert decision.comment == comments.KNOWN_OF_ANOTHER

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plscp.errors import Conflict
 from plscp.matching import rules
-from plscp.matching.model import Device, Question
+from plscp.matching.model import Device, MatchQuestion
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.templates.request import Identifiers
 from tests.matching.reference import Reference
@@ -85,7 +85,7 @@ DEVICES = [
 
 
 @st.composite
-def questions(draw: st.DrawFn) -> Callable[[World], Question]:
+def questions(draw: st.DrawFn) -> Callable[[World], MatchQuestion]:
     """A question, once it is known what time it is."""
     maybe = st.booleans()
     some = st.integers(0, 3).map(lambda number: number == 3)
@@ -105,17 +105,17 @@ def questions(draw: st.DrawFn) -> Callable[[World], Question]:
     difference = None if minutes_off is None else timedelta(minutes=minutes_off)
     later = draw(st.sampled_from([0, 1, 3, 10, 40]))
 
-    def question(world: World) -> Question:
+    def question(world: World) -> MatchQuestion:
         arrival = world.now + minutes(later)
         times = [moment(arrival - minutes(count), whole_minute=whole) for count in ago]
-        return Question(identifiers, device, policy, times, arrival, difference)
+        return MatchQuestion(identifiers, device, policy, times, arrival, difference)
 
     return question
 
 
 @settings(max_examples=120, deadline=None)
 @given(story, questions())
-def test_the_rules_agree_with_the_plain_reference(happened: list[Any], ask: Callable[[World], Question]) -> None:
+def test_the_rules_agree_with_the_plain_reference(happened: list[Any], ask: Callable[[World], MatchQuestion]) -> None:
     """Same study by the same rule, or the same failure."""
     world = World()
     tell(world, happened)
@@ -131,7 +131,7 @@ def test_the_rules_agree_with_the_plain_reference(happened: list[Any], ask: Call
 @settings(max_examples=80, deadline=None)
 @given(story, questions())
 def test_what_stands_never_contradicts_a_usable_patient_id(
-    happened: list[Any], ask: Callable[[World], Question]
+    happened: list[Any], ask: Callable[[World], MatchQuestion]
 ) -> None:
     """Success and Warning name a study of the patient given; only patient_mismatch = "log" lets another through, as B104."""
     world = World()
@@ -155,7 +155,7 @@ def test_what_stands_never_contradicts_a_usable_patient_id(
 @settings(max_examples=80, deadline=None)
 @given(story, questions(), st.sampled_from(["LAB3", "LAB1", "LAB2"]), st.sampled_from(["scheduled", "open"]))
 def test_a_study_of_somebody_else_never_changes_which_study_is_taken(
-    happened: list[Any], ask: Callable[[World], Question], where: str, status: str
+    happened: list[Any], ask: Callable[[World], MatchQuestion], where: str, status: str
 ) -> None:
     """It may only make the request refused; elsewhere it changes nothing at all."""
     labs = {**LABS, "LAB3": []}
@@ -184,7 +184,7 @@ def test_a_study_of_somebody_else_never_changes_which_study_is_taken(
 @settings(max_examples=60, deadline=None)
 @given(st.permutations(range(5)), questions(), st.lists(st.sampled_from(PLACES), min_size=5, max_size=5))
 def test_decisions_do_not_depend_on_the_order_of_insertion(
-    order: list[int], ask: Callable[[World], Question], places: list[str]
+    order: list[int], ask: Callable[[World], MatchQuestion], places: list[str]
 ) -> None:
     """The same studies in another order: the same decision, explanation included, but for the order of candidates."""
     decisions = []

@@ -5,7 +5,7 @@ from hypothesis import given as example_of
 from hypothesis import strategies as st
 
 from plscp.matching import rules
-from plscp.matching.model import Device, Question
+from plscp.matching.model import Device, MatchQuestion
 from plscp.templates.request import Identifiers
 from tests.matching.world import World, at, codes, moment
 
@@ -14,9 +14,9 @@ DEVICE = Device("HEMO1")
 AT_LAB1 = Device("HEMO1", ("LAB1",))
 
 
-def question(world: World, given: Identifiers, *clocks: str, arrival: str, device: Device = DEVICE) -> Question:
+def question(world: World, given: Identifiers, *clocks: str, arrival: str, device: Device = DEVICE) -> MatchQuestion:
     """A request of the device that always says the same."""
-    return Question(given, device, world.policy, [moment(at(clock)) for clock in clocks], at(arrival))
+    return MatchQuestion(given, device, world.policy, [moment(at(clock)) for clock in clocks], at(arrival))
 
 
 def test_a_kept_decision_hears_of_the_times(world: World) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from plscp.matching import changes, comments, rules
-from plscp.matching.model import Device, Question
+from plscp.matching.model import Device, MatchQuestion
 from plscp.matching.registry import microseconds
 from plscp.matching.times import instant
 from plscp.templates.request import Identifiers
@@ -407,7 +407,7 @@ def test_both_readings_of_a_repeated_hour_must_name_the_same_study(arrival: str,
         tolerance=minutes(2),
     )
     given = Identifiers(performed_location="LAB1")
-    question = Question(given, Device("X"), world.policy, [read], came, minutes(0))
+    question = MatchQuestion(given, Device("X"), world.policy, [read], came, minutes(0))
     assert outcome(rules.decide(question, world.registry)) == expected
     named = replace(question, given=replace(given, patient_id="P2"))
     assert rules.decide(named, world.registry).study_instance_uid == "1.2"
@@ -605,7 +605,7 @@ def test_times_of_other_ages_do_no_harm(world: World, month: int, year: int) -> 
     """A device at the beginning or the end of the calendar gets an answer."""
     world.open("1.1", "10:00", "P1")
     time = moment(at("10:05").replace(year=year, month=month))
-    question = Question(Identifiers(), AT_LAB1, POLICY, [time], at("10:05"))
+    question = MatchQuestion(Identifiers(), AT_LAB1, POLICY, [time], at("10:05"))
     assert outcome(rules.decide(question, world.registry)) == "C103"
     named = replace(question, given=Identifiers(study_instance_uid="1.1", performed_location="LAB1"))
     assert outcome(rules.decide(named, world.registry)) == "0000 1 1.1"

@@ -12,8 +12,8 @@ from plscp.errors import Conflict
 from plscp.matching import changes, comments
 from plscp.matching.changes import close_study
 from plscp.matching.model import Device
-from plscp.matching.places import SignsOfLife
-from plscp.matching.records import Stay
+from plscp.matching.presence import SignsOfLife
+from plscp.matching.records import StudyStay
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
 from tests.matching.world import LABS, POLICY, World, at, outcome
@@ -43,7 +43,7 @@ class Rooms(World):
         return [_stay(stay) for stay in self.known(uid).stays]
 
 
-def _stay(stay: Stay) -> str:
+def _stay(stay: StudyStay) -> str:
     left = "" if stay.left is None else f"{stay.left:%H:%M}"
     return f"{stay.location} {stay.arrived:%H:%M}-{left}"
 
@@ -572,7 +572,7 @@ def test_the_latest_signs_of_a_place_are_in_order_however_they_came() -> None:
             life.forget_between(study, time, time + 600_000_000)
             truth[study] = {each for each in truth.get(study, ()) if not time < each < time + 600_000_000}
         elif chance.random() < 0.1:
-            twin = life.copy()
+            twin = life.fork()
             twin.note(study, "LAB1", 1 << 50)
         else:
             life.note(study, "LAB1", time)

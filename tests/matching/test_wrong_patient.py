@@ -25,10 +25,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plscp.matching import changes, known, match_context, rules, substance, times, turnover
-from plscp.matching.at_place import study_at
+from plscp.matching import changes, known_entries, match_context, rules, substance, times, turnover
+from plscp.matching.by_place import study_at
 from plscp.matching.match_context import Clock, MatchContext, SentIssuer, find_issuer
-from plscp.matching.model import Question, SubstanceQuestion
+from plscp.matching.model import MatchQuestion, SubstanceQuestion
 from plscp.matching.records import Study
 from plscp.matching.registry import Registry
 from plscp.store.port import RegistryRecord
@@ -215,7 +215,7 @@ TestDays.settings = SEARCH
 # --- broken on purpose -------------------------------------------------------------------------------------------------
 
 
-def _statement_is_believed(question: Question) -> Clock:
+def _statement_is_believed(question: MatchQuestion) -> Clock:
     """Row 2 as it was: naming the server's frame makes a clock known."""
     own = question.policy.synchronization_frame_of_reference_uid
     if question.given.synchronization_frame_of_reference_uid == own:
@@ -223,7 +223,7 @@ def _statement_is_believed(question: Question) -> Clock:
     return match_context.clock_of(question)
 
 
-def _fast_clocks_are_not_corrected(question: Question) -> Clock:
+def _fast_clocks_are_not_corrected(question: MatchQuestion) -> Clock:
     """Row 3 as it was: what is stamped counts."""
     found = match_context.clock_of(question)
     return Clock.KNOWN if found is Clock.FAST else found
@@ -301,7 +301,7 @@ MUTATIONS = [
         (match_context.MatchContext, "clock", property(lambda self: _fast_clocks_are_not_corrected(self.question))),
         (match_context.MatchContext, "spans", property(lambda self: [(t.earliest, t.latest) for t in self.question.times])),
     ), "FAST1"),
-    Mutation(4, "what is known is Success for anybody", ((known, "_contradicts", lambda *_: False),)),
+    Mutation(4, "what is known is Success for anybody", ((known_entries, "_contradicts", lambda *_: False),)),
     Mutation(5, "a turnover without confirmation", ((turnover, "_confirmed", _confirmed_at_once),), "HEMO1"),
     Mutation(5, "a stay cut back to the next one's opening", ((turnover, "_ended", _cut_back), (turnover, "lived_on", lambda *_: None)), "HEMO1"),
     Mutation(6, "one reading of a repeated hour", ((match_context.MatchContext, "readings", property(_one_reading)), (times, "_in_zone", _nearest_not_after)), "BERLIN", by_night=True),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from plscp.matching import changes, rules, substance
-from plscp.matching.model import Decision, Device, Instant, Operator, Policy, Question, SubstanceQuestion
+from plscp.matching.model import Decision, Device, Instant, MatchQuestion, Operator, Policy, SubstanceQuestion
 from plscp.matching.records import PatientId, Study
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
@@ -149,7 +149,7 @@ class World:
             "F": "synchronization_frame_of_reference_uid",
         }
         identifiers = Identifiers(**{names[letter]: value for letter, value in {**(given or {}), **letters}.items()})
-        question = Question(
+        question = MatchQuestion(
             identifiers,
             device or Device("MOBILE"),
             policy or self.policy,

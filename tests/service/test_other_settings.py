@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from plscp.errors import Conflict
 from plscp.matching import changes, rules
-from plscp.matching.model import Device, Instant, Policy, Question
+from plscp.matching.model import Device, Instant, MatchQuestion, Policy
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
@@ -166,7 +166,7 @@ def decisions(settings: Settings, moment: datetime) -> list[Any]:
         *(Identifiers(performed_location=place) for place in PLACES),
         Identifiers(),
     ):
-        question = Question(given_, profile.device, profile.policy, [time], moment, timedelta(0))
+        question = MatchQuestion(given_, profile.device, profile.policy, [time], moment, timedelta(0))
         found.append(rules.decide(question, settings.keeper.registry))
     return found
 

@@ -1,8 +1,6 @@
-"""Entries that are stored already and come again in another request: where they stand decides, not where matching would put them.
+"""Entries that are stored already and come again in another request: where they stand decides (contract section 1, Identity).
 
-Contract section 1, Identity: an entry with an Observation UID known from the same calling AE title, with the same content, is never
-added again. A request that says so of another study or patient than the one under which it stands is refused, and a correction is
-proposed that would move it.
+A request that says of another study or patient than the one under which they stand is refused, with a correction to propose.
 """
 
 from collections.abc import Sequence
@@ -12,8 +10,8 @@ from typing import Final, NamedTuple
 from plscp.findings import Finding
 from plscp.matching import comments
 from plscp.matching.match_context import MatchContext, P, S, U
-from plscp.matching.model import Candidate, Decision, Question, SubstanceQuestion
-from plscp.matching.records import Patient, PatientId
+from plscp.matching.model import Decision, MatchCandidate, MatchQuestion, Move, Place, SubstanceQuestion
+from plscp.matching.records import Patient
 from plscp.matching.registry import Registry
 from plscp.matching.rules import BY_PLACE
 from plscp.matching.substance import contradicts as administration_contradicts
@@ -23,47 +21,31 @@ _STUDY: Final = Finding("identifiers-contradict", comments.KNOWN_ELSEWHERE, refu
 _PATIENT: Final = Finding("patient-not-identified", comments.KNOWN_OF_ANOTHER, refuse=True)
 
 
-class Standing(NamedTuple):
-    """A known entry, and where it stands."""
-
-    position: int  # of its event
-    study_instance_uid: str  # under which it stands; empty for an administration
-    patient_id: str  # under which it was stored; `Registry.current_patient` leads on from there
-    issuer: str
-    named: str = ""  # the Study Instance UID that its own request gave, which the study found may not have
-
-
-class Place(NamedTuple):
-    """A study and its patient, as far as they are known; an administration's place has no study."""
-
-    study_instance_uid: str
-    patient_id: str
-    issuer: str
-
-
 NOWHERE: Final = Place("", "", "")
 """Where what is given names nobody."""
 
 
-class Move(NamedTuple):
-    """The correction that would make a refused request right: the events at these positions go from there to there."""
+class StoredEntry(NamedTuple):
+    """A known entry, and where it stands.
 
-    positions: tuple[int, ...]
-    origins: tuple[Place, ...]
-    target: Place
+    Attributes:
+        position: of its event.
+        study_instance_uid: under which it stands; empty for an administration.
+        patient_id, issuer: under which it was stored; `Registry.current_patient` leads on from there.
+        named: the Study Instance UID that its own request gave, which the study found may not have.
+    """
+
+    position: int
+    study_instance_uid: str
+    patient_id: str
+    issuer: str
+    named: str = ""
 
 
-class Judgement(NamedTuple):
-    """The decision on a request with known entries, and the correction to propose, if any."""
-
-    decision: Decision
-    move: Move | None = None
-
-
-def judge(
-    question: Question, registry: Registry, known: Sequence[Standing], decision: Decision, *, every: bool
-) -> Judgement:
-    """Judge a Procedural Event request some entries of which are known.
+def check_known_entries(
+    question: MatchQuestion, registry: Registry, known: Sequence[StoredEntry], decision: Decision, *, every: bool
+) -> Decision:
+    """Decide on a Procedural Event request some entries of which are known.
 
     Args:
         question: as `decision` was made on it: on the new entries, or on all where every entry is known.
@@ -72,7 +54,7 @@ def judge(
         every: whether every entry is known. Then nothing is matched by place: only the identifiers given count.
 
     Returns:
-        The rules' decision; or 0000 with the study of the first where every entry is known; or C104.
+        The rules' decision; or 0000 with the study of the first where every entry is known; or C104 with the correction to propose.
     """
     if every:
         case = MatchContext(question, registry)
@@ -82,25 +64,25 @@ def judge(
         elsewhere = [one for one in known if one.study_instance_uid != decision.study_instance_uid]
         target = Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
     else:
-        return Judgement(decision)
+        return decision
     if elsewhere:
         return _refused(registry, decision, elsewhere, target, _STUDY)
-    return Judgement(_stands(registry, decision, known[0]) if every else decision)
+    return _stands(registry, decision, known[0]) if every else decision
 
 
-def judge_administration(
-    question: SubstanceQuestion, registry: Registry, known: Standing, decision: Decision
-) -> Judgement:
-    """Judge a Substance Administration that is known: 0000, or C110 where Patient ID or Admission ID names another patient."""
+def check_known_administration(
+    question: SubstanceQuestion, registry: Registry, known: StoredEntry, decision: Decision
+) -> Decision:
+    """Decide on a Substance Administration that is known: 0000, or C110 where Patient ID or Admission ID names another patient."""
     patient = _patient_of(registry, known)
     if patient is not None and not administration_contradicts(question, registry, patient):
-        return Judgement(_stands(registry, decision, known))
+        return _stands(registry, decision, known)
     found = STATUSES[decision.status].performed
     target = Place("", decision.patient_id, decision.issuer) if found else NOWHERE
     return _refused(registry, decision, [known], target, _PATIENT)
 
 
-def _patient_of(registry: Registry, known: Standing) -> Patient | None:
+def _patient_of(registry: Registry, known: StoredEntry) -> Patient | None:
     """The patient under whom a known entry stands now, through merges and changes of the ID."""
     study = registry.study(known.study_instance_uid) if known.study_instance_uid else None
     if study is not None:
@@ -108,7 +90,7 @@ def _patient_of(registry: Registry, known: Standing) -> Patient | None:
     return registry.owner(registry.current_patient(known.patient_id, known.issuer, known.position))
 
 
-def _contradicts(case: MatchContext, known: Standing) -> bool:
+def _contradicts(case: MatchContext, known: StoredEntry) -> bool:
     """Whether what is given names another study or patient than the one under which a known entry stands."""
     study, patient = case.registry.study(known.study_instance_uid), _patient_of(case.registry, known)
     named = case.named
@@ -128,7 +110,7 @@ def _contradicts(case: MatchContext, known: Standing) -> bool:
     return False
 
 
-def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Standing]) -> Place:
+def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[StoredEntry]) -> Place:
     """The study that the identifiers given name, or their patient: never one found by place, nor where the entries stand."""
     if STATUSES[decision.status].performed and decision.rule not in BY_PLACE:
         return Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
@@ -139,13 +121,7 @@ def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Standi
     return NOWHERE if case.issuer.unusable is not None else Place("", case.patient_id, case.issuer.name)
 
 
-def _place_of(registry: Registry, known: Standing) -> Place:
-    patient = _patient_of(registry, known)
-    current = patient.current if patient is not None else PatientId(known.patient_id, known.issuer)
-    return Place(known.study_instance_uid, *current)
-
-
-def _stands(registry: Registry, decision: Decision, known: Standing) -> Decision:
+def _stands(registry: Registry, decision: Decision, known: StoredEntry) -> Decision:
     """0000: everything is there already."""
     return Decision(
         0x0000,
@@ -158,11 +134,17 @@ def _stands(registry: Registry, decision: Decision, known: Standing) -> Decision
 
 
 def _refused(
-    registry: Registry, decision: Decision, elsewhere: Sequence[Standing], target: Place, reason: Finding
-) -> Judgement:
-    origins = tuple(dict.fromkeys(_place_of(registry, one) for one in elsewhere))
+    registry: Registry, decision: Decision, elsewhere: Sequence[StoredEntry], target: Place, reason: Finding
+) -> Decision:
+    patients = [_patient_of(registry, one) for one in elsewhere]
+    origins = tuple(
+        dict.fromkeys(
+            Place(one.study_instance_uid, *(patient.current if patient else (one.patient_id, one.issuer)))
+            for one, patient in zip(elsewhere, patients, strict=True)
+        )
+    )
     names = [place.study_instance_uid or f"{place.issuer}|{place.patient_id}" for place in origins]
-    refused = replace(
+    return replace(
         decision,
         status=0xC104 if reason is _STUDY else 0xC110,
         warnings=(),
@@ -170,10 +152,10 @@ def _refused(
         patient_id="",
         issuer="",
         found={},
-        candidates=[Candidate(name, reason.reason) for name in names],
+        candidates=[MatchCandidate(name, reason.reason) for name in names],
         findings=[reason],
         registry_position=registry.position,
         comment=reason.reason,
         alive_at="",
+        move=Move(tuple(one.position for one in elsewhere), origins, target),
     )
-    return Judgement(refused, Move(tuple(one.position for one in elsewhere), origins, target))
