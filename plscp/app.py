@@ -126,7 +126,7 @@ class Server:
         ):
             if certificates is not None and new is not None and old != new:
                 exchanged.append(certificates.ready(new.certificate, new.private_key, getattr(new, "client_ca", None)))
-        self.keeper.take(
+        self.keeper.use_settings(
             after.matching_locations(), after.matching_issuers(), after.policy(), hold=lambda: self._hold(after)
         )
         for exchange in exchanged:
@@ -408,7 +408,7 @@ class Server:
         while True:
             self._turned = time.monotonic()
             try:
-                self.keeper.look()
+                self.keeper.turn_over_rooms()
             except Exception:  # a defect there must not stop the clock that shows that the loop turns
                 log.exception("internal-error", where="turnover")
             if self._retention is not None:

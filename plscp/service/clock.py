@@ -6,12 +6,12 @@ twice: a difference counts once another DateTime agrees with it.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final, NamedTuple
 
 from plscp.matching.model import Instant
-from plscp.matching.registry import microseconds
+from plscp.matching.registry import microseconds, moment_of
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -23,7 +23,7 @@ MOST_DEVICES: Final = 4096
 """Titles of devices before all are forgotten: where any may send, they are the senders' to choose."""
 
 
-class Measurement(NamedTuple):
+class ClockMeasurement(NamedTuple):
     """One request's arrival (UTC) and its difference to the latest DateTime in it."""
 
     difference: timedelta
@@ -35,14 +35,14 @@ class Measurement(NamedTuple):
         return self.arrival - self.difference
 
 
-class _Device:
+class _DeviceClock:
     """The smallest differences of one device, by stretch of arrival, and the last estimates made of them."""
 
     def __init__(self) -> None:
-        self.stretches: dict[int, list[Measurement]] = {}
+        self.stretches: dict[int, list[ClockMeasurement]] = {}
         self.estimates: dict[tuple[timedelta, timedelta], tuple[int, timedelta | None]] = {}  # by window and tolerance
 
-    def take(self, new: Measurement, tolerance: timedelta) -> bool:
+    def add(self, new: ClockMeasurement, tolerance: timedelta) -> bool:
         """Note a measurement; whether it is one of those that its stretch keeps."""
         stretch = int(new.arrival.timestamp()) // KEPT_SECONDS
         kept = self.stretches.setdefault(stretch, [])
@@ -76,7 +76,7 @@ class _Device:
         return found
 
 
-def _first_agreed(smallest: Sequence[Measurement], tolerance: timedelta) -> tuple[Measurement, ...]:
+def _first_agreed(smallest: Sequence[ClockMeasurement], tolerance: timedelta) -> tuple[ClockMeasurement, ...]:
     """The smallest measurement that another one agrees with, and that one; empty for none."""
     for at, one in enumerate(smallest):
         for other in smallest[at + 1 :]:
@@ -88,16 +88,14 @@ def _first_agreed(smallest: Sequence[Measurement], tolerance: timedelta) -> tupl
 
 
 class ClockDifferences:
-    """What was measured of each device's clock, by calling AE title.
-
-    From any thread: large data sets have one of their own, and a stock AE has one for each association.
+    """What was measured of each device's clock, by calling AE title; from any thread.
 
     Args:
         keep: called with (calling AE title, arrival, difference) in microseconds of each measurement that a restart must know.
     """
 
     def __init__(self, keep: Callable[[str, int, int], None] | None = None) -> None:
-        self._devices: dict[str, _Device] = {}
+        self._devices: dict[str, _DeviceClock] = {}
         self._lock = Lock()
         self._keep = keep
 
@@ -123,33 +121,26 @@ class ClockDifferences:
             The difference; negative for a fast clock; None while no two agree.
         """
         exact = [time.latest for time in times if time.latest == time.earliest and time.other is None]
-        difference = arrival - max(exact) if exact else None
-        new = None
+        new = ClockMeasurement(arrival - max(exact), arrival) if exact else None
         with self._lock:
             device = self._devices.get(ae_title)
             if device is None:
                 if len(self._devices) >= MOST_DEVICES:
                     self._devices.clear()
-                device = self._devices[ae_title] = _Device()
-            if (
-                difference is not None
-                and abs(difference) <= DAY
-                and device.take(Measurement(difference, arrival), tolerance)
-            ):
-                new = difference
+                device = self._devices[ae_title] = _DeviceClock()
+            kept = new is not None and abs(new.difference) <= DAY and device.add(new, tolerance)
             found = device.estimate(arrival, HOUR, tolerance)
             if found is None and for_a_day:
                 found = device.estimate(arrival, DAY, tolerance)
-        if new is not None and self._keep is not None:
-            self._keep(ae_title, microseconds(arrival), new // timedelta(microseconds=1))
+        if kept and new is not None and self._keep is not None:
+            self._keep(ae_title, microseconds(arrival), new.difference // timedelta(microseconds=1))
         return found
 
     def load(self, ae_title: str, arrival: int, difference: int, tolerance: timedelta) -> None:
         """Take back a measurement that was kept; arrival and difference in microseconds."""
+        measured = ClockMeasurement(timedelta(microseconds=difference), moment_of(arrival))
         with self._lock:
-            device = self._devices.setdefault(ae_title, _Device())
-            moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=arrival)
-            device.take(Measurement(timedelta(microseconds=difference), moment), tolerance)
+            self._devices.setdefault(ae_title, _DeviceClock()).add(measured, tolerance)
 
     def current(self, ae_title: str, now: datetime, tolerance: timedelta) -> timedelta | None:
         """What the last hour's measurements say, for metrics and pages."""

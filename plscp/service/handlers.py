@@ -27,8 +27,8 @@ from plscp.matching.registry import microseconds
 from plscp.metrics import Metrics
 from plscp.service import steps
 from plscp.service.clock import ClockDifferences
-from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.service.overview import Devices
 from plscp.service.profile import Profiles
 from plscp.service.refusals import Refusals
 from plscp.service.reply import ActionReply, failure, not_done, store_failure
@@ -338,7 +338,7 @@ class Handlers:
         with self._keeper.lock:
             registry = self._keeper.registry
             if alive:
-                self._keeper.lived(
+                self._keeper.note_sign_of_life(
                     stored.study_instance_uid, alive.place, alive.earliest_us, perhaps_us=alive.latest_us
                 )
             self._settle(pending)
@@ -348,7 +348,7 @@ class Handlers:
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
         self._finish(pending, status, (), reply, position=stored.position)
         if alive:  # the answer does not wait for what follows
-            self._keeper.confirmed(stored.study_instance_uid, alive.place, alive.earliest_us)
+            self._keeper.turn_over_after(stored.study_instance_uid, alive.place, alive.earliest_us)
 
     def _settle(self, pending: Pending) -> None:
         """Its sign of life, if it may be one, is no longer on its way."""

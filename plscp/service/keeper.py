@@ -17,9 +17,9 @@ from plscp.matching.model import Policy
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
 
-Plan = Callable[[Registry], Sequence[RegistryRecord]]
+Planner = Callable[[Registry], Sequence[RegistryRecord]]
 Outcome = list[int] | Exception
-MOST_TRIES = 50
+MOST_TRIES: Final = 50
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -31,10 +31,6 @@ def now_us() -> int:
 def utc_now() -> datetime:
     """The time, UTC."""
     return datetime.now(UTC)
-
-
-def _nobody(_study_instance_uid: str, _position: int) -> None:
-    """Nobody is told."""
 
 
 class RegistryKeeper:
@@ -68,12 +64,12 @@ class RegistryKeeper:
         self._clock = clock
         self.lock = RLock()
         self.turning_over = False
-        self._look_again = False
+        self._turn_over_again = False
         self._failing = False
-        self._late: dict[tuple[str, str], None] = {}
-        self._signs: list[tuple[str, str, int, int]] | None = None
+        self._late: dict[tuple[str, str], None] = {}  # (study, place) of signs of life that came after a turnover
+        self._signs_meanwhile: list[tuple[str, str, int, int]] | None = None
         self._pruned = clock()
-        self.closed: Callable[[str, int], None] = _nobody
+        self.closed: Callable[[str, int], None] = lambda _study, _position: None
         registry.entered = self._store.has_entries
 
     def catch_up(self) -> int:
@@ -81,16 +77,11 @@ class RegistryKeeper:
         with self.lock:
             return self._apply_changes(self.registry, self.closed)
 
-    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] = _nobody) -> int:
-        """Apply what the store has and a registry has not; returns the registry's position.
-
-        Args:
-            closed: told the Study Instance UID and the position of each closing.
-        """
+    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] | None = None) -> int:
         while changes := list(self._store.changes(registry.position)):
             for position, moment, change in changes:
                 registry.apply(position, moment, change)
-                if change["what"] in {"study.closed", "study.cancelled"}:
+                if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
                     closed(change["study_instance_uid"], position)
         return registry.position
 
@@ -118,9 +109,7 @@ class RegistryKeeper:
                 if turnover.lived_on(self.registry, closed.study_instance_uid, stay.location):
                     self._late[closed.study_instance_uid, stay.location] = None
 
-    # --- other settings ----------------------------------------------------------------------------------------------
-
-    def take(self, locations: Locations, issuers: Issuers, policy: Policy, hold: Callable[[], None]) -> None:
+    def use_settings(self, locations: Locations, issuers: Issuers, policy: Policy, hold: Callable[[], None]) -> None:
         """Go on with other settings, from one moment on; from any thread but the event loop's.
 
         What the registry holds depends on `locations`: studies are found by the lab that the name in the change stands for. So
@@ -140,7 +129,7 @@ class RegistryKeeper:
                 self.policy = policy
                 hold()
                 return
-            self._signs = []
+            self._signs_meanwhile = []
         registry = Registry(locations, issuers)
         registry.entered = self._store.has_entries
         try:
@@ -149,7 +138,7 @@ class RegistryKeeper:
             with self.lock:
                 while registry.position != self.catch_up():  # what was committed meanwhile; both know the same
                     self._apply_changes(registry)
-                for study, place, time_us, perhaps_us in self._signs:
+                for study, place, time_us, perhaps_us in self._signs_meanwhile:
                     registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
                 registry.life.expect_as(self.registry.life, registry.place)
                 self._late = {(study, registry.place(place)): None for study, place in self._late}
@@ -157,28 +146,22 @@ class RegistryKeeper:
                 self._find_late()
                 hold()
         finally:
-            self._signs = None
-
-    def lived(self, study: str, place: str, time_us: int, *, perhaps_us: int) -> None:
-        """An accepted request was a sign of life; see `Registry.sign_of_life`. Call it under `lock`."""
-        self.registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
-        if self._signs is not None:  # a registry is being made that may not find it in the store any more
-            self._signs.append((study, place, time_us, perhaps_us))
+            self._signs_meanwhile = None
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    async def change(self, plan: Plan, source: str) -> list[int]:
+    async def change(self, planner: Planner, source: str) -> list[int]:
         """Make a registry change durable and known here.
 
         Args:
-            plan: a pure planner; called again whenever the registry has moved on meanwhile.
+            planner: called again whenever the registry has moved on meanwhile.
             source: ``file``, ``http``, ``server``.
 
         Returns:
-            The position of the last event appended, in a list; empty where the plan has nothing to change.
+            The position of the last event appended, in a list; empty where there is nothing to change.
 
         Raises:
-            Conflict: from the plan.
+            Conflict: from the planner.
             StoreError: nothing was kept.
         """
         result: ThreadFuture[list[int]] = ThreadFuture()
@@ -190,10 +173,10 @@ class RegistryKeeper:
                 else:
                     result.set_result(outcome)
 
-        self.begin(plan, source, done)
+        self.begin(planner, source, done)
         return await asyncio.wrap_future(result)
 
-    def begin(self, plan: Plan, source: str, done: Callable[[Outcome], None], tries: int = MOST_TRIES) -> None:
+    def begin(self, planner: Planner, source: str, done: Callable[[Outcome], None], tries: int = MOST_TRIES) -> None:
         """As `change`, without waiting: `done` is called with what `change` returns or raises, on any thread, perhaps at once."""
 
         def answered(result: Result) -> None:
@@ -208,14 +191,14 @@ class RegistryKeeper:
             if isinstance(result, Stored):
                 done([result.position])
             elif tries > 1:
-                self.begin(plan, source, done, tries - 1)
+                self.begin(planner, source, done, tries - 1)
             else:
                 done(StoreUnavailable("the registry keeps changing: try again"))
 
         # Planned and handed over in one piece: no decision is made, and no sign of life announced, between the two.
         with self.lock:
             try:
-                records = plan(self.registry)
+                records = planner(self.registry)
             except Exception as error:
                 done(error)
                 return
@@ -225,12 +208,16 @@ class RegistryKeeper:
                 return
         done([])
 
-    # --- turnover ----------------------------------------------------------------------------------------------------
+    # --- signs of life and turnover ------------------------------------------------------------------------------------
 
-    def confirmed(self, study: str, place: str, time_us: int) -> None:
-        """A study gave a sign of life by a request: what follows for the room is planned, and not waited for.
+    def note_sign_of_life(self, study: str, place: str, time_us: int, *, perhaps_us: int) -> None:
+        """An accepted request was a sign of life; see `Registry.sign_of_life`. Call it under `lock`."""
+        self.registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
+        if self._signs_meanwhile is not None:  # a registry is being made that may not find it in the store any more
+            self._signs_meanwhile.append((study, place, time_us, perhaps_us))
 
-        Call it after `lived`.
+    def turn_over_after(self, study: str, place: str, time_us: int) -> None:
+        """What follows for a room from a sign of life that was noted is planned, and not waited for.
 
         Args:
             time_us: when it occurred, microseconds since the epoch.
@@ -242,9 +229,8 @@ class RegistryKeeper:
             if known is None:
                 return
             if known.closed is None:
-                if len(registry.presence.now(place)) < 2:  # nearly always: nobody else is there
-                    return
-                if not turnover.due(registry, place, self.policy, self._clock()):
+                # Nearly always nobody else is there.
+                if len(registry.presence.now(place)) < 2 or not self._is_due(place):
                     return
             elif time_us <= microseconds(known.closed) and turnover.lived_on(registry, study, place):
                 self._late[study, place] = None
@@ -252,24 +238,25 @@ class RegistryKeeper:
                 return
         self._turn_over()
 
-    def look(self) -> None:
+    def turn_over_rooms(self) -> None:
         """What the time alone brings: rooms whose turnover is due. Call it every second or so."""
         now = self._clock()
         with self.lock:
-            registry = self.registry
             if now - self._pruned > _HOUR:
                 self._pruned = now
-                registry.life.prune(microseconds(now - _memory(self.policy)))
-            shared = registry.presence.occupied(2)
-            if not self._late and not any(turnover.due(registry, place, self.policy, now) for place in shared):
+                self.registry.life.prune(microseconds(now - _memory(self.policy)))
+            if not self._late and not any(map(self._is_due, self.registry.presence.occupied(2))):
                 return
         self._turn_over()
+
+    def _is_due(self, place: str) -> bool:
+        return bool(turnover.due(self.registry, place, self.policy, self._clock()))
 
     def _turn_over(self) -> None:
         """Have done what is due: one change at a time, and once more for what came meanwhile."""
         with self.lock:
             if self.turning_over:
-                self._look_again = True
+                self._turn_over_again = True
                 return
             self.turning_over = True
         self._turn_over_once()
@@ -283,11 +270,12 @@ class RegistryKeeper:
             return changes.turn_over(registry, late, self.policy, self._clock())
 
         def done(outcome: Outcome) -> None:
+            failed = isinstance(outcome, Exception)
             with self.lock:
-                if isinstance(outcome, Exception):
+                if failed:
                     self._late.update(late)
-                again = self.turning_over = self._look_again and not isinstance(outcome, Exception)
-                self._look_again = False
+                again = self.turning_over = self._turn_over_again and not failed
+                self._turn_over_again = False
             if isinstance(outcome, PlscpError):
                 if not self._failing:
                     log.warning("store-failed", error=str(outcome))  # the timer goes on trying

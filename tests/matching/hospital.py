@@ -184,7 +184,7 @@ class Hospital:
         """Time passes, and the server looks at its rooms."""
         self.now += timedelta(minutes=minutes)
         self.log.append(f"{self.now:%H:%M:%S}")
-        self.keeper.look()
+        self.keeper.turn_over_rooms()
         self._settle()
 
     def _settle(self) -> None:

@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from plscp.matching import changes
 from plscp.metrics import Metrics
-from plscp.service.closed_cases import ClosedCases
 from plscp.service.keeper import utc_now
+from plscp.service.overview import ClosedCases
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING as PEL
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING as SAL
@@ -60,7 +60,7 @@ class Watched:
         """Close a study; what is said of it."""
         self.server.change(lambda registry: changes.close_study(registry, study, POLICY, utc_now()))
         with capture_logs() as lines:
-            self.cases.look()
+            self.cases.review()
         return [line for line in lines if line["event"] == "case-closed-with-refusals"]
 
 
@@ -138,7 +138,7 @@ def test_what_is_no_drug_or_of_another_room_says_nothing(watched: Watched, refus
 def test_an_open_case_is_not_counted(watched: Watched) -> None:
     """It can still be mended before the case ends."""
     OF_THE_CASE[0](watched)
-    watched.cases.look()
+    watched.cases.review()
     assert (watched.closed, watched.open) == (0, 0)
 
 
@@ -149,13 +149,13 @@ def test_it_counts_until_the_item_is_closed_or_the_case_is_open_again(watched: W
     watched.close()
     assert watched.open == 1
     watched.server.study(STUDY, "PX11", location="LAB1")
-    watched.cases.look()
+    watched.cases.review()
     assert watched.open == 0
     assert len(watched.close()) == 1
     assert watched.open == 1
     watched.server.study(OTHER, "PX99", location="LAB1", study_id="S-WRONG")
     assert watched.send(sent) == 0x0000
-    watched.cases.look()
+    watched.cases.review()
     assert watched.open == 0
 
 
@@ -165,7 +165,7 @@ def test_a_restart_counts_again_and_says_nothing_again(watched: Watched) -> None
     watched.close()
     watched.again()
     with capture_logs() as lines:
-        watched.cases.look()
+        watched.cases.review()
     assert lines == []
     assert (watched.closed, watched.open) == (0, 1)
 
@@ -174,5 +174,5 @@ def test_a_refusal_after_the_closing_counts(watched: Watched) -> None:
     """An injector that sends late: the case is over, and its contrast agent is not in it."""
     watched.close()
     OF_THE_CASE[0](watched)
-    watched.cases.look()
+    watched.cases.review()
     assert watched.open == 1

@@ -59,7 +59,7 @@ class Kept:
         """As the handlers say it after an accepted request."""
         with self.keeper.lock:
             self.keeper.registry.sign_of_life(uid, "LAB1", microseconds(at(clock)), by_request=True)
-        self.keeper.confirmed(uid, "LAB1", microseconds(at(clock)))
+        self.keeper.turn_over_after(uid, "LAB1", microseconds(at(clock)))
         self.settle()
 
     def settle(self) -> None:
@@ -89,22 +89,22 @@ def test_a_turnover_that_the_store_does_not_keep_is_said_once_and_tried_again(ke
         kept.named("1.2", "09:40")
         for clock in ("09:50", "09:51", "09:52"):
             kept.now = at(clock)
-            kept.keeper.look()
+            kept.keeper.turn_over_rooms()
     assert [line["event"] for line in lines] == ["store-failed"]
     assert (kept.store.tried, kept.ended()) == (4, "")
     kept.store.failing = False
-    kept.keeper.look()
+    kept.keeper.turn_over_rooms()
     kept.settle()
     assert kept.ended() == "09:30"
     kept.store.failing = True
     kept.named("1.1", "09:35")
     assert kept.ended() == "09:30"
     kept.store.failing = False
-    kept.keeper.look()
+    kept.keeper.turn_over_rooms()
     kept.settle()
     assert kept.ended() == "09:35"
     kept.store.tried = 0
-    kept.keeper.look()
+    kept.keeper.turn_over_rooms()
     assert not kept.keeper.turning_over
 
 
@@ -114,10 +114,10 @@ def test_signs_of_life_that_can_no_longer_matter_are_dropped_every_hour(kept: Ke
     registry = kept.keeper.registry
     assert registry.active("1.1", "LAB1", at("09:00"), at("09:10"))
     kept.now += timedelta(hours=1, minutes=1)
-    kept.keeper.look()
+    kept.keeper.turn_over_rooms()
     assert registry.active("1.1", "LAB1", at("09:00"), at("09:10"))
     kept.now += timedelta(hours=20)
-    kept.keeper.look()
+    kept.keeper.turn_over_rooms()
     assert not registry.active("1.1", "LAB1", at("09:00"), at("09:10"))
     assert registry.last_sign_of_life("1.1", "LAB1") == microseconds(at("09:31"))
 

@@ -47,7 +47,7 @@ class Settings:
         def hold() -> None:
             self.names = names
 
-        self.keeper.take(names.locations, names.issuers, names.policy, hold)
+        self.keeper.use_settings(names.locations, names.issuers, names.policy, hold)
 
 
 class Names:
@@ -319,7 +319,7 @@ def test_a_sign_of_life_that_comes_while_the_registry_is_made_anew_is_kept() -> 
     def meanwhile(since_us: int) -> Any:
         signs = list(activity(since_us))
         with settings.keeper.lock:
-            settings.keeper.lived("1.1", "LAB1", moment, perhaps_us=0)
+            settings.keeper.note_sign_of_life("1.1", "LAB1", moment, perhaps_us=0)
             settings.keeper.registry.life.expect("r1", "1.1", "LAB1")
         return iter(signs)
 

@@ -14,9 +14,8 @@ from plscp.matching.model import Device, Policy
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
-from plscp.service.devices import MOST_DEVICES, Devices
 from plscp.service.keeper import RegistryKeeper
-from plscp.service.overview import ServerOverview
+from plscp.service.overview import MOST_DEVICES, Devices, ServerOverview
 from plscp.service.profile import Profile
 from plscp.store.port import Draft
 from tests.matching.world import LABS, at
@@ -76,7 +75,7 @@ class Lab:
 
     def silent(self) -> float | None:
         """The metric, after a look."""
-        self.overview.look()
+        self.overview.measure_devices()
         return samples(self.metrics).get(key("plscp_device_silent", "HEMO1"))
 
 
@@ -121,7 +120,7 @@ def test_a_device_that_is_taken_out_of_the_settings_is_alerted_on_no_more(
     monkeypatch.setitem(globals(), "PROFILES", {"HEMO1": watched})
     assert lab.silent() == 1
     monkeypatch.setitem(globals(), "PROFILES", {})
-    lab.overview.look()
+    lab.overview.measure_devices()
     gauges = {name for name in samples(lab.metrics) if "HEMO1" in name and not name[0].endswith("_total")}
     assert not gauges, gauges
 
@@ -131,7 +130,7 @@ def test_the_last_event_of_a_device_survives_a_restart(lab: Lab) -> None:
     drafts: list[Draft] = [request(ae="HEMO1", arrival=5_000_000), request(decision=rejected(), ae="XRAY1")]
     send(lab.store, *drafts)
     lab.overview.load()
-    lab.overview.look()
+    lab.overview.measure_devices()
     found = samples(lab.metrics)
     assert found[key("plscp_device_last_event_timestamp_seconds", "HEMO1")] == 5
     assert key("plscp_device_last_event_timestamp_seconds", "XRAY1") not in found
@@ -159,13 +158,13 @@ def test_what_is_open_in_quarantine_is_counted(lab: Lab) -> None:
     """By device; one that is not configured is `other`; an item that was closed counts no more."""
     refused = request(decision=rejected(), ae="HEMO1")
     send(lab.store, refused, request(decision=rejected(), ae="ANYBODY"))
-    lab.overview.look_at_store()
+    lab.overview.count_quarantine()
     found = samples(lab.metrics)
     assert (found[key("plscp_quarantine_open", "HEMO1")], found[key("plscp_quarantine_open", "other")]) == (1, 1)
     again = request(refused.entries, accepted(), ae="HEMO1")
     again.identity = refused.identity
     send(lab.store, again)
-    lab.overview.look_at_store()
+    lab.overview.count_quarantine()
     assert key("plscp_quarantine_open", "HEMO1") not in samples(lab.metrics)
 
 
@@ -174,7 +173,7 @@ def test_a_store_that_is_away_is_said_once(lab: Lab) -> None:
     lab.store.away = True
     with capture_logs() as lines:
         for _ in range(3):
-            lab.overview.look_at_store()
+            lab.overview.count_quarantine()
     assert [line["event"] for line in lines] == ["store-failed"]
 
 

@@ -17,9 +17,8 @@ from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
-from plscp.service.devices import Devices
 from plscp.service.keeper import RegistryKeeper
-from plscp.service.overview import ServerOverview
+from plscp.service.overview import Devices, ServerOverview
 from plscp.store.port import (
     LAST,
     Draft,

@@ -132,7 +132,7 @@ class Rig:
             self.clock(now)
 
         async def run() -> None:
-            self.keeper.look()
+            self.keeper.turn_over_rooms()
 
         asyncio.run_coroutine_threadsafe(run(), self._loop).result(60)
         self.settle()
