@@ -2,21 +2,40 @@
 
 import asyncio
 import tomllib
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from plscp.errors import InvalidBody, PlscpError
+from plscp.errors import Conflict, InvalidBody, PlscpError
 from plscp.logs import log
+from plscp.matching.bodies import Body, cautions
+from plscp.matching.changes import Plan, end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
-from plscp.matching.registry import Registry
-from plscp.matching.registry_file import Planned, apply_file
+from plscp.matching.registry import Issuers, Registry
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord
 
+Entry = dict[str, Any]
+_SECTIONS: Final = ("patients", "admissions", "studies")
+_IDENTITY: Final = frozenset({"study_instance_uid", "id", "issuer"})
+_EMPTIED: Final = frozenset({"location", "study_id", "accession_number"})
 _refused: Final[set[Path]] = set()
 """Files that could not be used when they were read last."""
+
+
+class Planned(NamedTuple):
+    """What a registry file changes. Its lines name rows by their number: no patient's name or ID is in them.
+
+    Attributes:
+        records: the last one keeps the file's content, so that a restart knows what is a difference.
+        refused: one line for each row that cannot be taken; where there is one, `records` is empty.
+        warnings: one line for each change that is legal and probably not meant.
+    """
+
+    records: list[RegistryRecord]
+    refused: list[str]
+    warnings: list[str]
 
 
 def content(path: Path) -> Mapping[str, Any]:
@@ -36,11 +55,7 @@ def content(path: Path) -> Mapping[str, Any]:
 
 
 def check(path: Path, registry: Registry, policy: Policy) -> Planned:
-    """What a server that knows nothing yet would say to the file: what is refused, and what is probably not meant.
-
-    Args:
-        registry: an empty one, with the locations.
-    """
+    """What a server that knows nothing yet would say to the file; the registry is an empty one, with the locations."""
     try:
         return apply_file(registry, {}, content(path), policy, datetime.now(UTC))
     except InvalidBody as error:
@@ -50,8 +65,8 @@ def check(path: Path, registry: Registry, policy: Policy) -> Planned:
 async def read(path: Path, keeper: RegistryKeeper) -> int:
     """Take what the file says: all of it, or nothing.
 
-    A file that cannot be used changes nothing: the registry stays as it was, so that a slip of the pen does not stop a server
-    during a case. Each row that is refused, or probably not meant as it stands, is one line in the log.
+    A file that cannot be used changes nothing, so that a slip of the pen does not stop a server during a case. Each row that is
+    refused, or probably not meant as it stands, is one line in the log.
 
     Returns:
         How many lines were logged as refused.
@@ -81,3 +96,130 @@ async def read(path: Path, keeper: RegistryKeeper) -> int:
     if positions:
         log.info("registry-changed", source="file", position=positions[-1])
     return len(planned.refused)
+
+
+# --- what a new content changes --------------------------------------------------------------------------------------------
+
+
+def apply_file(
+    registry: Registry, previous: Mapping[str, Any] | None, current: Mapping[str, Any], policy: Policy, now: datetime
+) -> Planned:
+    """Plan what a new content of the registry file changes.
+
+    All of it, or nothing where one row cannot be taken. A new entry is said in full; of a changed one only the members that
+    differ; an open study that is no longer listed is closed; a patient or admission no longer listed stays known.
+
+    Args:
+        previous: the content before, or None for what the registry last read.
+        current: the file as `tomllib` reads it.
+
+    Raises:
+        InvalidBody: the file has a section that none has, or one that is no list of tables.
+    """
+    plan = Plan(registry, policy, now)
+    before = _indexed(previous if previous is not None else registry.file, policy, registry.issuers)
+    after = _indexed(current, policy, registry.issuers)
+    refused: list[str] = []
+    warnings: list[str] = []
+    for row in _in_order(before, after):
+        if row.old == row.new:
+            continue
+        count = len(plan.records)
+        try:
+            body = _plan_row(plan, row)
+        except (Conflict, InvalidBody) as error:
+            plan.take_back(count)  # the rows after it are judged without it
+            refused.append(f"{row.label}: {error}")
+            continue
+        warnings += [f"{row.label}: {line}" for line in (cautions(body, plan.view) if body is not None else ())]
+    if refused:
+        return Planned([], refused, warnings)
+    listed = {section: list(after[section].values()) for section in _SECTIONS if after[section]}
+    if listed != registry.file:
+        plan.add({"what": "file.read", "content": listed}, None, "", "")
+    return Planned(plan.records, [], warnings)
+
+
+def _plain(value: Any) -> Any:
+    """TOML's dates as JSON has them."""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    return value
+
+
+def _indexed(content: Mapping[str, Any], policy: Policy, issuers: Issuers) -> dict[str, dict[str, Entry]]:
+    for name in content:
+        if name not in _SECTIONS:
+            raise InvalidBody(f"registry file: {name!r} is none of {', '.join(_SECTIONS)}")
+    indexed: dict[str, dict[str, Entry]] = {}
+    for section in _SECTIONS:
+        entries = content.get(section, [])
+        if not isinstance(entries, Sequence) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise InvalidBody(f"registry file: {section} is not a list of tables")
+        of_section = indexed[section] = {}
+        for number, entry in enumerate(entries, 1):
+            key = _key(section, entry, policy, issuers) or f"number {number}"
+            of_section[key if key not in of_section else f"{key} (number {number})"] = _plain(entry)
+    return indexed
+
+
+def _key(section: str, entry: Mapping[str, Any], policy: Policy, issuers: Issuers) -> str:
+    """What tells entries of a section apart."""
+    if section == "studies":
+        return str(entry.get("study_instance_uid", "")).strip(" ")
+    name = str(entry.get("id", "")).strip(" ")
+    issuer = str(entry.get("issuer", "")).strip(" ") or (policy.patient_id_issuer if section == "patients" else "")
+    return f"{issuers.spell(issuer)}|{name}" if name else ""
+
+
+class _Row(NamedTuple):
+    """One entry of the file, before and now."""
+
+    section: str
+    key: str
+    number: int
+    old: Entry | None
+    new: Entry | None
+
+    @property
+    def label(self) -> str:
+        """Where it stands: patients and admissions only by their number."""
+        number = f" {self.number}" if self.number else ""
+        named = (self.new or self.old or {}).get("study_instance_uid")
+        return f"{self.section}{number}{f' ({named})' if self.section == 'studies' and named else ''}"
+
+
+def _in_order(before: dict[str, dict[str, Entry]], after: dict[str, dict[str, Entry]]) -> list[_Row]:
+    """Every entry with its old and new form; studies that end come before those that begin."""
+    rows = [
+        _Row(section, key, number if key in after[section] else 0, before[section].get(key), after[section].get(key))
+        for section in _SECTIONS
+        for number, key in enumerate(dict.fromkeys((*after[section], *before[section])), 1)
+    ]
+
+    def place(row: _Row) -> tuple[int, bool]:
+        begins = row.new is not None and row.new.get("status") not in {"closed", "cancelled"}
+        return _SECTIONS.index(row.section), row.section == "studies" and begins
+
+    return sorted(rows, key=place)
+
+
+def _plan_row(plan: Plan, row: _Row) -> Body | None:
+    """Plan what one row says; returns what the planner was told, or None where it is no longer listed."""
+    if row.new is None:
+        known = plan.view.study(row.key) if row.section == "studies" else None
+        if known is not None and known.status == "open":
+            end_study(plan, row.key, "closed")
+        return None
+    said = row.new
+    if row.old is not None:  # what differs; a member taken out is emptied
+        emptied = {name: None for name in row.old if name not in row.new and name in _EMPTIED}
+        differs = {name: it for name, it in row.new.items() if name in _IDENTITY or row.old.get(name) != it}
+        said = differs | emptied
+    if row.section == "studies":
+        return plan_study(plan, said)
+    return plan_patient(plan, said, anew=row.old is None) if row.section == "patients" else plan_admission(plan, said)

@@ -56,7 +56,6 @@ SYNCHRONIZATION: Final = "Synchronization Frame of Reference differs from the SC
 KNOWN_OF_ANOTHER: Final = "it stands under another patient already, a move is proposed"
 NO_PATIENT_GIVEN: Final = "neither a usable Patient ID nor an Admission ID was given"
 PATIENT_NOT_KNOWN: Final = "Patient ID is not known"
-PATIENT_AMBIGUOUS: Final = "Patient ID without issuer names several patients"
 ADMISSION_NOT_KNOWN: Final = "Admission ID is not known, and no Patient ID was given"
 ADMISSION_AMBIGUOUS: Final = "Admission ID names several patients"
 ADMISSION_DIFFERS: Final = "Patient ID and Admission ID name different patients"

@@ -192,7 +192,7 @@ class Registry(Forkable):
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
-        self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
+        self.entered: Callable[[str], bool] = lambda _study: False  # whether an entry ever stood under it: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
 
     def spell_by(self, issuers: Issuers) -> None:
@@ -232,10 +232,9 @@ class Registry(Forkable):
         return None if number is None else self._patients[number]
 
     def _meant(self, known: tuple[str, ...], issuer: str) -> tuple[str, ...]:
-        """Of the issuers under which an ID is stored, those that an issuer given may mean.
+        """Of the issuers under which an ID is stored, those that an issuer given may mean; without issuer all.
 
-        With an issuer, in any of its spellings: that authority's; where it has none, that of no issuer while no authority is
-        known to have given that ID. Without issuer all.
+        That authority's, in any of its spellings; where it has none, that of no issuer while no authority has given that ID.
         """
         if not issuer:
             return known
@@ -244,21 +243,13 @@ class Registry(Forkable):
         return tuple(stored for stored in known if spell(stored) == authority) or (known if known == ("",) else ())
 
     def named(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
-        """The patients that an identifier may mean: none, one, or several.
-
-        With an issuer whoever has the ID of that authority, else whoever has it of none while nobody has it of any. Without issuer
-        everyone who has that ID.
-        """
+        """The patients that an identifier may mean: none, one, or several."""
         now = self._owners.now
         meant = self._meant(self._owners.issuers.get(patient_id, ()), issuer)
         return tuple(self._patients[number] for number in dict.fromkeys(now[patient_id, stored] for stored in meant))
 
     def agrees(self, patient: Patient, patient_id: str, issuer: str) -> Literal["", "current", "superseded"]:
-        """Whether an ID names a patient: by the current one, by a superseded or other one, or (empty) not at all.
-
-        With an issuer the patient must have that ID of that authority, or of none while nobody has it of that authority; without,
-        of any.
-        """
+        """Whether an ID names a patient: by the current one, by a superseded or other one, or (empty) not at all."""
         current = patient.current
         if current.id == patient_id and (not issuer or current.issuer == issuer):
             return "current"  # nearly always; a current identifier names nobody else
@@ -286,10 +277,7 @@ class Registry(Forkable):
         return self.issuers.lists(issuer) or issuer in self._owners.authorities
 
     def own_issuer(self, patient_id: str) -> str:
-        """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty.
-
-        An Action Reply has no issuer (Table P.2-4), so such an ID comes back without.
-        """
+        """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty: an Action Reply has none (Table P.2-4), so the ID comes back so."""
         given = patient_id.startswith(GENERATED_PREFIX) and self.owner(PatientId(patient_id, GENERATED_ISSUER))
         return GENERATED_ISSUER if given else ""
 
@@ -389,21 +377,24 @@ class Registry(Forkable):
         """
         if position <= self.position:
             return
-        what = change["what"]
-        if what.startswith("study."):
-            self._apply_study(time_us, change)
-        elif what == "patient.changed":
-            self._apply_patient(position, change)
-        elif what == "patient.demographics":
-            self._apply_demographics(change)
-        elif what == "patient.merged":
-            self._apply_merge(position, change)
-        elif what == "admission.changed":
-            self._apply_admission(change)
-        elif what == "file.read":
-            self.file = dict(change["content"])
-        else:
-            raise ValueError(f"registry change {what!r} is not known to this version")
+        what = str(change["what"])
+        match what.split("."):
+            case ["study", _]:
+                self._apply_study(time_us, change)
+            case ["patient", "changed"]:
+                self._apply_patient(position, change)
+            case ["patient", "demographics"]:
+                patient = self._owner_of(change)
+                said = {name: change[name] for name in ("name", "birth_date", "sex")}
+                self._patients[patient.number] = replace(patient, **said)
+            case ["patient", "merged"]:
+                self._apply_merge(position, change)
+            case ["admission", "changed"]:
+                self._apply_admission(change)
+            case ["file", "read"]:
+                self.file = dict(change["content"])
+            case _:
+                raise ValueError(f"registry change {what!r} is not known to this version")
         self.position = position
         self.decided = {}
 
@@ -498,20 +489,15 @@ class Registry(Forkable):
             self._admissions[key] = replace(self._admissions[key], patient=patient.number, patient_id=patient.current)
             _add(self._admissions_by_patient, patient.number, key)
 
-    def _apply_demographics(self, change: Mapping[str, Any]) -> None:
-        patient = self._owner_of(change)
-        self._patients[patient.number] = replace(
-            patient, name=change["name"], birth_date=change["birth_date"], sex=change["sex"]
-        )
-
     def _apply_merge(self, position: int, change: Mapping[str, Any]) -> None:
         survivor = self._owner_of(change)
         prior = self.owner(PatientId(change["merged"]["id"], change["merged"]["issuer"]))
-        if prior is not None and prior.number != survivor.number:
+        another = prior is not None and prior.number != survivor.number
+        if prior is not None and another:
             self._owners.merge(position, prior.number, survivor.number)
             del self._patients[prior.number]
         self._store_patient(position, patient_from(change, survivor.number, survivor), survivor)
-        if prior is not None and prior.number != survivor.number:
+        if prior is not None and another:
             self._point_to(self._patients[survivor.number], prior.number)
 
     def _apply_admission(self, change: Mapping[str, Any]) -> None:
@@ -526,11 +512,6 @@ class Registry(Forkable):
         self._admissions[key] = admission
         _add(self._admissions_by_id, admission.id, admission.issuer)
         _add(self._admissions_by_patient, admission.patient, key)
-
-
-def _never(_study_instance_uid: str) -> bool:
-    """Nothing was ever entered: there is no store."""
-    return False
 
 
 def _add(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> None:

@@ -66,7 +66,7 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
             return _refused(question, registry, issuer.unusable.reason, (), [issuer.unusable])
         patients = registry.named(patient_id, issuer.name)
         if len(patients) != 1:
-            comment = comments.PATIENT_AMBIGUOUS if patients else comments.PATIENT_NOT_KNOWN
+            comment = comments.AMBIGUOUS_PATIENT if patients else comments.PATIENT_NOT_KNOWN
             return _refused(question, registry, comment, patients)
         patient, rule = patients[0], "patient"
         if admitted.patients and admitted.patients != (patient,):

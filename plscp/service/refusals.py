@@ -15,56 +15,46 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 
 MOST_FINDINGS: Final = 20
 
-
+_CLOCK: Final = "compare the clock of {title} with this server's: plscp status shows the difference"
+_NEVER_NAMED: Final = "no feed, file or command has named it: plscp study open, or see the feed"
+_LACKS_SPELLING: Final = "add the spelling to [issuers]; event issuer-unusable has it"
+_OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then have it sent again"
+_CLOSE_LEFT: Final = "close the study that has left: plscp study list, plscp study close"
+_SENT_AGAIN: Final = "nothing is lost: the device sends it again; see store-failed in this log"
 HINTS: Final[dict[str | int, str]] = {
-    **dict.fromkeys((comments.NOTHING_GIVEN, comments.NO_PLACE), "{place}"),
-    **dict.fromkeys(
-        (
-            comments.UNKNOWN_STUDY,
-            comments.UNKNOWN_STUDY_NO_CURRENT,
-            comments.UNKNOWN_PATIENT,
-            comments.PATIENT_NOT_KNOWN,
-            comments.ADMISSION_NOT_KNOWN,
-        ),
-        "no feed, file or command has named it: plscp study open, or see the feed",
-    ),
-    **dict.fromkeys(
-        (comments.NO_CURRENT_STUDY, comments.NONE_AT_LOCATION),
-        "open the study{room} (plscp study open, or its feed), then have it sent again",
-    ),
-    **dict.fromkeys(
-        (comments.ISSUER_NOT_LISTED, comments.ISSUERS_CONTRADICT),
-        "add the spelling to [issuers]; event issuer-unusable has it",
-    ),
+    comments.NOTHING_GIVEN: "{place}",
+    comments.NO_PLACE: "{place}",
+    comments.UNKNOWN_STUDY: _NEVER_NAMED,
+    comments.UNKNOWN_STUDY_NO_CURRENT: _NEVER_NAMED,
+    comments.UNKNOWN_PATIENT: _NEVER_NAMED,
+    comments.PATIENT_NOT_KNOWN: _NEVER_NAMED,
+    comments.ADMISSION_NOT_KNOWN: _NEVER_NAMED,
+    comments.NO_CURRENT_STUDY: _OPEN_IT,
+    comments.NONE_AT_LOCATION: _OPEN_IT,
+    comments.ISSUER_NOT_LISTED: _LACKS_SPELLING,
+    comments.ISSUERS_CONTRADICT: _LACKS_SPELLING,
     comments.UNKNOWN_LOCATION: "add the name that it sends to the names of its [locations] table",
     comments.FOREIGN_LOCATION: "{table}.location lacks that location",
     comments.SEVERAL_LOCATIONS: "set up the device to send Performed Location (0040,0243)",
-    **dict.fromkeys((comments.AMBIGUOUS_PATIENT, comments.PATIENT_AMBIGUOUS), "set {table}.patient_id_issuer"),
-    **dict.fromkeys(
-        (comments.SEVERAL_AT_LOCATION, comments.UNTRUSTED_SEVERAL),
-        "close the study that has left: plscp study list, plscp study close",
-    ),
+    comments.AMBIGUOUS_PATIENT: "set {table}.patient_id_issuer",
+    comments.SEVERAL_AT_LOCATION: _CLOSE_LEFT,
+    comments.UNTRUSTED_SEVERAL: _CLOSE_LEFT,
     comments.SEVERAL_OF_PATIENT: "close the study that is over: plscp study list, plscp study close",
     comments.CLOSED: "open the study again (plscp study open) where the entries are of it",
     comments.CANCELLED: "open the study (plscp study open) where it takes place after all",
     comments.OPERATOR_NOT_ALLOWED: "operators.allowed lacks who is named, for this location and time",
-    **dict.fromkeys(
-        (
-            comments.IN_THE_FUTURE,
-            comments.NONE_THEN_ONE_NOW,
-            comments.CLOCK_DIFFERS,
-            comments.TIMES_NAME_ANOTHER,
-            comments.ANOTHER_MEANWHILE,
-            comments.CLOCK_FAST,
-            comments.FAST_SEVERAL,
-        ),
-        "compare the clock of {title} with this server's: plscp status shows the difference",
-    ),
+    comments.IN_THE_FUTURE: _CLOCK,
+    comments.NONE_THEN_ONE_NOW: _CLOCK,
+    comments.CLOCK_DIFFERS: _CLOCK,
+    comments.TIMES_NAME_ANOTHER: _CLOCK,
+    comments.ANOTHER_MEANWHILE: _CLOCK,
+    comments.CLOCK_FAST: _CLOCK,
+    comments.FAST_SEVERAL: _CLOCK,
     "data-set-too-long": "dicom.max_data_set is the bound",
     "internal-error": "a defect of plscp: please report it with the line internal-error",
-    **dict.fromkeys(
-        (0x0110, 0xC111, 0x0213), "nothing is lost: the device sends it again; see store-failed in this log"
-    ),
+    0x0110: _SENT_AGAIN,
+    0xC111: _SENT_AGAIN,
+    0x0213: _SENT_AGAIN,
 }
 """What to do, by Error Comment of matching, by code of the first refusing finding, or by status; the first that is here counts."""
 

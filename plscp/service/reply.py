@@ -67,18 +67,6 @@ def _encoded(text: str, character_set: str) -> tuple[str, bytes]:
     return _UTF_8, text.encode("utf-8")
 
 
-@lru_cache(maxsize=256)
-def _reply(study_instance_uid: str, patient_id: str, character_set: str, *, implicit: bool, little: bool) -> bytes:
-    """An encoded reply; a device gets the same one all day."""
-    term, patient = _encoded(patient_id, character_set)
-    out = b""
-    if term:
-        out += _element(0x0008, 0x0005, b"CS", term.encode("ascii"), b" ", implicit=implicit, little=little)
-    out += _element(0x0010, 0x0020, b"LO", patient, b" ", implicit=implicit, little=little)
-    uid = study_instance_uid.encode("ascii")
-    return out + _element(0x0020, 0x000D, b"UI", uid, b"\0", implicit=implicit, little=little)
-
-
 class ActionReply(NamedTuple):
     """The study and patient under which the events stand (PS3.4 P.2.2.5).
 
@@ -93,14 +81,22 @@ class ActionReply(NamedTuple):
 
     def encode(self, *, implicit: bool, little: bool) -> bytes:
         """The encoded elements in tag order, not deflated."""
-        return _reply(*self, implicit=implicit, little=little)
+        return _reply(self, implicit=implicit, little=little)
 
 
-def _element(group: int, element: int, vr: bytes, value: bytes, pad: bytes, *, implicit: bool, little: bool) -> bytes:
-    if len(value) % 2:
-        value += pad
+@lru_cache(maxsize=256)
+def _reply(reply: ActionReply, *, implicit: bool, little: bool) -> bytes:
+    """An encoded reply; a device gets the same one all day."""
+    term, patient = _encoded(reply.patient_id, reply.character_set)
     order: Literal["little", "big"] = "little" if little else "big"
-    tag = group.to_bytes(2, order) + element.to_bytes(2, order)
-    if implicit:
-        return tag + len(value).to_bytes(4, order) + value
-    return tag + vr + len(value).to_bytes(2, order) + value
+    out = b""
+    for group, element, vr, value in (
+        (0x0008, 0x0005, b"CS", term.encode("ascii")),
+        (0x0010, 0x0020, b"LO", patient),
+        (0x0020, 0x000D, b"UI", reply.study_instance_uid.encode("ascii")),
+    ):
+        if value or vr != b"CS":  # a character set is named only where there is need
+            padded = value + (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+            size = len(padded).to_bytes(4, order) if implicit else vr + len(padded).to_bytes(2, order)
+            out += group.to_bytes(2, order) + element.to_bytes(2, order) + size + padded
+    return out

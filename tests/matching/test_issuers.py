@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plscp.errors import Conflict
+from plscp.feeds.registry_file import apply_file
 from plscp.matching import changes, comments
 from plscp.matching.model import Decision, Device
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, Registry
-from plscp.matching.registry_file import apply_file
 from tests.matching.world import LABS, POLICY, World, codes, outcome
 
 OID = "1.2.840.99999.1"
@@ -121,7 +121,7 @@ def test_configured_issuers_have_the_same_spelling(device: str, policy: str, use
     assert decision.comment == ("" if used else comments.AMBIGUOUS_PATIENT)
     record = world.administer("7", **asked)  # type: ignore[arg-type]
     assert record.given.get("issuer", "") == used
-    assert record.comment == ("" if used else comments.PATIENT_AMBIGUOUS)
+    assert record.comment == ("" if used else comments.AMBIGUOUS_PATIENT)
 
 
 GIVEN = [
@@ -279,7 +279,7 @@ def test_two_patients_that_turn_out_to_be_one_are_ambiguous_until_they_are_merge
     world = respelled(world, ISSUERS)
     for sent in ("HOSP", "Hospital"):
         assert world.ask(arrival="10:01", P="7", I=sent).comment == comments.AMBIGUOUS_PATIENT
-        assert world.administer("7", issuer=sent).comment == comments.PATIENT_AMBIGUOUS
+        assert world.administer("7", issuer=sent).comment == comments.AMBIGUOUS_PATIENT
         assert outcome(world.ask(U="1.1", P="7", I=sent)) == "0000 1 1.1"
     with pytest.raises(Conflict, match="several"):
         world.patient("7", OID)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plscp.errors import InvalidBody
-from plscp.matching.registry_file import apply_file
+from plscp.feeds.registry_file import apply_file
 from tests.matching.world import World, at
 
 FIRST = """

@@ -148,7 +148,7 @@ def test_patient_id_of_several_issuers_is_ambiguous() -> None:
     world = World(replace(POLICY, patient_id_issuer=""))
     world.patient("7", "WEST")
     world.patient("7", "EAST")
-    assert world.administer("7").comment == comments.PATIENT_AMBIGUOUS
+    assert world.administer("7").comment == comments.AMBIGUOUS_PATIENT
     assert world.administer("7", issuer="EAST").issuer == "EAST"
     assert world.administer("7", device=Device("PUMP", patient_id_issuer="WEST")).patient_key == "WEST|7"
 
