@@ -70,6 +70,10 @@ class StudyStay(NamedTuple):
     left: datetime | None = None
     confirmed: datetime | None = None
 
+    def overlaps(self, earliest: datetime, latest: datetime) -> bool:
+        """Whether any of the time from `earliest` to `latest` lies in it; the moment of leaving does not."""
+        return self.arrived <= latest and (self.left is None or self.left > earliest)
+
     def as_json(self) -> Json:
         """``{"location", "arrived", "left"}``, and ``confirmed`` where it was."""
         known: Json = {"location": self.location, "arrived": utc_text(self.arrived), "left": utc_text(self.left)}

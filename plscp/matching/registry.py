@@ -192,7 +192,9 @@ class Registry(Forkable):
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
-        self.entered: Callable[[str], bool] = lambda _study: False  # whether an entry ever stood under it: the store knows
+        self.entered: Callable[[str], bool] = lambda _study: (
+            False
+        )  # whether an entry ever stood under it: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
 
     def spell_by(self, issuers: Issuers) -> None:

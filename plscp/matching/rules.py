@@ -174,13 +174,7 @@ def _is_or_was_at(case: MatchContext, study: Study, places: Sequence[str]) -> bo
         return True
     if len(study.stays) < 2 or case.clock is not Clock.KNOWN:
         return False
-    return all(
-        any(
-            stay.location in places and stay.arrived <= latest and (stay.left is None or stay.left > earliest)
-            for stay in study.stays
-        )
-        for earliest, latest in case.times
-    )
+    return all(any(stay.location in places and stay.overlaps(*span) for stay in study.stays) for span in case.times)
 
 
 def _by_times(case: MatchContext, studies: Sequence[Study]) -> list[Study]:
@@ -207,19 +201,6 @@ def _was_open(study: Study, earliest: datetime, latest: datetime) -> bool:
 
 
 # --- what is given against the study found -----------------------------------------------------------------------------
-
-
-def _patient_contradicts(case: MatchContext, study: Study) -> bool:
-    return not case.agrees(case.registry.patient_number(study.patient))
-
-
-def _study_id_contradicts(case: MatchContext, study: Study) -> bool:
-    return bool(study.study_id) and study.study_id != case.study_id
-
-
-def _location_contradicts(case: MatchContext, study: Study) -> bool:
-    # No place for a name that no [locations] entry lists: that is a finding only.
-    return bool(case.places) and _was_elsewhere(case, study, case.places)
 
 
 def _both_are_anothers(case: MatchContext, study: Study) -> bool:
@@ -264,40 +245,53 @@ def _another_is_open(case: MatchContext, study: Study, places: set[str]) -> bool
     return any(other is not None and other.patient != study.patient for other in there)
 
 
-class Contradiction(NamedTuple):
-    """One line of contract section 3, Contradictions: which identifiers, found by which rules, are handled how."""
+def _patient_contradicts(case: MatchContext, study: Study) -> bool:
+    return not case.agrees(case.registry.patient_number(study.patient))
 
-    given: int  # all of these
+
+def _study_id_contradicts(case: MatchContext, study: Study) -> bool:
+    return study.study_id not in {"", case.study_id}
+
+
+def _location_contradicts(case: MatchContext, study: Study) -> bool:
+    # No place for a name that no [locations] entry lists: that is a finding only.
+    return bool(case.places) and _was_elsewhere(case, study, case.places)
+
+
+class Contradiction(NamedTuple):
+    """One line of contract section 3, Contradictions: which identifiers, found by which rules, are handled how.
+
+    Attributes:
+        given: all of these.
+        setting: of the policy, or "refuse" or "log" where there is none.
+    """
+
+    given: int
     rules: frozenset[str]
     contradicts: Callable[[MatchContext, Study], bool]
-    finding: Finding
-    setting: str  # of the policy, or "refuse" or "log" where there is none
+    code: str
+    comment: str
+    setting: str
 
 
-_PATIENT: Final = Finding("patient-id-differs", comments.PATIENT_CONTRADICTS)
-_STUDY_ID: Final = Finding("study-id-differs", comments.STUDY_ID_CONTRADICTS)
-_LOCATION: Final = Finding("location-differs", comments.LOCATION_CONTRADICTS)
-_BOTH: Final = Finding("study-id-and-location-differ", comments.BOTH_CONTRADICT)
-_NOT_STARTED_ELSEWHERE: Final = Finding("not-started-elsewhere", comments.NOT_STARTED_ELSEWHERE)
-_LEFT_ALREADY: Final = Finding("left-already", comments.LEFT_ALREADY)
 _NAMED: Final = frozenset({"1", "2a", "3", "4"})
 CONTRADICTIONS: Final = (
-    Contradiction(P, _NAMED | BY_PLACE, _patient_contradicts, _PATIENT, "patient_mismatch"),
-    Contradiction(P | S | L, _NAMED, _both_are_anothers, _BOTH, "refuse"),
-    Contradiction(S, BY_PLACE, _study_id_contradicts, _STUDY_ID, "refuse"),
-    Contradiction(S, _NAMED, _study_id_contradicts, _STUDY_ID, "study_id_mismatch"),
-    Contradiction(L, _NAMED, _location_contradicts, _LOCATION, "location_mismatch"),
-    Contradiction(U, frozenset({"2a"}), _not_started_elsewhere, _NOT_STARTED_ELSEWHERE, "not_started_elsewhere"),
-    Contradiction(U, frozenset({"1"}), _left_already, _LEFT_ALREADY, "log"),
-)
+    Contradiction(P, _NAMED | BY_PLACE, _patient_contradicts, "patient-id-differs", comments.PATIENT_CONTRADICTS, "patient_mismatch"),
+    Contradiction(P | S | L, _NAMED, _both_are_anothers, "study-id-and-location-differ", comments.BOTH_CONTRADICT, "refuse"),
+    Contradiction(S, BY_PLACE, _study_id_contradicts, "study-id-differs", comments.STUDY_ID_CONTRADICTS, "refuse"),
+    Contradiction(S, _NAMED, _study_id_contradicts, "study-id-differs", comments.STUDY_ID_CONTRADICTS, "study_id_mismatch"),
+    Contradiction(L, _NAMED, _location_contradicts, "location-differs", comments.LOCATION_CONTRADICTS, "location_mismatch"),
+    Contradiction(U, frozenset({"2a"}), _not_started_elsewhere, "not-started-elsewhere", comments.NOT_STARTED_ELSEWHERE, "not_started_elsewhere"),
+    Contradiction(U, frozenset({"1"}), _left_already, "left-already", comments.LEFT_ALREADY, "log"),
+)  # fmt: skip
 
 
 def _contradictions(case: MatchContext, rule: str, study: Study) -> list[Finding]:
     """Everything given that contradicts the study found, in the order P, S, L, U; what refuses says so."""
     return [
-        finding._replace(refuse=getattr(case.policy, setting, setting) == "refuse")
-        for given, rules, contradicts, finding, setting in CONTRADICTIONS
-        if rule in rules and case.given & given == given and contradicts(case, study)
+        Finding(row.code, row.comment, refuse=getattr(case.policy, row.setting, row.setting) == "refuse")
+        for row in CONTRADICTIONS
+        if rule in row.rules and case.given & row.given == row.given and row.contradicts(case, study)
     ]
 
 
@@ -307,21 +301,17 @@ def _was_elsewhere(case: MatchContext, study: Study, places: tuple[str, ...]) ->
         return bool(study.location) and study.location not in places
     if len(study.stays) == 1:  # before and after it the study is nowhere else
         return study.stays[0].location not in places
-    return any(not _locations_at(case, study, span) & set(places) for span in case.times)
+    return any(_locations_at(case, study, span).isdisjoint(places) for span in case.times)
 
 
 def _locations_at(case: MatchContext, study: Study, span: Span) -> set[str]:
     """Where the study was at a time: before its first arrival, after its last leaving and in between, the nearest."""
-    tolerance = case.policy.clock_tolerance
-    earliest, latest = span[0] - tolerance, span[1] + tolerance
-    at = {
-        stay.location for stay in study.stays if stay.arrived <= latest and (stay.left is None or stay.left > earliest)
-    }
-    if at:
-        return at
-    before = [stay for stay in study.stays if stay.arrived <= latest]
-    after = [stay for stay in study.stays if stay.arrived > latest]
-    return {stay.location for stay in (*before[-1:], *after[:1])}
+    earliest, latest = span[0] - case.policy.clock_tolerance, span[1] + case.policy.clock_tolerance
+    at = [stay for stay in study.stays if stay.overlaps(earliest, latest)]
+    if not at:
+        came = sum(stay.arrived <= latest for stay in study.stays)
+        at = [*study.stays[max(came - 1, 0) : came + 1]]
+    return {stay.location for stay in at}
 
 
 # --- the decision ------------------------------------------------------------------------------------------------------
