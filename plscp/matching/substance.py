@@ -57,11 +57,10 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
     Returns:
         A decision with status 0000, C110 or C10E; P.3 has no warnings.
     """
-    patient_id, admission_id = _usable_patient_id(question), question.admission_id.strip(" ")
+    (patient_id, issuer), admission_id = _named_patient(question, registry), question.admission_id.strip(" ")
     admitted = _admitted(question, registry, admission_id)
     findings = list(admitted.findings)
     if patient_id:
-        issuer = _issuer(question, registry)
         if issuer.unusable is not None:
             return _refused(question, registry, issuer.unusable.reason, (), [issuer.unusable])
         patients = registry.named(patient_id, issuer.name)
@@ -124,14 +123,13 @@ def _operator_allowed(question: SubstanceQuestion, registry: Registry) -> bool:
     )
 
 
-def _usable_patient_id(question: SubstanceQuestion) -> str:
+def _named_patient(question: SubstanceQuestion, registry: Registry) -> tuple[str, Issuer]:
+    """The Patient ID, empty where it counts as not given, and its issuer."""
     patient_id = question.patient_id.strip(" ")
-    return "" if question.policy.is_placeholder(patient_id) else patient_id
-
-
-def _issuer(question: SubstanceQuestion, registry: Registry) -> Issuer:
+    if not patient_id or question.policy.is_placeholder(patient_id):
+        return "", Issuer("")
     sent = SentIssuer(question.issuer_of_patient_id, question.issuer_universal_entity_id)
-    return find_issuer(question.patient_id.strip(" "), sent, question.device, question.policy, registry)
+    return patient_id, find_issuer(patient_id, sent, question.device, question.policy, registry)
 
 
 def _admitted(question: SubstanceQuestion, registry: Registry, admission_id: str) -> _Admitted:
@@ -186,8 +184,7 @@ def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
     if sent := question.issuer_of_admission_id.strip(" "):
         used = registry.issuers.spell(sent)
         given |= {"issuer_of_admission_id": used, "issuer_of_admission_id_as_sent": sent if sent != used else ""}
-    if _usable_patient_id(question):
-        given |= _issuer(question, registry).given()
+    given |= _named_patient(question, registry)[1].given()
     return {name: value for name, value in given.items() if value}
 
 
@@ -213,10 +210,8 @@ def contradicts(question: SubstanceQuestion, registry: Registry, patient: Patien
 
     A Patient ID that names nobody is none of his.
     """
-    patient_id = _usable_patient_id(question)
-    if patient_id:
-        issuer = _issuer(question, registry)
-        if issuer.unusable is not None or not registry.agrees(patient, patient_id, issuer.name):
-            return True
+    patient_id, issuer = _named_patient(question, registry)
+    if patient_id and (issuer.unusable is not None or not registry.agrees(patient, patient_id, issuer.name)):
+        return True
     admitted = _admitted(question, registry, question.admission_id.strip(" "))
     return bool(admitted.patients) and admitted.patients != (patient,)

@@ -1,8 +1,8 @@
 """Turnover of a room: when a study that comes there ends the stay of another patient's (contract section 3).
 
-What is due is computed from the registry and its signs of life; what is decided stands in the registry changes alone, so that
-applying them needs no sign of life. Signs that are on their way to the store are waited for: a plan is made and handed to the
-store under the same lock under which a request is decided and announced, so no accepted sign comes between plan and commit.
+What is due is computed from the registry and its signs of life; what is decided stands in the registry changes alone. Signs that are
+on their way to the store are waited for: a plan is made and handed to the store under the same lock under which a request is decided
+and announced, so no accepted sign comes between plan and commit.
 """
 
 from dataclasses import replace
@@ -43,14 +43,15 @@ def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[D
     changes: list[Due] = []
     present: list[Study] = []
     for study in studies:
-        newly = None
-        if not policy.turnover_decides and any(_older(first, study) for first in studies):
-            newly = _confirmed(registry, study, place, now)
+        shares = not policy.turnover_decides and any(_older(first, study) for first in studies)
+        newly = _confirmed(registry, study, place, now) if shares else None
         if newly is not None:
             changes.append(Due("study.updated", newly, CONFIRMED))
         present.append(newly or study)
     for first in list(present):
-        if first.steps or not _quiet(registry, first, place, policy, now):
+        uid = first.study_instance_uid
+        quiet = registry.life.last_perhaps(uid, place) <= microseconds(now - policy.room_turnover)
+        if first.steps or not quiet or registry.life.expected(uid, place):
             continue
         for second in present:
             confirmed = policy.turnover_decides or second.stays[-1].confirmed is not None
@@ -79,13 +80,6 @@ def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> S
     else:
         return None
     return replace(study, stays=(*study.stays[:-1], stay._replace(confirmed=since)))
-
-
-def _quiet(registry: Registry, study: Study, place: str, policy: Policy, now: datetime) -> bool:
-    uid = study.study_instance_uid
-    if registry.life.expected(uid, place):
-        return False
-    return registry.life.last_perhaps(uid, place) <= microseconds(now - policy.room_turnover)
 
 
 def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:
