@@ -192,9 +192,9 @@ class Registry(Forkable):
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
-        self.entered: Callable[[str], bool] = lambda _study: (
+        self.entered: Callable[[str], bool] = lambda _: (
             False
-        )  # whether an entry ever stood under it: the store knows
+        )  # whether an entry ever stood under a study: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
 
     def spell_by(self, issuers: Issuers) -> None:
@@ -457,8 +457,7 @@ class Registry(Forkable):
 
     def _store_patient(self, position: int, patient: Patient, before: Patient | None) -> None:
         known = {before.current, *before.other_ids, *before.former_ids} if before else set()
-        if patient.current not in known or self._owners.now.get(patient.current) != patient.number:
-            self._claim(position, patient.current, patient.number)
+        self._claim(position, patient.current, patient.number)
         now = {patient.current, *patient.other_ids, *patient.former_ids}
         for alias in (*patient.former_ids, *patient.other_ids):
             if alias not in known:

@@ -46,6 +46,8 @@ class _DeviceClock:
         """Note a measurement; whether it is one of those that its stretch keeps."""
         stretch = int(new.arrival.timestamp()) // KEPT_SECONDS
         kept = self.stretches.setdefault(stretch, [])
+        if len(kept) == KEPT_MEASUREMENTS and new > kept[-1] and _first_agreed(kept, tolerance):
+            return False  # nearly always; no larger one makes another pair the first that agrees
         if any(known.stamped == new.stamped and known.difference <= new.difference for known in kept):
             return False
         kept.append(new)
