@@ -515,6 +515,11 @@ class Registry(Forkable):
         _add(self._admissions_by_patient, admission.patient, key)
 
 
+def _never(_study_instance_uid: str) -> bool:
+    """Nothing was ever entered: there is no store."""
+    return False
+
+
 def _add(index: dict[Any, tuple[Any, ...]], key: object, member: object) -> None:
     known = index.get(key, ())
     if member not in known:
