@@ -194,11 +194,12 @@ def cautions(body: Body, registry: Registry) -> list[str]:
 
 def unknown_location(name: str, registry: Registry) -> str:
     """That no `[locations]` entry lists a name, with the nearest that one lists; empty where one does, or there are none."""
-    locations = registry.locations
-    if not name or not locations.names or locations.resolve(name) is not None:
+    known = registry.locations
+    if not name or not known or known.resolve(name) is not None:
         return ""
-    nearest = locations.nearest(name)
-    hint = f'did you mean "{nearest}"?' if nearest else f"known are {', '.join(locations.names[:8])}"
+    folded = {listed.casefold(): listed for listed in known}
+    nearest = get_close_matches(name.strip(" ").casefold(), folded, 1, 0.5)
+    hint = f'did you mean "{folded[nearest[0]]}"?' if nearest else f"known are {', '.join(list(known)[:8])}"
     return f'no [locations] entry lists "{name}": a place of its own; {hint}'
 
 

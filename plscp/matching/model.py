@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from plscp.findings import Finding
@@ -52,12 +51,8 @@ class Policy:
 
     def is_placeholder(self, patient_id: str) -> bool:
         """Whether a Patient ID counts as not given; compared without regard to case."""
-        return patient_id.strip(" ").casefold() in _folded(self.placeholder_patient_ids)
-
-
-@lru_cache(maxsize=64)
-def _folded(placeholders: frozenset[str]) -> frozenset[str]:
-    return frozenset(placeholder.strip(" ").casefold() for placeholder in placeholders)
+        given = patient_id.strip(" ").casefold()
+        return any(placeholder.strip(" ").casefold() == given for placeholder in self.placeholder_patient_ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Forkable:
         for name, value in vars(self).items():
             if isinstance(value, Forkable):
                 setattr(twin, name, value.fork())
-            elif isinstance(value, dict):
+            elif type(value) is dict:  # names and their spellings are read only
                 nested = isinstance(next(iter(value.values()), None), dict | list)
                 setattr(twin, name, {key: held.copy() for key, held in value.items()} if nested else value.copy())
         return twin

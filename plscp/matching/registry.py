@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 from plscp.matching.presence import Presence, SignsOfLife
@@ -47,8 +46,8 @@ def _by_spelling(what: str, names: Mapping[str, Iterable[str]]) -> dict[str, str
     return meant
 
 
-class Issuers:
-    """`[issuers]`: the other spellings of each authority that gives out IDs, such as its OID or what an older feed calls it.
+class Issuers(dict[str, str]):
+    """`[issuers]`: from each spelling of an authority that gives out IDs, such as its OID or what an older feed calls it, to the one used.
 
     Spelling happens when requests and feeds come in and when identifiers are compared: what is stored stays as it was written.
 
@@ -60,50 +59,29 @@ class Issuers:
     """
 
     def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
-        self._names = _by_spelling("issuer", {name.strip(" "): others for name, others in (names or {}).items()})
+        super().__init__(_by_spelling("issuer", {name.strip(" "): others for name, others in (names or {}).items()}))
 
     def spell(self, issuer: str) -> str:
         """The one spelling of an authority; an authority that is not listed is spelled as it is."""
-        return self._names.get(issuer, issuer)
-
-    def lists(self, issuer: str) -> bool:
-        """Whether an authority is listed, by any of its spellings."""
-        return issuer in self._names
+        return self.get(issuer, issuer)
 
 
-class Locations:
-    """`[locations]`: the names that devices, MPPS and HL7 use for each lab.
+class Locations(dict[str, str]):
+    """`[locations]`: from the names that devices, MPPS and HL7 use for each lab to the name of its table, which is one as well.
 
     Args:
-        names: by table name, the lab's further names; the table's name is one as well.
+        names: by table name, the lab's further names.
 
     Raises:
         ValueError: one name stands for two labs.
     """
 
     def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
-        self._tables = _by_spelling("location name", names or {})
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both lists have the same names for the same labs."""
-        return isinstance(other, Locations) and self._tables == other._tables
-
-    __hash__ = None  # type: ignore[assignment]  # compared, never a key
+        super().__init__(_by_spelling("location name", names or {}))
 
     def resolve(self, name: str) -> str | None:
         """The table that lists a name, compared exactly after removing leading and trailing spaces; None for no table."""
-        return self._tables.get(name.strip(" "))
-
-    @property
-    def names(self) -> list[str]:
-        """Every name of every lab."""
-        return list(self._tables)
-
-    def nearest(self, name: str) -> str:
-        """The listed name that a name may have been meant for, or empty."""
-        folded = {known.casefold(): known for known in self._tables}
-        found = get_close_matches(name.strip(" ").casefold(), folded, 1, 0.5)
-        return folded[found[0]] if found else ""
+        return self.get(name.strip(" "))
 
 
 class Owners(Forkable):
@@ -192,9 +170,7 @@ class Registry(Forkable):
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
-        self.entered: Callable[[str], bool] = lambda _: (
-            False
-        )  # whether an entry ever stood under a study: the store knows
+        self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
 
     def spell_by(self, issuers: Issuers) -> None:
@@ -276,7 +252,7 @@ class Registry(Forkable):
 
     def knows_issuer(self, issuer: str) -> bool:
         """Whether `[issuers]` lists an authority or some patient has an identifier of it."""
-        return self.issuers.lists(issuer) or issuer in self._owners.authorities
+        return issuer in self.issuers or issuer in self._owners.authorities
 
     def own_issuer(self, patient_id: str) -> str:
         """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty: an Action Reply has none (Table P.2-4), so the ID comes back so."""

@@ -307,7 +307,7 @@ class ServerOverview:
         """Each location that is configured or where a study is, and the studies that are there: no patient."""
         with self._keeper.lock:
             registry = self._keeper.registry
-            places = dict.fromkeys([*map(registry.place, registry.locations.names), *registry.presence.occupied()])
+            places = dict.fromkeys([*map(registry.place, registry.locations), *registry.presence.occupied()])
             return [
                 {
                     "location": place,

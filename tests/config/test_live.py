@@ -217,7 +217,7 @@ def at_work(server: Server) -> Any:
     return (
         {ae: server.profile(ae) for ae in ("HEMO1", "NOBODY")},
         server.keeper.policy,
-        registry.locations.names,
+        list(registry.locations),
         registry.issuers.spell("H"),
         server.acceptor.settings.trusted_proxies,
         logs.debugging(),
