@@ -4,10 +4,11 @@ Planners are pure: they take the registry and a time in UTC, and give the change
 They raise InvalidBody for a body that is none, and Conflict for what the registry forbids.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching import turnover
@@ -18,6 +19,7 @@ from plscp.matching.registry import Registry, microseconds
 from plscp.store.port import RegistryRecord, Topic
 
 JsonBody = Mapping[str, Any]
+Said = TypeVar("Said")
 _TYPED_AS: Final = {"study.scheduled": "study.updated", "file.read": "registry.file"}
 """Changes whose CloudEvents type, such as ``org.plscp.study.opened.v1``, is not named as they are."""
 
@@ -123,13 +125,6 @@ class Plan:
 
 
 # --- patients ------------------------------------------------------------------------------------------------------------
-
-
-def put_patient(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/patients/{id}?issuer= says; a superseded ID is hereby given anew, to a new patient."""
-    plan = Plan(registry, policy, now)
-    plan_patient(plan, body, anew=True)
-    return plan.records
 
 
 def plan_patient(plan: Plan, given: JsonBody, *, anew: bool) -> PatientBody:
@@ -267,13 +262,6 @@ def _tell_studies(plan: Plan, studies: Sequence[Study]) -> None:
 # --- admissions ----------------------------------------------------------------------------------------------------------
 
 
-def put_admission(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/admissions/{id}?issuer= says. A bed moves no study."""
-    plan = Plan(registry, policy, now)
-    plan_admission(plan, body)
-    return plan.records
-
-
 def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
     """Plan an admission, which keeps its patient; returns what was given, parsed."""
     body = parse(AdmissionBody, given)
@@ -305,27 +293,6 @@ def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
 
 
 # --- studies -------------------------------------------------------------------------------------------------------------
-
-
-def put_study(registry: Registry, body: JsonBody, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan what PUT /api/v1/studies/{study_instance_uid} says; members that are absent stay as they are."""
-    plan = Plan(registry, policy, now)
-    plan_study(plan, body)
-    return plan.records
-
-
-def close_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan the closing of a study. Raises Conflict: not known, or a step of it is in progress."""
-    plan = Plan(registry, policy, now)
-    end_study(plan, study_instance_uid, "closed")
-    return plan.records
-
-
-def cancel_study(registry: Registry, study_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Plan the cancelling of a study. Raises Conflict: not known, or a step of it is in progress."""
-    plan = Plan(registry, policy, now)
-    end_study(plan, study_instance_uid, "cancelled")
-    return plan.records
 
 
 _FORBIDDEN: Final = {
@@ -470,7 +437,7 @@ def _ended(study: Study, status: str, moment: datetime) -> Study:
 
 
 def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
-    """Plan that a study is closed or cancelled now; again is nothing."""
+    """Plan that a study is closed or cancelled now; again is nothing. Raises Conflict: not known, or a step of it is in progress."""
     study = plan.view.study(study_instance_uid)
     if study is None:
         raise Conflict("the study is not known")
@@ -479,6 +446,33 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
     if (study.status, status) in _FORBIDDEN:
         raise Conflict(_FORBIDDEN[study.status, status])
     plan.study(f"study.{status}", _ended(study, status, plan.now))
+
+
+# --- what HTTP says by itself ---
+
+
+def _planner(
+    step: Callable[[Plan, Said], object],
+) -> Callable[[Registry, Said, Policy, datetime], list[RegistryRecord]]:
+    """A planner of one step: takes the registry, what is said, the policy and the time."""
+
+    def planned(registry: Registry, said: Said, policy: Policy, now: datetime) -> list[RegistryRecord]:
+        plan = Plan(registry, policy, now)
+        step(plan, said)
+        return plan.records
+
+    return planned
+
+
+put_patient = _planner(partial(plan_patient, anew=True))
+"""PUT /api/v1/patients/{id}?issuer=: a superseded ID is hereby given anew, to a new patient."""
+put_admission = _planner(plan_admission)
+"""PUT /api/v1/admissions/{id}?issuer=. A bed moves no study."""
+put_study = _planner(plan_study)
+"""PUT /api/v1/studies/{study_instance_uid}; members that are absent stay as they are."""
+close_study = _planner(partial(end_study, status="closed"))
+cancel_study = _planner(partial(end_study, status="cancelled"))
+"""POST .../close and .../cancel; the study by its Study Instance UID."""
 
 
 # --- turnover ------------------------------------------------------------------------------------------------------------

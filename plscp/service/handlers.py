@@ -31,7 +31,7 @@ from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import Devices
 from plscp.service.profile import Profiles
 from plscp.service.refusals import Refusals
-from plscp.service.reply import ActionReply, failure, not_done, store_failure
+from plscp.service.reply import ActionReply, failure, not_recorded
 from plscp.service.steps import Answer, DatedContent, Pending
 from plscp.statuses import STATUSES
 from plscp.store.port import (
@@ -316,7 +316,7 @@ class Handlers:
 
     def _failed(self, pending: Pending, error: StoreError) -> None:
         self._settle(pending)
-        self._finish(pending, store_failure(pending.sop_class, error), (), why=error.label)
+        self._finish(pending, not_recorded(pending.sop_class, error), (), why=error.label)
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]
@@ -360,7 +360,7 @@ class Handlers:
         """The answer deadline has passed: the device gets a failure, and identity makes its repeat harmless."""
         if not pending.answered:
             log.warning("answer-late", **pending.about())
-            self._finish(pending, not_done(pending.sop_class, "answer-deadline"), ())
+            self._finish(pending, not_recorded(pending.sop_class), ())
 
     def _finish(
         self,

@@ -33,17 +33,18 @@ def failure(refused: Refused) -> Status:
     return status
 
 
-def store_failure(sop_class: str, error: StoreError) -> Status:
-    """The status of a request that the store could not take: 0213H where there is no room for it."""
-    return Status(0x0213) if isinstance(error, StoreFull | StoreBusy) else not_done(sop_class, error.label)
+def not_recorded(sop_class: str, error: StoreError | None = None) -> Status:
+    """Step 10's failure: 0213H where there is no room, C111 for administrations, 0110H with its Error ID for procedural events.
 
-
-def not_done(sop_class: str, label: str) -> Status:
-    """Step 10's failure: C111 for administrations, 0110H with its Error ID for procedural events."""
-    if sop_class != PROCEDURAL_EVENT_LOGGING:
-        status = Status(0xC111)
-    else:
-        status = Status(0x0110)
+    Args:
+        error: the store's; None: the answer deadline has passed.
+    """
+    if isinstance(error, StoreFull | StoreBusy):
+        return Status(0x0213)
+    label = "answer-deadline" if error is None else error.label
+    procedural = sop_class == PROCEDURAL_EVENT_LOGGING
+    status = Status(0x0110 if procedural else 0xC111)
+    if procedural:
         status.error_id = ERROR_IDS.get(label, ERROR_IDS["store-error"])
     status.comment = f"not recorded, please send again: {label}"
     return status

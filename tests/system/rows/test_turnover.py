@@ -117,7 +117,7 @@ def test_row_05_a_restart_forgets_no_sign_of_life_and_no_confirmation(rig: Rig) 
     """Neither the last event of the one nor the naming of the other is in the registry's own log."""
     rig.clock("09:35")
     rig.study("1.2", "PB", location="LAB1")
-    rig.keeper.confirmed = lambda *_: None  # type: ignore[method-assign]  # the server ends before it comes to this
+    rig.keeper.turn_over_after = lambda *_: None  # type: ignore[method-assign]  # the server ends before it comes to this
     assert rig.send(entry("09:37", patient="PB"), calling="HEMO1", when="09:39").status == "0000"
     rig.restart()
     rig.look("09:54")
@@ -139,7 +139,7 @@ def test_row_05_what_comes_late_moves_the_end_of_the_stay_also_when_a_restart_ca
     assert rig.send(entry("09:49", study="1.1"), calling="HEMO1", when="10:00").status == "B104"
     rig.settle()
     assert there(rig, "1.1") == ["09:00-09:49"]
-    rig.keeper.confirmed = lambda *_: None  # type: ignore[method-assign]  # the server ends before it comes to this
+    rig.keeper.turn_over_after = lambda *_: None  # type: ignore[method-assign]  # the server ends before it comes to this
     assert rig.send(entry("09:52", study="1.1"), calling="HEMO1", when="10:01").status == "B104"
     rig.restart()
     rig.look()
