@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple, get_args
 
 import yaml
 
+from plscp.config import Settings
 from plscp.config import schema as settings_schema
-from plscp.config.model import Section, SettingsModel
+from plscp.config.model import Section
 
 HERE: Final = Path(__file__).parent
 VALUES: Final = HERE / "helm" / "plscp" / "values.yaml"
@@ -133,7 +134,7 @@ def _in_chart(part: dict[str, Any]) -> dict[str, Any]:
         made["properties"] = {
             name: _in_chart(each) | (_PORT if name == "port" else {})
             for name, each in made["properties"].items()
-            if name not in SettingsModel.secrets
+            if name not in Settings.secrets
         }
         # The chart fills in certificate and private_key from a Secret.
         if {"certificate", "private_key"} == set(made.get("required", ())):
@@ -187,7 +188,7 @@ def _default(value: Value) -> str:
 
 def at_once() -> str:
     """The settings that need no restart, as the model says: their paths, of a whole table its own."""
-    return json.dumps([".".join(path) for path in _at_once(SettingsModel, ())], indent=2) + "\n"
+    return json.dumps([".".join(path) for path in _at_once(Settings, ())], indent=2) + "\n"
 
 
 def _at_once(model: type[Section], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -94,7 +94,7 @@ class Server:
             on_fatal=partial(self._from_thread, self._broken),
             after_commit=self._committed,
             soon=self._soon,
-            **settings.store_options(),
+            limits=settings.store_limits(),
         )
         self.store.measure(self.metrics.committed)
         keep = settings.store.raw_retention

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from plscp.config import load, problems, reference, starter
-from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, Operators, SettingsModel, Tls
+from plscp.config import Settings, load, problems, reference, starter
+from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, Operators, Tls
 from plscp.errors import ConfigError
 
 TITLES: dict[str, type[BaseModel]] = {
@@ -34,7 +34,7 @@ def rows() -> Iterator[tuple[type[BaseModel], str, str]]:
     """(model, setting, kind) of each row of the reference."""
     for part in reference().split("\n## ")[1:]:
         title, _, rest = part.partition("\n")
-        model: type[BaseModel] = TITLES.get(title) or type(getattr(SettingsModel(), title.strip("[]")))
+        model: type[BaseModel] = TITLES.get(title) or type(getattr(Settings(), title.strip("[]")))
         if not issubclass(model, BaseModel):
             continue  # [issuers]: names that a hospital makes up
         for name, kind in re.findall(r"^\| `(\w+)` \| (.*?) \| ", rest, re.MULTILINE):

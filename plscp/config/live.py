@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
@@ -72,22 +73,16 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
 
 def _taken(running: Section, wanted: Section) -> dict[str, Any]:
     members: dict[str, Any] = {}
+    before, after = running.model_dump(), wanted.model_dump()
     for name, old in running:
         new = getattr(wanted, name)
-        if isinstance(old, Section) and isinstance(new, Section) and not running.applies_at_once(name):
+        if running.applies_at_once(name):
+            members[name] = after[name]
+        elif isinstance(old, Section) and isinstance(new, Section):
             members[name] = _taken(old, new)
         else:
-            members[name] = _plain(new if running.applies_at_once(name) else old)
+            members[name] = before[name]
     return members
-
-
-def _plain(value: Any) -> Any:
-    """Sections as dictionaries of what they hold: they are validated anew."""
-    if isinstance(value, Section):
-        value = dict(value)
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    return [_plain(member) for member in value] if isinstance(value, list) else value
 
 
 class Reloaded(NamedTuple):
@@ -222,52 +217,43 @@ class InForce(Generic[Made]):
         return self._made
 
 
-class Watcher:
+class Watcher(threading.Thread):
     """A thread that does things about files, one after the other: a file system may hang, and then nothing else does.
 
-    It calls `look` after every so many seconds.
+    It calls `look` after every so many seconds in which nobody asked for anything.
     """
 
     def __init__(self, look: Callable[[], None], *, every: float = LOOK_SECONDS) -> None:
+        super().__init__(name="plscp-settings", daemon=True)
         self._look, self._every = look, every
-        self._asked: list[tuple[Callable[[], Any], Future[Any]]] = []
-        self._lock = threading.Lock()
-        self._turn = threading.Event()
-        self._ending = False
-        self._thread = threading.Thread(target=self._run, name="plscp-settings", daemon=True)
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+        self._asked: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
 
     def ask(self, call: Callable[[], Any]) -> "Future[Any]":
         """Have something done there, soon."""
         future: Future[Any] = Future()
-        with self._lock:
-            self._asked.append((call, future))
-        self._turn.set()
+        self._asked.put((future, call))
         return future
 
     def stop(self) -> None:
         """Look no more; a thread that hangs in a file system is left behind."""
-        self._ending = True
-        self._turn.set()
+        self._asked.put(None)
 
-    def _run(self) -> None:
-        while not self._ending:
-            self._turn.wait(self._every)
-            self._turn.clear()
-            with self._lock:
-                asked, self._asked = self._asked, []
-            for call, future in asked:
-                if not future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    future.set_result(call())
-                except Exception as error:
-                    future.set_exception(error)
-            if not asked and not self._ending:
+    def run(self) -> None:
+        """What the thread does."""
+        while True:
+            try:
+                asked = self._asked.get(timeout=self._every)
+            except Empty:
                 try:
                     self._look()
                 except Exception:  # a defect there must not end the looking
                     log.exception("internal-error", where="settings")
+                continue
+            if asked is None:
+                return
+            future, call = asked
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except Exception as error:
+                    future.set_exception(error)

@@ -5,35 +5,19 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
-from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from plscp.config.model import SettingsModel, Store
-from plscp.config.values import from_environment
+from plscp.config.settings import Settings
+from plscp.config.values import InFolder, from_environment
 from plscp.errors import ConfigError
 
 PREFIX: Final = "PLSCP_"
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*__.+")
 """PLSCP_CONFIG, PLSCP_DEBUG and the like are no settings."""
-_FILES: Final = {
-    "dicom.tls": ("certificate", "private_key", "client_ca"),
-    "http": ("token_file", "read_token_file", "operate_token_file", "feed_token_file"),
-    "http.tls": ("certificate", "private_key"),
-    "registry": ("file",),
-    "kafka": (
-        "ssl_cafile",
-        "ssl_certfile",
-        "ssl_keyfile",
-        "ssl_crlfile",
-        "ssl_password_file",
-        "sasl_plain_password_file",
-    ),
-}
-"""Settings that are paths."""
-
 _MEANS: Final[dict[str, str]] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -52,6 +36,88 @@ _MEANS: Final[dict[str, str]] = {
 """How Pydantic's error types read in a settings file."""
 
 
+def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
+    """The settings and every fault of them, a line each; without settings where they cannot even be told.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML.
+    """
+    tables, faults = read_tables(path, environ)
+    settings = None
+    try:
+        settings = Settings.model_validate(tables)
+    except ValidationError as error:
+        faults += faults_of(error)
+    if settings is not None:
+        known = settings.locations
+        faults += [
+            f"{where}: no table [locations.{name}]{nearest(name, known)}"
+            for where, name in settings.locations_meant()
+            if name not in known
+        ]
+        faults += settings.certificates_unasked()
+    return settings, faults
+
+
+def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
+    """Every fault of the settings, a line each; empty where they can be used.
+
+    Raises:
+        ConfigError: the file cannot be read or is not TOML.
+    """
+    settings, faults = read(path, environ)
+    if settings is not None and not faults:
+        for read_files in (
+            settings.required,
+            settings.tokens,
+            settings.kafka_options,
+            settings.relay,
+            settings.certificates,
+            settings.http_certificates,
+        ):
+            try:
+                read_files()
+            except ConfigError as error:
+                if str(error) not in faults:  # the relay's settings hold Kafka's options too
+                    faults.append(str(error))
+        faults += settings.registry_file()[0]
+    return faults
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the TOML file, or None for defaults and environment alone.
+        environ: as `os.environ`.
+
+    Raises:
+        ConfigError: one line: the first fault with the setting's path, and how many more there are.
+    """
+    settings, faults = read(path, environ)
+    if settings is None or faults:
+        raise _faulty(path, faults)
+    return settings
+
+
+def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read [http] alone, whatever the other tables are: for those who ask a server that goes on with the settings before.
+
+    Raises:
+        ConfigError: one line: the file cannot be read or is not TOML, or the fault is in [http].
+    """
+    tables, _ = read_tables(path, environ)
+    try:
+        return Settings.model_validate({"http": tables["http"]} if "http" in tables else {})
+    except ValidationError as error:
+        raise _faulty(path, faults_of(error)) from None
+
+
+def _faulty(path: Path | None, faults: list[str]) -> ConfigError:
+    more = f" (and {len(faults) - 1} more: plscp config check)" if len(faults) > 1 else ""
+    return ConfigError((f"{path}: " if path is not None else "") + faults[0] + more)
+
+
 def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
     """The file as nested tables with the environment laid over it, and a line for each variable that names no setting.
 
@@ -68,7 +134,8 @@ def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str
             raise ConfigError(f"{path}: is not UTF-8 text") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
-        _count_from(tables, path.parent)
+        tables.setdefault("store", {})  # which has a name of a file by default
+        _place(tables, Settings, path.parent)
     faults = []
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
@@ -79,53 +146,38 @@ def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str
     return tables, faults
 
 
-def _count_from(tables: dict[str, Any], folder: Path) -> None:
-    """Make relative paths count from the folder of the settings file."""
-    for section, names in _FILES.items():
-        table: Any = tables
-        for part in section.split("."):
-            table = table.get(part) if isinstance(table, dict) else None
-        _count_names_from(table, names, folder)
-    devices = tables.get("devices")
-    for device in devices.values() if isinstance(devices, dict) else ():
-        _count_names_from(device, ("passcode_file",), folder)
-    store = tables.get("store")
-    url = store.get("url", Store().url) if isinstance(store, dict) else Store().url if store is None else None
-    if isinstance(url, str) and folder != Path():
-        rest = url.removeprefix("sqlite:///")
-        if rest != url and rest and not rest.startswith("/"):
-            tables["store"] = (store or {}) | {"url": f"sqlite:///{quote(str(folder))}/{rest}"}
-
-
-def _count_names_from(table: Any, names: tuple[str, ...], folder: Path) -> None:
-    for name in names:
-        if isinstance(table, dict) and isinstance(table.get(name), str) and table[name]:
-            table[name] = str(folder / table[name])
+def _place(table: Any, annotation: Any, folder: Path) -> None:
+    """Make relative names of files, in a table and those below, count from the folder of the settings file."""
+    if not isinstance(table, dict):
+        return
+    model = _model(annotation)
+    fields = model.model_fields if model is not None else {}
+    for name in {*table, *fields}:
+        value = table.get(name, fields[name].default if name in fields else None)
+        for mark in fields[name].metadata if name in fields else ():
+            if isinstance(mark, InFolder) and isinstance(value, str) and value:
+                table[name] = mark.place(folder, value)
+        _place(value, _below(annotation, name), folder)
 
 
 def _lay(tables: dict[str, Any], parts: list[str], text: str) -> str:
     """Lay one variable; returns what is wrong, or nothing."""
-    annotation: Any = SettingsModel
+    annotation: Any = Settings
     here = tables
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        model, entries = _model(annotation), _entries(annotation)
-        if model is not None:
-            key = part.lower()
-            if key not in model.model_fields:
-                return "no such setting" + nearest(key, model.model_fields)
-            annotation = model.model_fields[key].annotation
-        elif entries is not None:
-            key, annotation = part, entries
-        else:
-            return "no such setting: " + ".".join(parts[:depth]).lower() + " is not a table"
-        if last:
+    for depth, part in enumerate(parts, 1):
+        model = _model(annotation)
+        key = part if model is None else part.lower()
+        annotation = _below(annotation, key)
+        if annotation is None and model is not None:
+            return "no such setting" + nearest(key, model.model_fields)
+        if annotation is None:
+            return "no such setting: " + ".".join(parts[: depth - 1]).lower() + " is not a table"
+        if depth == len(parts):
             here[key] = from_environment(text, annotation)
-        else:
-            below = here.setdefault(key, {})
-            if not isinstance(below, dict):
-                return ".".join(parts[: depth + 1]).lower() + " must be a table"
-            here = below
+            break
+        here = here.setdefault(key, {})
+        if not isinstance(here, dict):
+            return ".".join(parts[:depth]).lower() + " must be a table"
     return ""
 
 
@@ -138,9 +190,13 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _entries(annotation: Any) -> Any:
-    """What each entry of a dict annotation is, or None."""
-    return get_args(annotation)[1] if get_origin(annotation) is dict else None
+def _below(annotation: Any, part: str | int) -> Any:
+    """The type of a table's setting, or of an entry of tables by name (str) or in a list (int); None where there is none."""
+    model = _model(annotation)
+    if model is not None:
+        return model.model_fields[part].annotation if part in model.model_fields else None
+    inside = list if isinstance(part, int) else dict
+    return get_args(annotation)[-1] if get_origin(annotation) is inside else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -160,13 +216,13 @@ def _line(error: Any) -> str:
     path = ".".join(str(part + 1) if isinstance(part, int) else part for part in location)
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        model = _model_at(location[:-1])
+        model = _model(reduce(_below, location[:-1], Settings))
         known = model.model_fields if model is not None else ()
         return f"{path}: no such setting" + nearest(str(location[-1]), known)
     if kind == "value_error":
         said = str(context["error"])
         first, _, rest = said.partition(" ")
-        model = _model_at(location)
+        model = _model(reduce(_below, location, Settings))
         if model is not None and first in model.model_fields:  # a fault of a whole table names the setting first
             path, said = f"{path}.{first}", rest
     elif kind == "literal_error":
@@ -182,20 +238,9 @@ def _line(error: Any) -> str:
 
 def _got(location: list[Any], kind: str, value: Any) -> str:
     """What was given, where it is short and no secret."""
-    secret = any(part in SettingsModel.secrets for part in location)
+    secret = any(part in Settings.secrets for part in location)
     if secret or kind == "missing" or isinstance(value, (dict, list, BaseModel, SecretStr)) or value in ("", None):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     text = re.sub(r"//[^/@]*@", "//***@", "".join(c if c.isprintable() else "?" for c in text))
     return f', not "{text[:40]}"'
-
-
-def _model_at(location: list[Any]) -> type[BaseModel] | None:
-    annotation: Any = SettingsModel
-    for part in location:
-        model = _model(annotation)
-        if model is not None:
-            annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        elif get_origin(annotation) is dict or get_origin(annotation) is list:
-            annotation = get_args(annotation)[-1]
-    return _model(annotation)

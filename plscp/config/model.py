@@ -1,8 +1,9 @@
-"""Every setting, in one Pydantic model: the names are a contract with operators, tests and the chart."""
+"""The tables of the settings: their names are a contract with operators, tests and the chart."""
 
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from inspect import get_annotations
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from plscp.config.values import (
     AeTitle,
@@ -10,11 +11,14 @@ from plscp.config.values import (
     CertificateNames,
     Count,
     Duration,
+    File,
+    FileOrNone,
     Listener,
     Moment,
     Names,
     Networks,
     Port,
+    Secret,
     Size,
     StoreUrl,
     TopicPrefix,
@@ -23,7 +27,6 @@ from plscp.config.values import (
     Zone,
     duration,
 )
-from plscp.matching.records import GENERATED_ISSUER
 
 SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
 Mismatch = Literal["refuse", "log"]
@@ -31,8 +34,6 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 Role = Literal["read", "feed", "operate"]
 ROLES: Final[tuple[Role, ...]] = ("read", "feed", "operate")
 """Of HTTP: what each may do, the ones after it may, too."""
-
-
 EVERY: Final = "every"
 
 
@@ -60,9 +61,9 @@ class Tls(Section):
     at_once = frozenset({"certificate", "private_key", "client_ca"})
 
     port: Port = Field(2762, description="port of the TLS listener; 0: a free one")
-    certificate: str = Field(description="file with the server's certificate chain, PEM")
-    private_key: str = Field(description="file with the private key, PEM, without a passphrase")
-    client_ca: str | None = Field(
+    certificate: File = Field(description="file with the server's certificate chain, PEM")
+    private_key: File = Field(description="file with the private key, PEM, without a passphrase")
+    client_ca: FileOrNone = Field(
         None, description="file with the CAs of the devices; given: client certificates are required"
     )
 
@@ -168,17 +169,17 @@ class Kafka(Section):
         None, description="SASL mechanism; GSSAPI needs the Python package gssapi"
     )
     sasl_plain_username: str | None = Field(None, description="user name for PLAIN and SCRAM")
-    sasl_plain_password: SecretStr | None = Field(None, description="password for PLAIN and SCRAM")
-    sasl_plain_password_file: str | None = Field(None, description="file that holds the password instead")
+    sasl_plain_password: Secret | None = Field(None, description="password for PLAIN and SCRAM")
+    sasl_plain_password_file: FileOrNone = Field(None, description="file that holds the password instead")
     sasl_kerberos_name: str | None = Field(None, description="name of the Kerberos credentials")
     sasl_kerberos_service_name: str | None = Field(None, description="Kerberos service name")
     sasl_kerberos_domain_name: str | None = Field(None, description="Kerberos domain name")
-    ssl_cafile: str | None = Field(None, description="file with the CAs of the brokers, PEM")
-    ssl_certfile: str | None = Field(None, description="file with the client's certificate, PEM")
-    ssl_keyfile: str | None = Field(None, description="file with the client's private key, PEM")
-    ssl_password: SecretStr | None = Field(None, description="password of the private key")
-    ssl_password_file: str | None = Field(None, description="file that holds the password instead")
-    ssl_crlfile: str | None = Field(None, description="file with certificate revocation lists, PEM")
+    ssl_cafile: FileOrNone = Field(None, description="file with the CAs of the brokers, PEM")
+    ssl_certfile: FileOrNone = Field(None, description="file with the client's certificate, PEM")
+    ssl_keyfile: FileOrNone = Field(None, description="file with the client's private key, PEM")
+    ssl_password: Secret | None = Field(None, description="password of the private key")
+    ssl_password_file: FileOrNone = Field(None, description="file that holds the password instead")
+    ssl_crlfile: FileOrNone = Field(None, description="file with certificate revocation lists, PEM")
     ssl_ciphers: str | None = Field(None, description="ciphers, as OpenSSL names them")
     ssl_check_hostname: bool = Field(True, description="whether the broker's certificate must name its host")
 
@@ -200,8 +201,8 @@ class HttpTls(Section):
 
     at_once = frozenset({"certificate", "private_key"})
 
-    certificate: str = Field(description="file with the server's certificate chain, PEM")
-    private_key: str = Field(description="file with the private key, PEM, without a passphrase")
+    certificate: File = Field(description="file with the server's certificate chain, PEM")
+    private_key: File = Field(description="file with the private key, PEM, without a passphrase")
 
 
 class Http(Section):
@@ -216,12 +217,12 @@ class Http(Section):
         description='"none": without a token file, whoever reaches the address may read and change everything; "token": without one '
         "host must be loopback, and only programs on this machine are served",
     )
-    token_file: str | None = Field(None, description="file with tokens that may do everything that /api offers")
-    read_token_file: str | None = Field(
+    token_file: FileOrNone = Field(None, description="file with tokens that may do everything that /api offers")
+    read_token_file: FileOrNone = Field(
         None, description="file with tokens that may read everything, and change nothing"
     )
-    operate_token_file: str | None = Field(None, description="as token_file, for tokens that are kept elsewhere")
-    feed_token_file: str | None = Field(
+    operate_token_file: FileOrNone = Field(None, description="as token_file, for tokens that are kept elsewhere")
+    feed_token_file: FileOrNone = Field(
         None, description="file with tokens that may read, and change patients, admissions and studies, nothing else"
     )
     probes: Listener | None = Field(
@@ -251,34 +252,12 @@ class Http(Section):
 class RegistryFile(Section):
     """Patients, admissions and studies from a file."""
 
-    file: str | None = Field(
+    file: FileOrNone = Field(
         None, description="read at start; later only differences to its previous content are changes"
     )
     publish_demographics: bool = Field(
         False, description="whether patient records carry name, birth date and sex beside the identifiers"
     )
-
-
-class Overrides(Section):
-    """What a device may override of [matching]; absent: as there."""
-
-    at_once = EVERY
-
-    close_grace: Duration | None = Field(None, description="overrides [matching]")
-    clock_tolerance: Duration | None = Field(None, description="overrides [matching]")
-    room_turnover: Duration | None = Field(None, description="overrides [matching]")
-    place_match_max_age: Duration | None = Field(None, description="overrides [matching]")
-    turnover_decides: bool | None = Field(None, description="overrides [matching]")
-    synchronization_frame_of_reference_uid: Uid | None = Field(None, description="overrides [matching]")
-    patient_id_issuer: str | None = Field(None, description="overrides [matching]")
-    patient_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
-    study_id_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
-    location_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
-    name_mismatch: Mismatch | None = Field(None, description="overrides [matching]")
-    not_started_elsewhere: Mismatch | None = Field(None, description="overrides [matching]")
-    scheduled_expires: Duration | None = Field(None, description="overrides [matching]")
-    placeholder_patient_ids: list[str] | None = Field(None, description="overrides [matching]")
-    accession_as_admission: bool | None = Field(None, description="overrides [matching]")
 
 
 class Matching(Section):
@@ -326,6 +305,20 @@ class Matching(Section):
     )
 
 
+if TYPE_CHECKING:
+    Overrides = Section
+else:
+    Overrides = create_model(
+        "Overrides",
+        __base__=Section,
+        __doc__="What a device may override of [matching]; absent: as there.",
+        **{
+            name: (kind | None, Field(None, description="overrides [matching]"))
+            for name, kind in get_annotations(Matching).items()
+        },
+    )
+
+
 class Location(Section):
     """One lab: [locations.NAME]."""
 
@@ -338,6 +331,8 @@ class Location(Section):
 
 class DeviceTable(Overrides):
     """One device: [devices.AE]; the table's name is the calling AE title."""
+
+    at_once = EVERY
 
     address: Networks = Field(
         default_factory=list,
@@ -354,10 +349,10 @@ class DeviceTable(Overrides):
         min_length=1,
         description="user identity that it must negotiate (PS3.7 D.3.3.7), else A-ASSOCIATE-RJ 1/2/1; absent: none is asked for",
     )
-    passcode: SecretStr | None = Field(
+    passcode: Secret | None = Field(
         None, description="passcode beside the username; absent: the username alone is asked for"
     )
-    passcode_file: str | None = Field(
+    passcode_file: FileOrNone = Field(
         None, description="file that holds the passcode instead; read again when it changes"
     )
     location: Names = Field(
@@ -429,67 +424,3 @@ class Log(Section):
     format: Literal["auto", "json", "console"] = Field(
         "auto", description="auto: console on a terminal, else JSON lines"
     )
-
-
-def _one_each(names: dict[str, list[str]]) -> set[str]:
-    """Every name, the tables' own included; each must stand for one table."""
-    owner: dict[str, str] = {}
-    for table, others in names.items():
-        for name in {table.strip(), *(name.strip() for name in others)}:
-            if not name:
-                raise ValueError(f"{table} has an empty name")
-            if owner.setdefault(name, table) != table:
-                raise ValueError(f'"{name}" names both {owner[name]} and {table}')
-    return set(owner)
-
-
-class SettingsModel(Section):
-    """All settings as they stand in the file and the environment."""
-
-    at_once = frozenset({"issuers", "locations", "devices", "operators"})
-    secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password", "passcode"})
-
-    dicom: Dicom = Field(default_factory=Dicom)
-    store: Store = Field(default_factory=Store)
-    kafka: Kafka | None = None
-    http: Http = Field(default_factory=Http)
-    registry: RegistryFile = Field(default_factory=RegistryFile)
-    matching: Matching = Field(default_factory=Matching)
-    issuers: dict[str, Names] = Field(default_factory=dict)
-    locations: dict[str, Location] = Field(default_factory=dict)
-    devices: dict[AeTitle, DeviceTable] = Field(default_factory=dict)
-    operators: Operators | None = None
-    log: Log = Field(default_factory=Log)
-
-    @field_validator("locations")
-    @classmethod
-    def _one_lab_per_name(cls, value: dict[str, Location]) -> dict[str, Location]:
-        _one_each({table: location.names for table, location in value.items()})
-        return value
-
-    @field_validator("issuers")
-    @classmethod
-    def _one_authority_per_spelling(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        if GENERATED_ISSUER in _one_each(value):
-            raise ValueError(f'"{GENERATED_ISSUER}" is the issuer of the Patient IDs that plscp gives itself')
-        return value
-
-    def locations_meant(self) -> list[tuple[str, str]]:
-        """(path of the setting, name) of each place that refers to a [locations] table."""
-        meant: list[tuple[str, Any]] = [(f"devices.{ae}.location", d.location) for ae, d in self.devices.items()]
-        if self.operators is not None:
-            meant += [
-                (f"operators.allowed.{i}.locations", o.locations) for i, o in enumerate(self.operators.allowed, 1)
-            ]
-        return [(path, name) for path, names in meant for name in names]
-
-    def certificates_unasked(self) -> list[str]:
-        """A fault for each device that names certificates while no client is asked for one."""
-        if self.dicom.tls is not None and self.dicom.tls.client_ca is not None:
-            return []
-        missing = "dicom.tls" if self.dicom.tls is None else "dicom.tls.client_ca"
-        return [
-            f"devices.{ae}.certificate: needs {missing}: without it no device shows a certificate"
-            for ae, device in self.devices.items()
-            if device.certificate
-        ]

@@ -1,67 +1,12 @@
-"""Settings as others read them: those in force as TOML without secrets, the reference in Markdown, the JSON Schema."""
+"""What there is to set, for those who write settings: the reference in Markdown, the JSON Schema, a file to start from."""
 
 import json
-import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from importlib import resources
 from typing import Any, Final, get_args
 
-from pydantic import BaseModel, SecretStr
-
-from plscp.config.model import AllowedOperator, DeviceTable, Overrides, Section, SettingsModel
-from plscp.config.values import iso_duration
-
-MASK: Final = "***"
-
-
-def masked(value: Any) -> Any:
-    """A setting's value as JSON-able data: durations as ISO 8601, secrets and passwords in URLs masked."""
-    if isinstance(value, BaseModel):
-        value = dict(value)
-    if isinstance(value, dict):
-        return {name: masked(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [masked(each) for each in value]
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, timedelta):
-        return iso_duration(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, str):
-        return re.sub(r"(?i)(password=)[^&\s]*", rf"\1{MASK}", re.sub(r"(//[^/:@]*):[^@]*@", rf"\1:{MASK}@", value))
-    return value
-
-
-def toml_value(value: Any) -> str:
-    """One value as TOML, whose texts, numbers, true and false are those of JSON, but for the character DEL."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{toml_key(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def toml_key(key: str) -> str:
-    """A key, quoted where it must be."""
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
-
-
-def as_toml(tables: dict[str, Any]) -> str:
-    """Nested tables as TOML; members without a value are left out."""
-    return "\n".join(_table((), tables)).strip() + "\n"
-
-
-def _table(path: tuple[str, ...], table: dict[str, Any]) -> Iterator[str]:
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict) and value is not None}
-    if path and (plain or not table):
-        yield f"\n[{'.'.join(map(toml_key, path))}]"
-    for key, value in plain.items():
-        yield f"{toml_key(key)} = {toml_value(value)}"
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _table((*path, key), value)
-
+from plscp.config.model import AllowedOperator, DeviceTable, Overrides, Section
+from plscp.config.settings import Settings
 
 _ISSUERS: Final = (
     "## [issuers]",
@@ -92,7 +37,7 @@ def reference() -> str:
         "that apply *at once* hold for every decision and association from then on; the others keep the value that they had *at start*",
         "until a restart. A file with a fault changes nothing. Variables of the environment stay as they were at start.",
     ]
-    for name, info in SettingsModel.model_fields.items():
+    for name, info in Settings.model_fields.items():
         if name == "issuers":
             lines += ["", *_ISSUERS]
             continue
@@ -118,8 +63,8 @@ def _section(title: str, model: type[Section]) -> Iterator[str]:
     said = model.model_json_schema()["properties"]
     for name, info in model.model_fields.items():
         if name != "tls" and (name not in Overrides.model_fields or model is not DeviceTable):
-            value = masked(info.get_default(call_default_factory=True, validated_data={}))
-            default = "" if value in (None, []) else f"`{toml_value(value)}`" if not info.is_required() else "required"
+            value = said[name].get("default")
+            default = "required" if info.is_required() else "" if value is None else f"`{json.dumps(value)}`"
             applies = "at once" if model.applies_at_once(name) else "at start"
             cells = (f"`{name}`", _kind(said[name]), default, applies, info.description or "")
             row = " | ".join(cell.replace("|", "\\|") for cell in cells)
@@ -170,7 +115,7 @@ _UNSAID: Final = frozenset({"title", "kind", "ge", "le", "default", "writeOnly",
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a settings file, for editors and for the values of the Helm chart: each table in its place."""
-    whole = SettingsModel.model_json_schema()
+    whole = Settings.model_json_schema()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Settings of plscp",
@@ -203,3 +148,8 @@ def _inlined(part: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
     if "properties" in made:
         made["properties"] = {name: _inlined(each, models) for name, each in made["properties"].items()}
     return made
+
+
+def starter() -> str:
+    """The commented file that `plscp config init` writes."""
+    return resources.files("plscp.config").joinpath("starter.toml").read_text("utf-8")

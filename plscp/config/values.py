@@ -2,15 +2,21 @@
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
-from typing import Annotated, Any, Final, get_args
+from pathlib import Path
+from typing import Annotated, Any, Final, get_args, get_origin
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from plscp.dicom.admission import certificate_name
 
+MASK: Final = "***"
+"""In place of a secret."""
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?!$)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
@@ -58,24 +64,6 @@ def ae_title(value: str) -> str:
     return title
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (OSError, ValueError, KeyError):
-        raise ValueError("must be an IANA time zone such as Europe/Berlin") from None
-    return value
-
-
-def _uid(value: str) -> str:
-    if value and (len(value) > 64 or not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", value)):
-        raise ValueError("must be a UID (PS3.5 9.1), or empty")
-    return value
-
-
-def _some(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _network(value: str) -> str:
     try:
         return str(ip_network(value))
@@ -83,28 +71,45 @@ def _network(value: str) -> str:
         raise ValueError("must be an address such as 10.1.2.3, or a network such as 10.1.2.0/24") from None
 
 
-def _bootstrap(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("must be host:port, such as 127.0.0.1:9092")
-    return value
+def _zone(value: str) -> object:
+    return ZoneInfo(value)
 
 
-def _listener(value: str) -> str:
+def _uid(value: str) -> object:
+    return not value or (len(value) <= 64 and re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", value))
+
+
+def _broker(value: str) -> object:
     host, _, port = value.rpartition(":")
-    if not host.strip("[]") or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be host:port, such as 127.0.0.1:8081; port 0: a free one")
-    return value
+    return host and port.isdigit() and 0 < int(port) < 65536
+
+
+def _listener(value: str) -> object:
+    host, _, port = value.rpartition(":")
+    return host.strip("[]") and port.isascii() and port.isdigit() and int(port) <= 65535
+
+
+def _topic_prefix(value: str) -> object:
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value) and value not in {".", ".."}
+
+
+def _if(fits: Callable[[str], object], message: str) -> AfterValidator:
+    """Text that fits, as it is; else, or where looking at it raises, a fault with this message."""
+
+    def check(value: str) -> str:
+        try:
+            good = fits(value)
+        except (OSError, ValueError, KeyError):
+            good = False
+        if not good:
+            raise ValueError(message)
+        return value
+
+    return AfterValidator(check)
 
 
 def _certificate(value: str) -> str:
-    certificate_name(value)
-    return value
-
-
-def _topic_prefix(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value) or value in {".", ".."}:
-        raise ValueError("must be letters, digits, dots, hyphens and underscores, as Kafka takes them in topic names")
+    certificate_name(value)  # which says what is wrong
     return value
 
 
@@ -112,45 +117,84 @@ def _store_url(value: str) -> str:
     scheme, _, rest = value.partition(":")
     if scheme in {"postgresql", "postgres"}:
         raise ValueError("must be sqlite:///path/to/file.db: PostgreSQL comes with a later version")
-    fits = scheme == "sqlite" and rest.startswith("///") and len(rest) > 3 and not rest.endswith("/")
-    if not fits:
+    if scheme != "sqlite" or not rest.startswith("///") or len(rest) <= 3 or rest.endswith("/"):
         raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path)")
     return value
+
+
+def _without_password(url: str) -> str:
+    url = re.sub(r"(//[^/:@]*):[^@]*@", rf"\1:{MASK}@", url)
+    return re.sub(r"(?i)(password=)[^&\s]*", rf"\1{MASK}", url)
 
 
 def _aware(value: datetime) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
+def _text_or_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _kind(words: str) -> Any:
+    """What the reference of the settings calls such values."""
+    return Field(json_schema_extra={"kind": words})
+
+
+@dataclass(frozen=True)
+class InFolder:
+    """Marks a setting that names a file: a relative name in the settings file counts from that file's folder.
+
+    Attributes:
+        place: gives the name that is meant, of the folder and the name as it stands.
+    """
+
+    place: Callable[[Path, str], str]
+
+
+def _store_in(folder: Path, url: str) -> str:
+    name = url.removeprefix("sqlite:///")
+    relative = name not in {url, ""} and not name.startswith("/") and folder != Path()
+    return f"sqlite:///{quote(str(folder))}/{name}" if relative else url
+
+
 Duration = Annotated[
-    timedelta,
-    BeforeValidator(duration),
-    PlainSerializer(iso_duration),
-    Field(json_schema_extra={"kind": "duration"}),
+    timedelta, BeforeValidator(duration), PlainSerializer(iso_duration, when_used="json"), _kind("duration")
 ]
-Whole = Annotated[int, BeforeValidator(_whole), Field(json_schema_extra={"kind": "whole number"})]
-Port = Annotated[Whole, Field(ge=0, le=65535, json_schema_extra={"kind": "port"})]
-Size = Annotated[Whole, Field(ge=1, json_schema_extra={"kind": "bytes"})]
-Count = Annotated[Whole, Field(ge=1, json_schema_extra={"kind": "whole number"})]
-AeTitle = Annotated[str, AfterValidator(ae_title), Field(json_schema_extra={"kind": "AE title"})]
-Zone = Annotated[str, AfterValidator(_zone), Field(json_schema_extra={"kind": "time zone"})]
-Uid = Annotated[str, AfterValidator(_uid), Field(json_schema_extra={"kind": "UID"})]
-Names = Annotated[list[str], BeforeValidator(_some), Field(json_schema_extra={"kind": "text or list of text"})]
-Networks = Annotated[
-    list[Annotated[str, AfterValidator(_network)]],
-    BeforeValidator(_some),
-    Field(json_schema_extra={"kind": "network or list of networks"}),
+Whole = Annotated[int, BeforeValidator(_whole), _kind("whole number")]
+Port = Annotated[Whole, Field(ge=0, le=65535), _kind("port")]
+Size = Annotated[Whole, Field(ge=1), _kind("bytes")]
+Count = Annotated[Whole, Field(ge=1), _kind("whole number")]
+AeTitle = Annotated[str, AfterValidator(ae_title), _kind("AE title")]
+Zone = Annotated[str, _if(_zone, "must be an IANA time zone such as Europe/Berlin"), _kind("time zone")]
+Uid = Annotated[str, _if(_uid, "must be a UID (PS3.5 9.1), or empty"), _kind("UID")]
+Names = Annotated[list[str], BeforeValidator(_text_or_list), _kind("text or list of text")]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[list[Network], BeforeValidator(_text_or_list), _kind("network or list of networks")]
+Bootstrap = Annotated[str, _if(_broker, "must be host:port, such as 127.0.0.1:9092")]
+Listener = Annotated[
+    str, _if(_listener, "must be host:port, such as 127.0.0.1:8081; port 0: a free one"), _kind("host:port")
 ]
-Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
-Listener = Annotated[str, AfterValidator(_listener), Field(json_schema_extra={"kind": "host:port"})]
 CertificateNames = Annotated[
     list[Annotated[str, AfterValidator(_certificate)]],
-    BeforeValidator(_some),
-    Field(json_schema_extra={"kind": "text or list of text"}),
+    BeforeValidator(_text_or_list),
+    _kind("text or list of text"),
 ]
-TopicPrefix = Annotated[str, AfterValidator(_topic_prefix)]
-StoreUrl = Annotated[str, AfterValidator(_store_url), Field(json_schema_extra={"kind": "URL"})]
-Moment = Annotated[datetime, AfterValidator(_aware)]
+TopicPrefix = Annotated[
+    str,
+    _if(_topic_prefix, "must be letters, digits, dots, hyphens and underscores, as Kafka takes them in topic names"),
+]
+StoreUrl = Annotated[
+    str,
+    AfterValidator(_store_url),
+    PlainSerializer(_without_password, when_used="json"),
+    InFolder(_store_in),
+    _kind("URL"),
+]
+_IN_FOLDER = InFolder(lambda folder, name: str(folder / name))
+File = Annotated[str, _IN_FOLDER]
+FileOrNone = Annotated[str | None, _IN_FOLDER]
+Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, when_used="json")]
+Moment = Annotated[datetime, AfterValidator(_aware), PlainSerializer(datetime.isoformat, when_used="json")]
 
 
 def from_environment(text: str, annotation: Any) -> Any:
@@ -165,16 +209,13 @@ def from_environment(text: str, annotation: Any) -> Any:
             return json.loads(text)
         except ValueError:
             return text
-    if _is_list(annotation):
+    if holds(annotation, list):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if _holds(annotation, int) and re.fullmatch(r"-?\d+", text):
+    if holds(annotation, int) and re.fullmatch(r"-?\d+", text):
         return int(text)
     return text
 
 
-def _is_list(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is list or any(_is_list(a) for a in get_args(annotation))
-
-
-def _holds(annotation: Any, kind: type) -> bool:
-    return annotation is kind or any(_holds(a, kind) for a in get_args(annotation))
+def holds(annotation: Any, kind: Any) -> bool:
+    """Whether a type is one, or says so somewhere within."""
+    return kind in {annotation, get_origin(annotation)} or any(holds(each, kind) for each in get_args(annotation))

@@ -360,7 +360,7 @@ class Association(asyncio.Protocol):
         """AE-6 and what the upper layer's user says to it."""
         settings = self._settings
         try:
-            proposal, identity = negotiation.read(body, settings.contexts)
+            proposal, identity = negotiation.read(body, settings.presentation_contexts)
             if not isinstance(proposal, Rejection):
                 self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
                 if (refusal := self._owner.refusal(self, identity)) is not None:
@@ -424,7 +424,7 @@ class Association(asyncio.Protocol):
                 self._read_or_pause()
 
     def _read_or_pause(self) -> None:
-        was_full, many = self._full, len(self._waiting) >= self._settings.waiting
+        was_full, many = self._full, len(self._waiting) >= self._settings.waiting_requests
         self._full = self.state in ANSWERING and (many or self._write_paused)
         if was_full and not self._full:
             self._message_began = time.monotonic()  # that pause was ours: the clock starts again

@@ -12,7 +12,7 @@ class NetworkSettings:
         ae_title: called AE title that is checked, or None for any.
         max_pdu: Maximum Length Received that is announced.
         data_set: longest data set; a longer one reaches the handler cut and marked.
-        waiting: requests of one association that wait; beyond, reading stops.
+        waiting_requests: requests of one association that wait; beyond, reading stops.
         futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
             at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
         trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
@@ -26,10 +26,10 @@ class NetworkSettings:
     max_associations_per_address: int = 50
     max_pdu: int = 16382
     associate_request: int = 64 * 1024
-    contexts: int = 128
+    presentation_contexts: int = 128
     command_set: int = 16 * 1024
     data_set: int = 1 << 20
-    waiting: int = 8
+    waiting_requests: int = 8
     first_pdu_deadline: float = 10.0
     pdu_deadline: float = 10.0
     message_deadline: float = 30.0

@@ -11,7 +11,7 @@ from pydicom.datadict import dictionary_description
 from pydicom.uid import UID
 
 from plscp import __version__
-from plscp.config.model import SettingsModel
+from plscp.config import Settings
 from plscp.content import charset
 from plscp.dicom import certificates, negotiation
 from plscp.matching import rules
@@ -26,7 +26,6 @@ from plscp.templates.entries import TYPED
 from plscp.templates.log_entries import LogContext
 from plscp.templates.rows import Template
 
-Settings = SettingsModel
 _GAP: Final = re.compile(r"\{\{(\w+)\}\}")
 
 MEANT: Final[dict[int, tuple[str, str]]] = {

@@ -333,9 +333,9 @@ class StoreLimits(NamedTuple):
     """Bounds of a store; every adapter takes them.
 
     Attributes:
-        queued_drafts, queued_bytes: what may wait for the writer; beyond it a draft fails with StoreBusy.
+        queue_requests, queue_bytes: what may wait for the writer; beyond it a draft fails with StoreBusy.
         batch_drafts, batch_bytes: what one transaction takes at most.
-        quarantine_bytes_per_device: raw bytes kept in quarantine for one calling AE title; the oldest go first.
+        quarantine_bytes: raw bytes kept in quarantine for one calling AE title; the oldest go first.
         disk_reserve: bytes of free disk that the quarantine never takes.
         disk_watermark: bytes of free disk below which no request is taken; they are again a tenth above it.
         disk_look_seconds: how often the free disk is asked for.
@@ -345,11 +345,11 @@ class StoreLimits(NamedTuple):
         stall_seconds: a writer that has been busy for longer does not count as alive.
     """
 
-    queued_drafts: int = 10_000
-    queued_bytes: int = 64 << 20
+    queue_requests: int = 10_000
+    queue_bytes: int = 64 << 20
     batch_drafts: int = 256
     batch_bytes: int = 4 << 20
-    quarantine_bytes_per_device: int = 64 << 20
+    quarantine_bytes: int = 64 << 20
     disk_reserve: int = 256 << 20
     disk_watermark: int = 128 << 20
     disk_look_seconds: float = 1.0

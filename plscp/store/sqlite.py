@@ -129,7 +129,7 @@ class SqliteStore:
         ledger = SqliteLedger(
             connection,
             room_for_refusals=self._room_for_refusals,
-            quarantine_bytes=limits.quarantine_bytes_per_device,
+            quarantine_bytes=limits.quarantine_bytes,
             checkpoint_pages=limits.checkpoint_pages,
         )
         self._watermark = Watermark(self.disk_free, limits.disk_watermark, every=limits.disk_look_seconds)

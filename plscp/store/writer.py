@@ -159,7 +159,7 @@ class Writer:
     def _submit_clock(self, draft: Measured) -> None:
         """These are written once in a while, so that a commit need not write one page more; they may be lost."""
         with self._wake:
-            if self._closing or self._refusing is not None or len(self._clocks) >= self._limits.queued_drafts:
+            if self._closing or self._refusing is not None or len(self._clocks) >= self._limits.queue_requests:
                 return
             if not self._clocks:
                 self._clocks_until = time.monotonic() + self._limits.idle_seconds
@@ -185,7 +185,7 @@ class Writer:
         if self._watermark.low and isinstance(draft, RequestRecord):
             return _low()
         limits = self._limits
-        if len(self._queue) >= limits.queued_drafts or self._queued_bytes + size > limits.queued_bytes:
+        if len(self._queue) >= limits.queue_requests or self._queued_bytes + size > limits.queue_bytes:
             return StoreBusy("too many requests wait for the store")
         return None
 

@@ -10,6 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
+import tomli_w
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -19,8 +20,7 @@ from plscp import logs
 from plscp.app import Server
 from plscp.config import Settings
 from plscp.config.live import Change, LiveSettings, Watcher, changes, in_force
-from plscp.config.model import Section, SettingsModel
-from plscp.config.show import as_toml
+from plscp.config.model import Section
 from plscp.dicom.acceptor import Acceptor
 from plscp.errors import ConfigError
 from plscp.feeds import registry_file
@@ -101,7 +101,7 @@ def _tables() -> st.SearchStrategy[dict[str, Any]]:
         "issuers": st.dictionaries(st.sampled_from(["HOSP", "CLINIC"]), st.just([]), max_size=2),
         "locations": st.dictionaries(st.sampled_from(["LAB1", "LAB2"]), st.just({}), max_size=2),
     }
-    for name, field in SettingsModel.model_fields.items():
+    for name, field in Settings.model_fields.items():
         model = next((p for p in (field.annotation, *get_args(field.annotation)) if isinstance(p, type) and issubclass(p, Section)), None)  # fmt: skip
         if name == "devices":
             assert model is not None
@@ -184,7 +184,7 @@ def _paths(model: type[Section], path: tuple[str, ...] = ()) -> Iterator[tuple[t
             yield (*path, name), field
 
 
-AT_ONCE = dict(_paths(SettingsModel))
+AT_ONCE = dict(_paths(Settings))
 TABLES: dict[str, Any] = {
     "dicom": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key", "client_ca": "a/devices.pem"}},
     "http": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key"}},
@@ -257,7 +257,7 @@ async def _served(settings: Settings, path: Path, then: dict[str, Any] | None) -
         server.acceptor = Acceptor(settings.network(), lambda _: None)
         logs.set_level(settings.log.level)
         if then is not None:
-            await asyncio.to_thread(path.write_text, as_toml(then))
+            await asyncio.to_thread(path.write_text, tomli_w.dumps(then))
             done = await asyncio.to_thread(server.live.reload)
             assert (done.faults, done.restart) == ((), ())
             await asyncio.sleep(0)
@@ -358,7 +358,7 @@ def test_a_file_system_that_hangs_holds_up_only_the_watcher() -> None:
     assert isinstance(failing.exception(60), ZeroDivisionError)
     assert watcher.ask(lambda: 3).result(60) == 3
     watcher.stop()
-    until(lambda: not watcher._thread.is_alive(), "the end of the thread")
+    until(lambda: not watcher.is_alive(), "the end of the thread")
 
 
 def test_a_fault_is_said_once_until_it_is_another(tmp_path: Path) -> None:

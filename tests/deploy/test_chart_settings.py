@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from plscp.config import load, schema, starter
-from plscp.config.model import SettingsModel
+from plscp.config import Settings, load, schema, starter
 from tests import tls
 from tests.deploy.helm import CHART, Helm, Refused
 from tests.deploy.test_chart import FORMS
@@ -67,7 +66,7 @@ def test_smallest_values(helm: Helm) -> None:
         "http": {"host": "127.0.0.1", "port": 8080, "probes": "0.0.0.0:8081"},
         "store": {"url": "sqlite:////var/lib/plscp/plscp.db"},
     }
-    assert SettingsModel().dicom.unknown_devices == "refuse"
+    assert Settings().dicom.unknown_devices == "refuse"
 
 
 def test_what_is_given_goes_before_what_follows(helm: Helm, tmp_path: Path) -> None:
@@ -296,7 +295,7 @@ def test_a_new_device_needs_no_restart(helm: Helm, changed: dict[str, Any], rest
 def test_every_setting_but_secrets_can_be_given() -> None:
     """The schema of the values has all settings of the model; those missing are the secrets, which a ConfigMap would show."""
     missing = dict(leaves(schema())).keys() - LEAVES.keys()
-    assert {path[-1] for path in missing} == set(SettingsModel.secrets)
+    assert {path[-1] for path in missing} == set(Settings.secrets)
     assert len(LEAVES) > 100
 
 

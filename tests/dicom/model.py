@@ -148,7 +148,7 @@ class Model:
 
     @property
     def _full(self) -> bool:
-        return self.state in {6, 8} and (len(self._queue) >= self.settings.waiting or self.blocked)
+        return self.state in {6, 8} and (len(self._queue) >= self.settings.waiting_requests or self.blocked)
 
     def _read(self) -> None:
         while self._unread and self.state != 1 and not self._full and not self.deaf:

@@ -285,7 +285,7 @@ def test_no_clock_runs_while_we_do_not_read(monkeypatch: pytest.MonkeyPatch) -> 
     """While we paused reading a PDU begun is not late; its clock starts again when reading does."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with Line(replace(SETTINGS, waiting=1)) as line:
+    with Line(replace(SETTINGS, waiting_requests=1)) as line:
         futures = {1: line.future(), 2: line.future(), 3: line.future()}
         line.handler = lambda event: futures[event.message_id]
         line.associate().send(request(1) + request(2) + request(3)[:9])

@@ -30,7 +30,7 @@ from tests.dicom.wire import Line, Transport, pdvs_of
 
 EXAMPLES = int(os.environ.get("PLSCP_TEST_EXAMPLES", "100"))
 SETTINGS = NetworkSettings(
-    port=0, futile_share=1.0, waiting=2, max_pdu=600, associate_request=1024, command_set=200, artim=7.0
+    port=0, futile_share=1.0, waiting_requests=2, max_pdu=600, associate_request=1024, command_set=200, artim=7.0
 )
 ALLOWED = (State.STA1, State.STA2, State.STA6, State.STA8, State.STA13)
 """States that an acceptor may be found in while nothing is being worked on."""

@@ -161,7 +161,7 @@ def test_a_record_that_was_begun_before_an_answer_proves_nothing(cut: int) -> No
 
 def test_what_was_read_before_an_answer_and_waited_proves_nothing() -> None:
     """Requests of one read, and reading pauses: they are worked off later, and prove nothing of each other's answers."""
-    with SecureLine(NetworkSettings(port=0, futile_share=1.0, waiting=1)) as line:
+    with SecureLine(NetworkSettings(port=0, futile_share=1.0, waiting_requests=1)) as line:
         future = line.future()
         line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
         line.begin()

@@ -141,7 +141,7 @@ def test_every_refusing_comment_of_matching_has_a_hint_or_needs_none() -> None:
 
 def test_a_hint_names_settings_as_they_are() -> None:
     """A device that `[devices]` lacks is to be added; what a hint calls a setting is one."""
-    from plscp.config.model import SettingsModel  # noqa: PLC0415
+    from plscp.config import Settings  # noqa: PLC0415
 
     device = Device("NOBODY1")
     quoted = Profile(Device("CATH LAB.1"), configured=False)
@@ -149,7 +149,7 @@ def test_a_hint_names_settings_as_they_are() -> None:
     taken_out = Profile(device, sop_classes=frozenset(), configured=False)
     assert hint(0x0124, "", [], taken_out, PEL) == "add [devices.NOBODY1] to the settings"
     assert "add [devices.NOBODY1] " in hint(0xC103, comments.NOTHING_GIVEN, [], Profile(device, configured=False), PEL)
-    tables = set(SettingsModel.model_fields)
+    tables = set(Settings.model_fields)
     for key in HINTS:
         status, comment = (key, "") if isinstance(key, int) else (0xC103, key)
         text = hint(status, comment, [], Profile(device), PEL)

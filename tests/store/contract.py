@@ -657,7 +657,7 @@ class EventStoreContract:
 
     def test_raw_bytes_are_capped_per_device(self, open_one: Open) -> None:
         """The oldest raw bytes go first, digests and counts stay, other devices are not touched; a repeat brings them back."""
-        store = open_one(limits=StoreLimits(quarantine_bytes_per_device=25))
+        store = open_one(limits=StoreLimits(quarantine_bytes=25))
         drafts = [request(decision=rejected(), arrival=NOW + n, raw=b"%010d" % n) for n in range(4)]
         stored(store, request(decision=rejected(), ae="OTHER", raw=b"o" * 20))
         send(store, *drafts)
@@ -864,7 +864,7 @@ class EventStoreContract:
             for done, result in batch:
                 done(result)
 
-        store = open_one(deliver=deliver, limits=StoreLimits(queued_drafts=2, queued_bytes=50_000))
+        store = open_one(deliver=deliver, limits=StoreLimits(queue_requests=2, queue_bytes=50_000))
         send(store, request())
         store.close()
         labels = [r.error.label if isinstance(r, Failed) else "stored" for r in results]

@@ -112,7 +112,7 @@ class RetentionContract:
 
     def test_what_was_expunged_makes_room_under_the_cap(self, open_one: Open) -> None:
         """The bytes kept for a device are counted down."""
-        store = open_one(limits=StoreLimits(quarantine_bytes_per_device=25))
+        store = open_one(limits=StoreLimits(quarantine_bytes=25))
         old = request(decision=rejected(), raw=bytes(20))
         stored(store, old)
         stored(store, again(old, decision=request().decision, arrival=LATER))

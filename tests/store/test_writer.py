@@ -92,7 +92,7 @@ def test_clock_differences_are_written_after_a_while(open_sqlite: Open, path: Pa
 
 def test_clock_differences_that_nobody_can_write_are_dropped(open_sqlite: Open, path: Path) -> None:
     """No more wait than drafts may; what is beyond is lost, and nothing else is."""
-    store = open_sqlite(limits=StoreLimits(idle_seconds=3600, queued_drafts=3))
+    store = open_sqlite(limits=StoreLimits(idle_seconds=3600, queue_requests=3))
     for number in range(10):
         store.submit(Measured("HEMO1", NOW + number, 0))
     assert stored(store, request()).position == 1

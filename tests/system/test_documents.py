@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 
 from plscp.cli.commands import COMMANDS, build
-from plscp.config.model import SettingsModel
+from plscp.config import Settings
 from plscp.local.kafka import free_port
 from plscp.logs import EVENTS
 from plscp.metrics import Metrics
@@ -108,7 +108,7 @@ def test_the_classes_that_the_glossary_names_are_in_the_code() -> None:
     assert set(re.findall(r"`([A-Z][a-z]\w+)[`.]", text_of("glossary"))) <= classes
 
 
-def settings_names(model: Any = SettingsModel) -> Iterator[str]:
+def settings_names(model: Any = Settings) -> Iterator[str]:
     """Every name of a setting, whatever table it stands in."""
     for definition in [model.model_json_schema(), *model.model_json_schema()["$defs"].values()]:
         yield from definition.get("properties", ())

@@ -1,0 +1,342 @@
+"""All settings in one Pydantic model, and what each room of the program is given of them."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from inspect import signature
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import tomli_w
+from pydantic import Field, SecretStr, field_validator
+
+from plscp.config import secretfile
+from plscp.config.model import (
+    LOOPBACK,
+    DeviceTable,
+    Dicom,
+    Http,
+    HttpTls,
+    Kafka,
+    Location,
+    Log,
+    Matching,
+    Operators,
+    Overrides,
+    RegistryFile,
+    Role,
+    Section,
+    Store,
+    Tls,
+)
+from plscp.config.secretfile import SecretFile
+from plscp.config.values import AeTitle, Names
+from plscp.content.model import Bounds
+from plscp.dicom.admission import Required, certificate_name
+from plscp.dicom.settings import NetworkSettings
+from plscp.dicom.sockets import KNOWS_ENDS
+from plscp.matching.model import Device, Operator, Policy
+from plscp.matching.records import GENERATED_ISSUER
+from plscp.matching.registry import Issuers, Locations, Registry
+from plscp.service.profile import Profile
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+
+if TYPE_CHECKING:
+    from plscp.dicom.certificates import Certificates
+    from plscp.relay.settings import RelaySettings
+    from plscp.store.port import StoreLimits
+
+Taken = TypeVar("Taken")
+_MOST_NAMED = 8
+"""Devices that a warning names."""
+_SOP_CLASSES = {
+    "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
+    "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
+}
+
+
+class Settings(Section):
+    """All settings as they stand in the file and the environment."""
+
+    at_once = frozenset({"issuers", "locations", "devices", "operators"})
+    secrets: ClassVar[frozenset[str]] = frozenset({"sasl_plain_password", "ssl_password", "passcode"})
+
+    dicom: Dicom = Field(default_factory=Dicom)
+    store: Store = Field(default_factory=Store)
+    kafka: Kafka | None = None
+    http: Http = Field(default_factory=Http)
+    registry: RegistryFile = Field(default_factory=RegistryFile)
+    matching: Matching = Field(default_factory=Matching)
+    issuers: dict[str, Names] = Field(default_factory=dict)
+    locations: dict[str, Location] = Field(default_factory=dict)
+    devices: dict[AeTitle, DeviceTable] = Field(default_factory=dict)
+    operators: Operators | None = None
+    log: Log = Field(default_factory=Log)
+
+    @field_validator("locations")
+    @classmethod
+    def _one_lab_per_name(cls, value: dict[str, Location]) -> dict[str, Location]:
+        _one_each({table: location.names for table, location in value.items()})
+        return value
+
+    @field_validator("issuers")
+    @classmethod
+    def _one_authority_per_spelling(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        if GENERATED_ISSUER in _one_each(value):
+            raise ValueError(f'"{GENERATED_ISSUER}" is the issuer of the Patient IDs that plscp gives itself')
+        return value
+
+    def locations_meant(self) -> list[tuple[str, str]]:
+        """(path of the setting, name) of each place that refers to a [locations] table."""
+        meant = [(f"devices.{ae}.location", device.location) for ae, device in self.devices.items()]
+        allowed = self.operators.allowed if self.operators is not None else []
+        meant += [(f"operators.allowed.{i}.locations", each.locations) for i, each in enumerate(allowed, 1)]
+        return [(path, name) for path, names in meant for name in names]
+
+    def certificates_unasked(self) -> list[str]:
+        """A fault for each device that names certificates while no client is asked for one."""
+        if self.dicom.tls is not None and self.dicom.tls.client_ca is not None:
+            return []
+        missing = "dicom.tls" if self.dicom.tls is None else "dicom.tls.client_ca"
+        return [
+            f"devices.{ae}.certificate: needs {missing}: without it no device shows a certificate"
+            for ae, device in self.devices.items()
+            if device.certificate
+        ]
+
+    # --- devices and matching ----------------------------------------------------------------------------------------
+
+    def profile(self, calling_ae: str) -> Profile:
+        """How a calling AE title is treated: its table, or the defaults, with nothing that it may send where it may not associate.
+
+        Such a device may have an association all the same: its table was taken out meanwhile.
+        """
+        table = self.devices.get(calling_ae) or DeviceTable()
+        known = self.dicom.unknown_devices == "accept" or calling_ae in self.devices
+        return _taken(
+            Profile,
+            table,
+            device=_taken(
+                Device,
+                table,
+                ae_title=calling_ae,
+                locations=tuple(table.location),
+                patient_id_issuer=getattr(table, "patient_id_issuer", None) or "",
+            ),
+            policy=self.policy(table),
+            strict=table.validation == "strict",
+            sop_classes=frozenset(_SOP_CLASSES[name] for name in table.sop_classes if known),
+            zone=table.timezone,
+            server_zone=self.dicom.timezone,
+            operators=self.allowed_operators(),
+            configured=calling_ae in self.devices,
+        )
+
+    def required(self) -> dict[str, Required]:
+        """What each device must show before it may associate. Raises ConfigError: a passcode file cannot be used."""
+        return {
+            ae: Required(
+                address=tuple(map(ip_network, device.address)),
+                certificate=tuple(map(certificate_name, device.certificate)),
+                username=device.username,
+                passcode=_passcode(f"devices.{ae}.passcode_file", device),
+            )
+            for ae, device in self.devices.items()
+        }
+
+    def policy(self, table: DeviceTable | None = None) -> Policy:
+        """`[matching]` as the rules take it, with what a device overrides."""
+        values = dict(self.matching)
+        for name in Overrides.model_fields:
+            # The device's issuer stands in Device, where it goes before the policy's.
+            if name != "patient_id_issuer" and getattr(table, name, None) is not None:
+                values[name] = getattr(table, name)
+        values["placeholder_patient_ids"] = frozenset(p.strip().upper() for p in values["placeholder_patient_ids"])
+        return Policy(**values, publish_demographics=self.registry.publish_demographics)
+
+    def matching_locations(self) -> Locations:
+        """`[locations]` as the registry takes them."""
+        return Locations({table: list(location.names) for table, location in self.locations.items()})
+
+    def matching_issuers(self) -> Issuers:
+        """`[issuers]` as the registry takes them."""
+        return Issuers(self.issuers)
+
+    def allowed_operators(self) -> list[Operator] | None:
+        """Who may add to the Medication Administration Record; None: anyone."""
+        if self.operators is None or self.operators.policy == "any":
+            return None
+        return [_taken(Operator, each, locations=tuple(each.locations)) for each in self.operators.allowed]
+
+    # --- the other rooms ---------------------------------------------------------------------------------------------
+
+    def bounds(self) -> Bounds:
+        """The bounds of a data set (contract section 2, step 5)."""
+        return _taken(Bounds, self.dicom)
+
+    def network(self) -> NetworkSettings:
+        """What the DICOM listener is told."""
+        return _taken(
+            NetworkSettings,
+            self.dicom,
+            ae_title=self.dicom.ae_title if self.dicom.called_ae == "check" else None,
+            trusted_proxies=tuple(map(ip_network, self.dicom.trusted_proxies)),
+        )
+
+    def certificates(self) -> "Certificates | None":
+        """What the TLS listener is told; None without [dicom.tls]. Raises ConfigError where a file cannot be used."""
+        return _certificates("dicom.tls", self.dicom.tls)
+
+    def http_certificates(self) -> "Certificates | None":
+        """What the HTTP listener is told; None without [http.tls]. Raises ConfigError where a file cannot be used."""
+        return _certificates("http.tls", self.http.tls)
+
+    def store_limits(self) -> "StoreLimits":
+        """The bounds of the store."""
+        from plscp.store.port import StoreLimits  # noqa: PLC0415  # brings SQLite
+
+        return _taken(StoreLimits, self.store)
+
+    def relay(self) -> "RelaySettings | None":
+        """What the relay process is told; None without [kafka]. Raises ConfigError: a password file cannot be read."""
+        from plscp.relay.settings import KafkaSettings, RelaySettings, cursor_beside  # noqa: PLC0415  # brings kafka
+        from plscp.store.files import sqlite_path  # noqa: PLC0415
+
+        if self.kafka is None:
+            return None
+        reached = _taken(
+            KafkaSettings,
+            self.kafka,
+            bootstrap_servers=tuple(self.kafka.bootstrap_servers),
+            extra=self.kafka_options(),
+        )
+        return RelaySettings(
+            store_url=self.store.url, cursor=cursor_beside(sqlite_path(self.store.url)), kafka=reached.checked()
+        )
+
+    def kafka_options(self) -> dict[str, Any]:
+        """security_protocol, sasl_* and ssl_* as kafka-python takes them, secrets in clear; empty without [kafka].
+
+        Raises:
+            ConfigError: a password file cannot be read.
+        """
+        options: dict[str, Any] = {}
+        for name, value in self.kafka or ():
+            if value is None or not name.startswith(("security_", "sasl_", "ssl_")):
+                continue
+            if name.endswith("_password_file"):
+                options[name.removesuffix("_file")] = secretfile.lines(f"kafka.{name}", value, 1)[0]
+            else:
+                options[name] = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return options
+
+    def tokens(self) -> list[tuple[Role, SecretFile]]:
+        """The files with the tokens that /api asks for, with their roles; none: it asks for none.
+
+        Raises:
+            ConfigError: a file cannot be read, or holds no token.
+        """
+        return [(role, SecretFile(setting, name)) for role, setting, name in self.http.token_files()]
+
+    def token(self) -> str | None:
+        """A token for a command on this machine, of those that may do most; None where /api asks for none.
+
+        Raises:
+            ConfigError: the file cannot be read, or holds no token.
+        """
+        return next((secretfile.lines(setting, name)[0] for _, setting, name in self.http.token_files()), None)
+
+    # --- for people --------------------------------------------------------------------------------------------------
+
+    def warnings(self) -> list[str]:
+        """What is legal but probably not meant, a line each, for the log at start."""
+        return list(self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
+        dicom, http, unknown = self.dicom, self.http, self.dicom.unknown_devices
+        if self.operators is None:
+            yield "operators: absent, so anyone may add to the Medication Administration Record"
+        if unknown == "refuse" and not self.devices:
+            yield 'devices: none, and dicom.unknown_devices is "refuse": every association will be rejected'
+        if unknown == "accept" and dicom.host not in LOOPBACK:
+            yield 'dicom.unknown_devices: "accept", and the listener is not on loopback: any machine may report'
+        alone = [ae for ae, d in self.devices.items() if not (d.address or d.certificate or d.username)]
+        if alone and dicom.host not in LOOPBACK and unknown == "refuse":
+            more = f" and {len(alone) - _MOST_NAMED} more" if len(alone) > _MOST_NAMED else ""
+            yield (
+                f"devices {', '.join(alone[:_MOST_NAMED])}{more}: known by their AE title alone, and the listener is not on "
+                "loopback: address, certificate or username tell a device from whoever uses its name"
+            )
+        if http.host not in LOOPBACK and http.token_files() and http.tls is None:
+            yield "http.tls: absent, and the listener is not on loopback: tokens and patients cross the network in clear"
+        if http.host not in LOOPBACK and not http.token_files():
+            yield 'http.authentication: "none", and the listener is not on loopback: any machine may read and change everything'
+        if not KNOWS_ENDS and any(device.closes_without_release for device in self.devices.values()):
+            yield "devices: closes_without_release has no effect on this system, which does not tell when a peer closed"
+        for ae_title, device in self.devices.items():
+            for name in ("room_turnover", "turnover_decides"):
+                if getattr(device, name) is not None:
+                    yield (
+                        f"devices.{ae_title}.{name}: has no effect: a room has many devices, and [matching] says when it turns over"
+                    )
+
+    def registry_file(self) -> tuple[list[str], list[str]]:
+        """What is wrong with `[registry] file`, and what in it is probably not meant, a line each; nothing where there is none."""
+        if self.registry.file is None:
+            return [], []
+        from plscp.feeds.registry_file import check  # noqa: PLC0415  # only `config check` asks
+
+        path = Path(self.registry.file)
+        said = check(path, Registry(self.matching_locations(), self.matching_issuers()), self.policy())
+        where = f"registry.file: {path}: "
+        return [where + line for line in said.refused], [where + line for line in said.warnings]
+
+    def as_json(self) -> dict[str, Any]:
+        """What is in force as JSON-able data, secrets masked."""
+        return self.model_dump(mode="json")
+
+    def as_toml(self) -> str:
+        """What is in force as TOML, secrets masked."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def _taken(kind: Callable[..., Taken], table: Section, **given: Any) -> Taken:
+    """A room's value class out of the settings of the same names, with or without `max_`; durations in seconds where it has numbers.
+
+    Args:
+        given: members that are not as a setting says them.
+    """
+    members = signature(kind).parameters
+    for setting, value in table:
+        for name in ({setting, setting.removeprefix("max_")} & members.keys()) - given.keys():
+            in_seconds = isinstance(value, timedelta) and members[name].annotation is float
+            given[name] = value.total_seconds() if in_seconds else value
+    return kind(**given)
+
+
+def _one_each(names: dict[str, list[str]]) -> set[str]:
+    """Every name, the tables' own included; each must stand for one table."""
+    owner: dict[str, str] = {}
+    for table, others in names.items():
+        for name in {table.strip(), *(name.strip() for name in others)}:
+            if not name:
+                raise ValueError(f"{table} has an empty name")
+            if owner.setdefault(name, table) != table:
+                raise ValueError(f'"{name}" names both {owner[name]} and {table}')
+    return set(owner)
+
+
+def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
+    """How to learn the passcode that a device must give."""
+    if device.passcode_file is not None:
+        held = SecretFile(setting, device.passcode_file, 1)
+        return lambda: held.current()[0]
+    return device.passcode.get_secret_value if device.passcode is not None else None
+
+
+def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
+    if tls is None:
+        return None
+    from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+
+    return Certificates(_taken(TlsSettings, tls, section=section))
