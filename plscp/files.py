@@ -1,7 +1,15 @@
-"""Whether files have changed: for settings, certificates and secrets that are exchanged while the server runs."""
+"""Whether files have changed: for settings, certificates and secrets that are exchanged while the server runs. And a lock."""
 
+import fcntl
+import math
+import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, Self
+
+_TRY_SECONDS: Final = 0.05
+"""Between two tries to take a lock that another process has."""
 
 Stamp = tuple[int, int, int, int]
 
@@ -42,3 +50,53 @@ def stamp(name: str) -> Stamp | None:
     except (OSError, ValueError):
         return None
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+class LockFile:
+    """A file that one process has at a time: from `take` until `release` or its end, however that comes. It holds the process's id.
+
+    The file stays: taking away a locked file would let two processes lock two different files of the same name.
+    As a context manager it waits, for as long as it takes. What cannot be opened is an OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._descriptor = path, -1
+
+    def take(self, *, patience: float = 0.0) -> bool:
+        """Lock the file, which is made for its owner alone where it is missing; whether that came about within so many seconds."""
+        if self._descriptor >= 0:
+            return True
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    os.close(descriptor)
+                    return False
+                time.sleep(_TRY_SECONDS)
+            else:
+                break
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+        return True
+
+    @property
+    def holder(self) -> str:
+        """The id of the process that has it, or had it last; empty where none is known."""
+        return self.path.read_bytes()[:20].decode("ascii", "replace").strip()
+
+    def release(self) -> None:
+        """Give the lock back; safe to call twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        self.take(patience=math.inf)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()

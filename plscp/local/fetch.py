@@ -4,19 +4,19 @@
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module, resources
 from pathlib import Path
 from typing import NamedTuple
 
 from plscp.errors import CommandError
+from plscp.files import LockFile
 
 VERSION = "4.1.0"
 AT_ONCE = 4
@@ -70,27 +70,6 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
             if os.access(folder, os.W_OK | os.X_OK):
                 return folder
     raise CommandError(f"no folder to keep fetched files in: none of {', '.join(map(str, candidates))} can be written")
-
-
-@contextlib.contextmanager
-def locked(file: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold an exclusive lock; it ends with the process, however that ends.
-
-    Args:
-        file: the lock file; made when missing, never removed.
-        waiting: called once when another process holds it.
-    """
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting is not None:
-                waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def put(content: Path, place: Path) -> None:
@@ -156,7 +135,10 @@ def fetch(
     if not all(_good(place / jar.name, jar) for jar in jars):
         note = progress or (lambda *_: None)
         total = sum(jar.size for jar in jars)
-        with locked(place / "lock", lambda: note(0, total, "waiting for another process that is fetching")):
+        lock = LockFile(place / "lock")
+        if not lock.take():
+            note(0, total, "waiting for another process that is fetching")
+        with lock:
             _fetch(jars, place, note, by)
     return Runtime(runtime, [place / jar.name for jar in jars])
 

@@ -5,7 +5,6 @@ Older than the truth, it costs only reading.
 
 import contextlib
 import threading
-import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,9 +18,10 @@ from typing import Any, Final, NamedTuple, Self
 import apsw
 from kafka.partitioner import murmur2
 
-from plscp.errors import RelayError, StoreError
+from plscp.errors import RelayError
+from plscp.files import LockFile
 from plscp.store.connections import BUSY_MS
-from plscp.store.files import LockFile, private_database
+from plscp.store.files import private_database, private_file
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS {0}topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
@@ -33,7 +33,6 @@ _PUT_TOPIC: Final = "INSERT OR REPLACE INTO {0}topic VALUES (?, ?, ?, ?)"
 _PUT_PART: Final = "INSERT OR REPLACE INTO {0}part VALUES (?, ?, ?, ?, ?)"
 _IN_BACKUP: Final = "relay_"
 """Before the tables' names where a backup of the store holds them."""
-_AGAIN_SECONDS: Final = 0.05
 
 
 @lru_cache(maxsize=65536)
@@ -127,7 +126,14 @@ class Cursor:
     def __init__(self, file: Path, store_id: str, *, patience: float = 0.0) -> None:
         self.file, self.store_id = file, store_id
         self._turn = threading.Lock()
-        self._lock = _locked(file.with_name(file.name + ".lock"), patience)
+        self._lock = LockFile(file.with_name(file.name + ".lock"))
+        try:
+            private_file(self._lock.path)
+            free = self._lock.take(patience=patience)
+        except OSError as error:
+            raise RelayError(f"the relay's lock {self._lock.path} cannot be used: {error.strerror}") from error
+        if not free:
+            raise RelayError(f"a relay is at work on this store ({self._lock.path} is locked): stop the server first")
         try:
             try:
                 self._base = self._open()
@@ -175,22 +181,6 @@ class Cursor:
                 self._base.execute("PRAGMA journal_mode = DELETE").fetchall()
             self._base.close()
         self._lock.release()
-
-
-def _locked(file: Path, patience: float) -> LockFile:
-    lock, deadline = LockFile(file), time.monotonic() + patience
-    while True:
-        try:
-            lock.take()
-        except OSError as error:
-            raise RelayError(f"the relay's lock {file} cannot be used: {error.strerror}") from error
-        except StoreError:
-            if time.monotonic() >= deadline:
-                why = f"a relay is at work on this store ({file} is locked): stop the server first"
-                raise RelayError(why) from None
-            time.sleep(_AGAIN_SECONDS)
-        else:
-            return lock
 
 
 def _topics(base: Any, prefix: str = "") -> dict[str, TopicCursor]:

@@ -26,7 +26,7 @@ from plscp.errors import CommandError, StoreError
 from plscp.store import schema
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import open_read_only
-from plscp.store.files import BESIDE, FILE_MODE, LockFile, private_folder, sync_folder
+from plscp.store.files import BESIDE, FILE_MODE, locked, private_folder, sync_folder
 from plscp.store.schema import StoreHead, ancestors, head_of
 
 STEP_PAGES: Final = 1024
@@ -225,8 +225,7 @@ def restore(
     part = path.with_name(path.name + PART)
     try:
         private_folder(path.parent)
-        lock = LockFile(path.with_name(path.name + ".lock"))
-        lock.take()
+        lock = locked(path)
     except BaseException as error:
         said = explained(error, path)
         raise error if said is None else said from None

@@ -13,8 +13,9 @@ from typing import Any, Final
 import apsw
 
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreNotOpened, StoreUnavailable
+from plscp.files import LockFile
 from plscp.store import schema
-from plscp.store.files import LockFile, private_database, private_folder, sync_folder
+from plscp.store.files import locked, private_database, private_folder, sync_folder
 
 OLDEST_SQLITE: Final = 3051003
 """Before 3.51.3, two connections that checkpoint at once can corrupt a write-ahead log."""
@@ -123,12 +124,12 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
     """The one writing connection, and the lock that makes it the only one; StoreNotOpened says on one line why not."""
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise StoreNotOpened(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed (install apsw)")
-    lock = LockFile(path.with_name(path.name + ".lock"))
+    lock: LockFile | None = None
     connection: Any = None
     try:
         with explained(path):
             private_folder(path.parent)
-            lock.take()
+            lock = locked(path)
             private_database(path)
             connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
             _refuse_read_only(connection, path)
@@ -139,7 +140,8 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
     except BaseException:
         if connection is not None:
             connection.close()
-        lock.release()
+        if lock is not None:
+            lock.release()
         raise
     return connection, lock
 

@@ -5,7 +5,6 @@ database has its own before SQLite opens it. What cannot be made or written is a
 """
 
 import contextlib
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from plscp.errors import ConfigError, StoreNotOpened
+from plscp.files import LockFile
 from plscp.logs import log
 
 _URLS: Final = "sqlite:///relative/path or sqlite:////absolute/path"
@@ -86,33 +86,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-class LockFile:
-    """Held from `take` until `release` or the end of the process, however it ends.
-
-    The file stays: taking away a locked file would let two processes lock two different files of the same name.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
-
-    def take(self) -> None:
-        """Take the lock without waiting; StoreNotOpened where another process has it."""
-        private_file(self._path)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            who = f" (process {holder})" if holder else ""
-            raise StoreNotOpened(f"another server{who} has the store open: {self._path} is locked") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Give the lock back; safe to call twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+def locked(path: Path) -> LockFile:
+    """The lock of the one process that writes a store, taken; StoreNotOpened where another has it."""
+    lock = LockFile(path.with_name(path.name + ".lock"))
+    private_file(lock.path)
+    if not lock.take():
+        who = f" (process {lock.holder})" if lock.holder else ""
+        raise StoreNotOpened(f"another server{who} has the store open: {lock.path} is locked")
+    return lock

@@ -21,7 +21,8 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from plscp.errors import CommandError
-from plscp.local.fetch import cache_folder, locked, put
+from plscp.files import LockFile
+from plscp.local.fetch import cache_folder, put
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "deploy" / "helm" / "plscp"
@@ -71,7 +72,7 @@ def programs(folder: Path | None = None, machine: str | None = None, by: Install
         if found != "Linux x86_64":
             raise CommandError(f"helm is fetched for Linux on x86-64 only, and this is {found}: {OWN} names another", 3)
         place.mkdir(parents=True, exist_ok=True)
-        with locked(place / "lock"):
+        with LockFile(place / "lock"):
             if not all(_good(place / name) for name in PROGRAMS):
                 _unpack(place, by)
     return place

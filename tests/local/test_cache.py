@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from plscp.errors import CommandError
-from plscp.local.fetch import cache_folder, locked, put
+from plscp.files import LockFile
+from plscp.local.fetch import cache_folder, put
 
 
 def environments(folder: Path) -> list[tuple[dict[str, str], Path]]:
@@ -43,18 +44,23 @@ def test_no_folder_at_all_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
-    """The second waits, says so once, and goes on when the holder is killed."""
+    """Who tries meanwhile is told that it is held and by whom; who waits goes on when the holder is killed."""
     script = (
-        "import sys; from pathlib import Path; from plscp.local.fetch import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from plscp.files import LockFile\n"
+        "with LockFile(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "lock")]
     holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with locked(tmp_path / "lock", waiting=holder.kill):  # the only way on is the holder's end
+        lock = LockFile(tmp_path / "lock")
+        assert not lock.take()
+        assert lock.holder == str(holder.pid)
+        holder.kill()  # the only way on is the holder's end
+        with lock:
             assert holder.wait(60) < 0
+            assert lock.holder == str(os.getpid())
 
 
 def test_put_leaves_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
