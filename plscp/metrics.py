@@ -1,7 +1,6 @@
 """What plscp counts, for Prometheus: names as operators know them, labels from closed lists, cheap on the hot path."""
 
 import itertools
-from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,7 +53,7 @@ class Counter:
             self.value += count
 
 
-class Family(ABC, Generic[Child]):
+class Family(Generic[Child]):
     """One metric: a child, or its value, for each set of label values.
 
     Attributes:
@@ -71,14 +70,14 @@ class Family(ABC, Generic[Child]):
         self.name, self.text, self.labels = name, text, labels
         self.children: dict[tuple[str, ...], Child] = {}
 
-    @abstractmethod
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
+    def samples(self) -> Iterable[tuple[Any, ...]]:
         """Of each set of label values what prometheus-client's family takes: the label values, then the value."""
+        return list(self.children.items())
 
     def collect(self) -> Metric:
         """For the registry."""
         family = _FAMILIES[self.kind](self.name, self.text, labels=self.labels)
-        for sample in self._samples():
+        for sample in self.samples():
             family.add_metric(*sample)
         return family
 
@@ -97,12 +96,21 @@ class Counts(Family[Counter]):
             found = self.children.setdefault(labels, Counter())
         return found
 
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
-        return [(labels, child.value) for labels, child in list(self.children.items())]
+    def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
+        return [(labels, child.value) for labels, child in super().samples()]
 
 
-class Levels(Family[float]):
-    """Gauges that are set."""
+class LogLines(Family[int]):
+    """How often each event was logged at warning or above."""
+
+    kind = "counter"
+
+    def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
+        return list(logs.COUNTED.items())
+
+
+class Levels(Family[float | Callable[[], float | None]]):
+    """Gauges that are set, or asked for at each scrape; one that answers None is not shown."""
 
     kind = "gauge"
 
@@ -113,35 +121,17 @@ class Levels(Family[float]):
         elif labels in self.children or len(self.children) < MOST_CHILDREN:
             self.children[labels] = value
 
+    def ask(self, call: Callable[[], float | None]) -> None:
+        """Ask this function at each scrape."""
+        self.children[()] = call
+
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """These, and no others any more."""
         self.children = dict(itertools.islice(values.items(), MOST_CHILDREN))
 
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
-        return list(self.children.items())
-
-
-class Asked(Family[float]):
-    """A gauge that is asked for at each scrape; None: it is not shown."""
-
-    kind = "gauge"
-
-    def __init__(self, name: str, text: str) -> None:
-        super().__init__(name, text)
-        self.ask: Callable[[], float | None] = lambda: None
-
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
-        value = self.ask()
-        return [] if value is None else [((), value)]
-
-
-class LogLines(Family[float]):
-    """How often each event was logged at warning or above."""
-
-    kind = "counter"
-
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
-        return list(logs.COUNTED.items())
+    def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
+        found = [(labels, each() if callable(each) else each) for labels, each in super().samples()]
+        return [(labels, value) for labels, value in found if value is not None]
 
 
 class Spread:
@@ -174,7 +164,7 @@ class Spreads(Family[Spread]):
         for value in values or ("",):
             self.children[(value,) if labels else ()] = Spread(bounds)
 
-    def _samples(self) -> Iterable[tuple[Any, ...]]:
+    def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
         return [(labels, child.buckets(), child.sum) for labels, child in self.children.items()]
 
 
@@ -288,9 +278,9 @@ class Metrics(Collector, NetworkCounters):
             "plscp_store_commit_duration_seconds", "Time per commit, its sync included", bounds=SECONDS
         )
         self.batches = Spreads("plscp_store_batch_size", "Drafts per commit", bounds=SIZES)
-        self.disk_free = Asked("plscp_store_disk_free_bytes", "Bytes free where the store lives")
-        self.disk_full = Asked("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
-        self.store_failing = Asked("plscp_store_failing", "1 while the store takes nothing, else 0")
+        self.disk_free = Levels("plscp_store_disk_free_bytes", "Bytes free where the store lives")
+        self.disk_full = Levels("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
+        self.store_failing = Levels("plscp_store_failing", "1 while the store takes nothing, else 0")
         self.build = Levels("plscp_build_info", "The version that runs", "version")
         self.families = [family for family in vars(self).values() if isinstance(family, Family)]
         for rule in get_args(Rule):  # a rate needs a beginning
@@ -413,8 +403,9 @@ class Metrics(Collector, NetworkCounters):
             full: whether requests are refused for lack of disk.
             refusing: why the store takes nothing; None: it does.
         """
-        self.disk_free.ask, self.disk_full.ask = free, full
-        self.store_failing.ask = lambda: refusing() is not None
+        self.disk_free.ask(free)
+        self.disk_full.ask(full)
+        self.store_failing.ask(lambda: refusing() is not None)
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""

@@ -191,11 +191,31 @@ def test_serve_with_bad_settings(run: Run, tmp_path: Path, text: str, status: in
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plscp.toml"]
 
 
-def test_only_what_is_called_is_loaded(tmp_path: Path) -> None:
-    """Commands over HTTP load neither DICOM networking nor Kafka nor the store: they start fast."""
+@pytest.mark.parametrize(
+    ("typed", "allowed"),
+    [
+        (["--help"], []),
+        (["stduy"], []),
+        (["echo", "127.0.0.1", "1"], ["pynetdicom"]),
+        (["study", "list", "--url", "http://127.0.0.1:9"], []),
+    ],
+)
+def test_only_what_is_called_is_loaded(tmp_path: Path, typed: list[str], allowed: list[str]) -> None:
+    """Commands start fast: help and a wrong name load no room, DICOM tools no Kafka, commands over HTTP neither, and none the store."""
     code = (
-        "import sys; from plscp.cli import main; main(['study', 'list', '--url', 'http://127.0.0.1:9']); "
+        f"import sys; from plscp.cli import main; main({typed!r}); "
         "print([m for m in ('kafka', 'pynetdicom', 'apsw', 'uvicorn', 'starlette') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert ran.stdout.strip() == "[]"
+    assert ran.stdout.splitlines()[-1] == str(allowed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("plscp st", "status study"), ("plscp study l", "list"), ("plscp echo --ae", "--aet --aec")]
+)
+def test_shells_complete(run: Run, monkeypatch: pytest.MonkeyPatch, typed: str, offered: str) -> None:
+    """Commands, their parts and their options are offered, though a command is loaded only when it is asked for."""
+    monkeypatch.setenv("_PLSCP_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    assert run().out.split() == offered.split()
