@@ -376,11 +376,7 @@ class Metrics(Collector, NetworkCounters):
             gauge.set(None, device)
 
     def stage(self, name: str) -> Callable[[float], None]:
-        """The function that takes the seconds of a stage; to be kept, not looked up per request.
-
-        Raises:
-            KeyError: no such stage.
-        """
+        """The function that takes the seconds of a stage; to be kept, not looked up per request. Raises KeyError: no such stage."""
         return self.stages.children[name,].observe
 
     def association(self, outcome: str, reason: str = "") -> None:

@@ -44,11 +44,7 @@ def settings_file(config: Path | None) -> Path | None:
 
 
 def settings(config: Path | None) -> Settings:
-    """The settings that a command works with.
-
-    Raises:
-        ConfigError: one line.
-    """
+    """The settings that a command works with. Raises ConfigError: one line."""
     return load(settings_file(config), os.environ)
 
 

@@ -33,26 +33,24 @@ class Change(NamedTuple):
 
 def changes(before: Section, after: Section) -> list[Change]:
     """What differs between two settings, in the order of the model."""
-    return list(_changes((), before, after, at_once=False))
+    return list(_changes("", before, after, at_once=False))
 
 
-def _changes(path: tuple[str, ...], before: Any, after: Any, *, at_once: bool) -> Iterator[Change]:
+def _changes(path: str, before: Any, after: Any, *, at_once: bool) -> Iterator[Change]:
     if before == after:
         return
-    if isinstance(before, Section) and isinstance(after, Section):
-        for name in type(before).model_fields:
-            this = at_once or before.applies_at_once(name)
-            yield from _changes((*path, name), getattr(before, name), getattr(after, name), at_once=this)
-    elif isinstance(before, dict) and isinstance(after, dict):
-        for name in dict.fromkeys((*before, *after)):
-            if name in before and name in after:
-                yield from _changes((*path, name), before[name], after[name], at_once=at_once)
+    tables = [each for each in (before, after) if isinstance(each, (Section, dict))]
+    if len(tables) == 2:
+        old, new = dict(before), dict(after)
+        for name in dict.fromkeys((*old, *new)):
+            this = at_once or (isinstance(before, Section) and before.applies_at_once(name))
+            below = f"{path}.{name}".removeprefix(".")
+            if name in old and name in new:
+                yield from _changes(below, old[name], new[name], at_once=this)
             else:
-                yield Change(f"{'.'.join((*path, name))} ({'new' if name in after else 'removed'})", at_once)
-    elif isinstance(before, Section) or isinstance(after, Section):
-        yield Change(f"{'.'.join(path)} ({'new' if before is None else 'removed'})", at_once)
+                yield Change(f"{below} ({'new' if name in new else 'removed'})", this)
     else:
-        yield Change(".".join(path), at_once)
+        yield Change(path + (f" ({'new' if before is None else 'removed'})" if tables else ""), at_once)
 
 
 def in_force(running: Settings, wanted: Settings) -> Settings:
@@ -63,7 +61,7 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
     """
     try:
         found = Settings.model_validate(_taken(running, wanted))
-        faults = found.certificates_unasked()
+        faults = found.contradictions()
     except ValidationError as error:
         faults = faults_of(error)
     if faults:

@@ -1,10 +1,9 @@
 """Reading settings: one TOML file, then the environment over it; every fault as one line with the setting's path."""
 
-import difflib
 import re
 import tomllib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
@@ -12,7 +11,7 @@ from typing import Any, Final, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from plscp.config.settings import Settings
-from plscp.config.values import InFolder, from_environment
+from plscp.config.values import InFolder, from_environment, nearest
 from plscp.errors import ConfigError
 
 PREFIX: Final = "PLSCP_"
@@ -39,61 +38,32 @@ _MEANS: Final[dict[str, str]] = {
 def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     """The settings and every fault of them, a line each; without settings where they cannot even be told.
 
-    Raises:
-        ConfigError: the file cannot be read or is not TOML.
+    Raises ConfigError, as do those below: the file cannot be read or is not TOML.
     """
     tables, faults = read_tables(path, environ)
-    settings = None
     try:
         settings = Settings.model_validate(tables)
     except ValidationError as error:
-        faults += faults_of(error)
-    if settings is not None:
-        known = settings.locations
-        faults += [
-            f"{where}: no table [locations.{name}]{nearest(name, known)}"
-            for where, name in settings.locations_meant()
-            if name not in known
-        ]
-        faults += settings.certificates_unasked()
-    return settings, faults
+        return None, faults + faults_of(error)
+    return settings, faults + settings.contradictions()
 
 
 def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
-    """Every fault of the settings, a line each; empty where they can be used.
-
-    Raises:
-        ConfigError: the file cannot be read or is not TOML.
-    """
+    """Every fault of the settings and of the files that they name, a line each; empty where they can be used."""
     settings, faults = read(path, environ)
     if settings is not None and not faults:
-        for read_files in (
-            settings.required,
-            settings.tokens,
-            settings.kafka_options,
-            settings.relay,
-            settings.certificates,
-            settings.http_certificates,
-        ):
+        of = Settings
+        for read_files in (of.required, of.tokens, of.relay, of.certificates, of.http_certificates):
             try:
-                read_files()
+                read_files(settings)
             except ConfigError as error:
-                if str(error) not in faults:  # the relay's settings hold Kafka's options too
-                    faults.append(str(error))
+                faults.append(str(error))
         faults += settings.registry_file()[0]
     return faults
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read the settings.
-
-    Args:
-        path: the TOML file, or None for defaults and environment alone.
-        environ: as `os.environ`.
-
-    Raises:
-        ConfigError: one line: the first fault with the setting's path, and how many more there are.
-    """
+    """The settings of a TOML file, or of the environment alone. Raises ConfigError: the first fault, and how many more there are."""
     settings, faults = read(path, environ)
     if settings is None or faults:
         raise _faulty(path, faults)
@@ -101,11 +71,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def load_http(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read [http] alone, whatever the other tables are: for those who ask a server that goes on with the settings before.
-
-    Raises:
-        ConfigError: one line: the file cannot be read or is not TOML, or the fault is in [http].
-    """
+    """[http] alone, whatever the other tables are: for those who ask a server that goes on with the settings before."""
     tables, _ = read_tables(path, environ)
     try:
         return Settings.model_validate({"http": tables["http"]} if "http" in tables else {})
@@ -119,11 +85,7 @@ def _faulty(path: Path | None, faults: list[str]) -> ConfigError:
 
 
 def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The file as nested tables with the environment laid over it, and a line for each variable that names no setting.
-
-    Raises:
-        ConfigError: the file cannot be read or is not TOML.
-    """
+    """The file as nested tables with the environment laid over it, and a line for each variable that names no setting."""
     tables: dict[str, Any] = {}
     if path is not None:
         try:
@@ -197,13 +159,6 @@ def _below(annotation: Any, part: str | int) -> Any:
         return model.model_fields[part].annotation if part in model.model_fields else None
     inside = list if isinstance(part, int) else dict
     return get_args(annotation)[-1] if get_origin(annotation) is inside else None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean "port"?`` or nothing."""
-    names = list(known)
-    found = difflib.get_close_matches(name, names, 1, 0.6) or [n for n in names if n.startswith(name[:4])][:1]
-    return f'; did you mean "{found[0]}"?' if found else ""
 
 
 def faults_of(error: ValidationError) -> list[str]:

@@ -11,11 +11,10 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
 
     Args:
         setting: its path, for the message.
-        most: so many lines at most.
+        most: so many lines at most; None: many tokens.
 
     Raises:
-        ConfigError: the file cannot be read, or holds none, too many or, where there may be many, a comment; the message never holds
-            what it does hold.
+        ConfigError: it cannot be read, or holds none, too many or, of many, a comment; the message never says what it does hold.
     """
     try:
         text = Path(name).read_text("utf-8")
@@ -31,16 +30,7 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
 
 
 class SecretFile:
-    """The lines of a file, as they are now.
-
-    Args:
-        setting: its path.
-        name: of the file.
-        most: so many lines at most.
-
-    Raises:
-        ConfigError: the file cannot be used.
-    """
+    """The lines of a file, as they are now; made as `lines` is called."""
 
     def __init__(self, setting: str, name: str, most: int | None = None) -> None:
         self._setting, self._name, self._most = setting, name, most

