@@ -43,18 +43,14 @@ PREFIX = "plscp"
 TOPICS = tuple(f"{PREFIX}.{name}" for name in ("procedure-log", "medication-administration", "quarantine"))
 """Where the case's entries and refusals are published."""
 LOOK_SECONDS = 0.2
-"""Between two looks at the store, without Kafka."""
+"""Between two looks at the store, without Kafka; and at what was received."""
 
 Value = Mapping[str, Any]
 """A published JSON value."""
 
 
 class DemoServer(OwnProcess):
-    """`plscp serve` on free ports.
-
-    Args:
-        folder: where its settings, store and log are.
-        kafka: the broker's address, or empty for none.
+    """`plscp serve` on free ports, with settings, store and log in a folder, for a broker at an address or (empty) for none.
 
     Attributes:
         port: of the DICOM listener.
@@ -77,22 +73,15 @@ class DemoServer(OwnProcess):
             process = self._launch(command, stdout=subprocess.PIPE, stderr=log, env=environment)
         assert process.stdout is not None
         said, deadline = b"", time.monotonic() + timeout
-        while (found := re.search(rb"^listening .*:(\d+)\n", said, re.MULTILINE)) is None:
+        while (found := re.search(rb"^http (.*)\n(?:.*\n)*listening .*:(\d+)\n", said, re.MULTILINE)) is None:
             if not select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise CommandError(f"the server was not ready within {timeout:g} s; its log: {self._log}")
             more = os.read(process.stdout.fileno(), 4096)
             if not more:
                 raise CommandError(f"the server did not start: {self.last_words()}")
             said += more
-        self.port, self.url = int(found[1]), self._http()
+        self.port, self.url = int(found[2]), f"http://{found[1].decode()}"
         return self
-
-    def _http(self) -> str:
-        """Where the HTTP API is, as the log says it."""
-        for line in self._log.read_text("utf-8", "replace").splitlines():
-            if line.startswith("{") and (record := json.loads(line)).get("event") == "http-listening":
-                return f"http://{record['host']}:{record['port']}"
-        raise CommandError(f"the server does not say where its HTTP API is; its log: {self._log}")
 
     def last_words(self) -> str:
         """The last line of its log."""
@@ -143,12 +132,11 @@ class Received(NamedTuple):
     value: Value
 
 
-class Reader:
-    """The consumer: it reads in a thread of its own, from Kafka or, without it, from the store over HTTP.
+class DemoConsumer:
+    """The consumer: it reads in a thread of its own, from Kafka or, without its address, from the store over HTTP.
 
     Args:
-        kafka: the broker's address; empty: the HTTP API instead.
-        told: called with each event, from the reader's thread.
+        told: called with each event, from that thread.
 
     Attributes:
         received: everything so far.
@@ -159,7 +147,6 @@ class Reader:
         self.received: list[Received] = []
         self.error: str | None = None
         self._told = told
-        self._changed = threading.Condition()
         if kafka:
             from plscp.consumer import consume  # noqa: PLC0415  # loads kafka, which --no-kafka does without
 
@@ -168,25 +155,22 @@ class Reader:
         else:
             stopped = threading.Event()
             self._end, found = stopped.set, _stored(api, stopped)
-        self._thread = threading.Thread(target=self._run, args=(found,), name="reader", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(found,), name="consumer", daemon=True)
         self._thread.start()
 
     def _run(self, found: Iterator[Received]) -> None:
         try:
             for one in found:
                 self.received.append(one)
-                with self._changed:
-                    self._changed.notify_all()
                 self._told(one)
         except PlscpError as error:
             self.error = str(error)
-            with self._changed:
-                self._changed.notify_all()
 
     def wait(self, count: int, seconds: float) -> None:
         """Wait until so many events came, or reading ended."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.error is not None or len(self.received) >= count, seconds)
+        until = time.monotonic() + seconds
+        while len(self.received) < count and self._thread.is_alive() and time.monotonic() < until:
+            self._thread.join(LOOK_SECONDS)
 
     def stop(self) -> None:
         """End reading; what was received stays."""
@@ -313,7 +297,7 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
         return ScuAssociation(RemoteScp("127.0.0.1", server.port, calling=device))
 
     with Panels(out, source, case, speed) if out.is_terminal else Lines(out, source) as shown:
-        reader = Reader(kafka, api, shown.received)
+        reader = DemoConsumer(kafka, api, shown.received)
         try:
             played = play(case, connect, speed=speed, told=shown.answered)
             found = api.get("/api/v1/events", {"after": 0, "limit": 10_000, "kind": "all"})["events"]
@@ -326,7 +310,7 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
     _judge(case, played, totals, reader)
 
 
-def _judge(case: Sequence[Request], played: Sequence[Played], found: Sums, reader: Reader) -> None:
+def _judge(case: Sequence[Request], played: Sequence[Played], found: Sums, reader: DemoConsumer) -> None:
     wrong = [one for one in played if not one.as_expected]
     if len(played) < len(case) or wrong:
         first = f", first {wrong[0].answer.code} for {wrong[0].request.label}" if wrong else ""
@@ -492,30 +476,24 @@ class Fetching:
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._bar = Progress(
-            TextColumn("Fetching Apache Kafka"), BarColumn(), DownloadColumn(), console=out, transient=True
-        )
+        columns = (TextColumn("Fetching Apache Kafka"), BarColumn(), DownloadColumn())
+        self._bar = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
         self._task = self._bar.add_task("")
-        self._told = -1
+        self._quarter = -1
 
     def __call__(self, done: int, total: int, _what: str) -> None:
         """So many bytes of so many are there."""
-        if self._told < 0:
+        if self._quarter < 0:
             self._out.print(f"Fetching Apache Kafka once, {total / 1e6:.0f} MB, into the cache folder")
-            if self._out.is_terminal:
-                self._bar.start()
-            self._told = 0
+            self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
-        quarter = 4 * done // max(total, 1)
-        if quarter > self._told:
-            self._told = quarter
-            if not self._out.is_terminal:
-                self._out.print(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False)
+        before, self._quarter = self._quarter, 4 * done // max(total, 1)
+        if self._quarter > max(before, 0) and not self._out.is_terminal:
+            self._out.print(f"  {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False)
 
     def stop(self) -> None:
         """It is all there, or it failed."""
-        if self._told >= 0 and self._out.is_terminal:
-            self._bar.stop()
+        self._bar.stop()
 
 
 def summary(out: Console, case: Sequence[Request], played: Sequence[Played], found: Sums, source: str) -> None:

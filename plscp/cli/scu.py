@@ -1,27 +1,44 @@
-"""The options that every DICOM tool has, with the spellings of DCMTK and pynetdicom, and `plscp echo`."""
+"""`plscp echo`, `plscp send`, `plscp simulate`: DICOM tools with the options and spellings of DCMTK and pynetdicom."""
 
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, TextIO
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
 from plscp.cli import output
-from plscp.cli.options import SECONDS_AT_MOST, a_host, an_ae_title, an_identity, group, with_options
+from plscp.cli.options import (
+    SECONDS_AT_MOST,
+    SOP_CLASSES,
+    Kind,
+    a_host,
+    a_uid,
+    an_ae_title,
+    an_identity,
+    group,
+    long_text,
+    short_text,
+    with_options,
+)
 from plscp.cli.options import pdu as pdu_length
 from plscp.config import secretfile
 from plscp.errors import CommandError
-from plscp.scu.sending import VERIFICATION, Answer, Identity, RemoteScp, ScuAssociation, client_context
+from plscp.scu.files import read
+from plscp.scu.pci_case import DURATION, CaseSubject, Played, check, pci_case, play
+from plscp.scu.requests import stamp
+from plscp.scu.sending import VERIFICATION, Answer, Identity, RemoteScp, ScuAssociation, client_context, sop_class_of
 
 app = group()
 
 AE_TITLE: Final = "PLSCP_SCU"
 
 
-class Call(NamedTuple):
+class ScuCall(NamedTuple):
     """Whom to call and how, and what to print about it.
 
     Attributes:
@@ -93,47 +110,42 @@ def _call(
     debug: Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing but errors.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON line per answer.")] = False,
-) -> Call:
-    chatter(verbose, debug)
+) -> ScuCall:
+    _let_through(verbose, debug)
     if not tls and (ca or cert or key):
         raise CommandError("--ca, --cert and --key go with --tls", 2)
     if key is not None and cert is None:
         raise CommandError("--key goes with --cert", 2)
     secure = client_context(ca, cert, key) if tls else None
-    identity = identified(username, passcode_file, pos_response)
-    return Call(RemoteScp(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
+    identity = None
+    if username is not None:
+        passcode = None if passcode_file is None else secretfile.lines("--passcode-file", str(passcode_file), 1)[0]
+        identity = Identity(username, passcode, pos_response)
+    elif passcode_file is not None or pos_response:
+        raise CommandError("--passcode-file and --pos-response go with --username", 2)
+    return ScuCall(RemoteScp(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
 
 ScuCommand = with_options(_call, first=2)
-"""A command HOST PORT ...: its `context.obj` is the Call."""
+"""A command HOST PORT ...: its `context.obj` is the ScuCall."""
 
 
-def identified(username: str | None, passcode_file: Path | None, confirmed: bool) -> Identity | None:
-    """What the options of user identity say; raises CommandError or ConfigError, one line, where they cannot be used."""
-    if username is None:
-        if passcode_file is not None or confirmed:
-            raise CommandError("--passcode-file and --pos-response go with --username", 2)
-        return None
-    passcode = None if passcode_file is None else secretfile.lines("--passcode-file", str(passcode_file), 1)[0]
-    return Identity(username, passcode, confirmed)
+_CHATTER: Final = "plscp"
+"""Name of the handler by which a later command in the same process finds it."""
 
 
-class _Chatter(logging.StreamHandler[TextIO]):
-    """Writes pynetdicom's own log; a class of its own, so that a later command in the same process finds it."""
-
-
-def chatter(verbose: bool, debug: bool) -> None:
+def _let_through(verbose: bool, debug: bool) -> None:
     """Let pynetdicom's own log through to standard error, or no longer."""
     logger = logging.getLogger("pynetdicom")
-    for former in [handler for handler in logger.handlers if isinstance(handler, _Chatter)]:
+    for former in [handler for handler in logger.handlers if handler.name == _CHATTER]:
         logger.removeHandler(former)
-    if not (verbose or debug):
-        return
-    handler = _Chatter(sys.stderr)
-    handler.addFilter(_without_passcode)
-    handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    if verbose or debug:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.name = _CHATTER
+        handler.addFilter(_without_passcode)
+        handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 def _without_passcode(record: logging.LogRecord) -> bool:
@@ -143,7 +155,7 @@ def _without_passcode(record: logging.LogRecord) -> bool:
     return True
 
 
-def fail_unless_performed(answer: Answer | None) -> None:
+def _fail_unless_performed(answer: Answer | None) -> None:
     """Raise CommandError, one line, for a failure status or for no answer; None: all went well."""
     if answer is not None and not answer.performed:
         raise CommandError(f"{answer.code} {answer.name}" + (f": {answer.comment}" if answer.comment else ""))
@@ -152,10 +164,85 @@ def fail_unless_performed(answer: Answer | None) -> None:
 @app.command(cls=ScuCommand)
 def echo(context: typer.Context) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
-    call: Call = context.obj
+    call: ScuCall = context.obj
     peer = call.peer()
     with ScuAssociation(peer, [VERIFICATION]) as association:
         answer = association.echo()
     found = {"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)}
     call.show(f"{peer.called} at {peer.host}:{peer.port}", answer, found)
-    fail_unless_performed(answer)
+    _fail_unless_performed(answer)
+
+
+@app.command(cls=ScuCommand)
+def send(
+    context: typer.Context,
+    *,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Action Information: DICOM, DICOM JSON, or JSON in typed form."),
+    ],
+    sop_class: Annotated[Kind | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
+    now: Annotated[bool, typer.Option("--now", help="Set the time of what happened to that of sending.")] = False,
+) -> None:
+    """Send recorded or written events: one N-ACTION request per file, all on one association."""
+    call: ScuCall = context.obj
+    datasets = [(path, read(path)) for path in files]
+    classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
+    first: Answer | None = None
+    with ScuAssociation(call.peer(), sorted(set(classes.values()))) as association:
+        for path, dataset in datasets:
+            if now:
+                stamp(dataset, datetime.now(UTC))
+            answer = association.send(dataset, classes[path])
+            call.show(str(path), answer, {"file": str(path), **answer.as_json()})
+            first = first or (None if answer.performed else answer)
+    _fail_unless_performed(first)
+
+
+@app.command(cls=ScuCommand)
+def simulate(
+    context: typer.Context,
+    *,
+    speed: Annotated[
+        float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
+    ] = 50.0,
+    study_uid: Annotated[
+        str, typer.Option(help="Study Instance UID.", callback=a_uid)
+    ] = CaseSubject.study_instance_uid,
+    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = CaseSubject.study_id,
+    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = CaseSubject.patient_id,
+    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = CaseSubject.issuer,
+    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = CaseSubject.admission_id,
+    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = CaseSubject.location,
+) -> None:
+    """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
+
+    Four requests are written to be refused or corrected. Fails when a request gets no answer, or another is refused.
+    """
+    call: ScuCall = context.obj
+    subject = CaseSubject(
+        study_uid, study_id, patient_id=patient_id, issuer=issuer, admission_id=admission_id, location=location
+    )
+    case = pci_case(subject)
+    if not (call.json or call.quiet):
+        minutes, seconds = divmod(round(DURATION / speed), 60)
+        print(f"{len(case)} requests in {minutes} min {seconds} s, one association per device")
+
+    def connect(device: str) -> ScuAssociation:
+        return ScuAssociation(call.peer(device))
+
+    def told(one: Played) -> None:
+        request, answer = one.request, one.answer
+        if call.json:
+            expected = {"entries": request.count, "expected": f"{request.expect:04X}", **answer.as_json()}
+            sent = one.sent.isoformat(timespec="microseconds")
+            output.print_line(
+                {"at": request.at, "device": request.device, "sent": sent, "what": request.label, **expected}
+            )
+        elif not call.quiet:
+            words = f"{answer.code} {answer.name}" + (f" ({answer.comment})" if answer.comment else "")
+            text = f"{output.clock(request.at)} {request.device:<8} {output.clean(words)} {output.clean(request.label)}"
+            output.console().print(text, markup=False, style=output.status_style(answer.code))
+
+    played = play(case, connect, speed=speed, told=told, stop=threading.Event())
+    check(played, case)
