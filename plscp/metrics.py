@@ -109,10 +109,11 @@ class LogLines(Family[int]):
         return list(logs.COUNTED.items())
 
 
-class Levels(Family[float | Callable[[], float | None]]):
+class Levels(Family[float]):
     """Gauges that are set, or asked for at each scrape; one that answers None is not shown."""
 
     kind = "gauge"
+    ask: Callable[[], float | None] | None = None
 
     def set(self, value: float | None, *labels: str) -> None:
         """Set; beyond the bound of label sets the value is dropped. None: there is no such thing any more."""
@@ -121,17 +122,14 @@ class Levels(Family[float | Callable[[], float | None]]):
         elif labels in self.children or len(self.children) < MOST_CHILDREN:
             self.children[labels] = value
 
-    def ask(self, call: Callable[[], float | None]) -> None:
-        """Ask this function at each scrape."""
-        self.children[()] = call
-
     def replace(self, values: Mapping[tuple[str, ...], float]) -> None:
         """These, and no others any more."""
         self.children = dict(itertools.islice(values.items(), MOST_CHILDREN))
 
     def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
-        found = [(labels, each() if callable(each) else each) for labels, each in super().samples()]
-        return [(labels, value) for labels, value in found if value is not None]
+        if self.ask is not None:
+            self.set(self.ask())
+        return super().samples()
 
 
 class Spread:
@@ -399,9 +397,8 @@ class Metrics(Collector, NetworkCounters):
             full: whether requests are refused for lack of disk.
             refusing: why the store takes nothing; None: it does.
         """
-        self.disk_free.ask(free)
-        self.disk_full.ask(full)
-        self.store_failing.ask(lambda: refusing() is not None)
+        self.disk_free.ask, self.disk_full.ask = free, full
+        self.store_failing.ask = lambda: refusing() is not None
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""

@@ -3,7 +3,8 @@
 import json
 import os
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -32,13 +33,11 @@ CaFile = Annotated[
 
 
 class Api:
-    """A client of one server.
+    """A client of one server; without a context of TLS the system's CAs are trusted.
 
-    Args:
-        url: such as http://127.0.0.1:8080.
-        token: for Authorization: Bearer.
-        tls: for https; None: the system's CAs are trusted.
+    Attributes:
         json: whether its user wants answers as JSON.
+        seconds: until there must be an answer.
     """
 
     def __init__(
@@ -47,21 +46,13 @@ class Api:
         host = _host(url)
         if not host:
             raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
-        self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._here = host in LOOPBACK
-        self._tls = tls
-        self.json = json
-        self.seconds = ANSWER_SECONDS
-
-    def _client(self) -> httpx.Client:
-        # A proxy of the environment is never meant for this machine.
-        return httpx.Client(
+        self.url, self.json, self.seconds = url.rstrip("/"), json, ANSWER_SECONDS
+        self._client = partial(
+            httpx.Client,
             base_url=self.url,
-            headers=self._headers,
-            timeout=self.seconds,
-            trust_env=not self._here,
-            verify=True if self._tls is None else self._tls,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            trust_env=host not in LOOPBACK,  # a proxy of the environment is never meant for this machine
+            verify=tls or True,
         )
 
     def as_json(self, found: Any) -> Any:
@@ -82,7 +73,7 @@ class Api:
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
         try:
-            with self._client() as client:
+            with self._client(timeout=self.seconds) as client:
                 answer = client.request(method, path, **more)
         except httpx.HTTPError as error:
             raise self._away(error) from None
@@ -95,11 +86,10 @@ class Api:
     def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values of an answer that is kept open, as they come."""
         accept = {"Accept": "application/x-ndjson"}
-        timeout = httpx.Timeout(ANSWER_SECONDS, read=None)
         try:
             with (
-                self._client() as client,
-                client.stream("GET", path, params=_given(query), headers=accept, timeout=timeout) as answer,
+                self._client(timeout=httpx.Timeout(ANSWER_SECONDS, read=None)) as client,
+                client.stream("GET", path, params=_given(query), headers=accept) as answer,
             ):
                 if answer.is_error:
                     answer.read()
@@ -179,7 +169,7 @@ def _api(  # noqa: PLR0917  # one argument per option
         if not token.isascii():
             raise CommandError(f"{token_file}: must hold a line of ASCII text", 2)
     if ca_file is not None:
-        tls = _verifying("--ca-file", ca_file, lambda made: made.load_verify_locations(ca_file))
+        tls = _trusting("--ca-file", ca_file)
     if url is None or (token is None and config is not None):
         try:
             found = settings(config)
@@ -190,7 +180,7 @@ def _api(  # noqa: PLR0917  # one argument per option
         if token is None:
             token = found.token()
         if tls is None and found.http.tls is not None:
-            tls = _pinned(Path(found.http.tls.certificate))
+            tls = _trusting("http.tls.certificate", Path(found.http.tls.certificate), alone=True)
         if url is None:
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
             url = f"http{'s' if found.http.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{found.http.port}"
@@ -201,25 +191,18 @@ ServerCommand = with_options(_api)
 """A command that asks a running server: its `context.obj` is the Api."""
 
 
-def _pinned(certificate: Path) -> ssl.SSLContext:
-    """TLS with the very server of these settings: with its own certificate, whatever host that names."""
-    end = "-----END CERTIFICATE-----"
-
-    def first(context: ssl.SSLContext) -> None:
-        context.load_verify_locations(cadata=certificate.read_text("latin-1").partition(end)[0] + end)
-
-    context = _verifying("http.tls.certificate", certificate, first)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
-
-
-def _verifying(setting: str, file: Path, load: Callable[[ssl.SSLContext], None]) -> ssl.SSLContext:
-    """A client's side of TLS 1.2 at least, which trusts what `load` takes from the file."""
+def _trusting(setting: str, file: Path, *, alone: bool = False) -> ssl.SSLContext:
+    """A client's side of TLS 1.2 at least, which trusts the file's CAs, or alone whoever has its first certificate, whatever host it names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        load(context)
+        if alone:
+            end = "-----END CERTIFICATE-----"
+            context.load_verify_locations(cadata=file.read_text("latin-1").partition(end)[0] + end)
+            context.check_hostname = False
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        else:
+            context.load_verify_locations(file)
     except (OSError, ssl.SSLError) as error:
         why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
         raise CommandError(f"{setting}: {file}: {why}", 2) from None
