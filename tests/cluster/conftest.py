@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from plscp.local.fetch import locked
+from plscp.files import LockFile
 from plscp.local.kafka import LocalBroker
 from tests.cluster.cluster import HOST, SECOND, Cluster, timed
 from tests.cluster.parts import FOLDER, ROOT, Missing, prepare, say
@@ -29,7 +29,10 @@ Install = Callable[..., Release]
 def cluster() -> Iterator[Cluster]:
     """One node, ready."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with locked(FOLDER / "lock", lambda: say("waiting for another cluster on this machine to end")):
+    lock = LockFile(FOLDER / "lock")
+    if not lock.take():
+        say("waiting for another cluster on this machine to end")
+    with lock:
         made = Cluster()
         if os.environ.get(KEEP):
             prepare()
