@@ -141,8 +141,6 @@ class Server:
             self._relay.log_level(after.log.level)
         for line in self._left_behind(before, after):
             log.warning("settings-warning", why=line)
-        for name in _certificate_files(before) - _certificate_files(after):
-            self.metrics.certificates.set(None, name)
         self._certificates_expire()
 
     def _left_behind(self, before: Settings, after: Settings) -> Iterator[str]:
@@ -192,9 +190,8 @@ class Server:
         self._from_thread(self._certificates_expire)
 
     def _certificates_expire(self) -> None:
-        for certificates in self._tls:
-            for name, expires in certificates.expires.items():
-                self.metrics.certificates.set(expires, name)
+        expires = {name: when for certificates in self._tls for name, when in certificates.expires.items()}
+        self.metrics.certificates.replace({(name,): when for name, when in expires.items()})
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         task = self._loop.create_task(call())
@@ -314,13 +311,14 @@ class Server:
             await self._start_relay()
             settle()
             self._certificates_expire()
+            ae_title = settings.dicom.ae_title
             if self._certificates is not None:
                 for host, port in await self.acceptor.start(self._certificates):
-                    print(f"tls {settings.dicom.ae_title} {host}:{port}", flush=True)
-                    log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port, tls=True)
+                    print(f"tls {ae_title} {host}:{port}", flush=True)
+                    log.info("listening", ae_title=ae_title, host=host, port=port, tls=True)
             for host, port in await self.acceptor.start():
-                print(f"listening {settings.dicom.ae_title} {host}:{port}", flush=True)  # contract section 7
-                log.info("listening", ae_title=settings.dicom.ae_title, host=host, port=port)
+                print(f"listening {ae_title} {host}:{port}", flush=True)  # contract section 7
+                log.info("listening", ae_title=ae_title, host=host, port=port)
             self._watcher.start()
             tell_manager("READY=1")
             await self._until(self._signals.first)
@@ -426,12 +424,6 @@ def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> No
             log.exception("internal-error", where="answers")
 
 
-def _certificate_files(settings: Settings) -> set[str]:
-    """The files whose certificates expire."""
-    dicom, http = settings.dicom.tls, settings.http.tls
-    return {tls.certificate for tls in (dicom, http) if tls is not None} | {(dicom and dicom.client_ca) or ""}
-
-
 def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:
     """What each device must show, and whether others may associate as well."""
     return settings.required(), settings.dicom.unknown_devices == "accept"
@@ -459,8 +451,7 @@ async def serve(settings: Settings, path: Path | None = None, environ: Mapping[s
 def run(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
     """`plscp serve`: as `serve`, in an event loop of its own; uvloop's where it is installed."""
     make_ready(open_files=2 * settings.dicom.max_associations + 256)
+    run_loop = asyncio.run
     with contextlib.suppress(ImportError):
-        import uvloop  # type: ignore[import-not-found]  # noqa: PLC0415  # an extra
-
-        return int(uvloop.run(serve(settings, path, environ)))
-    return asyncio.run(serve(settings, path, environ))
+        from uvloop import run as run_loop  # type: ignore[import-not-found,no-redef]  # noqa: PLC0415  # an extra
+    return run_loop(serve(settings, path, environ))

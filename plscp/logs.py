@@ -75,16 +75,11 @@ _counting: Final = Lock()
 
 
 class Line(NamedTuple):
-    """An error that was logged, in short.
+    """An error that was logged, in short."""
 
-    Attributes:
-        time: ISO 8601, UTC.
-        text: where it was and why, without the exception.
-    """
-
-    time: str
+    time: str  # ISO 8601, UTC
     event: str
-    text: str
+    text: str  # where it was and why, without the exception
 
 
 RECENT: Final[deque[Line]] = deque(maxlen=20)
@@ -114,13 +109,7 @@ def _counted(_logger: object, method: str, event: structlog.typing.EventDict) ->
 
 
 def configure(*, level: str = "info", stream: TextIO | None = None, json: bool | None = None) -> None:
-    """Set up logging for the process.
-
-    Args:
-        level: debug, info, warning or error.
-        stream: where lines go; standard error by default.
-        json: True for JSON lines, False for the console style; by default JSON unless the stream is a terminal.
-    """
+    """Set up logging for the process: to standard error by default, in JSON lines by default unless that is a terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json is None else json
     renderer: Any = structlog.processors.JSONRenderer() if as_json else _console(out)

@@ -354,12 +354,9 @@ class Metrics(Collector, NetworkCounters):
         silent: bool | None = None,
         skew: float | None = None,
     ) -> None:
-        """How a configured device is doing.
+        """How a configured device is doing: its last event in seconds since the epoch, the estimated difference of its clock in seconds.
 
-        Args:
-            last_event: seconds since the epoch, or None where none is known.
-            silent: None where `silent_after` is not set.
-            skew: estimated clock difference in seconds, or None where it is not known.
+        None: not known; of `silent`: not watched.
         """
         self.device_associations.set(associations, device)
         self.device_refusals.child(device)  # a rate needs a beginning
@@ -390,13 +387,7 @@ class Metrics(Collector, NetworkCounters):
     def watch_store(
         self, free: Callable[[], int | None], full: Callable[[], bool], refusing: Callable[[], object]
     ) -> None:
-        """Ask these functions at each scrape.
-
-        Args:
-            free: for the bytes free where the store lives.
-            full: whether requests are refused for lack of disk.
-            refusing: why the store takes nothing; None: it does.
-        """
+        """Ask these at each scrape: bytes free where the store lives, whether that is too few, why it takes nothing (None: it does)."""
         self.disk_free.ask, self.disk_full.ask = free, full
         self.store_failing.ask = lambda: refusing() is not None
 
@@ -406,13 +397,11 @@ class Metrics(Collector, NetworkCounters):
         self.last_reload.set(outcome != "refused")
 
     def relay(self, status: Mapping[str, Any]) -> None:
-        """Take over the relay's status line.
+        """Take over the relay's status line; members that are missing change nothing.
 
         Args:
-            status: ``pending`` records, ``oldest_age`` in seconds, ``reachable`` and ``away_since`` (ISO 8601, or empty),
-                ``topics``: for each its ``state``,
-                ``published``: for each topic a count, or counts by outcome, since the relay process started. Members that are
-                missing change nothing.
+            status: ``pending`` records, ``oldest_age`` in seconds, ``reachable`` and ``away_since`` (ISO 8601, or empty), ``topics``: for
+                each its ``state``, ``published``: for each a count, or counts by outcome, since the relay process started.
         """
         if isinstance(status.get("pending"), (int, float)):
             self.relay_pending.set(status["pending"])

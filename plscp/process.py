@@ -68,11 +68,7 @@ def tell_manager(state: str) -> None:
 
 
 def make_ready(open_files: int) -> None:
-    """Set the process up for a server.
-
-    Args:
-        open_files: so many at least: each connection is one, and systems allow 1,024 by default.
-    """
+    """Set the process up for a server with so many open files at least: each connection is one, and systems allow 1,024 by default."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < open_files:
         with contextlib.suppress(OSError, ValueError):

@@ -21,15 +21,7 @@ SCU_SPELLINGS = frozenset({"-aet", "-aec", "-ta", "-td", "-to", "-pdu", "-usr", 
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        argv: without the program's name; the process's own by default.
-        environ: as `os.environ`, which is the default.
-
-    Returns:
-        The exit status.
-    """
+    """Run one command, by default that of the process; returns the exit status. `argv` is without the program's name."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None and arguments[:1] == ["serve"]:
         _end_at_once()

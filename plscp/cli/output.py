@@ -44,23 +44,16 @@ def warn(answer: Mapping[str, Any]) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
-    """A table, or a line that says that there is nothing.
-
-    Args:
-        rows: cells; a (text, style) pair has a colour.
-        json: what is printed instead, where it is given.
-    """
+    """A table, or a line that says that there is nothing; or `json` instead. A cell that is a (text, style) pair has a colour."""
     if json is not None:
         print_json(json)
         return
     made = Table(box=None, header_style="bold", pad_edge=False)
     for heading in headings:
         made.add_column(heading, overflow="fold", no_wrap=heading in {"position", "id"})
-    count = 0
     for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-        count += 1
-    console().print(made if count else Text(empty, style="dim"))
+        made.add_row(*map(_cell, row))
+    console().print(made if made.row_count else Text(empty, style="dim"))
 
 
 def line(cells: Iterable[object]) -> None:

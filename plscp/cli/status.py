@@ -53,7 +53,7 @@ def status(context: typer.Context, *, watch: Watch = False) -> None:
         raise CommandError("--json and --watch do not go together", 2)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            (_on_terminal if sys.stdout.isatty() else _as_lines)(_Watched(api))
+            (_on_terminal if sys.stdout.isatty() else _as_lines)(api)
         return
     found = api.get("/api/v1/status")
     if api.json:
@@ -64,50 +64,37 @@ def status(context: typer.Context, *, watch: Watch = False) -> None:
         raise typer.Exit(1)
 
 
-class _Watched:
-    """The last answer, and since when there has been none."""
-
-    def __init__(self, server: Api) -> None:
-        self._server = server
-        self._server.seconds = PATIENCE_SECONDS
-        self.found: dict[str, Any] = {}
-        self.why = ""
-        self.since = datetime.now(UTC)
-
-    def ask(self) -> None:
-        """Ask once; raises CommandError where asking again is of no use."""
+def _answers(api: Api) -> Iterator[tuple[dict[str, Any], str]]:
+    """The status, again and again, and what stands above it while no server answers; CommandError where asking again is of no use."""
+    api.seconds = PATIENCE_SECONDS
+    found, since = dict[str, Any](), datetime.now(UTC)
+    while True:
+        trouble = ""
         try:
-            self.found = self._server.get("/api/v1/status")
+            found = api.get("/api/v1/status")
+            since = datetime.now(UTC)
         except CommandError as error:
             if error.exit_status != UNREACHABLE:
                 raise
-            self.why = str(error)
-            return
-        self.why, self.since = "", datetime.now(UTC)
-
-    @property
-    def trouble(self) -> str:
-        """What stands above the verdict while no server answers."""
-        return f"no answer since {output.local(self.since.isoformat())}: {self.why}" if self.why else ""
+            trouble = f"no answer since {output.local(since.isoformat())}: {error}"
+        yield found, trouble
 
 
-def _on_terminal(watched: _Watched) -> None:
+def _on_terminal(api: Api) -> None:
     """A screen until q or Ctrl-C."""
     out = output.console()
     with _keys() as wait, Live(console=out, screen=True, auto_refresh=False) as live:
-        while True:
-            watched.ask()
-            live.update(screen(watched.found, watched.trouble, height=out.height), refresh=True)
+        for found, trouble in _answers(api):
+            live.update(screen(found, trouble, height=out.height), refresh=True)
             if wait():
                 return
 
 
-def _as_lines(watched: _Watched) -> None:
+def _as_lines(api: Api) -> None:
     """A line for each verdict that differs from the one before, until Ctrl-C."""
     before = ""
-    while True:
-        watched.ask()
-        said = "no answer" if watched.why else headline(watched.found)
+    for found, trouble in _answers(api):
+        said = "no answer" if trouble else headline(found)
         if said != before:
             print(f"{output.local(datetime.now(UTC).isoformat())} {said}", flush=True)
             before = said
@@ -144,13 +131,7 @@ def headline(status: Mapping[str, Any]) -> str:
 
 
 def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None = None) -> RenderableType:
-    """The whole of a status.
-
-    Args:
-        status: the answer of GET /api/v1/status; empty: there was none yet.
-        trouble: one line that stands above all.
-        height: lines of the terminal, or None where nothing is cut.
-    """
+    """The whole of a status, empty before the first, below one line of trouble; cut to so many lines, or (None) not at all."""
     parts: list[RenderableType] = []
     if trouble:
         parts.append(Text(output.clean(trouble), style=STYLES["critical"]))

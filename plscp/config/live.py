@@ -56,8 +56,7 @@ def _changes(path: str, before: Any, after: Any, *, at_once: bool) -> Iterator[C
 def in_force(running: Settings, wanted: Settings) -> Settings:
     """What holds without a restart: of the wanted settings those that apply at once, else those that run.
 
-    Raises:
-        ConfigError: the two do not go together, such as an address of the network with no token any more.
+    Raises ConfigError where the two do not go together, such as an address of the network with no token any more.
     """
     try:
         found = Settings.model_validate(_taken(running, wanted))
@@ -188,14 +187,9 @@ def _check_files(old: Settings, wanted: Settings) -> None:
 
 
 class InForce(Generic[Made]):
-    """Keeps what `make` makes of the settings; such as the tokens of their files, or what each device must show.
+    """Keeps what `make` makes of the settings in force; such as the tokens of their files, or what each device must show.
 
-    Args:
-        settings: those in force, asked at each use.
-        make: raises ConfigError where a file cannot be used: at first that is passed on, later what was made before stays.
-
-    Raises:
-        ConfigError: from `make`.
+    Where `make` raises ConfigError, since a file cannot be used, that is passed on at first; later what was made before stays.
     """
 
     def __init__(self, settings: Callable[[], Settings], make: Callable[[Settings], Made]) -> None:

@@ -113,13 +113,11 @@ def java() -> Path:
 def fetch(
     *, progress: Progress | None = None, folder: Path | None = None, jars: Sequence[Jar] = (), by: Download = download
 ) -> Runtime:
-    """Make sure that a broker can be started; what is there already is checked and used.
+    """Make sure that a broker can be started; what is there already, by default in the cache folder, is checked and used.
 
     Args:
         progress: told how far it is; not called when nothing has to be fetched.
-        folder: where files stay; by default the cache folder.
         jars: by default the checked-in list.
-        by: how a jar is brought.
 
     Raises:
         CommandError: something cannot be fetched, or is not what the list says; one line.

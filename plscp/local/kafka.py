@@ -136,10 +136,7 @@ class LocalBroker(OwnProcess):
         return f"{self.host}:{self.port}" if self.port else ""
 
     def start(self, timeout: float = 60.0) -> Self:
-        """Start, and wait until this broker, and no other at its port, answers.
-
-        Args:
-            timeout: seconds for each attempt.
+        """Start, and wait until this broker, and no other at its port, answers; so many seconds for each attempt.
 
         Raises:
             CommandError: it cannot be fetched, or does not come up; one line.
@@ -234,11 +231,7 @@ def _last_line(text: str) -> str:
 
 
 def cluster_id(host: str, port: int, timeout: float) -> str | None:
-    """The cluster id of a broker, for a port that answers may be a stranger's; None when nothing that speaks Kafka does.
-
-    Args:
-        timeout: seconds for connecting, and again for each read.
-    """
+    """The cluster id of a broker, for a port that answers may be a stranger's; None when nothing that speaks Kafka does in time."""
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.settimeout(timeout)
