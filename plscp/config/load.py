@@ -110,7 +110,7 @@ def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str
 
 def _place(table: Any, annotation: Any, folder: Path) -> None:
     """Make relative names of files, in a table and those below, count from the folder of the settings file."""
-    if not isinstance(table, dict):
+    if not isinstance(table, dict) or annotation is None:
         return
     model = _model(annotation)
     fields = model.model_fields if model is not None else {}

@@ -641,3 +641,9 @@ def test_what_a_room_decides_is_no_device_s_to_override(setting: str, tmp_path: 
     found = load(written(tmp_path, f"[devices.HEMO1]\n{setting}\n"), {})
     name = setting.split(maxsplit=1)[0]
     assert [line for line in found.warnings() if line.startswith(f"devices.HEMO1.{name}: has no effect")]
+
+
+def test_tables_within_tables_are_refused_however_deep(tmp_path: Path) -> None:
+    """What is no table of the settings is not looked into."""
+    path = written(tmp_path, f"{'.'.join('a' * 5000)} = 1\n[dicom.port]\n{'.'.join('a' * 5000)} = 1\n")
+    assert problems(path, {}) == ["dicom.port: must be a whole number", "a: no such setting"]
