@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import cache
 from inspect import signature
 from ipaddress import ip_network
 from pathlib import Path
@@ -291,17 +292,24 @@ class Settings(Section):
 
 
 def _taken(kind: Callable[..., Taken], table: Section, **given: Any) -> Taken:
-    """A room's value class out of the settings of the same names, with or without `max_`; durations in seconds where it has numbers.
-
-    Args:
-        given: members that are not as a setting says them.
-    """
-    members = signature(kind).parameters
-    for setting, value in table:
-        for name in ({setting, setting.removeprefix("max_")} & members.keys()) - given.keys():
-            in_seconds = isinstance(value, timedelta) and members[name].annotation is float
+    """A room's value class out of the settings of the same names, with or without `max_`, and of what is given because it differs."""
+    for name, setting, in_seconds in _same_names(kind, type(table)):
+        if name not in given:
+            value = getattr(table, setting)
             given[name] = value.total_seconds() if in_seconds else value
     return kind(**given)
+
+
+@cache
+def _same_names(kind: Callable[..., object], table: type[Section]) -> list[tuple[str, str, bool]]:
+    """(member, setting, whether the member is a number of seconds for a duration) of what both have."""
+    members, settings = signature(kind).parameters, table.model_fields
+    named = {setting.removeprefix("max_"): setting for setting in settings} | {setting: setting for setting in settings}
+    return [
+        (name, setting, settings[setting].annotation is timedelta and members[name].annotation is float)
+        for name, setting in named.items()
+        if name in members
+    ]
 
 
 def _one_each(names: dict[str, list[str]]) -> set[str]:

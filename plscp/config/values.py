@@ -213,4 +213,6 @@ def from_environment(text: str, annotation: Any) -> Any:
 
 def holds(annotation: Any, kind: Any) -> bool:
     """Whether a type is one, or says so somewhere within."""
-    return annotation is kind or get_origin(annotation) is kind or any(holds(each, kind) for each in get_args(annotation))
+    return (
+        annotation is kind or get_origin(annotation) is kind or any(holds(each, kind) for each in get_args(annotation))
+    )
