@@ -1,15 +1,13 @@
 """Which commands there are. Only the module of the one that is called is imported: `plscp study list` loads neither DICOM nor Kafka."""
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from plscp import __version__
-from plscp.errors import CommandError
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Run the server until SIGTERM."),
@@ -39,25 +37,18 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 
 
 class Commands(TyperGroup):
-    """The commands of `COMMANDS`, each loaded when it is asked for."""
+    """The commands of `COMMANDS`: a name with a line of help each, until it is asked for."""
 
-    def list_commands(self, _ctx: Any) -> list[str]:
-        """In the order of the table."""
-        return list(COMMANDS)
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.commands.update({name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()})
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Load one; raises CommandError where there is no such command."""
-        if cmd_name in COMMANDS and cmd_name not in self.commands:
-            module = import_module(f"plscp.cli.{COMMANDS[cmd_name][0]}")
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load what the first argument names."""
+        if args[0] in COMMANDS:
+            module = import_module(f"plscp.cli.{COMMANDS[args[0]][0]}")
             self.commands.update(get_group(module.app).commands)
-        if cmd_name not in COMMANDS and not ctx.resilient_parsing:
-            raise CommandError(f"No such command '{cmd_name}'{_nearest(cmd_name)}", 2)
-        return self.commands.get(cmd_name)
-
-    def format_commands(self, _ctx: Any, formatter: Any) -> None:
-        """Lists them without loading them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        return super().resolve_command(ctx, args)
 
 
 def build() -> Any:
@@ -72,11 +63,6 @@ def build() -> Any:
     )
     app.callback()(_plscp)
     return get_command(app)
-
-
-def _nearest(name: str) -> str:
-    found = get_close_matches(name, COMMANDS, 1) or [known for known in COMMANDS if known.startswith(name[:3])][:1]
-    return f". Did you mean '{found[0]}'?" if found else " (see plscp --help)"
 
 
 def _version(context: typer.Context, option: typer.CallbackParam, wanted: bool) -> None:
