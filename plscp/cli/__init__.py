@@ -16,9 +16,6 @@ from plscp.errors import CommandError, PlscpError
 DEFECT = 70
 INTERRUPTED = 130
 
-SCU_COMMANDS = frozenset({"send", "simulate", "echo"})
-SCU_SPELLINGS = frozenset({"-aet", "-aec", "-ta", "-td", "-to", "-pdu", "-usr", "-rsp"})
-
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Run one command, by default that of the process; returns the exit status. `argv` is without the program's name."""
@@ -28,7 +25,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     variables = os.environ if environ is None else environ
     try:
         _readable(arguments)
-        status = _run(_rewritten(arguments))
+        status = _run(arguments)
         sys.stdout.flush()
         return status
     except PlscpError as error:
@@ -71,16 +68,6 @@ def _readable(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if any("\ud800" <= c <= "\udfff" for c in argument) and not os.path.lexists(argument):
             raise CommandError(f"{argument!a} is not text in {sys.getfilesystemencoding()}", 2)
-
-
-def _rewritten(arguments: list[str]) -> list[str]:
-    """`-aet` and the like, as DCMTK and pynetdicom users type them, become the `--aet` that the parser knows."""
-    if not arguments or arguments[0] not in SCU_COMMANDS:
-        return arguments
-    rest = arguments[1:]
-    end = rest.index("--") if "--" in rest else len(rest)
-    known = [f"-{a}" if a.partition("=")[0] in SCU_SPELLINGS else a for a in rest[:end]]
-    return [arguments[0], *known, *rest[end:]]
 
 
 def _run(arguments: list[str]) -> int:

@@ -76,20 +76,23 @@ def _call(
     host: Annotated[str, typer.Argument(help="Host name or address of the SCP.", callback=a_host)],
     port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
     aet: Annotated[
-        str | None, typer.Option(help="Calling AE title (-aet); absent: the tool's own.", callback=an_ae_title)
+        str | None,
+        typer.Option("-aet", "--aet", help="Calling AE title; absent: the tool's own.", callback=an_ae_title),
     ] = None,
-    aec: Annotated[str, typer.Option(help="Called AE title (-aec).", callback=an_ae_title)] = "PLSCP",
+    aec: Annotated[str, typer.Option("-aec", "--aec", help="Called AE title.", callback=an_ae_title)] = "PLSCP",
     ta: Annotated[
         float,
-        typer.Option(help="Seconds for an association to be answered (-ta).", min=0.1, max=SECONDS_AT_MOST),
+        typer.Option("-ta", "--ta", help="Seconds for an association to be answered.", min=0.1, max=SECONDS_AT_MOST),
     ] = 30.0,
     td: Annotated[
-        float, typer.Option(help="Seconds for a request to be answered (-td).", min=0.1, max=SECONDS_AT_MOST)
+        float, typer.Option("-td", "--td", help="Seconds for a request to be answered.", min=0.1, max=SECONDS_AT_MOST)
     ] = 30.0,
-    to: Annotated[float, typer.Option(help="Seconds for the connection (-to).", min=0.1, max=SECONDS_AT_MOST)] = 10.0,
+    to: Annotated[
+        float, typer.Option("-to", "--to", help="Seconds for the connection.", min=0.1, max=SECONDS_AT_MOST)
+    ] = 10.0,
     pdu: Annotated[
         int,
-        typer.Option(help="Maximum PDU length to receive; 0: no limit (-pdu).", min=0, callback=pdu_length),
+        typer.Option("-pdu", "--pdu", help="Maximum PDU length to receive; 0: no limit.", min=0, callback=pdu_length),
     ] = 16382,
     tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
     ca: Annotated[
@@ -100,11 +103,12 @@ def _call(
         Path | None, typer.Option(help="With --cert: PEM file of its private key; absent: the same file.")
     ] = None,
     username: Annotated[
-        str | None, typer.Option("--username", "--usr", help="User identity to negotiate (-usr).", callback=an_identity)
+        str | None,
+        typer.Option("-usr", "--usr", "--username", help="User identity to negotiate.", callback=an_identity),
     ] = None,
     passcode_file: Annotated[Path | None, typer.Option(help="With --username: file that holds the passcode.")] = None,
     pos_response: Annotated[
-        bool, typer.Option("--pos-response", "--rsp", help="With --username: the SCP must confirm it (-rsp).")
+        bool, typer.Option("-rsp", "--rsp", "--pos-response", help="With --username: the SCP must confirm it.")
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say what goes on.")] = False,
     debug: Annotated[bool, typer.Option("-d", "--debug", help="Show every PDU and data set.")] = False,

@@ -4,11 +4,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_group
 
 import plscp.cli
-from plscp.cli import main
+from plscp.cli import main, scu
 from plscp.cli.commands import COMMANDS
 from plscp.config import load, reference, starter
 from plscp.errors import CommandError, ConfigError, StoreNotOpened
@@ -103,22 +105,31 @@ def test_debug_shows_where(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 SPELLINGS = [
-    (["send", "h", "1", "-aet", "X"], ["send", "h", "1", "--aet", "X"]),
+    (["send", "h", "1", "f", "-aet", "X"], ["send", "h", "1", "f", "--aet", "X"]),
     (["echo", "-aec=Y", "-ta", "3", "h", "1"], ["echo", "--aec=Y", "--ta", "3", "h", "1"]),
     (
-        ["simulate", "-td", "1", "-to", "2", "-pdu", "0", "-v"],
-        ["simulate", "--td", "1", "--to", "2", "--pdu", "0", "-v"],
+        ["simulate", "-td", "1", "-to", "2", "-pdu", "0", "-vd", "h", "1"],
+        ["simulate", "--td", "1", "--to", "2", "--pdu", "0", "-v", "-d", "h", "1"],
     ),
-    (["send", "--", "-aet"], ["send", "--", "-aet"]),
-    (["study", "-aet"], ["study", "-aet"]),
-    ([], []),
+    (["echo", "h", "1", "-usr", "me", "-rsp"], ["echo", "h", "1", "--username", "me", "--pos-response"]),
 ]
 
 
 @pytest.mark.parametrize(("typed", "read"), SPELLINGS)
 def test_scu_spellings(typed: list[str], read: list[str]) -> None:
-    """`-aet` and the like are read as DCMTK and pynetdicom users type them, in the SCU commands only."""
-    assert plscp.cli._rewritten(typed) == read
+    """`-aet` and the like are read as DCMTK and pynetdicom users type them."""
+    commands: Any = get_group(scu.app).commands
+    found = [commands[name].make_context(name, rest).params for name, *rest in (typed, read)]
+    assert found[0] == found[1]
+    assert (
+        found[0] != commands[typed[0]].make_context(typed[0], ["h", "1", "f"][: 3 if typed[0] == "send" else 2]).params
+    )
+
+
+def test_only_the_scu_commands_have_their_spellings(run: Run) -> None:
+    """Elsewhere they are no options, and after `--` they are names of files."""
+    assert "No such option: -a" in run("study", "list", "-aet", "X").err
+    assert "-aet: No such file" in run("send", "127.0.0.1", "1", "--", "-aet").err
 
 
 def test_config_init(run: Run, tmp_path: Path) -> None:
