@@ -58,6 +58,7 @@ def build() -> Any:
         cls=Commands,
         help="A DICOM server that cath-lab devices report to: stored durably, published to Kafka.",
         no_args_is_help=True,
+        invoke_without_command=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
@@ -65,29 +66,21 @@ def build() -> Any:
     return get_command(app)
 
 
-def _version(context: typer.Context, option: typer.CallbackParam, wanted: bool) -> None:
-    """Called for both options, in the order in which they are given: the second call knows what was wanted."""
-    given: dict[str | None, bool] = context.meta.setdefault(__name__, {})
-    given[option.name] = wanted
-    if len(given) < 2 or not given["version"]:
-        return
-    print(f"plscp {__version__}")
-    if given["verbose"]:
-        import platform  # noqa: PLC0415  # nothing else on this path needs these
-        import ssl  # noqa: PLC0415
-
-        import apsw  # noqa: PLC0415
-
-        print(f"Python {platform.python_version()}\nSQLite {apsw.sqlite_lib_version()}\n{ssl.OPENSSL_VERSION}")
-    raise typer.Exit
-
-
 def _plscp(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", callback=_version, is_eager=True, help="With --version: of Python and SQLite, too.")
-    ] = False,
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", help="With --version: of Python and SQLite, too.")] = False,
 ) -> None:
     """A DICOM server that cath-lab devices report to: stored durably, published to Kafka."""
+    if version:
+        print(f"plscp {__version__}")
+        if verbose:
+            import platform  # noqa: PLC0415  # nothing else on this path needs these
+            import ssl  # noqa: PLC0415
+
+            import apsw  # noqa: PLC0415
+
+            print(f"Python {platform.python_version()}\nSQLite {apsw.sqlite_lib_version()}\n{ssl.OPENSSL_VERSION}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
