@@ -11,9 +11,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
@@ -296,10 +296,11 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
     def connect(device: str) -> ScuAssociation:
         return ScuAssociation(RemoteScp("127.0.0.1", server.port, calling=device))
 
-    with Panels(out, source, case, speed) if out.is_terminal else Lines(out, source) as shown:
-        reader = DemoConsumer(kafka, api, shown.received)
+    told = Panels(out, source, case, speed) if out.is_terminal else Lines(out)
+    with told.shown:
+        reader = DemoConsumer(kafka, api, told.received)
         try:
-            played = play(case, connect, speed=speed, told=shown.answered)
+            played = play(case, connect, speed=speed, told=told.answered)
             found = api.get("/api/v1/events", {"after": 0, "limit": 10_000, "kind": "all"})["events"]
             stored = [event for event in found if "change" not in event]
             reader.wait(len(stored), CATCH_UP_SECONDS)
@@ -397,8 +398,9 @@ def answer_line(one: Played) -> Text:
 class Lines:
     """For files, pipes and continuous integration: one line per thing that happens."""
 
-    def __init__(self, out: Console, source: str) -> None:
-        self._out, self._source, self._lock = out, source, threading.Lock()
+    def __init__(self, out: Console) -> None:
+        self._out, self._lock = out, threading.Lock()
+        self.shown = nullcontext()
 
     def answered(self, one: Played) -> None:
         """A device was answered; told from any thread, as what follows."""
@@ -410,65 +412,35 @@ class Lines:
         with self._lock:
             self._out.print("received ", view.line(one.value, one.place), sep="", soft_wrap=True)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        """Nothing is left to do."""
-
-
-class Panels(Lines):
+class Panels:
     """For a terminal: answers on the left, what the consumer received on the right, both growing downwards."""
 
     def __init__(self, out: Console, source: str, case: Sequence[Request], speed: float) -> None:
-        super().__init__(out, source)
-        self._speed = speed
-        self._wanted = Counter(request.device for request in case)
-        self._had: Counter[str] = Counter()
-        self._at = 0.0
-        self._count = 0
+        self._source, self._case, self._speed = source, case, speed
+        self._played: list[Played] = []
+        self._received: list[Received] = []
+        self.answered, self.received = self._played.append, self._received.append
         self._rows = max(out.size.height - 6, 8)
-        self._answers: deque[Text] = deque(maxlen=self._rows)
-        self._events: deque[Text] = deque(maxlen=self._rows)
-        self._live = Live(console=out, refresh_per_second=8, get_renderable=self._render)
-
-    def answered(self, one: Played) -> None:
-        """A device was answered."""
-        with self._lock:
-            self._had[one.request.device] += 1
-            self._at = max(self._at, one.request.at)
-            self._answers.append(answer_line(one))
-
-    def received(self, one: Received) -> None:
-        """The consumer received an event."""
-        with self._lock:
-            self._count += 1
-            self._events.append(view.line(one.value, one.place))
+        self.shown = Live(console=out, refresh_per_second=8, get_renderable=self._render)
 
     def _render(self) -> Group:
-        with self._lock:
-            head = Text(
-                f"Coronary intervention, {output.clock(self._at)} of 20:00 at {self._speed:g} times life   ", "bold"
-            )
-            for device in DEVICES:
-                head.append(f"{device} {self._had[device]}/{self._wanted[device]}  ", "cyan")
-            columns = Table.grid(expand=True)
-            columns.add_column(ratio=1)
-            columns.add_column(ratio=1)
-            columns.add_row(
-                Panel(Group(*self._answers), title="What each device was answered", height=self._rows + 2),
-                Panel(
-                    Group(*self._events), title=f"What {self._source} received: {self._count}", height=self._rows + 2
-                ),
-            )
+        played, received, rows = list(self._played), list(self._received), self._rows
+        at = output.clock(max((one.request.at for one in played), default=0.0))
+        head = Text(f"Coronary intervention, {at} of 20:00 at {self._speed:g} times life   ", "bold")
+        had, wanted = Counter(one.request.device for one in played), Counter(each.device for each in self._case)
+        for device in DEVICES:
+            head.append(f"{device} {had[device]}/{wanted[device]}  ", "cyan")
+        answers = map(answer_line, played[-rows:])
+        events = (view.line(one.value, one.place) for one in received[-rows:])
+        columns = Table.grid(expand=True)
+        columns.add_column(ratio=1)
+        columns.add_column(ratio=1)
+        columns.add_row(
+            Panel(Group(*answers), title="What each device was answered", height=rows + 2),
+            Panel(Group(*events), title=f"What {self._source} received: {len(received)}", height=rows + 2),
+        )
         return Group(head, columns)
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
 
 
 class Fetching:

@@ -76,7 +76,8 @@ EVENT = Received("procedure-log[3]@12", {"sender": {"ae_title": "HEMO1"}, "entry
 def test_lines_show_both_sides_and_no_markup_of_a_device() -> None:
     """One line each; what a device sent is text."""
     out = console(terminal=False)
-    with Lines(out, "a Kafka consumer") as view:
+    view = Lines(out)
+    with view.shown:
         view.answered(PLAYED[0])
         view.received(EVENT)
     answered, received = text(out).splitlines()
@@ -87,7 +88,8 @@ def test_lines_show_both_sides_and_no_markup_of_a_device() -> None:
 def test_panels_show_both_sides_at_once() -> None:
     """Two columns with their titles, and how far each device is."""
     out = console(terminal=True)
-    with Panels(out, "a Kafka consumer", CASE, 50) as view:
+    view = Panels(out, "a Kafka consumer", CASE, 50)
+    with view.shown:
         for one in PLAYED:
             view.answered(one)
         view.received(EVENT)
