@@ -76,10 +76,10 @@ def with_options(shared: Callable[..., Any], *, first: int = 0) -> type[TyperCom
     return WithOptions
 
 
-def checked(check: Callable[[str], object]) -> Callable[[str | None], str | None]:
+def checked(check: Callable[[Any], object]) -> Callable[[Any], Any]:
     """A callback for typer: what `check` says with a ValueError becomes wrong usage, one line that names the option."""
 
-    def call(value: str | None) -> str | None:
+    def call(value: Any) -> Any:
         if value is not None:
             try:
                 check(value)
@@ -90,9 +90,10 @@ def checked(check: Callable[[str], object]) -> Callable[[str | None], str | None
     return call
 
 
-def text(length: int) -> Callable[[str], None]:
-    """A check of a text of the standard with so many characters at most (LO: 64, SH: 16)."""
+def text(length: int) -> Callable[[Any], Any]:
+    """Checks a text of the standard with so many characters at most (LO: 64, SH: 16)."""
 
+    @checked
     def check(value: str) -> None:
         if len(value) > length:
             raise ValueError(f"must have at most {length} characters")
@@ -102,19 +103,25 @@ def text(length: int) -> Callable[[str], None]:
     return check
 
 
-def uid(value: str) -> None:
+long_text, short_text, an_ae_title = text(64), text(16), checked(ae_title)
+
+
+@checked
+def a_uid(value: str) -> None:
     """Check a UID, which may be padded."""
     if not is_ui(value.strip(" ")):
         raise ValueError("not a UID (PS3.5 9.1)")
 
 
-def identity(value: str) -> None:
+@checked
+def an_identity(value: str) -> None:
     """Check a username of User Identity Negotiation: UTF-8, whose length two bytes carry (PS3.7 Table D.3-14)."""
     if not 1 <= len(value.encode()) <= IDENTITY_BYTES_AT_MOST:
         raise ValueError(f"must have 1 to {IDENTITY_BYTES_AT_MOST} bytes in UTF-8")
 
 
-def host(value: str) -> None:
+@checked
+def a_host(value: str) -> None:
     """Check that a host's name can be one; whether it is known, the resolver says."""
     try:
         fits = bool(value) and not any(c.isspace() for c in value) and bool(value.encode("idna"))
@@ -124,16 +131,8 @@ def host(value: str) -> None:
         raise ValueError("must be a host's name or address")
 
 
-def pdu(value: Any) -> Any:
+@checked
+def a_pdu_length(value: int) -> None:
     """Check a Maximum Length Received: none (0), or one in which a fragment has room; four bytes carry it."""
     if value and not 128 <= value <= 0xFFFFFFFF:
-        raise typer.BadParameter("must be 0 (no limit), or from 128 to 4294967295")
-    return value
-
-
-a_uid = checked(uid)
-an_ae_title = checked(ae_title)
-an_identity = checked(identity)
-a_host = checked(host)
-long_text = checked(text(64))
-short_text = checked(text(16))
+        raise ValueError("must be 0 (no limit), or from 128 to 4294967295")

@@ -17,6 +17,7 @@ from plscp.cli.options import (
     SOP_CLASSES,
     Kind,
     a_host,
+    a_pdu_length,
     a_uid,
     an_ae_title,
     an_identity,
@@ -25,7 +26,6 @@ from plscp.cli.options import (
     short_text,
     with_options,
 )
-from plscp.cli.options import pdu as pdu_length
 from plscp.config import secretfile
 from plscp.errors import CommandError
 from plscp.scu.files import read
@@ -92,7 +92,7 @@ def _call(
     ] = 10.0,
     pdu: Annotated[
         int,
-        typer.Option("-pdu", "--pdu", help="Maximum PDU length to receive; 0: no limit.", min=0, callback=pdu_length),
+        typer.Option("-pdu", "--pdu", help="Maximum PDU length to receive; 0: no limit.", min=0, callback=a_pdu_length),
     ] = 16382,
     tls: Annotated[bool, typer.Option("--tls", help="Over TLS; the SCP's certificate must name the host.")] = False,
     ca: Annotated[
