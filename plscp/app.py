@@ -71,8 +71,8 @@ class Server:
         self.metrics = Metrics()
         self.live = LiveSettings(path, environ or {}, settings, self._apply, counted=self.metrics.settings_read)
         self._watcher = Watcher(self._look_at_files)
-        self._settings_files = Files(lambda: [str(path)] if path else [], known=False)
-        self._registry_files = Files(lambda: [settings.registry.file] if settings.registry.file else [])
+        self._settings_files = Files(str(path) if path else None, known=False)
+        self._registry_files = Files(settings.registry.file)
         self._registry_turn = asyncio.Lock()
         self._hold(settings)
         self.relay_status: dict[str, Any] = {}

@@ -4,7 +4,6 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,12 +19,12 @@ class Files:
     Editors and copies write in steps: a file counts as changed once two looks have found the same.
 
     Args:
-        names: gives the files' names.
+        names: of the files; None: there is none.
         known: whether they are read after this; else they may have changed since they were, and count as changed at first.
     """
 
-    def __init__(self, names: Callable[[], Sequence[str]], *, known: bool = True) -> None:
-        self._names = names
+    def __init__(self, *names: str | None, known: bool = True) -> None:
+        self._names = [name for name in names if name]
         self._seen = self._stamps()
         self._used = self._seen if known else None
 
@@ -38,9 +37,8 @@ class Files:
         self._used = stamps
         return True
 
-    def _stamps(self) -> tuple[tuple[str, ...], tuple[Stamp | None, ...]]:
-        names = tuple(self._names())
-        return names, tuple(map(stamp, names))
+    def _stamps(self) -> list[Stamp | None]:
+        return list(map(stamp, self._names))
 
 
 def stamp(name: str) -> Stamp | None:

@@ -59,8 +59,7 @@ class Certificates:
 
     def __init__(self, settings: TlsSettings) -> None:
         self.settings = settings
-        files = list(filter(None, (settings.certificate, settings.private_key, settings.client_ca)))
-        self._files = Files(lambda: files)
+        self._files = Files(settings.certificate, settings.private_key, settings.client_ca)
         self._told: set[str] = set()
         self.context, self.expires = self._load()
 

@@ -321,7 +321,7 @@ def test_a_file_counts_as_changed_once_it_changes_no_more(tmp_path: Path) -> Non
     """Two looks must find the same; each change is told once; a file that is gone, or there again, has changed."""
     path = tmp_path / "plscp.toml"
     path.write_text("a")
-    files = Files(lambda: [str(path)])
+    files = Files(str(path))
     assert [files.look(), files.look()] == [False, False]
     path.write_text("half")
     assert not files.look()
@@ -330,9 +330,7 @@ def test_a_file_counts_as_changed_once_it_changes_no_more(tmp_path: Path) -> Non
     assert [files.look(), files.look()] == [True, False]
     path.unlink()
     assert [files.look(), files.look()] == [False, True]
-    assert [Files(lambda: [str(path)], known=False).look() for _ in range(2)] == [True, True], (
-        "read before it was looked at"
-    )
+    assert [Files(str(path), known=False).look() for _ in range(2)] == [True, True], "read before it was looked at"
     path.write_text("a")
     assert [files.look(), files.look()] == [False, True]
 
