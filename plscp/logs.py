@@ -67,7 +67,7 @@ EVENTS: Final[dict[str, str]] = {
 """Every event name that plscp logs, and what it means."""
 
 
-COUNTED: Final[dict[tuple[str, str], int]] = {
+COUNTED: Final[dict[tuple[str, ...], int]] = {
     (event, "error"): 0 for event in ("internal-error", "store-failed", "relay-stopped", "relay-halted")
 }
 """How often each event was logged at warning or above by this process, by (event, level); those that are alerted on from 0."""

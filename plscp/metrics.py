@@ -100,13 +100,10 @@ class Counts(Family[Counter]):
         return [(labels, child.value) for labels, child in super().samples()]
 
 
-class LogLines(Family[int]):
-    """How often each event was logged at warning or above."""
+class Tallies(Family[int]):
+    """Counters that are counted elsewhere."""
 
     kind = "counter"
-
-    def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
-        return list(logs.COUNTED.items())
 
 
 class Levels(Family[float]):
@@ -223,7 +220,7 @@ class Metrics(Collector, NetworkCounters):
             "plscp_store_expunged_total", "Requests and quarantine items whose raw bytes were deleted for their age"
         )
         self.reloads = Counts("plscp_settings_reloads_total", "Times that the settings were read again", "outcome")
-        self.log_lines = LogLines(
+        self.log_lines = Tallies(
             "plscp_log_events_total", "Lines logged at warning or above by this process", "event", "level"
         )
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
@@ -280,6 +277,7 @@ class Metrics(Collector, NetworkCounters):
         self.disk_full = Levels("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
         self.store_failing = Levels("plscp_store_failing", "1 while the store takes nothing, else 0")
         self.build = Levels("plscp_build_info", "The version that runs", "version")
+        self.log_lines.children = logs.COUNTED
         self.families = [family for family in vars(self).values() if isinstance(family, Family)]
         for rule in get_args(Rule):  # a rate needs a beginning
             self.refused_peers.child(rule)
