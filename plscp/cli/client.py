@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -72,35 +73,28 @@ class Api:
         return self._call("POST", path)
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
-        try:
-            with self._client(timeout=self.seconds) as client:
-                answer = client.request(method, path, **more)
-        except httpx.HTTPError as error:
-            raise self._away(error) from None
-        _check(answer, self.url)
-        try:
-            return answer.json()
-        except ValueError:
-            raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not JSON") from None
+        with self._answer("JSON", method, path, timeout=self.seconds, **more) as answer:
+            return json.loads(answer.read())
 
     def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values of an answer that is kept open, as they come."""
-        accept = {"Accept": "application/x-ndjson"}
+        more = {"params": _given(query), "headers": {"Accept": "application/x-ndjson"}}
+        with self._answer("ND-JSON", "GET", path, timeout=httpx.Timeout(ANSWER_SECONDS, read=None), **more) as answer:
+            yield from (json.loads(line) for line in answer.iter_lines() if line)
+
+    @contextmanager
+    def _answer(self, kind: str, method: str, path: str, **more: Any) -> Iterator[httpx.Response]:
+        """An answer that is none of failure, for as long as it is read; whatever goes wrong meanwhile is a CommandError."""
         try:
-            with (
-                self._client(timeout=httpx.Timeout(ANSWER_SECONDS, read=None)) as client,
-                client.stream("GET", path, params=_given(query), headers=accept) as answer,
-            ):
+            with self._client() as client, client.stream(method, path, **more) as answer:
                 if answer.is_error:
                     answer.read()
                 _check(answer, self.url)
-                for line in answer.iter_lines():
-                    if line:
-                        yield json.loads(line)
+                yield answer
         except httpx.HTTPError as error:
             raise self._away(error) from None
         except ValueError:
-            raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not ND-JSON") from None
+            raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not {kind}") from None
 
     def _away(self, error: httpx.HTTPError) -> CommandError:
         if isinstance(error, httpx.TimeoutException):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.options import group
+from plscp.cli.options import Json, group
 from plscp.errors import CommandError
 from plscp.records.compatibility import Break, breaks
 from plscp.records.schemas import files, schema, text
@@ -20,7 +20,6 @@ RELEASED = Path("schemas/released")
 app = group()
 app.add_typer(schemas := group("What is published: JSON Schemas, examples, AsyncAPI."), name="schema")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Released = Annotated[Path, typer.Argument(help="Folder with the released schemas.")]
 
 
@@ -28,12 +27,12 @@ Released = Annotated[Path, typer.Argument(help="Folder with the released schemas
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")] = Path("schemas"),
     *,
-    as_json: Json = False,
+    json: Json = False,
 ) -> None:
     """Write the JSON Schema of each type, examples and the AsyncAPI document."""
     written = [(str(_write(folder / name, content)), len(content.encode())) for name, content in files()]
     rows = [{"file": name, "bytes": size} for name, size in written]
-    output.table(["file", "bytes"], written, "nothing to write", json=rows if as_json else None)
+    output.table(["file", "bytes"], written, "nothing to write", json=rows if json else None)
 
 
 @schemas.command("show")
@@ -47,7 +46,7 @@ def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents t
 
 
 @schemas.command("check")
-def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
+def check(released: Released = RELEASED, *, json: Json = False) -> None:
     """Hold what this version publishes against released schemas: whoever reads by them must notice nothing."""
     found = list(_broken(released))
     rows = [{"type": kind, "field": field, "change": change} for kind, (field, change) in found]
@@ -55,7 +54,7 @@ def check(released: Released = RELEASED, *, as_json: Json = False) -> None:
         ["type", "field", "change"],
         [(kind, (field or "(the value)", "bold"), (change, "red")) for kind, (field, change) in found],
         "readers of the released schemas can read all that this version publishes",
-        json=rows if as_json else None,
+        json=rows if json else None,
     )
     if found:
         kinds = ", ".join(sorted({f"{kind.rpartition('.')[0]}.v2" for kind, _ in found}))
