@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any, Final
 from plscp import logs
 from plscp.config import Settings
 from plscp.config.live import InForce, LiveSettings, Reloaded, Watcher
-from plscp.dicom.acceptor import Acceptor, Ends
-from plscp.dicom.admission import Caller, Refusal, Required, refusal
+from plscp.dicom.acceptor import Acceptor
+from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.files import Files
@@ -77,7 +76,7 @@ class Server:
         self._hold(settings)
         self.relay_status: dict[str, Any] = {}
         self.draining = False
-        self.ends = Ends()
+        self.ends = {"released": 0, "aborted": 0, "left": 0}
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._turned = time.monotonic()
@@ -334,7 +333,7 @@ class Server:
                 await self._relay.stop()
             self.acceptor.close()
 
-    def _admit(self, caller: Caller) -> Refusal | None:
+    def _admit(self, caller: Caller) -> PeerRefusal | None:
         """Who may associate, by the settings in force."""
         required, unknown = self._admitted.current()
         return refusal(caller, required, unknown=unknown)
@@ -445,7 +444,7 @@ async def serve(settings: Settings, path: Path | None = None, environ: Mapping[s
         return await server.run()
     finally:
         await asyncio.get_running_loop().run_in_executor(None, server.store.close)
-        log.info("stopped", **asdict(server.ends))
+        log.info("stopped", **server.ends)
 
 
 def run(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:

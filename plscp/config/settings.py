@@ -34,7 +34,7 @@ from plscp.config.secretfile import SecretFile
 from plscp.config.values import AeTitle, Names, nearest
 from plscp.content.model import Bounds
 from plscp.dicom.admission import Required, certificate_name
-from plscp.dicom.settings import NetworkSettings
+from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
 from plscp.dicom.sockets import KNOWS_ENDS
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.records import GENERATED_ISSUER
@@ -184,6 +184,8 @@ class Settings(Section):
             self.dicom,
             ae_title=self.dicom.ae_title if self.dicom.called_ae == "check" else None,
             trusted_proxies=tuple(map(ip_network, self.dicom.trusted_proxies)),
+            bounds=_taken(WireBounds, self.dicom),
+            deadlines=_taken(Deadlines, self.dicom),
         )
 
     def certificates(self) -> "Certificates | None":

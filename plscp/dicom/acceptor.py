@@ -7,15 +7,15 @@ import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final
 
-from plscp.dicom.admission import Caller, Refusal, RefusedPeers, UserIdentity, printable, within
+from plscp.dicom.admission import Caller, PeerRefusal, RefusedPeers, UserIdentity, printable, within
 from plscp.dicom.association import NEVER, Association
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.dimse import Context
-from plscp.dicom.fairness import AT_ONCE, Accounts, Admission, Turns
+from plscp.dicom.fairness import AT_ONCE_SECONDS, Accounts, AddressTurns, Turns
 from plscp.dicom.repeats import Repeats
 from plscp.dicom.settings import NetworkCounters, NetworkSettings
 from plscp.dicom.tls import Secured
@@ -25,7 +25,7 @@ from plscp.logs import log
 
 __all__ = ["Acceptor", "NetworkSettings"]
 
-SWEEP: Final = 0.25
+SWEEP_SECONDS: Final = 0.25
 """Seconds between two looks at the deadlines."""
 BACKLOG: Final = 512
 ACCEPTED_AT_ONCE: Final = 8
@@ -38,32 +38,8 @@ ANSWERS_SECONDS: Final = 10.0
 """For requests in hand when the server stops, where it is not told otherwise."""
 LAST_SECONDS: Final = 1.0
 """Until A-ABORTs have left and connections are gone, at the end."""
-CONNECTION: Final = 0.0003
+CONNECTION_SECONDS: Final = 0.0003
 """Seconds of work that a connection costs before its first byte."""
-
-
-@dataclass
-class Ends:
-    """How associations ended since the server stopped listening.
-
-    Attributes:
-        released: by their devices, with A-RELEASE.
-        aborted: by us, because the server stopped.
-        left: in any other way: aborted by their devices, for an error, lost.
-    """
-
-    released: int = 0
-    aborted: int = 0
-    left: int = 0
-
-    def count(self, outcome: str, reason: str) -> None:
-        """A further one."""
-        if outcome == "released":
-            self.released += 1
-        elif reason == "shutdown":
-            self.aborted += 1
-        else:
-            self.left += 1
 
 
 class Acceptor:
@@ -93,7 +69,7 @@ class Acceptor:
         on_delivery_confirmed: Callable[[list[object]], None] = lambda _: None,
         *,
         counters: NetworkCounters | None = None,
-        admit: Callable[[Caller], Refusal | None] = lambda _: None,
+        admit: Callable[[Caller], PeerRefusal | None] = lambda _: None,
         confirms: Callable[[str], bool] = lambda _: False,
         closes_without_release: Callable[[str], bool] = lambda _: False,
     ) -> None:
@@ -104,19 +80,18 @@ class Acceptor:
         self.confirms = confirms
         self.closes_without_release = closes_without_release
         self.draining = self.ending = self._hurried = False
-        self._ends = Ends()
+        self._ends = dict.fromkeys(("released", "aborted", "left"), 0)
         self._counters = counters or NetworkCounters()
         self._servers: list[asyncio.Server] = []
         self._open: dict[Association, None] = {}
         self._unassociated: OrderedDict[Association, None] = OrderedDict()
         self._connections: Counter[str] = Counter()
         self._associations: Counter[str] = Counter()
-        self._watched: dict[Association, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
         self.turns = Turns(self.later)
-        self.admission = Admission(self.accounts, self.later)
+        self.address_turns = AddressTurns(self.accounts, self.later)
         self._noted: dict[tuple[str, str, str], set[str]] = {}
         self._refused = RefusedPeers()
         self._repeats = Repeats(_say_refused, clock=lambda: time.monotonic())  # noqa: PLW0108  # the clock of the deadlines, which tests exchange
@@ -190,12 +165,11 @@ class Acceptor:
         if len(self._open) > 2 * self.settings.max_associations:
             oldest, _ = self._unassociated.popitem(last=False)  # one address must not lock out the others
             oldest.close("connections")
-        association.deadline = association.opened + self.settings.first_pdu_deadline
-        self.watch(association)
-        association.charge(CONNECTION)
+        association.deadline = association.opened + self.settings.deadlines.first_pdu_deadline
+        association.charge(CONNECTION_SECONDS)
         if payer and self.accounts.rest(payer) > 0.0:
             self.slowed(association, "futile-work")
-            association.wait_for_turn()
+            association.rest(0.0)
 
     def payer(self, address: str) -> str | None:
         """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""
@@ -210,13 +184,13 @@ class Acceptor:
         """A connection is gone."""
         self._open.pop(association, None)
         self._unassociated.pop(association, None)
-        self._watched.pop(association, None)
+        association.deadline = NEVER
         address = association.requestor.address
-        self.admission.leave(address, association.read_on)
+        self.address_turns.leave(address, association.read_on)
         _less(self._connections, address)
         if association.established is not None:
             if self.draining:
-                self._ends.count(outcome, reason)
+                self._ends["released" if outcome == "released" else "aborted" if reason == "shutdown" else "left"] += 1
             _less(self._associations, address)
             log.info(
                 "association-ended",
@@ -233,13 +207,13 @@ class Acceptor:
             self._note(outcome, reason, association)
         self._changed.set()
 
-    def refusal(self, association: Association, identity: UserIdentity | None) -> Refusal | None:
+    def refusal(self, association: Association, identity: UserIdentity | None) -> PeerRefusal | None:
         """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
         peer, called = association.requestor, association.acceptor.ae_title
         settings = self.settings
         wrong = settings.ae_title is not None and called != settings.ae_title
         if wrong:
-            found: Refusal | None = Refusal(
+            found: PeerRefusal | None = PeerRefusal(
                 "dicom.ae_title", f'the device must call {settings.ae_title}, or set dicom.called_ae = "any"'
             )
         else:
@@ -255,15 +229,15 @@ class Acceptor:
             self._repeats.happened((found.rule, peer.address), peer.ae_title, **told)
         return found
 
-    def _crowd(self, address: str) -> Refusal | None:
+    def _crowd(self, address: str) -> PeerRefusal | None:
         """The cap that a further association would go beyond."""
         settings = self.settings
         if self.associated >= settings.max_associations:
-            return Refusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
+            return PeerRefusal("dicom.max_associations", f"raise dicom.max_associations ({settings.max_associations})")
         most = settings.max_associations_per_address
         if self._associations[address] >= most and self.payer(address) is not None:
             hint = f"raise dicom.max_associations_per_address ({most}), or add {printable(address)} to dicom.trusted_proxies"
-            return Refusal("dicom.max_associations_per_address", hint)
+            return PeerRefusal("dicom.max_associations_per_address", hint)
         return None
 
     def accepted(self, association: Association, contexts: Mapping[int, Context]) -> None:
@@ -304,20 +278,13 @@ class Acceptor:
         """Call this in the event loop after so many seconds."""
         asyncio.get_running_loop().call_later(seconds, call)
 
-    def watch(self, association: Association) -> None:
-        """Look at this association's deadline from now on, or no longer."""
-        if association.deadline == NEVER:
-            self._watched.pop(association, None)
-        else:
-            self._watched[association] = None
-
     def _note(self, outcome: str, reason: str, association: Association) -> None:
         """A connection ended without an association."""
         peer, refused = association.requestor, association.refused_certificate
         if refused:  # it has not said its AE title
             shown = refused.get("certificate") or refused.get("certificate_absent", "")
             self._counters.peer_refused("dicom.tls.client_ca")
-            self._refused.note("", peer.address, Refusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}"))
+            self._refused.note("", peer.address, PeerRefusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}"))
         if not self._first_time(outcome, reason, association):
             return
         about = {"calling_ae": peer.ae_title, "address": peer.address, "reason": reason}
@@ -342,21 +309,21 @@ class Acceptor:
     async def _sweep(self) -> None:
         """End what is overdue."""
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(SWEEP_SECONDS)
             self._repeats.flush()
             now = time.monotonic()
-            until = now + AT_ONCE
-            for association in [association for association in self._watched if association.deadline <= now]:
+            until = now + AT_ONCE_SECONDS
+            for association in [association for association in self._open if association.deadline <= now]:
                 if time.monotonic() > until:  # many that were begun together are overdue together: the others first
                     await asyncio.sleep(0)
-                    until = time.monotonic() + AT_ONCE
-                if association not in self._watched or association.deadline > now:
+                    until = time.monotonic() + AT_ONCE_SECONDS
+                if association.deadline > now:
                     continue  # it was heard of meanwhile
                 try:
                     association.overdue()
                 except Exception:  # a defect with one of them must not keep the others open
                     log.exception("internal-error", association=association.id)
-                    self._watched.pop(association, None)
+                    association.deadline = NEVER
                     association.close()
 
     # --- the end -------------------------------------------------------------------------------------------------------
@@ -367,7 +334,7 @@ class Acceptor:
             server.close()
         self._servers.clear()
 
-    async def drain(self, grace: float, answers: float = ANSWERS_SECONDS) -> Ends:
+    async def drain(self, grace: float, answers: float = ANSWERS_SECONDS) -> dict[str, int]:
         """Stop listening and go on answering; then abort what is idle, and what has a request in hand once it is answered.
 
         Args:
@@ -375,7 +342,8 @@ class Acceptor:
             answers: seconds after that in which requests in hand are answered.
 
         Returns:
-            How the associations ended that were open when it stopped listening.
+            How the associations ended that were open when it stopped listening: `released` by their devices, `aborted` by us because
+            the server stopped, `left` in any other way.
         """
         self.draining = True
         self.stop_listening()

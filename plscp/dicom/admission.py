@@ -53,7 +53,7 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PeerRefusal:
     """Why a peer is refused: the setting that refuses it, and what to change there to let it in."""
 
     rule: Rule
@@ -134,7 +134,7 @@ class Required:
     passcode: Callable[[], str] | None = None
 
 
-def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -> Refusal | None:
+def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -> PeerRefusal | None:
     """Why a peer is refused, or None where it may associate.
 
     Args:
@@ -145,16 +145,16 @@ def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -
     required = devices.get(title)
     if required is None:
         hint = f"add [devices.{toml_key(title)}] to the settings"
-        return None if unknown else Refusal("dicom.unknown_devices", hint)
+        return None if unknown else PeerRefusal("dicom.unknown_devices", hint)
     table = f"devices.{toml_key(title)}"
     if required.address and not within(caller.address, required.address):
-        return Refusal(
+        return PeerRefusal(
             "devices.address", f"{table}.address lacks {plain_address(caller.address) or printable(caller.address)}"
         )
     if required.certificate and (lacks := _unlike(caller, required.certificate)):
-        return Refusal("devices.certificate", f"{table}.certificate {lacks}")
+        return PeerRefusal("devices.certificate", f"{table}.certificate {lacks}")
     if required.username is not None and (lacks := _stranger(caller.identity, required)):
-        return Refusal("devices.username", f"{table}.username: {lacks}")
+        return PeerRefusal("devices.username", f"{table}.username: {lacks}")
     return None
 
 
@@ -213,14 +213,6 @@ def toml_key(title: str) -> str:
 # --- who was refused ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Refused:
-    hint: str
-    first: datetime
-    last: datetime
-    times: int = 0
-
-
 class RefusedPeers:
     """At most a hundred of them: where there are more, an address that fills the list with invented AE titles loses its own.
 
@@ -230,33 +222,26 @@ class RefusedPeers:
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._rows: OrderedDict[tuple[str, str, str], _Refused] = OrderedDict()  # those refused last come last
+        self._rows: OrderedDict[tuple[str, str, str], dict[str, Any]] = OrderedDict()  # those refused last come last
 
-    def note(self, calling_ae: str, address: str, refusal: Refusal) -> None:
+    def note(self, calling_ae: str, address: str, refusal: PeerRefusal) -> None:
         """A peer was refused."""
-        key, now = (calling_ae, address, refusal.rule), self._clock()
-        row = self._rows.pop(key, None) or _Refused(refusal.hint, now, now)
-        row.hint, row.last = refusal.hint, now
-        row.times += 1
-        self._rows[key] = row
+        key, now = (calling_ae, address, refusal.rule), self._clock().isoformat(timespec="seconds")
+        row = self._rows.pop(key, None)
+        if row is None:
+            row = dict(zip(("calling_ae", "address", "rule"), key, strict=True)) | {
+                "hint": "",
+                "times": 0,
+                "first": now,
+            }
+        self._rows[key] = row | {"hint": refusal.hint, "times": row["times"] + 1, "last": now}
         if len(self._rows) > MOST_PEERS:
             [(most, _)] = Counter(each for _, each, _ in self._rows).most_common(1)
             del self._rows[next(each for each in self._rows if each[1] == most)]
 
     def as_list(self) -> list[dict[str, Any]]:
         """calling_ae, address, rule, hint, times, first and last (ISO 8601) of each; refused last, first in the list."""
-        return [
-            {
-                "calling_ae": calling_ae,
-                "address": address,
-                "rule": rule,
-                "hint": row.hint,
-                "times": row.times,
-                "first": row.first.isoformat(timespec="seconds"),
-                "last": row.last.isoformat(timespec="seconds"),
-            }
-            for (calling_ae, address, rule), row in reversed(self._rows.items())
-        ]
+        return list(reversed(self._rows.values()))
 
 
 # --- certificates ------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from plscp.dicom.answer import Status
-from plscp.dicom.upper_layer import COMMAND, LAST, PDV, p_data
+from plscp.dicom.pdu import COMMAND, LAST, PDV, InvalidPdu, p_data
+from plscp.dicom.settings import WireBounds
 
 C_ECHO_RQ, N_ACTION_RQ, N_ACTION_RSP, C_CANCEL_RQ = 0x0030, 0x0130, 0x8130, 0x0FFF
 RESPONSE: Final = 0x8000
@@ -36,8 +37,7 @@ OFFENDING_ELEMENT, ERROR_COMMENT, ERROR_ID = 0x0901, 0x0902, 0x0903
 AFFECTED_INSTANCE, REQUESTED_INSTANCE, ATTRIBUTE_LIST, ACTION_TYPE = 0x1000, 0x1001, 0x1005, 0x1008
 
 
-class Malformed(Exception):  # a condition of the wire
-    """A command set that cannot be answered: no elements, or no Message ID."""
+_MALFORMED: Final = "a command set that cannot be answered"
 
 
 @dataclass(slots=True)
@@ -65,28 +65,24 @@ class Command:
     @property
     def asks(self) -> bool:
         """Whether an answer is due: it is no response and no C-CANCEL."""
-        return not _asks_nothing(self.field)
-
-
-def _asks_nothing(field: int) -> bool:
-    return bool(field & RESPONSE) or field == C_CANCEL_RQ
+        return not self.field & RESPONSE and self.field != C_CANCEL_RQ
 
 
 def elements(raw: bytes) -> dict[int, bytes]:
     """Element number of group 0000 to value.
 
     Raises:
-        Malformed: it is no Implicit VR Little Endian command set.
+        InvalidPdu: it is no Implicit VR Little Endian command set.
     """
     found: dict[int, bytes] = {}
     position, end = 0, len(raw)
     while position < end:
         if end - position < 8:
-            raise Malformed
+            raise InvalidPdu(_MALFORMED)
         group, element, length = _ELEMENT.unpack_from(raw, position)
         position += 8
         if group or length > end - position or element in found:
-            raise Malformed
+            raise InvalidPdu(_MALFORMED)
         found[element] = raw[position : position + length]
         position += length
     return found
@@ -96,31 +92,34 @@ def parse(raw: bytes) -> Command:
     """A command set.
 
     Raises:
-        Malformed: it cannot be answered.
+        InvalidPdu: it cannot be answered.
     """
     found = elements(raw)
-    message_id, data_set_type = found.get(MESSAGE_ID, b""), found.get(DATA_SET_TYPE, b"")
-    field = found.get(COMMAND_FIELD, b"")
-    operation = _US.unpack(field)[0] if len(field) == 2 else 0
-    if not found or (len(message_id) != 2 and not _asks_nothing(operation)):
-        raise Malformed
-    unclear = len(data_set_type) != 2
-    fault = 0x0212 if unclear else 0
+    message_id, data_set_type, action = (_us(found.get(number)) for number in (MESSAGE_ID, DATA_SET_TYPE, ACTION_TYPE))
     sop_class = found.get(REQUESTED_SOP_CLASS, found.get(AFFECTED_SOP_CLASS, b""))
     instance = found.get(REQUESTED_INSTANCE)
-    action = found.get(ACTION_TYPE)
-    if action is not None and len(action) != 2:
-        fault, action = 0x0212, None
-    return Command(
-        field=operation,
-        message_id=_US.unpack(message_id)[0] if len(message_id) == 2 else 0,
-        has_data=not unclear and _US.unpack(data_set_type)[0] != NO_DATA_SET,
-        sop_class=sop_class.decode("latin-1").rstrip("\0 "),
-        instance=None if instance is None else instance.decode("latin-1").rstrip("\0 "),
-        action_type=None if action is None else _US.unpack(action)[0],
-        fault=fault,
-        data_unclear=unclear,
+    command = Command(
+        field=_us(found.get(COMMAND_FIELD)) or 0,
+        message_id=message_id or 0,
+        has_data=data_set_type not in {None, NO_DATA_SET},
+        sop_class=_text(sop_class),
+        instance=None if instance is None else _text(instance),
+        action_type=action,
+        fault=0x0212 if data_set_type is None or (action is None and ACTION_TYPE in found) else 0,
+        data_unclear=data_set_type is None,
     )
+    if not found or (message_id is None and command.asks):
+        raise InvalidPdu(_MALFORMED)
+    return command
+
+
+def _us(value: bytes | None) -> int | None:
+    """A US of one value; None where it is none."""
+    return _US.unpack(value)[0] if value is not None and len(value) == 2 else None
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1").rstrip("\0 ")
 
 
 class CommandReader:
@@ -260,27 +259,59 @@ class Context:
 
 
 @dataclass(slots=True, eq=False, repr=False)
-class ActionRequest:
-    """An N-ACTION-RQ with the attribute names of pynetdicom's N_ACTION primitive.
+class Message:
+    """One complete request; an N-ACTION-RQ has the attribute names of pynetdicom's N_ACTION primitive, too.
 
     Attributes:
-        raw: the encoded data set, at most the bound's first 64 KiB where it was too long.
-        truncated_length: length of the whole where it was too long, else 0.
+        raw: the encoded data set; of a too long one the first 64 KiB.
+        length: of the whole data set in bytes.
         truncated_digest: SHA-256 of the whole where it was too long, else empty.
+        repeated: whether its Message ID was outstanding when it came.
     """
 
-    MessageID: int
-    RequestedSOPClassUID: str
-    RequestedSOPInstanceUID: str | None
-    ActionTypeID: int | None
+    context: Context
+    command: Command
     raw: bytes
-    truncated_length: int = 0
+    length: int
     truncated_digest: bytes = b""
+    repeated: bool = False
 
     @property
-    def ActionInformation(self) -> BytesIO:  # noqa: N802  # pynetdicom's name
+    def truncated_length(self) -> int:
+        """Length of the whole where it was too long, else 0."""
+        return self.length if self.truncated_digest else 0
+
+    @property
+    def MessageID(self) -> int:  # noqa: N802  # pynetdicom's name, as the following
+        """(0000,0110)."""
+        return self.command.message_id
+
+    @property
+    def RequestedSOPClassUID(self) -> str:  # noqa: N802
+        """(0000,0003)."""
+        return self.command.sop_class
+
+    @property
+    def RequestedSOPInstanceUID(self) -> str | None:  # noqa: N802
+        """(0000,1001)."""
+        return self.command.instance
+
+    @property
+    def ActionTypeID(self) -> int | None:  # noqa: N802
+        """(0000,1008)."""
+        return self.command.action_type
+
+    @property
+    def ActionInformation(self) -> BytesIO:  # noqa: N802
         """The encoded data set as a stream."""
         return BytesIO(self.raw)
+
+    def answered(self, status: int, dataset: Any, max_length: int) -> bytes:
+        """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
+        data = encoded(dataset, self.context) if dataset is not None else b""
+        command = response(self.command, status, has_data=bool(data))
+        out = p_data(self.context.context_id, COMMAND, command, max_length)
+        return out + p_data(self.context.context_id, 0, data, max_length) if data else out
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -293,19 +324,23 @@ class ActionEvent:
     """
 
     assoc: Any
-    context: Context
-    request: ActionRequest
+    request: Message
     timestamp: datetime
+
+    @property
+    def context(self) -> Context:
+        """The presentation context that it came on."""
+        return self.request.context
 
     @property
     def message_id(self) -> int:
         """Message ID (0000,0110)."""
-        return self.request.MessageID
+        return self.request.command.message_id
 
     @property
     def action_type(self) -> int | None:
         """Action Type ID (0000,1008)."""
-        return self.request.ActionTypeID
+        return self.request.command.action_type
 
     @property
     def action_information(self) -> Dataset:
@@ -362,55 +397,17 @@ def encoded(dataset: Any, context: Context) -> bytes:
 # --- messages ----------------------------------------------------------------------------------------------------------
 
 
-class Violation(Exception):  # a condition of the wire
-    """What arrived is no message: A-ABORT, source 2, reason 6; `str()` names the fault."""
-
-
-@dataclass(slots=True, eq=False, repr=False)
-class Message:
-    """One complete request.
-
-    Attributes:
-        data: the encoded data set; of a too long one the first 64 KiB.
-        length: of the whole data set in bytes.
-        digest: SHA-256 of the whole where it was too long, else empty.
-        repeated: whether its Message ID was outstanding when it came.
-    """
-
-    context: Context
-    command: Command
-    data: bytes
-    length: int
-    digest: bytes
-    repeated: bool = False
-
-    def request(self) -> ActionRequest:
-        """An N-ACTION-RQ as pynetdicom's handlers know it."""
-        command = self.command
-        request = ActionRequest(command.message_id, command.sop_class, command.instance, command.action_type, self.data)
-        if self.digest:
-            request.truncated_length, request.truncated_digest = self.length, self.digest
-        return request
-
-    def answered(self, status: int, dataset: Any, max_length: int) -> bytes:
-        """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
-        data = encoded(dataset, self.context) if dataset is not None else b""
-        command = response(self.command, status, has_data=bool(data))
-        out = p_data(self.context.context_id, COMMAND, command, max_length)
-        return out + p_data(self.context.context_id, 0, data, max_length) if data else out
-
-
 class Assembler:
     """Puts the messages of one association together.
 
     Args:
         contexts: the accepted ones by their ID.
-        command_bound, data_bound: most bytes of a command set, and of a data set that is kept whole.
+        bounds: of a command set, and of a data set that is kept whole.
     """
 
-    def __init__(self, contexts: Mapping[int, Context], command_bound: int, data_bound: int) -> None:
+    def __init__(self, contexts: Mapping[int, Context], bounds: WireBounds) -> None:
         self._contexts = contexts
-        self.command_bound, self.data_bound = command_bound, data_bound
+        self._bounds = bounds
         self._reader = CommandReader()
         self._context: Context | None = None
         self._parts = b""
@@ -435,38 +432,34 @@ class Assembler:
             The messages that it completed, usually none or one.
 
         Raises:
-            Violation: the association cannot go on.
+            InvalidPdu: what arrived is no message.
         """
         done: list[Message] = []
         if position == end:
-            raise Violation("a P-DATA-TF without a presentation data value")
+            raise InvalidPdu("a P-DATA-TF without a presentation data value")
         while position < end:
             if end - position < 6:
-                raise Violation("a presentation data value shorter than its header")
+                raise InvalidPdu("a presentation data value shorter than its header")
             size, context_id, control = PDV.unpack_from(data, position)
             stop = position + 4 + size
             if size < 2 or stop > end:
-                raise Violation("a presentation data value longer than its PDU or shorter than its header")
-            message = self._take(context_id, control, data[position + 6 : stop])
+                raise InvalidPdu("a presentation data value longer than its PDU or shorter than its header")
+            fragment = data[position + 6 : stop]
+            position = stop
+            context = self._context
+            if context is None:
+                if self._discarding and self._discard(context_id, control):
+                    continue
+                context = self._context = self._contexts.get(context_id)
+                if context is None:
+                    raise InvalidPdu("a presentation context that was not accepted")
+            elif context.context_id != context_id:
+                raise InvalidPdu("fragments of one message on two presentation contexts")
+            take = self._take_command if control & COMMAND else self._take_data
+            message = take(context, control, fragment)
             if message is not None:
                 done.append(message)
-            position = stop
         return done
-
-    def _take(self, context_id: int, control: int, fragment: bytes) -> Message | None:
-        context = self._context
-        if context is None:
-            if self._discarding and self._discard(context_id, control):
-                return None
-            context = self._contexts.get(context_id)
-            if context is None:
-                raise Violation("a presentation context that was not accepted")
-            self._context = context
-        elif context.context_id != context_id:
-            raise Violation("fragments of one message on two presentation contexts")
-        if control & COMMAND:
-            return self._take_command(context, control, fragment)
-        return self._take_data(context, control, fragment)
 
     def _discard(self, context_id: int, control: int) -> bool:
         """Whether a fragment belongs to a data set whose command, answered 0212H, did not say that it would come."""
@@ -477,17 +470,14 @@ class Assembler:
 
     def _take_command(self, context: Context, control: int, fragment: bytes) -> Message | None:
         if self._command is not None:
-            raise Violation("a command fragment where the data set was due")
+            raise InvalidPdu("a command fragment where the data set was due")
         raw = self._parts + fragment if self._parts else fragment
-        if len(raw) > self.command_bound:
-            raise Violation("a command set longer than the bound")
+        if len(raw) > self._bounds.command_set:
+            raise InvalidPdu("a command set longer than the bound")
         if not control & LAST:
             self._parts = raw
             return None
-        try:
-            command = self._reader.read(raw)
-        except Malformed:
-            raise Violation("a command set that cannot be answered") from None
+        command = self._reader.read(raw)
         if command.has_data:
             self._command = command
             return None
@@ -498,7 +488,7 @@ class Assembler:
     def _take_data(self, context: Context, control: int, fragment: bytes) -> Message | None:
         command = self._command
         if command is None:
-            raise Violation("a data set fragment without a command before it")
+            raise InvalidPdu("a data set fragment without a command before it")
         self._length += len(fragment)
         if self._hash is not None:
             self._hash.update(fragment)
@@ -510,13 +500,13 @@ class Assembler:
                 kept += fragment
             else:
                 self._data = kept = bytearray(kept) + fragment  # as many small fragments as they like cost no more
-            if self._length > self.data_bound:
+            if self._length > self._bounds.data_set:
                 self._hash = sha256(kept)
                 self._data = bytes(kept[:KEPT_OF_TOO_LONG])
         return self._end(context, command) if control & LAST else None
 
     def _end(self, context: Context, command: Command) -> Message:
-        digest = self._hash.digest() if self._hash is not None else b""
+        digest = b"" if self._hash is None else self._hash.digest()
         message = Message(context, command, bytes(self._data), self._length, digest)
         self._context = self._command = self._hash = None
         self._parts, self._data, self._length = b"", b"", 0

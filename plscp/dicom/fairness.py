@@ -8,17 +8,17 @@ from typing import Final
 
 from plscp.dicom.settings import NetworkSettings
 
-BURST: Final = 0.25
+BURST_SECONDS: Final = 0.25
 """Seconds of futile work that one may have on credit: what is in hand of a busy device counts until it is accepted."""
-MOST_FORGIVEN: Final = 0.02
+MOST_FORGIVEN_SECONDS: Final = 0.02
 """Seconds of work that one accepted request makes up for."""
-ENTERED: Final = 0.001
+ENTERED_SECONDS: Final = 0.001
 """Seconds of work that are put to an account at once: most of it is made up for before."""
-OWN: Final = 0.002
+OWN_SECONDS: Final = 0.002
 """Seconds of futile work of its own below which an association does not rest, whatever others owe under its name or at its address."""
-UNASSOCIATED: Final = 0.02
+UNASSOCIATED_SECONDS: Final = 0.02
 """Seconds of work that a connection may take for handshake and A-ASSOCIATE-RQ before it waits again while its address is in debt."""
-MOST_UNASSOCIATED_REST: Final = 10.0
+MOST_UNASSOCIATED_REST_SECONDS: Final = 10.0
 """Seconds in which an address's debt of connections and proposals is paid at the latest: more is not counted."""
 TITLES: Final = 4
 """AE titles of one address that may take their share each; where more do, those who owe pay together."""
@@ -30,27 +30,27 @@ REFUSED_BYTES: Final = 4096
 LONGEST_TURN_SECONDS: Final = 1.0
 """Until the next connection of an address in debt is read, where one waits; where several do, it is divided by them."""
 SHORTEST_TURN_SECONDS: Final = 0.1
-REST: Final = 0.25
+LOOK_AGAIN_SECONDS: Final = 0.25
 """Longest time in seconds until what rests is looked at again."""
 SHORTEST_REST_SECONDS: Final = 0.001
 MOST_REST_SECONDS: Final = 10.0
 """Of an association at a time: also where others go on under its name it is answered in the end."""
 MOST_KNOWN: Final = 4096
-STRANGERS: Final = 1 / 3
+STRANGERS_SHARE: Final = 1 / 3
 """Share of the event loop's time of all strangers together, in which each in debt has the same part; none has more than his own share."""
 STRANGERS_CREDIT_SECONDS: Final = 1.0
-"""What all strangers in debt may have on credit together; each has the same part, and `BURST` at most."""
+"""What all strangers in debt may have on credit together; each has the same part, and `BURST_SECONDS` at most."""
 LEAST_CREDIT_SECONDS: Final = 0.01
 """Of each of them, however many there are; a stranger that owes less is not in debt."""
 KNOWN_SECONDS: Final = 300.0
 """After an accepted request, in which its association, AE title and address are no strangers."""
+NOTED_EVERY_SECONDS: Final = 1.0
+"""So often is an accepted request of a connection noted for that."""
 COUNTED_EVERY_SECONDS: Final = 0.1
 MOST_SLOWER: Final = 10.0
 """Times as long as else until the next connection of a stranger's address in debt is read, where there are many strangers."""
-AT_ONCE: Final = 0.005
+AT_ONCE_SECONDS: Final = 0.005
 """Seconds of work on the PDUs of one connection before it is the others' turn."""
-PATIENCE: Final = 32
-"""PDUs that are looked at after the last one of ours: a flood of small ones shall not cost the others their time."""
 READ_SECONDS: Final = 0.0001
 """What a read costs after our last PDU, when no byte is looked at: there are peers that go on sending without end."""
 READ_BYTE_SECONDS: Final = 4e-10
@@ -58,7 +58,7 @@ REFUSAL_SECONDS: Final = 0.001
 """Of work of other threads that a refused request costs: it is kept, logged and published."""
 REFUSED_BYTE_SECONDS: Final = 2e-7
 """The same for each byte of its data set: large ones are read in a thread."""
-SHAKING: Final = 0.002
+SHAKING_SECONDS: Final = 0.002
 """Seconds of handshakes in one turn of the event loop."""
 
 Payer = str | tuple[str, str]
@@ -77,7 +77,7 @@ class Accounts:
     is never slowed, however much it sends.
 
     Payers without an accepted request in the last minutes are strangers. Any number of them together has no more than
-    `STRANGERS` of the time: the more are in debt, the more slowly the debt of each wears off.
+    `STRANGERS_SHARE` of the time: the more are in debt, the more slowly the debt of each wears off.
 
     Args:
         clock: monotonic seconds.
@@ -89,7 +89,7 @@ class Accounts:
         self._debts: dict[Payer, tuple[float, float, float]] = {}  # seconds owed; when, and `_worn` then
         self._refused: dict[Payer, tuple[float, float]] = {}
         self._accepted: dict[Payer, float] = {}  # when the last request was
-        self._rate, self._credit = self._share, BURST  # of each stranger
+        self._rate, self._credit = self._share, BURST_SECONDS  # of each stranger
         self._worn = 0.0  # seconds by which a stranger's debt has worn off since the beginning
         self._looked = self._counted = clock()
 
@@ -106,7 +106,7 @@ class Accounts:
         if debt <= 0.0:
             self._debts.pop(payer, None)
             return 0.0
-        share, credit = (self._share, BURST) if self._knows(payer, now) else (self._rate, self._credit)
+        share, credit = (self._share, BURST_SECONDS) if self._knows(payer, now) else (self._rate, self._credit)
         debt = min(debt, credit + most * share)
         if len(self._debts) > MOST_KNOWN:
             self._forget(now)
@@ -143,8 +143,8 @@ class Accounts:
                 for payer in self._debts
                 if self._owed(payer, now) > LEAST_CREDIT_SECONDS and not self._knows(payer, now)
             )
-            self._rate = min(self._share, max(STRANGERS, self._share) / max(strangers, 1))
-            self._credit = min(BURST, max(STRANGERS_CREDIT_SECONDS / max(strangers, 1), LEAST_CREDIT_SECONDS))
+            self._rate = min(self._share, max(STRANGERS_SHARE, self._share) / max(strangers, 1))
+            self._credit = min(BURST_SECONDS, max(STRANGERS_CREDIT_SECONDS / max(strangers, 1), LEAST_CREDIT_SECONDS))
         return now
 
     def _owed(self, payer: Payer, now: float) -> float:
@@ -202,7 +202,7 @@ class Turns:
             self._later(0.0, self._take)
 
     def _take(self) -> None:
-        until = time.monotonic() + SHAKING
+        until = time.monotonic() + SHAKING_SECONDS
         try:
             while self._waiting:
                 self._waiting.popleft()()
@@ -227,7 +227,7 @@ class _Line:
     called: bool = False
 
 
-class Admission:
+class AddressTurns:
     """Connections of an address in debt are read one after the other, so that each has its turn whatever the others do.
 
     The next is read when the debt is paid, and else after a second divided by those who wait, though not more than ten in a
@@ -258,7 +258,7 @@ class Admission:
     def _call(self, address: str, line: _Line, seconds: float) -> None:
         if not line.called:
             line.called = True
-            self._later(min(seconds, REST), lambda: self._look(address, line))
+            self._later(min(seconds, LOOK_AGAIN_SECONDS), lambda: self._look(address, line))
 
     def _look(self, address: str, line: _Line) -> None:
         line.called = False
@@ -287,7 +287,17 @@ class ConnectionBudget:
         associated: whether an association was accepted, which pays from then on.
     """
 
-    __slots__ = ("_accounts", "_address", "_allowed", "_answered", "_entered", "_payers", "associated", "taken")
+    __slots__ = (
+        "_accounts",
+        "_address",
+        "_allowed",
+        "_answered",
+        "_entered",
+        "_noted",
+        "_payers",
+        "associated",
+        "taken",
+    )
 
     def __init__(self, accounts: Accounts, address: str | None) -> None:
         self._accounts, self._address = accounts, address
@@ -295,7 +305,8 @@ class ConnectionBudget:
         self.associated = False
         self.taken = self._answered = 0.0  # _answered: as much was taken when the last answer went out
         self._entered = 0.0  # of which so many seconds are in the accounts
-        self._allowed = UNASSOCIATED  # as much may be taken until the association is accepted
+        self._noted = -KNOWN_SECONDS  # when the accounts were told of an accepted request
+        self._allowed = UNASSOCIATED_SECONDS  # as much may be taken until the association is accepted
 
     def associate(self, address: str, ae_title: str) -> None:
         """An association was accepted: from now on it pays, under its AE title at that address."""
@@ -305,7 +316,7 @@ class ConnectionBudget:
             self._payers[address, ""] = 1.0 / TITLES
         self.associated = True
         self.taken = self._entered = self._answered = 0.0
-        self._allowed = OWN
+        self._allowed = OWN_SECONDS
 
     def charge(self, seconds: float) -> float:
         """So much time went by; returns for how many seconds to rest.
@@ -313,8 +324,8 @@ class ConnectionBudget:
         Others may have run meanwhile, so no piece counts for more than a request makes up for. (What the thread alone took would
         be exact, and asking the system for it cost a tenth of the throughput.)
         """
-        self.taken += min(seconds, MOST_FORGIVEN)
-        if self.taken - self._entered < ENTERED:
+        self.taken += min(seconds, MOST_FORGIVEN_SECONDS)
+        if self.taken - self._entered < ENTERED_SECONDS:
             return 0.0
         self.enter()
         return self.rest()
@@ -332,12 +343,15 @@ class ConnectionBudget:
 
     def allow_more(self) -> None:
         """The connection had its turn."""
-        self._allowed = self.taken + UNASSOCIATED
+        self._allowed = self.taken + UNASSOCIATED_SECONDS
 
     def made_up_for(self) -> None:
         """A request was accepted: it was no futile work."""
-        self._accounts.accepted(self._payers if self._address is None else (*self._payers, self._address))
-        futile = self.taken - MOST_FORGIVEN
+        now = self._accounts.clock()
+        if now - self._noted >= NOTED_EVERY_SECONDS:
+            self._noted = now
+            self._accounts.accepted(self._payers if self._address is None else (*self._payers, self._address))
+        futile = self.taken - MOST_FORGIVEN_SECONDS
         if self._entered or futile > 0.0:
             self._charge(max(futile, 0.0) - self._entered)
         self.taken = self._entered = self._answered = 0.0
@@ -352,7 +366,7 @@ class ConnectionBudget:
         requests = 1 + length // REFUSED_BYTES
         wanted = {payer: part * requests for payer, part in self._payers.items()}
         if self.associated and self._accounts.forgives(wanted):
-            self.taken -= min(self.taken - self._answered, MOST_FORGIVEN)
+            self.taken -= min(self.taken - self._answered, MOST_FORGIVEN_SECONDS)
             if self._entered > self.taken:
                 self.enter()
             rest = 0.0
@@ -362,6 +376,6 @@ class ConnectionBudget:
         return rest
 
     def _charge(self, seconds: float) -> None:
-        most = float("inf") if self.associated else MOST_UNASSOCIATED_REST
+        most = float("inf") if self.associated else MOST_UNASSOCIATED_REST_SECONDS
         for payer, part in self._payers.items():
             self._accounts.charge(payer, part * seconds, most)

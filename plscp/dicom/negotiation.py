@@ -1,26 +1,15 @@
-"""A-ASSOCIATE: the request read and the answer written with pynetdicom's codecs, negotiation by its rules (PS3.8 7.1, PS3.7 D)."""
+"""A-ASSOCIATE: the request read, negotiated and answered (PS3.8 7.1, 9.3.2, 9.3.3; PS3.7 D)."""
 
 import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
-
-from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    ImplementationVersionNameNotification,
-    MaximumLengthNotification,
-    SCP_SCU_RoleSelectionNegotiation,
-    UserIdentityNegotiation,
-)
-from pynetdicom.presentation import build_context, negotiate_as_acceptor
+from typing import Final
 
 from plscp import __version__
 from plscp.dicom.admission import Rule, UserIdentity
 from plscp.dicom.dimse import Context
+from plscp.dicom.pdu import ASSOCIATE_AC, InvalidPdu
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
@@ -36,32 +25,25 @@ TRANSFER_SYNTAXES: Final = (
     "1.2.840.10008.1.2.2",
 )
 """What we take, in the order of our preference."""
-_SUPPORTED: Final = [
-    build_context(sop_class, list(TRANSFER_SYNTAXES))
-    for sop_class in (VERIFICATION, PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING)
-]
-for _context in _SUPPORTED:  # the requestor is SCU only (PS3.7 D.3.3.4)
-    _context.scu_role, _context.scp_role = True, False
 
 _ITEM: Final = struct.Struct(">BxH")
-_ITEM_LENGTH: Final = struct.Struct(">H")
 _IDENTITY_HEAD: Final = struct.Struct(">BBH")
-_APPLICATION, _CONTEXT, _ABSTRACT, _TRANSFER, _USER, _MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES, _IDENTITY = (
-    0x10, 0x20, 0x30, 0x40, 0x50, 0x51, 0x52, 0x54, 0x58,
+_APPLICATION, _CONTEXT, _CONTEXT_RESULT, _ABSTRACT, _TRANSFER, _USER = 0x10, 0x20, 0x21, 0x30, 0x40, 0x50
+_MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES, _VERSION_NAME, _IDENTITY, _IDENTITY_RESPONSE = (
+    0x51, 0x52, 0x54, 0x55, 0x58, 0x59,
 )  # fmt: skip
-_NAMES: Final = {str(context.abstract_syntax).encode() for context in _SUPPORTED}
-_SYNTAX_NAMES: Final = {name.encode() for name in TRANSFER_SYNTAXES}
+_ACCEPTANCE, _USER_REJECTION, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 1, 3, 4
+"""Results of a presentation context (PS3.8 Table 9-18)."""
+_SOP_CLASSES: Final = {
+    sop_class.encode(): sop_class
+    for sop_class in (VERIFICATION, PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING)
+}
+_PREFERENCE: Final = {name.encode(): place for place, name in enumerate(TRANSFER_SYNTAXES)}
 _UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _NOBODYS: Final = b"2.25.0"
-_LEAST: Final = 68
-"""Shortest body of an A-ASSOCIATE-RQ: its fixed fields (PS3.8 Table 9-11)."""
-_SHORT: Final = 2048
-"""Bytes of the longest proposal that is remembered."""
-_REMEMBERED: Final = 256
-
-
-class Unreadable(Exception):  # a condition of the wire
-    """An A-ASSOCIATE-RQ that is no such thing: A-ABORT, invalid PDU parameter; `str()` names the bound that it is past, if any."""
+_UNREADABLE: Final = "an A-ASSOCIATE-RQ that cannot be read"
+_FIXED: Final = 68
+"""Bytes of the fields before the items (PS3.8 Tables 9-11 and 9-17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +74,36 @@ REJECTIONS: Final[Mapping[Rule, Rejection]] = {
 """What a peer that a setting refuses is told."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Proposal:
+@dataclass(frozen=True, slots=True)
+class ProposedContext:
+    """A presentation context as it is proposed.
+
+    Attributes:
+        transfer_syntax: the one that we prefer of those that we take; where it is not accepted the first of these, or else of all.
+        result: as far as roles do not matter (PS3.8 Table 9-18).
+    """
+
+    context_id: int
+    abstract_syntax: bytes
+    transfer_syntax: bytes
+    result: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationProposal:
     """A readable A-ASSOCIATE-RQ.
 
     Attributes:
         max_length: the requestor's Maximum Length Received in bytes; 0: no limit.
-        primitive: pynetdicom's, for what else is asked.
+        contexts: by their ID.
+        scu_roles: whether the requestor would be SCU, by SOP Class of ours, where it selects roles.
     """
 
     calling_ae: str
     called_ae: str
     max_length: int
-    primitive: Any
+    contexts: tuple[ProposedContext, ...]
+    scu_roles: Mapping[bytes, bool]
 
 
 def _title(raw: bytes) -> str:
@@ -113,16 +112,16 @@ def _title(raw: bytes) -> str:
     return text if text.isascii() and text.isprintable() and "\\" not in text else ""
 
 
-def _items(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def _items(raw: bytes, position: int = 0) -> Iterator[tuple[int, bytes]]:
     """Items of PS3.8 9.3.2 as (type, value)."""
-    position, end = 0, len(raw)
+    end = len(raw)
     while position < end:
         if end - position < 4:
-            raise Unreadable
+            raise InvalidPdu(_UNREADABLE)
         kind, length = _ITEM.unpack_from(raw, position)
         position += 4 + length
         if position > end:
-            raise Unreadable
+            raise InvalidPdu(_UNREADABLE)
         yield kind, raw[position - length : position]
 
 
@@ -131,71 +130,13 @@ def _item(kind: int, value: bytes) -> bytes:
 
 
 def _uid(value: bytes) -> bytes:
-    """A UID without padding, or one that nobody has for what is none: pydicom would warn, in words that the peer chooses."""
+    """A UID without padding, or one that nobody has for what is none: what a peer sends is not sent back unseen."""
     name = value.strip(b"\0 ")
     return name if not name or (len(name) <= 64 and _UID.fullmatch(name)) else _NOBODYS
 
 
-def _needed(raw: bytes, max_contexts: int) -> bytes:
-    """The items that matter here: pynetdicom's codecs take 0.1 ms for each, and nobody is known yet.
-
-    Of a presentation context the transfer syntaxes that we take, or else the first; of the user information its Maximum Length,
-    implementation, and the roles for our SOP Classes. Items that nobody knows are ignored, as PS3.8 9.3.1 wants it.
-    """
-    out: list[bytes] = []
-    contexts = 0
-    single = {_APPLICATION, _USER}  # one of each (PS3.8 Table 9-11)
-    for kind, value in _items(raw):
-        if kind in {_APPLICATION, _USER}:
-            if kind not in single:
-                raise Unreadable
-            single.remove(kind)
-        if kind == _APPLICATION:
-            out.append(_item(kind, _uid(value)))
-        elif kind == _CONTEXT:
-            contexts += 1
-            if contexts > max_contexts:
-                raise Unreadable("more presentation contexts than the bound")
-            if len(value) < 4:
-                raise Unreadable
-            out.append(_item(kind, value[:4] + _context_needed(value[4:])))
-        elif kind == _USER:
-            wanted: dict[tuple[int, bytes], bytes] = {}
-            for inner, content in _items(value):
-                if inner == _MAXIMUM_LENGTH:
-                    wanted[inner, b""] = content
-                elif inner == _IMPLEMENTATION:
-                    wanted[inner, b""] = _uid(content)
-                elif inner == _ROLES and (name := _uid(content[2:-2])) in _NAMES:
-                    wanted[inner, name] = _ITEM_LENGTH.pack(len(name)) + name + content[-2:]
-            out.append(_item(kind, b"".join(_item(inner, content) for (inner, _), content in wanted.items())))
-    return b"".join(out)
-
-
-def _context_needed(raw: bytes) -> bytes:
-    abstract: list[bytes] = []
-    known: dict[bytes, None] = {}
-    first = b""
-    for kind, value in _items(raw):
-        if kind == _ABSTRACT:
-            abstract.append(_item(kind, _uid(value)))
-        elif kind == _TRANSFER:
-            name = value.strip(b"\0 ")
-            if name in _SYNTAX_NAMES:
-                known[_item(kind, name)] = None
-            else:
-                first = first or _item(kind, _uid(name))
-    transfer = b"".join(known) or first
-    if len(abstract) != 1 or not transfer:
-        raise Unreadable
-    return abstract[0] + transfer
-
-
-def read(body: bytes, max_contexts: int) -> tuple[Proposal | Rejection, UserIdentity | None]:
-    """Read an A-ASSOCIATE-RQ.
-
-    What a device said before is remembered, since pynetdicom takes 2 to 5 ms for a proposal and an answer; but not its user identity,
-    which may hold a passcode.
+def read(body: bytes, max_contexts: int) -> tuple[AssociationProposal | Rejection, UserIdentity | None]:
+    """Read an A-ASSOCIATE-RQ. Items that nobody knows are ignored, as PS3.8 9.3.1 wants it.
 
     Args:
         body: the PDU without its six bytes of type and length.
@@ -204,37 +145,83 @@ def read(body: bytes, max_contexts: int) -> tuple[Proposal | Rejection, UserIden
         The proposal, or why it is rejected before anything else is looked at; and the user identity, where there is one.
 
     Raises:
-        Unreadable: it breaks PS3.8 9.3.2.
+        InvalidPdu: it breaks PS3.8 9.3.2.
     """
-    if len(body) < _LEAST:
-        raise Unreadable
-    if not struct.unpack_from(">H", body)[0] & 1:
+    if len(body) < _FIXED:
+        raise InvalidPdu(_UNREADABLE)
+    if not int.from_bytes(body[:2]) & 1:
         return PROTOCOL_VERSION, None
     called, calling = _title(body[4:20]), _title(body[20:36])
     if not calling:
         return CALLING_AE, None
     if not called:
         return CALLED_AE, None
+    contexts: list[ProposedContext] = []
+    single: dict[int, bytes] = {}  # one of each (PS3.8 Table 9-11)
+    for kind, value in _items(body, _FIXED):
+        if kind == _CONTEXT:
+            if len(contexts) == max_contexts:
+                raise InvalidPdu("more presentation contexts than the bound")
+            contexts.append(_context(value))
+        elif kind in {_APPLICATION, _USER}:
+            if kind in single:
+                raise InvalidPdu(_UNREADABLE)
+            single[kind] = value
+    max_length, scu_roles, identity = _user_information(single.get(_USER, b""))
+    numbers = {context.context_id for context in contexts}
+    if not contexts or len(numbers) != len(contexts) or not all(number & 1 for number in numbers):
+        raise InvalidPdu(_UNREADABLE)
+    if not all(context.abstract_syntax for context in contexts):
+        raise InvalidPdu(_UNREADABLE)
+    if _uid(single.get(_APPLICATION, b"")) != APPLICATION_CONTEXT.encode():
+        return APPLICATION_CONTEXT_NAME, identity
+    contexts.sort(key=lambda context: context.context_id)
+    return AssociationProposal(calling, called, max_length, tuple(contexts), scu_roles), identity
+
+
+def _context(value: bytes) -> ProposedContext:
+    """A Presentation Context item (PS3.8 Table 9-13)."""
+    if len(value) < 4:
+        raise InvalidPdu(_UNREADABLE)
+    abstract: list[bytes] = []
+    proposed: list[bytes] = []
+    known: list[bytes] = []
+    for kind, content in _items(value, 4):
+        if kind == _TRANSFER:
+            name = content.strip(b"\0 ")
+            if name in _PREFERENCE:
+                known.append(name)
+            elif not proposed:
+                proposed.append(_uid(name))
+        elif kind == _ABSTRACT:
+            abstract.append(_uid(content))
+    first = (known or proposed or [b""])[0]
+    if len(abstract) != 1 or not first:
+        raise InvalidPdu(_UNREADABLE)
+    if abstract[0] not in _SOP_CLASSES:
+        return ProposedContext(value[0], abstract[0], first, _NO_ABSTRACT_SYNTAX)
+    if not known:
+        return ProposedContext(value[0], abstract[0], first, _NO_TRANSFER_SYNTAX)
+    return ProposedContext(value[0], abstract[0], min(known, key=_PREFERENCE.__getitem__), _ACCEPTANCE)
+
+
+def _user_information(value: bytes) -> tuple[int, Mapping[bytes, bool], UserIdentity | None]:
+    """Of a User Information item (PS3.7 D.3.3) the Maximum Length, the SCU roles of our SOP Classes, and the user identity."""
+    maximum_length, identities = bytes(4), []
+    roles: dict[bytes, bytes] = {}  # SCU role, SCP role
+    for kind, content in _items(value):
+        if kind == _MAXIMUM_LENGTH:
+            maximum_length = content
+        elif kind == _ROLES and (name := _uid(content[2:-2])) in _SOP_CLASSES:
+            roles[name] = content[-2:]
+        elif kind == _IDENTITY:
+            identities.append(content)
+    if len(maximum_length) != 4 or any(role > 1 for both in roles.values() for role in both):
+        raise InvalidPdu(_UNREADABLE)
     identity = None
-    if body.find(_IDENTITY, _LEAST) >= 0:  # most have none, and no item is looked at for it
-        body, identity = _without_identity(body)
-    return (_known if len(body) <= _SHORT else _proposal)(body, called, calling, max_contexts), identity
-
-
-def _without_identity(body: bytes) -> tuple[bytes, UserIdentity | None]:
-    """The body without User Identity sub-items, and what they said; two of them say nothing (PS3.7 D.3.3.7: at most one)."""
-    rest: list[bytes] = []
-    found: list[bytes] = []
-    for kind, value in _items(body[_LEAST:]):
-        if kind == _USER:
-            inner = list(_items(value))
-            found += [content for sort, content in inner if sort == _IDENTITY]
-            rest.append(_item(kind, b"".join(_item(sort, content) for sort, content in inner if sort != _IDENTITY)))
-        else:
-            rest.append(_item(kind, value))
-    if not found:
-        return body, None
-    return body[:_LEAST] + b"".join(rest), user_identity(found[0] if len(found) == 1 else b"")
+    if identities:  # two of them say nothing (PS3.7 D.3.3.7: at most one)
+        identity = user_identity(identities[0] if len(identities) == 1 else b"")
+    return int.from_bytes(maximum_length), {name: bool(both[0]) for name, both in roles.items()}, identity
 
 
 def user_identity(value: bytes) -> UserIdentity:
@@ -248,36 +235,10 @@ def user_identity(value: bytes) -> UserIdentity:
     return UserIdentity(kind, response == 1, primary, secondary) if whole else UserIdentity(0, response=False)
 
 
-def _proposal(body: bytes, called: str, calling: str, max_contexts: int) -> Proposal | Rejection:
-    """As `read`, of a body without user identity and with good titles."""
-    # Titles are checked above; pynetdicom gets clean ones, since it raises on others.
-    clean = body[:4] + called.encode().ljust(16) + calling.encode().ljust(16) + body[36:_LEAST]
-    clean += _needed(body[_LEAST:], max_contexts)
-    try:
-        pdu = A_ASSOCIATE_RQ()
-        pdu.decode(struct.pack(">BxL", 1, len(clean)) + clean)
-        primitive = pdu.to_primitive()
-        contexts = primitive.presentation_context_definition_list
-        numbers = [context.context_id for context in contexts]
-        name = str(primitive.application_context_name)
-        length = primitive.maximum_length_received
-    except Exception as error:  # its codecs raise whatever the bytes make them raise
-        raise Unreadable from error
-    if not numbers or len(set(numbers)) != len(numbers):
-        raise Unreadable
-    if any(not context.abstract_syntax or not context.transfer_syntax for context in contexts):
-        raise Unreadable
-    if name != APPLICATION_CONTEXT:
-        return APPLICATION_CONTEXT_NAME
-    return Proposal(calling, called, length or 0, primitive)
-
-
-_known = lru_cache(maxsize=_REMEMBERED)(_proposal)
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def accept(proposal: Proposal, max_length: int, confirmed: bool = False) -> tuple[bytes, Mapping[int, Context]]:
-    """Negotiate; the same proposal, by identity, has the same answer.
+def accept(
+    proposal: AssociationProposal, max_length: int, confirmed: bool = False
+) -> tuple[bytes, Mapping[int, Context]]:
+    """Negotiate: the requestor is SCU only (PS3.7 D.3.3.4).
 
     Args:
         max_length: our own Maximum Length Received in bytes.
@@ -285,40 +246,26 @@ def accept(proposal: Proposal, max_length: int, confirmed: bool = False) -> tupl
 
     Returns:
         The A-ASSOCIATE-AC, and the accepted contexts by their ID.
-
-    Raises:
-        Unreadable: something that pynetdicom cannot answer.
     """
-    request = proposal.primitive
-    try:
-        asked = {
-            item.sop_class_uid: (item.scu_role, item.scp_role)
-            for item in request.user_information
-            if isinstance(item, SCP_SCU_RoleSelectionNegotiation)
-        }
-        results, roles = negotiate_as_acceptor(request.presentation_context_definition_list, _SUPPORTED, asked or None)
-        answer = A_ASSOCIATE()
-        answer.application_context_name = APPLICATION_CONTEXT
-        answer.calling_ae_title, answer.called_ae_title = proposal.calling_ae, proposal.called_ae
-        answer.result, answer.result_source = 0x00, 0x01
-        answer.presentation_context_definition_results_list = results
-        length = MaximumLengthNotification()
-        length.maximum_length_received = max_length
-        implementation = ImplementationClassUIDNotification()
-        implementation.implementation_class_uid = IMPLEMENTATION_CLASS
-        version = ImplementationVersionNameNotification()
-        version.implementation_version_name = IMPLEMENTATION_VERSION
-        taken = UserIdentityNegotiation()
-        taken.server_response = b""  # of username and passcode it is empty (PS3.7 Table D.3-15)
-        answer.user_information = [length, implementation, version, *roles, *([taken] if confirmed else [])]
-        pdu = A_ASSOCIATE_AC()
-        pdu.from_primitive(answer)
-        encoded: bytes = pdu.encode()
-    except Exception as error:
-        raise Unreadable from error
-    accepted = {
-        result.context_id: Context(result.context_id, str(result.abstract_syntax), str(result.transfer_syntax[0]))
-        for result in results
-        if result.result == 0x00
-    }
-    return encoded, accepted
+    items = [_item(_APPLICATION, APPLICATION_CONTEXT.encode())]
+    accepted: dict[int, Context] = {}
+    roles: set[bytes] = set()
+    for context in proposal.contexts:
+        name, syntax, result = context.abstract_syntax, context.transfer_syntax, context.result
+        if result == _ACCEPTANCE and not proposal.scu_roles.get(name, True):
+            result = _USER_REJECTION
+        if result == _ACCEPTANCE:
+            accepted[context.context_id] = Context(context.context_id, _SOP_CLASSES[name], syntax.decode())
+            roles |= proposal.scu_roles.keys() & {name}
+        items.append(_item(_CONTEXT_RESULT, bytes((context.context_id, 0, result, 0)) + _item(_TRANSFER, syntax)))
+    user = [
+        _item(_MAXIMUM_LENGTH, max_length.to_bytes(4)),
+        _item(_IMPLEMENTATION, IMPLEMENTATION_CLASS.encode()),
+        _item(_VERSION_NAME, IMPLEMENTATION_VERSION.encode()),
+        *(_item(_ROLES, len(name).to_bytes(2) + name + b"\1\0") for name in sorted(roles)),
+    ]
+    if confirmed:
+        user.append(_item(_IDENTITY_RESPONSE, bytes(2)))  # of username and passcode it is empty (PS3.7 Table D.3-15)
+    titles = proposal.called_ae.encode().ljust(16) + proposal.calling_ae.encode().ljust(16)
+    body = b"\0\1\0\0" + titles + bytes(32) + b"".join((*items, _item(_USER, b"".join(user))))
+    return struct.pack(">BxL", ASSOCIATE_AC, len(body)) + body, accepted

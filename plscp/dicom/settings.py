@@ -5,18 +5,48 @@ from ipaddress import IPv4Network, IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
+class WireBounds:
+    """How much is taken of one association, in bytes where nothing else is said.
+
+    Attributes:
+        pdu: Maximum Length Received that is announced.
+        presentation_contexts: of an A-ASSOCIATE-RQ.
+        data_set: longest data set; a longer one reaches the handler cut and marked.
+        waiting_requests: those that wait; beyond, reading stops.
+    """
+
+    pdu: int = 16382
+    associate_request: int = 64 * 1024
+    presentation_contexts: int = 128
+    command_set: int = 16 * 1024
+    data_set: int = 1 << 20
+    waiting_requests: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long what was begun may take, in seconds.
+
+    Attributes:
+        first_pdu_deadline: from the connection to the end of its A-ASSOCIATE-RQ.
+        artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
+    """
+
+    first_pdu_deadline: float = 10.0
+    pdu_deadline: float = 10.0
+    message_deadline: float = 30.0
+    artim: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSettings:
-    """Where to listen and how much to take (bounds in bytes, deadlines in seconds).
+    """Where to listen, whom for, and how much to take.
 
     Attributes:
         ae_title: called AE title that is checked, or None for any.
-        max_pdu: Maximum Length Received that is announced.
-        data_set: longest data set; a longer one reaches the handler cut and marked.
-        waiting_requests: requests of one association that wait; beyond, reading stops.
         futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
             at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
         trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
-        artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
     """
 
     host: str = "127.0.0.1"
@@ -24,16 +54,8 @@ class NetworkSettings:
     ae_title: str | None = "PLSCP"
     max_associations: int = 1000
     max_associations_per_address: int = 50
-    max_pdu: int = 16382
-    associate_request: int = 64 * 1024
-    presentation_contexts: int = 128
-    command_set: int = 16 * 1024
-    data_set: int = 1 << 20
-    waiting_requests: int = 8
-    first_pdu_deadline: float = 10.0
-    pdu_deadline: float = 10.0
-    message_deadline: float = 30.0
-    artim: float = 10.0
+    bounds: WireBounds = WireBounds()
+    deadlines: Deadlines = Deadlines()
     futile_share: float = 0.05
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
 

@@ -67,6 +67,9 @@ class Secured(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Tell the association, which is counted and watched from now on."""
         self._raw = transport
+        self.get_extra_info, self.get_write_buffer_size = transport.get_extra_info, transport.get_write_buffer_size
+        self.is_closing = transport.is_closing
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
         self._association.end_is_there = self._end_is_there
         self._association.connection_made(self)
 
@@ -202,10 +205,6 @@ class Secured(asyncio.Protocol):
 
     # --- to the association: a transport -------------------------------------------------------------------------------
 
-    def get_extra_info(self, name: str) -> Any:
-        """As the connection."""
-        return self._raw.get_extra_info(name)
-
     def write(self, data: bytes) -> None:
         """Encipher and send."""
         if self._tls is None or not self._ready or self._raw.is_closing():
@@ -230,22 +229,6 @@ class Secured(asyncio.Protocol):
         if not self._ready and not self._raw.is_closing():
             self._association.close("no-tls-handshake")
         self._raw.abort()
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes that the system has not taken yet."""
-        return int(self._raw.get_write_buffer_size())
-
-    def is_closing(self) -> bool:
-        """Whether it was closed."""
-        return bool(self._raw.is_closing())
-
-    def pause_reading(self) -> None:
-        """Let bytes wait in the socket; nothing waits here."""
-        self._raw.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Read again."""
-        self._raw.resume_reading()
 
 
 class Records:

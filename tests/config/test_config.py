@@ -17,7 +17,7 @@ from plscp.config import Settings, load, problems, reference, starter
 from plscp.config.model import Kafka, Matching, Overrides
 from plscp.config.values import duration, iso_duration
 from plscp.content.model import Bounds
-from plscp.dicom.settings import NetworkSettings
+from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
 from plscp.errors import ConfigError
 from plscp.matching.model import Policy
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -446,7 +446,7 @@ def test_network(tmp_path: Path) -> None:
         "first_pdu_deadline='PT9S'\npdu_deadline='PT10.5S'\nmessage_deadline='PT11S'\n"
     )
     path = written(tmp_path, text)
-    expected = NetworkSettings("0.0.0.0", 1, "A", 2, 3, 128, 4, 5, 6, 7, 8, 9.0, 10.5, 11.0)
+    expected = NetworkSettings("0.0.0.0", 1, "A", 2, 3, WireBounds(128, 4, 5, 6, 7, 8), Deadlines(9.0, 10.5, 11.0))
     assert load(path, {}).network() == expected
     assert load(path, {"PLSCP_DICOM__CALLED_AE": "any"}).network().ae_title is None
 

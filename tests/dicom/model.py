@@ -134,21 +134,21 @@ class Model:
         if self.state == 1:
             return NEVER
         if self.state == 2:
-            return self._opened + settings.first_pdu_deadline
+            return self._opened + settings.deadlines.first_pdu_deadline
         if self.state == 13:
-            return self._since + settings.artim
+            return self._since + settings.deadlines.artim
         if self.blocked:
-            return self._stalled + settings.pdu_deadline
+            return self._stalled + settings.deadlines.pdu_deadline
         if self._full:
             return NEVER
-        pdu = self._pdu + settings.pdu_deadline if self._unread else NEVER
-        return min(pdu, self._message + settings.message_deadline if self._context else NEVER)
+        pdu = self._pdu + settings.deadlines.pdu_deadline if self._unread else NEVER
+        return min(pdu, self._message + settings.deadlines.message_deadline if self._context else NEVER)
 
     # --- PDUs ----------------------------------------------------------------------------------------------------------
 
     @property
     def _full(self) -> bool:
-        return self.state in {6, 8} and (len(self._queue) >= self.settings.waiting_requests or self.blocked)
+        return self.state in {6, 8} and (len(self._queue) >= self.settings.bounds.waiting_requests or self.blocked)
 
     def _read(self) -> None:
         while self._unread and self.state != 1 and not self._full and not self.deaf:
@@ -185,7 +185,10 @@ class Model:
         expected = {2: {1, type_abort}, 6: {type_data, type_release, type_abort}, 8: {type_abort}}[self.state]
         if kind not in expected:
             return self._abort(2, 2)
-        if length > {1: self.settings.associate_request, type_data: self.settings.max_pdu}.get(kind, length) or short:
+        if (
+            length > {1: self.settings.bounds.associate_request, type_data: self.settings.bounds.pdu}.get(kind, length)
+            or short
+        ):
             return self._abort(2, 6)
         return True
 
@@ -274,7 +277,7 @@ class Model:
             raise Broken
         if command:
             self._command += part
-            if len(self._command) > self.settings.command_set:
+            if len(self._command) > self.settings.bounds.command_set:
                 raise Broken
         if not last:
             return None

@@ -17,6 +17,7 @@ from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import Required, refusal
 from plscp.dicom.answer import SUCCESS, PendingResponse
 from plscp.dicom.association import NEVER
+from plscp.dicom.settings import Deadlines
 from plscp.errors import CommandError
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
@@ -498,13 +499,13 @@ def test_an_answer_after_the_release_proves_nothing() -> None:
 
 # --- deadlines -----------------------------------------------------------------------------------------------------------
 
-HASTY: dict[str, Any] = {"first_pdu_deadline": 0.02, "pdu_deadline": 0.02, "message_deadline": 0.02, "artim": 5.0}
+HASTY = Deadlines(first_pdu_deadline=0.02, pdu_deadline=0.02, message_deadline=0.02, artim=5.0)
 
 
 @pytest.mark.parametrize("first", [b"", b"\1", associate_rq("HEMO1", "PLSCP", CONTEXTS)[:-1]])
 def test_no_association_request_in_time(first: bytes) -> None:
     """A connection without a complete A-ASSOCIATE-RQ is closed without a PDU."""
-    with Listener(**HASTY) as listener:
+    with Listener(deadlines=HASTY) as listener:
         scu = RawScu("127.0.0.1", listener.port, timeout=60).connect()
         scu.socket.sendall(first)
         with pytest.raises(Closed):
@@ -518,7 +519,7 @@ def test_no_association_request_in_time(first: bytes) -> None:
 )
 def test_what_was_begun_must_end(begun: bytes) -> None:
     """A PDU or a message that does not end in time ends the association: A-ABORT of the provider."""
-    with Listener(first_pdu_deadline=3600.0, pdu_deadline=0.02, message_deadline=0.02) as listener:
+    with Listener(deadlines=Deadlines(first_pdu_deadline=3600.0, pdu_deadline=0.02, message_deadline=0.02)) as listener:
         scu = RawScu("127.0.0.1", listener.port, timeout=60).associate()
         scu.socket.sendall(begun)
         with pytest.raises(Aborted) as aborted:
@@ -535,7 +536,7 @@ def everything(scu: RawScu) -> None:
 
 def test_a_peer_that_never_closes_is_closed() -> None:
     """ARTIM: after its release the connection is closed, even where the peer stays."""
-    with Listener(artim=0.02) as listener:
+    with Listener(deadlines=Deadlines(artim=0.02)) as listener:
         scu = RawScu("127.0.0.1", listener.port, timeout=60).associate()
         scu.release()
         with pytest.raises(Closed):

@@ -18,7 +18,7 @@ from plscp.dicom.admission import refusal
 from plscp.dicom.answer import PendingResponse
 from plscp.dicom.association import Association
 from plscp.dicom.certificates import Certificates
-from plscp.dicom.fairness import BURST, Turns
+from plscp.dicom.fairness import BURST_SECONDS, Turns
 from plscp.dicom.repeats import BETWEEN_SECONDS, MOST_NAMES
 from plscp.dicom.tls import Secured
 from plscp.matching.registry import Registry
@@ -95,7 +95,7 @@ class House:
     def wait(self, seconds: float) -> None:
         """Time goes by, and the listener looks at its deadlines."""
         self.clock[0] += seconds
-        for one in [one for one in self.acceptor._watched if one.deadline <= self.clock[0]]:
+        for one in [one for one in self.acceptor._open if one.deadline <= self.clock[0]]:
             one.overdue()
 
     def all_leave(self) -> None:
@@ -210,7 +210,7 @@ def futile(house: House, address: str, hundredths: int) -> Guest:
     """Work of so many hundredths of the credit that an address has, for nothing."""
     guest = house.guest(address, RQ)
     for _ in range(hundredths):
-        guest.association.charge(BURST / 100)
+        guest.association.charge(BURST_SECONDS / 100)
     guest.send(request(1))  # which is not read, though a release would be
     house.clock[0] += 3600  # its debt is paid
     return guest

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from plscp.dicom import dimse
 from plscp.dicom.answer import Status
+from plscp.dicom.pdu import InvalidPdu
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
 from tests.dicom.wire import DATA, ECHO, EVENTS, Line, request
 from tests.rawscu import VERIFICATION, command_set, n_action, p_data, pdv, uid
@@ -224,10 +225,10 @@ def test_the_short_cut_reads_as_the_long_way_does(sets: list[tuple[bytes, int, b
     | st.builds(lambda a, b: n_action(1, PROCEDURAL_EVENT_LOGGING)[:a] + b, st.integers(0, 120), st.binary(max_size=20))
 )
 def test_any_bytes_are_a_command_set_or_malformed(raw: bytes) -> None:
-    """Reading a command set gives one that can be answered and read back, or says Malformed."""
+    """Reading a command set gives one that can be answered and read back, or says that there is none."""
     try:
         command = dimse.CommandReader().read(raw)
-    except dimse.Malformed:
+    except InvalidPdu:
         return
     if command.asks:
         sent = dimse.elements(dimse.response(command, Status(0x0212), has_data=False))

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from plscp.dicom.acceptor import Ends
 from plscp.dicom.answer import SUCCESS
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import tls
@@ -65,7 +64,7 @@ class Stopping:
         [one] = self.listener.acceptor._open
         return one
 
-    def drain(self, answers: float) -> "Future[Ends]":
+    def drain(self, answers: float) -> "Future[dict[str, int]]":
         """SIGTERM: from now on nothing new is taken."""
         acceptor = self.listener.acceptor
         drained = asyncio.run_coroutine_threadsafe(acceptor.drain(LONG_SECONDS, answers), self.listener.loop)
@@ -136,13 +135,13 @@ def second_half(_stopping: Stopping, device: RawScu) -> None:
 def half_a_pdu(stopping: Stopping, device: RawScu) -> None:
     """A part of a first PDU: the server cannot know that it is a request."""
     device.socket.sendall(COMMAND[:20])
-    stopping.until(lambda: stopping.connection._buffer)
+    stopping.until(lambda: stopping.connection._layer.unread)
 
 
 def half_a_proposal(stopping: Stopping, device: RawScu) -> None:
     """A part of an A-ASSOCIATE-RQ."""
     device.socket.sendall(associate_rq("HEMO1", "PLSCP", device.contexts)[:40])
-    stopping.until(lambda: stopping.connection._buffer)
+    stopping.until(lambda: stopping.connection._layer.unread)
 
 
 def half_a_handshake(stopping: Stopping, device: RawScu) -> None:
@@ -221,4 +220,4 @@ def test_what_a_device_sees(tmp_path: Path, row: Row) -> None:
         found = drained.result(60)
     named = [(line["calling_ae"], line["address"]) for line in lines if line.get("why") == "shutdown"]
     assert named == ([("HEMO1", "127.0.0.1")] if ABORTED in row.sees else [])
-    assert found == Ends(released=int(RELEASED in row.sees), aborted=int(ABORTED in row.sees))
+    assert found == {"released": int(RELEASED in row.sees), "aborted": int(ABORTED in row.sees), "left": 0}

@@ -48,4 +48,4 @@ def test_the_header_of_an_abort_that_came_too_late() -> None:
         line.send(ABORT[:6])
         line.association.overdue()
         assert (line.pdus(), line.state) == ([(7, bytes([0, 0, 2, 0]))], State.STA1)
-    assert SETTINGS.artim > 0
+    assert SETTINGS.deadlines.artim > 0

@@ -10,7 +10,7 @@ from plscp.dicom import acceptor, association, fairness
 from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.answer import SUCCESS
 from plscp.dicom.association import Association
-from plscp.dicom.fairness import BURST, MOST_KNOWN, SHAKING, Accounts, Admission, Turns
+from plscp.dicom.fairness import BURST_SECONDS, MOST_KNOWN, SHAKING_SECONDS, Accounts, AddressTurns, Turns
 from tests.dicom.wire import CONTEXTS, SETTINGS, Line, Transport, pdus_of, request
 from tests.rawscu import associate_rq
 
@@ -28,7 +28,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_beyond_the_credit_one_rests_until_the_share_has_paid(now: list[float]) -> None:
     """Up to the credit nobody rests; a second beyond it takes ten of rest at a tenth's share; others owe nothing."""
     accounts = Accounts(SHARED)
-    assert accounts.charge("10.0.0.1", BURST) == 0.0
+    assert accounts.charge("10.0.0.1", BURST_SECONDS) == 0.0
     assert accounts.charge("10.0.0.1", 1.0) == pytest.approx(10.0)
     assert accounts.charge("10.0.0.2", 0.01) == 0.0
     now[0] += 10.0
@@ -42,7 +42,7 @@ def test_what_is_made_up_for_is_owed_no_more() -> None:
     for _ in range(100):
         accounts.charge("10.0.0.1", 0.02)
         accounts.charge("10.0.0.1", -0.03)
-    assert accounts.charge("10.0.0.1", BURST + 0.1) == pytest.approx(1.0)
+    assert accounts.charge("10.0.0.1", BURST_SECONDS + 0.1) == pytest.approx(1.0)
 
 
 def test_addresses_without_end_take_no_memory() -> None:
@@ -61,7 +61,7 @@ def test_handshakes_have_their_turns(now: list[float]) -> None:
 
     def one(number: int) -> None:
         done.append(number)
-        now[0] += SHAKING / 2
+        now[0] += SHAKING_SECONDS / 2
         if number == 1:
             raise ValueError
 
@@ -115,8 +115,8 @@ def test_a_debt_is_that_of_the_address_not_of_one_connection(now: list[float]) -
     """A new connection is read when the debt is paid; those of other addresses at once."""
     owner = Acceptor(replace(SETTINGS, futile_share=0.5), lambda _: (SUCCESS, None))
     rests: list[tuple[float, Callable[[], None]]] = []
-    owner.admission = Admission(owner.accounts, lambda *rest: rests.append(rest))
-    owner.accounts.charge("10.0.0.5", BURST + 0.5)
+    owner.address_turns = AddressTurns(owner.accounts, lambda *rest: rests.append(rest))
+    owner.accounts.charge("10.0.0.5", BURST_SECONDS + 0.5)
 
     def connected(address: str) -> tuple[Association, Transport]:
         one, transport = Association(owner), Transport(address)

@@ -19,8 +19,8 @@ from plscp.dicom import negotiation
 from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.answer import Status
 from plscp.dicom.association import NEVER, Association
-from plscp.dicom.dimse import ActionEvent, ActionRequest, Context
-from plscp.dicom.settings import NetworkCounters
+from plscp.dicom.dimse import ActionEvent, Command, Context, Message
+from plscp.dicom.settings import Deadlines, NetworkCounters, WireBounds
 from plscp.dicom.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.counted import calls
@@ -182,7 +182,8 @@ def bomb() -> ActionEvent:
     raw = packer.compress(DATA + struct.pack("<HH2sHL", 0x7FE1, 0x1010, b"OB", 0, 64 << 20))
     raw += b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
     context = Context(1, PROCEDURAL_EVENT_LOGGING, "1.2.840.10008.1.2.1.99")
-    return ActionEvent(None, context, ActionRequest(1, PROCEDURAL_EVENT_LOGGING, None, 1, raw), datetime.now(UTC))
+    command = Command(0x0130, 1, True, PROCEDURAL_EVENT_LOGGING, None, 1, 0)
+    return ActionEvent(None, Message(context, command, raw, len(raw)), datetime.now(UTC))
 
 
 def test_action_information_inflates_with_a_bound() -> None:
@@ -273,26 +274,26 @@ def test_the_clock_of_a_pdu_starts_with_that_pdu(monkeypatch: pytest.MonkeyPatch
         step = len(request(1)) + 1
         for start in range(0, len(raw), step):
             line.send(raw[start : start + step])
-            assert line.association.deadline >= now + SETTINGS.pdu_deadline - 1
+            assert line.association.deadline >= now + SETTINGS.deadlines.pdu_deadline - 1
             now += 1
         line.send(request(60)[:9])
         now += 5
         line.send(request(60)[9:12])
-        assert line.association.deadline == now - 5 + SETTINGS.pdu_deadline
+        assert line.association.deadline == now - 5 + SETTINGS.deadlines.pdu_deadline
 
 
 def test_no_clock_runs_while_we_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """While we paused reading a PDU begun is not late; its clock starts again when reading does."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with Line(replace(SETTINGS, waiting_requests=1)) as line:
+    with Line(replace(SETTINGS, bounds=WireBounds(waiting_requests=1))) as line:
         futures = {1: line.future(), 2: line.future(), 3: line.future()}
         line.handler = lambda event: futures[event.message_id]
         line.associate().send(request(1) + request(2) + request(3)[:9])
         assert line.association.deadline == NEVER
         now += 3600
         line.resolve(futures[1])
-        assert line.association.deadline == now + SETTINGS.pdu_deadline
+        assert line.association.deadline == now + SETTINGS.deadlines.pdu_deadline
 
 
 # --- the acceptor ----------------------------------------------------------------------------------------------------------
@@ -345,7 +346,7 @@ def test_a_connection_over_the_cap_of_its_address_is_counted_once() -> None:
     others = [(Association(acceptor), Transport(f"10.0.1.{number}")) for number in range(4)]
     for one, transport in same + others:
         one.connection_made(transport)
-    assert same[2][0] not in acceptor._watched
+    assert same[2][0].deadline == NEVER
     for one, _ in same + others:
         one.connection_lost(None)
     assert counted.ends.count(("closed", "connections-per-address")) == 1
@@ -364,7 +365,7 @@ def test_a_defect_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> Non
         overdue(self)
 
     monkeypatch.setattr(Association, "overdue", broken)
-    with Listener(first_pdu_deadline=0.01) as listener:
+    with Listener(deadlines=Deadlines(first_pdu_deadline=0.01)) as listener:
         for _ in range(2):
             with socket.create_connection(("127.0.0.1", listener.port), 60) as one:
                 assert one.recv(1) == b""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plscp.dicom.settings import WireBounds
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests.dicom.wire import DATA, ECHO, EVENTS, SETTINGS, SUBSTANCE, Line, request
 from tests.rawscu import RELEASE_RQ, VERIFICATION, command_set, n_action, p_data, pdv, uid
@@ -74,7 +75,7 @@ VIOLATIONS = {
     "element twice": p_data(pdv(EVENTS, 3, BARE + struct.pack("<HHLH", 0, 0x0110, 2, 1))),
     "no Message ID": p_data(pdv(EVENTS, 3, without(0x00000110))),
     "command set over its bound": p_data(pdv(EVENTS, 1, bytes(12000))) + p_data(pdv(EVENTS, 1, bytes(5000))),
-    "PDU over the announced length": p_data(pdv(EVENTS, 0, bytes(SETTINGS.max_pdu - 5))),
+    "PDU over the announced length": p_data(pdv(EVENTS, 0, bytes(SETTINGS.bounds.pdu - 5))),
     "release in the middle of a command set": p_data(pdv(EVENTS, 1, BARE[:9])) + RELEASE_RQ,
     "release in the middle of a data set": p_data(pdv(EVENTS, 3, COMMAND)) + RELEASE_RQ,
 }
@@ -190,7 +191,7 @@ def test_a_data_set_past_the_bound_arrives_cut_and_marked(excess: int, part: int
     data = bytes(i % 251 for i in range(bound + excess))
     parts = [data[i : i + part] for i in range(0, len(data), part)]
     raw = b"".join(p_data(pdv(EVENTS, 2 if i == len(parts) - 1 else 0, one)) for i, one in enumerate(parts))
-    with Line(replace(SETTINGS, data_set=bound)) as line:
+    with Line(replace(SETTINGS, bounds=WireBounds(data_set=bound))) as line:
         line.associate()
         line.send(p_data(pdv(EVENTS, 3, COMMAND)), raw, request(2))
         first, second = (event.request for event in line.events)

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 )
 
 from plscp.dicom import acceptor, association
-from plscp.dicom.acceptor import NetworkSettings
 from plscp.dicom.admission import Required, refusal
+from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
 from plscp.dicom.upper_layer import State
 from tests.dicom.model import NEVER, Model, Sent, elements
 from tests.dicom.stimuli import GOOD, ITEMS, KNOWN, begun, pdu, requests, stimuli, streams
@@ -30,7 +30,10 @@ from tests.dicom.wire import Line, Transport, pdvs_of
 
 EXAMPLES = int(os.environ.get("PLSCP_TEST_EXAMPLES", "100"))
 SETTINGS = NetworkSettings(
-    port=0, futile_share=1.0, waiting_requests=2, max_pdu=600, associate_request=1024, command_set=200, artim=7.0
+    port=0,
+    futile_share=1.0,
+    bounds=WireBounds(pdu=600, associate_request=1024, command_set=200, waiting_requests=2),
+    deadlines=Deadlines(artim=7.0),
 )
 ALLOWED = (State.STA1, State.STA2, State.STA6, State.STA8, State.STA13)
 """States that an acceptor may be found in while nothing is being worked on."""
@@ -127,7 +130,7 @@ class Real:
         self.clock.now += seconds
         one = self.line.association
         if not self.line.lost and one.deadline <= self.clock.now:
-            assert one in self.line.acceptor._watched
+            assert one in self.line.acceptor._open
             one.overdue()
         self.line.turn()
 
@@ -182,7 +185,6 @@ class Both:
         if model.state != 1:
             deadline = real.line.association.deadline
             assert deadline - 1000.0 == (model.deadline if model.deadline != NEVER else NEVER)
-            assert (real.line.association in real.line.acceptor._watched) == (deadline != NEVER)
         else:
             assert not real.line.acceptor._open
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from plscp.dicom.acceptor import Acceptor
-from plscp.dicom.admission import MOST_PEERS, Refusal, RefusedPeers, Required, refusal
+from plscp.dicom.admission import MOST_PEERS, PeerRefusal, RefusedPeers, Required, refusal
 from plscp.dicom.association import Association
 from plscp.dicom.repeats import BETWEEN_SECONDS
 from plscp.dicom.upper_layer import State
@@ -18,7 +18,7 @@ from tests.dicom.wire import CONTEXTS, SETTINGS, Listener, Transport
 from tests.rawscu import RawScu, Rejected, associate_rq
 from tests.serving import until
 
-UNKNOWN = Refusal("dicom.unknown_devices", "add it")
+UNKNOWN = PeerRefusal("dicom.unknown_devices", "add it")
 
 
 class Clock:
@@ -37,8 +37,8 @@ def test_a_row_for_each_peer_and_rule() -> None:
     peers = RefusedPeers(Clock())
     peers.note("A", "10.0.0.1", UNKNOWN)
     peers.note("B", "10.0.0.1", UNKNOWN)
-    peers.note("A", "10.0.0.1", Refusal("dicom.unknown_devices", "add it now"))
-    peers.note("A", "10.0.0.1", Refusal("devices.address", "lacks"))
+    peers.note("A", "10.0.0.1", PeerRefusal("dicom.unknown_devices", "add it now"))
+    peers.note("A", "10.0.0.1", PeerRefusal("devices.address", "lacks"))
     rows = peers.as_list()
     assert [(row["calling_ae"], row["rule"], row["times"]) for row in rows] == [
         ("A", "devices.address", 1),

@@ -17,26 +17,26 @@ from plscp.dicom import fairness
 from plscp.dicom.answer import SUCCESS
 from plscp.dicom.association import NEVER, Association
 from plscp.dicom.fairness import (
-    BURST,
+    BURST_SECONDS,
     COUNTED_EVERY_SECONDS,
     KNOWN_SECONDS,
     LEAST_CREDIT_SECONDS,
     LONGEST_TURN_SECONDS,
-    MOST_FORGIVEN,
+    MOST_FORGIVEN_SECONDS,
     MOST_REST_SECONDS,
-    MOST_UNASSOCIATED_REST,
-    OWN,
+    MOST_UNASSOCIATED_REST_SECONDS,
+    OWN_SECONDS,
     READ_SECONDS,
     REFUSED_AT_ONCE,
     REFUSED_BYTES,
     REFUSED_PER_SECOND,
     SHORTEST_TURN_SECONDS,
-    STRANGERS,
     STRANGERS_CREDIT_SECONDS,
+    STRANGERS_SHARE,
     TITLES,
-    UNASSOCIATED,
+    UNASSOCIATED_SECONDS,
     Accounts,
-    Admission,
+    AddressTurns,
     ConnectionBudget,
 )
 from plscp.dicom.settings import NetworkCounters, NetworkSettings
@@ -96,8 +96,8 @@ def tab(accounts: Accounts, address: str = HERE, title: str = "") -> ConnectionB
 
 def works(one: ConnectionBudget, seconds: float) -> None:
     """So much futile work, in pieces that count in full."""
-    for _ in range(round(seconds / MOST_FORGIVEN)):
-        one.charge(MOST_FORGIVEN)
+    for _ in range(round(seconds / MOST_FORGIVEN_SECONDS)):
+        one.charge(MOST_FORGIVEN_SECONDS)
 
 
 NEIGHBOURS: list[tuple[str, tuple[str, str], tuple[str, str], bool]] = [
@@ -117,9 +117,9 @@ NEIGHBOURS: list[tuple[str, tuple[str, str], tuple[str, str], bool]] = [
 def test_who_shares_a_debt(clock: Clock, attacker: tuple[str, str], neighbour: tuple[str, str], shared: bool) -> None:
     """A neighbour that itself took a little for nothing rests only with those that it has account and address in common with."""
     accounts = Accounts(SHARED, clock)
-    works(tab(accounts, *attacker), BURST + 0.1)
+    works(tab(accounts, *attacker), BURST_SECONDS + 0.1)
     other = tab(accounts, *neighbour)
-    works(other, MOST_FORGIVEN + 0.02)
+    works(other, MOST_FORGIVEN_SECONDS + 0.02)
     assert (other.rest() > 0.0) == shared
 
 
@@ -129,7 +129,7 @@ def test_an_association_that_owes_nothing_never_rests(clock: Clock) -> None:
     works(tab(accounts, HERE, "HEMO1"), 10.0)
     honest = tab(accounts, HERE, "HEMO1")
     for _ in range(1000):
-        assert honest.charge(OWN / 2) == 0.0
+        assert honest.charge(OWN_SECONDS / 2) == 0.0
         honest.made_up_for()
 
 
@@ -139,10 +139,10 @@ def test_titles_without_end_pay_together(clock: Clock) -> None:
     taken = 0.0
     for number in range(50):
         one = tab(accounts, HERE, f"T{number}")
-        while one.charge(MOST_FORGIVEN) == 0.0:
-            taken += MOST_FORGIVEN
-    assert taken <= TITLES * BURST + 50 * MOST_FORGIVEN
-    assert tab(accounts, HERE, "HEMO1").charge(OWN) == 0.0
+        while one.charge(MOST_FORGIVEN_SECONDS) == 0.0:
+            taken += MOST_FORGIVEN_SECONDS
+    assert taken <= TITLES * BURST_SECONDS + 50 * MOST_FORGIVEN_SECONDS
+    assert tab(accounts, HERE, "HEMO1").charge(OWN_SECONDS) == 0.0
     assert tab(accounts, THERE, "T0").charge(0.1) == 0.0
 
 
@@ -155,7 +155,7 @@ def test_a_trusted_proxy_pays_for_nothing_before_the_association(clock: Clock) -
     for number in range(50):
         one = ConnectionBudget(accounts, None)
         one.associate(HERE, f"T{number}")
-        works(one, BURST)
+        works(one, BURST_SECONDS)
         assert one.rest() == 0.0
         works(one, 0.1)
         assert one.rest() > 0.0
@@ -165,8 +165,8 @@ def test_what_connections_owe_is_bounded(clock: Clock) -> None:
     """After a flood of connections, however long, the address is out of debt in some seconds."""
     accounts = Accounts(SHARED, clock)
     works(tab(accounts), 60.0)
-    assert accounts.rest(HERE) == pytest.approx(MOST_UNASSOCIATED_REST)
-    clock.passes(MOST_UNASSOCIATED_REST)
+    assert accounts.rest(HERE) == pytest.approx(MOST_UNASSOCIATED_REST_SECONDS)
+    clock.passes(MOST_UNASSOCIATED_REST_SECONDS)
     assert accounts.rest(HERE) == pytest.approx(0.0)
 
 
@@ -203,13 +203,18 @@ def test_strangers_have_no_more_than_their_share_however_many_they_are(clock: Cl
     clock.passes(1.0)
     accounts.rest(addresses[0])
     worn = [then - accounts._owed(address, clock.now) for then, address in zip(before, addresses, strict=True)]
-    assert worn == pytest.approx([min(SHARE, STRANGERS / number)] * number)
-    assert sum(worn) <= STRANGERS + 0.001
+    assert worn == pytest.approx([min(SHARE, STRANGERS_SHARE / number)] * number)
+    assert sum(worn) <= STRANGERS_SHARE + 0.001
 
 
 def test_the_credit_of_many_strangers_is_shared(clock: Clock) -> None:
     """One has a quarter of a second of work before it rests; each of many has little, and never none."""
-    for number, credit in ((1, BURST), (4, BURST), (10, STRANGERS_CREDIT_SECONDS / 10), (500, LEAST_CREDIT_SECONDS)):
+    for number, credit in (
+        (1, BURST_SECONDS),
+        (4, BURST_SECONDS),
+        (10, STRANGERS_CREDIT_SECONDS / 10),
+        (500, LEAST_CREDIT_SECONDS),
+    ):
         accounts = Accounts(SHARED, clock)
         crowd(accounts, clock, number)
         assert accounts.charge(THERE, credit) == 0.0
@@ -222,12 +227,12 @@ def test_who_had_a_request_accepted_is_not_slowed_by_strangers(clock: Clock) -> 
     device = tab(accounts, HERE, "HEMO1")
     device.made_up_for()
     crowd(accounts, clock)
-    assert accounts.charge((HERE, "HEMO1"), BURST) == accounts.charge(HERE, BURST) == 0.0
+    assert accounts.charge((HERE, "HEMO1"), BURST_SECONDS) == accounts.charge(HERE, BURST_SECONDS) == 0.0
     assert accounts.charge((HERE, "HEMO1"), SHARE) == pytest.approx(1.0)
     assert sum(is_free(device, 100) for _ in range(100)) == REFUSED_AT_ONCE
-    assert accounts.charge((HERE, "SCAN"), BURST) > 1.0
+    assert accounts.charge((HERE, "SCAN"), BURST_SECONDS) > 1.0
     clock.passes(KNOWN_SECONDS)
-    assert accounts.charge((HERE, "HEMO1"), BURST + 0.001) > 1.0
+    assert accounts.charge((HERE, "HEMO1"), BURST_SECONDS + 0.001) > 1.0
 
 
 def test_a_stranger_that_owes_nothing_is_not_slowed_by_many(clock: Clock) -> None:
@@ -240,14 +245,14 @@ def test_a_stranger_that_owes_nothing_is_not_slowed_by_many(clock: Clock) -> Non
     device.associate(HERE, "HEMO1")
     assert device.charge(LEAST_CREDIT_SECONDS) == 0.0
     device.made_up_for()
-    assert device.charge(BURST) == 0.0
+    assert device.charge(BURST_SECONDS) == 0.0
 
 
 def test_refused_requests_that_are_free_are_fewer_among_many_strangers(clock: Clock) -> None:
     """Else ninety addresses with twenty a second each take all of the time; a device under test alone has all of them."""
     accounts = Accounts(SHARED, clock)
     crowd(accounts, clock, 90)
-    free = REFUSED_AT_ONCE * STRANGERS / 90 / SHARE
+    free = REFUSED_AT_ONCE * STRANGERS_SHARE / 90 / SHARE
     assert sum(is_free(tab(accounts, HERE, "HEMO1"), 100) for _ in range(100)) == int(free) > 0
 
 
@@ -262,7 +267,7 @@ def test_a_crowd_that_has_left_slows_nobody_any_more(clock: Clock) -> None:
     for _ in range(1200):
         clock.passes(COUNTED_EVERY_SECONDS)
         accounts.rest(HERE)
-    assert accounts.charge(HERE, BURST) == 0.0
+    assert accounts.charge(HERE, BURST_SECONDS) == 0.0
     assert accounts.slower(HERE) == 1.0
 
 
@@ -274,13 +279,13 @@ def test_refused_requests_are_normal(clock: Clock) -> None:
     accounts = Accounts(SHARED, clock)
     device = tab(accounts, HERE, "HEMO1")
     for _ in range(REFUSED_AT_ONCE):
-        assert device.charge(MOST_FORGIVEN) == 0.0
+        assert device.charge(MOST_FORGIVEN_SECONDS) == 0.0
         assert device.refused(1000, 0.001) == 0.0
     assert accounts._debts == {}
     for _ in range(3600):
         clock.passes(1.0)
         for _ in range(REFUSED_PER_SECOND):
-            assert device.charge(MOST_FORGIVEN) == 0.0
+            assert device.charge(MOST_FORGIVEN_SECONDS) == 0.0
             assert device.refused(1000, 0.001) == 0.0
     assert accounts._debts == {}
     clock.passes(3.0)
@@ -344,9 +349,9 @@ class Guest:
 def test_connections_are_read_one_after_the_other(clock: Clock) -> None:
     """In the order of their coming, when the debt is paid; what each does counts before the next."""
     accounts = Accounts(SHARED, clock)
-    admission = Admission(accounts, clock.later)
+    admission = AddressTurns(accounts, clock.later)
     read: list[str] = []
-    accounts.charge(HERE, BURST + 0.4 * SHARE)
+    accounts.charge(HERE, BURST_SECONDS + 0.4 * SHARE)
     for name in "abc":
         admission.wait(HERE, Guest(name, read, lambda: accounts.charge(HERE, 0.2 * SHARE)))  # type: ignore[arg-type]
     admission.wait(THERE, Guest("elsewhere", read))
@@ -365,7 +370,7 @@ def test_connections_are_read_one_after_the_other(clock: Clock) -> None:
 def test_a_flood_of_connections_does_not_starve_an_address(clock: Clock, others: int, most: float) -> None:
     """Connections that are made and closed without end keep the debt at its highest: each that waits has its turn all the same."""
     accounts = Accounts(SHARED, clock)
-    admission = Admission(accounts, clock.later)
+    admission = AddressTurns(accounts, clock.later)
     read: list[str] = []
     accounts.charge(HERE, 1000.0)
     for _ in range(others):
@@ -381,7 +386,7 @@ def test_a_flood_of_connections_does_not_starve_an_address(clock: Clock, others:
 def test_a_connection_that_is_gone_has_no_turn(clock: Clock) -> None:
     """Those who close while they wait hold nobody up, and leave nothing behind."""
     accounts = Accounts(SHARED, clock)
-    admission = Admission(accounts, clock.later)
+    admission = AddressTurns(accounts, clock.later)
     read: list[str] = []
     accounts.charge(HERE, 1000.0)
     gone = [Guest("gone", read) for _ in range(99)]
@@ -417,7 +422,7 @@ class House:
             replace(SHARED, **settings), lambda _: (self.status or SUCCESS, None), counters=Counted()
         )
         self.acceptor.later = clock.later  # type: ignore[method-assign]
-        self.acceptor.admission = Admission(self.acceptor.accounts, clock.later)
+        self.acceptor.address_turns = AddressTurns(self.acceptor.accounts, clock.later)
 
     def guest(self, *chunks: bytes, address: str = HERE) -> "Wire":
         """A connection that sends this."""
@@ -428,7 +433,7 @@ class House:
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.clock.passes(min(0.05, end - self.clock.now))
-            for one in [one for one in self.acceptor._watched if one.deadline <= self.clock.now]:
+            for one in [one for one in self.acceptor._open if one.deadline <= self.clock.now]:
                 one.overdue()
 
 
@@ -475,7 +480,7 @@ def house(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> House:
 
 def owing(house: House, seconds: float, guest: Wire) -> None:
     """The association took so much beyond its credit."""
-    for _ in range(round((BURST + seconds) / 0.01)):
+    for _ in range(round((BURST_SECONDS + seconds) / 0.01)):
         guest.association.charge(0.01)
 
 
@@ -516,7 +521,7 @@ def test_sixty_refused_requests_and_a_release_without_a_pause(house: House) -> N
     """Whatever time each of them took; beyond that one rests, and what is accepted ends the rest."""
     guest = house.guest(RQ)
     for number in range(1, REFUSED_AT_ONCE + 1):
-        guest.association.charge(MOST_FORGIVEN)
+        guest.association.charge(MOST_FORGIVEN_SECONDS)
         guest.send(request(number))
     assert guest.kinds() == [2] + [4] * REFUSED_AT_ONCE
     assert not house.slowed
@@ -534,14 +539,14 @@ def test_sixty_refused_requests_and_a_release_without_a_pause(house: House) -> N
 @pytest.mark.parametrize("seconds", [5.0, 60.0])
 def test_the_first_pdu_has_its_time_from_when_the_connection_is_read(house: House, seconds: float) -> None:
     """A connection that waits for its turn is not closed for being late; once it is read, its deadline runs."""
-    house.acceptor.admission = Admission(house.acceptor.accounts, lambda *_: None)
+    house.acceptor.address_turns = AddressTurns(house.acceptor.accounts, lambda *_: None)
     house.acceptor.accounts.charge(HERE, 1.0)
     guest = house.guest(RQ)
     assert (guest.transport.reading, guest.association.deadline) == (False, NEVER)
     house.passes(seconds)
     assert not guest.transport.closing
     guest.association.read_on()
-    assert guest.association.deadline == house.clock.now + SETTINGS.first_pdu_deadline
+    assert guest.association.deadline == house.clock.now + SETTINGS.deadlines.first_pdu_deadline
     house.passes(0.1)
     assert guest.kinds() == [2]
 
@@ -549,9 +554,9 @@ def test_the_first_pdu_has_its_time_from_when_the_connection_is_read(house: Hous
 def test_a_silent_connection_that_waited_is_closed_when_its_own_time_is_over(house: House) -> None:
     """The rest does not count, everything else does."""
     guest = house.guest()
-    house.passes(SETTINGS.first_pdu_deadline - 1.0)
-    house.acceptor.accounts.charge(HERE, BURST + 0.8 * SHARE)
-    guest.association.wait_for_turn()
+    house.passes(SETTINGS.deadlines.first_pdu_deadline - 1.0)
+    house.acceptor.accounts.charge(HERE, BURST_SECONDS + 0.8 * SHARE)
+    guest.association.rest(0.0)
     house.passes(0.7)
     assert not guest.transport.reading
     house.passes(0.2)
@@ -565,7 +570,7 @@ def test_a_silent_connection_that_waited_is_closed_when_its_own_time_is_over(hou
 def test_a_message_has_its_time_while_it_is_read(house: House) -> None:
     """A rest in the middle of a message does not end the association; a message that does not end while it is read does."""
     guest = house.guest(RQ, request(1)[: -len(DATA) - 12])
-    house.passes(SETTINGS.message_deadline - 2.0)
+    house.passes(SETTINGS.deadlines.message_deadline - 2.0)
     owing(house, 5.0 * SHARE, guest)
     assert not guest.transport.reading
     house.passes(6.5)
@@ -580,9 +585,9 @@ def test_an_attacker_is_read_again_only_when_it_is_its_turn_again(house: House) 
     guest = house.guest(RQ[:40])
     house.passes(LONGEST_TURN_SECONDS + 0.2)
     assert guest.transport.reading
-    guest.association.charge(UNASSOCIATED)
+    guest.association.charge(UNASSOCIATED_SECONDS)
     assert guest.transport.reading
-    guest.association.charge(UNASSOCIATED)
+    guest.association.charge(UNASSOCIATED_SECONDS)
     assert not guest.transport.reading
 
 
@@ -620,11 +625,11 @@ def test_what_goes_on_sending_after_an_abort_is_slowed(house: House) -> None:
     """No byte is looked at, but each read takes its time: the rest of 4 GiB is read ever more slowly."""
     guest = house.guest(struct.pack(">BBL", 1, 0, 0xFFFFFFFF))
     assert (guest.kinds(), guest.association.state) == ([7], State.STA13)
-    chunks = round(2 * BURST / READ_SECONDS)
+    chunks = round(2 * BURST_SECONDS / READ_SECONDS)
     guest.send(*[bytes(1000)] * chunks)
     assert (house.slowed["slowed futile-work"], guest.transport.reading) == (1, False)
     assert len(guest._late) > chunks // 4
-    house.passes(SETTINGS.artim)
+    house.passes(SETTINGS.deadlines.artim)
     assert guest.transport.closing
 
 

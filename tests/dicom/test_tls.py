@@ -17,8 +17,8 @@ from pynetdicom import AE
 from structlog.testing import capture_logs
 
 from plscp.dicom import sockets
-from plscp.dicom.fairness import BURST
-from plscp.dicom.settings import NetworkCounters
+from plscp.dicom.fairness import BURST_SECONDS
+from plscp.dicom.settings import Deadlines, NetworkCounters
 from plscp.dicom.tls import Secured
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
 from tests import events
@@ -275,7 +275,10 @@ def descriptors() -> Iterator[None]:
 @pytest.mark.parametrize("first", [b"", b"\x16", hello()], ids=["silent", "one byte", "a hello"])
 def test_a_thousand_half_open_handshakes(tmp_path: Path, first: bytes) -> None:
     """From ten addresses, 100 each, all kept: an honest device is served. The next connections of an address are closed."""
-    with listening(tmp_path, first_pdu_deadline=3600.0) as (listener, counted), ExitStack() as stack:
+    with (
+        listening(tmp_path, deadlines=Deadlines(first_pdu_deadline=3600.0)) as (listener, counted),
+        ExitStack() as stack,
+    ):
         for i in range(10):
             for _ in range(100):
                 stack.enter_context(bare(listener.port, f"127.0.3.{i + 1}")).sendall(first)
@@ -291,7 +294,7 @@ def test_a_thousand_half_open_handshakes(tmp_path: Path, first: bytes) -> None:
 def test_the_oldest_handshake_goes_first(tmp_path: Path) -> None:
     """At twice the associations in all, the oldest connection without an association is closed, also in its handshake."""
     with (
-        listening(tmp_path, max_associations=2, first_pdu_deadline=3600.0) as (listener, counted),
+        listening(tmp_path, max_associations=2, deadlines=Deadlines(first_pdu_deadline=3600.0)) as (listener, counted),
         ExitStack() as stack,
     ):
         half = []
@@ -308,7 +311,10 @@ def test_the_oldest_handshake_goes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [b"", hello()], ids=["silent", "a hello"])
 def test_a_handshake_that_does_not_go_on(tmp_path: Path, first: bytes) -> None:
     """It is closed when the first PDU is overdue, without a PDU."""
-    with listening(tmp_path, first_pdu_deadline=0.5) as (listener, counted), bare(listener.port) as one:
+    with (
+        listening(tmp_path, deadlines=Deadlines(first_pdu_deadline=0.5)) as (listener, counted),
+        bare(listener.port) as one,
+    ):
         one.sendall(first)
         assert rest_of(one)[:1] in {b"", b"\x16"}  # nothing but what the handshake says
         listener.until(lambda: counted.ends)
@@ -320,7 +326,7 @@ def test_handshakes_are_work(tmp_path: Path) -> None:
     slowed: set[str] = set()
     with listening(tmp_path, futile_share=0.001) as (listener, _):
         listener.acceptor.slowed = lambda one, _: slowed.add(one.requestor.address)  # type: ignore[assignment, method-assign]
-        listener.call(lambda: listener.acceptor.accounts.charge("127.0.0.5", BURST - 0.01))
+        listener.call(lambda: listener.acceptor.accounts.charge("127.0.0.5", BURST_SECONDS - 0.01))
 
         def once_more() -> bool:
             SecureScu("127.0.0.1", listener.port, source=("127.0.0.5", 0)).connect().socket.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.fairness import Turns
-from plscp.dicom.settings import NetworkSettings
+from plscp.dicom.settings import NetworkSettings, WireBounds
 from plscp.dicom.tls import MOST_HELD, Records
 from plscp.dicom.upper_layer import State
 from tests.dicom.wire import CONTEXTS, SETTINGS, Line, pdus_of, request, with_receipt
@@ -161,7 +161,7 @@ def test_a_record_that_was_begun_before_an_answer_proves_nothing(cut: int) -> No
 
 def test_what_was_read_before_an_answer_and_waited_proves_nothing() -> None:
     """Requests of one read, and reading pauses: they are worked off later, and prove nothing of each other's answers."""
-    with SecureLine(NetworkSettings(port=0, futile_share=1.0, waiting_requests=1)) as line:
+    with SecureLine(NetworkSettings(port=0, futile_share=1.0, bounds=WireBounds(waiting_requests=1))) as line:
         future = line.future()
         line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
         line.begin()
@@ -271,7 +271,7 @@ def test_a_handshake_byte_by_byte(now: list[float]) -> None:
         for number in hello()[:-1]:
             line.send(bytes([number]))
             now[0] += 0.1
-            assert line.association.deadline == 1000.0 + SETTINGS.first_pdu_deadline
+            assert line.association.deadline == 1000.0 + SETTINGS.deadlines.first_pdu_deadline
         line.association.overdue()
         assert (line.take(), line.transport.closing) == (b"", True)
 
@@ -284,7 +284,7 @@ def test_a_handshake_and_nothing_after_it(now: list[float]) -> None:
         now[0] += 5.0
         line.shake()
         line.take()
-        assert line.association.deadline == 1000.0 + SETTINGS.first_pdu_deadline
+        assert line.association.deadline == 1000.0 + SETTINGS.deadlines.first_pdu_deadline
         line.association.overdue()
         line.turn()
         assert (line.take(), line.transport.closing) == (b"", True)

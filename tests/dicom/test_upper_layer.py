@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from plscp.dicom.upper_layer import TABLE, Event, State
+from plscp.dicom.upper_layer import TABLE, State, TableEvent
 from tests.dicom.wire import CONTEXTS, Line, request
 from tests.rawscu import associate_rq
 
@@ -43,13 +43,15 @@ def cells() -> list[tuple[int, int, str]]:
 @pytest.mark.parametrize(("event", "state", "cell"), cells())
 def test_every_cell_is_the_standards(event: int, state: int, cell: str) -> None:
     """Each cell of the table in the code has the action and next state of PS3.8 Table 9-10, or is empty as there."""
-    step = TABLE[Event(event)].get(State(state))
+    step = TABLE[TableEvent(event)].get(State(state))
     assert cell == ("-" if step is None else f"{step.action}/{step.state.value}")
 
 
 def test_there_is_no_row_beyond_the_standards() -> None:
     """The code has exactly the events and states that the table above has."""
-    assert {event.value for event in Event} == {event for event, _, _ in cells()} == {event.value for event in TABLE}
+    assert (
+        {event.value for event in TableEvent} == {event for event, _, _ in cells()} == {event.value for event in TABLE}
+    )
     assert {state.value for state in State} == set(COLUMNS)
 
 

@@ -63,6 +63,10 @@ class Transport:
         """Whether it was closed."""
         return self.closing
 
+    def get_write_buffer_size(self) -> int:
+        """The peer takes everything at once."""
+        return 0
+
     def pause_reading(self) -> None:
         """Bytes wait from now on."""
         assert self.reading

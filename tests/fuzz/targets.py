@@ -13,6 +13,7 @@ from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.dicom import acceptor, association, dimse, negotiation
 from plscp.dicom.answer import SUCCESS
+from plscp.dicom.pdu import InvalidPdu
 from plscp.dicom.upper_layer import State
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -91,7 +92,7 @@ def request(raw: bytes) -> object:
         if isinstance(found, negotiation.Rejection):
             return found
         answer, contexts = negotiation.accept(found, 16382, identity is not None)
-    except negotiation.Unreadable:
+    except InvalidPdu:
         return "unreadable"
     [(kind, _)] = pdus_of(answer)
     if kind != 2 or not contexts.keys() <= set(range(1, 256, 2)):
@@ -118,7 +119,7 @@ def command(raw: bytes) -> object:
 def _command(reader: dimse.CommandReader, raw: bytes) -> Any:
     try:
         return reader.read(raw)
-    except dimse.Malformed:
+    except InvalidPdu:
         return "malformed"
 
 

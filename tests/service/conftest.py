@@ -11,7 +11,8 @@ import pytest
 from pynetdicom import AE
 
 from plscp.content.model import Bounds
-from plscp.dicom.acceptor import Acceptor, NetworkSettings
+from plscp.dicom.acceptor import Acceptor
+from plscp.dicom.settings import NetworkSettings, WireBounds
 from plscp.errors import StoreUnavailable
 from plscp.matching import changes
 from plscp.matching.model import Device, Operator, Policy
@@ -106,7 +107,9 @@ class Running:
                 loop.call_soon_threadsafe(_all, list(batch))
 
             self.deliver = deliver
-            settings = NetworkSettings(host="127.0.0.1", port=0, ae_title="PLSCP", data_set=BOUNDS.data_set)
+            settings = NetworkSettings(
+                host="127.0.0.1", port=0, ae_title="PLSCP", bounds=WireBounds(data_set=BOUNDS.data_set)
+            )
             acceptor = Acceptor(settings, self.handlers.begin, self.handlers.on_delivery_confirmed)
             [(_, self.port)] = await acceptor.start()
             ending = asyncio.Event()

@@ -76,7 +76,7 @@ def test_the_acceptor_forgets_them() -> None:
             with pytest.raises(Exception, match="1, 1, 7"), scu:
                 pass
         listener.until(lambda: not acceptor._open)
-        tables = (acceptor._unassociated, acceptor._connections, acceptor._associations, acceptor._watched)
+        tables = (acceptor._unassociated, acceptor._connections, acceptor._associations)
         assert not any(tables)
         assert acceptor.associated == 0
         assert len(acceptor._noted) <= MOST_NOTED + 1

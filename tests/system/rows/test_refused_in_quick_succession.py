@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from plscp.dicom.fairness import REFUSED_AT_ONCE, Accounts, Admission, Payer
+from plscp.dicom.fairness import REFUSED_AT_ONCE, Accounts, AddressTurns, Payer
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.system.rows.rig import Rig, at
@@ -32,7 +32,7 @@ def test_sixty_refused_requests_then_a_release(tmp_path: Path) -> None:
         acceptor = rig.acceptor
         acceptor.accounts = Unhurried(acceptor.settings, lambda: 1000.0)
         acceptor.later = lambda *_: None  # type: ignore[method-assign]
-        acceptor.admission = Admission(acceptor.accounts, acceptor.later)
+        acceptor.address_turns = AddressTurns(acceptor.accounts, acceptor.later)
         acceptor.slowed = lambda _, reason: pauses.append(reason)  # type: ignore[assignment, method-assign]
         with rig.scu("TESTER") as scu:
             for number in range(REFUSED_AT_ONCE):
