@@ -75,16 +75,27 @@ class CharacterSet:
 
         Args:
             raw: a whole value, several ones with their backslashes.
-            vr: SH, LO, UC, ST, LT, UT or PN: says where code extensions are reset.
+            vr: says where code extensions are reset; those of the default repertoire only have ASCII.
         """
-        if raw.isascii() and ESC not in raw:
+        if raw.isascii() and (ESC not in raw or vr not in _RESETS):
             return raw.decode("ascii")
-        if not self.known or (ESC in raw and not self._extensions):
+        if not self.known or vr not in _RESETS or (ESC in raw and not self._extensions):
             return None
         try:
             return raw.decode(self._codec) if self._codec else self._extended(raw, vr)
         except UnicodeDecodeError:
             return None
+
+    def unpadded(self, raw: bytes, vr: str) -> tuple[str, bytes] | None:
+        """As `decode`, without padding behind it; and the same in UTF-8."""
+        if raw.isascii() and ESC not in raw:
+            raw = raw.rstrip(b"\0 ")
+            return raw.decode("ascii"), raw
+        text = self.decode(raw, vr)
+        if text is None:
+            return None
+        text = text.rstrip("\0 ")
+        return text, text.encode("utf-8", "surrogatepass")
 
     def _extended(self, raw: bytes, vr: str) -> str | None:
         """ISO 2022: text in G0 (bytes below 80H) and G1 (above), each switched by escape sequences."""

@@ -20,7 +20,7 @@ RETIRED_SNOMED: Final = frozenset({"SRT", "SNM3", "99SDM"})
 _TO_SCT: Final[dict[str, str]] = _snomed["SRT"]
 
 
-class Known(NamedTuple):
+class CurrentCode(NamedTuple):
     """A code under its current spelling.
 
     Attributes:
@@ -58,14 +58,14 @@ def meaning_of(key: Key) -> str:
     return _meanings().get(key, "")
 
 
-def known(code: Code) -> Known:
+def known(code: Code) -> CurrentCode:
     """What a code is compared as: SRT, SNM3 and 99SDM values become the SCT concept of PS3.16 Annex O."""
     value, scheme = code.value, code.scheme
     if scheme in RETIRED_SNOMED and value in _TO_SCT:
         key = (_TO_SCT[value], "SCT")
-        return Known(key, meaning_of(key), retired=True)
+        return CurrentCode(key, meaning_of(key), retired=True)
     key = (value, scheme)
-    return Known(key, meaning_of(key), retired=False)
+    return CurrentCode(key, meaning_of(key), retired=False)
 
 
 _meanings()  # 11,000 concepts, read once at start rather than with the first request

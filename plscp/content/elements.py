@@ -1,13 +1,12 @@
 """Data elements as they are encoded, and what is known of tags and value representations (PS3.5 6.2, 7.1, Annex A)."""
 
 from collections.abc import Iterable, Mapping
-from struct import Struct
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR
 
-from plscp.content.model import Code, ContentItem, RawElement
+from plscp.content.model import ContentItem, RawElement
 from plscp.findings import Finding
 
 SPECIFIC_CHARACTER_SET: Final = 0x00080005
@@ -72,39 +71,6 @@ def implicit(tag: int) -> tuple[str, Kind]:
         return _UN
 
 
-class Encoding(NamedTuple):
-    """How elements are encoded.
-
-    Attributes:
-        name: tells it from the others.
-        head: reads an element's head; explicit: group, element, VR, length of two bytes; implicit: group, element, length.
-        length: reads a length of four bytes.
-        item: reads group, element and length of what has no VR.
-        entry: how content items begin that are entries with a DateTime, up to its length.
-    """
-
-    name: bytes
-    explicit: bool
-    big: bool
-    head: Any
-    length: Any
-    item: Any
-    entry: bytes
-
-
-def _encoding(name: bytes, order: str, *, explicit: bool) -> Encoding:
-    length, item = (Struct(f"{order}{what}").unpack_from for what in ("I", "HHI"))
-    head = Struct(f"{order}HH2sH").unpack_from if explicit else item
-    relationship = b"\x40\x00\x10\xa0" + (b"CS\x08\x00" if explicit else b"\x08\x00\x00\x00") + b"CONTAINS"
-    entry = relationship + b"\x40\x00\x32\xa0" + (b"DT" if explicit else b"")
-    return Encoding(name, explicit, order == ">", head, length, item, entry)
-
-
-IMPLICIT: Final = _encoding(b"i", "<", explicit=False)
-LITTLE: Final = _encoding(b"e", "<", explicit=True)
-BIG: Final = _encoding(b"b", ">", explicit=True)
-
-
 def in_little_endian(value: bytes, vr: str) -> bytes:
     """A value of a binary VR that was sent in big endian."""
     size = _WORDS.get(vr, 1)
@@ -126,64 +92,28 @@ Without group lengths, Specific Character Set and trailing padding.
 """
 
 
-class Start(NamedTuple):
-    """What stands before Content Sequence in an item.
-
-    Attributes:
-        at: where Content Sequence begins in the encoded data set.
-        canonical: in canonical form.
-        size: elements and items.
-        height: levels of sequences.
-        clean: nothing in the data set so far was noted, or did not decode.
-    """
-
-    at: int
-    canonical: bytes
-    size: int
-    height: int
-    clean: bool
-
-
-class Item:
+class ParsedItem:
     """A data set, or an item of a sequence, as the reader leaves it.
 
     Attributes:
         elements: what is in it; Content Sequence is empty here where its items became `children`.
-        codes: those of its code sequences that have nothing wrong, by tag.
-        measured: the first item of Measured Value Sequence, or None.
         children: content items of Content Sequence.
-        start: what stands before them, or None.
         about: findings about a child and what is below it, by its position.
-        canonical: the content in canonical form (see `plscp.content.identity`).
-        count: elements and items in it, this one included.
-        height: how many levels of sequences are below.
-        faulty: text in it, or below, does not decode.
+        parts: the canonical form of each element (see `plscp.content.identity`), in the order of their tags.
     """
 
-    __slots__ = (
-        "about",
-        "canonical",
-        "children",
-        "codes",
-        "count",
-        "elements",
-        "faulty",
-        "height",
-        "measured",
-        "start",
-    )
+    __slots__ = ("about", "children", "elements", "parts")
 
     def __init__(self) -> None:
         self.elements: dict[int, RawElement] = {}
-        self.codes: dict[int, Code] = {}
-        self.measured: Item | None = None
         self.children: list[ContentItem] = []
-        self.start: Start | None = None
         self.about: dict[int, list[Finding]] = {}
-        self.canonical = b""
-        self.count = 1
-        self.height = 0
-        self.faulty = False
+        self.parts: list[bytes] = []
+
+    @property
+    def canonical(self) -> bytes:
+        """The content in canonical form."""
+        return b"".join(self.parts)
 
 
 def undecoded(element: RawElement) -> bool:

@@ -11,7 +11,6 @@ Padding are left out. Every value has its length before it, every item an end th
 contents have the same form; and what stands around a value does not change with its length.
 """
 
-from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
@@ -33,14 +32,10 @@ def sequence_head(tag: int, items: int) -> bytes:
     return _HEAD(tag, 0xFFFFFFFF, items)
 
 
-def prefixed(parts: Iterable[bytes]) -> bytes:
-    """Parts one after another, each with its length before it."""
-    return b"".join([piece for part in parts for piece in (_LENGTH(len(part)), part)])
-
-
 def identity(calling_ae: str, sop_class: str, canonical: bytes) -> bytes:
-    """SHA-256 over who sent it, what for, and the content."""
-    return sha256(prefixed((calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace"), canonical)))
+    """SHA-256 over who sent it, what for, and the content, each with its length before it."""
+    who, what = calling_ae.encode("utf-8", "replace"), sop_class.encode("utf-8", "replace")
+    return sha256(b"".join((_LENGTH(len(who)), who, _LENGTH(len(what)), what, _LENGTH(len(canonical)), canonical)))
 
 
 def first_datetime(canonical: bytes) -> str:

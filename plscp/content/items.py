@@ -7,7 +7,7 @@ from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALU
 from plscp.content.elements import (
     CONTENT_SEQUENCE,
     Elements,
-    Item,
+    ParsedItem,
     any_undecoded,
     items_of,
     shown,
@@ -55,21 +55,21 @@ _NAMED: Final = frozenset({"TEXT", "NUM", "CODE", "DATETIME", "DATE", "TIME", "U
 """Value types whose Concept Name is required; it may be absent where a reference needs no purpose."""
 
 Check = Callable[[str], bool]
-_SIMPLE: Final[dict[str, tuple[int, Check, str]]] = {
-    # value type: value attribute, what it must look like, what is wrong else
-    "TEXT": (0x0040A160, is_unformatted, "Text Value with control characters"),
-    "DATETIME": (0x0040A120, is_dt, "DateTime is no valid DT"),
-    "DATE": (0x0040A121, is_da, "Date is no valid DA"),
-    "TIME": (0x0040A122, is_tm, "Time is no valid TM"),
-    "PNAME": (0x0040A123, is_pn, "Person Name is no valid PN"),
-    "UIDREF": (0x0040A124, is_ui, "UID is no valid UID"),
+SIMPLE: Final[dict[str, tuple[int, str, Check, str]]] = {
+    # value type: value attribute, its VR, what it must look like, what is wrong else
+    "TEXT": (0x0040A160, "UT", is_unformatted, "Text Value with control characters"),
+    "DATETIME": (0x0040A120, "DT", is_dt, "DateTime is no valid DT"),
+    "DATE": (0x0040A121, "DA", is_da, "Date is no valid DA"),
+    "TIME": (0x0040A122, "TM", is_tm, "Time is no valid TM"),
+    "PNAME": (0x0040A123, "PN", is_pn, "Person Name is no valid PN"),
+    "UIDREF": (0x0040A124, "UI", is_ui, "UID is no valid UID"),
 }
 _REFERENCES: Final = frozenset({"COMPOSITE", "IMAGE", "WAVEFORM"})
 _COMMON: Final = frozenset(
     {RELATIONSHIP_TYPE, VALUE_TYPE, CONCEPT_NAME, OBSERVATION_DATETIME, OBSERVATION_UID, CONTENT_SEQUENCE}
 )
 _PLACED: Final[dict[str, frozenset[int]]] = {
-    **{name: _COMMON | {tag} for name, (tag, _, _) in _SIMPLE.items()},
+    **{name: _COMMON | {tag} for name, (tag, *_) in SIMPLE.items()},
     **dict.fromkeys(_REFERENCES, _COMMON | {REFERENCED_SOP}),
     "CODE": _COMMON | {CONCEPT_CODE},
     "NUM": _COMMON | {MEASURED_VALUE, QUALIFIER},
@@ -86,7 +86,6 @@ _PLACED_MEASURED: Final = frozenset({NUMERIC_VALUE, UNITS})
 CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE = 0x00080100, 0x00080119, 0x00080120
 SCHEME, VERSION, MEANING = 0x00080102, 0x00080103, 0x00080104
 _VALUES: Final = (CODE_VALUE, LONG_CODE_VALUE, URN_CODE_VALUE)
-_USUAL: Final = frozenset({CODE_VALUE, SCHEME, MEANING})
 _PLACED_CODE: Final = frozenset({*_VALUES, SCHEME, VERSION, MEANING})
 
 
@@ -103,14 +102,6 @@ def code_of(elements: Elements, tag: int, report: Report) -> Code | None:
 
 def code_item(elements: Elements, report: Report) -> Code | None:
     """The code of an item; None where it has no code value."""
-    if elements.keys() == _USUAL:  # half of what a code costs that never came before is the rest of this function
-        value, scheme, meaning = (element[2] for element in elements.values())
-        if (
-            type(value) is str and type(scheme) is str and type(meaning) is str
-            and (value := value.strip(" ")) and (scheme := scheme.strip(" ")) and (meaning := meaning.strip(" "))
-            and is_line(value, 16) and is_line(scheme, 16) and is_line(meaning, 64)
-        ):  # fmt: skip
-            return Code(value, scheme, meaning)
     given = [text for tag in _VALUES if tag in elements and (text := text_of(elements, tag))]
     scheme, meaning = text_of(elements, SCHEME), text_of(elements, MEANING)
     if len(given) != 1:
@@ -145,7 +136,7 @@ def rest_of(elements: Elements, placed: frozenset[int]) -> tuple[RawElement, ...
 # --- content items ---
 
 
-def root_item(item: Item, report: Report, like: ContentItem | None) -> ContentItem:
+def root_item(item: ParsedItem, report: Report, like: ContentItem | None) -> ContentItem:
     """The content of a Procedural Event data set as a tree of content items.
 
     Args:
@@ -163,20 +154,23 @@ def root_item(item: Item, report: Report, like: ContentItem | None) -> ContentIt
     if like is None:
         made = _root(item, report)
     else:
-        made = ContentItem("", "CONTAINER", like.concept, like.value, item.children)
-        made.observation_datetime, made.observation_uid = like.observation_datetime, like.observation_uid
-        made.template, made.other = like.template, like.other
+        made = ContentItem(
+            "", "CONTAINER", like.concept, like.value, item.children,
+            like.observation_datetime, like.observation_uid, like.template, other=like.other,
+        )  # fmt: skip
     offset = text_of(elements, TIMEZONE_OFFSET)
-    _judge_times(item.children, offset if is_offset(offset) else "", report)  # step 6 refuses what is no offset
+    _judge_times(
+        item.children, offset if offset and is_offset(offset) else "", report
+    )  # step 6 refuses what is no offset
     return made
 
 
-def _root(item: Item, report: Report) -> ContentItem:
+def _root(item: ParsedItem, report: Report) -> ContentItem:
     elements = item.elements
     made = ContentItem(
         "",
         "CONTAINER",
-        item.codes.get(CONCEPT_NAME) or code_of(elements, CONCEPT_NAME, report),
+        code_of(elements, CONCEPT_NAME, report),
         _continuity(elements, report),
         item.children,
         _datetime(elements, report),
@@ -185,14 +179,14 @@ def _root(item: Item, report: Report) -> ContentItem:
         other=rest_of(elements, _PLACED_ROOT),
     )
     apart = IDENTIFYING | {CONTENT_SEQUENCE}
-    if item.faulty and any_undecoded(element for tag, element in elements.items() if tag not in apart):
+    if report.undecoded and any_undecoded(e for tag, e in elements.items() if tag not in apart):
         _not_decoded(report)
     return made
 
 
-def content_item(item: Item, report: Report) -> ContentItem:
+def content_item(item: ParsedItem, report: Report) -> ContentItem:
     """An item of Content Sequence as a content item; what is wrong with it and what is below goes to `report`."""
-    elements, codes = item.elements, item.codes
+    elements = item.elements
     relationship, value_type = text_of(elements, RELATIONSHIP_TYPE), text_of(elements, VALUE_TYPE)
     placed = _PLACED.get(value_type)
     if relationship not in RELATIONSHIPS:
@@ -204,10 +198,10 @@ def content_item(item: Item, report: Report) -> ContentItem:
         report.refuse("value-type", reason, IOD)
     elif value_type == "CONTAINER":
         report.refuse("nested-container", "CONTAINER below the root", IOD)
-    concept = codes.get(CONCEPT_NAME)
-    if concept is None and (CONCEPT_NAME in elements or value_type in _NAMED):
+    concept = None
+    if CONCEPT_NAME in elements or value_type in _NAMED:
         concept = code_of(elements, CONCEPT_NAME, report)
-    value = _value(value_type, item, report) if placed is not None else None
+    value = _value(value_type, elements, report) if placed is not None else None
     made = ContentItem(relationship, value_type, concept, value, item.children)
     if OBSERVATION_DATETIME in elements:
         made.observation_datetime = _datetime(elements, report)
@@ -215,10 +209,9 @@ def content_item(item: Item, report: Report) -> ContentItem:
         made.observation_uid = _uid(elements, report)
     if CONTENT_SEQUENCE in elements:
         judge_children(item, value_type, report)
-    if placed is None or item.faulty or not elements.keys() <= placed:
-        if item.faulty and any_undecoded(element for tag, element in elements.items() if tag != CONTENT_SEQUENCE):
-            _not_decoded(report)
-        made.other = _kept(elements, placed or _COMMON)
+    if report.undecoded and any_undecoded(e for tag, e in elements.items() if tag != CONTENT_SEQUENCE):
+        _not_decoded(report)
+    made.other = _kept(elements, placed or _COMMON)
     return made
 
 
@@ -226,7 +219,7 @@ def _not_decoded(report: Report) -> None:
     report.lenient("text-undecodable", "text does not decode by its character set", "")
 
 
-def judge_children(item: Item, source: str, report: Report) -> None:
+def judge_children(item: ParsedItem, source: str, report: Report) -> None:
     """Tells what is wrong with each child, and its relationship to this item (Table A.35.7-2)."""
     if not item.children and CONTENT_SEQUENCE in item.elements:
         report.refuse("content-sequence-empty", "Content Sequence without items")
@@ -269,10 +262,10 @@ def _judge_times(children: list[ContentItem], offset: str, report: Report) -> No
             continue
         if report and not is_dt(when):
             continue  # said about the entry itself
-        if not to_minute(when):
-            report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
-            continue
         if not to_second(when):
+            if not to_minute(when):
+                report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
+                continue
             report.lenient("observation-datetime-minute", "Observation DateTime without seconds", IOD)
         if before:
             how = order(before, when, offset)
@@ -287,48 +280,41 @@ def _judge_times(children: list[ContentItem], offset: str, report: Report) -> No
 # --- values ---
 
 
-def simple_value(value_type: str, text: str, report: Report) -> str:
-    """The value of a TEXT, DATETIME, DATE, TIME, PNAME or UIDREF item from what was sent for it."""
-    _, valid, reason = _SIMPLE[value_type]
-    if value_type != "TEXT":
-        text = text.strip(" ")
-    if not text:
-        report.refuse("value-missing", f"{value_type} item without a value")
-    elif not valid(text):
-        report.refuse("value-invalid", reason)
-    return text
-
-
-def _value(value_type: str, item: Item, report: Report) -> Value:
-    elements = item.elements
-    if value_type in _SIMPLE:
-        return simple_value(value_type, shown(elements.get(_SIMPLE[value_type][0])), report)
+def _value(value_type: str, elements: Elements, report: Report) -> Value:
+    if value_type in SIMPLE:
+        tag, _, valid, reason = SIMPLE[value_type]
+        text = shown(elements.get(tag))
+        if value_type != "TEXT":
+            text = text.strip(" ")
+        if not text:
+            report.refuse("value-missing", f"{value_type} item without a value")
+        elif not valid(text):
+            report.refuse("value-invalid", reason)
+        return text
     if value_type == "CODE":
-        return item.codes.get(CONCEPT_CODE) or code_of(elements, CONCEPT_CODE, report)
+        return code_of(elements, CONCEPT_CODE, report)
     if value_type == "NUM":
-        return _number(item, report)
+        return _number(elements, report)
     if value_type in _REFERENCES:
         return _reference(elements, report)
     return _continuity(elements, report)
 
 
-def _number(item: Item, report: Report) -> Numeric:
-    elements, measured = item.elements, item.measured
-    qualifier: Code | None = None
-    if QUALIFIER in elements:
-        qualifier = item.codes.get(QUALIFIER) or code_of(elements, QUALIFIER, report)
-    if measured is None:
+def _number(elements: Elements, report: Report) -> Numeric:
+    qualifier = code_of(elements, QUALIFIER, report) if QUALIFIER in elements else None
+    items = items_of(elements.get(MEASURED_VALUE))
+    if not items:
         if MEASURED_VALUE not in elements or not isinstance(elements[MEASURED_VALUE].value, list):
             report.refuse("measured-value-missing", "NUM item without Measured Value Sequence")
         return Numeric(None, None, qualifier)
-    if len(elements[MEASURED_VALUE].value) > 1:
+    if len(items) > 1:
         report.refuse("measured-value-items", "more than one measured value")
-    text = text_of(measured.elements, NUMERIC_VALUE)
+    measured = items[0]
+    text = text_of(measured, NUMERIC_VALUE)
     if not is_ds(text):
         reason = "Numeric Value is no valid DS" if text else "measured value without Numeric Value"
         report.refuse("numeric-value", reason)
-    units = measured.codes.get(UNITS) or code_of(measured.elements, UNITS, report)
-    return Numeric(text or None, units, qualifier, rest_of(measured.elements, _PLACED_MEASURED))
+    return Numeric(text or None, code_of(measured, UNITS, report), qualifier, rest_of(measured, _PLACED_MEASURED))
 
 
 def _reference(elements: Elements, report: Report) -> Reference | None:

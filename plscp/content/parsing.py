@@ -1,39 +1,55 @@
 """One pass over encoded data elements, without pydicom's: those cost 20 microseconds each (PS3.5 section 7, Annex A).
 
-Content items, their canonical form and what is wrong with them are made when their elements end. What was read before is
-not read again: a request of five entries that costs 110 microseconds costs 300 without that.
+Content items, their canonical form and what is wrong with them are made when their elements end. Content items that are
+encoded as nearly all are (`plscp.content.layouts`), and have nothing wrong, are made straight from their bytes; codes and what
+stands before Content Sequence are remembered by their bytes.
 """
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from plscp.content.charset import DEFAULT, ESC, CharacterSet, character_set
+from plscp.content.charset import DEFAULT, CharacterSet, character_set
 from plscp.content.elements import (
     ASCII,
     BINARY,
     CONTENT_SEQUENCE,
     DICTIONARY,
     EXPLICIT,
-    IMPLICIT,
     ITEM_DELIMITATION,
     SEQUENCE,
     SPECIFIC_CHARACTER_SET,
-    TEXT,
     TRAILING_PADDING,
     UNDEFINED,
-    Elements,
-    Encoding,
-    Item,
-    Start,
+    ParsedItem,
+    any_undecoded,
     implicit,
     in_little_endian,
     tag_text,
 )
 from plscp.content.identity import ITEM_END, UNDECODED, sequence_head
 from plscp.content.identity import head as canonical_head
-from plscp.content.items import MEASURED_VALUE, OBSERVATION_DATETIME, code_item, content_item, judge_children, root_item
-from plscp.content.memory import CONTAINS, Frame, Memory, ending_at
-from plscp.content.model import Bounds, Code, ContentItem, RawElement
+from plscp.content.items import (
+    code_of,
+    content_item,
+    judge_children,
+    root_item,
+)
+from plscp.content.layouts import (
+    CONTAINS,
+    HEAD_BYTES,
+    IMPLICIT,
+    LONGEST_BYTES,
+    ONE_MEASURED,
+    OPENING_BYTES,
+    CodeSequence,
+    ElementHead,
+    Encoding,
+    Frame,
+    Memory,
+    Opening,
+    usual_code,
+)
+from plscp.content.model import Bounds, ContentItem, Numeric, RawElement, Value
 from plscp.content.report import Report
 from plscp.content.syntax import is_dt
 from plscp.findings import Finding
@@ -42,15 +58,6 @@ DEEPEST: Final = 60
 """No setting goes deeper: reading, checking and publishing go down by calls; and each sequence is up to three levels of JSON, of which
 consumers' parsers take 200."""
 
-CODED: Final = frozenset(
-    {0x0040A043, 0x0040A168, 0x004008EA, 0x0040A301, 0x0040A504, 0x00540302, 0x00401101, 0x00081072}
-)
-"""Sequences of codes: a device sends the same bytes again and again."""
-_RELATIONSHIP: Final = b"\x40\x00\x10\xa0"
-"""Relationship Type (0040,A010) in little endian: as a rule the first element of a content item."""
-_CONTENT: Final = b"\x40\x00\x30\xa7"
-"""Content Sequence (0040,A730) in little endian."""
-_LONGEST: Final = 1024
 _DELIMITERS: Final = 0xFFFE
 
 memory = Memory()
@@ -72,25 +79,27 @@ class Where(NamedTuple):
 
 @dataclass(slots=True)
 class Beginning:
-    """What stands before Content Sequence in a data set.
+    """What stands before Content Sequence in a data set, where there is nothing odd about it.
 
     Attributes:
-        elements, codes, where, start: as the reader had them there.
-        last: the tag before it.
+        elements, parts: as `ParsedItem` has them.
+        charset: Specific Character Set.
+        last: the last tag.
+        total: elements and items.
         root: the root item without children, once it is known that there is nothing to say about it.
         made: what later steps made of the attributes.
     """
 
-    elements: Elements
-    codes: dict[int, Code]
-    where: Where
+    elements: dict[int, RawElement]
+    parts: list[bytes]
+    charset: CharacterSet
     last: int
-    start: Start
+    total: int
     root: ContentItem | None = None
     made: dict[Any, Any] = field(default_factory=dict)
 
 
-class Fault(Exception):
+class DecodingError(Exception):
     """The data set cannot be read.
 
     Attributes:
@@ -115,23 +124,20 @@ class Reader:
     """
 
     def __init__(self, raw: bytes, bounds: Bounds, *, content: bool) -> None:
-        self.raw = raw
+        self.raw = raw + bytes(HEAD_BYTES)  # what seems to be a head at the end can be looked at
+        self.size = len(raw)
         self.left = bounds.elements
         self.deepest = min(bounds.depth, DEEPEST)
         self.longest = bounds.value
         self.content = content
         self.path: list[int] = []
         self.report = Report(self.path)
-        self._scratch = Report()
         self.notes: list[Finding] = []
         self.charset = DEFAULT
-        self._remembers = bounds.value >= _LONGEST
-        self._outermost = 0
-        self._content_at = -1
-        self._beginning: Beginning | None = None
         self.remembered: dict[Any, Any] | None = None
+        self._outermost = 0
 
-    def data_set(self, encoding: Encoding) -> tuple[Item, ContentItem | None]:
+    def data_set(self, encoding: Encoding) -> tuple[ParsedItem, ContentItem | None]:
         """Reads everything.
 
         What stands before Content Sequence is as a rule the same in all requests of a device: it is remembered whole.
@@ -140,24 +146,51 @@ class Reader:
             The data set, and the root of its content items.
 
         Raises:
-            Fault: it cannot be read, or is past a bound.
+            DecodingError: it cannot be read, or is past a bound.
         """
-        where = self._where(encoding, DEFAULT)
-        if where.key and not encoding.big:
-            self._content_at = self.raw.find(_CONTENT, 0, 2 * _LONGEST)
-        item, _ = self._item(0, len(self.raw), where, 0, delimited=False)
+        where, item = self._where(encoding, DEFAULT), ParsedItem()
+        pos, last, beginning = 0, -1, None
+        if self.content and where.key:
+            at = self.raw.find(encoding.content.start, 0, 2 * LONGEST_BYTES)
+            beginning = self._beginning(at, where) if at > 0 else None
+            if beginning is not None:
+                pos, last, self.charset = at, beginning.last, beginning.charset
+                where = self._where(encoding, self.charset)
+                item.elements, item.parts = dict(beginning.elements), list(beginning.parts)
+                self.left -= beginning.total
+        self._item(item, pos, self.size, where, 0, delimited=False, last=last)
         if not self.content:
             return item, None
-        # Elements behind Content Sequence belong to the root as well.
-        beginning = self._beginning if self._beginning and next(reversed(item.elements)) == CONTENT_SEQUENCE else None
-        self.remembered = beginning.made if beginning and not self.notes else None
-        root = root_item(item, self.report, beginning.root if beginning else None)
-        if beginning and not beginning.root and not self.report:
+        if beginning is None or self.notes or next(reversed(item.elements)) != CONTENT_SEQUENCE:
+            return item, root_item(
+                item, self.report, None
+            )  # elements behind Content Sequence belong to the root as well
+        self.remembered = beginning.made
+        root = root_item(item, self.report, beginning.root)
+        if beginning.root is None and not self.report:
             beginning.root = replace(root, children=[])
         return item, root
 
+    def _beginning(self, at: int, where: Where) -> Beginning | None:
+        """What stands before Content Sequence, which seems to be at `at`; None where it is to be read with the rest."""
+        key = b"start" + where.key + bytes((self.deepest,)) + self.raw[:at]
+        known: Beginning | None = memory.table.get(key)
+        if known is None:
+            left, item = self.left, ParsedItem()
+            try:
+                _, last = self._item(item, 0, at, where, 0, delimited=False)
+            except DecodingError:
+                last = -1
+            if last > 0 and not self.notes and not self.report.undecoded:
+                known = Beginning(item.elements, item.parts, self.charset, last, left - self.left)
+                memory.keep(key, known)
+            self.left, self.charset, self.report.undecoded, self._outermost = left, DEFAULT, False, 0
+            for said in (self.notes, self.report, self.path):
+                said.clear()
+        return known if known is not None and known.total < self.left else None
+
     def _where(self, encoding: Encoding, charset: CharacterSet) -> Where:
-        key = encoding.name + charset.key if self._remembers and charset.known else b""
+        key = encoding.name + charset.key if charset.known and self.longest >= LONGEST_BYTES else b""
         return Where(encoding, charset, key)
 
     def _place(self, tag: int) -> str:
@@ -165,45 +198,33 @@ class Reader:
         tag = self._outermost or tag
         return ".".join(map(str, self.path)) or (tag_text(tag) if tag else "")
 
-    def _fault(self, code: str, reason: str, tag: int, *, bound: bool = False) -> Fault:
-        return Fault(Finding(code, reason, self._place(tag), refuse=True), bound=bound)
+    def _fault(self, code: str, reason: str, tag: int, *, bound: bool = False) -> DecodingError:
+        return DecodingError(Finding(code, reason, self._place(tag), refuse=True), bound=bound)
 
     def _note(self, code: str, reason: str, tag: int) -> None:
         self.notes.append(Finding(code, reason, self._place(tag)))
 
-    def _item(self, pos: int, end: int, where: Where, depth: int, *, delimited: bool) -> tuple[Item, int]:
+    def _item(
+        self, made: ParsedItem, pos: int, end: int, where: Where, depth: int, *, delimited: bool, last: int = -1
+    ) -> tuple[int, int]:
         """Reads elements up to `end`, or up to an Item Delimitation Item.
 
         Args:
+            made: what they are added to.
             pos: where to start.
             end: where the container ends.
             where: how to read it.
             depth: levels of sequences above.
             delimited: the item has no length of its own.
+            last: the last tag that is in it already.
 
         Returns:
-            The item, and where it ended.
+            Where it ended, and its last tag.
         """
         raw, encoding, longest, dictionary = self.raw, where.encoding, self.longest, DICTIONARY.get
         explicit, head = encoding.explicit, encoding.head
-        made = Item()
-        elements = made.elements
-        canonical: list[bytes] = []
-        before = self.left
-        last = -1
+        elements, parts = made.elements, made.parts
         ordered, ended = True, not delimited
-        if depth == 0 and self._content_at > 0:
-            known: Beginning | None = memory.table.get(b"start" + encoding.name + raw[: self._content_at])
-            if known is not None and known.start.size < self.left:
-                self._beginning = known
-                elements.update(known.elements)
-                made.codes.update(known.codes)
-                where, last, start = known.where, known.last, known.start
-                made.height = start.height
-                canonical.append(start.canonical)
-                self.charset = where.charset
-                self.left -= start.size
-                pos, self._content_at = self._content_at, -1
         while pos < end:
             # --- head ---
             if end - pos < 8:
@@ -242,44 +263,15 @@ class Reader:
             if tag <= last or not ordered:
                 self._disorder(tag, last, made, noted=not ordered)
                 ordered = False
-            before_last, last = last, tag
+            last = tag
             self.left -= 1
             if self.left < 0:
                 raise self._fault("too-many-elements", "more elements than this server takes", tag, bound=True)
             # --- value ---
             if kind == SEQUENCE:
-                key = b""
-                begin = pos - (12 if explicit else 8)
-                if tag in CODED and length <= _LONGEST and where.key and pos + length <= end:
-                    key = where.key + raw[begin : pos + length]
-                    found = memory.table.get(key)
-                    if found is not None and found[3] <= self.left and depth + found[4] <= self.deepest:
-                        elements[tag], code, part, count, height = found
-                        if code is not None:
-                            made.codes[tag] = code
-                        self.left -= count
-                        pos += length
-                        canonical.append(part)
-                        if height > made.height:  # noqa: PLR1730  # max() costs five times as much
-                            made.height = height
-                        continue
-                elif tag == CONTENT_SEQUENCE:
-                    clean = ordered and not (made.faulty or self.notes)
-                    start = Start(begin, b"".join(canonical), before - self.left - 1, made.height, clean)
-                    made.start = start
-                    if begin == self._content_at and depth == 0 and clean and where.key:
-                        self._beginning = Beginning(dict(elements), dict(made.codes), where, before_last, start)
-                        memory.keep(b"start" + encoding.name + raw[:begin], self._beginning)
-                left, notes, faulty = self.left, len(self.notes), made.faulty
                 inner = self._where(IMPLICIT, where.charset) if sent == b"UN" else where
-                made.faulty = False
-                part, height, pos = self._sequence(made, tag, vr, pos, length, end, inner, depth + 1)
-                canonical.append(part)
-                made.height = max(made.height, height)
-                if key and not made.faulty and len(self.notes) == notes:
-                    memory.keep(key, (elements[tag], made.codes.get(tag), part, left - self.left, height))
-                if faulty:
-                    made.faulty = True
+                part, pos = self._sequence(made, tag, vr, pos, length, end, inner, depth + 1)
+                parts.append(part)
                 continue
             stop = pos + length
             if stop > end:
@@ -297,38 +289,30 @@ class Reader:
                     elements[tag] = RawElement(tag, vr, value)
                     if implicit(tag)[0] == "UN":
                         value = _unpadded(value)
-                    canonical.append(canonical_head(tag, len(value)) + value)
+                    parts.append(canonical_head(tag, len(value)) + value)
                 continue
-            if value.isascii() and (kind == ASCII or ESC not in value):
-                if tag == SPECIFIC_CHARACTER_SET and kind == ASCII:
-                    where = self._where(encoding, character_set(value))
-                    if depth == 0:
-                        self.charset = where.charset
-                    continue
-                value = value.rstrip(b"\0 ")
-                elements[tag] = _new(RawElement, (tag, vr, value.decode("ascii")))
-                canonical.append(canonical_head(tag, len(value)) + value)
+            if tag == SPECIFIC_CHARACTER_SET and kind == ASCII and value.isascii():
+                where = self._where(encoding, character_set(value))
+                if depth == 0:
+                    self.charset = where.charset
                 continue
-            text = where.charset.decode(value, vr) if kind == TEXT else None
-            if text is None:
-                made.faulty = True
+            found = where.charset.unpadded(value, vr)
+            if found is None:
+                self.report.undecoded = True
                 elements[tag] = RawElement(tag, vr, value)
-                canonical.append(canonical_head(tag, len(value) | UNDECODED) + value)
+                parts.append(canonical_head(tag, len(value) | UNDECODED) + value)
             else:
-                text = text.rstrip("\0 ")
-                elements[tag] = RawElement(tag, vr, text)
-                value = text.encode("utf-8", "surrogatepass")
-                canonical.append(canonical_head(tag, len(value)) + value)
+                text, value = found
+                elements[tag] = _new(RawElement, (tag, vr, text))
+                parts.append(canonical_head(tag, len(value)) + value)
         if not ended:
             raise self._fault("truncated", "an item has no end", max(last, 0))
         if not ordered:
-            canonical.sort()
+            parts.sort()
             made.elements = dict(sorted(elements.items()))
-        made.canonical = b"".join(canonical)
-        made.count = 1 + before - self.left
-        return made, pos
+        return pos, last
 
-    def _disorder(self, tag: int, last: int, made: Item, *, noted: bool) -> None:
+    def _disorder(self, tag: int, last: int, made: ParsedItem, *, noted: bool) -> None:
         """Elements that do not rise: twice is refused, since one of the two would be chosen; else it is noted."""
         if tag == last or tag in made.elements:
             raise self._fault("element-twice", "an element stands twice", tag)
@@ -338,17 +322,16 @@ class Reader:
             self._note("element-order", "elements not in the order of their tags", tag)
 
     def _sequence(  # noqa: PLR0917  # keywords cost time on the hot path
-        self, made: Item, tag: int, vr: str, pos: int, length: int, end: int, where: Where, depth: int
-    ) -> tuple[bytes, int, int]:
+        self, made: ParsedItem, tag: int, vr: str, pos: int, length: int, end: int, where: Where, depth: int
+    ) -> tuple[bytes, int]:
         """Reads a sequence into the item that it belongs to.
 
         Returns:
-            Its canonical form, levels of sequences in the item by it, and where it ended.
+            Its canonical form, and where it ended.
         """
         if depth > self.deepest:
             raise self._fault("too-deep", "sequences are nested deeper than this server takes", tag, bound=True)
-        encoding, charset, prefix = where
-        raw, unpack, path = self.raw, encoding.item, self.path
+        raw, unpack, path, report, children = self.raw, where.encoding.tagged, self.path, self.report, made.children
         delimited = length == UNDEFINED
         if not delimited:
             if pos + length > end:
@@ -358,13 +341,10 @@ class Reader:
             self._outermost = tag
         counted = tag == CONTENT_SEQUENCE and len(path) == depth - 1
         content = counted and self.content
-        remembers = content and prefix and not encoding.big
-        if remembers:
-            recall, children = memory.table.get, made.children
-            length_at = 6 if encoding.explicit else 4
+        straight = content and where.key and depth + 2 <= self.deepest
         items: list[list[RawElement]] = []
         parts: list[bytes] = []
-        number, height, ended = 0, 0, not delimited
+        number, ended = 0, not delimited
         while pos < end:
             if end - pos < 8:
                 raise self._fault("truncated", "an item's head is cut off", tag)
@@ -376,165 +356,214 @@ class Reader:
                     break
                 raise self._fault("no-item", "a sequence holds what is no item", tag)
             number += 1
-            stop, key, ending = pos + length, b"", 0
-            if (
-                remembers
-                and stop <= end
-                and 16 <= length <= _LONGEST
-                and raw.startswith(_RELATIONSHIP, pos)
-                and not raw.startswith(b"CON", pos + 8)
-            ):  # it is no log entry: as a rule it came before but for its text or number
-                ending = ending_at(raw, pos + 16 + raw[pos + length_at], stop, encoding.explicit)
-                key = prefix + raw[pos:ending]
-                frame = recall(key)
-                if frame is not None and frame[2] < self.left and depth + frame[3] <= self.deepest:
-                    known = frame
-                    if frame[4] or ending != stop:
-                        known = frame.ended(raw[ending:stop], charset)
-                    if known is not None:
-                        children.append(known[0])
-                        parts.append(known[1])
-                        parts.append(ITEM_END)
-                        self.left -= frame[2] + 1
-                        height = max(height, frame[3])
-                        pos = stop
-                        continue
-            self.left -= 1
-            if self.left < 0:
-                raise self._fault("too-many-elements", "more items than this server takes", tag, bound=True)
-            if counted:
-                path.append(number)
-            without = length == UNDEFINED
-            if without:
-                stop = end
-            elif stop > end:
-                raise self._fault("truncated", "an item runs past the end", tag)
-            if content:
-                part, high, pos = self._content_item(made, pos, stop, where, depth, key, ending, delimited=without)
+            stop = pos + length
+            found = self._straight(number, pos, stop, where, depth) if straight and stop <= end else None
+            if found is not None:
+                pos = stop
             else:
-                item, pos = self._item(pos, stop, where, depth, delimited=without)
-                part, high = item.canonical, item.height
-                items.append(list(item.elements.values()))
-                if item.faulty:
-                    made.faulty = True
-                if number == 1:
-                    first = item
-            parts.append(part)
+                self.left -= 1
+                if self.left < 0:
+                    raise self._fault("too-many-elements", "more items than this server takes", tag, bound=True)
+                if counted:
+                    path.append(number)
+                without = length == UNDEFINED
+                if without:
+                    stop = end
+                elif stop > end:
+                    raise self._fault("truncated", "an item runs past the end", tag)
+                item = ParsedItem()
+                pos, _ = self._item(item, pos, stop, where, depth, delimited=without)
+                if content:
+                    found = content_item(item, report), item.parts
+                else:
+                    items.append(list(item.elements.values()))
+                    parts += item.parts
+                if counted:
+                    path.pop()
+            if found is not None:
+                child, own = found
+                children.append(child)
+                if depth == 1 and child.relationship == "CONTAINS":
+                    child.digest = b"".join(own)
+                    own = [child.digest]
+                parts += own
+                if report:
+                    made.about[number] = list(report)
+                    report.clear()
             parts.append(ITEM_END)
-            if high > height:  # noqa: PLR1730  # max() costs five times as much
-                height = high
-            if counted:
-                path.pop()
         if not ended:
             raise self._fault("truncated", "a sequence has no end", tag)
         if depth == 1:
             self._outermost = 0
         made.elements[tag] = _new(RawElement, (tag, vr, items))
-        if items:
-            if tag == MEASURED_VALUE:
-                made.measured = first
-            elif tag in CODED and number == 1 and not first.faulty:
-                code = code_item(first.elements, self._scratch)
-                if self._scratch:
-                    self._scratch.clear()
-                elif code is not None:
-                    made.codes[tag] = code
-        return sequence_head(tag, number) + b"".join(parts), height + 1, pos
+        return sequence_head(tag, number) + b"".join(parts), pos
 
-    def _content_item(  # noqa: PLR0917  # keywords cost time on the hot path
-        self, above: Item, pos: int, end: int, where: Where, depth: int, key: bytes, ending: int, *, delimited: bool
-    ) -> tuple[bytes, int, int]:
-        """Reads a content item into the item above.
+    # --- what is encoded as nearly always ---
+
+    def _straight(  # keywords cost time on the hot path
+        self, number: int, pos: int, end: int, where: Where, depth: int
+    ) -> tuple[ContentItem, list[bytes]] | None:
+        """Reads a content item that is encoded as nearly all are, and has nothing wrong itself.
 
         Args:
-            key: where it is to be remembered without its text or number; empty: as an entry, or not at all.
-            ending: where that begins.
+            number: its position among its siblings.
+            end: where it ends. Each step goes on by the lengths sent, so what does not end there is not what it seemed.
 
         Returns:
-            Its canonical form, levels of sequences in it, and where it ended.
+            The item and its canonical form; None where nothing was read.
         """
-        raw, encoding, entry = self.raw, where.encoding, False
-        if not key and where.key and not delimited and end - pos >= 24 and raw.startswith(encoding.entry, pos):
-            when = pos + 24
-            after = when + raw[pos + (22 if encoding.explicit else 20)]
-            ending = raw.find(_CONTENT, after, end)
-            if ending < 0:
-                ending = ending_at(raw, after + 8, end, encoding.explicit)
-            if after <= ending <= pos + _LONGEST:
-                key, entry = where.key + raw[pos:when] + raw[after:ending], True
-                frame = memory.table.get(key)
-                if frame is not None and frame.size < self.left and depth + frame.height <= self.deepest:
-                    found = self._entry(frame, above, (when, after, ending, end), where, depth)
-                    if found is not None:
-                        return (*found, end)
-        notes, report = len(self.notes), self.report
-        item, pos = self._item(pos, end, where, depth, delimited=delimited)
-        made = content_item(item, report)
-        told = bool(report)
-        self._add(above, made, item, depth)
-        if key and not told and not item.faulty and len(self.notes) == notes:
-            start = item.start
-            alone = start is None or (start.at == ending and next(reversed(item.elements)) == CONTENT_SEQUENCE)
-            if entry == (made.relationship == "CONTAINS") and (alone or not entry):
-                frame = Frame.of(item, made, raw[ending:end], entry=entry)
-                if frame is not None:
-                    memory.keep(key, frame)
-        return item.canonical, item.height, pos
-
-    def _add(self, above: Item, made: ContentItem, item: Item, depth: int) -> None:
-        """Adds a content item, and what was said about it, to the item above."""
-        above.children.append(made)
-        if depth == 1 and made.relationship == "CONTAINS":
-            made.digest = item.canonical
-        if item.faulty:
-            above.faulty = True
-        if self.report:
-            above.about[self.path[-1]] = list(self.report)
-            self.report.clear()
-
-    def _entry(  # keywords cost time on the hot path
-        self, frame: Frame, above: Item, at: tuple[int, int, int, int], where: Where, depth: int
-    ) -> tuple[bytes, int] | None:
-        """An entry that came before but for its DateTime, and its text or number or its children.
-
-        Args:
-            at: where its DateTime begins and ends, where text, number or children begin, and where the entry ends.
-
-        Returns:
-            Canonical form and levels of sequences; None where it is to be read as a whole.
-        """
-        raw, (begin, after, ending, end) = self.raw, at
-        sent = raw[begin:after].rstrip(b"\0 ")
-        when = sent.decode("latin-1").strip(" ")
-        if not is_dt(when):
+        raw, encoding, key = self.raw, where.encoding, where.key
+        own: list[bytes] = []
+        at, openings, when, total = pos, encoding.openings, "", 1
+        if depth == 1 and raw.startswith(encoding.entry, pos):
+            tag, _, _, size, length = encoding.datetime
+            begin = pos + encoding.entry_size
+            at = begin + length(raw, begin - size)[0]
+            if at > end or (at - begin) & 1:
+                return None
+            sent = raw[begin:at].rstrip(b"\0 ")
+            when = sent.decode("latin-1").strip(" ")
+            if not is_dt(when):
+                return None
+            openings, key, total = encoding.dated, b"dated" + key, 3
+            own += (CONTAINS, canonical_head(tag, len(sent)), sent)
+        # --- what it has in common with others ---
+        _, _, start, size, length = encoding.concept_name
+        begin, named = at, raw.find(start, at, at + OPENING_BYTES)
+        if named < 0:
             return None
-        like, canonical, size, height, *_ = frame
-        item = Item()
-        if frame.tag:
-            known = frame.ended(raw[ending:end], where.charset, when)
-            if known is None:
+        at = named + size + length(raw, named)[0]
+        if raw.startswith(encoding.concept_code.start, at):
+            at += size + length(raw, at)[0]
+        elif raw.startswith(encoding.measured.start, at):
+            at = raw.find(encoding.number.start, at, end)
+        if at > end or not named < at <= named + LONGEST_BYTES:
+            return None
+        key += raw[begin:at]
+        frame = memory.table.get(key) or self._frame(key, openings, (begin, named, at), where, depth)
+        if frame is None:
+            return None
+        like, canonical, more, ending, valid, measured = frame
+        own.append(canonical)
+        total += more
+        value = like.value
+        # --- what is its own ---
+        if ending is not None:
+            tag, vr, start, size, length = ending
+            if not raw.startswith(start, at):
                 return None
-            made, canonical = known
-        elif ending == end:
-            made = ContentItem("CONTAINS", "CODE", like.concept, like.value, [], when)
+            begin = at + size
+            stop = begin + length(raw, at)[0]
+            if stop > end or stop - begin > self.longest or (stop - begin) & 1 or (measured and stop != at + measured):
+                return None
+            read = where.charset.unpadded(raw[begin:stop], vr)
+            if read is None:
+                return None
+            text, sent = read
+            if like.value_type != "TEXT":
+                text = text.strip(" ")
+            if not text or not valid(text):
+                return None
+            value, at = text, stop
+            own += (canonical_head(tag, len(sent)), sent)
+            if type(like.value) is Numeric:
+                value = _new(Numeric, (text, like.value.units, None, ()))
+                own.append(ITEM_END)
+        if total > self.left:
+            return None
+        if at == end:
+            self.left -= total
+            if value is like.value and like.relationship != "CONTAINS":
+                return like, own
+            return ContentItem(like.relationship, like.value_type, like.concept, value, [], when), own
+        _, _, start, size, length = encoding.content
+        if not raw.startswith(start, at) or at + size + length(raw, at)[0] != end or total == self.left:
+            return None
+        self.left -= total + 1
+        item = ParsedItem()
+        self.path.append(number)
+        part, _ = self._sequence(item, CONTENT_SEQUENCE, "SQ", at + size, end - at - size, end, where, depth + 1)
+        own.append(part)
+        judge_children(item, like.value_type, self.report)
+        self.path.pop()
+        return ContentItem(like.relationship, like.value_type, like.concept, value, item.children, when), own
+
+    def _frame(
+        self, key: bytes, openings: dict[bytes, Opening], at: tuple[int, int, int], where: Where, depth: int
+    ) -> Frame | None:
+        """What stands before the text, number or children of a content item; None where it is not as usual.
+
+        Args:
+            key: what it is remembered by.
+            openings: what it may begin with.
+            at: where that begins, where Concept Name begins, and where all should end.
+        """
+        raw, encoding, (begin, named, end) = self.raw, where.encoding, at
+        opening = openings.get(raw[begin:named])
+        name = self._code(encoding.concept_name, named, end, where, depth) if opening is not None else None
+        if opening is None or name is None:
+            return None
+        relationship, value_type, canonical, total, ending, valid = opening
+        canonical, total, stop, measured = canonical + name.canonical, total + name.total, name.end, 0
+        value: Value = None
+        if value_type == "CODE":
+            coded = self._code(encoding.concept_code, stop, end, where, depth)
+            if coded is None:
+                return None
+            value, stop = coded.code, coded.end
+            canonical, total = canonical + coded.canonical, total + coded.total
+        elif value_type == "NUM":
+            inside = encoding.measured.value(raw, stop)
+            item = encoding.item.value(raw, inside[0]) if inside is not None else None
+            units = self._code(encoding.units, item[0], end, where, depth + 1) if item is not None else None
+            if inside is None or item is None or units is None or item[1] != inside[1]:
+                return None
+            value, stop, measured = Numeric(None, units.code), units.end, item[1] - units.end
+            canonical, total = canonical + ONE_MEASURED + units.canonical, total + units.total + 2
+        if stop != end:
+            return None
+        frame = Frame(
+            ContentItem(relationship, value_type, concept=name.code, value=value),
+            canonical,
+            total,
+            ending,
+            valid,
+            measured,
+        )
+        memory.keep(key, frame)
+        return frame
+
+    def _code(self, head: ElementHead, at: int, end: int, where: Where, depth: int) -> CodeSequence | None:
+        """A sequence of one code that has nothing wrong; None where it is to be read element by element.
+
+        Args:
+            head: of the sequence.
+            at: where it should begin.
+            end: where it ends at the latest.
+            depth: levels of sequences above.
+        """
+        inside = head.value(self.raw, at)
+        if inside is None or inside[1] > end:
+            return None
+        usual = usual_code(self.raw, inside, head.tag, where.encoding, where.charset)
+        return usual or self._other_code(inside, head.tag, where, depth)
+
+    def _other_code(self, inside: tuple[int, int], tag: int, where: Where, depth: int) -> CodeSequence | None:
+        """As `usual_code`, of a code with further elements, or of another kind of Code Value."""
+        begin, end = inside
+        left, noted, report, item = self.left, len(self.notes), Report(), ParsedItem()
+        try:
+            canonical, _ = self._sequence(item, tag, "SQ", begin, end - begin, end, where, depth + 1)
+        except DecodingError:
+            code = None
         else:
-            explicit = where.encoding.explicit
-            begin = ending + (12 if explicit else 8)
-            length = end - begin  # nothing stands behind its children
-            head = _CONTENT + (b"SQ\0\0" if explicit else b"") + max(length, 0).to_bytes(4, "little")
-            if not raw.startswith(head, ending):
-                return None
-            self.left -= size + 1
-            part, high, _ = self._sequence(item, CONTENT_SEQUENCE, "SQ", begin, length, end, where, depth + 1)
-            made = ContentItem("CONTAINS", "CODE", like.concept, like.value, item.children, when)
-            judge_children(item, "CODE", self.report)
-            self.left += size
-            canonical += part
-            height = max(height, high)
-        self.left -= size
-        item.canonical = CONTAINS + canonical_head(OBSERVATION_DATETIME, len(sent)) + sent + canonical
-        self._add(above, made, item, depth)
-        return item.canonical, height
+            code = code_of(item.elements, tag, report)
+        total, self.left = 1 + left - self.left, left
+        odd = report or len(self.notes) > noted or any_undecoded(item.elements.values())
+        del self.notes[noted:]
+        if code is None or odd or any(isinstance(element.value, list) for element in code.other):
+            return None  # a sequence in it may be deeper than another request may go
+        return CodeSequence(code, canonical, end, total)
 
 
 def _unpadded(value: bytes) -> bytes:

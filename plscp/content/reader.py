@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from plscp.content.charset import CharacterSet
-from plscp.content.elements import BIG, IMPLICIT, LITTLE, Encoding, Item
+from plscp.content.elements import ParsedItem
 from plscp.content.identity import first_datetime, identity
 from plscp.content.items import NEVER_REFUSED
+from plscp.content.layouts import BIG, IMPLICIT, LITTLE
 from plscp.content.model import Bounds, ContentItem
-from plscp.content.parsing import Fault, Reader
+from plscp.content.parsing import DecodingError, Reader
 from plscp.content.report import tell
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, TooLarge
 from plscp.findings import Finding
@@ -42,7 +43,7 @@ class DataSet:
             what is in it was made of the same bytes.
     """
 
-    root: Item
+    root: ParsedItem
     character_set: CharacterSet
     notes: list[Finding]
     content: ContentItem | None
@@ -87,19 +88,16 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raise _too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
-    dataset = _read(bytes(raw), encoding, bounds, content=sop_class == PROCEDURAL_EVENT_LOGGING)
-    canonical = dataset.root.canonical
-    return Decoded(identity(calling_ae, sop_class, canonical), first_datetime(canonical), dataset)
-
-
-def _read(raw: bytes, encoding: Encoding, bounds: Bounds, *, content: bool) -> DataSet:
-    reader = Reader(raw, bounds, content=content)
+    procedural = sop_class == PROCEDURAL_EVENT_LOGGING
+    reader = Reader(bytes(raw), bounds, content=procedural)
     try:
         root, tree = reader.data_set(encoding)
-    except Fault as fault:
-        kind = DoesNotMatchTemplate if fault.bound and content else InvalidArgument
-        raise kind([fault.finding]) from None
-    return DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report, reader.remembered)
+    except DecodingError as error:
+        kind = DoesNotMatchTemplate if error.bound and procedural else InvalidArgument
+        raise kind([error.finding]) from None
+    dataset = DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report, reader.remembered)
+    canonical = root.canonical
+    return Decoded(identity(calling_ae, sop_class, canonical), first_datetime(canonical), dataset)
 
 
 def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:

@@ -13,11 +13,13 @@ class Report(list[Finding]):
 
     Attributes:
         path: positions from the root to the item that is judged; changes as the reader goes on.
+        undecoded: whether any text that was read does not decode.
     """
 
     def __init__(self, path: list[int] | None = None) -> None:
         super().__init__()
         self.path = [] if path is None else path
+        self.undecoded = False
 
     def refuse(self, code: str, reason: str, template: str = "C.17.3") -> None:
         """What no profile lets pass."""

@@ -1,5 +1,6 @@
 """Content items that came before but for their text or number: what is not read again is the same as if it were."""
 
+import sys
 from dataclasses import asdict
 from typing import Any
 from unittest.mock import patch
@@ -11,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from plscp.content import parsing
-from plscp.content.elements import Item
-from plscp.content.memory import Frame, Memory
+from plscp.content.elements import ParsedItem
+from plscp.content.layouts import Frame, Memory
 from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import Refused
@@ -96,9 +97,9 @@ def encode(made: Dataset, syntax: str, declared: str, *, undefined: bool) -> byt
     return raw[: 8 - len(length)] + length + value + raw[18:]
 
 
-def told(item: Item) -> Any:
+def told(item: ParsedItem) -> Any:
     """Everything that the reader says of an item."""
-    return item.elements, item.canonical, item.count, item.height, item.faulty
+    return item.elements, item.canonical
 
 
 def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
@@ -136,12 +137,14 @@ def _elements(most: int) -> Bounds:
 def test_what_came_before_changes_nothing(
     sent: list[tuple[Dataset, bytes]], syntax: str, declared: str, undefined: bool, bounds: Bounds
 ) -> None:
-    """A request after others that differ from it in texts and numbers is what it would be alone."""
+    """A request after others that differ from it in texts and numbers is what it would be alone, and element by element."""
     raws = [encode(made, syntax, declared, undefined=undefined).replace(b"77", number) for made, number in sent]
     with patch.object(parsing, "memory", Memory()):
         after_others = [outcome(raw, syntax, bounds) for raw in raws]
     for raw, seen in zip(raws, after_others, strict=True):
         with patch.object(parsing, "memory", Memory()):
+            assert outcome(raw, syntax, bounds) == seen
+        with patch.object(parsing, "LONGEST_BYTES", sys.maxsize):  # nothing is read but element by element
             assert outcome(raw, syntax, bounds) == seen
 
 
@@ -194,7 +197,7 @@ def test_texts_and_numbers_without_end_take_no_memory(syntax: str) -> None:
             if number == 1000:
                 size, kept = memory.size, len(memory.table)
     assert (memory.size, len(memory.table)) == (size, kept)
-    assert sum(isinstance(one, Frame) and one.tag > 0 for one in memory.table.values()) == 3
+    assert sum(isinstance(one, Frame) and one.ending is not None for one in memory.table.values()) == 5
 
 
 @pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
@@ -258,3 +261,67 @@ def test_what_stands_beside_the_code_of_an_entry_is_kept_each_time(syntax: str) 
         for _ in range(2):
             for raw, seen in zip(made, alone, strict=True):
                 assert outcome(raw, syntax, Bounds()) == seen
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT, build.BIG])
+def test_codes_of_every_kind_are_what_they_are_element_by_element(syntax: str) -> None:
+    """Codes with a version, of the other Code Value attributes, with further elements, in other character sets, or with something wrong."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {"CodingSchemeVersion": "2026"},
+        {"CodeValue": None, "LongCodeValue": "1234567890123456789"},
+        {"CodeValue": None, "CodingSchemeDesignator": None, "URNCodeValue": "urn:oid:1.2.3"},
+        {"ContextIdentifier": "3425", "MappingResource": "DCMR"},
+        {"EquivalentCodeSequence": Items([build.code(MATERIAL)])},
+        {"CodeMeaning": "Gr\xf6\xdfe"},
+        {"CodeMeaning": " Size "},
+        {"CodeMeaning": ""},
+        {"CodeMeaning": "x" * 65},
+        {"CodeMeaning": "a\\b"},
+        {"CodeValue": "1\0012"},
+        {"SpecificCharacterSet": "ISO_IR 144", "CodeMeaning": "\u0449\u0448"},
+    ]
+    raws = []
+    for change in changes:
+        for sequence in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+            one = build.coded(build.DOSE, build.DEXTRAN)
+            code = one[sequence][0]
+            for name, value in change.items():
+                if value is None:
+                    del code[name]
+                else:
+                    code.update(build.dataset(**{name: value}))
+            raws.append(build.encode(build.log(entry(one, one), SpecificCharacterSet="ISO_IR 100"), syntax))
+    for raw in raws * 2:
+        for bounds in (Bounds(), Bounds(depth=3), Bounds(depth=4)):
+            with patch.object(parsing, "LONGEST_BYTES", sys.maxsize):
+                alone = outcome(raw, syntax, bounds)
+            assert outcome(raw, syntax, bounds) == alone
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_elements_behind_the_content_that_should_stand_before_it(syntax: str) -> None:
+    """What stands before Content Sequence came before; an element behind it that belongs there has its place in the identity."""
+    raw = build.encode(build.log(build.note()), syntax)
+    behind = build.encode(build.dataset(PatientComments="abc", ImageComments="def"), syntax)
+    with patch.object(parsing, "LONGEST_BYTES", sys.maxsize):
+        alone = outcome(raw + behind, syntax, Bounds())
+    outcome(raw, syntax, Bounds())
+    assert outcome(raw + behind, syntax, Bounds()) == alone
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_keys_of_the_memory_cannot_be_sent(syntax: str) -> None:
+    """An item that begins with the word that a key begins with is what it would be alone."""
+    raw = build.encode(build.log(build.note(1, "abcd"), observers=[]), syntax)
+    head = raw.index(b"\x40\x00\x30\xa7")
+    at = head + (12 if syntax == build.EXPLICIT else 8)
+    entry_without_time = raw[raw.index(b"\x40\x00\x40\xa0", at) :]
+    for body in (b"dated" + entry_without_time, b"start\x20" + raw[:head] + entry_without_time):
+        content = b"\xfe\xff\0\xe0" + len(body).to_bytes(4, "little") + body
+        sent = raw[: at - 4] + len(content).to_bytes(4, "little") + content
+        with patch.object(parsing, "memory", Memory()):
+            alone = outcome(sent, syntax, Bounds())
+        with patch.object(parsing, "memory", Memory()):
+            outcome(raw, syntax, Bounds())
+            assert outcome(sent, syntax, Bounds()) == alone

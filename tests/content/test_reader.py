@@ -1,14 +1,14 @@
 """Encoded data sets: what is read, what is noted, what is refused and with which status (contract section 2, step 5)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from struct import pack
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
-from plscp.content.elements import Elements, items_of, shown, undecoded
-from plscp.content.model import Bounds
+from plscp.content.elements import Elements, any_undecoded, items_of, shown, undecoded
+from plscp.content.model import Bounds, RawElement
 from plscp.content.reader import DataSet, decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
@@ -33,6 +33,12 @@ def generic(raw: bytes, syntax: str = build.IMPLICIT) -> DataSet:
 def items(of: Elements) -> list[Elements]:
     """The items of Content Sequence."""
     return items_of(of[CONTENT])
+
+
+def total(of: Collection[RawElement]) -> int:
+    """How many elements and items there are."""
+    items = [item for element in of if isinstance(element.value, list) for item in element.value]
+    return len(of) + len(items) + sum(map(total, items))
 
 
 def sequence(tag: bytes, *items: bytes) -> bytes:
@@ -136,7 +142,7 @@ def test_bounds_are_inclusive() -> None:
     read(PATIENT + b"\x10\x00\x21\x00" + bytes(4), elements=2)
     read(PATIENT, data_set=len(PATIENT), value=4)
     log = build.encode(build.log(build.drug()), build.IMPLICIT)
-    count = read(log).root.count - 1
+    count = total(generic(log).root.elements.values())
     read(log, elements=count)
     with pytest.raises(DoesNotMatchTemplate):
         read(log, elements=count - 1)
@@ -245,7 +251,7 @@ def test_text_that_does_not_decode_keeps_its_bytes() -> None:
     root = generic(sequence(b"\x40\x00\x30\xa7", name)).root
     found = items(root.elements)[0][0x00100010]
     assert undecoded(found)
-    assert (shown(found), found.value, root.faulty) == ("A\ufffd", b"A\xe9", True)
+    assert (shown(found), found.value, any_undecoded(root.elements.values())) == ("A\ufffd", b"A\xe9", True)
 
 
 CHANGES: list[tuple[str, Callable[[bytes], bytes]]] = [
@@ -273,5 +279,3 @@ def test_what_was_read_before_is_read_the_same_again() -> None:
         first, second = (decode(raw, syntax, calling_ae="A", sop_class="1.2", bounds=Bounds()) for _ in range(2))
         assert first.identity == second.identity
         assert first.dataset.root.canonical == second.dataset.root.canonical
-        assert first.dataset.root.count == second.dataset.root.count
-        assert first.dataset.root.height == second.dataset.root.height == 4

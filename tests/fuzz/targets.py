@@ -1,5 +1,6 @@
 """What is fuzzed: functions of bytes that return what became of them, and raise where that must not happen."""
 
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any, Final, NoReturn
 from unittest.mock import patch
 
 from plscp.content import parsing
-from plscp.content.memory import Memory
+from plscp.content.layouts import Memory
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.dicom import acceptor, association, dimse, negotiation
@@ -139,6 +140,10 @@ def data_set(raw: bytes) -> object:
         other = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)
     if found != other:
         raise Defect("what is remembered of others changes what it is")
+    with patch.object(parsing, "LONGEST_BYTES", sys.maxsize):
+        other = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)
+    if found != other:
+        raise Defect("read element by element it is something else")
     return found[0]
 
 

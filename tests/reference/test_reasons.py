@@ -44,11 +44,11 @@ def in_templates_and_service() -> Iterator[str]:
                 yield from texts(node.args[0])
             elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"reason", "status.comment"}:
                 yield from texts(node.value)
-            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "_SIMPLE" and path.stem == "items":
+            elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "SIMPLE" and path.stem == "items":
                 assert isinstance(node.value, ast.Dict)
                 for value in node.value.values:
                     assert isinstance(value, ast.Tuple)
-                    yield from texts(value.elts[2])
+                    yield from texts(value.elts[-1])
 
 
 def in_matching() -> Iterator[str]:

@@ -8,7 +8,8 @@ from typing import Final
 
 from pydicom.dataset import Dataset
 
-from plscp.content.elements import KINDS, LITTLE, LONG
+from plscp.content.elements import KINDS, LONG
+from plscp.content.layouts import LITTLE
 from plscp.content.model import Bounds, RawElement
 from plscp.content.parsing import Reader
 from tests.events import encoded
