@@ -202,11 +202,11 @@ class Server:
             await self.reload()
 
     def _soon(self, call: Callable[[], None]) -> None:
-        """Call it when the event loop has done what it has in hand, or at once from another thread."""
+        """Call it in the event loop's next turn."""
         if threading.get_ident() == self._thread:
             self._loop.call_soon(call)
         else:
-            call()
+            self._from_thread(call)
 
     # --- from the store's writer thread ------------------------------------------------------------------------------
 

@@ -567,7 +567,7 @@ Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]
 """How results reach their owners: called once per batch, on the writer's thread."""
 
 Soon = Callable[[Callable[[], None]], None]
-"""Calls something, at once or when who submits drafts has done what it has in hand; from any thread."""
+"""Calls something in the next turn of the event loop that submits drafts, or at once where there is none; from any thread."""
 
 
 def at_once(call: Callable[[], None]) -> None:

@@ -1,8 +1,10 @@
 """The one writer: a thread that takes what has queued up, makes it one transaction, and only then delivers the results.
 
 Below the disk's watermark it takes no request, so that what is under way can still be finished and the log can be written.
-No time window: while a commit is being synced the next batch queues up by itself, and a request that comes alone is
-committed at once.
+
+The writer and the event loop that submits drafts take turns, since one of them at a time can compute: what has queued up is
+taken when the loop has nothing more in hand (`Soon`), and not as soon as the writer is free. No time window: a loop that rests
+says so in its next turn, and a request that comes alone is committed at once (docs/decisions/0053).
 """
 
 import threading
@@ -89,8 +91,8 @@ class Writer:
         deliver: called once per batch, on the writer's thread, after the commit or failure.
         on_fatal: called once, on the writer's thread, when the store cannot be trusted any more: the process must end.
         after_commit: called with the position of the last event, after results were delivered, when it has moved.
-        soon: calls what wakes the writer. A writer that is awake while an event loop still computes only fights it for the GIL:
-            woken when the loop has read what there is, it finds the GIL free and more drafts at once.
+        soon: asks the event loop whether it has more in hand. A writer that is awake while the loop computes fights it for the
+            GIL, and its batches are half as large.
         watermark: of the disk; looked at on this thread.
     """
 
@@ -108,7 +110,9 @@ class Writer:
         self._ledger = ledger
         self._watermark = watermark
         self._soon = soon
-        self._called = False
+        self._asked = False
+        self._offered = False
+        self._seen = 0
         self._deliver_results = deliver
         self._on_fatal = on_fatal
         self._after_commit = after_commit
@@ -148,11 +152,10 @@ class Writer:
             if error is None:
                 self._queue.append((draft, size))
                 self._queued_bytes += size
-                call = self._sleeping and not self._called
-                self._called = self._called or call
+                ask = self._ask()
         if error is None:
-            if call:
-                self._soon(self._notify)
+            if ask:
+                self._soon(self._offer)
         elif not isinstance(draft, Delivered):
             draft.done(Failed(error))
 
@@ -164,15 +167,28 @@ class Writer:
             if not self._clocks:
                 self._clocks_until = time.monotonic() + self._limits.idle_seconds
             self._clocks.append(draft)
-            call = len(self._clocks) == 1 and self._sleeping and not self._called
-            self._called = self._called or call
-        if call:
-            self._soon(self._notify)
+            ask = len(self._clocks) == 1 and self._ask()
+        if ask:
+            self._soon(self._offer)
 
-    def _notify(self) -> None:
+    def _ask(self) -> bool:
+        """Whether the loop is to be asked: a writer that is busy asks for itself when it is done."""
+        ask = self._sleeping and not self._asked
+        self._asked = self._asked or ask
+        return ask
+
+    def _offer(self) -> None:
+        """The loop has had a turn: what waits is the writer's if nothing came in this turn, or a batch is full."""
+        limits = self._limits
         with self._wake:
-            self._called = False
-            self._wake.notify()
+            full = len(self._queue) >= limits.batch_drafts or self._queued_bytes >= limits.batch_bytes
+            more = len(self._queue) > self._seen and not full and not self._closing
+            self._seen = len(self._queue)
+            if not more:
+                self._asked, self._offered = False, bool(self._queue)
+                self._wake.notify()
+        if more:
+            self._soon(self._offer)
 
     def _refusal(self, draft: Draft, size: int) -> StoreError | None:
         if self._closing:
@@ -245,6 +261,15 @@ class Writer:
                     left = self._probe_at - now
                     if left <= 0:
                         return []
+                elif self._queue and not self._offered and not self._closing:
+                    if not self._asked:
+                        self._asked = True
+                        self._wake.release()
+                        try:
+                            self._soon(self._offer)
+                        finally:
+                            self._wake.acquire()
+                        continue
                 elif self._queue:
                     batch = self._take()
                     if self._closing or not all(isinstance(draft, Delivered) for draft in batch):
@@ -270,6 +295,7 @@ class Writer:
 
     def _take(self) -> list[Draft]:
         queue, batch = self._queue, []
+        self._offered, self._seen = False, 0
         room, count = self._limits.batch_bytes, self._limits.batch_drafts
         while queue and count and room > 0:
             draft, size = queue.popleft()

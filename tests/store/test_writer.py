@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from plscp.store.port import Delivered, Filter, Measured, StoreLimits
+from plscp.store.port import Delivered, Filter, Measured, Stored, StoreLimits
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, request, send, stored
 
@@ -29,6 +30,86 @@ def delivered(path: Path) -> int:
     found: int = connection.execute("SELECT (SELECT count(*) FROM delivered) + length(delivered) / 16 FROM head").get
     connection.close()
     return found
+
+
+class Turns:
+    """An event loop that has a turn when the test says so: what was to be called in its next turn."""
+
+    def __init__(self) -> None:
+        self.calls: deque[Callable[[], None]] = deque()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """As the event loop does it: not now."""
+        self.calls.append(call)
+
+    def turn(self) -> None:
+        """Wait until something is to be called, and call it."""
+        until(lambda: self.calls)
+        self.calls.popleft()()
+
+
+def test_what_queues_up_is_taken_when_the_loop_has_nothing_more_in_hand(open_sqlite: Open) -> None:
+    """Neither a writer that sleeps nor one that comes from a commit starts while drafts still come in."""
+    turns = Turns()
+    batches: list[int] = []
+    left = threading.Semaphore(0)
+
+    def submit(count: int) -> None:
+        for _ in range(count):
+            draft = request()
+            draft.done = lambda _: left.release()
+            store.submit(draft)
+
+    def deliver(batch: Any) -> None:
+        batches.append(len(batch))
+        if len(batches) == 1:
+            submit(2)  # these wait when the writer comes from its commit
+        for done, result in batch:
+            done(result)
+
+    store = open_sqlite(soon=turns.soon, deliver=deliver)
+    submit(3)
+    turns.turn()
+    submit(1)
+    turns.turn()
+    assert batches == []
+    turns.turn()
+    for _ in range(4):
+        assert left.acquire(timeout=60)
+    turns.turn()
+    submit(5)
+    turns.turn()
+    assert batches == [4]
+    turns.turn()
+    for _ in range(7):
+        assert left.acquire(timeout=60)
+    assert batches == [4, 7]
+
+
+def test_a_full_batch_does_not_wait_for_the_loop_to_rest(open_sqlite: Open) -> None:
+    """In count or in bytes: one turn of the loop is enough."""
+    for limits in (StoreLimits(batch_drafts=3), StoreLimits(batch_bytes=3000)):
+        turns = Turns()
+        store = open_sqlite(soon=turns.soon, limits=limits)
+        done = threading.Event()
+        for _ in range(3):
+            draft = request()
+            draft.done = lambda _, done=done: done.set()  # type: ignore[misc]
+            store.submit(draft)
+        turns.turn()
+        assert done.wait(60)
+        store.close()
+
+
+def test_closing_does_not_wait_for_a_loop_that_has_ended(open_sqlite: Open) -> None:
+    """What is queued is written, though nobody calls the writer any more."""
+    store = open_sqlite(soon=lambda _: None)
+    results: list[Any] = []
+    draft = request()
+    draft.done = results.append
+    store.submit(draft)
+    store.close()
+    assert [type(result) for result in results] == [Stored]
 
 
 def test_a_proof_of_arrival_waits_for_someone_elses_commit(open_sqlite: Open, path: Path) -> None:
