@@ -42,6 +42,7 @@ check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generat
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy plscp tests $(wildcard benchmarks)
 	.venv/bin/lint-imports
+	@.venv/bin/python .ci/structure
 	@.ci/generated
 	.venv/bin/plscp schema check
 

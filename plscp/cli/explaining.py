@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from plscp.content.codes import meaning_of
 from plscp.content.elements import CONTENT_SEQUENCE
 from plscp.content.items import VALUE_TYPE
-from plscp.content.model import Bounds, Code, ContentItem, Numeric, Reference, Value
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, ReferencedSop, Value
 from plscp.content.reader import DataSet, Decoded, content_tree, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
@@ -235,6 +235,6 @@ def value_text(value: Value) -> str:
     if isinstance(value, Numeric):
         shown = "no value" if value.text is None else f"{value.text} {value.units.value if value.units else ''}".strip()
         return f"{shown}, {concept_text(value.qualifier)}" if value.qualifier else shown
-    if isinstance(value, Reference):
+    if isinstance(value, ReferencedSop):
         return f"{value.sop_instance_uid} of class {value.sop_class_uid}"
     return value or ""

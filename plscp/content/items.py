@@ -15,7 +15,7 @@ from plscp.content.elements import (
     text_of,
     undecoded,
 )
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference, Value
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
 from plscp.content.report import Report
 from plscp.content.syntax import (
     is_da,
@@ -317,7 +317,7 @@ def _number(elements: Elements, report: Report) -> Numeric:
     return Numeric(text or None, code_of(measured, UNITS, report), qualifier, rest_of(measured, _PLACED_MEASURED))
 
 
-def _reference(elements: Elements, report: Report) -> Reference | None:
+def _reference(elements: Elements, report: Report) -> ReferencedSop | None:
     items = items_of(elements.get(REFERENCED_SOP))
     if len(items) != 1:
         report.refuse("reference-items", "not one item in Referenced SOP Sequence")
@@ -327,7 +327,7 @@ def _reference(elements: Elements, report: Report) -> Reference | None:
     for uid, name in ((sop_class, "Class"), (instance, "Instance")):
         if not is_ui(uid):
             report.refuse("reference-uid", f"Referenced SOP {name} UID is missing or no UID")
-    return Reference(sop_class, instance, rest_of(items[0], _PLACED_REFERENCE))
+    return ReferencedSop(sop_class, instance, rest_of(items[0], _PLACED_REFERENCE))
 
 
 def _continuity(elements: Elements, report: Report) -> str:

@@ -51,7 +51,7 @@ class Numeric(NamedTuple):
     other: Sequence[RawElement] = ()
 
 
-class Reference(NamedTuple):
+class ReferencedSop(NamedTuple):
     """The value of a COMPOSITE, IMAGE or WAVEFORM item: its Referenced SOP Sequence item."""
 
     sop_class_uid: str
@@ -59,7 +59,7 @@ class Reference(NamedTuple):
     other: Sequence[RawElement] = ()
 
 
-Value = str | Code | Numeric | Reference | None
+Value = str | Code | Numeric | ReferencedSop | None
 """TEXT, DATETIME, DATE, TIME, PNAME, UIDREF: str as sent without padding; CONTAINER: Continuity Of Content."""
 
 

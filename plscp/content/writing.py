@@ -7,7 +7,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop
 
 TEXT_TAGS: Final = {
     "TEXT": ("TextValue", "UT"),
@@ -75,7 +75,7 @@ def _value(made: Dataset, item: ContentItem) -> None:
         made.MeasuredValueSequence = Items([_measured(value)] if value.text is not None else [])
         if value.qualifier is not None:
             made.NumericValueQualifierCodeSequence = Items([code_item(value.qualifier)])
-    elif isinstance(value, Reference):
+    elif isinstance(value, ReferencedSop):
         reference = Dataset()
         reference.ReferencedSOPClassUID = value.sop_class_uid
         reference.ReferencedSOPInstanceUID = value.sop_instance_uid

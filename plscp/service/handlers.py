@@ -36,11 +36,11 @@ from plscp.service.steps import Answer, DatedContent, Pending
 from plscp.statuses import STATUSES
 from plscp.store.port import (
     Accepted,
+    ClockMeasured,
     Delivered,
     EntriesKnown,
     EventStore,
     Failed,
-    Measured,
     Rejected,
     RequestRecord,
     Result,
@@ -106,7 +106,7 @@ class Handlers:
         self.devices = Devices()
         self.refusals = Refusals()
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
-        self.clocks = ClockDifferences(lambda *measurement: store.submit(Measured(*measurement)))
+        self.clocks = ClockDifferences(lambda *measurement: store.submit(ClockMeasured(*measurement)))
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
     Accepted,
+    ClockMeasured,
     Delivered,
     Draft,
     EntriesKnown,
@@ -37,7 +38,6 @@ from plscp.store.port import (
     Expunge,
     Failed,
     KnownEntry,
-    Measured,
     RegistryDraft,
     RegistryRecord,
     Rejected,
@@ -212,7 +212,7 @@ class Batch:
         self._known = known
         self.retries: list[tuple[Any, ...]] = []
         self.delivered: dict[str, None] = {}
-        self.clocks: list[Measured] = []
+        self.clocks: list[ClockMeasured] = []
         self.proposals: dict[str, int] = {}
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, QuarantineRow] = {}
@@ -238,7 +238,7 @@ class Batch:
             return self._request(draft)
         if isinstance(draft, RegistryDraft):
             return self._registry(draft)
-        if isinstance(draft, Measured):
+        if isinstance(draft, ClockMeasured):
             self.clocks.append(draft)
             return None
         if isinstance(draft, Expunge):

@@ -24,7 +24,7 @@ from plscp.store.batch import (
 from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
 from plscp.store.connections import BUSY_MS, insert, translate
 from plscp.store.index import Index, Seen, keys_of
-from plscp.store.port import CLOCKS_KEPT_US, Draft, Measured, RequestRecord, Result
+from plscp.store.port import CLOCKS_KEPT_US, ClockMeasured, Draft, RequestRecord, Result
 from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
 QUARANTINED: Final = "SELECT EXISTS (SELECT 1 FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value)"
@@ -372,7 +372,7 @@ class SqliteLedger:
         if these.upto:
             self._connection.execute("UPDATE head SET expunged = ?", (these.upto,))
 
-    def _forget_clocks(self, added: Sequence[Measured]) -> None:
+    def _forget_clocks(self, added: Sequence[ClockMeasured]) -> None:
         """Now and then drop clock differences too old for the newest; more than came in since, and no more than twice that."""
         self._clocks_added += len(added)
         now = max(row.arrival for row in added)

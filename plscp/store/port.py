@@ -228,7 +228,7 @@ class Delivered:
     request_ids: Sequence[str]
 
 
-class Measured(NamedTuple):
+class ClockMeasured(NamedTuple):
     """A device's clock difference, as one request shows it; stored lazily, with a later commit. No result.
 
     Attributes:
@@ -303,7 +303,7 @@ class Failed(NamedTuple):
 
 
 Result = Stored | Stale | EntriesKnown | Failed
-Draft = RequestRecord | RegistryDraft | Delivered | Measured | Expunge
+Draft = RequestRecord | RegistryDraft | Delivered | ClockMeasured | Expunge
 
 
 class StoredEvent(NamedTuple):
@@ -491,7 +491,7 @@ class EventStore(Protocol):
         """
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
-        """(calling AE title, arrival, difference) in microseconds of what was `Measured` since then, oldest first."""
+        """(calling AE title, arrival, difference) in microseconds of what was `ClockMeasured` since then, oldest first."""
 
     def has_entries(self, study_instance_uid: str) -> bool:
         """Whether any entry stands under a study."""

@@ -16,11 +16,11 @@ from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUna
 from plscp.logs import log
 from plscp.store.ledger import SqliteLedger
 from plscp.store.port import (
+    ClockMeasured,
     Deliver,
     Delivered,
     Draft,
     Failed,
-    Measured,
     RequestRecord,
     Result,
     Soon,
@@ -143,7 +143,7 @@ class Writer:
 
     def submit(self, draft: Draft) -> None:
         """Queue a draft, or call its `done` with a failure at once."""
-        if isinstance(draft, Measured):
+        if isinstance(draft, ClockMeasured):
             self._submit_clock(draft)
             return
         size = _size(draft)
@@ -159,7 +159,7 @@ class Writer:
         elif not isinstance(draft, Delivered):
             draft.done(Failed(error))
 
-    def _submit_clock(self, draft: Measured) -> None:
+    def _submit_clock(self, draft: ClockMeasured) -> None:
         """These are written once in a while, so that a commit need not write one page more; they may be lost."""
         with self._wake:
             if self._closing or self._refusing is not None or len(self._clocks) >= self._limits.queue_requests:
@@ -405,7 +405,7 @@ class Writer:
         pairs = [
             (draft.done, result)
             for draft, result in zip(batch, results, strict=True)
-            if result is not None and not isinstance(draft, Delivered | Measured)
+            if result is not None and not isinstance(draft, Delivered | ClockMeasured)
         ]
         if pairs:
             self._guarded(lambda: self._deliver_results(pairs))

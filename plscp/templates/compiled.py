@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
 from plscp.content.codes import Key, known
-from plscp.content.model import Code, ContentItem, Numeric, Reference
+from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop
 from plscp.content.units import is_unit
 from plscp.findings import Finding
 from plscp.templates.rows import HAS_CONCEPT_MOD, NUM, Cell, Gate, Group, Row, Template, Term
@@ -15,7 +15,7 @@ from plscp.templates.values import CodeValue, add_extras, amount, code_members, 
 
 HOLDS: Final[dict[str, type[Any]]] = {
     "TEXT": str, "UIDREF": str, "PNAME": str, "DATETIME": str, "DATE": str, "TIME": str, "CODE": Code, "NUM": Numeric,
-    "IMAGE": Reference, "WAVEFORM": Reference, "COMPOSITE": Reference,
+    "IMAGE": ReferencedSop, "WAVEFORM": ReferencedSop, "COMPOSITE": ReferencedSop,
 }  # fmt: skip
 """What the value of a content item is, by its value type."""
 

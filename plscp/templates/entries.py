@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from plscp.content.codes import Key, known
-from plscp.content.model import Code, ContentItem, Numeric, Reference
+from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop
 from plscp.digests import sha256
 from plscp.findings import Finding
 from plscp.templates import clinical_entries as clinical
@@ -228,7 +228,7 @@ def near_duplicate_text(item: ContentItem) -> str:
         value = value[:2]
     elif isinstance(value, Numeric):
         value = (value.text, value.units[:2] if value.units else None)
-    elif isinstance(value, Reference):
+    elif isinstance(value, ReferencedSop):
         value = value[:2]
     concept = item.concept[:2] if item.concept else None
     return repr((item.observation_datetime, concept, value))

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from plscp.content.model import ContentItem
-from plscp.content.model import Reference as ReferenceValue
+from plscp.content.model import ContentItem, ReferencedSop
 from plscp.templates.observation_context import PROCEDURE_CODE, Observer, Quotation
 
 from plscp.templates.rows import (  # isort: skip
@@ -207,7 +206,7 @@ class WaveformAcquired(Entry):
 
 def _is_report(parent: ContentItem | None, _siblings: Sequence[ContentItem]) -> bool | None:
     """Whether the referenced object is an SR document; a private SOP Class cannot be told."""
-    if parent is None or not isinstance(parent.value, ReferenceValue):
+    if parent is None or not isinstance(parent.value, ReferencedSop):
         return None
     if parent.value.sop_class_uid.startswith("1.2.840.10008.5.1.4.1.1.88."):
         return True

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from plscp.content import items as sr
 from plscp.content.codes import Key, group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
-from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
+from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
 from plscp.content.reader import DataSet
 from plscp.content.report import Report, tell
 from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
@@ -377,11 +377,11 @@ def _number(elements: Elements, report: Report) -> tuple[Numeric | None, frozens
     return (Numeric(text, units) if text else None), used
 
 
-def _reference(elements: Elements) -> Reference | None:
+def _reference(elements: Elements) -> ReferencedSop | None:
     referenced = items_of(elements.get(sr.REFERENCED_SOP))
     if len(referenced) != 1:
         return None
-    return Reference(
+    return ReferencedSop(
         text_of(referenced[0], sr.SOP_CLASS),
         text_of(referenced[0], sr.SOP_INSTANCE),
         sr.rest_of(referenced[0], frozenset({sr.SOP_CLASS, sr.SOP_INSTANCE})),

@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from plscp.content.codes import known
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Value
-from plscp.content.model import Reference as ReferenceValue
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
 from plscp.templates.rows import Row, Template, Term
 
 
@@ -275,7 +274,7 @@ def amount(value: Numeric, unit: CodeValue | None) -> dict[str, Any]:
     return members
 
 
-def reference(value: ReferenceValue) -> dict[str, Any]:
+def reference(value: ReferencedSop) -> dict[str, Any]:
     """The members of an `ObjectReference`."""
     members: dict[str, Any] = {"sop_class_uid": value.sop_class_uid, "sop_instance_uid": value.sop_instance_uid}
     if value.other:
@@ -338,7 +337,7 @@ def whole(item: ContentItem) -> dict[str, Any]:
         members["code"] = code_value(value)
     elif isinstance(value, Numeric):
         members["quantity"] = amount(value, code_value(value.units) if value.units is not None else None)
-    elif isinstance(value, ReferenceValue):
+    elif isinstance(value, ReferencedSop):
         members["reference"] = reference(value)
     if item.children:
         members["children"] = list(map(whole, item.children))
@@ -377,7 +376,7 @@ def value_of(value: Any) -> Value:
     if isinstance(value, CodeValue):
         return code_of(value)
     if isinstance(value, ObjectReference):
-        return ReferenceValue(value.sop_class_uid, value.sop_instance_uid, raw(value.elements))
+        return ReferencedSop(value.sop_class_uid, value.sop_instance_uid, raw(value.elements))
     return str(value)
 
 

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
-from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, ReferencedSop
 from plscp.content.reader import content_tree, decode
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -267,7 +267,7 @@ def test_values_are_what_was_sent() -> None:
         assert isinstance(amount.value, Numeric)
         assert amount.value[:2] == ("050.0", Code("mg", "UCUM", "mg"))
         assert [e.tag for e in amount.value.other] == [0x0040A161]
-        assert picture.value == Reference("1.2", "1.3", (RawElement(0x00081160, "IS", "4"),))
+        assert picture.value == ReferencedSop("1.2", "1.3", (RawElement(0x00081160, "IS", "4"),))
         assert (lines.value, lines.other) == (" two\r\nlines", (RawElement(0x00080023, "DA", "20261122"),))
         assert name.value == "Doe^Jane"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Bounds, Code, ContentItem, Numeric, RawElement, ReferencedSop
 from plscp.content.parsing import DEEPEST
 from plscp.content.reader import decode
 from plscp.content.writing import dataset
@@ -125,7 +125,7 @@ def test_any_item_may_be_without_a_concept_where_that_is_accepted(kind: str) -> 
 
 @pytest.mark.parametrize("value", [XA_IMAGE, COMPREHENSIVE_SR])
 @pytest.mark.parametrize("value_type", ["COMPOSITE", "IMAGE", "WAVEFORM"])
-def test_a_reference_without_a_purpose_is_accepted_and_read(value_type: str, value: Reference) -> None:
+def test_a_reference_without_a_purpose_is_accepted_and_read(value_type: str, value: ReferencedSop) -> None:
     """What made the first event that nobody could read: `object_referenced` without `purpose`."""
     log = log_with(ContentItem("CONTAINS", value_type, None, value))
     found = judged(log)
@@ -157,7 +157,7 @@ ODD_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "DATETIME": st.sampled_from(["0001", "2024", "99991231235960.999999+1400"]),
     "DATE": st.sampled_from(["00010101", "20240229"]),
     "TIME": st.sampled_from(["00", "235960.5"]),
-    "IMAGE": st.sampled_from([XA_IMAGE, Reference("1.2", "1.3", (RawElement(0x00081160, "IS", "1"),))]),
+    "IMAGE": st.sampled_from([XA_IMAGE, ReferencedSop("1.2", "1.3", (RawElement(0x00081160, "IS", "1"),))]),
     "COMPOSITE": st.sampled_from([COMPREHENSIVE_SR, XA_IMAGE]),
     "WAVEFORM": st.sampled_from([XA_IMAGE]),
 }  # fmt: skip

@@ -12,6 +12,7 @@ from plscp.errors import StoreBusy, StoreUnavailable
 from plscp.records.parts import PublishedFinding
 from plscp.store.port import (
     CLOCKS_KEPT_US,
+    ClockMeasured,
     Delivered,
     EntriesKnown,
     EntryDraft,
@@ -19,7 +20,6 @@ from plscp.store.port import (
     Failed,
     Filter,
     KnownEntry,
-    Measured,
     RequestRecord,
     Result,
     RetryNote,
@@ -746,7 +746,7 @@ class EventStoreContract:
         now = time.time_ns() // 1000
         measured = [("HEMO1", now - 90 * MINUTE, 0), ("XRAY1", now, -7), ("HEMO1", now - MINUTE // 2, 120 * MINUTE)]
         for ae, arrival, difference in measured:
-            store.submit(Measured(ae, arrival, difference))
+            store.submit(ClockMeasured(ae, arrival, difference))
         stored(store, request())
         store.close()
         assert store.head()[0] == 1
@@ -764,8 +764,8 @@ class EventStoreContract:
         store = open_one()
         now = time.time_ns() // 1000
         for number in range(5):
-            store.submit(Measured("OLD", now - CLOCKS_KEPT_US - number - 1, number))
-        store.submit(Measured("NEW", now, 0))
+            store.submit(ClockMeasured("OLD", now - CLOCKS_KEPT_US - number - 1, number))
+        store.submit(ClockMeasured("NEW", now, 0))
         store.close()
         assert [ae for ae, _, _ in self.opened_again(store, open_one).clocks(0)] == ["NEW"]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from plscp.store.port import (
     Accepted,
+    ClockMeasured,
     Delivered,
     Draft,
     EntriesKnown,
     EntryDraft,
     EventStore,
-    Measured,
     RegistryDraft,
     RegistryRecord,
     Rejected,
@@ -155,7 +155,7 @@ def send(store: EventStore, *drafts: Draft) -> list[Result]:
     """Submit drafts together and wait for their results, in order; at most 20 s."""
     results: dict[int, Result] = {}
     everything = threading.Event()
-    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | Measured)]
+    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | ClockMeasured)]
 
     def collect(index: int) -> Callable[[Result], None]:
         def done(result: Result) -> None:
@@ -177,7 +177,7 @@ def send(store: EventStore, *drafts: Draft) -> list[Result]:
 def judged(store: EventStore, *drafts: Draft) -> list[Result]:
     """As `send`; drafts with known entries are submitted once more, one by one, as judged on exactly these."""
     results = send(store, *drafts)
-    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | Measured)]
+    wanted = [draft for draft in drafts if not isinstance(draft, Delivered | ClockMeasured)]
     for index, (draft, result) in enumerate(zip(wanted, results, strict=True)):
         if isinstance(result, EntriesKnown):
             assert isinstance(draft, RequestRecord)

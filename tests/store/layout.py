@@ -14,7 +14,7 @@ import apsw
 import apsw.shell
 
 from plscp.store import SqliteStore
-from plscp.store.port import Delivered, Expunge, Measured
+from plscp.store.port import ClockMeasured, Delivered, Expunge
 from tests.store.drafts import (
     NOW,
     accepted,
@@ -42,7 +42,9 @@ def fill(store: SqliteStore) -> None:
     judged(store, Delivered([first.request_id]), again(first))
     send(store, refused, again(refused), request(decision=rejected(0xC102, content=True)))
     send(store, again(refused, decision=accepted(status=0xB102, comment="another study", place="LAB1", at=NOW)))
-    send(store, Measured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12"))))
+    send(
+        store, ClockMeasured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12")))
+    )
     send(store, Expunge(NOW + 1, NOW + 2, ignore, most=1))
 
 

@@ -14,7 +14,7 @@ import pytest
 from plscp.errors import ConfigError, StoreNotOpened
 from plscp.store import SqliteStore, connections, open_store, schema
 from plscp.store.files import sqlite_path
-from plscp.store.port import Filter, Measured
+from plscp.store.port import ClockMeasured, Filter
 from plscp.store.relay_view import RelayView
 from tests.store.contract import Open
 from tests.store.drafts import NOW, STUDY, accepted, entry, proposal, rejected, request, stored
@@ -178,7 +178,7 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
     later = request([entry("later")], accepted(place="LAB1", at=NOW + 60_000_000), identity=uuid.uuid4())
     assert stored(store, later).position == head + 1
     assert (STUDY, "LAB1", NOW + 60_000_000) in [sign[:3] for sign in store.activity(0)]
-    store.submit(Measured("HEMO1", NOW + 10**15, 7))
+    store.submit(ClockMeasured("HEMO1", NOW + 10**15, 7))
     stored(store, request(decision=rejected(proposal=proposal("cd34")), identity=uuid.uuid4()))
     assert store.proposals()[0].id == "cd34"
     store.close()

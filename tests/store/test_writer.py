@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from plscp.store.port import Delivered, Filter, Measured, Stored, StoreLimits
+from plscp.store.port import ClockMeasured, Delivered, Filter, Stored, StoreLimits
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, request, send, stored
 
@@ -156,7 +156,7 @@ def test_clock_differences_are_written_once_in_a_while(open_sqlite: Open, path: 
     """They cost no commit of their own, and most commits no page: others' commits take them only when it is time."""
     store = open_sqlite(limits=StoreLimits(idle_seconds=3600))
     for number in range(5):
-        store.submit(Measured("HEMO1", NOW + number, 0))
+        store.submit(ClockMeasured("HEMO1", NOW + number, 0))
         stored(store, request())
     assert clocks(path) == 0
     store.close()
@@ -167,7 +167,7 @@ def test_clock_differences_are_written_after_a_while(open_sqlite: Open, path: Pa
     """With nobody else to commit, they are written by themselves, also by a writer that sleeps already."""
     store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
     for number in range(2):
-        store.submit(Measured("HEMO1", NOW + number, 0))
+        store.submit(ClockMeasured("HEMO1", NOW + number, 0))
         until(lambda: clocks(path) == number + 1)  # noqa: B023 -- waited for at once
 
 
@@ -175,10 +175,10 @@ def test_clock_differences_that_nobody_can_write_are_dropped(open_sqlite: Open, 
     """No more wait than drafts may; what is beyond is lost, and nothing else is."""
     store = open_sqlite(limits=StoreLimits(idle_seconds=3600, queue_requests=3))
     for number in range(10):
-        store.submit(Measured("HEMO1", NOW + number, 0))
+        store.submit(ClockMeasured("HEMO1", NOW + number, 0))
     assert stored(store, request()).position == 1
     store.close()
-    store.submit(Measured("HEMO1", NOW, 0))
+    store.submit(ClockMeasured("HEMO1", NOW, 0))
     assert clocks(path) == 3
 
 

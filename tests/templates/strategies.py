@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from plscp.content.model import Code, ContentItem, Numeric, RawElement, Reference
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop
 from tests.templates.tables import LINES, Line
 from tests.templates.trees import (
     LINE,
@@ -51,7 +51,7 @@ NUMBERS = st.builds(
     st.none() | CODES,
     OTHERS,
 )
-REFERENCES = st.builds(Reference, TEXTS, TEXTS, OTHERS)
+REFERENCES = st.builds(ReferencedSop, TEXTS, TEXTS, OTHERS)
 VALUES = st.one_of(st.none(), WORDS, TEXTS, CODES, NUMBERS, REFERENCES)
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from plscp.content.model import Code, ContentItem, Numeric, Reference
+from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop
 from plscp.findings import Finding
 from plscp.templates import entries as entry_kinds
 from plscp.templates import procedure_log
@@ -40,7 +40,13 @@ def test_valid_logs_come_back_equal(log: ContentItem) -> None:
 
 def has_values_of_its_kind(item: ContentItem) -> bool:
     """Whether each value is of its Value Type, below the root; else C.17.3 refuses the tree before it is typed."""
-    kinds = {"CODE": Code, "NUM": Numeric, "IMAGE": Reference, "COMPOSITE": Reference, "WAVEFORM": Reference}
+    kinds = {
+        "CODE": Code,
+        "NUM": Numeric,
+        "IMAGE": ReferencedSop,
+        "COMPOSITE": ReferencedSop,
+        "WAVEFORM": ReferencedSop,
+    }
     return isinstance(item.value, kinds.get(item.value_type, str)) and all(map(has_values_of_its_kind, item.children))
 
 

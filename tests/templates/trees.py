@@ -1,14 +1,14 @@
 """Content trees made from the standard's tables: the smallest valid entry of each kind, and an item for each row."""
 
 from plscp.content.codes import group, meaning_of
-from plscp.content.model import Code, ContentItem, Numeric, Reference, Value
+from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
 from plscp.templates.values import Model
 from tests.templates.tables import LINES, Line
 
 PRIVATE = Code("X1", "99TEST", "something of ours")
 MG = Code("mg", "UCUM", "mg")
-XA_IMAGE = Reference("1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4")
-COMPREHENSIVE_SR = Reference("1.2.840.10008.5.1.4.1.1.88.33", "1.2.3.5")
+XA_IMAGE = ReferencedSop("1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4")
+COMPREHENSIVE_SR = ReferencedSop("1.2.840.10008.5.1.4.1.1.88.33", "1.2.3.5")
 
 LINE = {(line.tid, line.row): line for line in LINES}
 MEASURED = {"300", "310", "311", "312", "315", "320", "321", "4019", "4108"}
