@@ -1,8 +1,8 @@
 """One pass over encoded data elements, without pydicom's: those cost 20 microseconds each (PS3.5 section 7, Annex A).
 
 Content items, their canonical form and what is wrong with them are made when their elements end. Content items that are
-encoded as nearly all are (`plscp.content.layouts`), and have nothing wrong, are made straight from their bytes; codes and what
-stands before Content Sequence are remembered by their bytes.
+encoded as nearly all are (`plscp.content.layouts`), and have nothing wrong, are made straight from their bytes; what they have in
+common with others, and what stands before Content Sequence, is remembered by its bytes.
 """
 
 from dataclasses import dataclass, field, replace
