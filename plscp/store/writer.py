@@ -257,7 +257,7 @@ class Writer:
                 left: float | None = None
                 if self._refusing is not None:
                     if self._closing:
-                        return self._take_lazy() or None
+                        return [*self._take_lazy(), *self._take()] or None
                     left = self._probe_at - now
                     if left <= 0:
                         return []
@@ -336,6 +336,7 @@ class Writer:
             self.head = self._ledger.head
             self.measured(time.perf_counter() - began, len(batch))
             self._deliver(batch, results)
+            self._in_hand = []  # they have their results, whatever becomes of what follows
             if moved:
                 self._guarded(lambda: self._after_commit(self.head.position))
             self._tidy()
@@ -353,7 +354,7 @@ class Writer:
             try:
                 self._step([draft])
             except StoreBroken:
-                self._in_hand = batch[index:]
+                self._in_hand = [*self._in_hand, *batch[index + 1 :]]
                 raise
 
     def _refuse(self, batch: Sequence[Draft], error: StoreError) -> None:

@@ -211,6 +211,42 @@ def test_a_full_disk_fails_what_waits_too(tmp_path: Path, disk: Disk) -> None:
     store.close()
 
 
+def test_a_proof_that_comes_while_the_disk_is_full_survives_the_end(tmp_path: Path, disk: Disk) -> None:
+    """The disk has room again when the store is closed: an equal bolus after the restart is an event of its own."""
+    limits = LIMITS._replace(probe_seconds=3600)
+    store = SqliteStore(tmp_path / "s.db", vfs="plscp-faulty", limits=limits)
+    first = request()
+    stored(store, first)
+    disk.arm("full", 1, lasting=True)
+    assert isinstance(send(store, request())[0], Failed)
+    disk.mend()
+    store.submit(Delivered([first.request_id]))
+    store.close()
+    store = SqliteStore(tmp_path / "s.db")
+    assert stored(store, again(first)).outcome == "added"
+    store.close()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_has_its_result_gets_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """A store that breaks when it copies its log back has answered before: what waits fails, what was stored was stored."""
+    store = SqliteStore(tmp_path / "s.db", limits=LIMITS)
+
+    def broken() -> None:
+        raise StoreBroken("the log cannot be copied back")
+
+    monkeypatch.setattr(store._writer._ledger, "tidy", broken)
+    results: list[list[object]] = [[] for _ in range(count)]
+    for told in results:
+        draft = request()
+        draft.done = told.append
+        store.submit(draft)
+    until(lambda: _ended(store))
+    store.close()
+    assert all(len(told) == 1 for told in results)
+    assert isinstance(results[0][0], Stored)
+
+
 def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
     """Another program that holds the write lock costs failures, not the process."""
     import apsw  # noqa: PLC0415 -- the other program
