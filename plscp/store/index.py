@@ -22,7 +22,7 @@ _TIMED_BYTES: Final = TIME_BYTES + _KEY_BYTES
 _NO_TIME: Final = bytes(TIME_BYTES)
 _DIGITS: Final = re.compile(r"[0-9]{2}([0-9]{1,12})")
 MOST_ROWS: Final = 4096
-"""In memory; then they are written."""
+"""In memory, and requests that were not looked through; then they are written."""
 _FIND: Final = "SELECT s.key, s.first, s.other, s.mark FROM carray(?) k CROSS JOIN seen s ON s.key = k.value"
 _TAIL: Final = """
 SELECT n, identity, keys, first_position FROM requests WHERE n > (SELECT indexed FROM head) AND keys IS NOT NULL ORDER BY n
@@ -143,6 +143,7 @@ class Index:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._rows: dict[bytes, Seen] = {}
+        self._upto: int = connection.execute("SELECT indexed FROM head").get
         oldest = connection.execute("SELECT min(key) FROM seen").get
         self._older_layout = oldest is not None and oldest.startswith(_NO_TIME)
         for n, identity, held, position in connection.execute(_TAIL).fetchall():
@@ -177,10 +178,9 @@ class Index:
         """Take rows of requests that are committed."""
         self._rows |= rows
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time to `write`."""
-        return len(self._rows) >= MOST_ROWS
+    def due(self, upto: int) -> bool:
+        """Whether it is time to `write`: also for requests without new keys, refused ones, which a start would read again."""
+        return max(len(self._rows), upto - self._upto) >= MOST_ROWS
 
     def write(self, upto: int) -> None:
         """Within a transaction: write what is in memory, of requests up to this number, which is the last."""
@@ -188,6 +188,7 @@ class Index:
         self._connection.execute(_ARRIVALS)
         self._connection.execute("UPDATE head SET indexed = ?", (upto,))
 
-    def written(self) -> None:
+    def written(self, upto: int) -> None:
         """That transaction is committed."""
         self._rows.clear()
+        self._upto = upto

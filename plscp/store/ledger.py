@@ -255,7 +255,7 @@ class SqliteLedger:
         first_id, delivered, *about = self._connection.execute(ANSWERED, (row.first, row.other)).fetchall()[0]
         latest = request_of(about)
         pending = bytes.fromhex(latest.request_id)
-        waits = any(self._delivered[at:].startswith(pending) for at in range(0, len(self._delivered), _ID_BYTES))
+        waits = any(self._delivered.startswith(pending, at) for at in range(0, len(self._delivered), _ID_BYTES))
         return Answered(latest, first_id, bool(delivered) or waits)
 
     def _stored_under(self, positions: Iterable[int]) -> dict[int, StoredUnder]:
@@ -394,10 +394,11 @@ class SqliteLedger:
         Where that fails, it is a StoreError; what was committed is safe.
         """
         self._copy_back()
-        if self._index.due:
+        upto = self.head.requests
+        if self._index.due(upto):
             with self._transaction():
-                self._index.write(self.head.requests)
-            self._index.written()
+                self._index.write(upto)
+            self._index.written(upto)
 
     def _copy_back(self) -> None:
         if self._wal_pages < self._checkpoint_at:

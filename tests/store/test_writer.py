@@ -12,7 +12,7 @@ import pytest
 
 from plscp.store.port import ClockMeasured, Delivered, Filter, Stored, StoreLimits
 from tests.store.contract import Open
-from tests.store.drafts import NOW, again, entry, request, send, stored
+from tests.store.drafts import NOW, again, entry, rejected, request, send, stored
 
 
 def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -99,6 +99,20 @@ def test_a_full_batch_does_not_wait_for_the_loop_to_rest(open_sqlite: Open) -> N
         turns.turn()
         assert done.wait(60)
         store.close()
+
+
+def test_requests_without_keys_are_looked_through_as_well(
+    open_sqlite: Open, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that is only refused leaves no tail that a start would read again."""
+    monkeypatch.setattr("plscp.store.index.MOST_ROWS", 5)
+    store = open_sqlite()
+    for number in range(6):
+        stored(store, request(decision=rejected(), raw=bytes([number])))
+    store.close()
+    connection: Any = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    assert connection.execute("SELECT indexed FROM head").get == 5
+    connection.close()
 
 
 def test_closing_does_not_wait_for_a_loop_that_has_ended(open_sqlite: Open) -> None:
