@@ -190,7 +190,8 @@ class Reader:
         return known if known is not None and known.total < self.left else None
 
     def _where(self, encoding: Encoding, charset: CharacterSet) -> Where:
-        key = encoding.name + charset.key if charset.known and self.longest >= LONGEST_BYTES else b""
+        # Nothing is remembered where a value in it might be past the bound of another reader.
+        key = encoding.name + charset.key if charset.known and self.longest >= 2 * LONGEST_BYTES else b""
         return Where(encoding, charset, key)
 
     def _place(self, tag: int) -> str:

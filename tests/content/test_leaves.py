@@ -311,6 +311,15 @@ def test_elements_behind_the_content_that_should_stand_before_it(syntax: str) ->
 
 
 @pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
+def test_a_value_past_a_bound_is_so_also_where_another_bound_took_it(syntax: str) -> None:
+    """Two readers with different bounds share the memory, and nothing of their verdicts."""
+    raw = build.encode(build.log(build.note(), PatientComments="c" * 1500), syntax)
+    for most, taken in ((1100, False), (65_536, True), (1100, False), (1499, False), (1500, True)):
+        read = outcome(raw, syntax, Bounds(value=most))
+        assert (read == outcome(raw, syntax, Bounds())) is taken
+
+
+@pytest.mark.parametrize("syntax", [build.IMPLICIT, build.EXPLICIT])
 def test_keys_of_the_memory_cannot_be_sent(syntax: str) -> None:
     """An item that begins with the word that a key begins with is what it would be alone."""
     raw = build.encode(build.log(build.note(1, "abcd"), observers=[]), syntax)
