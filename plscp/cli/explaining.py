@@ -96,7 +96,7 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     except Refused as refused:
         if made.dataset is None and sop_class is None and not any(tag in given.raw for tag in _CONTENT_SEQUENCE):
             made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
-        made.status, made.findings, made.comment = refused.info, list(refused.findings), comment(refused)
+        made.status, made.findings, made.comment = refused.info, list(refused.findings), comment(refused.findings)
     return made
 
 

@@ -56,8 +56,8 @@ class Acceptor:
 
     Attributes:
         accounts: what each address, and each association after that, took for nothing.
-        admission: of connections whose address is in debt.
         turns: of the handshakes.
+        address_turns: of connections whose address is in debt.
         draining: the server stops; nothing new is accepted.
         ending: what has no request in hand is aborted.
     """

@@ -227,14 +227,16 @@ class RefusedPeers:
     def note(self, calling_ae: str, address: str, refusal: PeerRefusal) -> None:
         """A peer was refused."""
         key, now = (calling_ae, address, refusal.rule), self._clock().isoformat(timespec="seconds")
-        row = self._rows.pop(key, None)
-        if row is None:
-            row = dict(zip(("calling_ae", "address", "rule"), key, strict=True)) | {
-                "hint": "",
-                "times": 0,
-                "first": now,
-            }
-        self._rows[key] = row | {"hint": refusal.hint, "times": row["times"] + 1, "last": now}
+        before = self._rows.pop(key, {"times": 0, "first": now})
+        self._rows[key] = {
+            "calling_ae": calling_ae,
+            "address": address,
+            "rule": refusal.rule,
+            "hint": refusal.hint,
+            "times": before["times"] + 1,
+            "first": before["first"],
+            "last": now,
+        }
         if len(self._rows) > MOST_PEERS:
             [(most, _)] = Counter(each for _, each, _ in self._rows).most_common(1)
             del self._rows[next(each for each in self._rows if each[1] == most)]

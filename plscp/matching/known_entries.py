@@ -143,7 +143,6 @@ def _refused(
             for one, patient in zip(elsewhere, patients, strict=True)
         )
     )
-    names = [place.study_instance_uid or f"{place.issuer}|{place.patient_id}" for place in origins]
     return replace(
         decision,
         status=0xC104 if reason is _STUDY else 0xC110,
@@ -152,7 +151,7 @@ def _refused(
         patient_id="",
         issuer="",
         found={},
-        candidates=[MatchCandidate(name, reason.reason) for name in names],
+        candidates=[MatchCandidate(place.key, reason.reason) for place in origins],
         findings=[reason],
         registry_position=registry.position,
         comment=reason.reason,

@@ -139,7 +139,7 @@ class MatchContext:
         issuer: P's, by the chain; an unusable one makes P name nobody.
         named: study U, where it is known.
         places: where: L's lab, none for an L that no `[locations]` entry names; without L the device's locations.
-        timed: whether the answer may depend on when the entries occurred or arrived, but for `after` and `until`:
+        timed: whether the answer may depend on when the entries occurred or arrived, but for `after` and `until`.
         after, until: the answer holds for arrivals after the one, up to and with the other.
         comment: why nothing was found so far.
         candidates: what was considered and not taken.
@@ -207,7 +207,7 @@ class MatchContext:
         """When the events occurred; at arrival for a device whose times are untrusted."""
         return self.spans if self.clock is not Clock.UNTRUSTED else [(self.arrival, self.arrival)]
 
-    @property
+    @cached_property
     def patients(self) -> tuple[Patient, ...]:
         """Whom P names: none, one or several."""
         names_somebody = self.patient_id and self.issuer.unusable is None

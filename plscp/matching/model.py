@@ -129,6 +129,11 @@ class Place(NamedTuple):
     patient_id: str
     issuer: str
 
+    @property
+    def key(self) -> str:
+        """The Study Instance UID; without study ``issuer|id`` of the patient."""
+        return self.study_instance_uid or f"{self.issuer}|{self.patient_id}"
+
 
 class Move(NamedTuple):
     """The correction that would make a refused request right: the events at these positions go from there to there."""

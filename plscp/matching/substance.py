@@ -1,6 +1,6 @@
 """The patient of a Substance Administration, and whether the operator may add to the record (PS3.4 P.3.2.3, P.3.2.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -58,34 +58,35 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
         A decision with status 0000, C110 or C10E; P.3 has no warnings.
     """
     (patient_id, issuer), admission_id = _named_patient(question, registry), question.admission_id.strip(" ")
+    given = _given(question, registry, issuer)
     admitted = _admitted(question, registry, admission_id)
     findings = list(admitted.findings)
     if patient_id:
         if issuer.unusable is not None:
-            return _refused(question, registry, issuer.unusable.reason, (), [issuer.unusable])
+            return _refused(given, registry, issuer.unusable.reason, (), [issuer.unusable])
         patients = registry.named(patient_id, issuer.name)
         if len(patients) != 1:
             comment = comments.AMBIGUOUS_PATIENT if patients else comments.PATIENT_NOT_KNOWN
-            return _refused(question, registry, comment, patients)
+            return _refused(given, registry, comment, patients)
         patient, rule = patients[0], "patient"
         if admitted.patients and admitted.patients != (patient,):
             one_of = patient in admitted.patients
             comment = comments.ADMISSION_AMBIGUOUS if one_of else comments.ADMISSION_DIFFERS
-            return _refused(question, registry, comment, (patient, *admitted.patients))
+            return _refused(given, registry, comment, (patient, *admitted.patients))
         if admission_id and not admitted.patients and not findings:
             findings.append(_ADMISSION_UNKNOWN)
         if registry.agrees(patient, patient_id, issuer.name) == "superseded":
             findings.append(SUPERSEDED)
     elif not admission_id:
-        return _refused(question, registry, comments.NO_PATIENT_GIVEN)
+        return _refused(given, registry, comments.NO_PATIENT_GIVEN)
     elif len(admitted.patients) != 1:
         comment = comments.ADMISSION_AMBIGUOUS if admitted.patients else comments.ADMISSION_NOT_KNOWN
-        return _refused(question, registry, comment, admitted.patients)
+        return _refused(given, registry, comment, admitted.patients)
     else:
         patient, rule = admitted.patients[0], admitted.rule
     if _family_names_differ(question.patient_name, patient.name):
         if question.policy.name_mismatch == "refuse":
-            return _refused(question, registry, comments.NAME_DIFFERS, (patient,))
+            return _refused(given, registry, comments.NAME_DIFFERS, (patient,))
         findings.append(_NAME_DIFFERS)
     decision = Decision(
         status=0,
@@ -93,7 +94,7 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
         patient_id=patient.current.id,
         issuer=patient.current.issuer,
         patient_key=patient.key,
-        given=_given(question, registry),
+        given=given,
         found={name: value for name, value in patient.current.as_json().items() if value},
         findings=findings,
         registry_position=registry.position,
@@ -175,7 +176,7 @@ def _family_names_differ(given: str, known: str) -> bool:
     return bool(pairs) and all(one != other for one, other in pairs)
 
 
-def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
+def _given(question: SubstanceQuestion, registry: Registry, issuer: Issuer) -> dict[str, str]:
     given = {
         "calling_ae": question.device.ae_title,
         "patient_id": question.patient_id.strip(" "),
@@ -184,12 +185,12 @@ def _given(question: SubstanceQuestion, registry: Registry) -> dict[str, str]:
     if sent := question.issuer_of_admission_id.strip(" "):
         used = registry.issuers.spell(sent)
         given |= {"issuer_of_admission_id": used, "issuer_of_admission_id_as_sent": sent if sent != used else ""}
-    given |= _named_patient(question, registry)[1].given()
+    given |= issuer.given()
     return {name: value for name, value in given.items() if value}
 
 
 def _refused(
-    question: SubstanceQuestion,
+    given: Mapping[str, str],
     registry: Registry,
     comment: str,
     candidates: tuple[Patient, ...] = (),
@@ -197,7 +198,7 @@ def _refused(
 ) -> Decision:
     return Decision(
         status=0xC110,
-        given=_given(question, registry),
+        given=given,
         candidates=[MatchCandidate(one.current.key, comment) for one in candidates],
         findings=[Finding("patient-not-identified", comment, refuse=True), *findings],
         registry_position=registry.position,

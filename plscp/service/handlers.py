@@ -326,7 +326,7 @@ class Handlers:
             status.comment = stored.comment
         if not info.performed:
             self._settle(pending)
-            self._finish(pending, status, refused.findings if refused else (), quarantine=pending.identity.hex()[:16])
+            self._finish(pending, status, refused.findings if refused else (), quarantine=pending.quarantine_id)
             return
         status.receipt = stored.request_id
         if stored.outcome == "retry":

@@ -9,6 +9,7 @@ from plscp.dicom.repeats import Repeats
 from plscp.findings import Finding
 from plscp.logs import debugging, log
 from plscp.matching import comments
+from plscp.service import reply
 from plscp.service.profile import Profile
 from plscp.service.steps import Pending
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
@@ -97,18 +98,17 @@ class Refusals:
         self, pending: Pending, status: int, comment: str, these: Sequence[Finding], quarantine: str = ""
     ) -> None:
         """A request was answered with a failure; `quarantine`: what people type to see it there, if it is kept."""
-        refusing = [finding for finding in these if finding.refuse] or list(these)
-        said = comment or (refusing[0].comment(len(refusing) - 1) if refusing else "")
+        why, said = reply.refusing(these), comment or reply.comment(these)
         place = pending.profile.device.locations
         about: dict[str, Any] = {
             "calling_ae": pending.calling_ae,
             "status": f"{status:04X}",
             "comment": said,
-            "hint": hint(status, said, refusing, pending.profile, pending.sop_class),
+            "hint": hint(status, said, why, pending.profile, pending.sop_class),
             "more": 0,
             "location": " ".join(place),
             "meaning": STATUSES[status].name,
-            "reason": refusing[0].code if refusing else "",
+            "reason": why[0].code if why else "",
             "quarantine": quarantine,
             "address": pending.address,
             **pending.about(),

@@ -1,5 +1,6 @@
 """What a device is answered: the status with what may stand beside it (contract section 2), and the Action Reply of Table P.2-4."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -8,6 +9,7 @@ from pydicom.charset import convert_encodings, encode_string
 from plscp.content.charset import character_set as known_character_set
 from plscp.dicom.answer import Status
 from plscp.errors import MissingAttribute, Refused, StoreBusy, StoreError, StoreFull
+from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 
 ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline": 3, "internal": 4, "store-error": 5}
@@ -15,17 +17,22 @@ ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline"
 INTERNAL: Final = 0x0110
 
 
-def comment(refused: Refused) -> str:
+def refusing(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Those that refuse; where none says so, all."""
+    return [finding for finding in findings if finding.refuse] or findings
+
+
+def comment(findings: Sequence[Finding]) -> str:
     """Error Comment of a refusal: its first refusing finding, with how many more there are."""
-    refusing = [f for f in refused.findings if f.refuse] or list(refused.findings)
-    return refusing[0].comment(len(refusing) - 1) if refusing else ""
+    why = refusing(findings)
+    return why[0].comment(len(why) - 1) if why else ""
 
 
 def failure(refused: Refused) -> Status:
     """The status of a refused request."""
     status = Status(refused.status)
     if refused.info.comment:
-        status.comment = comment(refused)
+        status.comment = comment(refused.findings)
     if refused.status == INTERNAL:
         status.error_id = ERROR_IDS["internal"]
     if isinstance(refused, MissingAttribute):

@@ -46,7 +46,6 @@ INSTANCES: Final = {
 _UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 RECORD: Final = 1
 """Action Type ID of both SOP Classes (Tables P.2-2 and P.3-2)."""
-KEPT_OF_TOO_LONG_BYTES: Final = 64 * 1024
 
 
 class SignOfLife(NamedTuple):
@@ -136,6 +135,11 @@ class Pending:
         """Message ID (0000,0110)."""
         return int(self.event.message_id or 0)
 
+    @property
+    def quarantine_id(self) -> str:
+        """What people type to see it in quarantine, where it is kept there."""
+        return self.identity.hex()[:16]
+
     def about(self) -> dict[str, Any]:
         """What each log line about it names it by."""
         return {
@@ -210,7 +214,6 @@ def read_data_set(pending: Pending, bounds: Bounds) -> Decoded:
     pending.identity, pending.dated = b"", ""
     try:
         if getattr(request, "truncated_length", None):
-            pending.raw = pending.raw[:KEPT_OF_TOO_LONG_BYTES]
             raise TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
         if not raw:
             raise MissingAttribute((), [Finding("no-data-set", "the request has no Action Information", refuse=True)])
@@ -422,13 +425,16 @@ def accept(pending: Pending, typed: ProcedureLog | SubstanceAdministration, deci
 
 def reject(pending: Pending, refused: Refused | Decision) -> Rejected:
     """What is stored of a request that steps 5 to 7 have refused, or the decision; with the correction that it proposes, if any."""
+    kinds: Sequence[str] = [entry.kind for entry in pending.entries]
+    match = proposal = None
     if isinstance(refused, Decision):
-        said = refused.comment
+        said, match = refused.comment, Match.model_validate(match_of(refused))
         findings: Sequence[Finding] = [*pending.noticed, *refused.findings]
-        kinds, match = [entry.kind for entry in pending.entries], Match.model_validate(match_of(refused))
+        if refused.move is not None:
+            proposal = _propose(pending, refused.move, said)
     else:
-        said, findings, match = comment(refused), refused.findings, None
-        kinds = [entry.kind for entry in pending.entries] if pending.content else list(refused.kinds)
+        said, findings = comment(refused.findings), refused.findings
+        kinds = kinds or refused.kinds
     data = Refusal(
         sender=pending.sender,
         findings=[published(finding) for finding in findings],
@@ -439,9 +445,6 @@ def reject(pending: Pending, refused: Refused | Decision) -> Rejected:
         match=match,
         entry_kinds=list(dict.fromkeys(kinds)),
     ).members()
-    proposal = None
-    if isinstance(refused, Decision) and refused.move is not None:
-        proposal = _propose(pending, refused.move, said)
     outcome = f"{refused.status:04X} {said}"
     return Rejected(refused.status, outcome, data, said, content_refused=match is None, proposal=proposal)
 
@@ -457,10 +460,9 @@ def _propose(pending: Pending, move: Move, because: str) -> RegistryRecord:
         "because": because,
         "calling_ae": pending.calling_ae,
         "request_id": pending.request_id,
-        "quarantine": pending.identity.hex()[:16],
+        "quarantine": pending.quarantine_id,
     }
-    key = origin.study_instance_uid or f"{origin.issuer}|{origin.patient_id}"
-    return RegistryRecord(change, None, key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
+    return RegistryRecord(change, None, origin.key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
 
 
 def _place(place: Place) -> dict[str, Any]:

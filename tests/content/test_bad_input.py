@@ -44,7 +44,7 @@ def answer(raw: bytes, syntax: str, sop_class: str, *, strict: bool) -> tuple[in
         administration = action.substance(decoded, strict=strict)
         return 0, [*administration.findings, *administration.entry.findings]
     except Refused as refused:
-        told = comment(refused)
+        told = comment(refused.findings)
         assert told, "whoever refuses says why"
         assert len(told) <= 64
         assert told.isascii()
