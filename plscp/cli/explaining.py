@@ -9,7 +9,7 @@ from plscp.content.codes import meaning_of
 from plscp.content.elements import CONTENT_SEQUENCE
 from plscp.content.items import VALUE_TYPE
 from plscp.content.model import Bounds, Code, ContentItem, Numeric, ReferencedSop, Value
-from plscp.content.reader import DataSet, Decoded, content_tree, decode
+from plscp.content.reader import DataSet, Decoded, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
@@ -89,7 +89,8 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
             administration = action.substance(decoded, strict=strict)
             made.findings = [*administration.findings, *administration.entry.findings]
         else:
-            made.root = content_tree(decoded.dataset, [], strict=strict)
+            made.root = decoded.dataset.content
+            assert made.root is not None
             made.rows = trace(made.root)
             log = action.procedural(decoded, strict=strict)
             made.findings = [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
@@ -108,7 +109,7 @@ def trace(root: ContentItem) -> dict[str, TableRow]:
     """The row of every item that a row describes, by the item's path: as the engine matched it.
 
     Args:
-        root: a log as the checks see it (`plscp.content.items.content_tree`).
+        root: a log as the checks see it (`plscp.content.reader.content_tree`).
     """
     found: dict[str, TableRow] = {}
     inherited, positions = list[ContentItem](), list[int]()

@@ -3,20 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from plscp.content.items import CONTINUITY, SIMPLE
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop
 
 TEXT_TAGS: Final = {
-    "TEXT": ("TextValue", "UT"),
-    "DATETIME": ("DateTime", "DT"),
-    "DATE": ("Date", "DA"),
-    "TIME": ("Time", "TM"),
-    "PNAME": ("PersonName", "PN"),
-    "UIDREF": ("UID", "UI"),
-    "CONTAINER": ("ContinuityOfContent", "CS"),
+    **{value_type: (tag, vr) for value_type, (tag, vr, *_) in SIMPLE.items()},
+    "CONTAINER": (CONTINUITY, "CS"),
 }
 """The attribute that holds the value of each value type that is a text."""
 
@@ -82,9 +77,8 @@ def _value(made: Dataset, item: ContentItem) -> None:
         others(reference, value.other)
         made.ReferencedSOPSequence = Items([reference])
     elif value is not None:
-        keyword, vr = TEXT_TAGS[item.value_type]
         # A new element with its VR: a text is not split at backslashes as an assignment would.
-        made[keyword] = DataElement(keyword, vr, value)
+        made.add_new(*TEXT_TAGS[item.value_type], value)
 
 
 def _measured(value: Numeric) -> Dataset:

@@ -6,7 +6,6 @@ from plscp.findings import Finding
 from plscp.templates.attributes import procedural_attributes
 from plscp.templates.procedure_log import type_entries
 from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
-from plscp.templates.rows import CONTAINS
 from plscp.templates.substance import read_administration
 
 
@@ -28,8 +27,7 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
     root = content_tree(dataset, about_tree, strict=strict)
     about_log: list[Finding] = []
     entries, context = type_entries(root, strict=strict, findings=about_log)
-    places = [place for place, child in enumerate(root.children, 1) if child.relationship == CONTAINS]
-    if not places:
+    if not entries:
         about_tree.append(Finding("no-entry", "a log without an entry", "", "A.35.7.3", refuse=True))
     if not dataset.character_set.known and strict:
         about_tree.append(
@@ -42,7 +40,7 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         refused.kinds = tuple(entry.kind for entry in entries)
         raise refused
     if about_tree:
-        about_tree = _hand_out(about_tree, dict(zip(map(str, places), entries, strict=True)))
+        about_tree = _hand_out(about_tree, {entry.path: entry for entry in entries})
     findings = [*about_attributes, *about_tree, *about_log]
     return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings)
 

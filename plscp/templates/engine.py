@@ -118,7 +118,7 @@ def match(
         if fits.rows and type(item.value) is not fits.holds:
             unfit.append(at)
         found.append(fits)
-    layout = _layout(template, found, unfit, items)
+    layout = _layout(template, found, unfit)
     positions = positions or range(1, len(items) + 1)
     members: dict[str, Any] = {}
     below: dict[int, TemplateMatch] = {}
@@ -180,9 +180,7 @@ def _put(members: dict[str, Any], row: CompiledRow, member: Any) -> None:
         members[row.name] = member
 
 
-def _layout(
-    template: CompiledTemplate, found: Sequence[Candidates], unfit: Sequence[int], items: Sequence[ContentItem]
-) -> Layout:
+def _layout(template: CompiledTemplate, found: Sequence[Candidates], unfit: Sequence[int]) -> Layout:
     """Sorts items into rows; remembered where all values are of their value types.
 
     Args:
@@ -216,7 +214,7 @@ def _layout(
     order = None if listed == sorted(listed) else sorted(range(len(listed)), key=listed.__getitem__)
     faults = [*_unordered(template, listed), *_lacking(template, listed, filled)]
     layout = Layout(rows, listed, surplus, order, repeated, faults)
-    if not unfit and len(items) <= LONGEST_LAYOUT_ITEMS:
+    if not unfit and len(found) <= LONGEST_LAYOUT_ITEMS:
         if len(_layouts) >= LAYOUTS:
             _layouts.clear()
         _layouts[key] = layout

@@ -5,16 +5,15 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from plscp.content.codes import known
 from plscp.content.model import ContentItem
 from plscp.findings import Finding
 from plscp.templates.compiled import compiled
-from plscp.templates.engine import TemplateMatch, match, not_valid, row_items
+from plscp.templates.engine import TemplateMatch, children, match, not_valid
 from plscp.templates.entries import entry_item, typed_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext
 from plscp.templates.request import TypedEntry
-from plscp.templates.rows import CONTAINS
-from plscp.templates.values import add_extras, code_of, code_value, whole, whole_item, with_extras
+from plscp.templates.rows import CONTAINS, named
+from plscp.templates.values import add_extras, code_of, code_value, whole, with_extras
 
 CONTEXT: Final = compiled(LogContext, PROCEDURE_LOG)
 CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 8192
@@ -91,7 +90,7 @@ def match_context(
     if not matched.repeated:
         reason = "missing Observer Context"
         findings.append(Finding("missing-observer-context", reason, "", "TID3001", "2", refuse=strict))
-    if root.concept is not None and known(root.concept).key not in TITLE.keys:
+    if root.concept is not None and not named(root, TITLE):
         findings.append(Finding("outside-context-group", f"title outside CID {TITLE.cid}", ""))
     return matched
 
@@ -123,12 +122,10 @@ def _with_root(members: dict[str, Any], root: ContentItem, order: list[int]) -> 
 
 def log_root(context: LogContext, entries: Sequence[Any]) -> ContentItem:
     """The root CONTAINER of a log: its context, and its entries in the order given."""
-    inherited = [*row_items(CONTEXT, context), *map(whole_item, context.other)]
-    children = [entry_item(entry) for entry in entries]
-    if context.order:
-        for position, item in sorted(zip(context.order, inherited, strict=True), key=lambda pair: pair[0]):
-            children.insert(position - 1, item)
-    else:
-        children = inherited + children
+    inherited = children(CONTEXT, context)
+    items = [entry_item(entry) for entry in entries]
+    positions = sorted(context.order) or range(1, len(inherited) + 1)
+    for position, item in zip(positions, inherited, strict=True):
+        items.insert(position - 1, item)
     title = code_of(context.title) if context.title is not None else None
-    return with_extras(ContentItem("", "CONTAINER", title, context.continuity, children), context)
+    return with_extras(ContentItem("", "CONTAINER", title, context.continuity, items), context)

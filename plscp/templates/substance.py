@@ -1,7 +1,5 @@
 """The Substance Administration Log: one administration of a drug, contrast agent or device (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
 
-from collections.abc import Callable
-from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -12,8 +10,9 @@ from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, 
 from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
 from plscp.content.reader import DataSet
 from plscp.content.report import Report, tell
-from plscp.content.syntax import is_da, is_ds, is_dt, is_pn, is_tm, is_ui, is_unformatted
+from plscp.content.syntax import is_ds, is_dt
 from plscp.content.units import is_unit
+from plscp.digests import sha256
 from plscp.findings import Finding
 from plscp.templates import attributes as table
 from plscp.templates.attributes import AttributeChecker
@@ -67,14 +66,6 @@ PARAMETERS: Final[dict[Key, str]] = {
 }
 """Names of the members of CID 3410, as TID 3106 row 4 declares them."""
 
-_SIMPLE: Final[dict[str, tuple[int, Callable[[str], bool]]]] = {
-    "TEXT": (0x0040A160, is_unformatted),
-    "DATETIME": (0x0040A120, is_dt),
-    "DATE": (0x0040A121, is_da),
-    "TIME": (0x0040A122, is_tm),
-    "PNAME": (0x0040A123, is_pn),
-    "UIDREF": (0x0040A124, is_ui),
-}
 _HEAD: Final = frozenset({sr.VALUE_TYPE, sr.CONCEPT_NAME, sr.OBSERVATION_DATETIME})
 
 
@@ -167,7 +158,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         "",
         text[table.ADMINISTRATION_DATETIME],
         "",
-        sha256(dataset.root.canonical).digest(),
+        sha256(dataset.root.canonical),
         _near_duplicate_key(text, names, given),
         typed,
         path=tag_text(table.ADMINISTRATION_DATETIME),
@@ -273,7 +264,7 @@ def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> Substa
         name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
         if name and name not in made and plain and item.value_type == NUMERIC and isinstance(value, Numeric):
-            made[name] = amount(value, code_value(value.units) if value.units is not None else None)
+            made[name] = amount(value)
         else:
             other.append(whole(item))
     if other:
@@ -308,7 +299,7 @@ def _near_duplicate_key(text: dict[int, str], names: list[str], given: list[Cont
     """SHA-256 over DateTime as sent, product and what was given of it."""
     values = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in given]
     parts = (text[table.ADMINISTRATION_DATETIME], text[table.PACKAGE_IDENTIFIER], names, values)
-    return sha256(repr(parts).encode()).digest()
+    return sha256(repr(parts).encode())
 
 
 # --- Substance Administration Parameter Sequence: items of the Content Item Macro (PS3.3 Table 10-2), a Type 3 sequence ---
@@ -347,9 +338,8 @@ def _parameter(elements: Elements, findings: list[Finding]) -> ContentItem:
 
 def _value(value_type: str, elements: Elements, report: Report) -> tuple[Value, frozenset[int]]:
     """The value, and the elements that hold it."""
-    simple = _SIMPLE.get(value_type)
-    if simple is not None:
-        tag, valid = simple
+    if value_type in sr.SIMPLE:
+        tag, _, valid, _ = sr.SIMPLE[value_type]
         text = text_of(elements, tag)
         if not text or not valid(text):
             report.note("parameter", f"{value_type} parameter without a valid value")

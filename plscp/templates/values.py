@@ -259,9 +259,11 @@ def number(text: str | None) -> float | None:
     return value if isfinite(value) else None
 
 
-def amount(value: Numeric, unit: CodeValue | None) -> dict[str, Any]:
-    """The members of an `Amount`; the unit is not to be changed."""
-    text, _, qualifier, other = value
+def amount(value: Numeric, unit: CodeValue | None = None) -> dict[str, Any]:
+    """The members of an `Amount`; its unit, made here unless it is given, is not to be changed."""
+    text, units, qualifier, other = value
+    if unit is None and units is not None:
+        unit = code_value(units)
     members: dict[str, Any] = {"value": number(text)}
     if text is not None:
         members["text"] = text
@@ -336,7 +338,7 @@ def whole(item: ContentItem) -> dict[str, Any]:
     elif isinstance(value, Code):
         members["code"] = code_value(value)
     elif isinstance(value, Numeric):
-        members["quantity"] = amount(value, code_value(value.units) if value.units is not None else None)
+        members["quantity"] = amount(value)
     elif isinstance(value, ReferencedSop):
         members["reference"] = reference(value)
     if item.children:
