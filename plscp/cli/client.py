@@ -87,9 +87,9 @@ class Api:
         """An answer that is none of failure, for as long as it is read; whatever goes wrong meanwhile is a CommandError."""
         try:
             with self._client() as client, client.stream(method, path, **more) as answer:
-                if answer.is_error:
+                if not answer.is_success:
                     answer.read()
-                _check(answer, self.url)
+                    raise _problem(answer, self.url)
                 yield answer
         except httpx.HTTPError as error:
             raise self._away(error) from None
@@ -133,19 +133,17 @@ def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
-def _check(answer: httpx.Response, url: str) -> None:
-    """Raises CommandError with the problem's own words."""
-    if answer.is_success:
-        return
+def _problem(answer: httpx.Response, url: str) -> CommandError:
+    """What a failure says, in the problem's own words."""
     try:
         problem = answer.json()
         detail = str(problem["detail"])
     except (ValueError, KeyError, TypeError):
-        raise CommandError(f"{url} is not the HTTP API of plscp: it answered {answer.status_code}") from None
+        return CommandError(f"{url} is not the HTTP API of plscp: it answered {answer.status_code}")
     if answer.status_code == httpx.codes.UNAUTHORIZED:
         role = str(problem.get("role") or "any")
         detail = f"the server asks for a token (role {role}): --token-file FILE"
-    raise HttpProblem(detail, answer.status_code, problem, _EXIT.get(answer.status_code, 1))
+    return HttpProblem(detail, answer.status_code, problem, _EXIT.get(answer.status_code, 1))
 
 
 def _api(  # noqa: PLR0917  # one argument per option

@@ -185,9 +185,12 @@ def test_not_a_plscp_server(run: Run, tmp_path: Path) -> None:
         assert other.stdout is not None
         port = other.stdout.readline().split(" port ")[1].split()[0]
         ran = run("study", "list", "--url", f"http://127.0.0.1:{port}")
+        (tmp_path / "api/v1/studies").mkdir(parents=True)
+        sent_elsewhere = run("study", "list", "--url", f"http://127.0.0.1:{port}")
         other.terminate()
-    assert ran.status == 1
+    assert ran.status == sent_elsewhere.status == 1
     assert "is not the HTTP API of plscp: it answered 404" in ran.err
+    assert "is not the HTTP API of plscp: it answered 301" in sent_elsewhere.err
 
 
 def test_device_text_is_no_control_sequence(call: Run, server: Running) -> None:
