@@ -70,15 +70,12 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
 
 def _taken(running: Section, wanted: Section) -> dict[str, Any]:
     members: dict[str, Any] = {}
-    before, after = running.model_dump(), wanted.model_dump()
     for name, old in running:
         new = getattr(wanted, name)
         if running.applies_at_once(name):
-            members[name] = after[name]
-        elif isinstance(old, Section) and isinstance(new, Section):
-            members[name] = _taken(old, new)
+            members[name] = new
         else:
-            members[name] = before[name]
+            members[name] = _taken(old, new) if isinstance(old, Section) and isinstance(new, Section) else old
     return members
 
 

@@ -52,10 +52,10 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     """Every fault of the settings and of the files that they name, a line each; empty where they can be used."""
     settings, faults = read(path, environ)
     if settings is not None and not faults:
-        of = Settings
+        of = settings
         for read_files in (of.required, of.tokens, of.relay, of.certificates, of.http_certificates):
             try:
-                read_files(settings)
+                read_files()
             except ConfigError as error:
                 faults.append(str(error))
         faults += settings.registry_file()[0]

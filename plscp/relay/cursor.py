@@ -21,7 +21,7 @@ from kafka.partitioner import murmur2
 from plscp.errors import RelayError
 from plscp.files import LockFile
 from plscp.store.connections import BUSY_MS
-from plscp.store.files import private_database, private_file
+from plscp.store.files import BESIDE, private_database, private_file
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS {0}topic (topic TEXT PRIMARY KEY, id TEXT, partitions TEXT, low INTEGER);
@@ -140,7 +140,7 @@ class Cursor:
             except (apsw.NotADBError, apsw.CorruptError):
                 # Nothing is lost but time: the partitions themselves are read instead.
                 file.replace(file.with_name(file.name + ".damaged"))
-                for tail in ("-wal", "-shm"):
+                for tail in BESIDE[1:]:
                     file.with_name(file.name + tail).unlink(missing_ok=True)
                 self._base = self._open()
             with self._base:

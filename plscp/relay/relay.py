@@ -172,7 +172,7 @@ class Relay:
             fcntl.fcntl(self._status, fcntl.F_SETFL, flags | os.O_NONBLOCK)
         threading.Thread(target=self._keep, name="keeper", daemon=True).start()
         due = time.monotonic()
-        last = ""
+        last: dict[str, dict[str, str]] = {}
         while True:
             wait = max(due - time.monotonic(), 0)
             ready, _, _ = select.select([self._commands, self._shared.poke[0]], [], [], wait)
@@ -186,9 +186,9 @@ class Relay:
                 self._wake()
             if self._shared.poke[0] in ready:
                 os.read(self._shared.poke[0], 65536)
-            states = json.dumps(self._states())
+            states = self._states()
             if time.monotonic() >= due or states != last:
-                log.debug("relay-status", topics=self._states())
+                log.debug("relay-status", topics=states)
                 for publisher in self.publishers:
                     publisher.wake()
                 self._say(self.status())

@@ -268,11 +268,11 @@ def beyond(settings: RelaySettings) -> list[Beyond]:
     """
     lost: list[Beyond] = []
     with closing(RelayView.open(settings.store_url)) as source, readable("Kafka"):
-        ancestors = source.ancestors()
+        ancestors, cursor = source.ancestors(), peek(settings.cursor, source.store_id)
         for topic, state in _topics(settings).items():
             if not state.partitions:  # it is not there
                 continue
-            known = peek(settings.cursor, source.store_id).get(topic)
+            known = cursor.get(topic)
             starts = (
                 {part: at.next_offset for part, at in known.checkpoints.items()}
                 if known is not None and known.topic_id == state.topic_id
