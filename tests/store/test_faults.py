@@ -1,9 +1,7 @@
 """Contract section 8, the table of failures: each on a disk that fails at the n-th write or sync, for every n of a scenario."""
 
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from structlog.testing import capture_logs
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from plscp.store import SqliteStore
 from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Stored, StoreLimits
+from tests.serving import until
 from tests.store.drafts import again, change, entry, rejected, request, send, stored
 from tests.store.faults import Disk, Fault, faulty_disk
 
@@ -25,15 +24,6 @@ def disk() -> Iterator[Disk]:
     """A disk that can fail."""
     with faulty_disk("plscp-faulty") as disk:
         yield disk
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        pause.wait(0.005)
 
 
 def _ended(store: SqliteStore) -> bool:
@@ -105,7 +95,7 @@ def test_an_io_error_fails_everything_and_ends_the_store(tmp_path: Path, disk: D
         good, bad = play(store, scenario())
         happened = disk.happened
         if happened:
-            until(partial(_ended, store))
+            until(partial(_ended, store), "the writer to end")
             assert [type(error) for error in fatal] == [StoreBroken]
             with pytest.raises(StoreBroken):
                 store.probe()
@@ -135,9 +125,9 @@ def test_a_store_that_takes_requests_again_says_so_once(tmp_path: Path, disk: Di
         assert isinstance(failed, Failed)
         assert store.refusing() is failed.error
         disk.mend()
-        until(lambda: store.refusing() is None)
+        until(lambda: store.refusing() is None, "the store to take requests")
         stored(store, request())
-        until(lambda: "store-recovered" in [line["event"] for line in lines])
+        until(lambda: "store-recovered" in [line["event"] for line in lines], "the line that says so")
     assert [line["event"] for line in lines] == ["store-failed", "store-recovered"]
     assert lines[1]["after_seconds"] >= 0
     store.close()
@@ -169,7 +159,7 @@ def test_a_full_disk_fails_requests_and_is_probed(tmp_path: Path, disk: Disk) ->
                 return False
             return True
 
-        until(answers)
+        until(answers, "an answer that is stored")
         draft = request()
         assert stored(store, draft).outcome == "added"
         assert store.alive()
@@ -203,10 +193,10 @@ def test_a_full_disk_fails_what_waits_too(tmp_path: Path, disk: Disk) -> None:
     for late in more:
         late.done = results.append
     send(store, first)
-    until(lambda: len(results) == 3)
+    until(lambda: len(results) == 3, "the failures")
     assert all(isinstance(result, Failed) and isinstance(result.error, StoreFull) for result in results)
     disk.mend()
-    until(lambda: isinstance(send(store, request())[0], Stored))
+    until(lambda: isinstance(send(store, request())[0], Stored), "the store to take requests")
     assert stored(store, again(first)).outcome == "added"
     store.close()
 
@@ -241,7 +231,7 @@ def test_what_has_its_result_gets_no_other(tmp_path: Path, monkeypatch: pytest.M
         draft = request()
         draft.done = told.append
         store.submit(draft)
-    until(lambda: _ended(store))
+    until(lambda: _ended(store), "the writer to end")
     store.close()
     assert all(len(told) == 1 for told in results)
     assert isinstance(results[0][0], Stored)
@@ -260,7 +250,7 @@ def test_a_locked_database_is_unavailable_and_comes_back(path: Path) -> None:
     assert isinstance(result.error, StoreUnavailable)
     other.execute("ROLLBACK")
     other.close()
-    until(lambda: isinstance(send(store, request())[0], Stored))
+    until(lambda: isinstance(send(store, request())[0], Stored), "the store to take requests")
     store.close()
     check(path, [], [])
 

@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from plscp.store import SqliteStore
 from plscp.store.port import Delivered, EntriesKnown, Filter, Stale, Stored
+from tests.serving import until
 from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
-from tests.store.test_writer import until
 from tests.temporary import MEMORY
 
 CONTENTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])), min_size=1, max_size=3)
@@ -231,7 +231,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.queue_change("")
         self.send()
         writer = self.store._writer
-        until(lambda: writer._sleeping)  # it is done with what follows the commit
+        until(lambda: writer._sleeping, "the writer to rest")  # it is done with what follows the commit
         self.stores += 1
         path = self.folder / f"{self.stores}.db"
         for tail in ("", "-wal"):

@@ -8,8 +8,8 @@ import structlog.testing
 
 from plscp.store.port import Draft, Failed, Result
 from plscp.store.retention import MOST_REQUESTS, PAUSE_SECONDS, Retention
+from tests.serving import until
 from tests.store.drafts import NOW, request, send, stored
-from tests.store.test_faults import until
 from tests.temporary import TemporaryStore
 
 
@@ -39,17 +39,17 @@ def test_a_batch_at_each_look_then_a_pause() -> None:
     with structlog.testing.capture_logs() as lines:
         for _ in range(3):
             retention.look()
-            until(lambda: not retention._under_way)
+            until(lambda: not retention._under_way, "the retention to end")
         assert deleted == [MOST_REQUESTS, 3]
         before = store.drafts
         retention.look()
         assert store.drafts == before, "it rests"
         now[0] = PAUSE_SECONDS
         retention.look()
-        until(lambda: not retention._under_way)
+        until(lambda: not retention._under_way, "the retention to end")
         assert (store.drafts, deleted) == (before + 1, [MOST_REQUESTS, 3, 1]), "the minute has made it too old"
         retention.look()
-        until(lambda: not retention._under_way)
+        until(lambda: not retention._under_way, "the retention to end")
     assert [line["requests"] for line in lines if line["event"] == "raw-expunged"] == [MOST_REQUESTS + 3, 1]
     store.close()
 

@@ -11,9 +11,9 @@ from plscp.errors import StoreFull
 from plscp.store import SqliteStore
 from plscp.store.port import Delivered, EventStore, Expunge, Failed, Result, Stored, StoreLimits
 from plscp.store.writer import Watermark
+from tests.serving import until
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, change, ignore, rejected, request, send, stored
-from tests.store.test_faults import until
 
 LIMITS = StoreLimits(disk_watermark=1000, disk_look_seconds=0.01)
 
@@ -86,7 +86,7 @@ def test_requests_are_refused_and_all_else_is_kept(store: EventStore, disk: Disk
     stored(store, first)
     assert not store.full()
     disk.free = 999
-    until(store.full)
+    until(store.full, "the disk to be low")
     store.submit(Delivered([first.request_id]))
     results = send(
         store,
@@ -103,7 +103,7 @@ def test_requests_are_refused_and_all_else_is_kept(store: EventStore, disk: Disk
     disk.free = 1099
     assert outcome(send(store, request())) == ["store-full"]
     disk.free = 1100
-    until(lambda: not store.full())
+    until(lambda: not store.full(), "the disk to have room")
     assert outcome(send(store, again(first))) == ["added"], "its answer was known to have arrived"
     assert store.first_broken_position() is None
 
@@ -117,5 +117,5 @@ def test_a_request_after_a_quiet_night_finds_the_disk_as_it_is(open_sqlite: Open
     assert store.head() == (0, 0)
     disk.free = 2000
     assert isinstance(store, SqliteStore)
-    until(lambda: not store._watermark.low)  # no request comes, and nobody asks for the status
+    until(lambda: not store._watermark.low, "the disk to have room")  # no request comes, and nobody asks for the status
     assert stored(store, request()).position == 1

@@ -1,7 +1,6 @@
 """What only the writer on a real disk shows: lazy writes, checkpoints, and readers beside it."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +10,9 @@ import apsw
 import pytest
 
 from plscp.store.port import ClockMeasured, Delivered, Filter, Stored, StoreLimits
+from tests.serving import until
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, rejected, request, send, stored
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        pause.wait(0.005)
 
 
 def delivered(path: Path) -> int:
@@ -44,7 +35,7 @@ class Turns:
 
     def turn(self) -> None:
         """Wait until something is to be called, and call it."""
-        until(lambda: self.calls)
+        until(lambda: self.calls, "something to call")
         self.calls.popleft()()
 
 
@@ -141,7 +132,7 @@ def test_a_proof_of_arrival_is_written_after_a_while(open_sqlite: Open, path: Pa
     """With nobody else to commit, it is written by itself."""
     store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
     store.submit(Delivered([request().request_id]))
-    until(lambda: delivered(path) == 1)
+    until(lambda: delivered(path) == 1, "the proof to be written")
 
 
 def test_a_proof_of_arrival_survives_a_restart(open_sqlite: Open) -> None:
@@ -182,7 +173,7 @@ def test_clock_differences_are_written_after_a_while(open_sqlite: Open, path: Pa
     store = open_sqlite(limits=StoreLimits(idle_seconds=0.01))
     for number in range(2):
         store.submit(ClockMeasured("HEMO1", NOW + number, 0))
-        until(lambda: clocks(path) == number + 1)  # noqa: B023 -- waited for at once
+        until(lambda: clocks(path) == number + 1, "the difference to be written")  # noqa: B023 -- waited for at once
 
 
 def test_clock_differences_that_nobody_can_write_are_dropped(open_sqlite: Open, path: Path) -> None:
@@ -267,4 +258,4 @@ def test_a_writer_that_is_stuck_is_not_alive(open_sqlite: Open, stuck: bool) -> 
     assert entered.wait(60)
     assert store.alive() is not stuck
     leave.set()
-    until(store.alive)
+    until(store.alive, "the writer to turn")

@@ -32,8 +32,6 @@ GUARD_SECONDS: Final = 60
 ALLOWED: Final = {
     "serving.py::until": "waits for what must happen; its deadline is there against waiting for ever",
     "relay/test_process.py::until": "as tests.serving.until, on an event loop",
-    "store/test_writer.py::until": "as tests.serving.until",
-    "store/test_faults.py::until": "as tests.serving.until",
     "cli/test_status.py::until": "as tests.serving.until: a text is awaited on a terminal",
     "consumer/test_consume.py::until_both": "the same: goes on writing until both were given something",
     "dicom/test_bounds.py::slow_message": "the clock of that house is turned by hand",

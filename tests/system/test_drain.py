@@ -202,12 +202,11 @@ def _opened(fifo: Path) -> int | None:
 def test_a_signal_while_the_settings_are_read(tmp_path: Path, number: signal.Signals) -> None:
     """Nothing was begun: it ends at once with 0 and says nothing."""
     with held_up(tmp_path, "plscp.toml") as (process, other):
-        said = None
-        for _ in range(12):  # a signal that comes just before the read blocks is seen when the next one interrupts it
-            process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                said, _ = process.communicate(timeout=5)
-                break
+        # A signal that comes just before the read blocks is not seen before the read ends: nobody writes here.
+        state = Path(f"/proc/{process.pid}/stat")
+        until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S", "the read to block")
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
         os.close(other)
         assert (process.returncode, said) == (0, "")
 

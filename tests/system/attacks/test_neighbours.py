@@ -1,13 +1,15 @@
 """An honest device behind the address of an attacker, of each kind: what it sends is answered, however slowly the attacker is read."""
 
-import time
+import contextlib
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.rawscu import Closed, RawScu
+from tests.serving import until
 from tests.system.attacks.attackers import ATTACKS, Attack
 from tests.system.attacks.honest import STUDY
 from tests.system.attacks.running import Field
@@ -19,7 +21,6 @@ the caps are for (`trusted_proxies` is for those who have many devices there).""
 
 AT_TIMES = {"connect and close"}
 """Attacks that do so for as long as the ends of their connections are not read: a further one is turned away now and then."""
-TRIES_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +47,15 @@ def test_a_neighbour_of_the_attacker_is_served(field: Field, attack: Attack) -> 
 
     def associated(address: str) -> RawScu:
         """A further association; where one is turned away at times, the device tries again, as devices do."""
-        until = time.monotonic() + TRIES_SECONDS
-        while True:
-            try:
+
+        def tried() -> RawScu | None:
+            with contextlib.suppress(Closed, ConnectionError):
                 return scu(address).associate()
-            except (Closed, ConnectionError):
-                if attack.name not in AT_TIMES or time.monotonic() > until:
-                    raise
+            return None
+
+        if attack.name not in AT_TIMES:
+            return scu(address).associate()
+        return cast("RawScu", until(tried, "a further association"))
 
     def act(address: str) -> None:
         assert record(before, 20) == [0x0000] * 20
