@@ -146,18 +146,12 @@ def associates(address: tuple[str, int], name: str, **given: Any) -> bool:
         return False
 
 
-def _associates_if_reached(address: tuple[str, int], name: str, **given: Any) -> bool:
-    """The same; False also while a node port does not lead to a pod that is ready for less than a moment."""
-    try:
-        return associates(address, name, **given)
-    except ConnectionRefusedError:
-        return False
-
-
 def node_port(release: Release, port: str) -> tuple[str, int]:
-    """Where devices outside reach a Service of type NodePort."""
+    """Where devices outside reach a Service of type NodePort, once it leads to the pod: a moment after that is ready."""
     found = next(each for each in release.service()["ports"] if each["name"] == port)
-    return FIRST.address, found["nodePort"]
+    address = FIRST.address, found["nodePort"]
+    until(lambda: reached(address), "the node port to lead to the pod")
+    return address
 
 
 @pytest.mark.parametrize("form", [each.name.removesuffix("-values.yaml") for each in FORMS])
@@ -183,7 +177,7 @@ def test_a_device_is_known_by_its_certificate_and_where_it_calls_from(formed: Fo
     port = node_port(running, "dicom-tls")
     own = tls.client(tls.device())
     other = tls.client(tls.issued("hospital", "other.example", common_name="OTHER"))
-    until(lambda: _associates_if_reached(port, "HEMO1", tls=own, source=(DEVICE, 0)), "HEMO1's association")
+    assert associates(port, "HEMO1", tls=own, source=(DEVICE, 0))
     assert not associates(port, "HEMO1", tls=own, source=(HOST, 0))
     assert not associates(port, "HEMO1", tls=other, source=(DEVICE, 0))
     refused = [line for line in running.logs() if line["event"] == "peer-refused"]
