@@ -8,11 +8,13 @@ import yaml
 
 from tests.cluster.cluster import Cluster
 from tests.cluster.parts import ROOT, VERSION
+from tests.rawscu import RawScu
 from tests.serving import until
 
 CHART: Final = ROOT / "deploy" / "helm" / "plscp"
 TIMEOUT: Final = "--timeout=3m"
 Values = dict[str, Any]
+CONNECT_SECONDS: Final = 5.0
 
 
 def merged(first: Values, second: Values) -> Values:
@@ -22,6 +24,16 @@ def merged(first: Values, second: Values) -> Values:
         inner = made.get(name)
         made[name] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return made
+
+
+def reached(address: tuple[str, int], source: str = "") -> bool:
+    """Whether a connection is taken. One that began before the Service led to the pod never is: each try is a new one."""
+    try:
+        scu = RawScu(*address, source=(source, 0) if source else None, timeout=CONNECT_SECONDS)
+        scu.connect().socket.close()
+    except OSError:
+        return False
+    return True
 
 
 class Release:
@@ -138,6 +150,8 @@ class Release:
         return found
 
     def address(self, port: str = "dicom") -> tuple[str, int]:
-        """Address and port of the Service, as reached from anywhere in the cluster, and from this machine."""
+        """Address and port of the Service, as reached from anywhere in the cluster, once it leads to the pod."""
         spec = self.service()
-        return spec["clusterIP"], next(each["port"] for each in spec["ports"] if each["name"] == port)
+        address = spec["clusterIP"], next(each["port"] for each in spec["ports"] if each["name"] == port)
+        until(lambda: reached(address), "the Service to lead to the pod")
+        return address

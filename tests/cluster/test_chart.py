@@ -22,7 +22,7 @@ from tests import events, tls
 from tests.cluster.cluster import BALANCED, DEVICE, FIRST, HOST, Cluster
 from tests.cluster.conftest import installing
 from tests.cluster.parts import VERSION
-from tests.cluster.release import CHART, Release, Values, merged
+from tests.cluster.release import CHART, Release, Values, merged, reached
 from tests.rawscu import RawScu, Rejected
 from tests.serving import open_study, until
 
@@ -35,7 +35,6 @@ HERE: Values = {
 """What a form names that this cluster does not have: a registry, and a processor for each form."""
 STUDY = "1.2.826.0.1.3680043.9.3811.8.2"
 REGISTRY = open_study(STUDY, "LAB1")
-CONNECT_SECONDS = 5.0
 CA, SERVER = tls.authority("hospital").cert_pem.bytes().decode(), tls.server()
 CHAIN = "".join(blob.bytes().decode() for blob in SERVER.cert_chain_pems)
 KEY = SERVER.private_key_pem.bytes().decode()
@@ -150,7 +149,7 @@ def node_port(release: Release, port: str) -> tuple[str, int]:
     """Where devices outside reach a Service of type NodePort, once it leads to the pod: a moment after that is ready."""
     found = next(each for each in release.service()["ports"] if each["name"] == port)
     address = FIRST.address, found["nodePort"]
-    until(lambda: reached(address), "the node port to lead to the pod")
+    until(lambda: reached(address, DEVICE), "the node port to lead to the pod")
     return address
 
 
@@ -191,18 +190,9 @@ def test_a_load_balancer_lets_only_its_networks_through(formed: Formed) -> None:
     address = balanced(running), 2762
     clinic = tls.issued("hospital", "hemo1.example", common_name="HEMO1", organization_name="Clinic")
     given = {"tls": tls.client(clinic), "called": "CATHLAB"}
-    until(lambda: reached(address), "the load balancer's address")
+    until(lambda: reached(address, DEVICE), "the load balancer's address")
     assert associates(address, "HEMO1", source=(DEVICE, 0), **given)
     assert not reached(address, HOST)
-
-
-def reached(address: tuple[str, int], source: str = DEVICE) -> bool:
-    """Whether a connection is taken."""
-    try:
-        RawScu(*address, source=(source, 0), timeout=CONNECT_SECONDS).connect().socket.close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")
