@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 from plscp.errors import Conflict, InvalidBody, PlscpError
 from plscp.logs import log
 from plscp.matching.bodies import Body, cautions
-from plscp.matching.changes import Plan, end_study, plan_admission, plan_patient, plan_study
+from plscp.matching.changes import end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
+from plscp.matching.plan import Plan
 from plscp.matching.registry import Issuers, Registry
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord

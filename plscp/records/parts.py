@@ -189,7 +189,8 @@ class RefusalLead(Lead):
 class ChangeLead(Lead):
     """Of a registry change, of a proposed one, and of what was deleted for its age."""
 
-    source: str = Field(description="Who said so.", examples=["http", "file", "server"])
+    source: str = Field(description="Who said so.", examples=["http", "file", "server", "hl7", "mpps", "worklist"])
+    message: str = Field(default="", description="Of a feed: what identifies its message that said so.")
 
 
 # --- records that are whole without templates ---

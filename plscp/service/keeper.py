@@ -150,12 +150,12 @@ class RegistryKeeper:
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    async def change(self, planner: Planner, source: str) -> list[int]:
+    async def change(self, planner: Planner, source: str, message: str = "") -> list[int]:
         """Make a registry change durable and known here.
 
         Args:
             planner: called again whenever the registry has moved on meanwhile.
-            source: ``file``, ``http``, ``server``.
+            source, message: as of a `RegistryDraft`.
 
         Returns:
             The position of the last event appended, in a list; empty where there is nothing to change.
@@ -173,10 +173,17 @@ class RegistryKeeper:
                 else:
                     result.set_result(outcome)
 
-        self.begin(planner, source, done)
+        self.begin(planner, source, done, message)
         return await asyncio.wrap_future(result)
 
-    def begin(self, planner: Planner, source: str, done: Callable[[Outcome], None], tries: int = MOST_TRIES) -> None:
+    def begin(
+        self,
+        planner: Planner,
+        source: str,
+        done: Callable[[Outcome], None],
+        message: str = "",
+        tries: int = MOST_TRIES,
+    ) -> None:
         """As `change`, without waiting: `done` is called with what `change` returns or raises, on any thread, perhaps at once."""
 
         def answered(result: Result) -> None:
@@ -191,7 +198,7 @@ class RegistryKeeper:
             if isinstance(result, Stored):
                 done([result.position])
             elif tries > 1:
-                self.begin(planner, source, done, tries - 1)
+                self.begin(planner, source, done, message, tries - 1)
             else:
                 done(StoreUnavailable("the registry keeps changing: try again"))
 
@@ -204,7 +211,7 @@ class RegistryKeeper:
                 return
             if records:
                 now = microseconds(self._clock())
-                self._store.submit(RegistryDraft(records, self.registry.position, now, source, answered))
+                self._store.submit(RegistryDraft(records, self.registry.position, now, source, answered, message))
                 return
         done([])
 

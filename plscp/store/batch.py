@@ -369,21 +369,23 @@ class Batch:
             return Stale(self.registry_position)
         change_id = secrets.token_hex(16)
         for index, record in enumerate(draft.records):
-            self._record(record, f"{change_id}-{index}", draft.source, draft.time)
+            self._record(record, f"{change_id}-{index}", draft.source, draft.time, draft.message)
         return Stored("changed", change_id, position=self.registry_position)
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         here = any(r.decision.study_instance_uid == study_instance_uid and r.first_position for r in self.requests)
         return here or self._known.has_entries(study_instance_uid)
 
-    def _record(self, record: RegistryRecord, event_id: str, source: str, time: int) -> None:
+    def _record(self, record: RegistryRecord, event_id: str, source: str, time: int, message: str = "") -> None:
         """Append a registry change, or a proposal that is not there yet."""
         if record.proposed:
             if record.subject in self.proposals or self._known.proposed(record.subject):
                 return
             self.proposals[record.subject] = self.position + 1
         kind = PROPOSAL if record.proposed else "registry"
-        lead = ChangeLead(event_id=event_id, position=self.position + 1, recorded=self.recorded, source=source)
+        lead = ChangeLead(
+            event_id=event_id, position=self.position + 1, recorded=self.recorded, source=source, message=message
+        )
         self._append(
             kind,
             lead,

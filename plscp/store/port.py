@@ -211,7 +211,8 @@ class RegistryDraft:
 
     Attributes:
         time: microseconds since the epoch, UTC.
-        source: who said so: ``file``, ``http``, ``server``, later feeds.
+        source: who said so: ``file``, ``http``, ``server``, ``hl7``, ``mpps``, ``worklist``.
+        message: of a feed, what identifies the message that said so, such as its control id; else empty.
     """
 
     records: Sequence[RegistryRecord]
@@ -219,6 +220,7 @@ class RegistryDraft:
     time: int
     source: str
     done: "Callable[[Result], None]"
+    message: str = ""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from plscp.matching import changes, known_entries, match_context, rules, substance, times, turnover
+from plscp.matching import known_entries, match_context, plan, rules, substance, times, turnover
 from plscp.matching.by_place import study_at
 from plscp.matching.match_context import Clock, MatchContext, SentIssuer, find_issuer
 from plscp.matching.model import MatchQuestion, SubstanceQuestion
@@ -306,7 +306,7 @@ MUTATIONS = [
     Mutation(5, "a stay cut back to the next one's opening", ((turnover, "_ended", _cut_back), (turnover, "lived_on", lambda *_: None)), "HEMO1"),
     Mutation(6, "one reading of a repeated hour", ((match_context.MatchContext, "readings", property(_one_reading)), (times, "_in_zone", _nearest_not_after)), "BERLIN", by_night=True),
     Mutation(7, "entries are forgotten", (
-        (Registry, "has_entries", lambda *_: False), (changes, "RegistryRecord", lambda *record: RegistryRecord(*record[:5])),
+        (Registry, "has_entries", lambda *_: False), (plan, "RegistryRecord", lambda *record: RegistryRecord(*record[:5])),
     )),
     Mutation(8, "an Accession Number is an Admission ID", ((substance, "_admitted", _accession_counts),)),
     Mutation(9, "any of the device's locations", ((rules, "TABLE", tuple(
