@@ -39,10 +39,11 @@ def test_the_bytes_of_every_record_are_known(written: list[bytes]) -> None:
 
 
 def test_they_mean_what_they_meant_before() -> None:
-    """But for their type, which each carries now."""
+    """But for their type, which each carries now, and the message of a feed: none of these came from one."""
     for before, now in zip(BEFORE, NOW, strict=True):
         meant = json.loads(now)
         assert meant.pop("type") == type_of(now)
+        assert meant.pop("message", "") == ""
         assert meant == json.loads(before)
 
 
