@@ -256,8 +256,7 @@ class Server:
     def _load(self) -> None:
         """Rebuild what is known from the store."""
         started = time.monotonic()
-        position = self.keeper.catch_up()
-        self.keeper.load_signs_of_life()
+        position = self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(now_us() - DAY // timedelta(microseconds=1)):
             tolerance = self.profile(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)

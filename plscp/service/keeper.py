@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from threading import RLock
-from typing import Final
+from threading import Lock, RLock
+from typing import Any, Final
 
 from plscp.errors import PlscpError, StoreUnavailable
 from plscp.logs import log
@@ -19,6 +20,8 @@ from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, 
 
 Planner = Callable[[Registry], Sequence[RegistryRecord]]
 Outcome = list[int] | Exception
+Changed = Callable[[Sequence[int], Sequence[Mapping[str, Any]]], None]
+"""Takes the positions of registry changes that were applied, rising, and the changes, as many."""
 MOST_TRIES: Final = 50
 _HOUR: Final = timedelta(hours=1)
 
@@ -48,6 +51,9 @@ class RegistryKeeper:
         turning_over: whether such a change is on its way.
         closed: told the Study Instance UID of each study that is closed or cancelled, and the position of that change, on any
             thread, under the lock.
+        changed: told of all changes once they are applied: in their order, none twice, on any thread, outside the lock, and
+            before who asked for the change has its answer; so they leave their work to others. What the store had at start
+            (`load`) is told to nobody.
     """
 
     def __init__(
@@ -70,26 +76,61 @@ class RegistryKeeper:
         self._signs_meanwhile: list[tuple[str, str, int, int]] | None = None
         self._pruned = clock()
         self.closed: Callable[[str, int], None] = lambda _study, _position: None
+        self.changed: list[Changed] = []
+        self._untold: deque[tuple[list[int], list[Mapping[str, Any]]]] = deque()
+        self._telling = Lock()
         registry.entered = self._store.has_entries
 
-    def catch_up(self) -> int:
-        """Apply every registry change that the store has and the registry has not; returns the registry's position."""
+    def load(self) -> int:
+        """At start: take what the store has; returns the registry's position. Raises StoreError: it cannot be read."""
         with self.lock:
-            return self._apply_changes(self.registry, self.closed)
+            self._apply_changes(self.registry, self.closed)
+            self._load_signs(self.registry, self.policy)
+            self._find_late()
+            return self.registry.position
 
-    def _apply_changes(self, registry: Registry, closed: Callable[[str, int], None] | None = None) -> int:
+    def catch_up(self) -> int:
+        """Apply every registry change that the store has and the registry has not; returns the registry's position.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self.lock:
+            position = self._catch_up()
+        self._tell()
+        return position
+
+    def _catch_up(self) -> int:
+        return self._apply_changes(self.registry, self.closed, self._untold)
+
+    def _apply_changes(
+        self,
+        registry: Registry,
+        closed: Callable[[str, int], None] | None = None,
+        untold: deque[tuple[list[int], list[Mapping[str, Any]]]] | None = None,
+    ) -> int:
         while changes := list(self._store.changes(registry.position)):
             for position, moment, change in changes:
                 registry.apply(position, moment, change)
                 if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
                     closed(change["study_instance_uid"], position)
+            if untold is not None and self.changed:
+                untold.append(([position for position, _, _ in changes], [change for _, _, change in changes]))
         return registry.position
 
-    def load_signs_of_life(self) -> None:
-        """Take the signs of life by requests from the store, as far back as they can matter."""
-        with self.lock:
-            self._load_signs(self.registry, self.policy)
-            self._find_late()
+    def _tell(self) -> None:
+        """Tell `changed` what is applied; where another thread, or a call further up, is at it, it tells this too."""
+        while self._untold and self._telling.acquire(blocking=False):
+            try:
+                while self._untold:
+                    told = self._untold.popleft()
+                    for changed in tuple(self.changed):
+                        try:
+                            changed(*told)
+                        except Exception:  # a defect of one must not keep the others, or the change, from their answer
+                            log.exception("internal-error", where="registry changes")
+            finally:
+                self._telling.release()
 
     def _load_signs(self, registry: Registry, policy: Policy) -> None:
         """Since twice `place_match_max_age` ago; where several studies are, since the second of them came."""
@@ -136,7 +177,7 @@ class RegistryKeeper:
             self._apply_changes(registry)
             self._load_signs(registry, policy)
             with self.lock:
-                while registry.position != self.catch_up():  # what was committed meanwhile; both know the same
+                while registry.position != self._catch_up():  # what was committed meanwhile; both know the same
                     self._apply_changes(registry)
                 for study, place, time_us, perhaps_us in self._signs_meanwhile:
                     registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
@@ -147,6 +188,7 @@ class RegistryKeeper:
                 hold()
         finally:
             self._signs_meanwhile = None
+            self._tell()
 
     # --- changes -----------------------------------------------------------------------------------------------------
 

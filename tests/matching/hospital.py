@@ -164,8 +164,7 @@ class Hospital:
         registry = Registry(Locations({"LAB1": ["Lab 1"], "LAB2": ["Lab 2"]}))
         self.keeper = RegistryKeeper(self.store, registry, policy=POLICY, clock=lambda: self.now)
         self.handlers = Handlers(self.store, self.keeper, lambda ae: SENDERS[ae].profile, clock=lambda: self.now)
-        self.keeper.catch_up()
-        self.keeper.load_signs_of_life()
+        self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(0):
             self.handlers.clocks.load(ae_title, arrival, difference, POLICY.clock_tolerance)
 

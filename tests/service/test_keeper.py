@@ -1,6 +1,7 @@
 """What the keeper does by itself: rooms turned over on a store that fails for a while, memory that does not grow."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -132,3 +133,86 @@ def test_a_defect_of_a_planner_reaches_who_asked_for_the_change(kept: Kept) -> N
 
     kept.keeper.begin(plan, "http", outcome.append)
     assert outcome == [error]
+
+
+class Listener:
+    """Keeps what it is told: position and kind of each change, and what the registry's position was then."""
+
+    def __init__(self, keeper: RegistryKeeper) -> None:
+        self.keeper = keeper
+        self.told: list[tuple[int, str]] = []
+        self.found: list[int] = []
+
+    def __call__(self, positions: Sequence[int], said: Sequence[Mapping[str, Any]]) -> None:
+        """One of `RegistryKeeper.changed`."""
+        self.told += [(position, change["what"]) for position, change in zip(positions, said, strict=True)]
+        free = threading.Thread(target=self._look)
+        free.start()
+        free.join(60)
+        assert not free.is_alive(), "told while the lock is held"
+
+    def _look(self) -> None:
+        with self.keeper.lock:
+            self.found.append(self.keeper.registry.position)
+
+
+def test_who_asked_is_told_of_each_change_once_it_is_applied(kept: Kept) -> None:
+    """In order, none twice, outside the lock, and before who asked for the change; not of what was there at start."""
+    first, second = Listener(kept.keeper), Listener(kept.keeper)
+    another = RegistryKeeper(kept.store, Registry(), policy=POLICY)
+    another.changed.append(first)
+    assert another.load() == 4
+    assert not first.told
+    kept.keeper.changed += [first, second]
+    kept.study("1.3", "PC")  # `study` waits for the answer, and the next line for nothing
+    told = [(5, "patient.changed"), (6, "study.opened")]
+    assert (first.told, second.told, first.found) == (told, told, [6])
+    kept.keeper.catch_up()
+    kept.study("1.3", "PC", study_id="S3")
+    assert first.told == second.told == [*told, (7, "study.updated")]
+
+
+def commit_elsewhere(kept: Kept) -> None:
+    """A change by another server on the store, at position 5."""
+    record = changes.put_patient(kept.keeper.registry, {"id": "PC"}, POLICY, kept.now)[0]
+    done: list[object] = []
+    kept.store.submit(RegistryDraft([record], kept.keeper.registry.position, 1, "http", done.append))
+    until(lambda: done, "the change")
+
+
+def test_a_change_that_follows_from_another_is_told_after_it(kept: Kept) -> None:
+    """To everyone, also when it is applied while the first is being told, on another thread."""
+    last = Listener(kept.keeper)
+
+    def follow(positions: Sequence[int], _said: Sequence[Mapping[str, Any]]) -> None:
+        if positions == [5]:
+            kept.study("1.3", "PC")
+
+    kept.keeper.changed += [follow, last]
+    commit_elsewhere(kept)
+    kept.keeper.catch_up()
+    assert last.told == [(5, "patient.changed"), (6, "study.opened")]
+
+
+def test_a_defect_of_who_is_told_keeps_nobody_from_their_answer(kept: Kept) -> None:
+    """It is logged, and the others are told."""
+    other = Listener(kept.keeper)
+
+    def broken(_positions: Sequence[int], _said: Sequence[Mapping[str, Any]]) -> None:
+        raise RuntimeError("a defect")
+
+    kept.keeper.changed += [broken, other]
+    with capture_logs() as lines:
+        kept.study("1.3", "PC")
+    assert [(line["event"], line["where"]) for line in lines] == [("internal-error", "registry changes")]
+    assert [what for _, what in other.told] == ["patient.changed", "study.opened"]
+
+
+def test_changes_that_are_found_while_other_settings_are_taken_are_told_as_well(kept: Kept) -> None:
+    """What another server on the store committed meanwhile is applied with the exchange."""
+    listener = Listener(kept.keeper)
+    kept.keeper.changed.append(listener)
+    commit_elsewhere(kept)
+    kept.keeper.use_settings(Locations({"LAB1": []}), kept.keeper.registry.issuers, POLICY, hold=lambda: None)
+    assert listener.told == [(5, "patient.changed")]
+    assert kept.keeper.registry.position == 5

@@ -33,8 +33,7 @@ class Settings:
     def __init__(self, store: TemporaryStore, names: "Names") -> None:
         self.names = names
         self.keeper = RegistryKeeper(store, Registry(names.locations, names.issuers), policy=names.policy)
-        self.keeper.catch_up()
-        self.keeper.load_signs_of_life()
+        self.keeper.load()
 
     def profile(self, calling_ae: str) -> Profile:
         """Of any device."""

@@ -52,7 +52,7 @@ def test_the_stock_example_knows_what_the_settings_say_of_matching() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     for name in ("matching_locations", "matching_issuers", "policy"):
         assert f"config.{name}()" in code
-    assert "keeper.load_signs_of_life()" in code
+    assert "keeper.load()" in code
 
 
 def run_it() -> list[str]:

@@ -71,8 +71,7 @@ class Rig:
         registry = Registry(Locations(LABS), Issuers(self.issuers))
         self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
         self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
-        self.keeper.catch_up()
-        self.keeper.load_signs_of_life()
+        self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(0):
             self.handlers.clocks.load(ae_title, arrival, difference, self.policy.clock_tolerance)
         self._ending = asyncio.Event()
