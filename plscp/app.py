@@ -18,6 +18,7 @@ from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
+from plscp.feeds.running import Feed, Feeds
 from plscp.files import Files
 from plscp.logs import log
 from plscp.matching.registry import Registry
@@ -53,7 +54,7 @@ class Server:
 
     Attributes:
         settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
-        store, keeper, metrics, acceptor, handlers, overview: its parts.
+        store, keeper, metrics, acceptor, handlers, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -136,6 +137,7 @@ class Server:
         """What is told rather than asks."""
         logs.set_level(after.log.level)
         self.acceptor.trust(after.network().trusted_proxies)
+        self.feeds.settings_changed()
         if self._relay is not None:
             self._relay.log_level(after.log.level)
         for line in self._left_behind(before, after):
@@ -295,6 +297,7 @@ class Server:
             confirms=self._confirms,
             closes_without_release=lambda ae_title: self.profile(ae_title).closes_without_release,
         )
+        self.feeds = Feeds(self._feeds())
         http = self._http_servers()
         if self._signals.told:
             return 0
@@ -309,6 +312,7 @@ class Server:
             await self._start_relay()
             settle()
             self._certificates_expire()
+            await self.feeds.start()
             ae_title = settings.dicom.ae_title
             if self._certificates is not None:
                 for host, port in await self.acceptor.start(self._certificates):
@@ -326,11 +330,16 @@ class Server:
             for task in turning:
                 task.cancel()
             self._watcher.stop()
+            await self.feeds.stop()
             for listener in http.values():
                 await listener.stop()
             if self._relay is not None:
                 await self._relay.stop()
             self.acceptor.close()
+
+    def _feeds(self) -> list[Feed]:
+        """What fills the registry by itself, as the settings say."""
+        return []
 
     def _admit(self, caller: Caller) -> PeerRefusal | None:
         """Who may associate, by the settings in force."""
@@ -394,11 +403,13 @@ class Server:
         delay, grace = dicom.drain_delay.total_seconds(), dicom.drain_grace.total_seconds()
         log.info("stopping", associations=self.acceptor.associated, delay=delay, grace=grace)
         await self._until(self._signals.second, delay)
+        feeds_end = self._loop.create_task(self.feeds.stop())
         draining = self._loop.create_task(self.acceptor.drain(grace, dicom.answer_deadline.total_seconds()))
         draining.add_done_callback(lambda _: self._signals.second.set())  # nothing is waited for any more
         await self._until(self._signals.second)
         self.acceptor.hurry()
         self.ends = await draining
+        await feeds_end
 
     async def _turn(self) -> None:
         while True:
