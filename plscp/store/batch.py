@@ -38,6 +38,7 @@ from plscp.store.port import (
     Expunge,
     Failed,
     KnownEntry,
+    MessageRefused,
     RegistryDraft,
     RegistryRecord,
     Rejected,
@@ -175,6 +176,10 @@ def _probable_repeat(other: int) -> list[PublishedFinding]:
     return [PublishedFinding(code="probable-repeat", reason=reason, positions=[other])]
 
 
+def _no_room() -> StoreFull:
+    return StoreFull("the disk is down to its reserve: nothing more is kept in quarantine")
+
+
 def _measure_raw(draft: RequestRecord) -> None:
     """Length and digest of the whole request, where it was not cut."""
     if draft.raw_length < 0:
@@ -197,7 +202,7 @@ class Batch:
         recorded: the time that all events of this transaction carry.
         requests, events: to add, in order.
         topics: topic -> (first, last position added).
-        retries, delivered, clocks: rows to add.
+        retries, delivered, clocks, messages: rows to add.
         proposals: ids of the proposals to add, with their positions.
         seen, items: rows to add or replace, by their keys.
         expired: whose raw bytes go, or None where that was not asked.
@@ -213,6 +218,7 @@ class Batch:
         self.retries: list[tuple[Any, ...]] = []
         self.delivered: dict[str, None] = {}
         self.clocks: list[ClockMeasured] = []
+        self.messages: list[MessageRefused] = []
         self.proposals: dict[str, int] = {}
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, QuarantineRow] = {}
@@ -229,7 +235,14 @@ class Batch:
         """Whether nothing is to be written."""
         moved = self.expired is not None and self.expired.upto
         return not (
-            self.requests or self.events or self.retries or self.delivered or self.items or self.clocks or moved
+            self.requests
+            or self.events
+            or self.retries
+            or self.delivered
+            or self.items
+            or self.clocks
+            or self.messages
+            or moved
         )
 
     def take(self, draft: Draft) -> Result | None:
@@ -243,6 +256,8 @@ class Batch:
             return None
         if isinstance(draft, Expunge):
             return self._expunge(draft)
+        if isinstance(draft, MessageRefused):
+            return self._message(draft)
         assert isinstance(draft, Delivered)
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
@@ -477,9 +492,15 @@ class Batch:
         item.closed_position = position
         self.items[item.identity] = item
 
+    def _message(self, draft: MessageRefused) -> Result:
+        if not self._known.room_for_refusals():
+            return Failed(_no_room())
+        self.messages.append(draft)
+        return Stored("kept", "")
+
     def _refuse(self, draft: RequestRecord, decision: Rejected) -> Result:
         if not self._known.room_for_refusals():
-            return Failed(StoreFull("the disk is down to its reserve: nothing more is kept in quarantine"))
+            return Failed(_no_room())
         item = self._item(draft.identity)
         if item is None:
             _measure_raw(draft)

@@ -24,7 +24,17 @@ from plscp.store.batch import (
 from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
 from plscp.store.connections import BUSY_MS, insert, translate
 from plscp.store.index import Index, Seen, keys_of
-from plscp.store.port import CLOCKS_KEPT_US, ClockMeasured, Draft, RequestRecord, Result
+from plscp.store.port import (
+    CLOCKS_KEPT_US,
+    MESSAGES_KEPT,
+    MESSAGES_KEPT_BYTES,
+    MOST_MESSAGE_BYTES,
+    ClockMeasured,
+    Draft,
+    MessageRefused,
+    RequestRecord,
+    Result,
+)
 from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
 QUARANTINED: Final = "SELECT EXISTS (SELECT 1 FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value)"
@@ -88,6 +98,12 @@ DELETE FROM clocks WHERE rowid IN (
 FEWEST_FORGOTTEN: Final = 1000
 """Rows that are looked at, at least, when clock differences are forgotten."""
 FORGET_EVERY_US: Final = 60_000_000
+FORGET_MESSAGES: Final = """
+DELETE FROM refused_messages WHERE n <= (
+    SELECT max(n) FROM (
+        SELECT n, row_number() OVER newest AS place, sum(length(raw)) OVER newest AS bytes FROM refused_messages
+        WINDOW newest AS (ORDER BY n DESC)) WHERE place > ? OR bytes > ?)
+"""
 MOVE: Final = """
 UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ?, delivered = ? WHERE position = ?
 """
@@ -324,7 +340,9 @@ class SqliteLedger:
         insert(connection, "INSERT INTO events", [*map(_event_values, batch.events)])
         insert(connection, "INSERT INTO retries", batch.retries)
         insert(connection, "INSERT INTO clocks (calling_ae, arrival, difference)", batch.clocks)
-        insert(connection, "INSERT INTO proposals", list(batch.proposals.items()))
+        insert(connection, "INSERT INTO proposals (id, position)", list(batch.proposals.items()))
+        if batch.messages:
+            self._save_messages(batch.messages)
         if batch.items:
             self._save_items(batch.items.values())
         if batch.expired is not None:
@@ -361,6 +379,17 @@ class SqliteLedger:
                     n, length = oldest
                     execute("UPDATE quarantine SET raw = NULL WHERE n = ?", (n,))
                     used = execute(USE, (item.calling_ae, -length)).get
+
+    def _save_messages(self, messages: Sequence[MessageRefused]) -> None:
+        """Write refused messages of feeds; then the oldest go, until few enough are left."""
+        rows = [
+            (m.source, m.peer, m.message, m.time, m.why, max(m.raw_length, len(m.raw)), m.raw[:MOST_MESSAGE_BYTES])
+            for m in messages
+        ]
+        insert(
+            self._connection, "INSERT INTO refused_messages (source, peer, message, time, why, raw_length, raw)", rows
+        )
+        self._connection.execute(FORGET_MESSAGES, (MESSAGES_KEPT, MESSAGES_KEPT_BYTES))
 
     def _expunge(self, these: Expired) -> None:
         if these.requests:

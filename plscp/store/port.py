@@ -261,12 +261,43 @@ class Expunge:
     most: int = 256
 
 
+MOST_MESSAGE_BYTES: Final = 64 << 10
+"""Kept of a refused message of a feed."""
+MESSAGES_KEPT: Final = 1000
+MESSAGES_KEPT_BYTES: Final = 16 << 20
+"""Refused messages of feeds that are kept, and their bytes together; the oldest go first."""
+
+
+@dataclass(slots=True)
+class MessageRefused:
+    """A message of a feed that could not be taken: kept to be looked at. It has no position and moves nothing.
+
+    Attributes:
+        source: the feed: ``hl7``, ``mpps``, ``worklist``.
+        peer: who sent it, as the feed names its peers, such as ``10.1.2.3:40112``.
+        message: what identifies it in its feed, such as a control id; empty where that could not be read.
+        time: when it came, microseconds since the epoch, UTC.
+        why: what the peer was told.
+        raw: as received; what is longer than `MOST_MESSAGE_BYTES` is cut.
+        raw_length: bytes of the whole where `raw` was cut before.
+    """
+
+    source: str
+    peer: str
+    message: str
+    time: int
+    why: str
+    raw: bytes
+    done: "Callable[[Result], None]"
+    raw_length: int = -1
+
+
 class Stored(NamedTuple):
     """The draft is committed and synced.
 
     Attributes:
         outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already: of the first of them);
-            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``.
+            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``; ``kept`` (a refused message of a feed).
         request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
             stored request's, else the draft's own.
         status, comment: the answer to send. For ``known``: 0000.
@@ -275,7 +306,7 @@ class Stored(NamedTuple):
         entries: how many entries were added; of how many requests and quarantine items raw bytes were deleted.
     """
 
-    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged"]
+    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged", "kept"]
     request_id: str
     status: int = 0x0000
     comment: str = ""
@@ -305,7 +336,7 @@ class Failed(NamedTuple):
 
 
 Result = Stored | Stale | EntriesKnown | Failed
-Draft = RequestRecord | RegistryDraft | Delivered | ClockMeasured | Expunge
+Draft = RequestRecord | RegistryDraft | Delivered | ClockMeasured | Expunge | MessageRefused
 
 
 class StoredEvent(NamedTuple):
@@ -466,6 +497,26 @@ class RawKept(NamedTuple):
     kept: int
 
 
+class RefusedMessage(NamedTuple):
+    """A message of a feed that could not be taken, as it is kept.
+
+    Attributes:
+        number: its place in the order in which they came, which is its id.
+        raw: the first `MOST_MESSAGE_BYTES` of `raw_length` bytes.
+
+    The others are those of `MessageRefused`.
+    """
+
+    number: int
+    source: str
+    peer: str
+    message: str
+    time: int
+    why: str
+    raw_length: int
+    raw: bytes
+
+
 class EventStore(Protocol):
     """The port. Every adapter runs tests/store/contract.py."""
 
@@ -539,6 +590,12 @@ class EventStore(Protocol):
 
         Of the newest `MOST_COUNTED` requests.
         """
+
+    def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
+        """Refused messages of feeds of a smaller number than `before`, newest first."""
+
+    def refused_message(self, number: int) -> RefusedMessage | None:
+        """One refused message of a feed; None where it was never there, or went for newer ones."""
 
     def refusing(self) -> StoreError | None:
         """Why nothing is stored at present, or None."""

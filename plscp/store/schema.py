@@ -18,7 +18,7 @@ from plscp.errors import StoreNotOpened
 APPLICATION_ID: Final = 0x706C7363
 """``plsc``: what makes an SQLite database one of ours."""
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 _REQUEST: Final = """
     r.n, lower(hex(r.request_id)) AS request_id, r.identity, c.sop_class, c.calling_ae, c.address, r.association, r.message_id,
@@ -79,6 +79,31 @@ CREATE VIEW log AS SELECT
     AS BLOB) END AS lead, e.data, e.digest,{_REQUEST}
     FROM events e LEFT JOIN requests r ON r.n = e.request LEFT JOIN contexts c ON c.n = r.context;
 """  # noqa: S608 -- our words
+_OF_LAYOUT_6: Final = """
+CREATE TABLE standings (
+    position INTEGER PRIMARY KEY, standing INTEGER NOT NULL, study_instance_uid TEXT NOT NULL, patient_id TEXT NOT NULL,
+    issuer TEXT NOT NULL, correction TEXT NOT NULL
+);
+CREATE INDEX standings_of_study ON standings (study_instance_uid);
+CREATE INDEX corrections_by_key ON events (key, position) WHERE kind = 'correction';
+CREATE INDEX proposals_by_state ON proposals (state, position);
+CREATE TABLE refused_messages (
+    n INTEGER PRIMARY KEY, source TEXT NOT NULL, peer TEXT NOT NULL, message TEXT NOT NULL, time INTEGER NOT NULL,
+    why TEXT NOT NULL, raw_length INTEGER NOT NULL, raw BLOB NOT NULL
+);
+CREATE TABLE replayed_entries (
+    identity BLOB NOT NULL, entry INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (identity, entry)
+) WITHOUT ROWID;
+"""
+_SETTLED: Final = {
+    "state": "TEXT NOT NULL DEFAULT 'proposed'",
+    "moved": "INTEGER NOT NULL DEFAULT 0",
+    "settled": "INTEGER NOT NULL DEFAULT 0",
+    "reverts": "TEXT NOT NULL DEFAULT ''",
+    "who": "TEXT NOT NULL DEFAULT ''",
+    "why": "TEXT NOT NULL DEFAULT ''",
+}
+"""What became of a proposal, and by whom: columns that layout 6 adds."""
 LAYOUT: Final = f"""
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -93,7 +118,9 @@ CREATE TABLE retries (
 );
 CREATE INDEX retries_of_request ON retries (request);
 CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, difference INTEGER NOT NULL);
-CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE proposals (
+    id TEXT PRIMARY KEY, position INTEGER NOT NULL, {", ".join(map(" ".join, _SETTLED.items()))}
+) WITHOUT ROWID;
 CREATE TABLE quarantine (
     n INTEGER PRIMARY KEY, identity BLOB NOT NULL UNIQUE, calling_ae TEXT NOT NULL, address TEXT NOT NULL,
     sop_class TEXT NOT NULL, transfer_syntax TEXT NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL,
@@ -107,7 +134,7 @@ CREATE TABLE refusals (
     position INTEGER NOT NULL, first_time INTEGER NOT NULL, last_time INTEGER NOT NULL, times INTEGER NOT NULL,
     PRIMARY KEY (identity, outcome)
 ) WITHOUT ROWID;
-{_OF_LAYOUT_5}"""
+{_OF_LAYOUT_5}{_OF_LAYOUT_6}"""
 
 CONTEXTS_KEPT: Final = 1024
 """Of `contexts` in memory; one that comes again later gets another row."""
@@ -212,7 +239,20 @@ def _few_pages(connection: Any) -> None:
     """)
 
 
-MIGRATIONS: Final[dict[int, Migration]] = {1: _topics_to_head, 2: _signs_of_life, 3: _retention, 4: _few_pages}
+def _corrections(connection: Any) -> None:
+    """Layout 6: where moved events stand, what became of proposals, refused messages of feeds, entries replayed singly."""
+    for column, kind in _SETTLED.items():
+        connection.execute(f"ALTER TABLE proposals ADD COLUMN {column} {kind}")
+    connection.execute(_OF_LAYOUT_6)
+
+
+MIGRATIONS: Final[dict[int, Migration]] = {
+    1: _topics_to_head,
+    2: _signs_of_life,
+    3: _retention,
+    4: _few_pages,
+    5: _corrections,
+}
 """From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
 REWRITTEN: Final = 5
 """Layout whose rows stand beside those of the older one until both are written."""

@@ -23,6 +23,7 @@ from plscp.store.port import (
     Proposal,
     QuarantineItem,
     RawKept,
+    RefusedMessage,
     RetryNote,
     Soon,
     StoredEvent,
@@ -58,6 +59,7 @@ _OF_EVENT: Final = "AND t.request = (SELECT request FROM events WHERE position =
 _PROPOSALS: Final = """
 SELECT p.id, p.position, e.time, e.lead, e.data FROM proposals p CROSS JOIN events e ON e.position = p.position
 """
+_MESSAGES: Final = "SELECT n, source, peer, message, time, why, raw_length, raw FROM refused_messages"
 _ITEMS: Final = """
 SELECT identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times, coalesce(raw, x''),
     raw_length, closed_position, n FROM quarantine
@@ -333,6 +335,17 @@ class SqliteStore:
     def last_arrivals(self) -> dict[str, int]:
         """When the last accepted request of each calling AE title arrived."""
         return dict(self._all(_LAST_ARRIVALS, MOST_COUNTED))
+
+    def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
+        """Refused messages of feeds, newest first."""
+        return [
+            RefusedMessage(*row) for row in self._all(f"{_MESSAGES} WHERE n < ? ORDER BY n DESC LIMIT ?", before, limit)
+        ]
+
+    def refused_message(self, number: int) -> RefusedMessage | None:
+        """One refused message of a feed."""
+        rows = self._all(f"{_MESSAGES} WHERE n = ?", number)
+        return RefusedMessage(*rows[0]) if rows else None
 
     def raw_kept(self, position: int) -> RawKept | None:
         """What is left of an event's request as it was received."""

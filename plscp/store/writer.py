@@ -21,6 +21,7 @@ from plscp.store.port import (
     Delivered,
     Draft,
     Failed,
+    MessageRefused,
     RequestRecord,
     Result,
     Soon,
@@ -77,6 +78,8 @@ class Watermark:
 def _size(draft: Draft) -> int:
     if isinstance(draft, RequestRecord):
         return len(draft.raw) + sum(len(entry.data) for entry in draft.entries) + 1000
+    if isinstance(draft, MessageRefused):
+        return len(draft.raw) + 1000
     return 1000
 
 

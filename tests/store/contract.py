@@ -12,6 +12,9 @@ from plscp.errors import StoreBusy, StoreUnavailable
 from plscp.records.parts import PublishedFinding
 from plscp.store.port import (
     CLOCKS_KEPT_US,
+    MESSAGES_KEPT,
+    MESSAGES_KEPT_BYTES,
+    MOST_MESSAGE_BYTES,
     ClockMeasured,
     Delivered,
     EntriesKnown,
@@ -20,6 +23,8 @@ from plscp.store.port import (
     Failed,
     Filter,
     KnownEntry,
+    MessageRefused,
+    RefusedMessage,
     RequestRecord,
     Result,
     RetryNote,
@@ -37,6 +42,7 @@ from tests.store.drafts import (
     change,
     digest,
     entry,
+    ignore,
     judged,
     proposal,
     rejected,
@@ -671,6 +677,26 @@ class EventStoreContract:
         assert back
         assert back.raw == drafts[0].raw
         assert store.first_broken_position() is None
+
+    def test_refused_messages_of_feeds_are_kept_and_the_oldest_go_first(self, store: EventStore) -> None:
+        """Newest first, cut, with the length of the whole; bounded by count and by bytes; they move nothing."""
+
+        def message(raw: bytes, number: int = 0) -> MessageRefused:
+            return MessageRefused("hl7", "10.1.2.3:4", f"c{number}", NOW + number, "no MSH", raw, ignore)
+
+        assert isinstance(stored(store, message(b"x" * (MOST_MESSAGE_BYTES + 1))), Stored)
+        send(store, *(message(b"%d" % n, n) for n in range(1, 20)))
+        assert store.head() == (0, 0)
+        (first,) = store.refused_messages(1, before=2)
+        assert (first.number, len(first.raw), first.raw_length) == (1, MOST_MESSAGE_BYTES, MOST_MESSAGE_BYTES + 1)
+        newest = RefusedMessage(20, "hl7", "10.1.2.3:4", "c19", NOW + 19, "no MSH", 2, b"19")
+        assert store.refused_messages(2)[0] == newest == store.refused_message(20)
+        send(store, *(message(b"more", n) for n in range(MESSAGES_KEPT - 1)))
+        assert [m.number for m in store.refused_messages(MESSAGES_KEPT + 1)] == [*range(MESSAGES_KEPT + 19, 19, -1)]
+        whole = bytes(MOST_MESSAGE_BYTES)
+        send(store, *(message(whole, n) for n in range(MESSAGES_KEPT_BYTES // len(whole) + 1)))
+        assert sum(len(m.raw) for m in store.refused_messages(MESSAGES_KEPT)) == MESSAGES_KEPT_BYTES
+        assert store.refused_message(20) is None
 
     def test_cut_raw_bytes_keep_length_and_digest_of_the_whole(self, store: EventStore) -> None:
         """Past a bound the quarantine has the first bytes, and says how long the whole was."""

@@ -14,7 +14,7 @@ import apsw
 import apsw.shell
 
 from plscp.store import SqliteStore
-from plscp.store.port import ClockMeasured, Delivered, Expunge
+from plscp.store.port import ClockMeasured, Delivered, Expunge, MessageRefused
 from tests.store.drafts import (
     NOW,
     accepted,
@@ -46,6 +46,7 @@ def fill(store: SqliteStore) -> None:
         store, ClockMeasured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12")))
     )
     send(store, Expunge(NOW + 1, NOW + 2, ignore, most=1))
+    send(store, MessageRefused("hl7", "10.1.2.3:4", "", NOW, "no MSH", b"PID|1", ignore))
 
 
 def dump(path: Path) -> str:

@@ -170,7 +170,10 @@ def test_what_cannot_be_backed_up_is_one_line_and_leaves_nothing(
         case "no room":
             leave, expected = 1 << 60, "MiB free: the backup needs 0 MiB and the server's own"
         case "an older layout":
-            source, expected = tmp_path / "old.db", "layout 3, this plscp backs up layout 5: start the server once"
+            source, expected = (
+                tmp_path / "old.db",
+                f"layout 3, this plscp backs up layout {schema.VERSION}: start the server once",
+            )
             load(FOLDER / "3.sql", source)
     assert expected in said(lambda: back_up(source, target, leave=leave))
     assert not (tmp_path / "none").exists()

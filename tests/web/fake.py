@@ -28,6 +28,7 @@ from plscp.store.port import (
     Proposal,
     QuarantineItem,
     RawKept,
+    RefusedMessage,
     RegistryDraft,
     RetryNote,
     Stored,
@@ -49,6 +50,7 @@ class FakeStore:
         self.items: list[QuarantineItem] = []
         self.noted: list[RetryNote] = []
         self.proposed: list[Proposal] = []
+        self.messages: list[RefusedMessage] = []
         self.failure: StoreError | None = None
         self.is_alive = True
         self.is_full = False
@@ -121,6 +123,15 @@ class FakeStore:
     def proposal(self, proposal_id: str) -> Proposal | None:
         self.probe()
         return next((found for found in self.proposed if found.id == proposal_id), None)
+
+    def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
+        self.probe()
+        found = [each for each in self.messages if each.number < before]
+        return sorted(found, key=lambda each: -each.number)[:limit]
+
+    def refused_message(self, number: int) -> RefusedMessage | None:
+        self.probe()
+        return next((found for found in self.messages if found.number == number), None)
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
         yield from ()
