@@ -5,7 +5,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,7 +32,6 @@ from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
 from plscp.service.steps import explain_match
 from plscp.store import open_store
-from plscp.store.port import Result
 from plscp.store.retention import Retention
 from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer
@@ -90,10 +89,9 @@ class Server:
         self._admitted = InForce(lambda: self.settings, _admitted)
         self.store = open_store(
             settings.store.url,
-            deliver=self._deliver,
+            call_soon=self._call_soon,
             on_fatal=partial(self._from_thread, self._broken),
             after_commit=self._committed,
-            soon=self._soon,
             limits=settings.store_limits(),
         )
         self.store.measure(self.metrics.committed)
@@ -203,7 +201,7 @@ class Server:
         with contextlib.suppress(TimeoutError):
             await self.reload()
 
-    def _soon(self, call: Callable[[], None]) -> None:
+    def _call_soon(self, call: Callable[[], None]) -> None:
         """Call it in the event loop's next turn."""
         if threading.get_ident() == self._thread:
             self._loop.call_soon(call)
@@ -215,10 +213,6 @@ class Server:
     def _from_thread(self, call: Callable[..., object], *given: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(call, *given)
-
-    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-        """One wake-up of the loop for all results of a commit."""
-        self._from_thread(_deliver_all, list(batch))
 
     def _broken(self, error: StoreError) -> None:
         if not self._fatal.done():
@@ -423,14 +417,6 @@ class Server:
             self.metrics.associations_open.set(self.acceptor.associated)
             self.handlers.refusals.flush()
             await asyncio.sleep(TURN_SECONDS)
-
-
-def _deliver_all(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-    for done, result in batch:
-        try:
-            done(result)
-        except Exception:  # a defect with one of them must not keep the others waiting for their answers
-            log.exception("internal-error", where="answers")
 
 
 def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:

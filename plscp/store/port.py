@@ -1,7 +1,7 @@
 """The event store as the other rooms see it: drafts go in, results come out, events are read by position.
 
-A *draft* is submitted, the one writer takes it inside a transaction that holds the head, and its result is delivered after the
-transaction is committed and synced. A draft whose decision was made on an older registry comes back as `Stale`, is decided again
+A *draft* is submitted, the one writer takes it inside a transaction that holds the head, and its `done` is called with its result
+after the transaction is committed and synced. A draft whose decision was made on an older registry comes back as `Stale`, is decided again
 and is submitted again; so does one whose entries are partly stored already (`EntriesKnown`), unless it was decided on exactly these.
 """
 
@@ -166,7 +166,7 @@ class RequestRecord:
         raw: the encoded data set as received; may be cut (64 KiB) with `raw_length` and `raw_digest` of the whole.
         entries: empty where it was read again.
         registry_position: R, the registry's position on which `decision` was made; as kept no higher than the registry's then.
-        done: called once, by the store's deliver function, after the commit or failure.
+        done: called once, after the commit or failure, by the store's `CallSoon`: one call for all of a batch.
         judged: the entries that the decision took as stored already, as the store has told them.
         dated: the first DateTime that the content states, as sent (DT); always the same for one identity.
 
@@ -622,25 +622,10 @@ class EventStore(Protocol):
         """Finish what is queued, deliver every result, close. Safe to call twice."""
 
 
-Deliver = Callable[[Sequence[tuple[Callable[[Result], None], Result]]], None]
-"""How results reach their owners: called once per batch, on the writer's thread."""
-
-Soon = Callable[[Callable[[], None]], None]
+CallSoon = Callable[[Callable[[], None]], object]
 """Calls something in the next turn of the event loop that submits drafts, or at once where there is none; from any thread."""
 
 
 def at_once(call: Callable[[], None]) -> None:
-    """A `Soon` that does not wait."""
+    """A `CallSoon` that does not wait: results reach their owners on the writer's thread."""
     call()
-
-
-def deliver_directly(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-    """Call each `done` on the writer's thread; one that raises does not keep the others from theirs."""
-    failures = []
-    for done, result in batch:
-        try:
-            done(result)
-        except Exception as error:
-            failures.append(error)
-    if failures:
-        raise failures[0]

@@ -16,7 +16,7 @@ from plscp.store.port import (
     LAST,
     MOST_COUNTED,
     PROPOSAL,
-    Deliver,
+    CallSoon,
     Draft,
     Filter,
     OpenRefusal,
@@ -25,11 +25,9 @@ from plscp.store.port import (
     RawKept,
     RefusedMessage,
     RetryNote,
-    Soon,
     StoredEvent,
     StoreLimits,
     at_once,
-    deliver_directly,
 )
 from plscp.store.schema import ancestors
 from plscp.store.writer import Watermark, Writer
@@ -97,10 +95,9 @@ class SqliteStore:
     What reads raises StoreError where the store does not answer, or is closed.
 
     Args:
-        deliver: how results reach their owners, called once per batch on the writer's thread.
+        call_soon: how the writer reaches the event loop, with the results of a batch and to be woken; see `plscp.store.writer`.
         on_fatal: called once when the store cannot be trusted any more: the process must end.
         after_commit: called with the position of the last event when it has moved.
-        soon: how the writer is woken; see `plscp.store.writer`.
         vfs: name of the SQLite VFS to go through (tests inject faults there).
 
     Attributes:
@@ -115,11 +112,10 @@ class SqliteStore:
         self,
         path: Path | str,
         *,
-        deliver: Deliver = deliver_directly,
+        call_soon: CallSoon = at_once,
         on_fatal: Callable[[StoreError], None] = _do_nothing,
         after_commit: Callable[[int], None] = _do_nothing,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
-        soon: Soon = at_once,
         vfs: str | None = None,
     ) -> None:
         self.path = path = Path(path)
@@ -137,11 +133,10 @@ class SqliteStore:
         self._watermark = Watermark(self.disk_free, limits.disk_watermark, every=limits.disk_look_seconds)
         self._writer = Writer(
             ledger,
-            deliver=deliver,
+            call_soon=call_soon,
             on_fatal=on_fatal,
             after_commit=after_commit,
             limits=limits,
-            soon=soon,
             watermark=self._watermark,
         )
         restored = {"restored_from": former[-1]} if former else {}

@@ -3,7 +3,7 @@
 Below the disk's watermark it takes no request, so that what is under way can still be finished and the log can be written.
 
 The writer and the event loop that submits drafts take turns, since one of them at a time can compute: what has queued up is
-taken when the loop has nothing more in hand (`Soon`), and not as soon as the writer is free. No time window: a loop that rests
+taken when the loop has nothing more in hand (`CallSoon`), and not as soon as the writer is free. No time window: a loop that rests
 says so in its next turn, and a request that comes alone is committed at once (docs/decisions/0053).
 """
 
@@ -11,20 +11,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUnavailable
 from plscp.logs import log
 from plscp.store.ledger import SqliteLedger
 from plscp.store.port import (
+    CallSoon,
     ClockMeasured,
-    Deliver,
     Delivered,
     Draft,
     Failed,
     MessageRefused,
     RequestRecord,
     Result,
-    Soon,
     StoreLimits,
 )
 
@@ -83,6 +83,14 @@ def _size(draft: Draft) -> int:
     return 1000
 
 
+def _call_done(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
+    for done, result in batch:
+        try:
+            done(result)
+        except Exception:  # a defect with one of them must not keep the others waiting for their answers
+            log.exception("internal-error", where="store results")
+
+
 def _low() -> StoreFull:
     return StoreFull("the disk is below its watermark: no request is taken until more is free")
 
@@ -91,11 +99,11 @@ class Writer:
     """Queues drafts, commits them in batches and delivers the results.
 
     Args:
-        deliver: called once per batch, on the writer's thread, after the commit or failure.
+        call_soon: reaches the event loop: with the results of a batch, in one call after its commit or failure; and to ask whether
+            the loop has more in hand. A writer that is awake while the loop computes fights it for the GIL, and its batches are
+            half as large.
         on_fatal: called once, on the writer's thread, when the store cannot be trusted any more: the process must end.
         after_commit: called with the position of the last event, after results were delivered, when it has moved.
-        soon: asks the event loop whether it has more in hand. A writer that is awake while the loop computes fights it for the
-            GIL, and its batches are half as large.
         watermark: of the disk; looked at on this thread.
     """
 
@@ -103,20 +111,18 @@ class Writer:
         self,
         ledger: SqliteLedger,
         *,
-        deliver: Deliver,
+        call_soon: CallSoon,
         on_fatal: Callable[[StoreError], None],
         after_commit: Callable[[int], None],
         limits: StoreLimits,
-        soon: Soon,
         watermark: Watermark,
     ) -> None:
         self._ledger = ledger
         self._watermark = watermark
-        self._soon = soon
+        self._call_soon = call_soon
         self._asked = False
         self._offered = False
         self._seen = 0
-        self._deliver_results = deliver
         self._on_fatal = on_fatal
         self._after_commit = after_commit
         self.measured: Callable[[float, int], None] = lambda _seconds, _drafts: None
@@ -158,7 +164,7 @@ class Writer:
                 ask = self._ask()
         if error is None:
             if ask:
-                self._soon(self._offer)
+                self._call_soon(self._offer)
         elif not isinstance(draft, Delivered):
             draft.done(Failed(error))
 
@@ -172,7 +178,7 @@ class Writer:
             self._clocks.append(draft)
             ask = len(self._clocks) == 1 and self._ask()
         if ask:
-            self._soon(self._offer)
+            self._call_soon(self._offer)
 
     def _ask(self) -> bool:
         """Whether the loop is to be asked: a writer that is busy asks for itself when it is done."""
@@ -191,7 +197,7 @@ class Writer:
                 self._asked, self._offered = False, bool(self._queue)
                 self._wake.notify()
         if more:
-            self._soon(self._offer)
+            self._call_soon(self._offer)
 
     def _refusal(self, draft: Draft, size: int) -> StoreError | None:
         if self._closing:
@@ -269,7 +275,7 @@ class Writer:
                         self._asked = True
                         self._wake.release()
                         try:
-                            self._soon(self._offer)
+                            self._call_soon(self._offer)
                         finally:
                             self._wake.acquire()
                         continue
@@ -412,10 +418,10 @@ class Writer:
             if result is not None and not isinstance(draft, Delivered | ClockMeasured)
         ]
         if pairs:
-            self._guarded(lambda: self._deliver_results(pairs))
+            self._guarded(lambda: self._call_soon(partial(_call_done, pairs)))
 
     @staticmethod
-    def _guarded(call: Callable[[], None]) -> None:
+    def _guarded(call: Callable[[], object]) -> None:
         """Others' code must not end the writer."""
         try:
             call()

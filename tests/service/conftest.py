@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.service.stock import StockHandlers
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.port import Deliver, Draft, Failed, RegistryRecord, RequestRecord, Result, deliver_directly
+from plscp.store.port import CallSoon, Draft, Failed, RegistryRecord, RequestRecord, at_once
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu
 from tests.temporary import TemporaryStore
 
@@ -70,17 +70,14 @@ class Running:
 
     def __init__(self, way: str) -> None:
         self.way = way
-        self.deliver: Deliver = deliver_directly
-        self.store = Interrupted(deliver=self._deliver)
+        self.call_soon: CallSoon = at_once
+        self.store = Interrupted(call_soon=lambda call: self.call_soon(call))  # noqa: PLW0108 -- another once there is a loop
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LOCATIONS)))
         self.handlers = Handlers(
             self.store, self.keeper, lambda ae: PROFILES.get(ae, Profile(Device(ae), POLICY)), bounds=BOUNDS
         )
         self.port = 0
         self._stop: Callable[[], None] = lambda: None
-
-    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-        self.deliver(batch)
 
     def start(self) -> None:
         """Listen on a free port of the loopback."""
@@ -102,11 +99,7 @@ class Running:
         loop = asyncio.new_event_loop()
 
         async def listen() -> None:
-            # Results are delivered in the loop, as the server does it.
-            def deliver(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-                loop.call_soon_threadsafe(_all, list(batch))
-
-            self.deliver = deliver
+            self.call_soon = loop.call_soon_threadsafe  # as the server does it
             settings = NetworkSettings(
                 host="127.0.0.1", port=0, ae_title="PLSCP", bounds=WireBounds(data_set=BOUNDS.data_set)
             )
@@ -174,11 +167,6 @@ class Running:
     def break_store(self) -> None:
         """From now on every request fails at the store."""
         self.store.broken = lambda: StoreUnavailable("the disk is away")
-
-
-def _all(batch: list[tuple[Callable[[Result], None], Result]]) -> None:
-    for done, result in batch:
-        done(result)
 
 
 @pytest.fixture(params=["ours", "stock"])

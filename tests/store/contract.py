@@ -1,6 +1,7 @@
 """What every event store does, whatever it is made of: run by each adapter's own test module."""
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ from plscp.store.port import (
     KnownEntry,
     MessageRefused,
     RefusedMessage,
-    RequestRecord,
     Result,
     RetryNote,
     Stale,
@@ -33,6 +33,7 @@ from plscp.store.port import (
     StoredEvent,
     StoreLimits,
 )
+from tests.serving import until
 from tests.store.drafts import (
     NOW,
     STUDY,
@@ -838,41 +839,41 @@ class EventStoreContract:
         assert store.head()[0] == 2
         assert store.first_broken_position() is None
 
-    def test_results_come_in_one_delivery_per_batch_and_before_after_commit(self, open_one: Open) -> None:
-        """What queued up while the writer was busy is one transaction and one delivery."""
-        batches: list[int] = []
-        heads: list[int] = []
+    def test_results_come_in_one_call_per_batch_and_before_after_commit(self, open_one: Open) -> None:
+        """What queued up while the writer was busy is one transaction, and one call brings its results."""
+        here = threading.get_ident()
+        results: list[tuple[type[Result], int]] = []
+        calls: list[int] = []
+        heads: list[tuple[int, int]] = []
 
-        def deliver(batch: Any) -> None:
-            assert store.head()[0] >= sum(batches) + len(batch)
-            batches.append(len(batch))
-            if len(batches) == 1:  # the writer is busy here: these queue up
+        def call_soon(call: Callable[[], None]) -> None:
+            before = len(results)
+            call()
+            if threading.get_ident() != here and len(results) > before:
+                calls.append(len(results) - before)
+
+        def done(result: Result) -> None:
+            results.append((type(result), store.head()[0]))
+            if len(results) == 1:  # the writer is busy here: these queue up
                 for draft in more:
                     store.submit(draft)
-            for done, result in batch:
-                done(result)
 
-        store = open_one(deliver=deliver, after_commit=heads.append)
-        more: list[RequestRecord] = [request(), request(), request()]
-        last = again(request([entry("last")]))
-        results: list[Result] = []
-        for draft in more:
-            draft.done = results.append
-        send(store, last)
+        store = open_one(call_soon=call_soon, after_commit=lambda head: heads.append((head, len(results))))
+        first, *more = [request() for _ in range(4)]
+        for draft in (first, *more):
+            draft.done = done
+        store.submit(first)
+        until(lambda: len(results) == 4, "the results")
         store.close()
-        assert (batches, heads) == ([1, 3], [1, 4])
-        assert len(results) == 3
+        assert results == [(Stored, 1)] + [(Stored, 4)] * 3
+        assert calls == [1, 3]
+        assert heads == [(1, 1), (4, 4)]
 
     def test_batches_are_bounded(self, open_one: Open) -> None:
         """One transaction takes no more than its bound of drafts."""
         batches: list[int] = []
-
-        def deliver(batch: Any) -> None:
-            batches.append(len(batch))
-            for done, result in batch:
-                done(result)
-
-        store = open_one(deliver=deliver, limits=StoreLimits(batch_drafts=4))
+        store = open_one(limits=StoreLimits(batch_drafts=4))
+        store.measure(lambda _seconds, drafts: batches.append(drafts))
         send(store, *(request() for _ in range(20)))
         assert sum(batches) == 20
         assert max(batches) <= 4
@@ -881,17 +882,17 @@ class EventStoreContract:
         """Beyond the bound of drafts or bytes a draft fails at once, and nothing of it is kept."""
         results: list[Result] = []
 
-        def deliver(batch: Any) -> None:
-            if not results:  # the writer is busy here
-                for size in (10, 10, 10, 100_000):
-                    late = request(raw=bytes(size))
-                    late.done = results.append
-                    store.submit(late)
-            for done, result in batch:
-                done(result)
+        def submit_more(_: Result) -> None:
+            for size in (10, 10, 10, 100_000):  # the writer is busy here
+                late = request(raw=bytes(size))
+                late.done = results.append
+                store.submit(late)
 
-        store = open_one(deliver=deliver, limits=StoreLimits(queue_requests=2, queue_bytes=50_000))
-        send(store, request())
+        store = open_one(limits=StoreLimits(queue_requests=2, queue_bytes=50_000))
+        first = request()
+        first.done = submit_more
+        store.submit(first)
+        until(lambda: len(results) == 4, "the results")
         store.close()
         labels = [r.error.label if isinstance(r, Failed) else "stored" for r in results]
         assert labels == ["store-busy", "store-busy", "stored", "stored"]
@@ -920,7 +921,7 @@ class EventStoreContract:
             store.probe()
 
     def test_an_owner_that_raises_does_not_end_the_writer(self, open_one: Open) -> None:
-        """What goes wrong in a delivery or after a commit is not the store's failure."""
+        """What goes wrong with a result or after a commit is not the store's failure."""
 
         def raising(_: object) -> None:
             raise RuntimeError("an owner's defect")

@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from plscp.store import SqliteStore
-from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Stored, StoreLimits
+from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Result, Stored, StoreLimits
 from tests.serving import until
 from tests.store.drafts import again, change, entry, rejected, request, send, stored
 from tests.store.faults import Disk, Fault, faulty_disk
@@ -178,21 +177,19 @@ def test_a_full_disk_fails_what_waits_too(tmp_path: Path, disk: Disk) -> None:
     results: list[object] = []
     first = request()
 
-    def deliver(batch: Any) -> None:
-        for done, result in batch:
-            done(result)
-        if not results:  # the writer is busy here, so these wait together
-            disk.arm("full", 1, lasting=True)
-            for late in more:
-                store.submit(late)
-            store.submit(Delivered([first.request_id]))
+    def submit_more(_: Result) -> None:
+        disk.arm("full", 1, lasting=True)  # the writer is busy here, so these wait together
+        for late in more:
+            store.submit(late)
+        store.submit(Delivered([first.request_id]))
 
     limits = LIMITS._replace(batch_drafts=1)
-    store = SqliteStore(tmp_path / "s.db", vfs="plscp-faulty", limits=limits, deliver=deliver)
+    store = SqliteStore(tmp_path / "s.db", vfs="plscp-faulty", limits=limits)
     more = [request() for _ in range(3)]
     for late in more:
         late.done = results.append
-    send(store, first)
+    first.done = submit_more
+    store.submit(first)
     until(lambda: len(results) == 3, "the failures")
     assert all(isinstance(result, Failed) and isinstance(result.error, StoreFull) for result in results)
     disk.mend()

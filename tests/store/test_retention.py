@@ -1,12 +1,12 @@
 """When raw bytes are deleted: a batch at each look until nothing is left, then at rest for a minute."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 import structlog.testing
 
-from plscp.store.port import Draft, Failed, Result
+from plscp.store.port import Draft
 from plscp.store.retention import MOST_REQUESTS, PAUSE_SECONDS, Retention
 from tests.serving import until
 from tests.store.drafts import NOW, request, send, stored
@@ -72,15 +72,10 @@ def test_a_store_that_fails_is_asked_again_later() -> None:
 @pytest.mark.parametrize("most", [1, MOST_REQUESTS])
 def test_it_never_asks_while_a_batch_is_under_way(most: int) -> None:
     """However often it looks, one batch is in the writer's hands."""
-    waiting: list[Result] = []
-
-    def take(batch: Sequence[tuple[object, Result]]) -> None:
-        waiting.extend(result for _, result in batch)
-
-    store = Counting(deliver=take)
+    waiting: list[Callable[[], None]] = []
+    store = Counting(call_soon=waiting.append)
     retention = Retention(store, timedelta(seconds=1), clock=lambda: NOW)
     for _ in range(most):
         retention.look()
     assert store.drafts == 1
     store.close()
-    assert not any(isinstance(result, Failed) for result in waiting)

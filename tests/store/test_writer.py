@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from plscp.store.port import ClockMeasured, Delivered, Filter, Stored, StoreLimits
+from plscp.store.port import ClockMeasured, Delivered, Filter, Result, StoreLimits
 from tests.serving import until
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, rejected, request, send, stored
@@ -29,7 +29,7 @@ class Turns:
     def __init__(self) -> None:
         self.calls: deque[Callable[[], None]] = deque()
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], None]) -> None:
         """As the event loop does it: not now."""
         self.calls.append(call)
 
@@ -43,52 +43,52 @@ def test_what_queues_up_is_taken_when_the_loop_has_nothing_more_in_hand(open_sql
     """Neither a writer that sleeps nor one that comes from a commit starts while drafts still come in."""
     turns = Turns()
     batches: list[int] = []
-    left = threading.Semaphore(0)
+    results: list[Result] = []
 
     def submit(count: int) -> None:
         for _ in range(count):
             draft = request()
-            draft.done = lambda _: left.release()
+            draft.done = results.append
             store.submit(draft)
 
-    def deliver(batch: Any) -> None:
-        batches.append(len(batch))
+    def committed(_seconds: float, drafts: int) -> None:
+        batches.append(drafts)
         if len(batches) == 1:
             submit(2)  # these wait when the writer comes from its commit
-        for done, result in batch:
-            done(result)
 
-    store = open_sqlite(soon=turns.soon, deliver=deliver)
+    store = open_sqlite(call_soon=turns.call_soon)
+    store.measure(committed)
     submit(3)
     turns.turn()
     submit(1)
     turns.turn()
     assert batches == []
     turns.turn()
-    for _ in range(4):
-        assert left.acquire(timeout=60)
+    turns.turn()
+    assert len(results) == 4
     turns.turn()
     submit(5)
     turns.turn()
     assert batches == [4]
     turns.turn()
-    for _ in range(7):
-        assert left.acquire(timeout=60)
+    turns.turn()
     assert batches == [4, 7]
+    assert len(results) == 11
 
 
 def test_a_full_batch_does_not_wait_for_the_loop_to_rest(open_sqlite: Open) -> None:
     """In count or in bytes: one turn of the loop is enough."""
     for limits in (StoreLimits(batch_drafts=3), StoreLimits(batch_bytes=3000)):
         turns = Turns()
-        store = open_sqlite(soon=turns.soon, limits=limits)
-        done = threading.Event()
+        store = open_sqlite(call_soon=turns.call_soon, limits=limits)
+        results: list[Result] = []
         for _ in range(3):
             draft = request()
-            draft.done = lambda _, done=done: done.set()  # type: ignore[misc]
+            draft.done = results.append
             store.submit(draft)
         turns.turn()
-        assert done.wait(60)
+        turns.turn()
+        assert len(results) == 3
         store.close()
 
 
@@ -108,13 +108,10 @@ def test_requests_without_keys_are_looked_through_as_well(
 
 def test_closing_does_not_wait_for_a_loop_that_has_ended(open_sqlite: Open) -> None:
     """What is queued is written, though nobody calls the writer any more."""
-    store = open_sqlite(soon=lambda _: None)
-    results: list[Any] = []
-    draft = request()
-    draft.done = results.append
-    store.submit(draft)
+    store = open_sqlite(call_soon=lambda _: None)
+    store.submit(request())
     store.close()
-    assert [type(result) for result in results] == [Stored]
+    assert store.head()[0] == 1
 
 
 def test_a_proof_of_arrival_waits_for_someone_elses_commit(open_sqlite: Open, path: Path) -> None:
@@ -246,15 +243,15 @@ def test_a_writer_that_is_stuck_is_not_alive(open_sqlite: Open, stuck: bool) -> 
     """Liveness tells a writer that hangs in one step from one that waits for work."""
     entered, leave = threading.Event(), threading.Event()
 
-    def deliver(batch: Any) -> None:
+    def done(_: object) -> None:
         entered.set()
         leave.wait(60)
-        for done, result in batch:
-            done(result)
 
-    store = open_sqlite(deliver=deliver, limits=StoreLimits(stall_seconds=0.0 if stuck else 3600))
+    draft = request()
+    draft.done = done
+    store = open_sqlite(limits=StoreLimits(stall_seconds=0.0 if stuck else 3600))
     assert store.alive()
-    store.submit(request())
+    store.submit(draft)
     assert entered.wait(60)
     assert store.alive() is not stuck
     leave.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store import open_store
-from plscp.store.port import Filter, QuarantineItem, RegistryRecord, Result, StoredEvent
+from plscp.store.port import Filter, QuarantineItem, RegistryRecord, StoredEvent
 from tests.events import encoded
 from tests.rawscu import SYNTAXES, RawScu, Response
 from tests.serving import until
@@ -64,10 +64,7 @@ class Rig:
     # --- running -----------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        def deliver(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-            self._loop.call_soon_threadsafe(_all, list(batch))
-
-        self.store = open_store(self._url, deliver=deliver)
+        self.store = open_store(self._url, call_soon=self._loop.call_soon_threadsafe)
         registry = Registry(Locations(LABS), Issuers(self.issuers))
         self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
         self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
@@ -222,8 +219,3 @@ class Answer:
     def __str__(self) -> str:
         """``0000 1.1 PA`` or ``C103``."""
         return " ".join(filter(None, (self.status, self.study, self.patient)))
-
-
-def _all(batch: Iterable[tuple[Callable[[Result], None], Result]]) -> None:
-    for done, result in batch:
-        done(result)
