@@ -232,8 +232,8 @@ def _service(load: Load, rounds: int, got: list[Any]) -> tuple[Figures, list[Req
         took = best([got[n * part :][:part] for n in range(rounds)], handlers.begin)
         store.drafts = drafts
         for one in got:
-            answer = handlers.begin(one)
-            assert isinstance(answer, tuple), "a store that answers at once leaves nothing to wait for"
+            answer = handlers.begin(one).answer
+            assert answer is not None, "a store that answers at once leaves nothing to wait for"
             assert answer[0] == 0, answer[0]
         return took
 
@@ -246,16 +246,16 @@ class Committing:
     """A real store, and a crowd that waits for it: as many requests as there are associations."""
 
     def __init__(self, path: Path) -> None:
-        self._store = SqliteStore(path, deliver=self._deliver)
+        self._store = SqliteStore(path)
         self._left: list[RequestRecord] = []
         self._out = 0
         self._end = threading.Event()
 
-    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-        for _, result in batch:
-            assert isinstance(result, Stored), result
-        self._out -= len(batch)
-        self._more(len(batch))
+    def done(self, result: Result) -> None:
+        """One of them is stored."""
+        assert isinstance(result, Stored), result
+        self._out -= 1
+        self._more(1)
         if not self._out:
             self._end.set()
 
@@ -285,7 +285,7 @@ class Committing:
 def _store(folder: Path, rounds: int, drafts: Sequence[RequestRecord]) -> Figures:
     path = folder / "plscp.db"
     committing = Committing(path)
-    fresh = [replace(draft, done=lambda _: None) for draft in drafts]
+    fresh = [replace(draft, done=committing.done) for draft in drafts]
     part = len(fresh) // rounds
     few = max(part // 10, 5)
     one, many = [], []

@@ -47,7 +47,7 @@ class Acceptor:
 
     Args:
         handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
-            `PendingResponse` or a future of it.
+            `PendingResponse`, which is given in the event loop.
         on_delivery_confirmed: told the receipts of answers that are known to have arrived.
         admit: why a peer may not associate, or None; asked for each association.
         confirms: whether the user identity of a calling AE title was looked at: a positive response that it requests says so.

@@ -34,29 +34,27 @@ class Encodable(Protocol):
 
 
 class PendingResponse:
-    """An answer that is still to come: what a handler may return in place of it.
+    """An answer that may still be to come: what a handler returns in place of it.
 
-    It is given and taken in the event loop and calls at once: a future would cost a timer and two turns of the loop.
+    It is given where it is taken, in the event loop, and calls at once: a future would cost a timer and two turns of the loop.
+
+    Attributes:
+        answer: (status, data set or None), or None as long as there is none.
     """
 
-    __slots__ = ("_answer", "_then")
+    __slots__ = ("_then", "answer")
 
     def __init__(self) -> None:
-        self._answer: Any = None
-        self._then: Callable[[Any], None] | None = None
-
-    @property
-    def answer(self) -> Any:
-        """The answer, or None as long as there is none."""
-        return self._answer
+        self.answer: tuple[Any, Any] | None = None
+        self._then: Callable[[tuple[Any, Any]], None] | None = None
 
     def give(self, answer: tuple[Any, Any]) -> None:
         """Answer; what is given after that is dropped."""
-        if self._answer is None:
-            self._answer = answer
+        if self.answer is None:
+            self.answer = answer
             if self._then is not None:
                 self._then(answer)
 
-    def then(self, call: Callable[[Any], None]) -> None:
-        """Call this with the answer once it is given; only for one that is not yet."""
+    def then(self, call: Callable[[tuple[Any, Any]], None]) -> None:
+        """Call this with the answer once it is given; only of a response that has none yet."""
         self._then = call

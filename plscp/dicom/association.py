@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pydicom.dataset import Dataset
@@ -394,13 +395,12 @@ class Association(asyncio.Protocol):
             self._defect(message)
             return
         if isinstance(answer, PendingResponse):
-            self._busy = True
-            answer.then(lambda given: self._answered(message, given))
-        elif isinstance(answer, asyncio.Future):
-            self._busy = True
-            answer.add_done_callback(lambda future: self._answered(message, future))
-        else:
-            self._answer(message, answer)
+            if answer.answer is None:
+                self._busy = True
+                answer.then(partial(self._answered, message))
+                return
+            answer = answer.answer
+        self._answer(message, answer)
 
     def _answered(self, message: Message, answer: Any) -> None:
         self._busy = False
@@ -409,8 +409,8 @@ class Association(asyncio.Protocol):
 
     def _answer(self, message: Message, answer: Any) -> None:
         try:
-            self._respond(message, *(answer.result() if isinstance(answer, asyncio.Future) else answer))
-        except (Exception, asyncio.CancelledError):  # failed, not the pair that it should be, or cannot be encoded
+            self._respond(message, *answer)
+        except Exception:  # not the pair that it should be, or cannot be encoded
             self._defect(message)
 
     def _defect(self, message: Message) -> None:

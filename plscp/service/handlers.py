@@ -9,9 +9,9 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event, Lock
 from time import monotonic, perf_counter
 from typing import Any, Final
 
@@ -102,6 +102,7 @@ class Handlers:
         self._clock = clock
         self._under_way: deque[tuple[float, Pending]] = deque()
         self._watching = False
+        self._answering = Lock()
         self._issuers_told: set[tuple[str, ...]] = set()
         self.devices = Devices()
         self.refusals = Refusals()
@@ -110,24 +111,30 @@ class Handlers:
 
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
-    def begin(self, event: Any) -> "Answer | PendingResponse | asyncio.Future[Answer]":
-        """Start on a request; on our acceptor, in its event loop.
+    def begin(self, event: Any) -> PendingResponse:
+        """Start on a request; in the event loop of our acceptor, whatever the size of the data set.
 
         Args:
             event: as pynetdicom's `evt.Event` for N-ACTION.
 
         Returns:
-            (status, Action Reply), or what will give it after the commit or at the answer deadline.
+            What has (status, Action Reply), or is given it in the event loop after the commit or at the answer deadline.
         """
         loop = asyncio.get_running_loop()
+        response = PendingResponse()
         weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
         if len(event.request.raw) * weight > LARGE_BYTES:
-            return loop.run_in_executor(self._slow_lane, self.answer, event)
-        later = PendingResponse()
-        pending = self._start(event, later.give)
-        if later.answer is not None:
-            answer: Answer = later.answer
-            return answer
+
+            def give(answer: Answer) -> None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                    loop.call_soon_threadsafe(response.give, answer)
+
+            pending = self._pending(event, give)
+            self._slow_lane.submit(self._run_apart, pending)
+        else:
+            pending = self._start(event, response.give)
+            if response.answer is not None:
+                return response
         under_way = self._under_way
         while under_way and under_way[0][1].answered:
             under_way.popleft()
@@ -135,7 +142,7 @@ class Handlers:
             self._watching = True
             loop.call_later(self._deadline, self._overdue, loop)
         under_way.append((monotonic() + self._deadline, pending))
-        return later
+        return response
 
     def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
         """Answer what is past its deadline; look again when the oldest that is left will be: one timer for all."""
@@ -152,36 +159,44 @@ class Handlers:
 
     def answer(self, event: Any) -> Answer:
         """Answer a request from any thread but the event loop's; blocks until the commit or the answer deadline."""
-        future: ThreadFuture[Answer] = ThreadFuture()
-
-        def resolve(answer: Answer) -> None:
-            with contextlib.suppress(InvalidStateError):  # the deadline or the store, whichever comes first
-                future.set_result(answer)
-
-        pending = self._start(event, resolve)
-        try:
-            return future.result(self._deadline)
-        except TimeoutError:
+        response, answered = PendingResponse(), Event()
+        response.then(lambda _: answered.set())
+        pending = self._start(event, response.give)
+        if not answered.wait(self._deadline):
             self._late(pending)
-            return future.result()
+            answered.wait()  # where the store was quicker
+        answer = response.answer
+        assert answer is not None
+        return answer
 
     # --- the steps ---
 
-    def _start(self, event: Any, resolve: Callable[[Answer], None]) -> Pending:
-        """Steps 1 to 9, then hand over to the store."""
+    def _start(self, event: Any, give: Callable[[Answer], None]) -> Pending:
+        """Steps 1 to 9, then hand over to the store; `give` is called once, at once or from the thread of the store's results."""
+        pending = self._pending(event, give)
+        self._run_steps(pending)
+        return pending
+
+    def _run_apart(self, pending: Pending) -> None:
+        """As `_start`, on the thread for large data sets."""
+        try:
+            self._run_steps(pending)
+        except Exception:
+            log.exception("internal-error", where="handlers", **pending.about())
+            self._finish(pending, Status(0x0110), ())
+
+    def _pending(self, event: Any, give: Callable[[Answer], None]) -> Pending:
         calling_ae = str(event.assoc.requestor.ae_title).strip()
         arrival = event.timestamp if self._clock is None else self._clock()
-        pending = Pending(
+        return Pending(
             event=event,
-            resolve=resolve,
+            give=give,
             profile=self._profiles(calling_ae),
             calling_ae=calling_ae,
             sop_class=str(event.context.abstract_syntax),
             arrival=arrival if arrival.tzinfo else arrival.astimezone(UTC),
             request_id=f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}",
         )
-        self._run_steps(pending)
-        return pending
 
     def _run_steps(self, pending: Pending) -> None:
         """Steps 1 to 9 by the profile that the request has."""
@@ -379,9 +394,10 @@ class Handlers:
             position: where it is stored; or what people type to see it in quarantine.
             why: for the log, where the answer itself may not say it.
         """
-        if pending.answered:
-            return
-        pending.answered = True
+        with self._answering:  # the deadline passes in another thread than the store's results come in
+            if pending.answered:
+                return
+            pending.answered = True
         seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
         self._counters.answered(pending.sop_class, int(status), seconds)
         decided = pending.decision.findings if pending.decision is not None else ()
@@ -397,4 +413,4 @@ class Handlers:
             self._counters.device_refused(pending.calling_ae)
             self.devices.refused(pending.calling_ae, arrived_us, int(status), said)
             self.refusals.refused(pending, int(status), said, these or decided, quarantine)
-        pending.resolve((status, reply))
+        pending.give((status, reply))

@@ -74,7 +74,7 @@ class Pending:
 
     Attributes:
         event: as dicom, or pynetdicom, hands it over.
-        resolve: answers it.
+        give: answers it; `answered`: whether that was done.
         raw, identity, dated: what step 5 makes of it.
         noticed: findings of steps 1 to 7.
         content: what steps 6 and 7 make of it; or `refused`.
@@ -83,7 +83,7 @@ class Pending:
     """
 
     event: Any
-    resolve: Callable[[Answer], None]
+    give: Callable[[Answer], None]
     profile: Profile
     calling_ae: str
     sop_class: str

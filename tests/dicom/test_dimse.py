@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from plscp.dicom import dimse
-from plscp.dicom.answer import Status
+from plscp.dicom.answer import PendingResponse, Status
 from plscp.dicom.pdu import InvalidPdu
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
 from tests.dicom.wire import DATA, ECHO, EVENTS, Line, request
@@ -151,9 +151,9 @@ def test_a_message_id_that_is_outstanding() -> None:
     """0210H goes to the later request, whether the earlier one is being worked on or waits; afterwards the ID is free again."""
     with Line() as line:
         line.associate()
-        one, two = line.future(), line.future()
-        futures = [one, two]
-        line.handler = lambda _: futures.pop(0) if futures else (0, None)
+        one, two = PendingResponse(), PendingResponse()
+        responses = [one, two]
+        line.handler = lambda _: responses.pop(0) if responses else (0, None)
         line.send(request(1) + request(2) + request(1) + request(2), request(1) + request(3))
         line.resolve(one)
         assert [(a.MessageIDBeingRespondedTo, a.Status) for a in line.answers()] == [(1, 0)]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from plscp.dicom.answer import SUCCESS
+from plscp.dicom.answer import SUCCESS, PendingResponse
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import tls
 from tests.dicom.wire import DATA, Listener
@@ -36,13 +36,13 @@ class Stopping:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self.slow = False
-        self.commits: list[asyncio.Future[Any]] = []
+        self.commits: list[PendingResponse] = []
         listener.handler = self._handle
 
     def _handle(self, _event: Any) -> Any:
         if not self.slow:
             return SUCCESS, None
-        self.commits.append(self.listener.loop.create_future())
+        self.commits.append(PendingResponse())
         return self.commits[-1]
 
     def until(self, condition: Callable[[], Any]) -> None:
@@ -54,7 +54,7 @@ class Stopping:
 
         def all_of_them() -> None:
             for one in self.commits:
-                one.set_result((SUCCESS, None))
+                one.give((SUCCESS, None))
 
         self.listener.call(all_of_them)
 

@@ -17,7 +17,7 @@ from pynetdicom.dsutils import decode
 
 from plscp.dicom import negotiation
 from plscp.dicom.acceptor import Acceptor
-from plscp.dicom.answer import Status
+from plscp.dicom.answer import PendingResponse, Status
 from plscp.dicom.association import NEVER, Association
 from plscp.dicom.dimse import ActionEvent, Command, Context, Message
 from plscp.dicom.settings import Deadlines, NetworkCounters, WireBounds
@@ -212,10 +212,10 @@ def test_action_information_that_does_not_inflate() -> None:
 def test_a_message_id_repeated_while_the_first_is_handled() -> None:
     """Being handled is outstanding: the second gets 0210H, after the first is answered; then the ID is free again."""
     with Line() as line:
-        future = line.future()
-        line.handler = lambda _: future
+        response = PendingResponse()
+        line.handler = lambda _: response
         line.associate().send(request(1), request(1))
-        line.resolve(future)
+        line.resolve(response)
         assert [answer.Status for answer in line.answers()] == [0x0000, 0x0210]
         line.send(request(1))
         line.turn()
@@ -239,24 +239,11 @@ def test_what_was_read_before_an_answer_proves_nothing() -> None:
 def test_an_answer_that_is_none(answer: object, later: bool) -> None:
     """No pair, a reply that does not encode, a status that is none: 0110H, and the association goes on."""
     with Line() as line:
-        future = line.future()
-        line.handler = lambda _: future if later else answer
+        response = PendingResponse()
+        line.handler = lambda _: response if later else answer
         line.associate().send(request(1))
         if later:
-            line.resolve(future, answer)
-        line.handler = lambda _: (0, None)
-        line.send(request(2))
-        assert [found.Status for found in line.answers()] == [0x0110, 0x0000]
-
-
-def test_a_cancelled_future() -> None:
-    """A handler's future that is cancelled is a defect of the handler: 0110H, and the association goes on."""
-    with Line() as line:
-        future = line.future()
-        line.handler = lambda _: future
-        line.associate().send(request(1))
-        future.cancel()
-        line.turn()
+            line.resolve(response, answer)
         line.handler = lambda _: (0, None)
         line.send(request(2))
         assert [found.Status for found in line.answers()] == [0x0110, 0x0000]
@@ -287,12 +274,12 @@ def test_no_clock_runs_while_we_do_not_read(monkeypatch: pytest.MonkeyPatch) -> 
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with Line(replace(SETTINGS, bounds=WireBounds(waiting_requests=1))) as line:
-        futures = {1: line.future(), 2: line.future(), 3: line.future()}
-        line.handler = lambda event: futures[event.message_id]
+        responses = {1: PendingResponse(), 2: PendingResponse(), 3: PendingResponse()}
+        line.handler = lambda event: responses[event.message_id]
         line.associate().send(request(1) + request(2) + request(3)[:9])
         assert line.association.deadline == NEVER
         now += 3600
-        line.resolve(futures[1])
+        line.resolve(responses[1])
         assert line.association.deadline == now + SETTINGS.deadlines.pdu_deadline
 
 
@@ -376,8 +363,8 @@ def test_a_defect_does_not_end_the_sweep(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_requests_in_hand_are_answered_after_the_grace_time() -> None:
     """At the end of the grace time idle associations are aborted; one with a request in hand is answered, then aborted."""
     with Listener() as listener:
-        future = listener.call(listener.loop.create_future)
-        listener.handler = lambda _: future
+        response = PendingResponse()
+        listener.handler = lambda _: response
         busy, idle = (RawScu("127.0.0.1", listener.port).associate() for _ in range(2))
         busy.send(PROCEDURAL_EVENT_LOGGING, DATA)
         listener.until(lambda: listener.events)
@@ -386,7 +373,7 @@ def test_requests_in_hand_are_answered_after_the_grace_time() -> None:
         listener.call(listener.acceptor.end_idle)
         with pytest.raises(Aborted):
             idle.pdu()
-        listener.call(lambda: future.set_result((0, None)))
+        listener.call(lambda: response.give((0, None)))
         assert busy.response().status == 0
         with pytest.raises(Aborted):
             busy.pdu()

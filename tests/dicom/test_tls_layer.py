@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plscp.dicom.answer import PendingResponse
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.fairness import Turns
 from plscp.dicom.settings import NetworkSettings, WireBounds
@@ -146,12 +147,12 @@ def test_a_request_that_came_after_an_answer_proves_it(cut: int) -> None:
 def test_a_record_that_was_begun_before_an_answer_proves_nothing(cut: int) -> None:
     """It was sent before the answer was written, though it is deciphered after it; the next one proves."""
     with SecureLine() as line:
-        future = line.future()
-        line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
+        response = PendingResponse()
+        line.handler = lambda event: response if event.message_id == 1 else (with_receipt(event.message_id), None)
         line.begin().send(line.device.cipher(request(1)))
         record = line.device.cipher(request(2))
         line.send(record[:cut])
-        line.resolve(future, (with_receipt(1), None))
+        line.resolve(response, (with_receipt(1), None))
         assert len(line.answers()) == 1
         line.send(record[cut:])
         assert (line.heard, len(line.answers())) == ([], 1)
@@ -162,12 +163,12 @@ def test_a_record_that_was_begun_before_an_answer_proves_nothing(cut: int) -> No
 def test_what_was_read_before_an_answer_and_waited_proves_nothing() -> None:
     """Requests of one read, and reading pauses: they are worked off later, and prove nothing of each other's answers."""
     with SecureLine(NetworkSettings(port=0, futile_share=1.0, bounds=WireBounds(waiting_requests=1))) as line:
-        future = line.future()
-        line.handler = lambda event: future if event.message_id == 1 else (with_receipt(event.message_id), None)
+        response = PendingResponse()
+        line.handler = lambda event: response if event.message_id == 1 else (with_receipt(event.message_id), None)
         line.begin()
         line.send(b"".join(line.device.cipher(request(number)) for number in (1, 2, 3)))
         assert not line.transport.reading
-        line.resolve(future, (with_receipt(1), None))
+        line.resolve(response, (with_receipt(1), None))
         assert (line.heard, len(line.answers())) == ([], 3)
         line.send(line.device.cipher(request(4)))
         assert line.heard == [1, 2, 3]

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 
+from plscp.dicom.answer import PendingResponse
 from plscp.dicom.upper_layer import TABLE, State, TableEvent
 from tests.dicom.wire import CONTEXTS, Line, request
 from tests.rawscu import associate_rq
@@ -76,7 +77,7 @@ def bring(line: Line, state: int) -> None:
     if state in {6, 8, 13}:
         line.associate()
     if state == 8:
-        line.handler = lambda _: line.future()
+        line.handler = lambda _: PendingResponse()
         line.send(request(1))
         line.send(PDUS["A-RELEASE-RQ"][1])
     elif state == 13:
@@ -149,11 +150,11 @@ def test_an_answer_goes_out_before_the_release_is_answered() -> None:
     """AR-7, then AR-4: the commit that was under way is answered in Sta8, and only then the release."""
     with Line() as line:
         line.associate()
-        future = line.future()
-        line.handler = lambda _: future
+        response = PendingResponse()
+        line.handler = lambda _: response
         line.send(request(1) + PDUS["A-RELEASE-RQ"][1])
         assert (line.pdus(), line.state) == ([], 8)
-        line.resolve(future)
+        line.resolve(response)
         assert ([kind for kind, _ in line.pdus()], line.state) == ([4, 6], 13)
 
 

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode
 
 from plscp.dicom.acceptor import Acceptor, NetworkSettings
-from plscp.dicom.answer import SUCCESS, Status
+from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.association import Association
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.fairness import Turns
@@ -132,10 +132,6 @@ class Line:
         """Of the state machine."""
         return self.association.state
 
-    def future(self) -> "asyncio.Future[Any]":
-        """An answer that is still to be given."""
-        return self.loop.create_future()
-
     def turn(self) -> None:
         """One turn of the loop, and the loss of a transport that was closed."""
         self.loop.call_soon(self.loop.stop)
@@ -163,9 +159,9 @@ class Line:
         self._later.extend(chunk for chunk in chunks if chunk)
         self._settle()
 
-    def resolve(self, future: "asyncio.Future[Any]", answer: Any = (SUCCESS, None)) -> None:
+    def resolve(self, response: PendingResponse, answer: Any = (SUCCESS, None)) -> None:
         """Give an answer."""
-        future.set_result(answer)
+        response.give(answer)
         self.turn()
 
     def associate(self, *, max_length: int = 16384, contexts: Any = CONTEXTS) -> Self:
