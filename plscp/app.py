@@ -32,6 +32,7 @@ from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
 from plscp.service.steps import explain_match
 from plscp.store import open_store
+from plscp.store.files import registry_snapshot
 from plscp.store.retention import Retention
 from plscp.web.app import build, build_probes
 from plscp.web.serve import HttpServer
@@ -103,6 +104,7 @@ class Server:
             self.store,
             Registry(settings.matching_locations(), settings.matching_issuers()),
             policy=settings.policy(),
+            snapshot=registry_snapshot(settings.store.url),
         )
 
     # --- settings ----------------------------------------------------------------------------------------------------
@@ -252,11 +254,11 @@ class Server:
     def _load(self) -> None:
         """Rebuild what is known from the store."""
         started = time.monotonic()
-        position = self.keeper.load()
+        position, snapshot = self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(now_us() - DAY // timedelta(microseconds=1)):
             tolerance = self.profile(ae_title).policy.clock_tolerance
             self.handlers.clocks.load(ae_title, arrival, difference, tolerance)
-        log.info("registry-loaded", position=position, seconds=round(time.monotonic() - started, 3))
+        log.info("registry-loaded", position=position, snapshot=snapshot, seconds=round(time.monotonic() - started, 3))
 
     async def run(self) -> int:
         """Serve until SIGTERM, SIGINT or a store that cannot be trusted; returns the exit status."""
@@ -388,6 +390,7 @@ class Server:
         if self._fatal.done():
             log.error("store-fatal", why=str(self._fatal.result()))
             return 3
+        await self._loop.run_in_executor(None, partial(self.keeper.save, hurry=True))
         await self._loop.run_in_executor(None, self.store.close)
         return 0
 
@@ -412,6 +415,8 @@ class Server:
                 self.keeper.turn_over_rooms()
             except Exception:  # a defect there must not stop the clock that shows that the loop turns
                 log.exception("internal-error", where="turnover")
+            if self.keeper.due_to_save:
+                self._begin(partial(asyncio.to_thread, self.keeper.save))
             if self._retention is not None:
                 self._retention.look()
             self.metrics.associations_open.set(self.acceptor.associated)

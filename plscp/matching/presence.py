@@ -1,16 +1,19 @@
 """By place: which study was there when, and its signs of life (contract section 3)."""
 
-from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Collection, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
-from plscp.matching.records import Forkable, StudyStay
+from plscp.matching.layers import Forkable
+from plscp.matching.records import StudyStay
 
 _SAME_SIGN_US: Final = 60_000_000
 """Signs within a minute of a kept one are not kept by themselves, but for the latest: a study then looks quieter, never livelier."""
 _MOST_KEPT: Final = 24 * 60
 """Signs of one study at one place: a day's. Of older ones only the latest can matter."""
+_WEEK_DAYS: Final = 7
+_WEEK_US: Final = _WEEK_DAYS * 86_400_000_000
 
 
 class Visit(NamedTuple):
@@ -29,49 +32,110 @@ class Visit(NamedTuple):
         return self.arrived <= earliest and (self.left is None or self.left > latest)
 
 
+class ByWeek(Forkable):
+    """Tuples that begin with a time, sorted, for each place; in weeks, so that one more costs what its week holds."""
+
+    def __init__(self) -> None:
+        self._weeks: dict[tuple[str, int], tuple[Any, ...]] = {}
+        self._first: dict[str, int] = {}  # by place, the first week that ever had a member; `_last` the last
+        self._last: dict[str, int] = {}
+
+    def add(self, place: str, week: int, member: tuple[Any, ...]) -> None:
+        """Put one in its place."""
+        members = self._weeks.get((place, week), ())
+        at = bisect_left(members, member)
+        self._weeks[place, week] = (*members[:at], member, *members[at:])
+        self._first[place] = min(self._first.get(place, week), week)
+        self._last[place] = max(self._last.get(place, week), week)
+
+    def drop(self, place: str, week: int, member: tuple[Any, ...]) -> None:
+        """Take one out that is there."""
+        members = self._weeks[place, week]
+        at = bisect_left(members, member)
+        left = members[:at] + members[at + 1 :]
+        if left:
+            self._weeks[place, week] = left
+        else:
+            del self._weeks[place, week]
+
+    def places(self) -> Collection[str]:
+        """Where anything ever was."""
+        return self._first.keys()
+
+    def since(self, place: str, week: int, member: tuple[Any, ...]) -> Iterator[Any]:
+        """Those that do not come before one of that week, in order."""
+        if place not in self._first:
+            return
+        if week >= self._first[place]:
+            members = self._weeks.get((place, week), ())
+            yield from members[bisect_left(members, member) :]
+        for later in range(max(week + 1, self._first[place]), self._last[place] + 1):
+            yield from self._weeks.get((place, later), ())
+
+    def latest_first(self, place: str) -> Iterator[Any]:
+        """All of a place, in reverse."""
+        if place in self._first:
+            for week in range(self._last[place], self._first[place] - 1, -1):
+                yield from reversed(self._weeks.get((place, week), ()))
+
+
+def _week(moment: datetime) -> int:
+    return moment.toordinal() // _WEEK_DAYS
+
+
 class Presence(Forkable):
     """Who was where when, by location; a look-up costs the studies near that time, not all there ever were."""
 
     def __init__(self) -> None:
-        self._here: dict[str, dict[str, datetime]] = {}
-        self._past: dict[str, list[tuple[datetime, str, datetime]]] = {}  # (left, study, arrived), sorted
+        self._here: dict[str, Mapping[str, datetime]] = {}  # by location: when each study arrived
+        self._past = ByWeek()  # (left, study, arrived)
         self._longest: dict[str, timedelta] = {}
+        self._last_left: dict[str, datetime] = {}
 
     def replace(self, study_instance_uid: str, before: Sequence[StudyStay], after: Sequence[StudyStay]) -> None:
         """Take one study's stays out and put others in."""
-        same = 0
+        uid, same = study_instance_uid, 0
         while same < min(len(before), len(after)) and before[same] == after[same]:
             same += 1
         for stay in before[same:]:
             if stay.left is None:
-                self._here[stay.location].pop(study_instance_uid, None)
+                here = {other: arrived for other, arrived in self._here[stay.location].items() if other != uid}
+                self._here[stay.location] = here
+                if not here:
+                    del self._here[stay.location]
             else:
-                self._past[stay.location].remove((stay.left, study_instance_uid, stay.arrived))
+                self._past.drop(stay.location, _week(stay.left), (stay.left, uid, stay.arrived))
         for stay in after[same:]:
+            place = stay.location
             if stay.left is None:
-                self._here.setdefault(stay.location, {})[study_instance_uid] = stay.arrived
+                self._here[place] = {**self._here.get(place, {}), uid: stay.arrived}
             else:
-                insort(self._past.setdefault(stay.location, []), (stay.left, study_instance_uid, stay.arrived))
-                longest = self._longest.get(stay.location, timedelta(0))
-                self._longest[stay.location] = max(longest, stay.left - stay.arrived)
+                self._past.add(place, _week(stay.left), (stay.left, uid, stay.arrived))
+                self._longest[place] = max(self._longest.get(place, timedelta(0)), stay.left - stay.arrived)
+                self._last_left[place] = max(self._last_left.get(place, stay.left), stay.left)
 
     def now(self, place: str) -> Collection[str]:
         """The studies that are at a location."""
-        return self._here.get(place, ())
+        return self._here.get(place, {}).keys()
 
     def occupied(self, least: int = 1) -> list[str]:
         """The locations where so many studies are, or more."""
         return [place for place, here in self._here.items() if len(here) >= least]
 
+    def last_to_leave(self, place: str) -> Visit | None:
+        """The stay at a location that ended last, or None where none ended."""
+        for left, uid, arrived in self._past.latest_first(place):
+            return Visit(uid, arrived, left)
+        return None
+
     def between(self, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
         """Every stay at a location that has some of the time from `earliest` to `latest` in it, in a fixed order."""
         found = [Visit(uid, arrived, None) for uid, arrived in self._here.get(place, {}).items() if arrived <= latest]
-        past = self._past.get(place)
-        if past and past[-1][0] > earliest:
+        last_left = self._last_left.get(place)
+        if last_left is not None and last_left > earliest:
             # No stay here was longer than `longest`: one that left later than this had not arrived by `latest`.
             last = latest + self._longest[place]
-            for index in range(bisect_left(past, (earliest,)), len(past)):
-                left, uid, arrived = past[index]
+            for left, uid, arrived in self._past.since(place, _week(earliest), (earliest,)):
                 if left > last:
                     break
                 if arrived <= latest and left > earliest:
@@ -87,9 +151,11 @@ class SignsOfLife(Forkable):
     It is bounded for each study and place.
     """
 
+    passing: ClassVar[frozenset[str]] = frozenset({"_under_way"})
+
     def __init__(self) -> None:
         self._latest: dict[tuple[str, str], int] = {}  # by (study, place), as all but the next
-        self._rising: dict[str, list[tuple[int, str]]] = {}  # the same by place, sorted by time
+        self._rising = ByWeek()  # the same by place: (time, study)
         self._latest_request: dict[tuple[str, str], int] = {}
         self._perhaps: dict[tuple[str, str], int] = {}
         self._kept: dict[tuple[str, str], tuple[int, ...]] = {}  # rising
@@ -117,11 +183,11 @@ class SignsOfLife(Forkable):
 
     def _set_latest(self, key: tuple[str, str], time_us: int) -> None:
         study, place = key
-        rising = self._rising.setdefault(place, [])
-        if key in self._latest:
-            del rising[bisect_left(rising, (self._latest[key], study))]
+        known = self._latest.get(key)
+        if known is not None:
+            self._rising.drop(place, known // _WEEK_US, (known, study))
         self._latest[key] = time_us
-        insort(rising, (time_us, study))
+        self._rising.add(place, time_us // _WEEK_US, (time_us, study))
 
     def last(self, study: str, place: str, until_us: int) -> int:
         """The latest sign that is not after a time."""
@@ -142,11 +208,11 @@ class SignsOfLife(Forkable):
 
     def latest_first(self, place: str) -> Iterator[tuple[int, str]]:
         """The latest sign of every study that gave one at a place, and the study; the latest of all comes first."""
-        return reversed(self._rising.get(place, ()))
+        return self._rising.latest_first(place)
 
     def forget_between(self, study: str, after_us: int, before_us: int) -> None:
         """Signs after the first and before the second time are none: the study was closed."""
-        for key in [(study, place) for place in self._rising]:
+        for key in [(study, place) for place in self._rising.places()]:
             if key not in self._latest:
                 continue
             self._kept[key] = tuple(sign for sign in self._kept.get(key, ()) if not after_us < sign < before_us)

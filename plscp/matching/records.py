@@ -1,10 +1,9 @@
 """What the registry holds: patients, admissions, studies. Immutable; their JSON forms are those of changes and of HTTP."""
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 GENERATED_ISSUER: Final = "plscp"
 """Issuer of the Patient IDs that plscp gives to patients who came without a usable one."""
@@ -21,21 +20,6 @@ def utc_text(moment: datetime | None) -> str | None:
 def utc_moment(text: str | None) -> datetime | None:
     """The reverse of `utc_text`."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
-
-
-class Forkable:
-    """Holds values that do not change, in dictionaries, in dictionaries and lists in these, and in other such objects."""
-
-    def fork(self) -> Self:
-        """An independent copy."""
-        twin = copy.copy(self)
-        for name, value in vars(self).items():
-            if isinstance(value, Forkable):
-                setattr(twin, name, value.fork())
-            elif type(value) is dict:  # names and their spellings are read only
-                nested = isinstance(next(iter(value.values()), None), dict | list)
-                setattr(twin, name, {key: held.copy() for key, held in value.items()} if nested else value.copy())
-        return twin
 
 
 class PatientId(NamedTuple):
@@ -153,6 +137,50 @@ class Admission:
             "location": self.location,
             "status": self.status,
         }
+
+
+PatientRow = str | Patient
+AdmissionRow = str | tuple[str, str, int, str, str]
+"""How the registry holds a patient or an admission: a hospital has millions, and nobody asks about nearly all of them. As one text
+each costs a third of its object's memory, and no garbage collection looks at it."""
+_BETWEEN: Final = "\0"
+
+
+def patient_row(patient: Patient) -> PatientRow:
+    """A patient as it is held; one with further identifiers, of which there are few, as it is."""
+    current = patient.current
+    key = "" if patient.key == current.key else patient.key
+    members = (*current, key, patient.name, patient.birth_date, patient.sex)
+    row = _BETWEEN.join(members)
+    plain = not (patient.other_ids or patient.former_ids or patient.placeholder)
+    return row if plain and row.count(_BETWEEN) == len(members) - 1 else patient
+
+
+def patient_of(number: int, row: PatientRow) -> Patient:
+    """The reverse of `patient_row`."""
+    if not isinstance(row, str):
+        return row
+    patient_id, issuer, key, name, birth_date, sex = row.split(_BETWEEN)
+    current = PatientId(patient_id, issuer)
+    return Patient(number, current, key or current.key, name, birth_date, sex)
+
+
+def admission_row(change: Mapping[str, Any], patient: int) -> AdmissionRow:
+    """An admission as it is held, out of a change."""
+    admission_id, issuer, *rest = (change[name] for name in ("id", "issuer", "location", "status"))
+    row = _BETWEEN.join((admission_id, issuer, str(patient), *rest))
+    return row if row.count(_BETWEEN) == 4 else (admission_id, issuer, patient, *rest)
+
+
+def admission_of(row: AdmissionRow, survivor: Callable[[int], Patient]) -> Admission:
+    """The reverse of `admission_row`.
+
+    Args:
+        survivor: gives the patient whom a number means now.
+    """
+    admission_id, issuer, number, location, status = row.split(_BETWEEN) if isinstance(row, str) else row
+    patient = survivor(int(number))
+    return Admission(admission_id, issuer, patient.number, patient.current, location, status)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,28 @@
 """The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from itertools import islice
+from typing import Any, ClassVar, Final, Literal, Self
 
+from plscp.matching.identifiers import Numbers, Owners
+from plscp.matching.layers import Forkable
 from plscp.matching.presence import Presence, SignsOfLife
 from plscp.matching.records import (
     GENERATED_ISSUER,
     GENERATED_PREFIX,
     Admission,
-    Forkable,
+    AdmissionRow,
     Patient,
     PatientId,
+    PatientRow,
     Study,
+    admission_of,
+    admission_row,
     patient_from,
+    patient_of,
+    patient_row,
     study_from,
 )
 
@@ -84,74 +92,17 @@ class Locations(dict[str, str]):
         return self.get(name.strip(" "))
 
 
-class Owners(Forkable):
-    """From identifiers, as they were stored, to patients' numbers, with the history that late answers need.
-
-    IDs are merged, changed and given anew.
-
-    Attributes:
-        now: whom exactly an identifier names. Its keys are PatientIds, which are tuples: the hot path looks up with plain ones.
-        issuers: by Patient ID, those under which it is known.
-        authorities: how many identifiers each issuer has given.
-    """
-
-    def __init__(self) -> None:
-        self.now: dict[tuple[str, str], int] = {}
-        self.issuers: dict[str, tuple[str, ...]] = {}
-        self.authorities: dict[str, int] = {}
-        # By identifier: (position from which on, patient's number; None for nobody).
-        self._history: dict[PatientId, tuple[tuple[int, int | None], ...]] = {}
-        self._merged_into: dict[int, int] = {}
-        self._names_of: dict[int, tuple[PatientId, ...]] = {}
-
-    def of_then(self, patient_id: PatientId, position: int | None) -> int | None:
-        """Whom an identifier named at a position (None: names now), followed through the merges since."""
-        number = self.now.get(patient_id)
-        if position is not None:
-            number = None
-            for since, owner in self._history.get(patient_id, ()):
-                if since <= position:
-                    number = owner
-        while number in self._merged_into:
-            number = self._merged_into[number]
-        return number
-
-    def claim(self, position: int, patient_id: PatientId, number: int) -> None:
-        """From `position` on, an identifier names patient `number`."""
-        before = self.now.get(patient_id)
-        if before == number:
-            return
-        if before is not None:
-            _drop(self._names_of, before, patient_id)
-        else:
-            self.authorities[patient_id.issuer] = self.authorities.get(patient_id.issuer, 0) + 1
-        self.now[patient_id] = number
-        _add(self._names_of, number, patient_id)
-        self._history[patient_id] = (*self._history.get(patient_id, ()), (position, number))
-        _add(self.issuers, patient_id.id, patient_id.issuer)
-
-    def release(self, position: int, patient_id: PatientId) -> None:
-        """From `position` on, an identifier names nobody."""
-        _drop(self._names_of, self.now.pop(patient_id), patient_id)
-        self._history[patient_id] = (*self._history[patient_id], (position, None))
-        self.authorities[patient_id.issuer] -= 1
-        if not self.authorities[patient_id.issuer]:
-            del self.authorities[patient_id.issuer]
-        _drop(self.issuers, patient_id.id, patient_id.issuer)
-
-    def merge(self, position: int, prior: int, survivor: int) -> None:
-        """Every identifier of patient `prior` names patient `survivor` from `position` on."""
-        for patient_id in self._names_of.get(prior, ()):
-            self.claim(position, patient_id, survivor)
-        self._merged_into[prior] = survivor
-
-
 class Registry(Forkable):
     """What is known of patients, admissions and studies at one position of the event store.
 
     Applying the same changes in the same order, with the same `locations`, always makes the same registry. What it holds is
     immutable, so a reader may keep what it was given.
+
+    A fork is what a plan works on: it costs the changes made in it, and holds until the registry itself changes.
     """
+
+    whole: ClassVar[frozenset[str]] = frozenset({"file", "decided"})
+    passing: ClassVar[frozenset[str]] = frozenset({"locations", "issuers", "entered", "decided"})
 
     def __init__(self, locations: Locations | None = None, issuers: Issuers | None = None) -> None:
         self.position = 0  # R, of the last change applied
@@ -160,18 +111,26 @@ class Registry(Forkable):
         self.file: dict[str, Any] = {}  # content of the registry file as last read, JSON-able
         self.generated = 0  # the highest n of the `PLSCP-<n>` given so far
         self.presence = Presence()
-        self._patients: dict[int, Patient] = {}
+        self._patients: dict[int, PatientRow] = {}
         self._owners = Owners()
         self._next_patient = 1
-        self._admissions: dict[tuple[str, str], Admission] = {}
-        self._admissions_by_id: dict[str, tuple[str, ...]] = {}
-        self._admissions_by_patient: dict[int, tuple[tuple[str, str], ...]] = {}
+        self._merged_keys: dict[int, tuple[str, ...]] = {}  # by surviving patient, the keys of those merged into it
+        self._admissions: dict[int, AdmissionRow] = {}
+        self._admission_numbers = Numbers()
+        self._next_admission = 1
         self._studies: dict[str, Study] = {}
+        self._open: dict[str, None] = {}  # the studies that are open
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
         self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
+
+    def fork(self) -> Self:
+        """A view, which decides by itself."""
+        twin = super().fork()
+        twin.decided = {}
+        return twin
 
     def spell_by(self, issuers: Issuers) -> None:
         """From now on identifiers are compared by these spellings; what is stored stays as it was written."""
@@ -188,13 +147,18 @@ class Registry(Forkable):
         return self._studies.get(study_instance_uid)
 
     def studies(self, *, status: str = "", location: str = "") -> list[Study]:
-        """Studies in the order of their first mention, optionally of one status or last at one location."""
+        """Studies, optionally of one status or last at one location: in the order of first mention, open ones in that of opening."""
         place = self.place(location)
+        among = map(self._studies.__getitem__, self._open) if status == "open" else self._studies.values()
         return [
             study
-            for study in self._studies.values()
+            for study in among
             if (not status or study.status == status) and (not place or study.location == place)
         ]
+
+    def studies_after(self, count: int) -> Iterator[tuple[int, Study]]:
+        """Studies in the order of their first mention, numbered from 1, without so many at the beginning."""
+        return enumerate(islice(self._studies.values(), count, None), count + 1)
 
     def studies_of(self, patient: int) -> list[Study]:
         """The studies of a patient."""
@@ -206,8 +170,8 @@ class Registry(Forkable):
 
     def owner(self, patient_id: PatientId) -> Patient | None:
         """The patient that exactly this identifier names now, be it current, former or another one."""
-        number = self._owners.now.get(patient_id)
-        return None if number is None else self._patients[number]
+        number = self._owners.now.get(*patient_id)
+        return None if number is None else self.patient_number(number)
 
     def _meant(self, known: tuple[str, ...], issuer: str) -> tuple[str, ...]:
         """Of the issuers under which an ID is stored, those that an issuer given may mean; without issuer all.
@@ -222,20 +186,20 @@ class Registry(Forkable):
 
     def named(self, patient_id: str, issuer: str) -> tuple[Patient, ...]:
         """The patients that an identifier may mean: none, one, or several."""
-        now = self._owners.now
-        meant = self._meant(self._owners.issuers.get(patient_id, ()), issuer)
-        return tuple(self._patients[number] for number in dict.fromkeys(now[patient_id, stored] for stored in meant))
+        known = dict(self._owners.now.known(patient_id))
+        meant = self._meant(tuple(known), issuer)
+        return tuple(self.patient_number(number) for number in dict.fromkeys(known[stored] for stored in meant))
 
     def agrees(self, patient: Patient, patient_id: str, issuer: str) -> Literal["", "current", "superseded"]:
         """Whether an ID names a patient: by the current one, by a superseded or other one, or (empty) not at all."""
         current = patient.current
         if current.id == patient_id and (not issuer or current.issuer == issuer):
             return "current"  # nearly always; a current identifier names nobody else
-        spell, now = self.issuers.spell, self._owners.now
+        spell = self.issuers.spell
         authority = spell(issuer)
-        known = self._owners.issuers.get(patient_id, ())
-        own = [stored for stored in known if now[patient_id, stored] == patient.number]
-        if issuer and any(spell(stored) == authority for stored in known):
+        known = self._owners.now.known(patient_id)
+        own = [stored for stored, number in known if number == patient.number]
+        if issuer and any(spell(stored) == authority for stored, _ in known):
             named = any(spell(stored) == authority for stored in own)
         else:
             named = own == [""] if issuer else bool(own)
@@ -246,13 +210,13 @@ class Registry(Forkable):
 
     def spellings(self, patient_id: PatientId) -> tuple[PatientId, ...]:
         """The identifiers, as stored, that are this one in any spelling of its issuer."""
-        spell, known = self.issuers.spell, self._owners.issuers.get(patient_id.id, ())
+        spell, known = self.issuers.spell, self._owners.now.issuers(patient_id.id)
         authority = spell(patient_id.issuer)
         return tuple(PatientId(patient_id.id, stored) for stored in known if spell(stored) == authority)
 
     def knows_issuer(self, issuer: str) -> bool:
         """Whether `[issuers]` lists an authority or some patient has an identifier of it."""
-        return issuer in self.issuers or issuer in self._owners.authorities
+        return issuer in self.issuers or self._owners.now.has_issuer(issuer)
 
     def own_issuer(self, patient_id: str) -> str:
         """Plscp's issuer for a `PLSCP-<n>` that it gave, else empty: an Action Reply has none (Table P.2-4), so the ID comes back so."""
@@ -272,11 +236,25 @@ class Registry(Forkable):
 
     def patient_number(self, number: int) -> Patient:
         """A patient by number."""
-        return self._patients[number]
+        return patient_of(number, self._patients[number])
 
     def patients(self) -> list[Patient]:
         """Every patient, in the order of first mention."""
-        return list(self._patients.values())
+        return list(self.patients_after(0))
+
+    def patients_after(self, number: int) -> Iterator[Patient]:
+        """The patients of higher numbers, in the order of first mention."""
+        known = (each for each in range(number + 1, self._next_patient) if each in self._patients)
+        return map(self.patient_number, known)
+
+    @property
+    def patient_count(self) -> int:
+        """How many patients there are."""
+        return len(self._patients)
+
+    def keys_of(self, patient: Patient) -> tuple[str, ...]:
+        """The keys under which changes of a patient, and of those merged into it, stand in the store."""
+        return (patient.key, *self._merged_keys.get(patient.number, ()))
 
     def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> PatientId:
         """The current identifier of the patient that (ID, issuer) named; as given where it is not known.
@@ -286,12 +264,18 @@ class Registry(Forkable):
         """
         given = PatientId(patient_id, issuer)
         number = self._owners.of_then(given, position)
-        return given if number is None else self._patients[number].current
+        return given if number is None else self.patient_number(number).current
 
     def admissions_named(self, admission_id: str, issuer: str) -> list[Admission]:
         """The admissions that an Admission ID may mean, with or without issuer; as `named`."""
-        known = self._admissions_by_id.get(admission_id, ())
-        return [self._admissions[admission_id, stored] for stored in self._meant(known, issuer)]
+        known = dict(self._admission_numbers.known(admission_id))
+        return [self._admission(known[stored]) for stored in self._meant(tuple(known), issuer)]
+
+    def _admission(self, number: int) -> Admission:
+        return admission_of(self._admissions[number], self._survivor)
+
+    def _survivor(self, number: int) -> Patient:
+        return self.patient_number(self._owners.survivor(number))
 
     def admission(self, admission_id: str, issuer: str = "") -> Admission | None:
         """The one admission that an ID names; None for none and for several."""
@@ -300,7 +284,11 @@ class Registry(Forkable):
 
     def admissions(self) -> list[Admission]:
         """Every admission, in the order of first mention."""
-        return list(self._admissions.values())
+        return [admission for _, admission in self.admissions_after(0)]
+
+    def admissions_after(self, number: int) -> Iterator[tuple[int, Admission]]:
+        """The admissions of higher numbers, in the order of first mention, with their numbers."""
+        return ((each, self._admission(each)) for each in range(number + 1, self._next_admission))
 
     # --- signs of life ---------------------------------------------------------------------------------------------------
 
@@ -364,7 +352,7 @@ class Registry(Forkable):
             case ["patient", "demographics"]:
                 patient = self._owner_of(change)
                 said = {name: change[name] for name in ("name", "birth_date", "sex")}
-                self._patients[patient.number] = replace(patient, **said)
+                self._patients[patient.number] = patient_row(replace(patient, **said))
             case ["patient", "merged"]:
                 self._apply_merge(position, change)
             case ["admission", "changed"]:
@@ -397,6 +385,10 @@ class Registry(Forkable):
                     _add(self._studies_by, (name, new), uid)
         self.presence.replace(uid, before.stays if before else (), study.stays)
         self._studies[uid] = study
+        if study.status != "open":
+            self._open.pop(uid, None)
+        elif uid not in self._open:
+            self._open[uid] = None
         self._signs_of(time_us, before, study)
 
     def _signs_of(self, time_us: int, before: Study | None, study: Study) -> None:
@@ -439,56 +431,53 @@ class Registry(Forkable):
             if alias not in known:
                 self._claim(position, alias, patient.number)
         for gone in known - now:
-            if self._owners.now.get(gone) == patient.number:
+            if self._owners.now.get(*gone) == patient.number:
                 self._owners.release(position, gone)
-        self._patients[patient.number] = patient
+        self._patients[patient.number] = patient_row(patient)
         if before is not None and before.current != patient.current:
             self._point_to(patient, patient.number)
 
     def _claim(self, position: int, patient_id: PatientId, number: int) -> None:
         """From now on an identifier names this patient only."""
-        holder = self._owners.now.get(patient_id)
+        holder = self._owners.now.get(*patient_id)
         if holder is not None and holder != number and holder in self._patients:
-            other = self._patients[holder]
-            self._patients[holder] = replace(
+            other = self.patient_number(holder)
+            without = replace(
                 other,
                 other_ids=tuple(known for known in other.other_ids if known != patient_id),
                 former_ids=tuple(known for known in other.former_ids if known != patient_id),
             )
+            self._patients[holder] = patient_row(without)
         self._owners.claim(position, patient_id, number)
 
     def _point_to(self, patient: Patient, number: int) -> None:
-        """Studies and admissions of patient `number` stand under `patient` from now on."""
+        """Studies of patient `number` stand under `patient` from now on; admissions follow by themselves."""
         for uid in self._studies_by.pop(("patient", number), ()):
             self._studies[uid] = replace(self._studies[uid], patient=patient.number, patient_id=patient.current)
             _add(self._studies_by, ("patient", patient.number), uid)
-        for key in self._admissions_by_patient.pop(number, ()):
-            self._admissions[key] = replace(self._admissions[key], patient=patient.number, patient_id=patient.current)
-            _add(self._admissions_by_patient, patient.number, key)
 
     def _apply_merge(self, position: int, change: Mapping[str, Any]) -> None:
         survivor = self._owner_of(change)
         prior = self.owner(PatientId(change["merged"]["id"], change["merged"]["issuer"]))
         another = prior is not None and prior.number != survivor.number
         if prior is not None and another:
-            self._owners.merge(position, prior.number, survivor.number)
+            named = (prior.current, *prior.other_ids, *prior.former_ids)
+            self._owners.merge(position, prior.number, survivor.number, named)
             del self._patients[prior.number]
+            known = self._merged_keys.get(survivor.number, ())
+            self._merged_keys[survivor.number] = (*known, prior.key, *self._merged_keys.pop(prior.number, ()))
         self._store_patient(position, patient_from(change, survivor.number, survivor), survivor)
         if prior is not None and another:
-            self._point_to(self._patients[survivor.number], prior.number)
+            self._point_to(self.patient_number(survivor.number), prior.number)
 
     def _apply_admission(self, change: Mapping[str, Any]) -> None:
         patient = self._owner_of(change["patient"])
-        admission = Admission(
-            change["id"], change["issuer"], patient.number, patient.current, change["location"], change["status"]
-        )
-        key = (admission.id, admission.issuer)
-        before = self._admissions.get(key)
-        if before is not None and before.patient != admission.patient:
-            _drop(self._admissions_by_patient, before.patient, key)
-        self._admissions[key] = admission
-        _add(self._admissions_by_id, admission.id, admission.issuer)
-        _add(self._admissions_by_patient, admission.patient, key)
+        number = self._admission_numbers.get(change["id"], change["issuer"])
+        if number is None:
+            number = self._next_admission
+            self._next_admission += 1
+            self._admission_numbers.put(change["id"], change["issuer"], number)
+        self._admissions[number] = admission_row(change, patient.number)
 
 
 def _never(_study_instance_uid: str) -> bool:

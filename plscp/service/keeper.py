@@ -8,14 +8,16 @@ from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Final
 
-from plscp.errors import PlscpError, StoreUnavailable
+from plscp.errors import PlscpError, StoreError, StoreUnavailable
 from plscp.logs import log
 from plscp.matching import changes, turnover
 from plscp.matching.model import Policy
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
+from plscp.service.snapshot import RegistrySnapshot
 from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
 
 Planner = Callable[[Registry], Sequence[RegistryRecord]]
@@ -23,6 +25,12 @@ Outcome = list[int] | Exception
 Changed = Callable[[Sequence[int], Sequence[Mapping[str, Any]]], None]
 """Takes the positions of registry changes that were applied, rising, and the changes, as many."""
 MOST_TRIES: Final = 50
+SAVE_AFTER_CHANGES: Final = 20_000
+"""Registry changes since the last snapshot after which one is written: applied at a start they take half a second."""
+_CHANGES_AT_ONCE: Final = 1000
+_BREATH_SECONDS: Final = 0.001
+"""For which who makes a registry from the log beside a server lets others run, each `_BETWEEN_BREATHS` changes."""
+_BETWEEN_BREATHS: Final = 50
 _HOUR: Final = timedelta(hours=1)
 
 
@@ -44,9 +52,10 @@ class RegistryKeeper:
 
     Args:
         clock: gives the time of changes, UTC.
+        snapshot: the file of the registry's snapshot, beside the store; None: there is none.
 
     Attributes:
-        registry: read it only under `lock`, or on the one thread that uses it.
+        registry: read it only under `lock`, or on the one thread that uses it; another may take its place.
         policy: `[matching]`, for what the server does by itself: the turnover of rooms.
         turning_over: whether such a change is on its way.
         closed: told the Study Instance UID of each study that is closed or cancelled, and the position of that change, on any
@@ -63,8 +72,15 @@ class RegistryKeeper:
         *,
         policy: Policy | None = None,
         clock: Callable[[], datetime] = utc_now,
+        snapshot: Path | None = None,
     ) -> None:
         self._store = store
+        self._snapshot = None if snapshot is None else RegistrySnapshot(snapshot, store)
+        self._unsaved = 0  # changes applied since the last try to write one
+        self._saved_position = 0
+        self._saving = Lock()
+        self._hurry = False
+        self._looking_back = Lock()
         self.registry = registry
         self.policy = policy or Policy()
         self._clock = clock
@@ -81,13 +97,104 @@ class RegistryKeeper:
         self._telling = Lock()
         registry.entered = self._store.has_entries
 
-    def load(self) -> int:
-        """At start: take what the store has; returns the registry's position. Raises StoreError: it cannot be read."""
+    # --- start, and earlier positions ---
+
+    def load(self) -> tuple[int, int]:
+        """At start: take what the store has.
+
+        Returns:
+            The registry's position, and that of the snapshot it was made from, or 0.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         with self.lock:
+            saved = 0
+            if not self.registry.position and (found := self._saved(self.registry, self.policy)) is not None:
+                self.registry, saved = found, found.position
+                self._saved_position = saved
             self._apply_changes(self.registry, self.closed)
             self._load_signs(self.registry, self.policy)
             self._find_late()
-            return self.registry.position
+            return self.registry.position, saved
+
+    def _saved(self, like: Registry, policy: Policy, upto: int | None = None) -> Registry | None:
+        """A registry out of the snapshot, if it fits, with the settings of another one."""
+        found = self._empty(like.locations, like.issuers)
+        fits = self._snapshot is not None and self._snapshot.read(found, _made_with(found, policy), upto)
+        return found if fits else None
+
+    def _empty(self, locations: Locations, issuers: Issuers) -> Registry:
+        registry = Registry(locations, issuers)
+        registry.entered = self._store.has_entries
+        return registry
+
+    def as_of(self, position: int) -> Registry:
+        """The registry as it was when that was the store's last position, by the names that `[locations]` gives now.
+
+        Without signs of life by requests. It costs what a start does: call it in a thread, beside which others have their turn.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with self.lock:
+            like, policy = self.registry, self.policy
+        with self._looking_back:  # one at a time: each holds a registry
+            registry = self._saved(like, policy, position) or self._empty(like.locations, like.issuers)
+            self._apply_changes(registry, upto=position)
+            return registry
+
+    # --- the snapshot ---
+
+    @property
+    def due_to_save(self) -> bool:
+        """Whether so much has changed that a snapshot is to be written."""
+        return self._snapshot is not None and self._unsaved >= SAVE_AFTER_CHANGES and not self._saving.locked()
+
+    def save(self, *, hurry: bool = False) -> None:
+        """Write a snapshot of the registry as it is now, if it is another than the last; never on the event loop.
+
+        Meanwhile decisions and changes go on, on a view that is laid over what is written. That it could not be written is logged:
+        the next start takes longer, that is all.
+
+        Args:
+            hurry: the server ends: nobody else needs the processor.
+        """
+        if self._snapshot is None:
+            return
+        self._hurry = hurry
+        with self._saving:
+            try:
+                if not self._save(self._snapshot):
+                    log.warning("registry-snapshot-failed", why="the disk is nearly full")
+            except (OSError, StoreError) as error:
+                log.warning("registry-snapshot-failed", why=str(error))
+
+    def _save(self, snapshot: RegistrySnapshot) -> bool:
+        with self.lock:
+            written, policy, position = self.registry, self.policy, self.registry.position
+            if position == self._saved_position:
+                return True
+            self._unsaved = 0
+            self.registry = going_on = written.fork()
+        try:
+            whole = snapshot.write(written, _made_with(written, policy), self._pause)
+        finally:
+            with self.lock:
+                same = self.registry is going_on  # else other settings made another registry meanwhile
+                if same:
+                    written.become(going_on)
+                    self.registry = written
+        if whole and same:
+            self._saved_position = position
+        return whole
+
+    def _pause(self, seconds: float) -> None:
+        """Let others run for as long as they had to wait."""
+        if not self._hurry:
+            time.sleep(seconds)
+
+    # --- what the store has ---
 
     def catch_up(self) -> int:
         """Apply every registry change that the store has and the registry has not; returns the registry's position.
@@ -108,12 +215,26 @@ class RegistryKeeper:
         registry: Registry,
         closed: Callable[[str, int], None] | None = None,
         untold: deque[tuple[list[int], list[Mapping[str, Any]]]] | None = None,
+        upto: int | None = None,
     ) -> int:
-        while changes := list(self._store.changes(registry.position)):
-            for position, moment, change in changes:
+        """Apply what the store has, up to a position; returns the registry's.
+
+        Args:
+            upto: of a registry that is made beside the one in use, so that others run meanwhile.
+        """
+        read = registry.position
+        while changes := list(self._store.changes(read, _CHANGES_AT_ONCE)):
+            read = changes[-1][0]
+            for count, (position, moment, change) in enumerate(changes):
+                if upto is not None and position > upto:
+                    return registry.position
+                if upto is not None and count % _BETWEEN_BREATHS == 0:
+                    time.sleep(_BREATH_SECONDS)
                 registry.apply(position, moment, change)
                 if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
                     closed(change["study_instance_uid"], position)
+            if registry is self.registry:
+                self._unsaved += len(changes)
             if untold is not None and self.changed:
                 untold.append(([position for position, _, _ in changes], [change for _, _, change in changes]))
         return registry.position
@@ -171,8 +292,7 @@ class RegistryKeeper:
                 hold()
                 return
             self._signs_meanwhile = []
-        registry = Registry(locations, issuers)
-        registry.entered = self._store.has_entries
+        registry = self._empty(locations, issuers)
         try:
             self._apply_changes(registry)
             self._load_signs(registry, policy)
@@ -184,6 +304,7 @@ class RegistryKeeper:
                 registry.life.expect_as(self.registry.life, registry.place)
                 self._late = {(study, registry.place(place)): None for study, place in self._late}
                 self.registry, self.policy = registry, policy
+                self._unsaved, self._saved_position = SAVE_AFTER_CHANGES, 0  # the snapshot is of other settings
                 self._find_late()
                 hold()
         finally:
@@ -344,3 +465,9 @@ class RegistryKeeper:
 def _memory(policy: Policy) -> timedelta:
     """An entry may be one `place_match_max_age` old, and the sign of life before it another one."""
     return 2 * policy.place_match_max_age + 2 * policy.clock_tolerance + _HOUR
+
+
+def _made_with(registry: Registry, policy: Policy) -> dict[str, Any]:
+    """What of the settings is in what a registry holds: the names of labs, and how long signs of life are kept and matter."""
+    signs = (policy.place_match_max_age, policy.clock_tolerance)
+    return {"locations": dict(registry.locations), "signs of life": tuple(each.total_seconds() for each in signs)}

@@ -35,6 +35,12 @@ def sqlite_path(url: str) -> Path:
     return Path(unquote(rest[1:]))
 
 
+def registry_snapshot(url: str) -> Path:
+    """The file beside the store that a URL names for the snapshot of its registry, which may be deleted at any time."""
+    path = sqlite_path(url)
+    return path.with_name(path.name + ".registry")
+
+
 def private_folder(folder: Path) -> None:
     """Make a folder for its owner alone; one that is there keeps its mode, and is warned of where others may look into it."""
     try:

@@ -537,6 +537,9 @@ class EventStore(Protocol):
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Registry changes after a position: (position, time in microseconds, change), in order."""
 
+    def digest(self, position: int) -> bytes | None:
+        """The digest of the event at a position, which covers all events before it; None where there is none."""
+
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life: (Study Instance UID, place, microseconds, arrival) of requests that arrived since then, oldest first.
 

@@ -227,6 +227,11 @@ class SqliteStore:
         rows = self._all(_CHANGES, after, limit)
         return iter([(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows])
 
+    def digest(self, position: int) -> bytes | None:
+        """The digest of the event at a position."""
+        rows = self._all("SELECT digest FROM events WHERE position = ?", position)
+        return bytes(rows[0][0]) if rows else None
+
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         """Signs of life since then, oldest first; of each study and place the latest of each minute."""
         query = "SELECT arrival, study_instance_uid, alive_at, alive_us, request FROM arrived ORDER BY request DESC"

@@ -2,20 +2,23 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plscp.errors import Conflict
 from plscp.matching import rules
+from plscp.matching.layers import Layer
 from plscp.matching.model import Device, MatchQuestion
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.templates.request import Identifiers
 from tests.matching.reference import Reference
-from tests.matching.world import LABS, NOON, POLICY, World, minutes, moment
+from tests.matching.world import LABS, NOON, POLICY, World, minutes, moment, state_of
 
 START = NOON.replace(hour=8)
 UIDS = ["1.1", "1.2", "1.3", "1.4"]
@@ -210,12 +213,84 @@ def test_the_registry_is_rebuilt_from_its_changes(happened: list[Any]) -> None:
     tell(world, happened)
     rebuilt = Registry(Locations(LABS))
     for entry in world.log:
-        rebuilt.fork().apply(*entry)  # a fork is independent
+        rebuilt.fork().apply(*entry)  # changes nothing of what is below
         rebuilt.apply(*entry)
-    kept = [name for name in vars(rebuilt) if name not in {"life", "locations", "issuers", "presence", "_owners"}]
-    assert {name: getattr(rebuilt, name) for name in kept} == {name: getattr(world.registry, name) for name in kept}
-    assert vars(rebuilt.presence) == vars(world.registry.presence)
-    assert vars(rebuilt._owners) == vars(world.registry._owners)
+    without = {"life", "locations", "issuers"}
+    assert state_of(rebuilt, without) == state_of(world.registry, without)
+
+
+def slow_copy(registry: Registry) -> Registry:
+    """Another registry that has nothing in common with this one."""
+    return deepcopy(registry)
+
+
+@settings(max_examples=60, deadline=None)
+@given(story, st.integers(0, 40))
+def test_a_view_is_what_a_full_copy_with_the_same_changes_is(happened: list[Any], kept: int) -> None:
+    """Down to the order of every index; what is below stays as it was, and can become what the view is."""
+    world = World()
+    tell(world, happened)
+    below = Registry(Locations(LABS))
+    for entry in world.log[:kept]:
+        below.apply(*entry)
+    copied, before = slow_copy(below), state_of(below)
+    view = below.fork()
+    for count, entry in enumerate(world.log[kept:]):
+        if count == 1:
+            view = view.fork()  # a layer on a layer
+        view.apply(*entry)
+        copied.apply(*entry)
+        assert state_of(view) == state_of(copied)
+        for study in copied.studies():
+            for place in ("LAB1", "LAB2"):
+                assert view.presence.between(place, START, START + minutes(90)) == copied.presence.between(
+                    place, START, START + minutes(90)
+                )
+                assert list(view.life.latest_first(place)) == list(copied.life.latest_first(place))
+            assert view.study(study.study_instance_uid) == study
+        assert list(view.patients()) == list(copied.patients())
+        assert view.admissions() == copied.admissions()
+    assert state_of(below) == before
+    once = below.fork()
+    for entry in world.log[kept:]:
+        once.apply(*entry)
+    below.become(once)
+    assert state_of(below) == state_of(copied)
+    assert not [name for name, holder, at in below.state() if isinstance(holder.value(at), Layer)]
+
+
+MAPPING_STEPS = st.lists(st.tuples(st.sampled_from("spdf"), st.integers(0, 5), st.integers()), max_size=40)
+
+
+@settings(max_examples=100, deadline=None)
+@given(MAPPING_STEPS)
+def test_a_layer_is_a_dictionary_with_the_same_changes(steps: list[tuple[str, int, int]]) -> None:
+    """In value, length and order, through several layers, and when they are settled."""
+    base = {1: 10, 2: 20, 3: 30}
+    truth, below, layers = dict(base), dict(base), list[Layer[int, int]]()
+    layer: Layer[int, int] = Layer(below)
+    for what, key, value in steps:
+        match what:
+            case "s":
+                layer[key] = truth[key] = value
+            case "p":
+                assert layer.pop(key, None) == truth.pop(key, None)
+            case "d" if key in truth:
+                del layer[key], truth[key]
+            case "d":
+                with pytest.raises(KeyError):
+                    del layer[key]
+            case _:
+                layers.append(layer)
+                layer = Layer(layer)
+        assert (list(layer.items()), len(layer), dict(layer)) == (list(truth.items()), len(truth), truth)
+        assert [key in layer for key in range(6)] == [key in truth for key in range(6)]
+        assert [layer.get(key) for key in range(6)] == [truth.get(key) for key in range(6)]
+    assert below == base
+    assert repr(layer) == repr(truth)
+    for each in reversed([*layers, layer]):
+        each.settle()
+    assert list(below.items()) == list(truth.items())
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,7 +16,7 @@ from plscp.errors import Conflict
 from plscp.matching import changes
 from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
-from tests.matching.world import LABS, POLICY, World, at, minutes
+from tests.matching.world import LABS, POLICY, World, at, minutes, state_of
 
 PATIENTS = {"1.1": "P1", "1.2": "P2", "1.3": "P3", "1.4": "P1"}
 PLACES = ["LAB1", "LAB2"]
@@ -236,7 +236,7 @@ class Stays(RuleBasedStateMachine):
         for entry in self.world.log:
             rebuilt.apply(*entry)
         assert rebuilt.studies() == live.studies()
-        assert vars(rebuilt.presence) == vars(live.presence)
+        assert state_of(rebuilt.presence) == state_of(live.presence)
         for uid, place, time in self.requests:
             rebuilt.sign_of_life(uid, place, microseconds(time), by_request=True)
         for uid in PATIENTS:

@@ -1,11 +1,12 @@
 """A small world for matching tests: a registry, a clock, and short ways to say what feeds and devices say."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from plscp.matching import changes, rules, substance
+from plscp.matching.layers import Forkable
 from plscp.matching.model import Decision, Device, Instant, MatchQuestion, Operator, Policy, SubstanceQuestion
 from plscp.matching.records import PatientId, Study
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
@@ -33,6 +34,12 @@ def moment(time: datetime, *, whole_minute: bool = False) -> Instant:
         return Instant(time.strftime("%Y%m%d%H%M%S"), time, time, "server")
     begin = time.replace(second=0, microsecond=0)
     return Instant(begin.strftime("%Y%m%d%H%M"), begin, begin + minutes(1) - timedelta(microseconds=1), "server")
+
+
+def state_of(projection: Forkable, without: Collection[str] = ()) -> dict[str, Any]:
+    """All that a projection holds, by name; dictionaries as lists, in their order."""
+    values = {name: holder.value(at) for name, holder, at in projection.state() if name.split(".")[0] not in without}
+    return {name: list(value.items()) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
 class World:

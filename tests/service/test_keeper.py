@@ -161,7 +161,7 @@ def test_who_asked_is_told_of_each_change_once_it_is_applied(kept: Kept) -> None
     first, second = Listener(kept.keeper), Listener(kept.keeper)
     another = RegistryKeeper(kept.store, Registry(), policy=POLICY)
     another.changed.append(first)
-    assert another.load() == 4
+    assert another.load() == (4, 0)
     assert not first.told
     kept.keeper.changed += [first, second]
     kept.study("1.3", "PC")  # `study` waits for the answer, and the next line for nothing

@@ -201,7 +201,7 @@ def test_findings_of_a_decision_made_again_replace_the_ones_before(running: Runn
     """What the first decision noticed and the second did not is not stored with the entry."""
     running.study(US, "PC", status="scheduled")
     running.handlers._keeper.catch_up()
-    stale = running.keeper.registry.fork()
+    stale = running.keeper.as_of(running.keeper.registry.position)
     running.study(US, "PC", status="open", opened=events.now(-60).isoformat())
     running.keeper.registry = stale
     assert log(running, "a", study=US).status == 0
