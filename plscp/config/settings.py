@@ -45,7 +45,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LO
 if TYPE_CHECKING:
     from plscp.dicom.certificates import Certificates
     from plscp.relay.settings import RelaySettings
-    from plscp.store.port import StoreLimits
+    from plscp.store.limits import StoreLimits
 
 Taken = TypeVar("Taken")
 _MOST_NAMED = 8
@@ -198,7 +198,7 @@ class Settings(Section):
 
     def store_limits(self) -> "StoreLimits":
         """The bounds of the store."""
-        from plscp.store.port import StoreLimits  # noqa: PLC0415  # brings SQLite
+        from plscp.store.limits import StoreLimits  # noqa: PLC0415  # brings SQLite
 
         return _taken(StoreLimits, self.store)
 

@@ -31,7 +31,8 @@ class StoredEntry(NamedTuple):
     Attributes:
         position: of its event.
         study_instance_uid: under which it stands; empty for an administration.
-        patient_id, issuer: under which it was stored; `Registry.current_patient` leads on from there.
+        patient_id, issuer: under which it was stored then; `Registry.current_patient` leads on from there.
+        standing: of the last correction's event that moved it there, or 0.
         named: the Study Instance UID that its own request gave, which the study found may not have.
     """
 
@@ -40,6 +41,7 @@ class StoredEntry(NamedTuple):
     patient_id: str
     issuer: str
     named: str = ""
+    standing: int = 0
 
 
 def check_known_entries(
@@ -87,7 +89,7 @@ def _patient_of(registry: Registry, known: StoredEntry) -> Patient | None:
     study = registry.study(known.study_instance_uid) if known.study_instance_uid else None
     if study is not None:
         return registry.patient_number(study.patient)
-    return registry.owner(registry.current_patient(known.patient_id, known.issuer, known.position))
+    return registry.owner(registry.current_patient(known.patient_id, known.issuer, known.standing or known.position))
 
 
 def _contradicts(case: MatchContext, known: StoredEntry) -> bool:

@@ -37,6 +37,8 @@ def _examples() -> Iterator[tuple[str, str, Any]]:
         yield r.ENTRY_TYPE, made.kind, _entry_record(made)
     yield r.ENTRY_TYPE, "reduced", _reduced()
     yield r.ADMINISTRATION_TYPE, "substance_administered", _administration()
+    yield r.WITHDRAWN_TYPE, "withdrawn", _withdrawn()
+    yield r.ASSIGNED_TYPE, "assigned", _assigned()
     yield r.REFUSED_TYPE, "does-not-match-template", _refusal()
     for what in ("opened", "updated", "closed", "cancelled"):
         yield f"org.plscp.study.{what}.v1", what, _study(what)
@@ -118,6 +120,32 @@ def _administration() -> v.AdministrationRecord:
     )
     match = _match("patient", {"patient_id": "4711"}, {"id": "4711"}, "HOSPITAL|4711")
     return v.AdministrationRecord(**_ACCEPTED, study=None, match=match, entry=entry)
+
+
+_CORRECTION: Final = "5d0c9a1e7b3f2468"
+
+
+def _correction() -> r.Correction:
+    return r.Correction(
+        id=_CORRECTION,
+        event_id=f"{_REQUEST}-0",
+        event_position=42,
+        moved_from=r.EventPlace(study_instance_uid=f"{UID}.4", patient=r.Identifier(id="4712", issuer="HOSPITAL")),
+        moved_to=r.EventPlace(study_instance_uid=STUDY, patient=_PATIENT),
+        who="operate",
+        why="the recorder still had the previous patient's study",
+    )
+
+
+def _withdrawn() -> r.WithdrawnRecord:
+    return r.WithdrawnRecord(event_id=f"{_CORRECTION}-0", position=57, recorded=NOW, correction=_correction())
+
+
+def _assigned() -> v.AssignedRecord:
+    entry = next(made for made in entries() if made.kind == "drug_administered")
+    whole = dict(_entry_record(entry)) | {"event_id": f"{_CORRECTION}-1", "position": 58}
+    del whole["type"]
+    return v.AssignedRecord(**whole, correction=_correction())
 
 
 def _refusal() -> r.RefusalRecord:

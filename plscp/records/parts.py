@@ -20,6 +20,10 @@ REFUSED_TYPE: Final = "org.plscp.request.refused.v1"
 BARRIER: Final = "org.plscp.relay.started.v1"
 PROPOSED_TYPE: Final = "org.plscp.correction.proposed.v1"
 """Of a proposed correction: kept, not published."""
+SETTLED_TYPE: Final = "org.plscp.correction.settled.v1"
+"""Of what became of a proposed correction that moved nothing: kept, not published."""
+WITHDRAWN_TYPE: Final = "org.plscp.event.withdrawn.v1"
+ASSIGNED_TYPE: Final = "org.plscp.event.assigned.v1"
 EXPUNGED_TYPE: Final = "org.plscp.raw.expunged.v1"
 """Of the event that says that raw bytes were deleted: kept, not published."""
 
@@ -110,6 +114,26 @@ class Candidate(Part):
 
     what: str
     why_not: str
+
+
+class EventPlace(Part):
+    """A study and patient under which an event stands, or stood."""
+
+    study_instance_uid: str = Field(description="Empty for an administration.")
+    patient: Identifier
+
+
+class Correction(Part):
+    """The correction that moves an entry: each entry that it moves has a withdrawn and an assigned record of it."""
+
+    id: str = Field(description="The same in every record of the correction.")
+    event_id: str = Field(description="Of the entry that is moved, as it was published first.")
+    event_position: int = Field(ge=1, description="Of that record.")
+    moved_from: EventPlace
+    moved_to: EventPlace
+    who: str = Field(description="Who had it done, as far as that is known.")
+    why: str
+    reverts: str = Field(default="", description="Id of the correction that this one takes back.")
 
 
 class MatchResult(Part):
@@ -279,6 +303,16 @@ class PatientRecord(ChangeLead):
     change: PatientChange
 
 
+class Withdrawn(Part):
+    """What a withdrawn record has beside its lead."""
+
+    correction: Correction
+
+
+class WithdrawnRecord(Withdrawn, Lead):
+    """An entry stands no more under this record's key. The next position is its `assigned` record, under the key of its new place."""
+
+
 class KeptChange(Part):
     """What the store keeps of a change as its planner said it: the registry applies just that."""
 
@@ -308,6 +342,7 @@ class ReducedRecord(Placed):
     same_content_as: str | None = None
     source: str | None = None
     match: Match | MatchResult | None = None
+    correction: Correction | None = None
 
 
 SMALL_BYTES: Final = 2048

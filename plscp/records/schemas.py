@@ -11,16 +11,18 @@ from plscp import __version__
 from plscp.records.examples import as_json, examples
 from plscp.records.parts import (
     ADMINISTRATION_TYPE,
+    ASSIGNED_TYPE,
     BARRIER,
     ENTRY_TYPE,
     PARTITIONS,
     POSITION,
     REFUSED_TYPE,
     STORE,
+    WITHDRAWN_TYPE,
     ReducedRecord,
     RelayStarted,
 )
-from plscp.records.values import ADAPTERS, KINDS, RECORDS, EntryRecord
+from plscp.records.values import ADAPTERS, KINDS, RECORDS, AssignedRecord, EntryRecord
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -83,14 +85,14 @@ _PATIENT_KEY: Final = (
 )
 TOPICS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "procedure-log": (
-        "Each entry of each accepted Procedural Event.",
+        "Each entry of each accepted Procedural Event, and what corrections move.",
         _STUDY_KEY,
-        (ENTRY_TYPE,),
+        (ENTRY_TYPE, WITHDRAWN_TYPE, ASSIGNED_TYPE),
     ),
     "medication-administration": (
-        "Each accepted Substance Administration.",
+        "Each accepted Substance Administration, and what corrections move.",
         _PATIENT_KEY,
-        (ADMINISTRATION_TYPE,),
+        (ADMINISTRATION_TYPE, WITHDRAWN_TYPE, ASSIGNED_TYPE),
     ),
     "quarantine": (
         "Each refusal, once for each request and reason; the request itself is kept on the server.",
@@ -161,7 +163,7 @@ def _channel(name: str) -> dict[str, Any]:
 
 
 def _message(kind: str) -> dict[str, Any]:
-    key = next((TOPICS[topic][1] for topic in TOPICS if kind in TOPICS[topic][2]), None)
+    key = " Or, by topic: ".join(dict.fromkeys(of for _, of, kinds in TOPICS.values() if kind in kinds))
     shown = {name: as_json(value) for of, name, value in examples() if of == kind}
     name = SHOWN if SHOWN in shown else next(iter(shown))
     return {
@@ -181,9 +183,10 @@ def _message(kind: str) -> dict[str, Any]:
 
 def _payload(kind: str) -> dict[str, Any]:
     """The JSON Schema, but for entries: parsers write out every reference, and its twenty kinds would take them minutes."""
-    if RECORDS.get(kind) is not EntryRecord:
+    record = RECORDS.get(kind)
+    if record is not EntryRecord and record is not AssignedRecord:
         return {"$ref": f"./{kind}.json"}
-    inside = f"./{kind}.json#/$defs/EntryRecord/properties"
+    inside = f"./{kind}.json#/$defs/{record.__name__}/properties"
     deep = {
         "context": {"type": "object"},
         "entry": {
@@ -194,9 +197,9 @@ def _payload(kind: str) -> dict[str, Any]:
     }
     return {
         "type": "object",
-        "description": f"{EntryRecord.__doc__} `context` and `entry` are in ./{kind}.json, kind by kind.",
-        "required": ["type", *(name for name, field in EntryRecord.model_fields.items() if field.is_required())],
-        "properties": {name: deep.get(name) or {"$ref": f"{inside}/{name}"} for name in EntryRecord.model_fields},
+        "description": f"{record.__doc__} `context` and `entry` are in ./{kind}.json, kind by kind.",
+        "required": ["type", *(name for name, field in record.model_fields.items() if field.is_required())],
+        "properties": {name: deep.get(name) or {"$ref": f"{inside}/{name}"} for name in record.model_fields},
     }
 
 

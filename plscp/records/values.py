@@ -5,16 +5,20 @@ from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from plscp.matching.model import Decision
 from plscp.records.parts import (
     ADMINISTRATION_TYPE,
+    ASSIGNED_TYPE,
     BARRIER,
     ENTRY_TYPE,
     REFUSED_TYPE,
+    WITHDRAWN_TYPE,
+    Correction,
     EntryLead,
     Identifier,
+    Lead,
     Match,
     Occurred,
     Part,
@@ -25,6 +29,7 @@ from plscp.records.parts import (
     Sender,
     StudyRecord,
     StudyReference,
+    WithdrawnRecord,
 )
 from plscp.templates.entries import ENTRY_KINDS, AnyEntry
 from plscp.templates.log_entries import LogContext
@@ -32,6 +37,7 @@ from plscp.templates.substance import SubstanceAdministered
 
 KINDS: Final = (*ENTRY_KINDS, "untyped")
 """Kinds of entry that have a class of their own."""
+ADMINISTERED: Final = "substance_administered"
 LATER: Final = "later"
 
 
@@ -40,7 +46,7 @@ class UnknownEntry(Part):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field(json_schema_extra={"not": {"enum": [*KINDS]}})
+    kind: str = Field(json_schema_extra={"not": {"enum": [*KINDS, ADMINISTERED]}})
     template: str = ""
 
 
@@ -54,6 +60,20 @@ PublishedEntry = Annotated[
     Discriminator(_kind),
 ]
 """Any entry of a Procedure Log, told apart by `kind`; consumers meet new kinds before they know them."""
+
+
+def _moved_kind(entry: Any) -> str:
+    kind = entry.get("kind") if isinstance(entry, dict) else getattr(entry, "kind", None)
+    return ADMINISTERED if kind == ADMINISTERED else _kind(entry)
+
+
+MovedEntry = Annotated[
+    Annotated[AnyEntry, Tag("known")]
+    | Annotated[SubstanceAdministered, Tag(ADMINISTERED)]
+    | Annotated[UnknownEntry, Tag(LATER)],
+    Discriminator(_moved_kind),
+]
+"""What a correction moves: any entry, or an administration."""
 
 
 # --- what the entries of a request share, and what is an entry's own ---
@@ -98,6 +118,14 @@ class AdministrationRecord(Own, Sent, Found, EntryLead):
     """One administration of a substance (PS3.4 P.3), with the patient that it belongs to."""
 
     entry: SubstanceAdministered
+
+
+class AssignedRecord(Own, Sent, Found, EntryLead):
+    """An entry or administration, whole, under the study and patient that it belongs to after a correction."""
+
+    context: LogContext | None = Field(default=None, description="As of the entry; an administration has none.")
+    entry: MovedEntry
+    correction: Correction
 
 
 # --- writing ---
@@ -164,6 +192,19 @@ def _once(of: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
     return made
 
 
+def assigned(value: bytes, study: StudyReference | None, patient: Identifier, correction: Correction) -> bytes:
+    """The members of an `AssignedRecord` but for its lead, out of the record of the entry that is moved.
+
+    Args:
+        value: of the entry's record. `match` stays what was decided when it came.
+    """
+    whole = from_json(value)
+    for name in Lead.model_fields:
+        whole.pop(name, None)
+    new = {"study": study, "patient": patient, "correction": correction}
+    return to_json(whole | {name: part and part.model_dump(exclude_unset=True) for name, part in new.items()})[1:-1]
+
+
 @lru_cache(maxsize=256)
 def given_study(shared: bytes) -> str:
     """The Study Instance UID that a stored request gave, out of what its entries share; empty where it gave none."""
@@ -173,12 +214,16 @@ def given_study(shared: bytes) -> str:
 
 # --- reading ---
 
-Whole = EntryRecord | AdministrationRecord | RefusalRecord | StudyRecord | PatientRecord
+Whole = (
+    EntryRecord | AdministrationRecord | WithdrawnRecord | AssignedRecord | RefusalRecord | StudyRecord | PatientRecord
+)
 Record = Whole | ReducedRecord
 
 RECORDS: Final[dict[str, type[Whole]]] = {
     ENTRY_TYPE: EntryRecord,
     ADMINISTRATION_TYPE: AdministrationRecord,
+    WITHDRAWN_TYPE: WithdrawnRecord,
+    ASSIGNED_TYPE: AssignedRecord,
     REFUSED_TYPE: RefusalRecord,
     **{f"org.plscp.study.{what}.v1": StudyRecord for what in ("opened", "updated", "closed", "cancelled")},
     **{f"org.plscp.patient.{what}.v1": PatientRecord for what in ("changed", "merged")},

@@ -358,7 +358,9 @@ class Handlers:
                 )
             self._settle(pending)
             if pending.procedural:
-                patient_id, _ = registry.current_patient(stored.patient_id, stored.issuer, stored.position)
+                patient_id, _ = registry.current_patient(
+                    stored.patient_id, stored.issuer, stored.standing or stored.position
+                )
                 character_set = pending.content.typed.character_set if pending.content else ""
                 reply = ActionReply(stored.study_instance_uid, patient_id, character_set)
         self._finish(pending, status, (), reply, position=stored.position)

@@ -345,10 +345,7 @@ def _times(pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list
 def decide(pending: Pending, content: DatedContent, registry: Registry) -> Decision:
     """Steps 8 and 9, on what is known now; leaves the decision, its findings with the entries, and whether it is a sign of life."""
     question, known = content.question, pending.known
-    stored = [
-        StoredEntry(one.position, one.study_instance_uid, one.patient_id, one.issuer, given_study(one.context))
-        for one in known
-    ]
+    stored = [StoredEntry(one.position, *one[2:5], given_study(one.context), one.standing) for one in known]
     if isinstance(question, SubstanceQuestion):
         decision = substance.decide(question, registry)
         if stored:

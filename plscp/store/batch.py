@@ -5,16 +5,18 @@ of the questions is that of contract section 1 and steps 5a to 10 of section 2.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from plscp.digests import sha256
 from plscp.errors import StoreFull
 from plscp.records.parts import (
+    ASSIGNED_TYPE,
     EXPUNGED_TYPE,
     REFUSED_TYPE,
+    SETTLED_TYPE,
+    WITHDRAWN_TYPE,
     ChangeLead,
     EntryLead,
     Expunged,
@@ -25,7 +27,9 @@ from plscp.records.parts import (
     utc,
 )
 from plscp.store.chain import NO_RAW, EventRow, about_request, iso, link
+from plscp.store.corrections import CORRECTION, CorrectionDraft, EventMove, Standing
 from plscp.store.index import EntryKeys, Keys, Seen, mark_of, note_entry, note_request
+from plscp.store.lookups import Answered, Expired, Lookups, Outcome, QuarantineRow, Settlement
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -48,108 +52,6 @@ from plscp.store.port import (
     Stored,
 )
 from plscp.store.schema import StoreHead
-
-StoredUnder = tuple[str, str, str, bytes]
-"""Study Instance UID, Patient ID and issuer under which an event was stored, and the context of its request."""
-
-
-class Answered(NamedTuple):
-    """The latest accepted request of an identity.
-
-    Attributes:
-        first_id: request id of the first accepted request of this identity.
-        delivered: whether a Success or Warning answer to the latest is known to have arrived.
-    """
-
-    latest: RequestRecord
-    first_id: str
-    delivered: bool
-
-
-@dataclass
-class Outcome:
-    """One way in which an identity was refused."""
-
-    outcome: str
-    status: int
-    comment: str
-    position: int
-    first_time: int
-    last_time: int
-    times: int
-
-
-@dataclass
-class QuarantineRow:
-    """One quarantined identity. `raw` is what is to be written now, None where it stays as it is (`has_raw`)."""
-
-    identity: bytes
-    calling_ae: str
-    address: str
-    sop_class: str
-    transfer_syntax: str
-    first_time: int
-    last_time: int
-    times: int
-    raw_length: int
-    raw_digest: bytes
-    closed_position: int | None = None
-    has_raw: bool = False
-    raw: bytes | None = None
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-
-
-class ExpiredItem(NamedTuple):
-    """A closed quarantine item whose raw bytes, so many, are older than they are kept."""
-
-    identity: bytes
-    calling_ae: str
-    raw_bytes: int
-
-
-class Expired(NamedTuple):
-    """Raw bytes that are older than they are kept: some of them, the oldest first.
-
-    Attributes:
-        upto: number of the last request row that was looked at; 0 where none was.
-        requests: numbers of the request rows whose raw bytes go.
-        positions: of the first and the last event of these requests; 0, 0 where they have none.
-        raw_bytes: of these requests.
-        items: closed quarantine items.
-    """
-
-    upto: int
-    requests: Sequence[int]
-    positions: tuple[int, int]
-    raw_bytes: int
-    items: Sequence[ExpiredItem]
-
-
-@dataclass(slots=True)
-class Lookups:
-    """What one transaction knows of before.
-
-    Attributes:
-        keys: request id -> the keys of a draft.
-        seen: what is known of these; the batch goes on with it.
-        answered: identity -> its latest accepted request.
-        items: identity -> its quarantine item.
-        stored_under: for positions that were there before this transaction.
-        has_entries: whether entries stood under a study before this transaction.
-        proposed: whether a proposal with this id was kept before this transaction.
-        room_for_refusals: False when the quarantine would take the last reserve of the disk.
-        expired: raw bytes that arrived before a moment: (before, now, how many at most).
-    """
-
-    keys: dict[str, Keys]
-    seen: dict[bytes, Seen]
-    answered: dict[bytes, Answered]
-    items: dict[bytes, QuarantineRow]
-    stored_under: Callable[[Iterable[int]], dict[int, StoredUnder]]
-    has_entries: Callable[[str], bool]
-    proposed: Callable[[str], bool]
-    room_for_refusals: Callable[[], bool]
-    expired: Callable[[int, int, int], Expired]
 
 
 class CloudEventAttributes(NamedTuple):
@@ -187,11 +89,14 @@ def _measure_raw(draft: RequestRecord) -> None:
     draft.raw_digest = draft.raw_digest or sha256(draft.raw)
 
 
-def _answer(outcome: Literal["added", "retry"], record: RequestRecord, entries: int = 0) -> Stored:
-    """The answer that a request has got, for good."""
+def _answer(
+    outcome: Literal["added", "retry"], record: RequestRecord, entries: int = 0, moved: Standing | None = None
+) -> Stored:
+    """The answer that a request has got, for good; and where its first entry stands, which may have been `moved`."""
     said, position = record.decision, record.last_position
-    under = said.study_instance_uid, said.patient_id, said.issuer
-    return Stored(outcome, record.request_id, said.status, said.comment, *under, position, entries)
+    at = moved or Standing(0, 0, said.study_instance_uid, said.patient_id, said.issuer)
+    under = at.study_instance_uid, at.patient_id, at.issuer
+    return Stored(outcome, record.request_id, said.status, said.comment, *under, position, entries, at.standing)
 
 
 class Batch:
@@ -204,6 +109,8 @@ class Batch:
         topics: topic -> (first, last position added).
         retries, delivered, clocks, messages: rows to add.
         proposals: ids of the proposals to add, with their positions.
+        settled, reverted: what becomes of proposals, by id; and with which position that of corrections ends.
+        standings: where entries stand that were moved, by position.
         seen, items: rows to add or replace, by their keys.
         expired: whose raw bytes go, or None where that was not asked.
     """
@@ -220,6 +127,9 @@ class Batch:
         self.clocks: list[ClockMeasured] = []
         self.messages: list[MessageRefused] = []
         self.proposals: dict[str, int] = {}
+        self.settled: dict[str, Settlement] = {}
+        self.reverted: dict[str, int] = {}
+        self.standings: dict[int, Standing] = {}
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, QuarantineRow] = {}
         self.expired: Expired | None = None
@@ -258,6 +168,8 @@ class Batch:
             return self._expunge(draft)
         if isinstance(draft, MessageRefused):
             return self._message(draft)
+        if isinstance(draft, CorrectionDraft):
+            return self._correct(draft)
         assert isinstance(draft, Delivered)
         self.delivered.update(dict.fromkeys(draft.request_ids))
         return None
@@ -287,7 +199,10 @@ class Batch:
     def _retry(self, draft: RequestRecord, before: RequestRecord) -> Stored:
         where = draft.calling_ae, draft.address, draft.association, draft.message_id, draft.transfer_syntax
         self.retries.append((before.n, draft.arrival, *where))
-        return _answer("retry", before)
+        first = before.first_position
+        return _answer(
+            "retry", before, moved=self.standings.get(first) or self._known.standings(first, first).get(first)
+        )
 
     def _plan(
         self, draft: RequestRecord, keys: Sequence[EntryKeys]
@@ -327,8 +242,17 @@ class Batch:
         for position in {position for _, position in known if position >= self._first}:
             record = next(r for r in self.requests if r.first_position <= position <= r.last_position)
             under = record.decision
-            found[position] = (under.study_instance_uid, under.patient_id, under.issuer, under.context)
-        return tuple(KnownEntry(index, position, *found[position]) for index, position in known)
+            found[position] = (
+                Standing(position, position, under.study_instance_uid, under.patient_id, under.issuer),
+                under.context,
+            )
+        entries = []
+        for index, position in known:
+            at, context = found[position]
+            at = self.standings.get(position, at)
+            under_which = at.study_instance_uid, at.patient_id, at.issuer
+            entries.append(KnownEntry(index, position, *under_which, context, at.standing if at.correction else 0))
+        return tuple(entries)
 
     def _all_known(self, draft: RequestRecord, first: KnownEntry) -> Stored:
         item = self._item(draft.identity)
@@ -336,7 +260,7 @@ class Batch:
             self._close(item, first.position)
         # Not the other request's id: an answer to this one proves nothing about the answer to that one.
         under = first.study_instance_uid, first.patient_id, first.issuer
-        return Stored("known", draft.request_id, 0x0000, "", *under, first.position)
+        return Stored("known", draft.request_id, 0x0000, "", *under, first.position, standing=first.standing)
 
     # --- appending ---
 
@@ -389,6 +313,7 @@ class Batch:
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         here = any(r.decision.study_instance_uid == study_instance_uid and r.first_position for r in self.requests)
+        here = here or any(at.study_instance_uid == study_instance_uid for at in self.standings.values())
         return here or self._known.has_entries(study_instance_uid)
 
     def _record(self, record: RegistryRecord, event_id: str, source: str, time: int, message: str = "") -> None:
@@ -451,6 +376,77 @@ class Batch:
         self.position = position
         if envelope.topic is not None:
             self.topics[envelope.topic] = (self.topics.get(envelope.topic, (position,))[0], position)
+
+    # --- corrections ---
+
+    def _correct(self, draft: CorrectionDraft) -> Result:
+        stale = Stale(self.registry_position)
+        if draft.registry_position < self.registry_position:
+            return stale
+        if self._state(draft.id) != ("" if draft.proposal is not None else "proposed"):
+            return stale
+        if draft.reverts and self._state(draft.reverts) != "confirmed":
+            return stale
+        if any(self._standing(move.was.position) != move.was.standing for move in draft.moves):
+            return stale
+        if draft.proposal is not None:
+            self._record(draft.proposal, f"{draft.id}-p", draft.source, draft.time)
+        first = self.position + 1
+        for number, move in enumerate(draft.moves):
+            self._move(draft, move, f"{draft.id}-{2 * number}", f"{draft.id}-{2 * number + 1}")
+        if not draft.moves:
+            self._settle(draft)
+        moved = first if draft.moves else 0
+        self.settled[draft.id] = Settlement(draft.state, moved, self.position, draft.reverts, draft.who, draft.why)
+        if draft.reverts:
+            self.reverted[draft.reverts] = self.position
+        return Stored("corrected", draft.id, position=self.position, entries=len(draft.moves))
+
+    def _state(self, proposal_id: str) -> str:
+        """Of a proposal; empty where there is none."""
+        if proposal_id in self.reverted:
+            return "reverted"
+        settled = self.settled.get(proposal_id)
+        if settled is not None:
+            return settled.state
+        return "proposed" if proposal_id in self.proposals else self._known.proposed(proposal_id)
+
+    def _standing(self, position: int) -> int:
+        """Position of the event that says where an entry stands."""
+        at = self.standings.get(position) or self._known.standings(position, position).get(position)
+        return at.standing if at is not None else position
+
+    def _move(self, draft: CorrectionDraft, move: EventMove, *event_ids: str) -> None:
+        """Append the two events of one entry: it stands no more where it was; it stands at its new place."""
+        places = (
+            (WITHDRAWN_TYPE, move.was, move.key_was, move.withdrawn),
+            (ASSIGNED_TYPE, move.now, move.key_now, move.assigned),
+        )
+        for event_id, (kind, at, key, data) in zip(event_ids, places, strict=True):
+            self._append(
+                CORRECTION,
+                Lead(event_id=event_id, position=self.position + 1, recorded=self.recorded),
+                data,
+                CloudEventAttributes(move.topic, key, kind, at.study_instance_uid or key, move.occurred),
+                time=draft.time,
+            )
+        self.standings[move.was.position] = move.now._replace(
+            position=move.was.position, standing=self.position, correction=draft.id
+        )
+
+    def _settle(self, draft: CorrectionDraft) -> None:
+        """Append that a proposal was confirmed or rejected, where nothing moves."""
+        said = {"what": f"{PROPOSAL}.{draft.state}", "id": draft.id, "who": draft.who, "why": draft.why}
+        lead = ChangeLead(
+            event_id=f"{draft.id}-s", position=self.position + 1, recorded=self.recorded, source=draft.source
+        )
+        self._append(
+            PROPOSAL,
+            lead,
+            KeptChange(change=said).members(),
+            CloudEventAttributes(None, "", SETTLED_TYPE, draft.id, iso(draft.time)),
+            time=draft.time,
+        )
 
     # --- retention ---
 

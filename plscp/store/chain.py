@@ -12,11 +12,12 @@ from typing import Any, Final, NamedTuple
 
 from plscp.digests import sha256
 from plscp.records.parts import joined, utc
+from plscp.store.corrections import CORRECTION
 from plscp.store.port import EXPUNGED, PROPOSAL, Accepted, RequestRecord, Result
 from plscp.store.schema import head_of
 
 NO_RAW: Final = sha256(b"")
-WITHOUT_REQUEST: Final = frozenset({"registry", PROPOSAL, EXPUNGED})
+WITHOUT_REQUEST: Final = frozenset({"registry", PROPOSAL, CORRECTION, EXPUNGED})
 """Kinds of events that belong to no request."""
 
 

@@ -11,19 +11,12 @@ from typing import Any, Final
 import apsw
 
 from plscp.errors import StoreBroken
-from plscp.store.batch import (
-    Answered,
-    Batch,
-    Expired,
-    ExpiredItem,
-    Lookups,
-    Outcome,
-    QuarantineRow,
-    StoredUnder,
-)
+from plscp.store.batch import Batch
 from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
 from plscp.store.connections import BUSY_MS, insert, translate
+from plscp.store.corrections import Standing
 from plscp.store.index import Index, Seen, keys_of
+from plscp.store.lookups import Answered, Expired, ExpiredItem, Lookups, Outcome, QuarantineRow
 from plscp.store.port import (
     CLOCKS_KEPT_US,
     MESSAGES_KEPT,
@@ -43,14 +36,29 @@ SELECT (SELECT lower(hex(f.request_id)) FROM requests f WHERE f.n = ?),
     EXISTS (SELECT 1 FROM delivered d WHERE d.request_id = (SELECT request_id FROM requests WHERE n = ?2)), {REQUEST_COLUMNS}
 FROM request_rows WHERE n = ?2
 """  # noqa: S608 -- our names
-STORED_UNDER: Final = """
-SELECT e.position, c.study_instance_uid, c.patient_id, c.issuer, c.shared
+_AT: Final = """
+    e.position, coalesce(s.standing, e.position), coalesce(s.study_instance_uid, c.study_instance_uid),
+    coalesce(s.patient_id, c.patient_id), coalesce(s.issuer, c.issuer), coalesce(s.correction, '')"""
+"""Where an entry stands: the columns of a `Standing`."""
+STANDING: Final = f"""
+SELECT {_AT}, c.shared
 FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
-CROSS JOIN contexts c ON c.n = r.context
+CROSS JOIN contexts c ON c.n = r.context LEFT JOIN standings s ON s.position = e.position WHERE e.kind = 'entry'
+"""  # noqa: S608 -- our names
+STANDINGS: Final = """
+SELECT position, standing, study_instance_uid, patient_id, issuer, correction FROM standings WHERE position BETWEEN ? AND ?
 """
 HAS_ENTRIES: Final = """
-SELECT EXISTS (SELECT 1 FROM requests_of_study WHERE study_instance_uid = ?1 AND study_instance_uid <> '')
+SELECT ?1 <> '' AND (EXISTS (SELECT 1 FROM standings WHERE study_instance_uid = ?1) OR EXISTS (
+    SELECT 1 FROM requests_of_study r WHERE r.study_instance_uid = ?1 AND r.last_position - r.first_position >= (
+        SELECT count(*) FROM standings s WHERE s.position BETWEEN r.first_position AND r.last_position)))
 """
+SUPERSEDE: Final = """
+UPDATE proposals SET state = 'superseded', settled = ?1 WHERE state = 'proposed' AND position < ?1 AND EXISTS (
+    SELECT 1 FROM events e CROSS JOIN json_each('{' || e.data || '}', '$.change.positions') j
+    WHERE e.position = proposals.position AND j.value IN (SELECT value FROM carray(?2)))
+"""
+"""Open proposals about entries that were moved otherwise."""
 OLDEST_RAW: Final = """
 SELECT n, arrival, raw IS NOT NULL, raw_length, first_position, last_position FROM requests
 WHERE n > (SELECT expunged FROM head) ORDER BY n LIMIT ?
@@ -128,7 +136,12 @@ def _id_bytes(request_id: str) -> bytes:
     return made
 
 
-def _milliseconds(utc: str) -> int:
+def integers(numbers: "array[int]") -> Any:
+    """An array of 64-bit integers, as a query takes it."""
+    return apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64)
+
+
+def milliseconds(utc: str) -> int:
     """Milliseconds since the epoch, from ISO 8601."""
     return (datetime.fromisoformat(utc) - _EPOCH) // _MILLISECOND
 
@@ -136,7 +149,7 @@ def _milliseconds(utc: str) -> int:
 def _event_values(event: EventRow) -> tuple[Any, ...]:
     """A row of `events`: without what view `log` puts together again of an entry."""
     head = (event.position, event.kind, event.request, event.entry, event.topic)
-    times = (_milliseconds(event.occurred), _milliseconds(event.recorded), event.time)
+    times = (milliseconds(event.occurred), milliseconds(event.recorded), event.time)
     if event.entry is None:
         named = (event.event_id, event.key, event.type, event.subject)
         return (*head, *named, *times, event.lead, event.data, event.digest)
@@ -249,6 +262,7 @@ class SqliteLedger:
             seen,
             {},
             {},
+            self._standings,
             self._stored_under,
             self._has_entries,
             self._proposed,
@@ -274,24 +288,22 @@ class SqliteLedger:
         waits = any(self._delivered.startswith(pending, at) for at in range(0, len(self._delivered), _ID_BYTES))
         return Answered(latest, first_id, bool(delivered) or waits)
 
-    def _stored_under(self, positions: Iterable[int]) -> dict[int, StoredUnder]:
+    def _standings(self, first: int, last: int) -> dict[int, Standing]:
+        return {row[0]: Standing(*row) for row in self._connection.execute(STANDINGS, (first, last))}
+
+    def _stored_under(self, positions: Iterable[int]) -> dict[int, tuple[Standing, bytes]]:
         wanted = array("q", positions)
         if not wanted:
             return {}
-        rows = self._connection.execute(STORED_UNDER, (apsw.carray(wanted, flags=apsw.SQLITE_CARRAY_INT64),))
+        rows = self._connection.execute(STANDING, (integers(wanted),))
         same: dict[bytes, bytes] = {}  # hundreds of entries of one request have one context
-        return {
-            at: (study, patient_id, issuer, same.setdefault(shared, shared))
-            for at, study, patient_id, issuer, shared in rows
-        }
+        return {at[0]: (Standing(*at), same.setdefault(shared, shared)) for *at, shared in rows}
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)
 
-    def _proposed(self, proposal_id: str) -> bool:
-        return bool(
-            self._connection.execute("SELECT EXISTS (SELECT 1 FROM proposals WHERE id = ?)", (proposal_id,)).get
-        )
+    def _proposed(self, proposal_id: str) -> str:
+        return self._connection.execute("SELECT state FROM proposals WHERE id = ?", (proposal_id,)).get or ""
 
     def _items(self, identities: object) -> dict[bytes, QuarantineRow]:
         """The quarantine items of these identities (a carray), each with its outcomes."""
@@ -341,6 +353,8 @@ class SqliteLedger:
         insert(connection, "INSERT INTO retries", batch.retries)
         insert(connection, "INSERT INTO clocks (calling_ae, arrival, difference)", batch.clocks)
         insert(connection, "INSERT INTO proposals (id, position)", list(batch.proposals.items()))
+        if batch.settled:
+            self._save_corrections(batch)
         if batch.messages:
             self._save_messages(batch.messages)
         if batch.items:
@@ -380,6 +394,20 @@ class SqliteLedger:
                     execute("UPDATE quarantine SET raw = NULL WHERE n = ?", (n,))
                     used = execute(USE, (item.calling_ae, -length)).get
 
+    def _save_corrections(self, batch: Batch) -> None:
+        """Write where entries stand now, and what became of proposals, also of others about the same entries."""
+        execute = self._connection.execute
+        insert(self._connection, "INSERT OR REPLACE INTO standings", [*batch.standings.values()])
+        for proposal_id, settled in batch.settled.items():
+            execute(
+                "UPDATE proposals SET state = ?, moved = ?, settled = ?, reverts = ?, who = ?, why = ? WHERE id = ?",
+                (*settled, proposal_id),
+            )
+        for proposal_id in batch.reverted:
+            execute("UPDATE proposals SET state = 'reverted' WHERE id = ?", (proposal_id,))
+        if batch.standings:
+            execute(SUPERSEDE, (batch.position, integers(array("q", batch.standings))))
+
     def _save_messages(self, messages: Sequence[MessageRefused]) -> None:
         """Write refused messages of feeds; then the oldest go, until few enough are left."""
         rows = [
@@ -393,8 +421,7 @@ class SqliteLedger:
 
     def _expunge(self, these: Expired) -> None:
         if these.requests:
-            numbers = array("q", these.requests)
-            self._connection.execute(EXPUNGE, (apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64),))
+            self._connection.execute(EXPUNGE, (integers(array("q", these.requests)),))
         for item in these.items:
             self._connection.execute("UPDATE quarantine SET raw = NULL WHERE identity = ?", (item.identity,))
             self._connection.execute(USE, (item.calling_ae, -item.raw_bytes)).fetchall()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 
 from plscp.errors import StoreError
 from plscp.records.parts import PublishedFinding
+from plscp.store.corrections import CorrectionDraft, EntryFilter, Proposal, StandingEvent
 
 Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
 PROPOSAL: Final = "proposal"
@@ -143,8 +144,9 @@ class KnownEntry(NamedTuple):
     Attributes:
         entry: 0-based, its place among the entries of the request that brings it again.
         position: where it is stored.
-        study_instance_uid, patient_id, issuer: under which it was stored; not yet followed through merges.
+        study_instance_uid, patient_id, issuer: under which it stands; not yet followed through merges.
         context: what the entries of the request that brought it first share (`Accepted.context`).
+        standing: position of the last correction's event that moved it there, or 0.
     """
 
     entry: int
@@ -153,6 +155,7 @@ class KnownEntry(NamedTuple):
     patient_id: str
     issuer: str
     context: bytes
+    standing: int = 0
 
 
 @dataclass(slots=True)
@@ -297,16 +300,17 @@ class Stored(NamedTuple):
 
     Attributes:
         outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already: of the first of them);
-            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``; ``kept`` (a refused message of a feed).
+            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``; ``kept`` (a refused message of a feed); ``corrected``.
         request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
             stored request's, else the draft's own.
         status, comment: the answer to send. For ``known``: 0000.
-        study_instance_uid, patient_id, issuer: for the Action Reply; as stored, not yet followed through merges.
+        study_instance_uid, patient_id, issuer: for the Action Reply; where the first entry stands, not yet followed through merges.
         position: of the last event appended, or of the stored request; 0 where nothing has one.
-        entries: how many entries were added; of how many requests and quarantine items raw bytes were deleted.
+        standing: of what is stored already: position of the last correction's event that moved its first entry, or 0.
+        entries: how many entries were added, or moved; of how many requests and quarantine items raw bytes were deleted.
     """
 
-    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged", "kept"]
+    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged", "kept", "corrected"]
     request_id: str
     status: int = 0x0000
     comment: str = ""
@@ -315,10 +319,11 @@ class Stored(NamedTuple):
     issuer: str = ""
     position: int = 0
     entries: int = 0
+    standing: int = 0
 
 
 class Stale(NamedTuple):
-    """Nothing was kept: the registry has changed since the decision. Catch up to `registry_position`, decide again."""
+    """Nothing was kept: the registry, or where entries stand, has changed since. Catch up to `registry_position`, decide again."""
 
     registry_position: int
 
@@ -336,14 +341,14 @@ class Failed(NamedTuple):
 
 
 Result = Stored | Stale | EntriesKnown | Failed
-Draft = RequestRecord | RegistryDraft | Delivered | ClockMeasured | Expunge | MessageRefused
+Draft = RequestRecord | RegistryDraft | Delivered | ClockMeasured | Expunge | MessageRefused | CorrectionDraft
 
 
 class StoredEvent(NamedTuple):
     """One position of the store.
 
     Attributes:
-        kind: ``entry``, ``registry``, ``refusal``, ``proposal`` or ``expunged`` (later: ``correction``).
+        kind: ``entry``, ``registry``, ``refusal``, ``proposal``, ``correction`` or ``expunged``.
         payload: the record's complete JSON value, as published (position and event id included).
         change: for ``registry`` and ``proposal``: the change as JSON text, else None.
     """
@@ -360,36 +365,6 @@ class StoredEvent(NamedTuple):
     recorded: str
     payload: bytes
     change: str | None
-
-
-class StoreLimits(NamedTuple):
-    """Bounds of a store; every adapter takes them.
-
-    Attributes:
-        queue_requests, queue_bytes: what may wait for the writer; beyond it a draft fails with StoreBusy.
-        batch_drafts, batch_bytes: what one transaction takes at most.
-        quarantine_bytes: raw bytes kept in quarantine for one calling AE title; the oldest go first.
-        disk_reserve: bytes of free disk that the quarantine never takes.
-        disk_watermark: bytes of free disk below which no request is taken; they are again a tenth above it.
-        disk_look_seconds: how often the free disk is asked for.
-        idle_seconds: how long known deliveries may wait for a commit of someone else.
-        probe_seconds: how often a store that refused (full, unavailable) is tried again.
-        checkpoint_pages: pages in the write-ahead log at which it is copied back.
-        stall_seconds: a writer that has been busy for longer does not count as alive.
-    """
-
-    queue_requests: int = 10_000
-    queue_bytes: int = 64 << 20
-    batch_drafts: int = 256
-    batch_bytes: int = 4 << 20
-    quarantine_bytes: int = 64 << 20
-    disk_reserve: int = 256 << 20
-    disk_watermark: int = 128 << 20
-    disk_look_seconds: float = 1.0
-    idle_seconds: float = 1.0
-    probe_seconds: float = 1.0
-    checkpoint_pages: int = 1000
-    stall_seconds: float = 60.0
 
 
 class QuarantineItem(NamedTuple):
@@ -447,22 +422,6 @@ class Filter:
     study_instance_uid: str = ""
     kinds: Sequence[str] = field(default_factory=tuple)
     latest: bool = False
-
-
-class Proposal(NamedTuple):
-    """A correction that the server proposes: kept, and confirmed by nobody yet.
-
-    Attributes:
-        id: what people type.
-        time: when it was proposed, microseconds since the epoch, UTC.
-        change: what it would do, JSON-able.
-    """
-
-    id: str
-    position: int
-    time: int
-    source: str
-    change: dict[str, Any]
 
 
 class RetryNote(NamedTuple):
@@ -550,7 +509,13 @@ class EventStore(Protocol):
         """(calling AE title, arrival, difference) in microseconds of what was `ClockMeasured` since then, oldest first."""
 
     def has_entries(self, study_instance_uid: str) -> bool:
-        """Whether any entry stands under a study."""
+        """Whether any entry stands under a study, after corrections."""
+
+    def standing(self, positions: Sequence[int]) -> list[StandingEvent]:
+        """The entries at these positions, and where they stand, in order of position; what is no entry is left out."""
+
+    def entries(self, which: EntryFilter) -> list[int]:
+        """Positions of entries by where they stand, in order."""
 
     def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
         """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all.
@@ -559,11 +524,11 @@ class EventStore(Protocol):
             before: only those of a smaller number.
         """
 
-    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
-        """Proposed corrections of a smaller position than `before`, newest first."""
+    def proposals(self, limit: int = 1000, *, before: int = LAST, state: str = "") -> list[Proposal]:
+        """Proposed corrections, also those by hand, of a smaller position than `before`, newest first; in one state, or all."""
 
     def proposals_count(self) -> int:
-        """How many corrections are proposed."""
+        """How many corrections are proposed and not settled yet."""
 
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by its id or a unique prefix of it."""
@@ -571,8 +536,8 @@ class EventStore(Protocol):
     def event(self, position: int) -> StoredEvent | None:
         """The event at a position, or None."""
 
-    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
-        """One study's entries by when they occurred, then by position."""
+    def timeline(self, study_instance_uid: str, *, original: bool = False) -> list[StandingEvent]:
+        """One study's entries by when they occurred, then by position: those that stand there, or that stood there first."""
 
     def quarantine(
         self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST

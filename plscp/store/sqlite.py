@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,9 @@ from plscp.logs import log
 from plscp.records.parts import value
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import Readers, open_for_writing
-from plscp.store.ledger import HAS_ENTRIES, SqliteLedger
+from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
+from plscp.store.ledger import HAS_ENTRIES, STANDING, SqliteLedger, integers, milliseconds
+from plscp.store.limits import StoreLimits
 from plscp.store.port import (
     LAST,
     MOST_COUNTED,
@@ -20,13 +23,11 @@ from plscp.store.port import (
     Draft,
     Filter,
     OpenRefusal,
-    Proposal,
     QuarantineItem,
     RawKept,
     RefusedMessage,
     RetryNote,
     StoredEvent,
-    StoreLimits,
     at_once,
 )
 from plscp.store.schema import ancestors
@@ -38,9 +39,11 @@ WITH_CHANGE: Final = frozenset({"registry", PROPOSAL})
 _EVENTS: Final = """
 SELECT e.position, e.kind, e.event_id, e.topic, e.key, e.type, e.subject, e.occurred, e.recorded, e.lead, e.shared, e.data FROM log e
 """
+_AT_POSITIONS: Final = f"{_EVENTS} WHERE e.position IN (SELECT value FROM carray(?))"  # noqa: S608 -- our words
 _OF_STUDY: Final = """e.position IN (
     SELECT x.position FROM requests_of_study s CROSS JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
     WHERE s.study_instance_uid = ?1 AND s.study_instance_uid <> '' AND s.last_position > ?2
+    UNION SELECT position FROM events WHERE kind = 'correction' AND key = ?1 AND topic = 'procedure-log' AND position > ?2
     UNION SELECT position FROM events WHERE kind = 'registry' AND key = ?1 AND topic = 'study' AND position > ?2)"""
 _CHANGES: Final = (
     "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
@@ -54,8 +57,32 @@ SELECT r.last_position, t.arrival, t.calling_ae, t.address, t.association, t.mes
 FROM retries t CROSS JOIN requests r ON r.n = t.request WHERE t.rowid < ? {} ORDER BY t.rowid DESC LIMIT ?
 """
 _OF_EVENT: Final = "AND t.request = (SELECT request FROM events WHERE position = ?)"
+_FIRST_UNDER_STUDY: Final = """
+SELECT e.position FROM requests_of_study r CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
+WHERE r.study_instance_uid = ?1 AND e.kind = 'entry'
+"""
+_ENTRIES: Final = {
+    "study": f"""
+{_FIRST_UNDER_STUDY} AND e.position NOT IN (SELECT position FROM standings)
+UNION SELECT position FROM standings WHERE study_instance_uid = ?1
+""",  # noqa: S608 -- our words
+    "patient": """
+SELECT e.position FROM contexts c CROSS JOIN requests r ON r.context = c.n AND r.first_position > 0
+CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
+WHERE (c.patient_id, c.issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+    AND e.kind = 'entry' AND e.position NOT IN (SELECT position FROM standings)
+UNION SELECT position FROM standings WHERE (patient_id, issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
+""",
+}
+"""Positions of entries by where they stand."""
+_CHOSEN: Final = """
+SELECT e.position FROM ({}) f CROSS JOIN events e ON e.position = f.position CROSS JOIN requests r ON r.n = e.request
+CROSS JOIN contexts c ON c.n = r.context
+WHERE (?2 = '' OR c.calling_ae = ?2) AND e.occurred BETWEEN ?3 AND ?4 ORDER BY e.position LIMIT ?5
+"""
 _PROPOSALS: Final = """
-SELECT p.id, p.position, e.time, e.lead, e.data FROM proposals p CROSS JOIN events e ON e.position = p.position
+SELECT p.id, p.position, e.time, p.state, p.moved, p.settled, p.reverts, p.who, p.why, e.lead, e.data
+FROM proposals p CROSS JOIN events e ON e.position = p.position
 """
 _MESSAGES: Final = "SELECT n, source, peer, message, time, why, raw_length, raw FROM refused_messages"
 _ITEMS: Final = """
@@ -215,12 +242,39 @@ class SqliteStore:
         rows = self._all(f"{_EVENTS} WHERE e.position = ?", position)
         return _event(*rows[0]) if rows else None
 
-    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+    def timeline(self, study_instance_uid: str, *, original: bool = False) -> list[StandingEvent]:
         """A study's entries by when they occurred."""
         if not study_instance_uid:
             return []
-        found = self.read(Filter(study_instance_uid=study_instance_uid, limit=-1, kinds=("entry",)))
-        return sorted(found, key=lambda e: (e.occurred, e.position))
+        rows = self._all(_FIRST_UNDER_STUDY if original else _ENTRIES["study"], study_instance_uid)
+        found = self.standing([position for (position,) in rows])
+        return sorted(found, key=lambda e: (e.entry.occurred, e.entry.position))
+
+    def standing(self, positions: Sequence[int]) -> list[StandingEvent]:
+        """The entries at these positions, and where they stand."""
+        if not positions:
+            return []
+        with self._readers.use() as connection:
+            at = [Standing(*row[:-1]) for row in connection.execute(STANDING, (integers(array("q", positions)),))]
+            wanted = integers(array("q", {position for one in at for position in one[:2]}))
+            rows = connection.execute(_AT_POSITIONS, (wanted,))
+            events = {row[0]: _event(*row) for row in rows}
+        return [
+            StandingEvent(events[one.position], events[one.standing], one)
+            for one in sorted(at, key=lambda s: s.position)
+        ]
+
+    def entries(self, which: EntryFilter) -> list[int]:
+        """Positions of entries by where they stand."""
+        by, value = (
+            ("study", which.study_instance_uid)
+            if which.study_instance_uid
+            else ("patient", json.dumps(which.patient_ids))
+        )
+        since = milliseconds(which.since) if which.since else -LAST
+        until = milliseconds(which.until) if which.until else LAST
+        rows = self._all(_CHOSEN.format(_ENTRIES[by]), value, which.calling_ae, since, until, which.limit)
+        return [position for (position,) in rows]
 
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Registry changes after a position."""
@@ -274,14 +328,15 @@ class SqliteStore:
         rows = self._all(_RETRIES.format(_OF_EVENT if position else ""), before, *of_event, limit)
         return [RetryNote(*row) for row in rows]
 
-    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
+    def proposals(self, limit: int = 1000, *, before: int = LAST, state: str = "") -> list[Proposal]:
         """Proposed corrections, newest first."""
-        rows = self._all(f"{_PROPOSALS} WHERE p.position < ? ORDER BY p.position DESC LIMIT ?", before, limit)
+        wanted = "p.position < ?1 AND (?3 = '' OR p.state = ?3)"
+        rows = self._all(f"{_PROPOSALS} WHERE {wanted} ORDER BY p.position DESC LIMIT ?2", before, limit, state)
         return [_proposal(*row) for row in rows]
 
     def proposals_count(self) -> int:
         """How many corrections are proposed."""
-        return int(self._all("SELECT count(*) FROM proposals")[0][0])
+        return int(self._all("SELECT count(*) FROM proposals WHERE state = 'proposed'")[0][0])
 
     def proposal(self, proposal_id: str) -> Proposal | None:
         """One proposed correction by a unique prefix of its id."""
@@ -365,5 +420,7 @@ def _event(position: int, kind: str, event_id: str, *rest: Any) -> StoredEvent:
     return StoredEvent._make((position, kind, event_id, event_id.rpartition("-")[0], *about, whole, change))
 
 
-def _proposal(proposal_id: str, position: int, time: int, lead: bytes, data: bytes) -> Proposal:
-    return Proposal(proposal_id, position, time, json.loads(lead + b"}")["source"], json.loads(data[len(CHANGE) :]))
+def _proposal(proposal_id: str, position: int, time: int, *settled: Any) -> Proposal:
+    *settled_as, lead, data = settled
+    source, change = json.loads(lead + b"}")["source"], json.loads(data[len(CHANGE) :])
+    return Proposal(proposal_id, position, time, source, change, *settled_as)

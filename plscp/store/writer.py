@@ -15,7 +15,9 @@ from functools import partial
 
 from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUnavailable
 from plscp.logs import log
+from plscp.store.corrections import CorrectionDraft
 from plscp.store.ledger import SqliteLedger
+from plscp.store.limits import StoreLimits
 from plscp.store.port import (
     CallSoon,
     ClockMeasured,
@@ -25,7 +27,6 @@ from plscp.store.port import (
     MessageRefused,
     RequestRecord,
     Result,
-    StoreLimits,
 )
 
 
@@ -78,6 +79,8 @@ class Watermark:
 def _size(draft: Draft) -> int:
     if isinstance(draft, RequestRecord):
         return len(draft.raw) + sum(len(entry.data) for entry in draft.entries) + 1000
+    if isinstance(draft, CorrectionDraft):
+        return sum(len(move.assigned) for move in draft.moves) + 1000
     if isinstance(draft, MessageRefused):
         return len(draft.raw) + 1000
     return 1000

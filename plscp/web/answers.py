@@ -145,9 +145,19 @@ class RawAnswer(ApiAnswer):
     sha256: str
 
 
-class EventWithRequest(EventAnswer):
-    """One event; `retries` are the latest repeats of an entry's request."""
+class StandingAnswer(ApiAnswer):
+    """Where an entry stands that was moved: by which correction, and at which position it is published whole."""
 
+    position: int
+    correction: str
+    study_instance_uid: str
+    patient: Identifier
+
+
+class EventWithRequest(EventAnswer):
+    """One event; `retries` are the latest repeats of an entry's request, `standing` says where it was moved to."""
+
+    standing: StandingAnswer | None = None
     raw: RawAnswer | None = None
     retries: list[RetryAnswer] = []
 

@@ -11,7 +11,8 @@ from starlette.responses import Response, StreamingResponse
 
 from plscp.errors import StoreError
 from plscp.logs import log
-from plscp.store.port import LAST, Filter, Proposal, QuarantineItem, StoredEvent
+from plscp.store.corrections import Proposal, Standing, StandingEvent
+from plscp.store.port import LAST, Filter, QuarantineItem, StoredEvent
 from plscp.web.answers import (
     CorrectionAnswer,
     CorrectionPage,
@@ -22,12 +23,13 @@ from plscp.web.answers import (
     RawAnswer,
     RetryAnswer,
     RetryPage,
+    StandingAnswer,
     TimelineAnswer,
 )
 from plscp.web.operations import JSON, NDJSON, NOT_KEPT, ApiCall, Parameter, flag, operation, paged
 from plscp.web.problems import ApiProblem
 
-KINDS: Final = ("entry", "registry", "refusal", "proposal", "expunged")
+KINDS: Final = ("entry", "registry", "refusal", "proposal", "correction", "expunged")
 MOST_RETRIES: Final = 100
 """Shown with their event: the latest."""
 PAGE_EVENTS: Final = 500
@@ -145,6 +147,9 @@ async def get_event(call: ApiCall) -> bytes:
     if raw is not None:
         more["raw"] = RawAnswer(length=raw.length, kept=raw.kept, sha256=raw.digest.hex())
     if found.kind == "entry":
+        stands = await asyncio.to_thread(store.standing, [found.position])
+        if stands and (standing := _standing(stands[0].at)) is not None:
+            more["standing"] = standing
         notes = await asyncio.to_thread(store.retries, found.position, MOST_RETRIES)
         more["retries"] = [RetryAnswer.model_validate(note) for note in notes]
     return b"%b,%b" % (found.payload[:-1], to_json(more)[1:]) if more else found.payload
@@ -158,16 +163,45 @@ async def list_retries(call: ApiCall) -> RetryPage:
     return call.page(RetryPage, "retries", [(note.number, note) for note in notes], RetryAnswer.model_validate)
 
 
-@operation("GET", "/api/v1/timeline/{study_instance_uid}", TimelineAnswer, role="read", problems=[404, 503])
+@operation(
+    "GET",
+    "/api/v1/timeline/{study_instance_uid}",
+    TimelineAnswer,
+    role="read",
+    parameters=(
+        flag("original", "the entries that stood under it first, those withdrawn since with where they stand"),
+    ),
+    problems=[404, 503],
+)
 async def timeline(call: ApiCall) -> bytes:
-    """One study's entries by when they occurred."""
+    """One study's entries by when they occurred.
+
+    Those that stand under it after corrections, as they were published last; or as it was without any.
+    """
     uid = call["study_instance_uid"]
-    found = await asyncio.to_thread(call.server.store.timeline, uid)
+    found = await asyncio.to_thread(call.server.store.timeline, uid, original=call["original"])
     with call.server.keeper.lock:
         study = call.server.keeper.registry.study(uid)
     if study is None and not found:
         raise ApiProblem(404, "no such study")
-    return b'{"study_instance_uid":%b,"entries":[%b]}' % (json.dumps(uid).encode(), _joined(found))
+    shown = [_with_standing(one) if call["original"] else one.last.payload for one in found]
+    return b'{"study_instance_uid":%b,"entries":[%b]}' % (json.dumps(uid).encode(), b",".join(shown))
+
+
+def _with_standing(one: StandingEvent) -> bytes:
+    """An entry as it came; of one that was moved, where it stands."""
+    standing = _standing(one.at)
+    if standing is None:
+        return one.entry.payload
+    return b'%b,"standing":%b}' % (one.entry.payload[:-1], standing.model_dump_json().encode())
+
+
+def _standing(at: Standing) -> StandingAnswer | None:
+    """Where an entry stands that was moved; None for all others."""
+    if not at.correction:
+        return None
+    patient = {"id": at.patient_id, "issuer": at.issuer}
+    return StandingAnswer.model_validate(at._asdict() | {"position": at.standing, "patient": patient})
 
 
 # --- the quarantine --------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from plscp.errors import ConfigError
 from plscp.matching.model import Policy
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.files import sqlite_path
-from plscp.store.port import StoreLimits
+from plscp.store.limits import StoreLimits
 
 CONTRACT = """
 [dicom]

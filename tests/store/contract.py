@@ -11,6 +11,8 @@ import pytest
 
 from plscp.errors import StoreBusy, StoreUnavailable
 from plscp.records.parts import PublishedFinding
+from plscp.store.corrections import EntryFilter, Proposal, Standing
+from plscp.store.limits import StoreLimits
 from plscp.store.port import (
     CLOCKS_KEPT_US,
     MESSAGES_KEPT,
@@ -31,7 +33,6 @@ from plscp.store.port import (
     Stale,
     Stored,
     StoredEvent,
-    StoreLimits,
 )
 from tests.serving import until
 from tests.store.drafts import (
@@ -41,10 +42,12 @@ from tests.store.drafts import (
     administered,
     again,
     change,
+    correction,
     digest,
     entry,
     ignore,
     judged,
+    move,
     proposal,
     rejected,
     request,
@@ -298,6 +301,138 @@ class EventStoreContract:
         store.submit(Delivered([known.request_id]))
         assert stored(store, again(draft)).outcome == "retry"
 
+    # --- corrections ---
+
+    def test_a_correction_is_two_events_for_each_entry(self, store: EventStore) -> None:
+        """Withdrawn under the old key, then assigned under the new one; the entry's own event stays as it was."""
+        first = stored(store, request([entry("a"), entry("b", index=1)], accepted("1.1")))
+        before = store.read(Filter(limit=-1))
+        draft = correction("ab12", move(store, 1, "2.2"), move(store, 2, "2.2"))
+        assert send(store, draft) == [Stored("corrected", "ab12", position=7, entries=2)]
+        assert store.read(Filter(limit=-1))[:2] == before
+        moved = store.read(Filter(after=3))
+        assert [(e.position, e.kind, e.topic, e.key, e.type.split(".")[-2], e.event_id) for e in moved] == [
+            (4, "correction", "procedure-log", "1.1", "withdrawn", "ab12-0"),
+            (5, "correction", "procedure-log", "2.2", "assigned", "ab12-1"),
+            (6, "correction", "procedure-log", "1.1", "withdrawn", "ab12-2"),
+            (7, "correction", "procedure-log", "2.2", "assigned", "ab12-3"),
+        ]
+        assert [(e.subject, e.occurred) for e in moved[:2]] == [
+            ("1.1", before[0].occurred),
+            ("2.2", before[0].occurred),
+        ]
+        whole = {"type": moved[1].type, "event_id": "ab12-1", "position": 5, "assigned": 1}
+        assert json.loads(moved[1].payload) == {**whole, "recorded": moved[1].recorded}
+        assert [one.at for one in store.standing([1, 2, 3])] == [
+            Standing(1, 5, "2.2", "P-2.2", "HOSP", "ab12"),
+            Standing(2, 7, "2.2", "P-2.2", "HOSP", "ab12"),
+        ]
+        assert first.position == 2
+        assert store.first_broken_position() is None
+
+    def test_everything_asks_where_an_entry_stands_now(self, store: EventStore) -> None:
+        """The answer of a retry, known entries, the timeline, whether a study has entries; also in the same transaction."""
+        draft = request([entry("a", uid="1.1"), entry("b", uid="1.2", index=1)], accepted("1.1"))
+        stored(store, draft)
+        known = request([entry("a", uid="1.1")], accepted("1.1"), identity="x")
+        corrected, retried, told = send(store, correction("ab12", move(store, 1, "2.2")), again(draft), known)
+        assert isinstance(corrected, Stored)
+        under = KnownEntry(0, 1, "2.2", "P-2.2", "HOSP", accepted("1.1").context, 5)
+        assert told == EntriesKnown((under,))
+        for result in (retried, stored(store, again(draft))):
+            assert isinstance(result, Stored)
+            assert (result.outcome, result[4:7], result.standing) == ("retry", ("2.2", "P-2.2", "HOSP"), 5)
+        result = stored(store, known)
+        assert (result.outcome, result[4:7], result.position, result.standing) == ("known", under[2:5], 1, 5)
+        assert [store.has_entries(study) for study in ("1.1", "2.2", "3.3")] == [True, True, False]
+        stored(store, correction("cd34", move(store, 2, "3.3")))
+        assert [store.has_entries(study) for study in ("1.1", "2.2", "3.3")] == [False, True, True]
+        assert [one.last.position for one in store.timeline("2.2")] == [5]
+        assert [(one.entry.position, one.last.position) for one in store.timeline("3.3")] == [(2, 8)]
+        assert store.timeline("1.1") == []
+        assert [one.entry.position for one in store.timeline("1.1", original=True)] == [1, 2]
+        assert [e.position for e in store.read(Filter(study_instance_uid="1.1"))] == [1, 2, 4, 7]
+        assert [e.position for e in store.read(Filter(study_instance_uid="3.3"))] == [8]
+        (back,) = send(store, change("study.opened", study="1.1", without_entries="1.1"))
+        assert isinstance(back, Stored)
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_what_was_decided_on_another_standing_is_stale(self, store: EventStore, *, together: bool) -> None:
+        """Of two corrections of one entry the second is decided again, on where the first has put it; nothing of it is kept."""
+        stored(store, request([entry("a"), entry("b", index=1)], accepted("1.1")))
+        first = correction("ab12", move(store, 1, "2.2"))
+        second = correction("cd34", move(store, 2, "3.3"), move(store, 1, "3.3"))
+        results = send(store, first, second) if together else [*send(store, first), *send(store, second)]
+        assert [type(result) for result in results] == [Stored, Stale]
+        assert store.head()[0] == 5
+        assert [one.id for one in store.proposals()] == ["ab12"]
+        stored(store, correction("cd34", move(store, 1, "3.3")))
+        assert store.standing([1])[0].at == Standing(1, 8, "3.3", "P-3.3", "HOSP", "cd34")
+
+    def test_a_correction_made_on_an_older_registry_is_stale(self, store: EventStore) -> None:
+        """A merge that was acknowledged is seen by it."""
+        stored(store, request([entry("a")], accepted("1.1")))
+        draft = correction("ab12", move(store, 1, "2.2"), at=0)
+        assert [type(result) for result in send(store, change("study.opened"), draft)] == [Stored, Stale]
+
+    def test_what_becomes_of_proposals(self, store: EventStore) -> None:
+        """Confirmed, rejected, reverted; superseded where another moves one of its entries; each settled once, by whom and why."""
+        stored(store, request([entry(text, index=n) for n, text in enumerate("abc")], accepted("1.1")))
+        for name, positions in (("aa", [1]), ("bb", [2]), ("cc", [1, 2]), ("dd", [3])):
+            stored(store, request(decision=rejected(proposal=proposal(name, positions=positions))))
+        assert store.proposals_count() == 4
+        for name, state, moves in (
+            ("aa", "confirmed", [move(store, 1, "2.2")]),
+            ("bb", "rejected", []),
+            ("ee", "confirmed", []),
+        ):
+            (result,) = send(store, correction(name, *moves, state=state, known=True))
+            assert isinstance(result, Stored) == (name != "ee")
+            assert [type(r) for r in send(store, correction(name, *moves, state=state, known=True))] == [Stale]
+        back = correction("ff", move(store, 1, "1.1"), reverts="aa", proposed=[1])
+        assert isinstance(send(store, back)[0], Stored)
+        (twice,) = send(store, correction("gg", move(store, 1, "1.1"), reverts="aa"))
+        assert isinstance(twice, Stale)
+        found = {one.id: one for one in store.proposals()}
+        assert {name: one.state for name, one in found.items()} == {
+            "aa": "reverted", "bb": "rejected", "cc": "superseded", "dd": "proposed", "ff": "confirmed"
+        }  # fmt: skip
+        assert found["aa"][6:] == (12, 13, "", "me", "so it is")
+        assert found["bb"][6:] == (0, 14, "", "me", "so it is")
+        assert (found["ff"].position, found["ff"].moved, found["ff"].settled, found["ff"].reverts) == (15, 16, 17, "aa")
+        assert [one.id for one in store.proposals(state="proposed")] == ["dd"]
+        assert store.proposals_count() == 1
+        event = store.event(14)
+        assert event is not None
+        assert (event.kind, event.topic, event.change) == (
+            "proposal", None, '{"what":"proposal.rejected","id":"bb","who":"me","why":"so it is"}'
+        )  # fmt: skip
+        assert store.standing([1])[0].at == Standing(1, 17, "1.1", "P-1.1", "HOSP", "ff")
+        assert [one.entry.position for one in store.timeline("1.1")] == [1, 2, 3]
+        assert store.first_broken_position() is None
+
+    def test_entries_are_chosen_by_where_they_stand(self, store: EventStore) -> None:
+        """By study or by patient, of one device, by when they occurred; what was moved counts where it is."""
+        stored(store, request([entry("a"), entry("b", index=30)], accepted("1.1")))
+        stored(store, request([entry("c", index=10)], accepted("1.1"), ae="OTHER"))
+        stored(store, request(decision=administered("P-1.1")))
+        stored(store, request([entry("d", index=20)], accepted("2.2")))
+        stored(store, correction("ab12", move(store, 2, "2.2")))
+        moment = "2026-11-22T10:00:{}.000Z"
+        rows: list[tuple[EntryFilter, list[int]]] = [
+            (EntryFilter("1.1"), [1, 3]),
+            (EntryFilter("2.2"), [2, 5]),
+            (EntryFilter("2.2", limit=1), [2]),
+            (EntryFilter("1.1", calling_ae="OTHER"), [3]),
+            (EntryFilter("1.1", since=moment.format("01")), [3]),
+            (EntryFilter("1.1", until=moment.format("09")), [1]),
+            (EntryFilter(patient_ids=[("P-1.1", "HOSP")]), [1, 3, 4]),
+            (EntryFilter(patient_ids=[("P-1.1", "HOSP"), ("P-2.2", "HOSP")]), [1, 2, 3, 4, 5]),
+            (EntryFilter(patient_ids=[("P-1.1", "")]), []),
+        ]
+        for which, positions in rows:
+            assert store.entries(which) == positions, which
+
     # --- known entries ---
 
     def test_known_entries_are_told_before_anything_is_kept(self, store: EventStore) -> None:
@@ -381,7 +516,7 @@ class EventStoreContract:
         assert json.loads(event.change or "") == {"what": "proposal.move", "positions": [7]}
         assert [position for position, _, _ in store.changes(0)] == [1]
         [found] = store.proposals()
-        assert found == ("ab12", 3, NOW + 3, "server", {"what": "proposal.move", "positions": [7]})
+        assert found == Proposal("ab12", 3, NOW + 3, "server", {"what": "proposal.move", "positions": [7]})
         assert store.first_broken_position() is None
 
     def test_the_same_proposal_is_kept_once(self, store: EventStore) -> None:
@@ -740,7 +875,7 @@ class EventStoreContract:
         for index in (5, 1, 5):
             stored(store, request([entry(f"{index}", index=index)], identity=uuid.uuid4()))
             stored(store, request([entry(f"{index}", index=index)], accepted("9.9"), identity=uuid.uuid4()))
-        found = store.timeline(STUDY)
+        found = [one.last for one in store.timeline(STUDY)]
         assert [(e.occurred[17:19], e.position) for e in found] == [("01", 3), ("05", 1), ("05", 5)]
 
     def test_signs_of_life(self, store: EventStore) -> None:

@@ -9,7 +9,8 @@ from itertools import count
 
 from plscp.logs import configure
 from plscp.store import SqliteStore, index
-from plscp.store.port import Failed, Result, Stored, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Failed, Result, Stored
 from tests.store.drafts import change, digest, entry, rejected, request
 
 CONCURRENT = 8

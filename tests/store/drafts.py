@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
+from plscp.store.corrections import CorrectionDraft, EventMove, Standing
 from plscp.store.port import (
     Accepted,
     ClockMeasured,
@@ -140,6 +141,34 @@ def proposal(name: str, **members: Any) -> RegistryRecord:
     """A proposed correction with this id."""
     change = {"what": "proposal.move", **members}
     return RegistryRecord(change, None, STUDY, "org.plscp.correction.proposed.v1", name)
+
+
+def move(store: EventStore, position: int, study: str) -> EventMove:
+    """An entry that is moved to another study, from where it stands."""
+    [found] = store.standing([position])
+    was = found.at
+    now = Standing(position, 0, study, "P-" + study, "HOSP")
+    withdrawn, assigned = b'"withdrawn":%d' % position, b'"assigned":%d' % position
+    key = was.study_instance_uid
+    return EventMove(was, now, "procedure-log", key, study, found.entry.occurred, withdrawn, assigned)
+
+
+def correction(
+    name: str,
+    *moves: EventMove,
+    at: int = 1 << 40,
+    state: Any = "confirmed",
+    known: bool = False,
+    reverts: str = "",
+    proposed: Sequence[int] = (),
+) -> CorrectionDraft:
+    """A correction with this id: of a proposal that is `known`; else of one that takes back another or is made by hand."""
+    made = None
+    if not known and (reverts or proposed):
+        made = proposal(name, positions=list(proposed))
+    elif not known:
+        made = proposal(name)
+    return CorrectionDraft(name, state, moves, at, NOW, "http", "me", "so it is", ignore, made, reverts)
 
 
 def again(draft: RequestRecord, **differently: Any) -> RequestRecord:

@@ -21,9 +21,11 @@ from tests.store.drafts import (
     administered,
     again,
     change,
+    correction,
     entry,
     ignore,
     judged,
+    move,
     proposal,
     rejected,
     request,
@@ -46,6 +48,7 @@ def fill(store: SqliteStore) -> None:
         store, ClockMeasured("HEMO1", time.time_ns() // 1000, -7), request(decision=rejected(proposal=proposal("ab12")))
     )
     send(store, Expunge(NOW + 1, NOW + 2, ignore, most=1))
+    send(store, correction("ab12", move(store, 4, "9.9"), known=True))
     send(store, MessageRefused("hl7", "10.1.2.3:4", "", NOW, "no MSH", b"PID|1", ignore))
 
 

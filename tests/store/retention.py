@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from plscp.store.port import Draft, EventStore, Expunge, Filter, RawKept, RequestRecord, Stored, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Draft, EventStore, Expunge, Filter, RawKept, RequestRecord, Stored
 from tests.store.contract import MINUTE, Open
 from tests.store.drafts import NOW, again, change, entry, ignore, rejected, request, send, stored
 

@@ -19,7 +19,8 @@ from plscp.store import SqliteStore, schema
 from plscp.store.backup import back_up, restore
 from plscp.store.connections import open_read_only
 from plscp.store.ledger import WORST_WAL
-from plscp.store.port import Delivered, Filter, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Delivered, Filter
 from plscp.store.schema import StoreHead, ancestors
 from tests.store.contract import Open
 from tests.store.drafts import change, entry, rejected, request, send, stored
@@ -278,8 +279,8 @@ def test_a_restored_store_is_another_store(backup: Path, path: Path, tmp_path: P
     assert lines[0]["restored_from"] == old_id
     assert (made.store, made.restored_from, made.moved_aside) == (store.store_id, old_id, "")
     assert store.store_id != old_id
-    assert store.head()[0] == made.position == 12
-    assert restored_from(file) == {old_id: 12}
+    assert store.head()[0] == made.position == 14
+    assert restored_from(file) == {old_id: 14}
     assert store.first_broken_position() is None
     first = request([entry("a", uid="1.1"), entry("b", index=1)])
     assert stored(store, first).outcome == "retry"
@@ -301,7 +302,7 @@ def test_a_store_may_be_restored_again_and_again(backup: Path, tmp_path: Path) -
         source = tmp_path / f"{number}.db"
         back_up(file, source)
     assert list(restored_from(file).items()) == ids
-    assert [position for _, position in ids] == [12, 13, 14]
+    assert [position for _, position in ids] == [14, 15, 16]
 
 
 def test_no_store_that_was_moved_aside_is_written_over(backup: Path, tmp_path: Path) -> None:
@@ -320,20 +321,20 @@ def test_the_same_backup_again_in_place_of_a_restored_store(backup: Path, path: 
     stored(store, request())
     store.close()
     second = restore(backup, file, force=True)
-    assert restored_from(file) == {first.store: 12, first.restored_from: 12}
+    assert restored_from(file) == {first.store: 14, first.restored_from: 14}
     assert list(restored_from(file))[-1] == first.restored_from, "where it comes from is named last"
     store = SqliteStore(file)
     stored(store, request())
     store.close()
     back_up(file, tmp_path / "later.db")
     restore(backup, file, force=True)
-    assert restored_from(file) == {first.store: 12, second.store: 12, first.restored_from: 12}
+    assert restored_from(file) == {first.store: 14, second.store: 14, first.restored_from: 14}
     third = restore(tmp_path / "later.db", file, force=True)
     assert third.restored_from == second.store
-    assert restored_from(file)[second.store] == 13
+    assert restored_from(file)[second.store] == 15
     Path(file).write_bytes(b"no database at all")
     restore(backup, file, force=True)
-    assert restored_from(file) == {first.restored_from: 12}
+    assert restored_from(file) == {first.restored_from: 14}
 
 
 def test_a_store_that_stands_there_is_kept(backup: Path, path: Path, tmp_path: Path) -> None:
@@ -355,7 +356,7 @@ def test_a_store_that_stands_there_is_kept(backup: Path, path: Path, tmp_path: P
     assert (path.parent / f"s-relay.db{suffix}").read_bytes() == b"cursor"
     assert companion.read_text() == made.store
     store = SqliteStore(path)
-    assert (store.store_id, store.head()[0]) == (made.store, 12)
+    assert (store.store_id, store.head()[0]) == (made.store, 14)
     store.close()
 
 
@@ -374,7 +375,7 @@ def test_a_log_without_its_database_is_not_taken_for_the_new_stores(
     assert made.moved_aside == ""
     assert not (place / "s.db-wal").exists()
     fresh = SqliteStore(place / "s.db")
-    assert fresh.head()[0] == 12
+    assert fresh.head()[0] == 14
     assert fresh.first_broken_position() is None
     fresh.close()
 

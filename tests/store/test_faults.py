@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from plscp.errors import StoreBroken, StoreError, StoreFull, StoreUnavailable
 from plscp.store import SqliteStore
-from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Result, Stored, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Accepted, Delivered, Draft, Failed, Filter, RequestRecord, Result, Stored
 from tests.serving import until
 from tests.store.drafts import again, change, entry, rejected, request, send, stored
 from tests.store.faults import Disk, Fault, faulty_disk

@@ -158,6 +158,7 @@ def test_released_layouts_open(sql: Path, path: Path, open_sqlite: Open) -> None
     later_kinds = {
         3: "proposal",
         4: "expunged",
+        6: "correction",
     }  # a layout has what it was the first to hold, and what those before it held
     known = {kind for since, kind in later_kinds.items() if layout >= since}
     assert {event.kind for event in events} == {"entry", "registry", "refusal"} | known

@@ -7,7 +7,8 @@ import apsw
 import pytest
 
 from plscp.errors import ConfigError, StoreNotOpened
-from plscp.store.port import Filter, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Filter
 from plscp.store.relay_view import RelayView
 from tests.store.contract import Open
 from tests.store.drafts import administered, change, entry, rejected, request, send, stored

@@ -9,7 +9,8 @@ import structlog.testing
 
 from plscp.errors import StoreFull
 from plscp.store import SqliteStore
-from plscp.store.port import Delivered, EventStore, Expunge, Failed, Result, Stored, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import Delivered, EventStore, Expunge, Failed, Result, Stored
 from plscp.store.writer import Watermark
 from tests.serving import until
 from tests.store.contract import Open

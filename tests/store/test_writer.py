@@ -9,7 +9,8 @@ from typing import Any
 import apsw
 import pytest
 
-from plscp.store.port import ClockMeasured, Delivered, Filter, Result, StoreLimits
+from plscp.store.limits import StoreLimits
+from plscp.store.port import ClockMeasured, Delivered, Filter, Result
 from tests.serving import until
 from tests.store.contract import Open
 from tests.store.drafts import NOW, again, entry, rejected, request, send, stored

@@ -5,7 +5,7 @@ import contextlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,13 +19,13 @@ from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.overview import Devices, ServerOverview
+from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
 from plscp.store.port import (
     LAST,
     Draft,
     Failed,
     Filter,
     OpenRefusal,
-    Proposal,
     QuarantineItem,
     RawKept,
     RefusedMessage,
@@ -111,9 +111,9 @@ class FakeStore:
         found = [note for note in self.noted if position in {0, note.position} and note.number < before]
         return sorted(found, key=lambda note: -note.number)[:limit]
 
-    def proposals(self, limit: int = 1000, *, before: int = LAST) -> list[Proposal]:
+    def proposals(self, limit: int = 1000, *, before: int = LAST, state: str = "") -> list[Proposal]:
         self.probe()
-        found = [each for each in self.proposed if each.position < before]
+        found = [each for each in self.proposed if each.position < before and state in {"", each.state}]
         return sorted(found, key=lambda each: -each.position)[:limit]
 
     def proposals_count(self) -> int:
@@ -140,10 +140,20 @@ class FakeStore:
         self.probe()
         return self.events[position - 1] if 1 <= position <= len(self.events) else None
 
-    def timeline(self, study_instance_uid: str) -> list[StoredEvent]:
+    def timeline(self, study_instance_uid: str, *, original: bool = False) -> list[StandingEvent]:
         self.probe()
-        found = [event for event in self.events if event.kind == "entry" and event.key == study_instance_uid]
-        return sorted(found, key=lambda event: (event.occurred, event.position))
+        found = [event.position for event in self.events if event.key == study_instance_uid]
+        return sorted(self.standing(found), key=lambda event: (event.entry.occurred, event.entry.position))
+
+    def standing(self, positions: Sequence[int]) -> list[StandingEvent]:
+        """Nothing was ever moved."""
+        found = [event for at in sorted(positions) if (event := self.event(at)) is not None and event.kind == "entry"]
+        return [
+            StandingEvent(event, event, Standing(event.position, event.position, event.key, "", "")) for event in found
+        ]
+
+    def entries(self, which: EntryFilter) -> list[int]:
+        return [one.entry.position for one in self.timeline(which.study_instance_uid)]
 
     def first_broken_position(self) -> int | None:
         return None

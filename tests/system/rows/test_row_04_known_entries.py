@@ -32,7 +32,7 @@ def stent(number: int, clock: str = "10:10") -> Dataset:
 
 def positions(rig: Rig, study: str) -> list[int]:
     """Where a study's entries are."""
-    return [event.position for event in rig.store.timeline(study)]
+    return [one.last.position for one in rig.store.timeline(study)]
 
 
 def test_row_04_known_entries_sent_again_for_another_patient_are_refused(rig: Rig) -> None:
