@@ -18,6 +18,7 @@ from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
+from plscp.feeds.operator_file import apply_operators
 from plscp.feeds.running import Feed, Feeds
 from plscp.files import Files
 from plscp.logs import log
@@ -72,7 +73,7 @@ class Server:
         self.live = LiveSettings(path, environ or {}, settings, self._apply, counted=self.metrics.settings_read)
         self._watcher = Watcher(self._look_at_files)
         self._settings_files = Files(str(path) if path else None, known=False)
-        self._registry_files = Files(settings.registry.file)
+        self._registry_files = Files(settings.registry.file, settings.operators_file)
         self._registry_turn = asyncio.Lock()
         self._hold(settings)
         self.relay_status: dict[str, Any] = {}
@@ -129,6 +130,8 @@ class Server:
         self.keeper.use_settings(
             after.matching_locations(), after.matching_issuers(), after.policy(), hold=lambda: self._hold(after)
         )
+        if before.operators_file != after.operators_file:
+            self._registry_files = Files(after.registry.file, after.operators_file, known=False)
         for exchange in exchanged:
             exchange()
         self._from_thread(self._applied, before, after)
@@ -359,9 +362,12 @@ class Server:
         return servers
 
     async def _read_registry_file(self) -> None:
-        if self.settings.registry.file is not None:
-            async with self._registry_turn:  # else what was read first, of a file that has changed, might be taken last
+        """Patients, admissions and studies, then operators."""
+        async with self._registry_turn:  # else what was read first, of a file that has changed, might be taken last
+            if self.settings.registry.file is not None:
                 await registry_file.read(Path(self.settings.registry.file), self.keeper)
+            if self.settings.operators_file is not None:
+                await registry_file.read(Path(self.settings.operators_file), self.keeper, apply_operators)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from plscp.config import Settings, load, problems, reference, starter
-from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, Operators, Tls
+from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, OperatorPolicy, Tls
 from plscp.errors import ConfigError
 
 TITLES: dict[str, type[BaseModel]] = {
@@ -19,13 +19,13 @@ TITLES: dict[str, type[BaseModel]] = {
     "[http.tls]": HttpTls,
     "Each of `operators.allowed`": AllowedOperator,
     "[kafka]": Kafka,
-    "[operators]": Operators,
+    "[operators]": OperatorPolicy,
 }
 IN_SCHEMA = {
     "number": "number", "whole number": "integer", "bytes": "integer", "port": "integer", "true or false": "boolean",
     "text": "string", "secret": "string", "duration": "string", "time zone": "string", "UID": "string", "URL": "string",
     "AE title": "string", "host:port": "string", "date and time": "string", "text or list of text": "array",
-    "network or list of networks": "array",
+    "network or list of networks": "array", "table of lists of text": "object",
 }  # fmt: skip
 """What each kind of the reference is in JSON Schema."""
 

@@ -72,6 +72,10 @@ class Api:
         """POST without a body."""
         return self._call("POST", path)
 
+    def delete(self, path: str) -> Any:
+        """DELETE, and a JSON answer."""
+        return self._call("DELETE", path)
+
     def _call(self, method: str, path: str, **more: Any) -> Any:
         with self._answer("JSON", method, path, timeout=self.seconds, **more) as answer:
             return json.loads(answer.read())

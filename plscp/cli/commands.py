@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "event": ("over_http", "Events of a running server: list, show, tail."),
     "quarantine": ("over_http", "Refused requests of a running server: list, show."),
     "correction": ("over_http", "Proposed corrections of a running server: list, show."),
+    "operator": ("operators", "Operators who may add to the Medication Administration Record: list, add, remove."),
     "match": ("over_http", "Where an entry with given identifiers would go now, and why."),
     "explain": ("explain", "Check a request off line and draw its content tree."),
     "example": ("explain", "Print an event to start from, as typed JSON."),

@@ -16,6 +16,7 @@ from plscp.config.values import (
     Listener,
     Moment,
     Names,
+    NamesByName,
     Networks,
     Port,
     Secret,
@@ -26,6 +27,7 @@ from plscp.config.values import (
     Whole,
     Zone,
     duration,
+    one_each,
 )
 
 SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
@@ -398,20 +400,33 @@ class AllowedOperator(Section):
     valid_until: Moment | None = Field(None, description="until when; without offset: UTC")
 
 
-class Operators(Section):
+class OperatorPolicy(Section):
     """Who may add to the Medication Administration Record; absent: anyone, with a warning at start."""
 
     at_once = EVERY
 
-    policy: Literal["any", "list"] = Field("any", description="list: only those in allowed; else C10E")
+    policy: Literal["any", "list"] = Field(
+        "any", description="list: only those in allowed, or whom file, HTTP or HL7 name; else C10E"
+    )
     allowed: list[AllowedOperator] = Field(
         default_factory=list, description="tables of value, scheme, locations, valid_from, valid_until"
+    )
+    file: FileOrNone = Field(
+        None,
+        description="file with further operators, tables of the same members in a list of the name operators; read as the registry file "
+        "is: who is no longer listed is taken out",
+    )
+    schemes: NamesByName = Field(
+        default_factory=dict,
+        description="by Coding Scheme Designator as devices send it, the assigning authorities that HL7 staff messages (MFN^M02) name",
     )
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        if self.allowed and self.policy == "any":
-            raise ValueError('allowed is given but policy is not "list": nobody would be refused')
+        for name in ("allowed", "file"):
+            if getattr(self, name) and self.policy == "any":
+                raise ValueError(f'{name} is given but policy is not "list": nobody would be refused')
+        one_each(self.schemes)
         return self
 
 

@@ -22,7 +22,7 @@ from plscp.config.model import (
     Location,
     Log,
     Matching,
-    Operators,
+    OperatorPolicy,
     Overrides,
     RegistryFile,
     Role,
@@ -31,7 +31,7 @@ from plscp.config.model import (
     Tls,
 )
 from plscp.config.secretfile import SecretFile
-from plscp.config.values import AeTitle, Names, nearest
+from plscp.config.values import AeTitle, Names, nearest, one_each
 from plscp.content.model import Bounds
 from plscp.dicom.admission import Required, certificate_name
 from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
@@ -71,19 +71,19 @@ class Settings(Section):
     issuers: dict[str, Names] = Field(default_factory=dict)
     locations: dict[str, Location] = Field(default_factory=dict)
     devices: dict[AeTitle, DeviceTable] = Field(default_factory=dict)
-    operators: Operators | None = None
+    operators: OperatorPolicy | None = None
     log: Log = Field(default_factory=Log)
 
     @field_validator("locations")
     @classmethod
     def _one_lab_per_name(cls, value: dict[str, Location]) -> dict[str, Location]:
-        _one_each({table: location.names for table, location in value.items()})
+        one_each({table: location.names for table, location in value.items()})
         return value
 
     @field_validator("issuers")
     @classmethod
     def _one_authority_per_spelling(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
-        if GENERATED_ISSUER in _one_each(value):
+        if GENERATED_ISSUER in one_each(value):
             raise ValueError(f'"{GENERATED_ISSUER}" is the issuer of the Patient IDs that plscp gives itself')
         return value
 
@@ -166,10 +166,15 @@ class Settings(Section):
         return Issuers(self.issuers)
 
     def allowed_operators(self) -> list[Operator] | None:
-        """Who may add to the Medication Administration Record; None: anyone."""
+        """Who may add to the Medication Administration Record, beside those whom feeds name; None: anyone."""
         if self.operators is None or self.operators.policy == "any":
             return None
         return [_taken(Operator, each, locations=tuple(each.locations)) for each in self.operators.allowed]
+
+    @property
+    def operators_file(self) -> str | None:
+        """`[operators] file`."""
+        return self.operators.file if self.operators is not None else None
 
     # --- the other rooms ---------------------------------------------------------------------------------------------
 
@@ -274,15 +279,20 @@ class Settings(Section):
                     )
 
     def registry_file(self) -> tuple[list[str], list[str]]:
-        """What is wrong with `[registry] file`, and what in it is probably not meant, a line each; nothing where there is none."""
-        if self.registry.file is None:
-            return [], []
-        from plscp.feeds.registry_file import check  # noqa: PLC0415  # only `config check` asks
+        """What is wrong with the files of the registry and of operators, and what in them is probably not meant, a line each."""
+        from plscp.feeds import operator_file, registry_file  # noqa: PLC0415  # only `config check` asks
 
-        path = Path(self.registry.file)
-        said = check(path, Registry(self.matching_locations(), self.matching_issuers()), self.policy())
-        where = f"registry.file: {path}: "
-        return [where + line for line in said.refused], [where + line for line in said.warnings]
+        files = {"registry": (self.registry.file, registry_file.apply_file)}
+        files["operators"] = (self.operators_file, operator_file.apply_operators)
+        refused, warnings = [], []
+        for table, (name, plan_content) in files.items():
+            if name is None:
+                continue
+            path, empty = Path(name), Registry(self.matching_locations(), self.matching_issuers())
+            said = registry_file.check(path, empty, self.policy(), plan_content)
+            refused += [f"{table}.file: {path}: {line}" for line in said.refused]
+            warnings += [f"{table}.file: {path}: {line}" for line in said.warnings]
+        return refused, warnings
 
     def as_json(self) -> dict[str, Any]:
         """What is in force as JSON-able data, secrets masked."""
@@ -312,18 +322,6 @@ def _same_names(kind: Callable[..., object], table: type[Section]) -> list[tuple
         for name, setting in named.items()
         if name in members
     ]
-
-
-def _one_each(names: dict[str, list[str]]) -> set[str]:
-    """Every name, the tables' own included; each must stand for one table."""
-    owner: dict[str, str] = {}
-    for table, others in names.items():
-        for name in {table.strip(), *(name.strip() for name in others)}:
-            if not name:
-                raise ValueError(f"{table} has an empty name")
-            if owner.setdefault(name, table) != table:
-                raise ValueError(f'"{name}" names both {owner[name]} and {table}')
-    return set(owner)
 
 
 def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:

@@ -161,6 +161,7 @@ AeTitle = Annotated[str, AfterValidator(ae_title), _kind("AE title")]
 Zone = Annotated[str, _if(_zone, "must be an IANA time zone such as Europe/Berlin"), _kind("time zone")]
 Uid = Annotated[str, _if(_uid, "must be a UID (PS3.5 9.1), or empty"), _kind("UID")]
 Names = Annotated[list[str], BeforeValidator(_text_or_list), _kind("text or list of text")]
+NamesByName = Annotated[dict[str, Names], _kind("table of lists of text")]
 Network = Annotated[str, AfterValidator(_network)]
 Networks = Annotated[list[Network], BeforeValidator(_text_or_list), _kind("network or list of networks")]
 Bootstrap = Annotated[str, _if(_broker, "must be host:port, such as 127.0.0.1:9092")]
@@ -188,6 +189,18 @@ File = Annotated[str, _IN_FOLDER]
 FileOrNone = Annotated[str | None, _IN_FOLDER]
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, when_used="json")]
 Moment = Annotated[datetime, AfterValidator(_aware), PlainSerializer(datetime.isoformat, when_used="json")]
+
+
+def one_each(names: dict[str, list[str]]) -> set[str]:
+    """Every name, the tables' own included; each must stand for one table."""
+    owner: dict[str, str] = {}
+    for table, others in names.items():
+        for name in {table.strip(), *(name.strip() for name in others)}:
+            if not name:
+                raise ValueError(f"{table} has an empty name")
+            if owner.setdefault(name, table) != table:
+                raise ValueError(f'"{name}" names both {owner[name]} and {table}')
+    return set(owner)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

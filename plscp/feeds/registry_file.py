@@ -2,7 +2,7 @@
 
 import asyncio
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,7 @@ _refused: Final[set[Path]] = set()
 
 
 class Planned(NamedTuple):
-    """What a registry file changes. Its lines name rows by their number: no patient's name or ID is in them.
+    """What a file changes. Its lines name rows by their number: no patient's name or ID is in them.
 
     Attributes:
         records: the last one keeps the file's content, so that a restart knows what is a difference.
@@ -37,6 +37,9 @@ class Planned(NamedTuple):
     records: list[RegistryRecord]
     refused: list[str]
     warnings: list[str]
+
+
+PlanContent = Callable[[Registry, Mapping[str, Any] | None, Mapping[str, Any], Policy, datetime], Planned]
 
 
 def content(path: Path) -> Mapping[str, Any]:
@@ -55,19 +58,22 @@ def content(path: Path) -> Mapping[str, Any]:
         raise InvalidBody(" ".join(str(error).split())) from None
 
 
-def check(path: Path, registry: Registry, policy: Policy) -> Planned:
+def check(path: Path, registry: Registry, policy: Policy, plan_content: PlanContent | None = None) -> Planned:
     """What a server that knows nothing yet would say to the file; the registry is an empty one, with the locations."""
     try:
-        return apply_file(registry, {}, content(path), policy, datetime.now(UTC))
+        return (plan_content or apply_file)(registry, {}, content(path), policy, datetime.now(UTC))
     except InvalidBody as error:
         return Planned([], [str(error)], [])
 
 
-async def read(path: Path, keeper: RegistryKeeper) -> int:
+async def read(path: Path, keeper: RegistryKeeper, plan_content: PlanContent | None = None) -> int:
     """Take what the file says: all of it, or nothing.
 
     A file that cannot be used changes nothing, so that a slip of the pen does not stop a server during a case. Each row that is
     refused, or probably not meant as it stands, is one line in the log.
+
+    Args:
+        plan_content: what its content means: `apply_file`, or that of another file.
 
     Returns:
         How many lines were logged as refused.
@@ -79,7 +85,7 @@ async def read(path: Path, keeper: RegistryKeeper) -> int:
 
         def plan(registry: Registry) -> list[RegistryRecord]:
             nonlocal planned
-            planned = apply_file(registry, None, said, keeper.policy, datetime.now(UTC))
+            planned = (plan_content or apply_file)(registry, None, said, keeper.policy, datetime.now(UTC))
             return planned.records
 
         positions = await keeper.change(plan, "file")
@@ -141,14 +147,14 @@ def apply_file(
     return Planned(plan.records, [], warnings)
 
 
-def _plain(value: Any) -> Any:
-    """TOML's dates as JSON has them."""
+def plain(value: Any) -> Any:
+    """A value as JSON has it: TOML's dates become text."""
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(key): _plain(member) for key, member in value.items()}
+        return {str(key): plain(member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
+        return [plain(member) for member in value]
     return value
 
 
@@ -164,7 +170,7 @@ def _indexed(content: Mapping[str, Any], policy: Policy, issuers: Issuers) -> di
         of_section = indexed[section] = {}
         for number, entry in enumerate(entries, 1):
             key = _key(section, entry, policy, issuers) or f"number {number}"
-            of_section[key if key not in of_section else f"{key} (number {number})"] = _plain(entry)
+            of_section[key if key not in of_section else f"{key} (number {number})"] = plain(entry)
     return indexed
 
 

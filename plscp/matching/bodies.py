@@ -49,6 +49,10 @@ def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
 
 
+def _utc_unless_said(moment: datetime | None) -> datetime | None:
+    return moment if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+
+
 def _birth_date(given: object) -> object:
     """A date as TOML and ISO 8601 write it becomes the standard's DA."""
     given = _text(given.isoformat() if isinstance(given, date) else given)
@@ -79,6 +83,8 @@ SH = Annotated[str, BeforeValidator(_text), _fits(16)]
 Named = Annotated[LO, AfterValidator(_some)]
 Uid = Annotated[str, BeforeValidator(_text), AfterValidator(uid)]
 Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]
+Validity = Annotated[datetime | None, AfterValidator(_utc_unless_said)]
+"""A time that is UTC where it states no offset, as in `[operators] allowed`."""
 
 
 class Body(BaseModel):
@@ -139,6 +145,17 @@ class StudyBody(Body):
     closed: Moment = None
 
 
+class OperatorBody(Body):
+    """One of ``operators``: who may add to the Medication Administration Record, where and when."""
+
+    value: Named
+    scheme: Annotated[SH, AfterValidator(_some)]
+    status: Literal["active", "inactive"] = "active"
+    locations: tuple[Named, ...] = ()
+    valid_from: Validity = None
+    valid_until: Validity = None
+
+
 class MergeBody(Body):
     """What POST .../merge says: the ID that is merged away."""
 
@@ -171,7 +188,7 @@ def cautions(body: Body, registry: Registry) -> list[str]:
     """What should be said beside a change that was taken: a line each, without the patient's ID or name.
 
     Args:
-        body: a patient, an admission or a study as it was given.
+        body: a patient, an admission, a study or an operator as it was given.
         registry: with the change applied: only then is it known which issuer an ID got.
     """
     match body:
@@ -189,6 +206,9 @@ def cautions(body: Body, registry: Registry) -> list[str]:
             said = {other.id for other in body.other_ids}
             bare = [other for other in (owner.other_ids if owner else ()) if other.id in said and not other.issuer]
             return [*_issuer("issuer", owner.current if owner else None), *_issuer("other_ids", next(iter(bare), None))]
+        case OperatorBody():
+            unknown_places = (unknown_location(name, registry) for name in body.locations)
+            return [f"locations: {line}" for line in unknown_places if line]
     return []
 
 

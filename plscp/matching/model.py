@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from plscp.findings import Finding
+from plscp.matching.records import utc_text
 from plscp.templates.request import Identifiers
 
 OnMismatch = Literal["refuse", "log"]
@@ -68,13 +69,32 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One allowed operator: a code, when and where it is valid (empty: always, everywhere)."""
+    """One operator: a code, when and where it is valid (empty: always, everywhere).
+
+    Attributes:
+        active: False: taken out; the code is valid nowhere.
+        said_by: ``settings``, or the feed whose word it is: ``file``, ``http``, ``hl7``.
+    """
 
     value: str
     scheme: str
     locations: tuple[str, ...] = ()
     valid_from: datetime | None = None
     valid_until: datetime | None = None
+    active: bool = True
+    said_by: str = "settings"
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape of the HTTP body and of a change, with whose word it is."""
+        return {
+            "value": self.value,
+            "scheme": self.scheme,
+            "status": "active" if self.active else "inactive",
+            "locations": list(self.locations),
+            "valid_from": utc_text(self.valid_from),
+            "valid_until": utc_text(self.valid_until),
+            "said_by": self.said_by,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +119,11 @@ class MatchQuestion:
 
 @dataclass(frozen=True, slots=True)
 class SubstanceQuestion:
-    """Everything a Substance Administration decision depends on, but for the registry; `allowed` is None where anyone is."""
+    """Everything a Substance Administration decision depends on, but for the registry.
+
+    Attributes:
+        allowed: the operators that the settings list; feeds may have said others (`Registry.operators`). None: anyone is allowed.
+    """
 
     patient_id: str
     issuer_of_patient_id: str

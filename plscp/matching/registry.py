@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 
 from plscp.matching.identifiers import Numbers, Owners
 from plscp.matching.layers import Forkable
+from plscp.matching.operators import Operators
 from plscp.matching.presence import Presence, SignsOfLife
 from plscp.matching.records import (
     GENERATED_ISSUER,
@@ -111,6 +112,7 @@ class Registry(Forkable):
         self.file: dict[str, Any] = {}  # content of the registry file as last read, JSON-able
         self.generated = 0  # the highest n of the `PLSCP-<n>` given so far
         self.presence = Presence()
+        self.operators = Operators()
         self._patients: dict[int, PatientRow] = {}
         self._owners = Owners()
         self._next_patient = 1
@@ -357,6 +359,8 @@ class Registry(Forkable):
                 self._apply_merge(position, change)
             case ["admission", "changed"]:
                 self._apply_admission(change)
+            case ["operator", _]:
+                self.operators.apply(position, time_us, change)
             case ["file", "read"]:
                 self.file = dict(change["content"])
             case _:

@@ -106,7 +106,7 @@ def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
 
 
 def _operator_allowed(question: SubstanceQuestion, registry: Registry) -> bool:
-    """Whether at least one of the operators named is on the list, here and then (PS3.4 P.3).
+    """Whether at least one of the operators named may do so by what feeds say, else by the settings' list, here and then (PS3.4 P.3).
 
     Codes compare by value and scheme, never by meaning; an operator who is bound to locations must be at one of the device's.
     """
@@ -116,11 +116,11 @@ def _operator_allowed(question: SubstanceQuestion, registry: Registry) -> bool:
     given = {(value.strip(" "), scheme.strip(" ")) for value, scheme in question.operators}
     here = {registry.place(location) for location in question.device.locations}
     return any(
-        (operator.value, operator.scheme) in given
+        operator.active
         and (not operator.locations or not here.isdisjoint(registry.place(place) for place in operator.locations))
         and (operator.valid_from is None or operator.valid_from <= moment)
         and (operator.valid_until is None or moment <= operator.valid_until)
-        for operator in question.allowed
+        for operator in registry.operators.in_force(question.allowed, given)
     )
 
 

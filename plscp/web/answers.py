@@ -112,6 +112,26 @@ class AdmissionPage(ApiPage):
     admissions: list[AdmissionAnswer]
 
 
+class OperatorAnswer(ApiAnswer):
+    """An operator: where and when the code is valid, and whose word that is."""
+
+    value: str
+    scheme: str
+    status: Literal["active", "inactive"]
+    locations: list[str] = Field(description="Empty: everywhere.")
+    valid_from: AwareDatetime | None
+    valid_until: AwareDatetime | None
+    said_by: Literal["settings", "file", "http", "hl7"]
+    warnings: Warnings = []
+
+
+class OperatorPage(ApiPage):
+    """Operators: those that the settings list, then those that feeds have named, whose word goes before the settings'."""
+
+    policy: Literal["any", "list"] = Field(description="any: whoever is named is allowed.")
+    operators: list[OperatorAnswer]
+
+
 # --- the event store ---
 
 

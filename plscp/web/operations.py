@@ -117,7 +117,7 @@ class ApiCall:
         return server
 
     def page(
-        self, model: type[Page], member: str, found: Sequence[tuple[int, Any]], show: Callable[[Any], Any]
+        self, model: type[Page], member: str, found: Sequence[tuple[int, Any]], show: Callable[[Any], Any], **more: Any
     ) -> Page:
         """A part of a list.
 
@@ -125,10 +125,11 @@ class ApiCall:
             found: what comes after `after`, at least one more than `limit` where there is more; each with what `after` is to say
                 for what follows.
             show: makes of each what the model takes.
+            more: the model's other members.
         """
         part = found[: self["limit"]]
         following = {"next": part[-1][0]} if len(found) > len(part) else {}
-        return model.model_validate({member: [show(each) for _, each in part], **following})
+        return model.model_validate({member: [show(each) for _, each in part], **following, **more})
 
     async def body(self, *, required: bool = True) -> dict[str, Any]:
         """The body as a JSON object; an absent one that is not required is an empty object.

@@ -1,4 +1,4 @@
-"""Patients, admissions and studies over HTTP: read from the registry, changed through the event store."""
+"""Patients, admissions, studies and operators over HTTP: read from the registry, changed through the event store."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -7,21 +7,32 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from plscp.logs import log
-from plscp.matching import changes
+from plscp.matching import changes, staff
 from plscp.matching.bodies import (
     AdmissionBody,
     Body,
     MergeBody,
+    OperatorBody,
     PatientBody,
     StudyBody,
     cautions,
     parse,
     unknown_location,
 )
+from plscp.matching.model import Operator
 from plscp.matching.records import Admission, Patient, PatientId, Study
 from plscp.matching.registry import Registry
 from plscp.store.port import RegistryRecord
-from plscp.web.answers import AdmissionAnswer, AdmissionPage, PatientAnswer, PatientPage, StudyAnswer, StudyPage
+from plscp.web.answers import (
+    AdmissionAnswer,
+    AdmissionPage,
+    OperatorAnswer,
+    OperatorPage,
+    PatientAnswer,
+    PatientPage,
+    StudyAnswer,
+    StudyPage,
+)
 from plscp.web.operations import ApiCall, Parameter, operation, paged
 from plscp.web.problems import ApiProblem
 
@@ -32,6 +43,8 @@ Known = TypeVar("Known", bound=BaseModel)
 STUDY: Final = "/api/v1/studies/{study_instance_uid}"
 PATIENT: Final = "/api/v1/patients/{id:path}"
 ADMISSION: Final = "/api/v1/admissions/{id:path}"
+OPERATOR: Final = "/api/v1/operators/{scheme}/{value:path}"
+ANYONE: Final = 'operators: the policy is not "list": anyone may add to the record'
 ISSUER: Final = Parameter("issuer", "issuer of the ID; needed where several patients or admissions have it")
 STATUS: Final = Parameter(
     "status", "of one status", {"type": "string", "enum": ["scheduled", "open", "closed", "cancelled"]}
@@ -251,3 +264,60 @@ async def put_admission(call: ApiCall) -> tuple[AdmissionAnswer, int]:
         body,
         said=AdmissionBody,
     )
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", "/api/v1/operators", OperatorPage, role="read", parameters=PARTS)
+async def list_operators(call: ApiCall) -> OperatorPage:
+    """Who may add to the Medication Administration Record, and who was taken out."""
+    listed = call.server.settings.allowed_operators()
+
+    def look(registry: Registry) -> list[Operator]:
+        known = registry.operators.all()
+        named = {(each.value, each.scheme) for each in known}
+        return [*(each for each in listed or () if (each.value, each.scheme) not in named), *known]
+
+    found = list(enumerate(_look(call, look), 1))[call["after"] :]
+    policy = "any" if listed is None else "list"
+    return call.page(OperatorPage, "operators", found, Operator.as_json, policy=policy)
+
+
+@operation("PUT", OPERATOR, OperatorAnswer, body=OperatorBody, **MAKING)
+async def put_operator(call: ApiCall) -> tuple[OperatorAnswer, int]:
+    """Say where and when an operator may add to the record; who was taken out is taken in again with status active."""
+    value, scheme = _code(call)
+    body = await _named(call, value=value, scheme=scheme)
+    return await _operator_changed(call, staff.put_operator, body, said=OperatorBody)
+
+
+@operation("DELETE", OPERATOR, OperatorAnswer, role="feed", problems=[404, 503])
+async def delete_operator(call: ApiCall) -> tuple[OperatorAnswer, int]:
+    """Take an operator out: every decision from now on refuses that code, also where the settings list it."""
+    code = _code(call)
+    listed = any((each.value, each.scheme) == code for each in call.server.settings.allowed_operators() or ())
+    if not listed and _look(call, lambda registry: registry.operators.known(*code)) is None:
+        raise ApiProblem(404, "not known")
+    answer, _ = await _operator_changed(call, staff.delete_operator, code)
+    return answer, 200
+
+
+def _code(call: ApiCall) -> tuple[str, str]:
+    """Code Value and Coding Scheme Designator that the path names."""
+    value, scheme = call["value"].strip(" "), call["scheme"].strip(" ")
+    if not value or not scheme:
+        raise ApiProblem(404, "the path names no code")
+    return value, scheme
+
+
+async def _operator_changed(
+    call: ApiCall, plan: Callable[..., Sequence[RegistryRecord]], *given: Any, said: type[Body] | None = None
+) -> tuple[OperatorAnswer, int]:
+    code = _code(call)
+    answer, status = await _changed(
+        call, OperatorAnswer, lambda registry: registry.operators.known(*code), plan, *given, said=said
+    )
+    if call.server.settings.allowed_operators() is None:
+        answer = answer.model_copy(update={"warnings": [*answer.warnings, ANYONE]})
+    return answer, status

@@ -40,6 +40,8 @@ ROWS = [
     (["quarantine", "show", "0101"], 0, ["HEMO1 from 127.0.0.1, 2 times", "5 bytes, whole", "findings: 2"]),
     (["quarantine", "show", "0101"], 0, ["missing-row: missing 121154; TID3106 row 4; at 3.2", "bad-value-type: NUM is wanted; TID3106 row 6; at 3.3"]),
     (["quarantine", "show", "0101", "--json"], 0, ['"raw": "CABhYmM="']),
+    (["operator", "list"], 0, ["no operator: anyone may add"]),
+    (["operator", "list", "--json"], 0, ['"policy": "any"']),
     (["match", "--patient", "P1"], 0, ["0000", "1.2.3: taken"]),
     (["match", "--location", "LAB1"], 1, ["C103: no study at the location then"]),
     (["match", "--location", "LAB1", "--json"], 1, ['"status": "C103"']),
@@ -87,6 +89,24 @@ def test_a_study_from_open_to_close(call: Run) -> None:
     assert "no study" in call("study", "list", "--status", "open").out
 
 
+def test_an_operator_is_added_and_removed(call: Run) -> None:
+    """With validity and locations; --json gives what the API gives; that it counts for nothing while anyone may add is a warning."""
+    ran = call(
+        "operator", "add", "N/1", "L", "--location", "LAB1", "--location", "Ward", "--from", "2026-01-01", "--json"
+    )
+    added = json.loads(ran.out)
+    assert (added["value"], added["locations"], added["valid_from"]) == (
+        "N/1",
+        ["LAB1", "Ward"],
+        "2026-01-01T00:00:00Z",
+    )
+    assert 'warning: operators: the policy is not "list"' in ran.err
+    assert all(text in call("operator", "list").out for text in ("N/1", "LAB1, Ward", "active", "http"))
+    removed = call("operator", "remove", "N/1", "L")
+    assert (removed.status, "status: inactive" in removed.out) == (0, True)
+    assert "LAB1" not in call("operator", "add", "N/1", "L").out
+
+
 def test_a_study_without_patient(call: Run) -> None:
     """A study that is opened without a Patient ID gets one of its own."""
     assert "PLSCP-1 (plscp)" in call("study", "open", UID).out
@@ -100,6 +120,10 @@ FAILURES = [
     (["quarantine", "show", "ff/../x"], 1, ""),
     (["correction", "show", "ff"], 1, "no such correction"),
     (["correction", "confirm", "ab12cd34ef56ab78"], 1, "cannot confirm corrections"),
+    (["operator", "remove", "N1", "L"], 1, "not known"),
+    (["operator", "add", "N1", "L" * 17], 2, "at most 16 characters"),
+    (["operator", "add", "N1", ".."], 2, "names nothing"),
+    (["operator", "add", "N1", "L", "--from", "soon"], 2, "valid_from"),
     (["event", "show", "0"], 2, "position"),
     (["event", "list", "--limit", "0"], 2, "limit"),
     (["event", "show"], 2, "Missing argument"),

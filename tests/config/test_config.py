@@ -205,6 +205,8 @@ KEYS = [
     ("devices.D", "close_grace", ['"PT1H"'], '"1h"', DURATION),
     ("devices.D", "patient_mismatch", ['"log"'], '"x"', MISMATCH),
     ("operators", "policy", ['"any"', '"list"'], '"none"', 'must be "any" or "list"'),
+    ("operators", "file", [], "5", "must be text"),
+    ("operators", "schemes", ["{ L = 'HOSP' }"], "['HOSP']", "must be a table"),
     ("log", "level", ['"debug"', '"error"'], '"loud"', 'must be "debug"'),
     ("log", "format", ['"auto"', '"json"', '"console"'], '"xml"', 'must be "auto", "json" or "console"'),
 ]

@@ -202,6 +202,8 @@ ANOTHER: dict[tuple[str, ...], Any] = {
     ("devices", "HEMO1", "sop_classes"): ["procedural-event-logging"],
     ("operators", "allowed"): [{"value": "N2", "scheme": "L"}],
     ("operators", "policy"): "any",
+    ("operators", "file"): "/operators.toml",
+    ("operators", "schemes"): {"L": ["HOSP"]},
     **{path: "t" for path in AT_ONCE if path[-1].endswith("token_file")},
     **{path: {"private_key": "b/server.key"}.get(path[-1], "b/server.pem") for path in AT_ONCE if "tls" in path},
     ("dicom", "tls", "client_ca"): "b/devices.pem",
@@ -223,6 +225,7 @@ def at_work(server: Server) -> Any:
         logs.debugging(),
         server_settings.devices,  # who a device must be, and the files of passcodes
         server_settings.http,  # the files of tokens
+        server_settings.operators,  # the file of those beside the list, and what HL7 messages call their codes
         server_settings.dicom.unknown_devices,
         certificates.settings if certificates is not None else None,
     )

@@ -31,6 +31,8 @@ PATHS = st.sampled_from(
         ("PUT", "patients/{}"),
         ("POST", "patients/{}/merge"),
         ("PUT", "admissions/{}"),
+        ("PUT", "operators/L/{}"),
+        ("DELETE", "operators/L/{}"),
         ("GET", "studies/{}"),
         ("GET", "patients/{}"),
         ("GET", "admissions/{}"),
@@ -68,7 +70,7 @@ def test_no_defect(requests: list[tuple[tuple[str, str], str, object, dict[str, 
                 assert answer.status_code in DOCUMENTED, answer.text
                 if answer.status_code >= 400:
                     assert answer.headers["content-type"] == "application/problem+json"
-            for path in ("studies", "patients", "admissions", "status", "events?kind=all"):
+            for path in ("studies", "patients", "admissions", "operators", "status", "events?kind=all"):
                 assert (await client.get(path)).status_code == 200
 
     anyio.run(run)

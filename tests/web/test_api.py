@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +86,15 @@ ROWS: list[tuple[str, str, Any, int, Any]] = [
     ("POST", "/api/v1/patients/P5/merge?issuer=HOSP", {"prior": {"id": "P1", "issuer": "OTHER"}}, 201, lambda a: a["id"] == "P5"),
     ("POST", "/api/v1/patients/P1/merge?issuer=HOSP", {}, 422, lambda a: "prior" in a["detail"]),
     ("POST", "/api/v1/patients/P1/merge?issuer=HOSP", {"prior": {"id": "UNKNOWN"}}, 409, None),
+    # operators
+    ("GET", "/api/v1/operators", None, 200, lambda a: a == {"operators": [], "policy": "any"}),
+    ("PUT", "/api/v1/operators/L/N1", {"locations": ["LAB1"]}, 201, lambda a: (a["status"], a["locations"], a["said_by"]) == ("active", ["LAB1"], "http")),
+    ("PUT", "/api/v1/operators/L/N1", {}, 201, lambda a: a["warnings"] == ['operators: the policy is not "list": anyone may add to the record']),
+    ("PUT", "/api/v1/operators/L/N%2F1", {"value": "N/1", "scheme": "L"}, 201, lambda a: a["value"] == "N/1"),
+    ("PUT", "/api/v1/operators/L/N1", {"value": "N2"}, 422, lambda a: a["detail"] == "value: differs from the one in the path"),
+    ("PUT", "/api/v1/operators/L/N1", {"status": "away"}, 422, lambda a: "status" in a["detail"]),
+    ("PUT", "/api/v1/operators/%20/N1", {}, 404, lambda a: a["detail"] == "the path names no code"),
+    ("DELETE", "/api/v1/operators/L/N1", None, 404, None),
     # admissions
     ("GET", "/api/v1/admissions", None, 200, lambda a: a["admissions"][0]["id"] == "A1"),
     ("GET", "/api/v1/admissions/A1?issuer=HOSP", None, 200, lambda a: a["patient"]["id"] == "P1"),
@@ -182,6 +192,34 @@ def test_changes_are_events(server: FakeServer, ask: Ask) -> None:
     assert ask(server, "PUT", STUDY, json=OPEN).status_code == 200
     assert server.store.head()[0] == position
     assert server.keeper.registry.position == position
+
+
+def test_operators_of_settings_and_feeds_in_one_list(tmp_path: Path, ask: Ask) -> None:
+    """Who is listed in the settings alone comes first; a code that a feed has named stands as the feed says, who was taken out too."""
+    rows = "".join(f'{{ value = "{value}", scheme = "L" }},' for value in ("N1", "N2", "N3"))
+    server = FakeServer(settings_of(tmp_path, f'[operators]\npolicy = "list"\nallowed = [{rows}]\n[locations.LAB1]\n'))
+    answer = ask(server, "PUT", "/api/v1/operators/L/N7", json={"valid_until": "2030-01-01T00:00:00"})
+    assert (answer.status_code, answer.json()["valid_until"]) == (201, "2030-01-01T00:00:00Z")
+    assert "warnings" not in answer.json()
+    answer = ask(server, "PUT", "/api/v1/operators/L/N7", json={"locations": ["LAB9"]})
+    assert answer.json()["warnings"] == [
+        'locations: no [locations] entry lists "LAB9": a place of its own; did you mean "LAB1"?'
+    ]
+    answer = ask(server, "DELETE", "/api/v1/operators/L/N2")
+    assert (answer.status_code, answer.json()["status"], answer.json()["said_by"]) == (200, "inactive", "http")
+    assert ask(server, "DELETE", "/api/v1/operators/L/N2").json()["status"] == "inactive"
+    assert ask(server, "DELETE", "/api/v1/operators/L/N9").status_code == 404
+    assert json.loads(server.store.events[-1].payload)["source"] == "http"
+    found, after = [], 0
+    while after is not None:
+        page = ask(server, "GET", f"/api/v1/operators?limit=2&after={after}").json()
+        assert page["policy"] == "list"
+        found += [(each["value"], each["status"], each["said_by"]) for each in page["operators"]]
+        after = page.get("next")
+    assert found == [
+        ("N1", "active", "settings"), ("N3", "active", "settings"), ("N7", "active", "http"), ("N2", "inactive", "http"),
+    ]  # fmt: skip
+    assert ask(server, "PUT", "/api/v1/operators/L/N2", json={"status": "active"}).json()["status"] == "active"
 
 
 def test_lines(filled: FakeServer, ask: Ask) -> None:
