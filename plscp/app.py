@@ -27,11 +27,11 @@ from plscp.metrics import Metrics
 from plscp.process import StopSignals, make_ready, settle, tell_manager
 from plscp.relay.process import RelayProcess
 from plscp.service.clock import DAY
+from plscp.service.explain_match import explain_match
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
-from plscp.service.steps import explain_match
 from plscp.store import open_store
 from plscp.store.files import registry_snapshot
 from plscp.store.retention import Retention
@@ -245,12 +245,8 @@ class Server:
         return self.live.shown
 
     def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """What a request with these identifiers would match now: the answer of GET /api/v1/match.
-
-        Args:
-            query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``.
-        """
-        return explain_match(self.keeper, self.profile, query)
+        """What a request would be answered now: the answer of GET /api/v1/match. Raises InvalidBody: `at` is no time."""
+        return explain_match(self.keeper, self.profile, self.handlers.clocks, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "quarantine": ("over_http", "Refused requests of a running server: list, show."),
     "correction": ("over_http", "Proposed corrections of a running server: list, show."),
     "operator": ("operators", "Operators who may add to the Medication Administration Record: list, add, remove."),
-    "match": ("over_http", "Where an entry with given identifiers would go now, and why."),
+    "match": ("over_http", "What a request with given identifiers would be answered now, and why."),
     "explain": ("explain", "Check a request off line and draw its content tree."),
     "example": ("explain", "Print an event to start from, as typed JSON."),
     "send": ("scu", "Send recorded or written events to an SCP."),

@@ -222,10 +222,7 @@ def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
         comment = outcome.get("comment") or data.get("comment", "")
         yield 1, status, comment or data.get("status_name", ""), output.status_style(status)
         yield from view.findings(data.get("findings") or [], 2)
-        match = data.get("match") or {}
-        yield from output.described({"given": match.get("given")}, depth=2)
-        for candidate in match.get("candidates") or []:
-            yield 2, str(candidate.get("what")), candidate.get("why_not", ""), "dim"
+        yield from view.decision(data.get("match") or {}, 2, status)
 
 
 # --- corrections ---
@@ -287,30 +284,77 @@ def confirm_correction(context: typer.Context, correction_id: CorrectionId) -> N
 def match(
     context: typer.Context,
     *,
+    device: Annotated[str | None, typer.Option(help="Calling AE title of the device.", callback=an_ae_title)] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="When the entry occurred: ISO 8601 or a DICOM DT as the device stamps it; now by default.",
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option(help="Study Instance UID.", callback=a_uid)] = None,
     patient: Annotated[str | None, typer.Option(help="Patient ID.", callback=long_text)] = None,
     issuer: Issuer = None,
+    issuer_uid: Annotated[
+        str | None, typer.Option(help="Universal Entity ID of that issuer.", callback=long_text)
+    ] = None,
     study_id: StudyId = None,
     location: Annotated[str | None, typer.Option(help="Performed Location.", callback=long_text)] = None,
-    device: Annotated[str | None, typer.Option(help="Calling AE title of the device.", callback=an_ae_title)] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Synchronization Frame of Reference UID; the server's own by default.")
+    ] = None,
+    substance: Annotated[bool, typer.Option("--substance", help="Of a Substance Administration.")] = False,
+    admission: Annotated[
+        str | None, typer.Option(help="Admission ID of an administration.", callback=long_text)
+    ] = None,
+    issuer_of_admission: Annotated[
+        str | None, typer.Option(help="Issuer of the Admission ID.", callback=long_text)
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Patient's Name in an administration.", callback=long_text)] = None,
+    operator: Annotated[
+        str | None, typer.Option(help="Operator of an administration: VALUE^SCHEME.", callback=long_text)
+    ] = None,
 ) -> int:
-    """Ask where an entry of now with these identifiers would go; exit status 1 where it would be refused."""
+    """Ask what a request with these identifiers would be answered, and why; exit status 1 where it would be refused."""
     api: Api = context.obj
+    of_administration = {
+        "admission": admission,
+        "issuer-of-admission": issuer_of_admission,
+        "name": name,
+        "operator": operator,
+    }
+    of_log = {"study": study, "study-id": study_id, "location": location, "frame": frame}
+    for option, value in (of_log if substance else of_administration).items():
+        if value is not None:
+            raise typer.BadParameter(
+                "only without --substance" if substance else "needs --substance", param_hint=f"--{option}"
+            )
     query = {
+        "sop_class": "substance-administration-logging" if substance else None,
+        "ae_title": device,
+        "at": at,
         "study_instance_uid": study,
         "patient_id": patient,
         "issuer": issuer,
+        "issuer_universal_entity_id": issuer_uid,
         "study_id": study_id,
         "location": location,
-        "ae_title": device,
+        "frame": frame,
+        "admission_id": admission,
+        "issuer_of_admission_id": issuer_of_admission,
+        "patient_name": name,
+        "operator": operator,
     }
     found = api.get("/api/v1/match", query)
     status = str(found["status"])
     heading = found.get("comment") or found.get("status_name", "")
-    apart = {"status", "status_name", "comment", "candidates", "findings"}
     lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
-    lines += output.described({name: found[name] for name in found if name not in apart}, depth=1)
-    lines += [(1, str(c.get("what")), c.get("why_not") or "taken", "") for c in found.get("candidates") or []]
+    if found.get("hint"):
+        lines.append((1, "to do", found["hint"], "cyan"))
+    lines += output.described(
+        {name: found.get(name) for name in ("occurred", "study_instance_uid", "patient")}, depth=1
+    )
+    lines += view.decision(found, 1, status)
     lines += view.findings(found.get("findings") or [], 1)
     output.page(lines, json=api.as_json(found))
     return 0 if status == "0000" or status.startswith("B") else 1

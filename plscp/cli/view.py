@@ -6,6 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from plscp.cli import output
+from plscp.matching.words import CLOCKS, RULES
 
 DONE: Final = ("event", "action", "type")
 WITH: Final = (
@@ -98,13 +99,7 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
         {name: event[name] for name in ("entry", "change", "expunged") if name in event}, depth=1
     )
     yield from output.described({"context": event.get("context")}, depth=1)
-    if match:
-        rule = f"rule {match.get('rule')}" if match.get("rule") else "no rule"
-        yield 1, "match", f"{rule}, {status}", output.status_style(status)
-        yield from output.described({name: match.get(name) for name in ("given", "found")}, depth=2)
-        for candidate in match.get("candidates") or []:
-            why_not = candidate.get("why_not") or "taken"
-            yield 2, str(candidate.get("what")), why_not, "green" if why_not == "taken" else "dim"
+    yield from decision(match, 1, status)
     yield from findings(event.get("findings") or [], 1)
     for retry in event.get("retries") or []:
         where = f"from {retry.get('address')}, association {retry.get('association')}"
@@ -119,6 +114,28 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
         yield 1, "as received", received(raw["length"], raw["kept"]), ""
     repeated = {name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}
     yield from output.described(repeated, depth=1)
+
+
+def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line]:
+    """Why a request was put where it was, or was not: the rule, the clock where it had a say, what was given and found, who else."""
+    if not match:
+        return
+    number = str(match.get("rule") or "")
+    rule = f"rule {number}: {RULES[number]}" if number in RULES else f"rule {number}" if number else "no rule"
+    yield depth, "match", f"{status}, {rule}", output.status_style(status)
+    clock = match.get("clock") or {}
+    if clock:
+        difference = clock.get("difference_seconds")
+        behind = "" if difference is None else f" ({difference:+.0f} s behind)"
+        state = str(clock.get("state"))
+        yield depth + 1, "device's clock", CLOCKS.get(state, state) + behind, "" if state == "known" else "yellow"
+    yield from output.described({name: match.get(name) for name in ("given", "found")}, depth=depth + 1)
+    taken = status == "0000" or status.startswith("B")
+    for candidate in match.get("candidates") or []:
+        why_not = candidate.get("why_not") or ("taken" if taken else "")
+        yield depth + 1, str(candidate.get("what")), why_not, "green" if why_not == "taken" else "dim"
+    if match.get("registry_position") is not None:
+        yield depth + 1, "registry", f"as of position {match['registry_position']}", "dim"
 
 
 def received(length: int, kept: int) -> str:

@@ -30,7 +30,7 @@ def study_at(case: MatchContext, place: str, study_id: str = "") -> Study | NoMa
     if clock is Clock.UNTRUSTED:
         return _by_arrival(case, place, study_id)
     if case.too_old():
-        return NoMatch(0xC103, comments.TOO_OLD)
+        return NoMatch(0xC103, _why_too_old(case))
     if clock is Clock.FAST:
         return _by_arrival(case, place, study_id) if _punctual(case) else NoMatch(0xC103, comments.CLOCK_FAST)
     if case.in_the_future():
@@ -47,6 +47,13 @@ def study_at(case: MatchContext, place: str, study_id: str = "") -> Study | NoMa
     if found is None or clock is Clock.KNOWN:
         return found
     return _named_by_arrival_too(case, place, found)
+
+
+def _why_too_old(case: MatchContext) -> str:
+    """Were they sent late, or is it a slow clock? The clock where they would not be too old by what it is known to be behind."""
+    behind = case.question.clock_difference
+    likely = case.clock is Clock.SLOW and behind is not None and not case.too_old(behind)
+    return comments.TOO_OLD_BY_A_SLOW_CLOCK if likely else comments.TOO_OLD
 
 
 def _punctual(case: MatchContext) -> bool:

@@ -32,6 +32,7 @@ UNTRUSTED_SEVERAL: Final = "device times untrusted, and several studies were the
 
 # C103, and a clock difference is the likely cause
 IN_THE_FUTURE: Final = "entries lie in the future: check the device's clock"
+TOO_OLD_BY_A_SLOW_CLOCK: Final = "entries are too old for their place: check the device's clock"
 NONE_THEN_ONE_NOW: Final = "no study there at those times, one now: check device's clock"
 CLOCK_DIFFERS: Final = "no match by time, clock difference known: check device's clock"
 TIMES_NAME_ANOTHER: Final = "times name another study than arrival: check device's clock"

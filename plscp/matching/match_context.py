@@ -1,14 +1,14 @@
 """One Procedural Event question made ready for the rules: what counts as given, and what was noted on the way."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
 from plscp.findings import Finding
 from plscp.matching import comments
-from plscp.matching.model import Device, MatchCandidate, MatchQuestion, Policy
+from plscp.matching.model import ClockUsed, Device, MatchCandidate, MatchQuestion, Policy
 from plscp.matching.records import Patient, Study
 from plscp.matching.registry import Registry
 
@@ -184,6 +184,11 @@ class MatchContext:
         return clock_of(self.question)
 
     @property
+    def clock_used(self) -> ClockUsed | None:
+        """What was known of the device's clock; None where the answer does not depend on times."""
+        return ClockUsed(self.clock.value, self.question.clock_difference) if self.timed else None
+
+    @property
     def arrival(self) -> datetime:
         """When the request's last byte was read, UTC."""
         self.timed = True
@@ -236,9 +241,13 @@ class MatchContext:
         latest = self.arrival + self.policy.clock_tolerance
         return any(earliest > latest for earliest, _ in self.spans)
 
-    def too_old(self) -> bool:
-        """Whether an entry is more than `place_match_max_age` older than its arrival: too old for a place to say whose it is."""
-        oldest = self.arrival - self.policy.place_match_max_age
+    def too_old(self, behind: timedelta = timedelta(0)) -> bool:
+        """Whether an entry is more than `place_match_max_age` older than its arrival: too old for a place to say whose it is.
+
+        Args:
+            behind: by how much the clock that stamped it may be slow.
+        """
+        oldest = self.arrival - self.policy.place_match_max_age - behind
         return any(earliest < oldest for earliest, _ in self.readings)
 
     def note(self, study_instance_uid: str, why_not: str) -> None:

@@ -146,6 +146,18 @@ class MatchCandidate(NamedTuple):
     why_not: str
 
 
+class ClockUsed(NamedTuple):
+    """What was known of the device's clock where a decision depended on its times.
+
+    Attributes:
+        state: known, slow (or delayed: the two look alike), fast, unknown or untrusted.
+        difference: the smallest arrival minus latest DateTime; negative for a fast clock; None: not measured.
+    """
+
+    state: str
+    difference: timedelta | None
+
+
 class Place(NamedTuple):
     """A study and its patient, as far as they are known; an administration's place has no study."""
 
@@ -184,6 +196,7 @@ class Decision:
         comment: Error Comment for a warning or failure, 64 characters at most, no identifiers.
         alive_at: where the request is a sign of life for the study: it came from there and names it or its patient.
         move: what to propose where entries that are stored already stand elsewhere.
+        clock: what was known of the device's clock; None where times had no say.
     """
 
     status: int
@@ -204,3 +217,4 @@ class Decision:
     comment: str = ""
     alive_at: str = ""
     move: Move | None = None
+    clock: ClockUsed | None = None

@@ -412,6 +412,7 @@ def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study
         registry_position=case.registry.position,
         comment=comment,
         alive_at=_alive_at(case, study),
+        clock=case.clock_used,
     )
     return decision, study
 
@@ -449,6 +450,7 @@ def _refusal(case: MatchContext, refused: NoMatch, rule: str) -> Decision:
         findings=[reason, *filter(None, [unusable]), *_time_findings(case.question, case.named)],
         registry_position=case.registry.position,
         comment=refused.comment,
+        clock=case.clock_used,
     )
 
 

@@ -136,6 +136,17 @@ class Correction(Part):
     reverts: str = Field(default="", description="Id of the correction that this one takes back.")
 
 
+class MatchClock(Part):
+    """What was known of the device's clock when its times had a say."""
+
+    state: Literal["known", "slow", "fast", "unknown", "untrusted"] = Field(
+        description="slow: or what it sends is delayed, which looks the same; untrusted: by the settings."
+    )
+    difference_seconds: float | None = Field(
+        description="By how much the clock was measured to be behind, negative for a fast one; null: not measured."
+    )
+
+
 class MatchResult(Part):
     """How the study or patient was found, in short."""
 
@@ -151,6 +162,9 @@ class Match(MatchResult):
     given: dict[str, str] = Field(description="Identifiers in the request, by name.")
     found: dict[str, str] = Field(description="The same of what was found.")
     candidates: list[Candidate]
+    clock: MatchClock | None = Field(
+        default=None, description="The device's clock, where it had a say in which study or patient was found."
+    )
 
 
 class Sender(Part):

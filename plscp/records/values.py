@@ -1,6 +1,7 @@
 """Published records as typed objects (contract section 4): what the server writes, what consumers read, and what `schemas/` is made of."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -142,7 +143,7 @@ def sender_of(ae_title: str, location: str, address: str) -> Sender:
 
 def match_of(decision: Decision) -> dict[str, Any]:
     """A `Match`, to be validated with what it is a part of."""
-    return {
+    made = {
         "rule": decision.rule,
         "status": f"{decision.status:04X}",
         "warnings": [f"{status:04X}" for status in decision.warnings],
@@ -151,6 +152,15 @@ def match_of(decision: Decision) -> dict[str, Any]:
         "candidates": [{"what": what, "why_not": why_not} for what, why_not in decision.candidates],
         "registry_position": decision.registry_position,
     }
+    if decision.clock is not None:
+        state, difference = decision.clock
+        made["clock"] = {"state": state, "difference_seconds": seconds(difference)}
+    return made
+
+
+def seconds(difference: timedelta | None) -> float | None:
+    """A clock difference as it is published."""
+    return None if difference is None else round(difference.total_seconds(), 3)
 
 
 def _found(decision: Decision) -> bytes:
@@ -172,7 +182,14 @@ def _found(decision: Decision) -> bytes:
 def shared(decision: Decision, sender: Sender, context: LogContext | None) -> bytes:
     """The members that the entries of a request share; each part is remembered while the same objects come again."""
     # A decision that was made before may come as another object, with other findings; what it names stays the same objects.
-    named = (decision.given, decision.found, decision.candidates, decision.study_instance_uid, decision.status)
+    named = (
+        decision.given,
+        decision.found,
+        decision.candidates,
+        decision.study_instance_uid,
+        decision.status,
+        decision.clock,
+    )
     found = _once(named, lambda: _found(decision))
     if context is None:
         return found + b"," + _once((sender,), Sent(sender=sender).members)

@@ -53,6 +53,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason(c.FOREIGN_LOCATION, "C103", "always", "Add the location to the device's `location`, or mend what the device sends"),
     Reason(c.NONE_AT_LOCATION, "C103", "always", "Open the study with its location (`plscp study open ... --location`), then send again"),
     Reason(c.SEVERAL_LOCATIONS, "C103", "always", "Device: send Performed Location (0040,0243), or a study or patient"),
+    Reason(c.TOO_OLD_BY_A_SLOW_CLOCK, "C103", "always", _CLOCK),
     Reason(c.TOO_OLD, "C103", "always", "Device: name the study or the patient in late requests; or raise `place_match_max_age`"),
     Reason(c.NO_PLACE, "C103", "always", "Device: name the study; or give its table a `location`"),
     Reason(c.AMBIGUOUS_PATIENT, "C103, C110", "always", "Device: send Issuer of Patient ID; or set `patient_id_issuer`"),

@@ -77,6 +77,11 @@ class _DeviceClock:
         self.estimates[window, tolerance] = (stretch, found)
         return found
 
+    def known_at(self, arrival: datetime, tolerance: timedelta, *, for_a_day: bool) -> timedelta | None:
+        """What the last hour's measurements agree on; else, `for_a_day`, those of the last day."""
+        found = self.estimate(arrival, HOUR, tolerance)
+        return self.estimate(arrival, DAY, tolerance) if found is None and for_a_day else found
+
 
 def _first_agreed(smallest: Sequence[ClockMeasurement], tolerance: timedelta) -> tuple[ClockMeasurement, ...]:
     """The smallest measurement that another one agrees with, and that one; empty for none."""
@@ -131,9 +136,7 @@ class ClockDifferences:
                     self._devices.clear()
                 device = self._devices[ae_title] = _DeviceClock()
             kept = new is not None and abs(new.difference) <= DAY and device.add(new, tolerance)
-            found = device.estimate(arrival, HOUR, tolerance)
-            if found is None and for_a_day:
-                found = device.estimate(arrival, DAY, tolerance)
+            found = device.known_at(arrival, tolerance, for_a_day=for_a_day)
         if kept and new is not None and self._keep is not None:
             self._keep(ae_title, microseconds(arrival), new.difference // timedelta(microseconds=1))
         return found
@@ -144,8 +147,10 @@ class ClockDifferences:
         with self._lock:
             self._devices.setdefault(ae_title, _DeviceClock()).add(measured, tolerance)
 
-    def current(self, ae_title: str, now: datetime, tolerance: timedelta) -> timedelta | None:
-        """What the last hour's measurements say, for metrics and pages."""
+    def current(
+        self, ae_title: str, now: datetime, tolerance: timedelta, *, for_a_day: bool = False
+    ) -> timedelta | None:
+        """What is known now, for metrics, pages and explanations; `for_a_day` as for `measure`."""
         with self._lock:
             device = self._devices.get(ae_title)
-            return None if device is None else device.estimate(now, HOUR, tolerance)
+            return None if device is None else device.known_at(now, tolerance, for_a_day=for_a_day)

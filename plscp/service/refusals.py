@@ -50,6 +50,7 @@ HINTS: Final[dict[str | int, str]] = {
     comments.TIMES_NAME_ANOTHER: _CLOCK,
     comments.ANOTHER_MEANWHILE: _CLOCK,
     comments.CLOCK_FAST: _CLOCK,
+    comments.TOO_OLD_BY_A_SLOW_CLOCK: _CLOCK,
     comments.FAST_SEVERAL: _CLOCK,
     "data-set-too-long": "dicom.max_data_set is the bound",
     "internal-error": "a defect of plscp: please report it with the line internal-error",

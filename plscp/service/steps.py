@@ -1,9 +1,9 @@
 """Steps 1 to 10 of contract section 2, a function each: from a request to the draft that the store takes."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
@@ -21,10 +21,9 @@ from plscp.matching.model import Decision, Instant, MatchQuestion, Move, Place, 
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.times import instant
 from plscp.records.parts import ADMINISTRATION_TYPE, ENTRY_TYPE, PROPOSED_TYPE, Match, Refusal, Sender, published, utc
-from plscp.records.values import Own, given_study, match_of, sender_of, shared
+from plscp.records.values import Own, given_study, match_of, seconds, sender_of, shared
 from plscp.service.clock import ClockDifferences
-from plscp.service.keeper import RegistryKeeper
-from plscp.service.profile import Profile, Profiles
+from plscp.service.profile import Profile
 from plscp.service.reply import comment
 from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING,
@@ -35,7 +34,7 @@ from plscp.statuses import (
 )
 from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected
 from plscp.templates import action
-from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration, TypedEntry
+from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 
 Answer = tuple[Status, Encodable | None]
 
@@ -44,6 +43,7 @@ INSTANCES: Final = {
     SUBSTANCE_ADMINISTRATION_LOGGING: SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 }
 _UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+NOT_ALLOWED: Final = Finding("sop-class-not-allowed", "calling AE title may not use this SOP Class")
 RECORD: Final = 1
 """Action Type ID of both SOP Classes (Tables P.2-2 and P.3-2)."""
 
@@ -174,8 +174,7 @@ def check_command(request: Any, abstract_syntax: str, profile: Profile) -> Findi
     if request.ActionTypeID != RECORD:
         raise Refused(0x0123, [Finding("action-type", "Action Type ID must be 1", "(0000,1008)")])
     if sop_class not in profile.sop_classes:
-        reason = "calling AE title may not use this SOP Class"
-        raise Refused(0x0124, [Finding("sop-class-not-allowed", reason)])
+        raise Refused(0x0124, [NOT_ALLOWED])
     return finding
 
 
@@ -280,7 +279,6 @@ def date_entries(
     if isinstance(typed, ProcedureLog):
         question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference)
     pending.noticed += [*typed.findings, *dated]
-    behind = None if difference is None else round(difference.total_seconds(), 3)
     kind = ENTRY_TYPE if pending.procedural else ADMINISTRATION_TYPE
     drafts = [
         EntryDraft(
@@ -300,7 +298,7 @@ def date_entries(
                         "text": moment.text,
                         "basis": moment.basis,
                         "synchronized": synchronized,
-                        "clock_difference_seconds": behind,
+                        "clock_difference_seconds": seconds(difference),
                     },
                     "entry": entry.typed,
                 }
@@ -367,37 +365,6 @@ def decide(pending: Pending, content: DatedContent, registry: Registry) -> Decis
     for draft, entry in zip(content.entries, pending.entries, strict=True):
         draft.findings = [*map(published, entry.findings), *of_request]
     return decision
-
-
-def explain_match(keeper: RegistryKeeper, profiles: Profiles, query: Mapping[str, str]) -> dict[str, Any]:
-    """What would match: the decision on one entry that occurs now, for people who look for the reason of a refusal.
-
-    Args:
-        query: ``study_instance_uid``, ``patient_id``, ``issuer``, ``study_id``, ``location``, ``ae_title``; all optional.
-
-    Returns:
-        The published ``match`` object, with status name, study, patient, findings and comment beside it.
-    """
-    now = datetime.now(UTC)
-    moment = Instant(now.strftime("%Y%m%d%H%M%S.%f") + "+0000", now, now, "own")
-    with keeper.lock:  # the settings do not change between the two
-        profile = profiles(query.get("ae_title", ""))
-        given = Identifiers(
-            study_instance_uid=query.get("study_instance_uid", "").strip(),
-            patient_id=query.get("patient_id", "").strip(),
-            issuer_of_patient_id=query.get("issuer", "").strip(),
-            study_id=query.get("study_id", "").strip(),
-            performed_location=query.get("location", "").strip(),
-            synchronization_frame_of_reference_uid=profile.policy.synchronization_frame_of_reference_uid,
-        )
-        decision = rules.decide(MatchQuestion(given, profile.device, profile.policy, [moment], now), keeper.registry)
-    return match_of(decision) | {
-        "status_name": STATUSES[decision.status].name,
-        "comment": decision.comment,
-        "study_instance_uid": decision.study_instance_uid,
-        "patient": {"id": decision.patient_id, "issuer": decision.issuer},
-        "findings": [finding.as_json() for finding in decision.findings],
-    }
 
 
 # --- step 10: what the store is given ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from plscp.records.parts import Identifier, Match, PublishedFinding, Status, Stay
+from plscp.records.parts import Identifier, Match, Occurred, PublishedFinding, Status, Stay
 from plscp.store.chain import iso
 
 UtcTime = Annotated[
@@ -291,9 +291,11 @@ class MatchAnswer(Match):
 
     status_name: str
     comment: str
+    hint: str = Field(description="What to do about a refusal; empty where nobody can say.")
     study_instance_uid: str
     patient: Identifier
     findings: list[PublishedFinding]
+    occurred: Occurred
 
 
 class ReloadAnswer(ApiAnswer):

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from plscp import __version__, logs
 from plscp.errors import StoreError
 from plscp.metrics import CONTENT_TYPE
+from plscp.service.explain_match import SOP_CLASSES
 from plscp.service.overview import iso
 from plscp.store.port import EventStore
 from plscp.web.answers import HealthAnswer, MatchAnswer, ReloadAnswer, StatusAnswer
@@ -24,12 +25,23 @@ LATEST_RETRIES = 5
 MOST_ROWS: Final = 200
 """Of devices, rooms and associations: beyond, `truncated` says so."""
 MATCH: Final = (
+    Parameter("sop_class", "of the request", {"type": "string", "enum": list(SOP_CLASSES)}, next(iter(SOP_CLASSES))),
+    Parameter("ae_title", "A, the device that would send"),
+    Parameter(
+        "at",
+        "when the entry occurred: ISO 8601 or a DICOM DT, as the device stamps it, without offset in its time zone; now by default",
+    ),
     Parameter("study_instance_uid", "U"),
     Parameter("patient_id", "P"),
     Parameter("issuer", "issuer of the Patient ID"),
+    Parameter("issuer_universal_entity_id", "Universal Entity ID of that issuer"),
     Parameter("study_id", "S"),
     Parameter("location", "L, by any of its names"),
-    Parameter("ae_title", "A, the device that would send"),
+    Parameter("frame", "Synchronization Frame of Reference UID; the server's own by default"),
+    Parameter("patient_name", "of an administration, as a PN"),
+    Parameter("admission_id", "of an administration"),
+    Parameter("issuer_of_admission_id", "of an administration"),
+    Parameter("operator", "of an administration: value^scheme of the operator's code"),
 )
 
 
@@ -72,8 +84,9 @@ async def metrics(call: ApiCall) -> Response:
 
 @operation("GET", "/api/v1/match", MatchAnswer, role="read", parameters=MATCH)
 async def match(call: ApiCall) -> MatchAnswer:
-    """What a request with these identifiers, of an entry that occurs now, would match; nothing is stored."""
-    return MatchAnswer.model_validate(call.server.explain_match(dict(call.request.query_params)))
+    """What a request of one entry with these identifiers would be answered, and why; nothing is stored."""
+    query = {name: call[name] for name in call.request.query_params}  # what is not given is not empty
+    return MatchAnswer.model_validate(call.server.explain_match(query))
 
 
 @operation("POST", "/api/v1/reload", ReloadAnswer, problems=[503])

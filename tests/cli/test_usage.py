@@ -81,6 +81,8 @@ OF_A_SERVER = [
     (["match", "--study", "banana"], "not a UID"),
     (["match", "--patient", LONG], "at most 64"),
     (["match", "--device", AE17], "must be 1 to 16"),
+    (["match", "--admission", "V1"], "needs --substance"),
+    (["match", "--substance", "--location", "LAB1"], "only without --substance"),
 ]
 
 

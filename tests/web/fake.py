@@ -283,6 +283,15 @@ class FakeServer:
             "study_instance_uid": "",
             "patient": {"id": "", "issuer": ""},
             "findings": [],
+            "hint": "",
+            "occurred": {
+                "time": "2026-01-01T00:00:00Z",
+                "until": None,
+                "text": "20260101",
+                "basis": "own",
+                "synchronized": True,
+                "clock_difference_seconds": None,
+            },
         }
 
 

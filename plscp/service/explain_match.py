@@ -1,0 +1,145 @@
+"""What a request would be answered now, for people who look for the reason of a refusal; nothing is stored, no clock is measured."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from plscp.errors import InvalidBody
+from plscp.matching import rules, substance
+from plscp.matching.model import Decision, Instant, MatchQuestion, SubstanceQuestion
+from plscp.matching.times import instant
+from plscp.records.values import match_of, seconds
+from plscp.service.clock import ClockDifferences
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.profile import Profile, Profiles
+from plscp.service.refusals import hint
+from plscp.service.steps import NOT_ALLOWED
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.templates.request import Identifiers
+
+SOP_CLASSES: Final = {
+    "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
+    "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
+}
+"""By the names that the settings use."""
+
+_ISO: Final = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?(?:([Zz])|([+-]\d\d):?(\d\d))?", re.ASCII
+)
+
+
+def as_dt(text: str) -> str:
+    """A time in ISO 8601 as the DICOM DT that a device would stamp; a DT, and what is neither, as it is."""
+    matched = _ISO.fullmatch(text.strip())
+    if matched is None:
+        return text.strip()
+    *parts, zulu, hours, minutes = (part or "" for part in matched.groups())
+    return "".join(parts) + ("+0000" if zulu else hours + minutes)
+
+
+def explain_match(
+    keeper: RegistryKeeper, profiles: Profiles, clocks: ClockDifferences, query: Mapping[str, str]
+) -> dict[str, Any]:
+    """The decision on a request that arrives now with one entry.
+
+    The device's clock counts as it was measured by what it has sent.
+
+    Args:
+        query: ``sop_class`` (of SOP_CLASSES), ``ae_title``, ``at`` (when the entry occurred, as the device stamps it: a DT or ISO 8601,
+            without offset in the device's time zone; now by default), and the identifiers: ``study_instance_uid``, ``patient_id``,
+            ``issuer``, ``issuer_universal_entity_id``, ``study_id``, ``location``, ``frame``; of an administration also
+            ``patient_name``, ``admission_id``, ``issuer_of_admission_id``, and ``operator`` as ``value^scheme``. All are optional.
+
+    Returns:
+        The published ``match`` object; beside it status name, study, patient, findings, comment, what to do (``hint``), and when the
+        entry occurred.
+
+    Raises:
+        InvalidBody: ``at`` is no time.
+    """
+    now = datetime.now(UTC)
+    sop_class = SOP_CLASSES[query.get("sop_class") or "procedural-event-logging"]
+    with keeper.lock:  # the settings do not change between the two
+        profile = profiles(query.get("ae_title", ""))
+        policy = profile.policy
+        text = as_dt(query.get("at", "")) or now.strftime("%Y%m%d%H%M%S.%f") + "+0000"
+        try:
+            moment = instant(
+                text,
+                request_offset="",
+                device_zone=profile.zone,
+                server_zone=profile.server_zone,
+                arrival=now,
+                tolerance=policy.clock_tolerance,
+            )
+        except ValueError as error:
+            raise InvalidBody(f"at: {error}") from None
+        frame = query.get("frame", policy.synchronization_frame_of_reference_uid).strip()
+        synchronized = frame == policy.synchronization_frame_of_reference_uid
+        ae_title = profile.device.ae_title
+        difference = clocks.current(ae_title, now, policy.clock_tolerance, for_a_day=synchronized)
+        if sop_class not in profile.sop_classes:
+            decision = Decision(0x0124, findings=[NOT_ALLOWED], registry_position=keeper.registry.position)
+        elif sop_class == PROCEDURAL_EVENT_LOGGING:
+            given = Identifiers(
+                study_instance_uid=query.get("study_instance_uid", "").strip(),
+                patient_id=query.get("patient_id", "").strip(),
+                issuer_of_patient_id=query.get("issuer", "").strip(),
+                issuer_universal_entity_id=query.get("issuer_universal_entity_id", "").strip(),
+                study_id=query.get("study_id", "").strip(),
+                performed_location=query.get("location", "").strip(),
+                synchronization_frame_of_reference_uid=frame,
+            )
+            question = MatchQuestion(given, profile.device, policy, [moment], now, difference)
+            decision = rules.decide(question, keeper.registry)
+        else:
+            decision = _administration(_question(profile, query, moment, now), profile, keeper)
+    return match_of(decision) | {
+        "status_name": STATUSES[decision.status].name,
+        "comment": decision.comment,
+        "hint": hint(decision.status, decision.comment, decision.findings, profile, sop_class)
+        if not STATUSES[decision.status].performed
+        else "",
+        "study_instance_uid": decision.study_instance_uid,
+        "patient": {"id": decision.patient_id, "issuer": decision.issuer},
+        "findings": [finding.as_json() for finding in decision.findings],
+        "occurred": {
+            "time": moment.earliest,
+            "until": None if moment.latest == moment.earliest else moment.latest,
+            "text": moment.text,
+            "basis": moment.basis,
+            "synchronized": synchronized and sop_class == PROCEDURAL_EVENT_LOGGING,
+            "clock_difference_seconds": seconds(difference),
+        },
+    }
+
+
+def _question(profile: Profile, query: Mapping[str, str], moment: Instant, now: datetime) -> SubstanceQuestion:
+    value, _, scheme = query.get("operator", "").partition("^")
+    return SubstanceQuestion(
+        patient_id=query.get("patient_id", "").strip(),
+        issuer_of_patient_id=query.get("issuer", "").strip(),
+        issuer_universal_entity_id=query.get("issuer_universal_entity_id", "").strip(),
+        patient_name=query.get("patient_name", "").strip(),
+        admission_id=query.get("admission_id", "").strip(),
+        issuer_of_admission_id=query.get("issuer_of_admission_id", "").strip(),
+        operators=[(value, scheme)] if value else [],
+        device=profile.device,
+        policy=profile.policy,
+        time=moment,
+        arrival=now,
+        allowed=profile.operators,
+    )
+
+
+def _administration(question: SubstanceQuestion, profile: Profile, keeper: RegistryKeeper) -> Decision:
+    """Steps 7 to 9; what step 7 refuses for its time is answered before the patient is looked for."""
+    dated = substance.time_findings(question, strict=profile.strict)
+    refusing = next((finding for finding in dated if finding.refuse), None)
+    if refusing is not None:
+        position = keeper.registry.position
+        return Decision(0x0115, findings=dated, registry_position=position, comment=refusing.reason)
+    decision = substance.decide(question, keeper.registry)
+    decision.findings = [*dated, *decision.findings]
+    return decision
