@@ -18,6 +18,7 @@ from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
+from plscp.feeds.mpps import StepHandlers
 from plscp.feeds.operator_file import apply_operators
 from plscp.feeds.running import Feed, Feeds
 from plscp.files import Files
@@ -32,6 +33,7 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
+from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP
 from plscp.store import open_store
 from plscp.store.files import registry_snapshot
 from plscp.store.retention import Retention
@@ -55,7 +57,7 @@ class Server:
 
     Attributes:
         settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
-        store, keeper, metrics, acceptor, handlers, overview, feeds: its parts.
+        store, keeper, metrics, acceptor, handlers, steps, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -270,6 +272,15 @@ class Server:
             counters=self.metrics,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
         )
+        self.steps = StepHandlers(
+            self.store,
+            self.keeper,
+            self.profile,
+            bounds=settings.bounds(),
+            counters=self.metrics,
+            devices=self.handlers.devices,
+            answer_deadline=settings.dicom.answer_deadline.total_seconds(),
+        )
         self.overview = ServerOverview(
             self.store,
             self.keeper,
@@ -285,7 +296,7 @@ class Server:
         await self._read_registry_file()
         self.acceptor = Acceptor(
             settings.network(),
-            self.handlers.begin,
+            self._begin_request,
             self.handlers.on_delivery_confirmed,
             counters=self.metrics,
             admit=self._admit,
@@ -335,6 +346,11 @@ class Server:
     def _feeds(self) -> list[Feed]:
         """What fills the registry by itself, as the settings say."""
         return []
+
+    def _begin_request(self, event: Any) -> Any:
+        """A request goes to the handlers of its SOP Class."""
+        steps = event.context.abstract_syntax == MODALITY_PERFORMED_PROCEDURE_STEP
+        return (self.steps if steps else self.handlers).begin(event)
 
     def _admit(self, caller: Caller) -> PeerRefusal | None:
         """Who may associate, by the settings in force."""

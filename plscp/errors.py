@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from plscp.findings import Finding
-from plscp.statuses import STATUSES, StatusInfo
+from plscp.statuses import STATUSES, STEP_STATUSES, StatusInfo
 
 
 class PlscpError(Exception):
@@ -49,7 +49,7 @@ class Refused(PlscpError):
     """
 
     def __init__(self, status: int, findings: Sequence[Finding] = ()) -> None:
-        self.info: StatusInfo = STATUSES[status]
+        self.info: StatusInfo = STATUSES.get(status) or STEP_STATUSES[status]
         self.kinds: tuple[str, ...] = ()
         self.findings = tuple(findings)
         super().__init__(findings[0].comment() if findings else self.info.name)

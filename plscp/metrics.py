@@ -17,7 +17,11 @@ from plscp import __version__, logs
 from plscp.dicom.admission import Rule
 from plscp.dicom.settings import NetworkCounters
 from plscp.findings import Finding
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.statuses import (
+    MODALITY_PERFORMED_PROCEDURE_STEP,
+    PROCEDURAL_EVENT_LOGGING,
+    SUBSTANCE_ADMINISTRATION_LOGGING,
+)
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -32,6 +36,7 @@ STAGES: Final = ("decode", "validate", "match", "commit", "total")
 _SOP_CLASSES: Final = {
     PROCEDURAL_EVENT_LOGGING: "procedural-event-logging",
     SUBSTANCE_ADMINISTRATION_LOGGING: "substance-administration-logging",
+    MODALITY_PERFORMED_PROCEDURE_STEP: "modality-performed-procedure-step",
 }
 
 

@@ -1,4 +1,4 @@
-"""Every status that plscp answers an N-ACTION with (PS3.7 Annex C, PS3.4 P.2.2.4 and P.3.2.4), and what may stand beside it."""
+"""Every status that plscp answers with (PS3.7 Annex C, PS3.4 P.2.2.4, P.3.2.4, F.7.2), and what may stand beside it."""
 
 from typing import Final, NamedTuple
 
@@ -6,6 +6,7 @@ PROCEDURAL_EVENT_LOGGING: Final = "1.2.840.10008.1.40"
 PROCEDURAL_EVENT_LOGGING_INSTANCE: Final = "1.2.840.10008.1.40.1"
 SUBSTANCE_ADMINISTRATION_LOGGING: Final = "1.2.840.10008.1.42"
 SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE: Final = "1.2.840.10008.1.42.1"
+MODALITY_PERFORMED_PROCEDURE_STEP: Final = "1.2.840.10008.3.1.2.3.3"
 
 
 class StatusInfo(NamedTuple):
@@ -27,8 +28,8 @@ class StatusInfo(NamedTuple):
 
     @property
     def performed(self) -> bool:
-        """True for Success and Warning: the event is logged."""
-        return self.code == 0 or self.code >> 12 == 0xB
+        """True for Success and Warning: the event is logged, the step is kept (PS3.7 C.4)."""
+        return self.code in {0x0000, 0x0107} or self.code >> 12 == 0xB
 
 
 _TABLE: Final = (
@@ -59,3 +60,19 @@ _TABLE: Final = (
     StatusInfo(0x0213, "resource-limitation", "PS3.7 C.5.22", retriable=True),
 )
 STATUSES: Final[dict[int, StatusInfo]] = {row.code: row for row in _TABLE}
+"""Of an N-ACTION, by code."""
+
+_STEP_TABLE: Final = (
+    StatusInfo(0x0106, "invalid-attribute-value", "PS3.7 C.5.11"),
+    StatusInfo(0x0107, "attribute-list-error", "PS3.7 C.4.2"),
+    StatusInfo(0x0111, "duplicate-sop-instance", "PS3.7 C.5.8"),
+)
+_SHARED: Final = (
+    0x0000, 0x0110, 0x0112, 0x0117, 0x0118, 0x0120, 0x0121, 0x0124, 0x0210, 0x0211, 0x0212, 0x0213,
+)  # fmt: skip
+STEP_STATUSES: Final[dict[int, StatusInfo]] = {
+    row.code: row for row in sorted((*_STEP_TABLE, *(STATUSES[code] for code in _SHARED)))
+}
+"""Of an N-CREATE or N-SET of a Modality Performed Procedure Step, by code."""
+MAY_NO_LONGER_BE_UPDATED: Final = 0xA710
+"""Error ID (0000,0903) beside 0110H: the step is completed or discontinued (PS3.4 F.7.2.2.2)."""

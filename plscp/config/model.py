@@ -30,7 +30,9 @@ from plscp.config.values import (
     one_each,
 )
 
-SopClassName = Literal["procedural-event-logging", "substance-administration-logging"]
+SopClassName = Literal[
+    "procedural-event-logging", "substance-administration-logging", "modality-performed-procedure-step"
+]
 Mismatch = Literal["refuse", "log"]
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 Role = Literal["read", "feed", "operate"]
@@ -262,6 +264,16 @@ class RegistryFile(Section):
     )
 
 
+class MppsTable(Section):
+    """Modality Performed Procedure Step, on the ports of [dicom]; present: provided, to the devices whose `sop_classes` name it."""
+
+
+class FeedTables(Section):
+    """Feeds of the registry, each where its table is present."""
+
+    mpps: MppsTable | None = Field(None, description="procedure steps as modalities report them")
+
+
 class Matching(Section):
     """The rules' defaults; a device may override each."""
 
@@ -374,7 +386,8 @@ class DeviceTable(Overrides):
     )
     sop_classes: list[SopClassName] = Field(
         ["procedural-event-logging", "substance-administration-logging"],
-        description="what it may send; else 0124H; none: it may verify (C-ECHO) and nothing else",
+        description="what it may send; else 0124H; none: it may verify (C-ECHO) and nothing else; "
+        '"modality-performed-procedure-step" has to be named, and needs [feeds.mpps]',
     )
     timezone: Zone | None = Field(None, description="offset of its times that state none")
     coerce_by_location: bool = Field(False, description="an unknown Study Instance UID alone: rules 5 to 7, B102")

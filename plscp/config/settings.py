@@ -16,6 +16,7 @@ from plscp.config.model import (
     LOOPBACK,
     DeviceTable,
     Dicom,
+    FeedTables,
     Http,
     HttpTls,
     Kafka,
@@ -40,7 +41,11 @@ from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.records import GENERATED_ISSUER
 from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.service.profile import Profile
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.statuses import (
+    MODALITY_PERFORMED_PROCEDURE_STEP,
+    PROCEDURAL_EVENT_LOGGING,
+    SUBSTANCE_ADMINISTRATION_LOGGING,
+)
 
 if TYPE_CHECKING:
     from plscp.dicom.certificates import Certificates
@@ -53,6 +58,7 @@ _MOST_NAMED = 8
 _SOP_CLASSES = {
     "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
     "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
+    "modality-performed-procedure-step": MODALITY_PERFORMED_PROCEDURE_STEP,
 }
 
 
@@ -67,6 +73,7 @@ class Settings(Section):
     kafka: Kafka | None = None
     http: Http = Field(default_factory=Http)
     registry: RegistryFile = Field(default_factory=RegistryFile)
+    feeds: FeedTables = Field(default_factory=FeedTables)
     matching: Matching = Field(default_factory=Matching)
     issuers: dict[str, Names] = Field(default_factory=dict)
     locations: dict[str, Location] = Field(default_factory=dict)
@@ -189,6 +196,7 @@ class Settings(Section):
             self.dicom,
             ae_title=self.dicom.ae_title if self.dicom.called_ae == "check" else None,
             trusted_proxies=tuple(map(ip_network, self.dicom.trusted_proxies)),
+            procedure_steps=self.feeds.mpps is not None,
             bounds=_taken(WireBounds, self.dicom),
             deadlines=_taken(Deadlines, self.dicom),
         )

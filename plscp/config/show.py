@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from plscp.config.model import AllowedOperator, DeviceTable, Overrides, Section
 from plscp.config.settings import Settings
@@ -42,27 +42,44 @@ def reference() -> str:
             lines += ["", *_ISSUERS]
             continue
         title = {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
-        # A table, a table or None, or tables by name.
-        held = [one for one in (info.annotation, *get_args(info.annotation)) if isinstance(one, type)]
-        model = next(one for one in held if issubclass(one, Section))
-        lines += ["", *_section(title, model)]
-        if "tls" in model.model_fields:
-            lines += ["", *_section(f"[{name}.tls]", get_args(model.model_fields["tls"].annotation)[0])]
+        lines += _tables(title, name, _table(info.annotation))
         if name == "operators":
             lines += ["", *_section("Each of `operators.allowed`", AllowedOperator)]
     return "\n".join(lines) + "\n"
+
+
+def _table(annotation: Any) -> Any:
+    """The model of a table, a table or None, or tables by name; None for a setting that is no table."""
+    held = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
+    return next((one for one in held if issubclass(one, Section)), None)
+
+
+def _inner(annotation: Any) -> Any:
+    """The model of a table that stands in another one; a list of tables is a setting."""
+    return None if get_origin(annotation) in {list, dict} else _table(annotation)
+
+
+def _tables(title: str, path: str, model: type[Section]) -> Iterator[str]:
+    """A table, and after it those that stand in it."""
+    yield ""
+    yield from _section(title, model)
+    for name, info in model.model_fields.items():
+        if (inner := _inner(info.annotation)) is not None:
+            yield from _tables(f"[{path}.{name}]", f"{path}.{name}", inner)
 
 
 def _section(title: str, model: type[Section]) -> Iterator[str]:
     yield f"## {title}"
     yield ""
     yield (model.__doc__ or "").strip()
+    if all(_inner(info.annotation) is not None for info in model.model_fields.values()):
+        return
     yield ""
     yield "| setting | kind | default | applies | what it does |"
     yield "| --- | --- | --- | --- | --- |"
     said = model.model_json_schema()["properties"]
     for name, info in model.model_fields.items():
-        if name != "tls" and (name not in Overrides.model_fields or model is not DeviceTable):
+        if _inner(info.annotation) is None and (name not in Overrides.model_fields or model is not DeviceTable):
             value = said[name].get("default")
             default = "required" if info.is_required() else "" if value is None else f"`{json.dumps(value)}`"
             applies = "at once" if model.applies_at_once(name) else "at start"

@@ -12,6 +12,7 @@ class Status(int):
         error_id: Error ID (0000,0903), or None.
         attributes: Attribute Identifier List (0000,1005), tags as ints.
         offending: Offending Element (0000,0901), tags as ints.
+        instance: Affected SOP Instance UID (0000,1000) that the SCP has made, where an N-CREATE names none.
         receipt: opaque; the acceptor hands it to `on_delivery_confirmed` once the answer is known to have arrived.
     """
 
@@ -19,6 +20,7 @@ class Status(int):
     error_id: int | None = None
     attributes: Sequence[int] = ()
     offending: Sequence[int] = ()
+    instance: str = ""
     receipt: object = None
 
 

@@ -219,7 +219,8 @@ class Association(asyncio.Protocol):
             self._close_after(self._layer.reject(proposal), "rejected", proposal.label)
             return
         confirmed = identity is not None and identity.response and self._owner.confirms(proposal.calling_ae)
-        answer, contexts = self._layer.accept(proposal, confirmed=confirmed)
+        offered = negotiation.OPERATIONS.keys() if self._settings.procedure_steps else negotiation.WITHOUT_STEPS
+        answer, contexts = self._layer.accept(proposal, confirmed=confirmed, offered=offered)
         self._closes = self._owner.closes_without_release(proposal.calling_ae)
         self.established = datetime.now(UTC)
         self._transport.write(answer)
@@ -377,7 +378,7 @@ class Association(asyncio.Protocol):
         if not command.asks:
             return  # nothing of ours is outstanding, and nothing of theirs can be cancelled
         verification = message.context.abstract_syntax == negotiation.VERIFICATION
-        if command.field != (dimse.C_ECHO_RQ if verification else dimse.N_ACTION_RQ):
+        if command.field not in negotiation.OPERATIONS[message.context.abstract_syntax]:
             self._respond(message, 0x0211)
         elif message.repeated:
             self._respond(message, 0x0210)
@@ -427,8 +428,8 @@ class Association(asyncio.Protocol):
         open_then = self._closes and not self.end_is_there()
         self._transport.write(out)
         self.requests += 1
-        if message.command.field == dimse.N_ACTION_RQ:
-            if status == 0x0000 or status & 0xF000 == 0xB000:
+        if message.command.field in dimse.HANDED_OVER:
+            if status in {0x0000, 0x0107} or status & 0xF000 == 0xB000:
                 self._budget.made_up_for()
                 self._stop_resting()
             else:

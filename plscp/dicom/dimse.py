@@ -18,7 +18,9 @@ from plscp.dicom.answer import Status
 from plscp.dicom.pdu import COMMAND, LAST, PDV, InvalidPdu, p_data
 from plscp.dicom.settings import WireBounds
 
-C_ECHO_RQ, N_ACTION_RQ, N_ACTION_RSP, C_CANCEL_RQ = 0x0030, 0x0130, 0x8130, 0x0FFF
+C_ECHO_RQ, N_SET_RQ, N_ACTION_RQ, N_CREATE_RQ, C_CANCEL_RQ = 0x0030, 0x0120, 0x0130, 0x0140, 0x0FFF
+HANDED_OVER: Final = frozenset({N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ})
+"""Command Fields of what a handler answers."""
 RESPONSE: Final = 0x8000
 NO_DATA_SET: Final = 0x0101
 MOST_INFLATED: Final = 16 << 20
@@ -47,7 +49,7 @@ class Command:
     Attributes:
         field: Command Field (0000,0100), or 0 where it is absent or mistyped.
         sop_class: Requested or Affected SOP Class UID as sent, without padding.
-        instance: Requested SOP Instance UID, or None where absent.
+        instance: Requested SOP Instance UID, of an N-CREATE the Affected one; None where absent.
         action_type: Action Type ID, or None where absent.
         fault: 0212H where an element is mistyped, else 0.
         data_unclear: Command Data Set Type, absent or mistyped, does not say whether a data set follows.
@@ -97,9 +99,10 @@ def parse(raw: bytes) -> Command:
     found = elements(raw)
     message_id, data_set_type, action = (_us(found.get(number)) for number in (MESSAGE_ID, DATA_SET_TYPE, ACTION_TYPE))
     sop_class = found.get(REQUESTED_SOP_CLASS, found.get(AFFECTED_SOP_CLASS, b""))
-    instance = found.get(REQUESTED_INSTANCE)
+    field = _us(found.get(COMMAND_FIELD)) or 0
+    instance = found.get(AFFECTED_INSTANCE if field == N_CREATE_RQ else REQUESTED_INSTANCE)
     command = Command(
-        field=_us(found.get(COMMAND_FIELD)) or 0,
+        field=field,
         message_id=message_id or 0,
         has_data=data_set_type not in {None, NO_DATA_SET},
         sop_class=_text(sop_class),
@@ -186,7 +189,7 @@ def _response(command: Command, status: int, fields: dict[int, bytes], *, has_da
     }
     if _sendable(command.sop_class):
         values[AFFECTED_SOP_CLASS] = command.sop_class.encode("ascii")
-    if action and command.instance and _sendable(command.instance):
+    if field in HANDED_OVER and command.instance and _sendable(command.instance):
         values[AFFECTED_INSTANCE] = command.instance.encode("ascii")
     if action and command.action_type is not None and (has_data or status in {0x0000, 0x0115, 0x0123}):
         values[ACTION_TYPE] = _US.pack(command.action_type)
@@ -209,7 +212,7 @@ def _template(
 
 
 def response(command: Command, status: int, *, has_data: bool) -> bytes:
-    """The response command set (PS3.7 Table 10.3-8), with what PS3.7 Annex C lets stand beside the status.
+    """The response command set (PS3.7 Tables 10.3-6, 10.3-8 and 10.3-10), with what PS3.7 Annex C lets stand beside the status.
 
     Args:
         status: an int, or a `Status` with further fields.
@@ -219,6 +222,8 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
     if isinstance(status, Status):
         if status.comment:
             fields[ERROR_COMMENT] = _UNSAID.sub("?", status.comment)[:64].encode("ascii")
+        if status.instance:
+            fields[AFFECTED_INSTANCE] = status.instance.encode("ascii")
         if status.error_id is not None:
             fields[ERROR_ID] = _US.pack(status.error_id)
         for number, tags in ((ATTRIBUTE_LIST, status.attributes), (OFFENDING_ELEMENT, status.offending)):
@@ -316,7 +321,7 @@ class Message:
 
 @dataclass(slots=True, eq=False, repr=False)
 class ActionEvent:
-    """One N-ACTION request, as pynetdicom's `evt.Event` for `evt.EVT_N_ACTION`.
+    """One request: N-ACTION, with what pynetdicom's `evt.Event` has for `evt.EVT_N_ACTION`; N-CREATE or N-SET.
 
     Attributes:
         assoc: the association: `id`, `requestor`, `acceptor`.

@@ -2,15 +2,19 @@
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from plscp import __version__
 from plscp.dicom.admission import Rule, UserIdentity
-from plscp.dicom.dimse import Context
+from plscp.dicom.dimse import C_ECHO_RQ, N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ, Context
 from plscp.dicom.pdu import ASSOCIATE_AC, InvalidPdu
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.statuses import (
+    MODALITY_PERFORMED_PROCEDURE_STEP,
+    PROCEDURAL_EVENT_LOGGING,
+    SUBSTANCE_ADMINISTRATION_LOGGING,
+)
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
@@ -34,10 +38,16 @@ _MAXIMUM_LENGTH, _IMPLEMENTATION, _ROLES, _VERSION_NAME, _IDENTITY, _IDENTITY_RE
 )  # fmt: skip
 _ACCEPTANCE, _USER_REJECTION, _NO_ABSTRACT_SYNTAX, _NO_TRANSFER_SYNTAX = 0, 1, 3, 4
 """Results of a presentation context (PS3.8 Table 9-18)."""
-_SOP_CLASSES: Final = {
-    sop_class.encode(): sop_class
-    for sop_class in (VERIFICATION, PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING)
+OPERATIONS: Final[Mapping[str, frozenset[int]]] = {
+    VERIFICATION: frozenset({C_ECHO_RQ}),
+    PROCEDURAL_EVENT_LOGGING: frozenset({N_ACTION_RQ}),
+    SUBSTANCE_ADMINISTRATION_LOGGING: frozenset({N_ACTION_RQ}),
+    MODALITY_PERFORMED_PROCEDURE_STEP: frozenset({N_CREATE_RQ, N_SET_RQ}),
 }
+"""Command Fields of what may be asked for, by SOP Class."""
+WITHOUT_STEPS: Final = OPERATIONS.keys() - {MODALITY_PERFORMED_PROCEDURE_STEP}
+"""The SOP Classes that are always provided."""
+_SOP_CLASSES: Final = {sop_class.encode(): sop_class for sop_class in OPERATIONS}
 _PREFERENCE: Final = {name.encode(): place for place, name in enumerate(TRANSFER_SYNTAXES)}
 _UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _NOBODYS: Final = b"2.25.0"
@@ -236,13 +246,17 @@ def user_identity(value: bytes) -> UserIdentity:
 
 
 def accept(
-    proposal: AssociationProposal, max_length: int, confirmed: bool = False
+    proposal: AssociationProposal,
+    max_length: int,
+    confirmed: bool = False,
+    offered: Collection[str] = frozenset(OPERATIONS),
 ) -> tuple[bytes, Mapping[int, Context]]:
     """Negotiate: the requestor is SCU only (PS3.7 D.3.3.4).
 
     Args:
         max_length: our own Maximum Length Received in bytes.
         confirmed: whether the answer says that the user identity was taken (PS3.7 D.3.3.7.2).
+        offered: the SOP Classes of ours that are provided.
 
     Returns:
         The A-ASSOCIATE-AC, and the accepted contexts by their ID.
@@ -252,6 +266,8 @@ def accept(
     roles: set[bytes] = set()
     for context in proposal.contexts:
         name, syntax, result = context.abstract_syntax, context.transfer_syntax, context.result
+        if result in {_ACCEPTANCE, _NO_TRANSFER_SYNTAX} and _SOP_CLASSES[name] not in offered:
+            result = _NO_ABSTRACT_SYNTAX
         if result == _ACCEPTANCE and not proposal.scu_roles.get(name, True):
             result = _USER_REJECTION
         if result == _ACCEPTANCE:

@@ -47,6 +47,7 @@ class NetworkSettings:
         futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
             at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
         trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
+        procedure_steps: whether the Modality Performed Procedure Step SOP Class is provided.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class NetworkSettings:
     deadlines: Deadlines = Deadlines()
     futile_share: float = 0.05
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    procedure_steps: bool = False
 
 
 class NetworkCounters:

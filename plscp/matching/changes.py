@@ -202,8 +202,12 @@ _FORBIDDEN: Final = {
 """(status, wanted): why not. Everything else is possible."""
 
 
-def plan_study(plan: Plan, given: JsonBody) -> StudyBody:
-    """Plan what a body says about a study; returns it parsed. Changing the patient of an open study is a correction, and refused."""
+def plan_study(plan: Plan, given: JsonBody, *, step: str = "") -> StudyBody:
+    """Plan what a body says about a study; returns it parsed. Changing the patient of an open study is a correction, and refused.
+
+    Args:
+        step: SOP Instance UID of a procedure step that has begun and keeps the study open.
+    """
     body = parse(StudyBody, given)
     before = plan.view.study(body.study_instance_uid)
     wanted = body.status or (before.status if before else "open" if body.opened and not body.closed else "scheduled")
@@ -225,6 +229,8 @@ def plan_study(plan: Plan, given: JsonBody) -> StudyBody:
     place = plan.view.place(body.location) if body.said("location") else study.location
     study = replace(study, patient=patient.number, patient_id=patient.current, **said)
     study = _with_status(plan, study, wanted, place, body)
+    if step:
+        study = replace(study, steps=(*study.steps, step))
     if study == before:
         return body
     # The store looks once more when it commits: an event may be on its way to it.
@@ -232,7 +238,8 @@ def plan_study(plan: Plan, given: JsonBody) -> StudyBody:
     old = before.status if before else ""
     word = "updated" if study.status == old else {"open": "opened"}.get(study.status, study.status)
     plan.study(f"study.{word}", study, without_entries=study.study_instance_uid if another else "")
-    if study.status == "open" and (old != "open" or (before is not None and before.location != study.location)):
+    moved = before is not None and before.location != study.location
+    if study.status == "open" and (old != "open" or moved or step):  # a step confirms who is there
         _turn_over(plan, study.location)
     return body
 
@@ -271,7 +278,7 @@ def _with_status(plan: Plan, study: Study, wanted: str, place: str, body: StudyB
         study = replace(study, location=place, opened=body.opened, stays=stays)
     elif not study.stays:
         study = replace(study, location=place)
-    return _ended(study, wanted, body.closed or plan.now)
+    return ended(study, wanted, body.closed or plan.now)
 
 
 def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
@@ -326,7 +333,7 @@ def _left(stays: tuple[StudyStay, ...], moment: datetime) -> tuple[StudyStay, ..
     return (*stays[:-1], stays[-1]._replace(left=max(moment, stays[-1].arrived)))
 
 
-def _ended(study: Study, status: str, moment: datetime) -> Study:
+def ended(study: Study, status: str, moment: datetime) -> Study:
     """A study closed or cancelled at a moment. Raises Conflict: a step in progress keeps it open."""
     if study.steps:
         raise Conflict(f"a step of the study is in progress: it cannot be {status}")
@@ -344,7 +351,7 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
         return
     if (study.status, status) in _FORBIDDEN:
         raise Conflict(_FORBIDDEN[study.status, status])
-    plan.study(f"study.{status}", _ended(study, status, plan.now))
+    plan.study(f"study.{status}", ended(study, status, plan.now))
 
 
 # --- what HTTP says by itself ---

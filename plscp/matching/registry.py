@@ -26,6 +26,7 @@ from plscp.matching.records import (
     patient_row,
     study_from,
 )
+from plscp.matching.steps import Steps
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -113,6 +114,7 @@ class Registry(Forkable):
         self.generated = 0  # the highest n of the `PLSCP-<n>` given so far
         self.presence = Presence()
         self.operators = Operators()
+        self.steps = Steps()
         self._patients: dict[int, PatientRow] = {}
         self._owners = Owners()
         self._next_patient = 1
@@ -361,6 +363,10 @@ class Registry(Forkable):
                 self._apply_admission(change)
             case ["operator", _]:
                 self.operators.apply(position, time_us, change)
+            case ["step", "changed"]:
+                step = self.steps.apply(position, time_us, change)
+                for uid in step.studies:
+                    self.sign_of_life(uid, step.location, time_us)
             case ["file", "read"]:
                 self.file = dict(change["content"])
             case _:

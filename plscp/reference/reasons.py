@@ -3,6 +3,7 @@
 from typing import Final, Literal, NamedTuple
 
 from plscp.matching import comments as c
+from plscp.matching.step_changes import ENDED, PATIENT_AMBIGUOUS, PATIENT_CONTRADICTS, PATIENTS_SEVERAL
 
 When = Literal["always", "strict", "setting", "warning", "never"]
 
@@ -38,6 +39,11 @@ _CHARACTERS: Final = "Device: declare the right Specific Character Set (0008,000
 _PARAMETER: Final = "Device: the item is kept as it was sent; Table 10-2 of PS3.3 says how it should look"
 
 REASONS: Final[tuple[Reason, ...]] = (
+    # --- procedure steps (N-CREATE, N-SET) ---
+    Reason(PATIENT_CONTRADICTS.reason, "0110", "always", "Modality: take the right worklist entry; or confirm the correction that is proposed"),
+    Reason(PATIENTS_SEVERAL.reason, "0110", "always", "Modality: a step is one patient's; mend the orders of these studies"),
+    Reason(PATIENT_AMBIGUOUS.reason, "0110", "always", "Modality: send Issuer of Patient ID; or set `patient_id_issuer`"),
+    Reason(ENDED.reason, "0110", "always", "Nothing: a repeat changes nothing; else begin a new step"),
     # --- study and patient (step 8), operator (step 9) ---
     Reason(c.CLOSED, "C101", "always", "Open the study again, or raise `close_grace`"),
     Reason(c.CANCELLED, "C101", "always", "Open the study again if the cancellation was wrong; else name the right study"),

@@ -10,7 +10,7 @@ from plscp.content.charset import character_set as known_character_set
 from plscp.dicom.answer import Status
 from plscp.errors import MissingAttribute, Refused, StoreBusy, StoreError, StoreFull
 from plscp.findings import Finding
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING
 
 ERROR_IDS: Final = {"store-unavailable": 1, "store-broken": 2, "answer-deadline": 3, "internal": 4, "store-error": 5}
 """Error ID (0000,0903) of 0110H, by the error's label."""
@@ -41,7 +41,7 @@ def failure(refused: Refused) -> Status:
 
 
 def not_recorded(sop_class: str, error: StoreError | None = None) -> Status:
-    """Step 10's failure: 0213H where there is no room, C111 for administrations, 0110H with its Error ID for procedural events.
+    """Step 10's failure: 0213H where there is no room, C111 for administrations, 0110H with its Error ID for all else.
 
     Args:
         error: the store's; None: the answer deadline has passed.
@@ -49,9 +49,9 @@ def not_recorded(sop_class: str, error: StoreError | None = None) -> Status:
     if isinstance(error, StoreFull | StoreBusy):
         return Status(0x0213)
     label = "answer-deadline" if error is None else error.label
-    procedural = sop_class == PROCEDURAL_EVENT_LOGGING
-    status = Status(0x0110 if procedural else 0xC111)
-    if procedural:
+    administration = sop_class == SUBSTANCE_ADMINISTRATION_LOGGING
+    status = Status(0xC111 if administration else 0x0110)
+    if not administration:
         status.error_id = ERROR_IDS.get(label, ERROR_IDS["store-error"])
     status.comment = f"not recorded, please send again: {label}"
     return status

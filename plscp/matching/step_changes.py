@@ -1,0 +1,330 @@
+"""What performed procedure steps change: planned from what modalities report, and from an operator who ends one (contract section 3).
+
+A step that begins opens its studies where it is, or opens them again; a study closes with its last step. All that one message
+changes is one plan. Planners raise `Refused` with the status that the modality gets (PS3.4 F.7.2).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from plscp.errors import Conflict, Refused
+from plscp.findings import Finding
+from plscp.matching import changes
+from plscp.matching.model import Policy
+from plscp.matching.plan import Plan
+from plscp.matching.records import Patient, Study
+from plscp.matching.registry import Registry, moment_of
+from plscp.matching.steps import IN_PROGRESS, ProcedureStep, StepStatus
+from plscp.store.port import RegistryRecord
+
+INCORRECT_WORKLIST_ENTRY: Final = "110514^DCM"
+"""Incorrect worklist entry selected (CID 9300)."""
+BY_OPERATOR: Final = "operator"
+PATIENT_CONTRADICTS: Final = Finding("step-patient", "Patient ID is not that of the study's patient", refuse=True)
+PATIENTS_SEVERAL: Final = Finding("step-patients", "the studies of one step are several patients'", refuse=True)
+PATIENT_AMBIGUOUS: Final = Finding("step-patient-ambiguous", "Patient ID without issuer names several", refuse=True)
+ENDED: Final = Finding("step-ended", "Performed Procedure Step Object may no longer be updated", refuse=True)
+PROPOSED_TYPE: Final = "org.plscp.correction.proposed.v1"
+
+
+class StepStudy(NamedTuple):
+    """One study of a step, as an item of Scheduled Step Attributes Sequence (0040,0270) gives it."""
+
+    study_instance_uid: str
+    accession_number: str = ""
+    study_id: str = ""
+
+
+class StepBegun(NamedTuple):
+    """What an N-CREATE says.
+
+    Attributes:
+        made: whether plscp made the SOP Instance UID: the same content again is then the same step.
+        studies: each once.
+        patient_id, issuer: empty where none was given; the issuer in its one spelling.
+        location: the lab where it is; empty where that is not known.
+        started: UTC; None where it was not stated, or cannot be used.
+    """
+
+    sop_instance_uid: str
+    made: bool
+    studies: tuple[StepStudy, ...]
+    patient_id: str
+    issuer: str
+    calling_ae: str
+    station_ae_title: str
+    location: str
+    started: datetime | None
+
+
+class StepSaid(NamedTuple):
+    """What an N-SET says.
+
+    Attributes:
+        status: None where it is not among what is set.
+        ended: UTC; None where it was not stated, or cannot be used.
+        reason: why it was discontinued: Code Value and Coding Scheme Designator, ``110514^DCM``.
+        studies, patient_id, issuer: what an N-SET may not set (PS3.4 F.7.2.2.2), as far as it is there.
+    """
+
+    sop_instance_uid: str
+    status: StepStatus | None
+    ended: datetime | None
+    reason: str = ""
+    studies: tuple[str, ...] = ()
+    patient_id: str = ""
+    issuer: str = ""
+
+
+# --- a step begins -------------------------------------------------------------------------------------------------------
+
+
+def begin_step(registry: Registry, said: StepBegun, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan what an N-CREATE says: its studies are open from now on, or from the time stated, and it is in progress.
+
+    Raises:
+        Refused: 0111H for a step that is known; 0110H where the patient contradicts.
+    """
+    if registry.steps.get(said.sop_instance_uid) is not None:
+        if said.made:
+            return []
+        raise Refused(0x0111)
+    plan = Plan(registry, policy, now)
+    patient = _patient(plan, said)
+    started = now if said.started is None else min(said.started, now)
+    for one in said.studies:
+        before = plan.view.study(one.study_instance_uid)
+        is_open = before is not None and before.status == "open"
+        body: dict[str, Any] = {"study_instance_uid": one.study_instance_uid, "status": "open"}
+        if patient is not None:
+            body["patient"] = patient
+        if not is_open:
+            body |= {"opened": started, "location": said.location}  # where it was planned to be is not where it is
+        elif said.location:
+            body["location"] = said.location
+        for name in ("accession_number", "study_id"):
+            value = getattr(one, name)
+            if value and not getattr(before, name, ""):
+                body[name] = value
+        changes.plan_study(plan, body, step=said.sop_instance_uid)
+        opened = plan.view.study(one.study_instance_uid)
+        assert opened is not None
+        patient = opened.patient_id.as_json()  # of a group case without a usable ID all are one patient's
+    step = ProcedureStep(
+        said.sop_instance_uid,
+        IN_PROGRESS,
+        tuple(one.study_instance_uid for one in said.studies),
+        said.calling_ae,
+        said.station_ae_title,
+        said.location,
+        started,
+    )
+    _changed(plan, step)
+    return plan.records
+
+
+def _patient(plan: Plan, said: StepBegun) -> dict[str, str] | None:
+    """Whose the step's studies are, as a body names it; None where nobody is named and nothing known.
+
+    A study's patient is never replaced by what a modality says, but while plscp gave the ID and nothing ever stood under the study.
+    """
+    known = [study for one in said.studies if (study := plan.view.study(one.study_instance_uid)) is not None]
+    if plan.usable(said.patient_id):
+        try:
+            named = plan.known(said.patient_id, said.issuer)
+        except Conflict:
+            raise Refused(0x0110, [PATIENT_AMBIGUOUS]) from None
+        if any(_is_anothers(plan, study, named) for study in known):
+            raise Refused(0x0110, [PATIENT_CONTRADICTS])
+        return {"id": said.patient_id, "issuer": said.issuer}
+    numbers = {study.patient for study in known}
+    if len(numbers) > 1:
+        raise Refused(0x0110, [PATIENTS_SEVERAL])
+    if numbers:
+        return plan.view.patient_number(numbers.pop()).current.as_json()
+    return {"id": said.patient_id} if said.patient_id else None
+
+
+def _is_anothers(plan: Plan, study: Study, named: Patient | None) -> bool:
+    if named is not None and named.number == study.patient:
+        return False
+    unnamed = plan.view.patient_number(study.patient).generated
+    return not unnamed or study.opened is not None or plan.view.has_entries(study.study_instance_uid)
+
+
+def _changed(plan: Plan, step: ProcedureStep) -> None:
+    change = {"what": "step.changed", **step.as_json()}
+    plan.add(change, None, step.sop_instance_uid, step.sop_instance_uid)
+
+
+# --- a step goes on, or ends ---------------------------------------------------------------------------------------------
+
+
+def set_step(
+    registry: Registry, said: StepSaid, positions: Mapping[str, Sequence[int]], policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """Plan what an N-SET says: a step that is completed or discontinued holds its studies open no longer.
+
+    Args:
+        positions: by Study Instance UID, of the entries that a correction would move.
+
+    Raises:
+        Refused: 0112H for a step that is not known; 0110H for one that is completed or discontinued already.
+    """
+    step = registry.steps.get(said.sop_instance_uid)
+    if step is None:
+        raise Refused(0x0112)
+    if step.status != IN_PROGRESS:
+        raise Refused(0x0110, [ENDED])
+    plan = Plan(registry, policy, now)
+    if said.status in {None, IN_PROGRESS}:
+        if step.in_progress:
+            _changed(plan, step)  # the same as before, and a sign of life
+        return plan.records
+    moment = max(step.started, now if said.ended is None else min(said.ended, now))
+    incorrect = said.reason == INCORRECT_WORKLIST_ENTRY
+    if step.in_progress:
+        for uid in step.studies:
+            _leave(plan, uid, step, moment, never_there=incorrect)
+    after = replace(step, status=said.status or IN_PROGRESS, ended=step.ended or moment, reason=said.reason)
+    _changed(plan, after)
+    if incorrect:
+        for uid in step.studies:
+            plan.records.append(
+                propose(plan.view, uid, positions.get(uid, ()), after, because="incorrect worklist entry selected")
+            )
+    return plan.records
+
+
+def end_step(registry: Registry, sop_instance_uid: str, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Plan that an operator ends a step whose modality will not: its studies were there until their last sign of life.
+
+    The modality may still say how it ended. Of a step that has ended nothing is planned.
+
+    Raises:
+        Conflict: the step is not known.
+    """
+    step = registry.steps.get(sop_instance_uid)
+    if step is None:
+        raise Conflict("the procedure step is not known")
+    plan = Plan(registry, policy, now)
+    if step.in_progress:
+        for uid in step.studies:
+            _leave(plan, uid, step, now, by_operator=True)
+        _changed(plan, replace(step, ended=now, reason=BY_OPERATOR))
+    return plan.records
+
+
+def _leave(
+    plan: Plan,
+    study_instance_uid: str,
+    step: ProcedureStep,
+    moment: datetime,
+    *,
+    never_there: bool = False,
+    by_operator: bool = False,
+) -> None:
+    """The step is over for one of its studies, which closes with its last step."""
+    study = plan.view.study(study_instance_uid)
+    if study is None or step.sop_instance_uid not in study.steps:
+        return
+    study = replace(study, steps=tuple(uid for uid in study.steps if uid != step.sop_instance_uid))
+    if study.steps or study.status != "open":
+        plan.study("study.updated", study)
+        return
+    left = moment
+    if study.stays and study.stays[-1].left is None:
+        stay = study.stays[-1]
+        if never_there and _began_with(plan.view, study, step):
+            left = stay.arrived
+        elif by_operator:
+            left = moment_of(plan.view.life.last_perhaps(study_instance_uid, stay.location))
+        left = min(max(left, stay.arrived), max(moment, stay.arrived))
+        study = replace(study, stays=(*study.stays[:-1], stay._replace(left=left)))
+    plan.study("study.closed", changes.ended(study, "closed", max(moment, left, study.opened or moment)))
+
+
+def _began_with(registry: Registry, study: Study, step: ProcedureStep) -> bool:
+    """Whether a study is where it is because of this step alone: no other one of it was there in earnest."""
+    arrived = study.stays[-1].arrived
+    return arrived >= step.started and not any(
+        study.study_instance_uid in other.studies
+        and other.sop_instance_uid != step.sop_instance_uid
+        and other.reason != INCORRECT_WORKLIST_ENTRY
+        and (other.ended is None or other.ended >= arrived)
+        for other in registry.steps.all()
+    )
+
+
+def differing(registry: Registry, said: StepSaid) -> list[int]:
+    """Tags of what an N-SET has beside what it may set, and what is not so: it was not modified (0107H, PS3.7 C.4.2)."""
+    step = registry.steps.get(said.sop_instance_uid)
+    if step is None:
+        return []
+    found = []
+    studies = [study for uid in step.studies if (study := registry.study(uid)) is not None]
+    patients = [registry.patient_number(study.patient) for study in studies]
+    if said.patient_id and not all(registry.agrees(patient, said.patient_id, said.issuer) for patient in patients):
+        found.append(0x00100020)
+    if said.studies and set(said.studies) != set(step.studies):
+        found.append(0x00400270)
+    return found
+
+
+# --- what is proposed ----------------------------------------------------------------------------------------------------
+
+
+def propose_patient(
+    registry: Registry, said: StepBegun, positions: Mapping[str, Sequence[int]], policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """Propose that what stands under the studies of a refused step is the patient's whom it names; nothing where nothing stands there.
+
+    Args:
+        positions: by Study Instance UID, of the entries that stand there.
+    """
+    step = ProcedureStep(
+        said.sop_instance_uid, IN_PROGRESS, (), said.calling_ae, said.station_ae_title, said.location, now
+    )
+    patient = Plan(registry, policy, now).identifier(said.patient_id, said.issuer).as_json()
+    why = PATIENT_CONTRADICTS.reason
+    return [
+        propose(registry, uid, positions[uid], step, because=why, to={"study_instance_uid": uid, "patient": patient})
+        for uid in (one.study_instance_uid for one in said.studies)
+        if positions.get(uid) and registry.study(uid) is not None
+    ]
+
+
+_NOT_NAMED: Final = {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}}
+"""Where to: whoever confirms says it."""
+
+
+def propose(
+    registry: Registry,
+    study_instance_uid: str,
+    positions: Sequence[int],
+    step: ProcedureStep,
+    *,
+    because: str,
+    to: Mapping[str, Any] = _NOT_NAMED,
+) -> RegistryRecord:
+    """A proposed correction of what stands under a study: kept, not published; once for each step, study and patient."""
+    study = registry.study(study_instance_uid)
+    assert study is not None
+    change = {
+        "what": "proposal.move",
+        "positions": list(positions),
+        "to": to,
+        "from": [{"study_instance_uid": study_instance_uid, "patient": study.patient_id.as_json()}],
+        "because": because,
+        "calling_ae": step.calling_ae,
+        "request_id": "",
+        "quarantine": "",
+        "step": step.sop_instance_uid,
+    }
+    proposal = sha256(to_json([step.sop_instance_uid, study_instance_uid, to])).hexdigest()[:16]
+    return RegistryRecord(change, None, study_instance_uid, PROPOSED_TYPE, proposal)
