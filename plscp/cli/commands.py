@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "What a running server is doing."),
     "reload": ("over_http", "Have a running server read its settings again."),
     "study": ("over_http", "Studies of a running server: list, open, close."),
+    "step": ("over_http", "Procedure steps of a running server: list, end."),
     "event": ("over_http", "Events of a running server: list, show, tail."),
     "quarantine": ("over_http", "Refused requests of a running server: list, show."),
     "correction": ("over_http", "Proposed corrections of a running server: list, show."),

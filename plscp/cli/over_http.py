@@ -1,4 +1,4 @@
-"""Commands over the HTTP API of a running server: `study`, `event`, `quarantine`, `correction`, `match`, `reload`."""
+"""Commands over the HTTP API of a running server: `study`, `step`, `event`, `quarantine`, `correction`, `match`, `reload`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ UNPROCESSABLE = 422
 
 app = group()
 app.add_typer(study := group("Studies: what is open where."), name="study")
+app.add_typer(step := group("Procedure steps: what modalities reported."), name="step")
 app.add_typer(event := group("Events: logged entries, registry changes, refusals."), name="event")
 app.add_typer(quarantine := group("Quarantine: refused requests, and why."), name="quarantine")
 app.add_typer(correction := group("Corrections: events that a device says belong elsewhere."), name="correction")
@@ -101,6 +102,50 @@ def _show_study(api: Api, found: dict[str, Any]) -> None:
     output.warn(found)
     shown = {name: value for name, value in found.items() if name != "warnings"}
     output.page(output.described(shown), json=api.as_json(found))
+
+
+# --- procedure steps ---
+
+
+@step.command("list", cls=ServerCommand)
+def list_steps(
+    context: typer.Context,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
+) -> None:
+    """List the procedure steps that hold a study open."""
+    api: Api = context.obj
+    found = api.get("/api/v1/steps", {"status": None if every else "in-progress"})
+    output.table(
+        ["step", "study", "station", "location", "status", "started", "ended"],
+        [
+            (
+                each["sop_instance_uid"],
+                ", ".join(each["studies"]),
+                each["station_ae_title"] or each["calling_ae"],
+                each["location"],
+                each["status"],
+                output.local(each["started"]),
+                output.local(each["ended"]),
+            )
+            for each in found["steps"]
+        ],
+        "no procedure step" if every else "no procedure step is in progress",
+        json=api.as_json(found),
+    )
+
+
+@step.command("end", cls=ServerCommand)
+def end_step(
+    context: typer.Context,
+    sop_instance_uid: Annotated[
+        str, typer.Argument(metavar="SOP_INSTANCE_UID", help="SOP Instance UID of the step.", callback=a_uid)
+    ],
+) -> None:
+    """End a step whose modality does not: a study closes with its last step."""
+    api: Api = context.obj
+    found = api.post(f"/api/v1/steps/{segment(sop_instance_uid.strip(' '))}/end")
+    output.page(output.described(found), json=api.as_json(found))
 
 
 # --- events ---

@@ -213,6 +213,8 @@ class StepHandlers:
             return step_changes.begin_step(registry, said, request.profile.policy, datetime.now(UTC))
 
         def done(outcome: Outcome) -> None:
+            if isinstance(outcome, list):
+                self._note_left_open(request)
             if isinstance(outcome, Refused) and step_changes.PATIENT_CONTRADICTS in outcome.findings:
                 self._propose(request, begun[0], outcome)
                 return
@@ -298,6 +300,18 @@ class StepHandlers:
                 return listed
         request.notes.append("where the step is is not known: the station has no location in [devices], and sent none")
         return ""
+
+    def _note_left_open(self, request: _StepRequest) -> None:
+        """Steps of the same station for other studies that are still in progress: as a rule their end was lost."""
+        with self._keeper.lock:
+            steps = self._keeper.registry.steps
+            begun = steps.get(request.sop_instance_uid)
+            left = [
+                step.sop_instance_uid
+                for step in steps.in_progress()
+                if begun is not None and step.station == begun.station and not set(step.studies) & set(begun.studies)
+            ]
+        request.notes += [f"step {uid} of the same station is still in progress: plscp step end" for uid in left]
 
     def _station(self, ae_title: str) -> Device | None:
         """A device that has a table with locations."""

@@ -44,6 +44,11 @@ class ProcedureStep:
         """Whether it holds its studies open."""
         return self.ended is None
 
+    @property
+    def station(self) -> str:
+        """The AE title of the device that performs it."""
+        return self.station_ae_title or self.calling_ae
+
     def as_json(self) -> Json:
         """As it is stored and shown."""
         return {

@@ -93,6 +93,26 @@ class AdmissionAnswer(ApiAnswer):
     warnings: Warnings = []
 
 
+class StepAnswer(ApiAnswer):
+    """A performed procedure step, as its modality reported it."""
+
+    sop_instance_uid: str
+    status: Literal["IN PROGRESS", "COMPLETED", "DISCONTINUED"] = Field(description="As the modality said it last.")
+    studies: list[str] = Field(description="Study Instance UIDs.")
+    calling_ae: str
+    station_ae_title: str = Field(description="Performed Station AE Title.")
+    location: str
+    started: AwareDatetime
+    ended: AwareDatetime | None = Field(description="Until then it held its studies open; null: it does.")
+    reason: str = Field(description="Why it was discontinued: CODE^SCHEME; or `operator`, who ended it.")
+
+
+class StepPage(ApiPage):
+    """Procedure steps in the order in which they were reported."""
+
+    steps: list[StepAnswer]
+
+
 class StudyPage(ApiPage):
     """Studies in the order of their first mention."""
 

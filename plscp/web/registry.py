@@ -1,4 +1,4 @@
-"""Patients, admissions, studies and operators over HTTP: read from the registry, changed through the event store."""
+"""Patients, admissions, studies, operators and procedure steps over HTTP: read from the registry, changed through the event store."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from plscp.logs import log
-from plscp.matching import changes, staff
+from plscp.matching import changes, staff, step_changes
 from plscp.matching.bodies import (
     AdmissionBody,
     Body,
@@ -22,6 +22,7 @@ from plscp.matching.bodies import (
 from plscp.matching.model import Operator
 from plscp.matching.records import Admission, Patient, PatientId, Study
 from plscp.matching.registry import Registry
+from plscp.matching.steps import ProcedureStep
 from plscp.store.port import RegistryRecord
 from plscp.web.answers import (
     AdmissionAnswer,
@@ -30,6 +31,8 @@ from plscp.web.answers import (
     OperatorPage,
     PatientAnswer,
     PatientPage,
+    StepAnswer,
+    StepPage,
     StudyAnswer,
     StudyPage,
 )
@@ -45,6 +48,7 @@ PATIENT: Final = "/api/v1/patients/{id:path}"
 ADMISSION: Final = "/api/v1/admissions/{id:path}"
 OPERATOR: Final = "/api/v1/operators/{scheme}/{value:path}"
 ANYONE: Final = 'operators: the policy is not "list": anyone may add to the record'
+STEP: Final = "/api/v1/steps/{sop_instance_uid}"
 ISSUER: Final = Parameter("issuer", "issuer of the ID; needed where several patients or admissions have it")
 STATUS: Final = Parameter(
     "status", "of one status", {"type": "string", "enum": ["scheduled", "open", "closed", "cancelled"]}
@@ -321,3 +325,46 @@ async def _operator_changed(
     if call.server.settings.allowed_operators() is None:
         answer = answer.model_copy(update={"warnings": [*answer.warnings, ANYONE]})
     return answer, status
+
+
+# --- procedure steps -------------------------------------------------------------------------------------------------
+
+
+@operation(
+    "GET",
+    "/api/v1/steps",
+    StepPage,
+    role="read",
+    parameters=(
+        Parameter("status", "in-progress: those that hold a study open", {"type": "string", "enum": ["in-progress"]}),
+        *PARTS,
+    ),
+)
+async def list_steps(call: ApiCall) -> StepPage:
+    """Procedure steps that modalities reported."""
+    known = _look(call, lambda registry: registry.steps.all())
+    found = [
+        (number, step)
+        for number, step in enumerate(known[call["after"] :], call["after"] + 1)
+        if step.in_progress or not call["status"]
+    ]
+    return call.page(StepPage, "steps", found, ProcedureStep.as_json)
+
+
+@operation("GET", STEP, StepAnswer, role="read", problems=[404])
+async def get_step(call: ApiCall) -> StepAnswer:
+    """One procedure step, by its SOP Instance UID."""
+    return _one(call, StepAnswer, lambda registry: registry.steps.get(call["sop_instance_uid"].strip(" ")))
+
+
+@operation("POST", STEP + "/end", StepAnswer, **ENDING)
+async def end_step(call: ApiCall) -> tuple[StepAnswer, int]:
+    """End a step whose modality does not: a study closes with its last step."""
+    uid = call["sop_instance_uid"].strip(" ")
+    if await call.body(required=False):
+        raise ApiProblem(422, "this takes no body: it is done now")
+    answer = await _changed(
+        call, StepAnswer, lambda registry: registry.steps.get(uid), step_changes.end_step, uid, may_make=False
+    )
+    log.info("procedure-step", said="ended by an operator", step=uid)
+    return answer

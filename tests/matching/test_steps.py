@@ -1,0 +1,315 @@
+"""Procedure steps against a simple model: steps, studies, rooms and patients at random, with restarts in the middle."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from plscp.errors import Conflict, Refused
+from plscp.matching.registry import Locations, Registry
+from plscp.matching.step_changes import (
+    ENDED,
+    INCORRECT_WORKLIST_ENTRY,
+    PATIENT_CONTRADICTS,
+    PATIENTS_SEVERAL,
+    PROPOSED_TYPE,
+    StepBegun,
+    StepSaid,
+    StepStudy,
+    begin_step,
+    end_step,
+    set_step,
+)
+from plscp.records import parts
+from tests.matching.world import LABS, World, at, minutes
+
+STUDIES = ("1.1", "1.2", "1.3")
+
+
+def begun(
+    uid: str, *studies: str, patient: str = "P1", location: str = "LAB1", started: datetime | None = None
+) -> StepBegun:
+    """What an N-CREATE says."""
+    return StepBegun(uid, False, tuple(map(StepStudy, studies)), patient, "", "XA1", "XA1", location, started)
+
+
+def said(uid: str, status: Any = "COMPLETED", ended: datetime | None = None, reason: str = "") -> StepSaid:
+    """What an N-SET says."""
+    return StepSaid(uid, status, ended, reason)
+
+
+@dataclass
+class ModelStep:
+    """A step of the model."""
+
+    studies: tuple[str, ...]
+    in_progress: bool = True
+    final: bool = False
+
+
+class StepMachine(RuleBasedStateMachine):
+    """Planners and registry on one side; on the other which steps are in progress, and whose study is whose."""
+
+    @initialize()
+    def begin_empty(self) -> None:
+        """Nothing is known."""
+        self.world = World()
+        self.steps: dict[str, ModelStep] = {}
+        self.patient_of: dict[str, str] = {}  # by study: as named first, or one that was made for it
+
+    @rule(
+        number=st.integers(0, 7),
+        studies=st.lists(st.sampled_from(STUDIES), min_size=1, max_size=2, unique=True),
+        patient=st.sampled_from(["P1", "P2", "", "UNKNOWN"]),
+        location=st.sampled_from(["LAB1", "LAB2", ""]),
+        ago=st.none() | st.integers(-30, 90),
+    )
+    def n_create(self, number: int, studies: list[str], patient: str, location: str, ago: int | None) -> None:
+        """A step begins, in one study or two, with a patient or without."""
+        uid = f"9.{number}"
+        started = None if ago is None else self.world.now - minutes(ago)
+        request = begun(uid, *studies, patient=patient, location=location, started=started)
+        known = {self.patient_of[each] for each in studies if each in self.patient_of}
+        refused = 0
+        if uid in self.steps:
+            refused = 0x0111
+        elif patient.startswith("P"):
+            refused = 0 if known <= {patient} else 0x0110
+        elif len(known) > 1:
+            refused = 0x0110
+        if refused:
+            with pytest.raises(Refused) as failed:
+                self.world.plan(begin_step, request)
+            assert failed.value.status == refused
+            return
+        self.world.plan(begin_step, request)
+        self.steps[uid] = ModelStep(tuple(studies))
+        whose = patient if patient.startswith("P") else next(iter(known), f"own of {uid}")
+        self.patient_of |= dict.fromkeys(studies, whose)
+        for each in studies:
+            assert not location or self.world.known(each).location == location
+
+    @rule(
+        number=st.integers(0, 7),
+        status=st.sampled_from(["COMPLETED", "DISCONTINUED", "IN PROGRESS", None]),
+        incorrect=st.booleans(),
+        ago=st.none() | st.integers(-30, 90),
+    )
+    def n_set(self, number: int, status: Any, incorrect: bool, ago: int | None) -> None:
+        """A step goes on or ends."""
+        uid = f"9.{number}"
+        reason = INCORRECT_WORKLIST_ENTRY if incorrect and status == "DISCONTINUED" else ""
+        ended = None if ago is None else self.world.now - minutes(ago)
+        request = said(uid, status, ended, reason)
+
+        def planner(registry: Registry, *rest: Any) -> Any:
+            return set_step(registry, request, {}, *rest)
+
+        step = self.steps.get(uid)
+        if step is None or step.final:
+            with pytest.raises(Refused) as failed:
+                planner(self.world.registry, self.world.policy, self.world.now)
+            assert failed.value.status == (0x0112 if step is None else 0x0110)
+            return
+        planned = planner(self.world.registry, self.world.policy, self.world.now)
+        proposals = [record for record in planned if record.proposed]
+        assert len(proposals) == (len(step.studies) if reason else 0)
+        self.world.take([record for record in planned if not record.proposed])
+        if status in {"COMPLETED", "DISCONTINUED"}:
+            step.in_progress, step.final = False, True
+
+    @rule(number=st.integers(0, 7))
+    def operator(self, number: int) -> None:
+        """An operator ends a step; its modality may still say how it ended."""
+        uid = f"9.{number}"
+        if uid not in self.steps:
+            with pytest.raises(Conflict):
+                self.world.plan(end_step, uid)
+            return
+        self.world.plan(end_step, uid)
+        self.steps[uid].in_progress = False
+
+    @rule(count=st.integers(1, 45))
+    def time_passes(self, count: int) -> None:
+        """The clock goes on."""
+        self.world.now += minutes(count)
+
+    @rule()
+    def restart(self) -> None:
+        """Everything is made again from what is stored."""
+        again = Registry(Locations(LABS))
+        for entry in self.world.log:
+            again.apply(*entry)
+        assert vars(again.steps) == vars(self.world.registry.steps)
+        assert vars(again.presence) == vars(self.world.registry.presence)
+        self.world.registry = again
+
+    @invariant()
+    def studies_follow_their_steps(self) -> None:
+        """A study is open exactly while a step of it is in progress, and its patient is the one it had first."""
+        for study in self.world.registry.studies():
+            uid = study.study_instance_uid
+            going_on = [step for step, known in self.steps.items() if uid in known.studies and known.in_progress]
+            assert list(study.steps) == going_on
+            assert study.status == ("open" if going_on else "closed")
+            name = self.patient_of[uid]
+            assert study.patient_id.id == name if name.startswith("P") else study.patient_id.issuer == "plscp"
+        assert {step.sop_instance_uid for step in self.world.registry.steps.in_progress()} == {
+            uid for uid, step in self.steps.items() if step.in_progress
+        }
+
+    @invariant()
+    def times_are_in_order(self) -> None:
+        """Nothing is in the future, no stay ends before it begins or overlaps the next, and only open studies are anywhere."""
+        registry = self.world.registry
+        for study in registry.studies():
+            before = None
+            for stay in study.stays:
+                assert before is None or before <= stay.arrived
+                before = stay.left if stay.left is not None else self.world.now
+                assert stay.arrived <= before <= self.world.now
+            assert study.opened is not None
+            assert (study.closed is None) is (study.status == "open")
+            assert study.opened <= (study.closed or self.world.now) <= self.world.now
+        here = {uid: lab for lab in LABS for uid in registry.presence.now(lab)}
+        assert here == {
+            each.study_instance_uid: each.location for each in registry.studies(status="open") if each.location
+        }
+
+
+StepMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_steps_against_a_model = StepMachine.TestCase
+
+
+# --- what the model does not say -----------------------------------------------------------------------------------------
+
+
+def step(world: World, request: StepSaid) -> list[Any]:
+    """An N-SET; its proposals."""
+    planned = set_step(world.registry, request, {"1.1": [7, 8]}, world.policy, world.now)
+    world.take([record for record in planned if not record.proposed])
+    return [record for record in planned if record.proposed]
+
+
+def test_drugs_after_a_discontinued_step() -> None:
+    """DISCONTINUED during resuscitation: what is given within the grace is taken, by place as well."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:30")
+    assert step(world, said("9.1", "DISCONTINUED", reason="110501^DCM")) == []
+    assert world.ask("09:45", arrival="09:45", P="P1").status == 0
+    assert world.ask("09:29", arrival="09:31", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.1"
+
+
+def test_after_the_wrong_worklist_entry_nothing_goes_there_by_place() -> None:
+    """The study was never in the room: late events of that time go by place to nobody, and what stands there is proposed for a move."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:10")
+    [proposal] = step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert (proposal.change["positions"], proposal.change["to"]["study_instance_uid"]) == ([7, 8], "")
+    assert proposal.type == PROPOSED_TYPE == parts.PROPOSED_TYPE
+    assert world.ask("09:05", arrival="09:11", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+    world.now = at("09:20")
+    assert world.ask("09:19", arrival="09:20", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.2"
+
+
+def test_another_step_was_there_in_earnest() -> None:
+    """The stay of a study with a step that was completed stays as it is when a second one took the wrong entry."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:05")
+    world.plan(begin_step, begun("9.2", "1.1"))
+    world.now = at("09:30")
+    step(world, said("9.1"))
+    step(world, said("9.2", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert world.known("1.1").stays[-1].left == at("09:30")
+
+
+def test_a_step_confirms_who_is_in_the_room() -> None:
+    """A study that an API opened and forgot is turned over by another patient's step, without a request that names it."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2", started=at("08:59")))
+    assert world.known("1.1").status == "closed"
+    assert world.known("1.2").stays[-1].confirmed == at("09:00")
+    assert world.ask("09:01", arrival="09:01", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.2"
+
+
+def test_a_step_in_progress_keeps_its_study() -> None:
+    """Neither close nor cancel nor turnover ends a study with a step in progress; events in the shared room go to nobody."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    with pytest.raises(Conflict):
+        world.close("1.1", "10:00")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+    assert {world.known(uid).status for uid in ("1.1", "1.2")} == {"open"}
+    assert world.ask("10:01", arrival="10:01", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
+    world.now = at("10:05")
+    world.plan(end_step, "9.1")
+    assert world.known("1.1").stays[-1].left == at("09:00")
+    assert world.ask("10:06", arrival="10:06", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.2"
+
+
+def test_an_order_without_usable_patient_gets_the_one_of_its_step() -> None:
+    """Nothing stands under it yet: its own patient was made because nobody was named."""
+    world = World()
+    world.study("1.1", "08:00", patient="UNKNOWN", location="LAB2")
+    world.plan(begin_step, begun("9.1", "1.1", patient="P1"))
+    assert world.known("1.1").patient_id.id == "P1"
+    with pytest.raises(Refused) as failed:
+        world.plan(begin_step, begun("9.2", "1.1", patient="P2"))
+    assert failed.value.findings == (PATIENT_CONTRADICTS,)
+
+
+def test_the_studies_of_a_group_are_one_patients() -> None:
+    """A step without Patient ID in studies of two patients is refused."""
+    world = World()
+    world.study("1.1", "08:00", patient="P1")
+    world.study("1.2", "08:00", patient="P2")
+    with pytest.raises(Refused) as failed:
+        world.plan(begin_step, begun("9.1", "1.1", "1.2", patient=""))
+    assert failed.value.findings == (PATIENTS_SEVERAL,)
+
+
+def test_where_an_order_planned_it_is_not_where_it_is() -> None:
+    """A step whose place is not known opens its study nowhere."""
+    world = World()
+    world.study("1.1", "08:00", patient="P1", location="LAB2")
+    world.plan(begin_step, begun("9.1", "1.1", location=""))
+    assert world.known("1.1").stays == ()
+    assert world.ask("08:01", arrival="08:01", L="Lab 2", clock_difference=timedelta(0)).status == 0xC103
+    assert world.ask("08:01", arrival="08:01", P="P1").status == 0
+
+
+def test_a_step_that_goes_on_is_a_sign_of_life() -> None:
+    """After six hours without any other sign a study is still found by place."""
+    for goes_on in (False, True):
+        world = World()
+        world.now = at("09:00")
+        world.plan(begin_step, begun("9.1", "1.1"))
+        if goes_on:
+            world.now = at("14:00")
+            step(world, said("9.1", "IN PROGRESS"))
+        found = world.ask("16:00", arrival="16:00", L="Lab 1", clock_difference=timedelta(0))
+        assert found.status == (0 if goes_on else 0xC103)
+
+
+def test_the_reason_says_why_no_more_can_be_set() -> None:
+    """An N-SET of an ended step carries the finding that makes Error ID A710."""
+    world = World()
+    world.plan(begin_step, begun("9.1", "1.1"))
+    step(world, said("9.1"))
+    with pytest.raises(Refused) as failed:
+        step(world, said("9.1"))
+    assert failed.value.findings == (ENDED,)
