@@ -1,15 +1,17 @@
 """`plscp echo`, `plscp send`, `plscp simulate`: DICOM tools with the options and spellings of DCMTK and pynetdicom."""
 
+import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
+from pydicom.uid import generate_uid
 
 from plscp.cli import output
 from plscp.cli.options import (
@@ -29,9 +31,11 @@ from plscp.cli.options import (
 from plscp.config import secretfile
 from plscp.errors import CommandError
 from plscp.scu.files import read
-from plscp.scu.pci_case import DURATION, CaseSubject, Played, check, pci_case, play
+from plscp.scu.pci_case import DURATION, XRAY, CaseSubject, Played, check, pci_case, play
+from plscp.scu.procedure_steps import FinalStatus, step_begun, step_ended
 from plscp.scu.requests import stamp
 from plscp.scu.sending import VERIFICATION, Answer, Identity, RemoteScp, ScuAssociation, client_context, sop_class_of
+from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP
 
 app = group()
 
@@ -218,6 +222,12 @@ def simulate(
     issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = CaseSubject.issuer,
     admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = CaseSubject.admission_id,
     location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = CaseSubject.location,
+    mpps: Annotated[
+        bool,
+        typer.Option(
+            "--mpps", help="XRAY1 reports its procedure step: it opens the study before the case, and closes it after."
+        ),
+    ] = False,
 ) -> None:
     """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
 
@@ -248,5 +258,25 @@ def simulate(
             text = f"{output.clock(request.at)} {request.device:<8} {output.clean(words)} {output.clean(request.label)}"
             output.console().print(text, markup=False, style=output.status_style(answer.code))
 
-    played = play(case, connect, speed=speed, told=told, stop=threading.Event())
-    check(played, case)
+    with _procedure_step(call, subject) if mpps else contextlib.nullcontext():
+        played = play(case, connect, speed=speed, told=told, stop=threading.Event())
+        check(played, case)
+
+
+@contextlib.contextmanager
+def _procedure_step(call: ScuCall, subject: CaseSubject) -> Iterator[None]:
+    """A procedure step of the X-ray system around a case: completed with it, discontinued where it fails."""
+    uid = str(generate_uid(prefix=None))
+    with ScuAssociation(call.peer(XRAY), [MODALITY_PERFORMED_PROCEDURE_STEP]) as association:
+
+        def told(said: str, answer: Answer) -> None:
+            call.show(f"procedure step {uid} {said}", answer, {"step": uid, "said": said, **answer.as_json()})
+            _fail_unless_performed(answer)
+
+        told("IN PROGRESS", association.create_step(step_begun(subject, XRAY, datetime.now(UTC)), uid))
+        final: FinalStatus = "DISCONTINUED"
+        try:
+            yield
+            final = "COMPLETED"
+        finally:
+            told(final, association.set_step(step_ended(final, datetime.now(UTC)), uid))

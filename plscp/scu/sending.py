@@ -3,7 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -18,9 +18,11 @@ from pynetdicom.sop_class import Verification
 from plscp.errors import CommandError
 from plscp.scu import first_line
 from plscp.statuses import (
+    MODALITY_PERFORMED_PROCEDURE_STEP,
     PROCEDURAL_EVENT_LOGGING,
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
     STATUSES,
+    STEP_STATUSES,
     SUBSTANCE_ADMINISTRATION_LOGGING,
     SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
@@ -131,7 +133,8 @@ class Answer:
         """The standard's name of the status, in kebab-case."""
         if self.status is None:
             return "no-answer"
-        return STATUSES[self.status].name if self.status in STATUSES else "unknown-status"
+        info = STATUSES.get(self.status) or STEP_STATUSES.get(self.status)
+        return info.name if info is not None else "unknown-status"
 
     @property
     def code(self) -> str:
@@ -140,8 +143,8 @@ class Answer:
 
     @property
     def performed(self) -> bool:
-        """Whether the request is logged: Success or Warning."""
-        return self.status is not None and (self.status == 0 or self.status >> 12 == 0xB)
+        """Whether the request is logged, or the step kept: Success or Warning."""
+        return self.status is not None and (self.status in {0x0000, 0x0107} or self.status >> 12 == 0xB)
 
     def as_json(self) -> dict[str, Any]:
         """The answer as the commands print it with --json."""
@@ -283,14 +286,34 @@ class ScuAssociation:
             dataset: Action Information.
             sop_class: one of those negotiated; raises CommandError where the SCP did not accept it.
         """
+        return self._ask(
+            sop_class,
+            lambda message_id: self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], message_id),
+        )
+
+    def create_step(self, dataset: Dataset, sop_instance_uid: str) -> Answer:
+        """N-CREATE a Modality Performed Procedure Step and wait for the answer; as `send`."""
+        mpps = MODALITY_PERFORMED_PROCEDURE_STEP
+        return self._ask(
+            mpps,
+            lambda message_id: self._association.send_n_create(dataset, mpps, sop_instance_uid, message_id),
+        )
+
+    def set_step(self, dataset: Dataset, sop_instance_uid: str) -> Answer:
+        """N-SET a Modality Performed Procedure Step and wait for the answer; as `send`."""
+        mpps = MODALITY_PERFORMED_PROCEDURE_STEP
+        return self._ask(
+            mpps, lambda message_id: self._association.send_n_set(dataset, mpps, sop_instance_uid, message_id)
+        )
+
+    def _ask(self, sop_class: str, sending: Callable[[int], tuple[Dataset, Dataset | None]]) -> Answer:
+        """Send with the next Message ID, and wait."""
         if not self.is_open:
             return Answer(None, "the association is no longer open")
         quieten(self._association)
         started = time.perf_counter()
         try:
-            status, reply = self._association.send_n_action(
-                dataset, 1, sop_class, INSTANCES[sop_class], next(self._message_ids)
-            )
+            status, reply = sending(next(self._message_ids))
         except ValueError as error:
             raise CommandError(
                 f"{self.peer.called} does not take {UID(sop_class).name.removesuffix(' SOP Class')}: {first_line(error)}"
