@@ -43,7 +43,6 @@ from plscp.service.reply import comment, failure, not_recorded
 from plscp.statuses import MAY_NO_LONGER_BE_UPDATED, MODALITY_PERFORMED_PROCEDURE_STEP, STEP_STATUSES
 from plscp.store.port import EventStore, Filter, MessageRefused, RegistryRecord, Result
 
-Answer = tuple[Status, None]
 MOST_MOVED: Final = 10_000
 """Entries that a proposal names."""
 _NO_SUCH_DATA: Final = Finding("no-data-set", "the request has no data set", refuse=True)
@@ -108,14 +107,14 @@ class StepHandlers:
         self._deadline = answer_deadline
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-steps")
 
-    def begin(self, event: Any) -> Answer | PendingResponse:
+    def begin(self, event: Any) -> PendingResponse:
         """Start on a request.
 
         Args:
             event: as the acceptor hands it over; its Command Field says whether it is an N-CREATE or an N-SET.
 
         Returns:
-            (status, no data set), or what will give it after the commit or at the answer deadline.
+            What has (status, no data set), or is given it after the commit or at the answer deadline.
         """
         calling_ae = str(event.assoc.requestor.ae_title).strip()
         request = _StepRequest(event, calling_ae, self._profiles(calling_ae), event.timestamp, PendingResponse())
@@ -127,8 +126,7 @@ class StepHandlers:
             reading.add_done_callback(lambda read: self._go_on(request, read.result))
         else:
             self._go_on(request, lambda: self._read(request))
-        answer: Answer | None = request.response.answer
-        return request.response if answer is None else answer
+        return request.response
 
     def _go_on(self, request: _StepRequest, read: Callable[[], None]) -> None:
         """Change the registry as the data set says, once it is read."""

@@ -25,7 +25,7 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import BOTH, Profile
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP as MPPS
-from plscp.store.port import Draft, RegistryRecord, Result
+from plscp.store.port import Draft, RegistryRecord
 from tests.rawscu import SYNTAXES
 from tests.temporary import TemporaryStore
 
@@ -178,7 +178,7 @@ class StepServer:
 
     def __init__(self, *, answer_deadline: float = 60.0, provided: bool = True) -> None:
         self._loop = asyncio.new_event_loop()
-        self.store = StepStore(deliver=self._deliver)
+        self.store = StepStore(call_soon=self._loop.call_soon_threadsafe)
         self.keeper = RegistryKeeper(self.store, Registry(Locations(LOCATIONS), Issuers({"HOSP": ["Hospital"]})))
         profiles = lambda ae: PROFILES.get(ae, replace(PROFILES["XA1"], device=Device(ae), configured=False))  # noqa: E731
         bounds = Bounds(data_set=200_000)
@@ -188,13 +188,6 @@ class StepServer:
         self.host, self.port = "127.0.0.1", 0
         self._ready, self._ending = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._listen()))
-
-    def _deliver(self, batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
-        def all_of(these: list[tuple[Callable[[Result], None], Result]]) -> None:
-            for done, result in these:
-                done(result)
-
-        self._loop.call_soon_threadsafe(all_of, list(batch))
 
     async def _listen(self) -> None:
         settings = NetworkSettings(
