@@ -197,7 +197,12 @@ class Metrics(Collector, NetworkCounters):
         self.refused_peers = Counts(
             "plscp_refused_peers_total", "Associations refused by the setting that says who may associate", "rule"
         )
-        self.requests = Counts("plscp_requests_total", "N-ACTION requests answered", "sop_class", "status")
+        self.requests = Counts(
+            "plscp_requests_total",
+            "Requests answered: N-ACTION; N-CREATE and N-SET of a procedure step",
+            "sop_class",
+            "status",
+        )
         self.device_refusals = Counts(
             "plscp_device_refusals_total", "N-ACTION requests of a configured device answered with a failure", "device"
         )
@@ -281,6 +286,7 @@ class Metrics(Collector, NetworkCounters):
         self.disk_free = Levels("plscp_store_disk_free_bytes", "Bytes free where the store lives")
         self.disk_full = Levels("plscp_store_disk_full", "1 while requests are refused for lack of disk, else 0")
         self.store_failing = Levels("plscp_store_failing", "1 while the store takes nothing, else 0")
+        self.steps_in_progress = Levels("plscp_procedure_steps_in_progress", "Procedure steps that hold a study open")
         self.build = Levels("plscp_build_info", "The version that runs", "version")
         self.log_lines.children = logs.COUNTED
         self.families = [family for family in vars(self).values() if isinstance(family, Family)]
@@ -393,6 +399,10 @@ class Metrics(Collector, NetworkCounters):
         """Ask these at each scrape: bytes free where the store lives, whether that is too few, why it takes nothing (None: it does)."""
         self.disk_free.ask, self.disk_full.ask = free, full
         self.store_failing.ask = lambda: refusing() is not None
+
+    def watch_steps(self, in_progress: Callable[[], int]) -> None:
+        """Ask this at each scrape: how many procedure steps hold a study open."""
+        self.steps_in_progress.ask = in_progress
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""

@@ -209,7 +209,11 @@ def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[t
     yield ["device", "room", "open", "last event", "clock", "refused", "last refusal"], devices
     rooms = []
     for room in status.get("rooms", ()):
-        there = [f"{short(each['study_instance_uid'])} for {ago(each.get('arrived'), now)}" for each in room["studies"]]
+        there = [
+            f"{short(each['study_instance_uid'])} for {ago(each.get('arrived'), now)}"
+            + (", a step in progress" if each.get("steps") else "")
+            for each in room["studies"]
+        ]
         rooms.append((room["location"], ", ".join(there) or "nobody"))
     yield ["room", "study there"], rooms
     errors = [

@@ -106,6 +106,11 @@ class StepHandlers:
         self._devices = devices or Devices()
         self._deadline = answer_deadline
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-steps")
+        self._counters.watch_steps(self._in_progress)
+
+    def _in_progress(self) -> int:
+        with self._keeper.lock:
+            return self._keeper.registry.steps.count_in_progress()
 
     def begin(self, event: Any) -> PendingResponse:
         """Start on a request.

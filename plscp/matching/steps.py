@@ -107,6 +107,10 @@ class Steps(Forkable):
         """The steps that hold studies open, in the order in which they began."""
         return [self._steps[uid] for uid in self._in_progress]
 
+    def count_in_progress(self) -> int:
+        """How many hold studies open."""
+        return len(self._in_progress)
+
     def all(self) -> list[ProcedureStep]:
         """Every step, in the order in which they were first reported."""
         return list(self._steps.values())

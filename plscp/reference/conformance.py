@@ -19,7 +19,7 @@ from plscp.matching.match_context import A, L, P, S, U
 from plscp.reference.reasons import REASONS
 from plscp.service import steps
 from plscp.service.reply import ERROR_IDS
-from plscp.statuses import STATUSES, StatusInfo
+from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP, STATUSES, STEP_STATUSES, StatusInfo
 from plscp.templates import attributes, substance
 from plscp.templates.compiled import declared
 from plscp.templates.entries import TYPED
@@ -56,6 +56,25 @@ MEANT: Final[dict[int, tuple[str, str]]] = {
     0x0213: ("no room: disk full, too much waiting, or the data set is too long", "send again later; a data set too long: send less"),
 }  # fmt: skip
 """Of each status: what it means, what the device should do."""
+
+MEANT_OF_STEPS: Final[dict[int, tuple[str, str]]] = {
+    0x0000: ("committed", "go on"),
+    0x0106: ("a status, study or Patient ID that is not valid", "mend the modality"),
+    0x0107: ("committed, but for the attributes listed: patient and studies of a step cannot be set", "go on; mend the modality"),
+    0x0110: ("the patient contradicts, or the store failed: the comment says which; with Error ID A710 the step has ended", "A710: nothing; else show the comment"),
+    0x0111: ("the step is known", "go on: an earlier N-CREATE was committed"),
+    0x0112: ("the step is not known", "create it first"),
+    0x0117: ("the SOP Instance UID is no UID", "mend the modality"),
+    0x0118: ("not the presentation context's SOP Class", "mend the modality"),
+    0x0120: ("attributes are absent, or there is no data set", "mend the modality"),
+    0x0121: ("attributes have no value", "mend the modality"),
+    0x0124: ("this AE title may not report procedure steps", "ask the server's administrator: `sop_classes` of its table"),
+    0x0210: ("the Message ID is still outstanding", "mend the modality"),
+    0x0211: ("neither N-CREATE nor N-SET", "mend the modality"),
+    0x0212: ("a command element is mistyped", "mend the modality"),
+    0x0213: ("no room: disk full, or the data set is too long", "send again later; a data set too long: send less"),
+}  # fmt: skip
+"""Of each status of a procedure step: what it means, what the modality should do."""
 
 _REJECTED: Final[dict[str, str]] = {
     "protocol-version": "Device: Protocol Version bit 0",
@@ -127,18 +146,18 @@ def _tag(tag: int) -> str:
 
 def _contexts(_settings: Settings) -> str:
     syntaxes = ", ".join(f"{UID(uid).name} ({uid})" for uid in negotiation.TRANSFER_SYNTAXES)
-    classes = (negotiation.VERIFICATION, *steps.INSTANCES)
-    return table((f"{UID(uid).name} ({uid})", syntaxes, "SCP", "none") for uid in classes)
+    return table((f"{UID(uid).name} ({uid})", syntaxes, "SCP", "none") for uid in negotiation.OPERATIONS)
 
 
 def _sop_classes(_settings: Settings) -> str:
-    return table((UID(uid).name, uid, "no", "yes") for uid in (negotiation.VERIFICATION, *steps.INSTANCES))
+    return table((UID(uid).name, uid, "no", "yes") for uid in negotiation.OPERATIONS)
 
 
 def _instances(_settings: Settings) -> str:
     head = "| SOP Class | SOP Class UID | well-known SOP Instance UID | DIMSE service | Action Type ID |\n| --- | --- | --- | --- | --- |\n"
     rows = [(UID(uid).name, uid, instance, "N-ACTION", steps.RECORD) for uid, instance in steps.INSTANCES.items()]
-    return head + table([*rows, (UID(negotiation.VERIFICATION).name, negotiation.VERIFICATION, "", "C-ECHO", "")])
+    others = [(negotiation.VERIFICATION, "C-ECHO"), (MODALITY_PERFORMED_PROCEDURE_STEP, "N-CREATE, N-SET")]
+    return head + table([*rows, *((UID(uid).name, uid, "", service, "") for uid, service in others)])
 
 
 def _policies(settings: Settings) -> str:
@@ -207,6 +226,19 @@ def _statuses(_settings: Settings) -> str:
         return f"{info.code:04X}", f"{meaning} ({info.section})", logged, ", ".join(beside), again, act
 
     return table(row(info) for info in STATUSES.values())
+
+
+def _step_statuses(_settings: Settings) -> str:
+    def row(info: StatusInfo) -> tuple[str, ...]:
+        meaning, act = MEANT_OF_STEPS[info.code]
+        beside = ["Error Comment"] if info.comment else []
+        if info.code == 0x0110:
+            beside.append("Error ID")
+        if info.code in {0x0107, 0x0120}:
+            beside.append("Attribute Identifier List")
+        return f"{info.code:04X}", f"{meaning} ({info.section.split(', PS3.4 5')[0]})", ", ".join(beside), act
+
+    return table(row(info) for info in STEP_STATUSES.values())
 
 
 def _reasons(_settings: Settings) -> str:
@@ -329,6 +361,7 @@ VALUES: Final[dict[str, Callable[[Settings], str]]] = {
     "substance_attributes": _substance,
     "rules": _rules,
     "statuses": _statuses,
+    "step_statuses": _step_statuses,
     "reasons": _reasons,
     "templates": _templates,
     "bounds": _bounds,

@@ -445,7 +445,9 @@ class StatusAnswer(ApiAnswer):
     settings: SettingsStatus
     store: StoreStatus
     relay: RelayStatus
-    registry: dict[str, int] = Field(description="`registry_position`, `patients`, `open_studies`.")
+    registry: dict[str, int] = Field(
+        description="`registry_position`, `patients`, `open_studies`, `steps_in_progress`."
+    )
     quarantine_open: int
     quarantine: QuarantineStatus
     corrections_proposed: int

@@ -17,7 +17,7 @@ from plscp.reference import conformance
 from plscp.reference.conformance import MEANT, VALUES, statement, template
 from plscp.scu.encoding import encode
 from plscp.scu.requests import SubstanceAdministrationRequest, code, moment
-from plscp.statuses import STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.statuses import STATUSES, STEP_STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action
 from plscp.templates.substance import SubstanceAdministered
 
@@ -35,9 +35,15 @@ def test_every_status_is_explained() -> None:
     assert re.findall(r"^\| ([0-9A-F]{4}) \|", part, re.MULTILINE) == [f"{status:04X}" for status in STATUSES]
 
 
+def test_every_status_of_a_procedure_step_is_explained() -> None:
+    """What a modality can be told is in the table."""
+    part = statement().split("### 4.9 ")[1].split("\n## ")[0]
+    assert re.findall(r"^\| ([0-9A-F]{4}) \|", part, re.MULTILINE) == [f"{status:04X}" for status in STEP_STATUSES]
+
+
 def test_the_reasons_are_in_the_order_of_the_alphabet() -> None:
     """A reason is found by looking, without a search."""
-    part = statement().split("### 4.8 ")[1].split("\n## ")[0]
+    part = statement().split("### 4.8 ")[1].split("\n### ")[0]
     rows = [
         re.sub("&[lg]t;", "", row.split(" | ")[0].removeprefix("| ")).casefold()
         for row in part.splitlines()
