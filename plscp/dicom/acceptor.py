@@ -9,8 +9,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
+from itertools import compress
 from typing import Any, Final
 
+from plscp.dicom import sockets
 from plscp.dicom.admission import Caller, PeerRefusal, RefusedPeers, UserIdentity, printable, within
 from plscp.dicom.association import NEVER, Association
 from plscp.dicom.certificates import Certificates
@@ -158,7 +160,7 @@ class Acceptor:
         self._open[association] = None
         self._unassociated[association] = None
         self._connections[address] += 1
-        if payer and self._connections[address] > 2 * self.settings.max_associations_per_address:
+        if payer and self._too_many(address):
             self._unassociated.pop(association)
             association.close("connections-per-address")
             return
@@ -170,6 +172,20 @@ class Acceptor:
         if payer and self.accounts.rest(payer) > 0.0:
             self.slowed(association, "futile-work")
             association.rest(0.0)
+
+    def _too_many(self, address: str) -> bool:
+        """Whether an address has more connections than it may have.
+
+        They are accepted in bursts, and those of an address in debt are not read: what has ended meanwhile goes, and does not count.
+        """
+        most = 2 * self.settings.max_associations_per_address
+        if self._connections[address] <= most:
+            return False
+        waiting = [association for association in self._unassociated if association.requestor.address == address]
+        ended = list(compress(waiting, sockets.gone(association.socket for association in waiting)))
+        for association in ended:
+            association.drop()
+        return self._associations[address] + len(waiting) - len(ended) > most
 
     def payer(self, address: str) -> str | None:
         """Who pays for connections of this address until there is an association; nobody for those of a trusted proxy."""

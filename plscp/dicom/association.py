@@ -56,6 +56,7 @@ class Association(asyncio.Protocol):
         certificate: the client's certificate; None without TLS, or where none is asked for.
         refused: whether a setting refused the peer, which was said and kept then.
         refused_certificate: what the log says of a client certificate that was refused, or why it can say nothing; empty for others.
+        socket: of its connection, or None where there is none any more.
         end_is_there: whether the peer may have ended the connection already, though that was not read yet.
     """
 
@@ -75,8 +76,8 @@ class Association(asyncio.Protocol):
         self.refused = False
         self.refused_certificate: Mapping[str, str] = {}
         self._transport: Any = None
-        self._socket: Any = None
-        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self._socket)
+        self.socket: Any = None
+        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self.socket)
         self._pdu_began = self._message_began = self._stalled = 0.0
         self._write_paused = self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads
@@ -105,8 +106,8 @@ class Association(asyncio.Protocol):
         peer = transport.get_extra_info("peername") or ("", 0)
         self.requestor = Peer("", str(peer[0]), int(peer[1]))
         self._budget = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
-        self._socket = transport.get_extra_info("socket")
-        sockets.tune(self._socket)
+        self.socket = transport.get_extra_info("socket")
+        sockets.tune(self.socket)
         self._owner.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,8 +145,8 @@ class Association(asyncio.Protocol):
 
     def acknowledge(self) -> None:
         """Acknowledge what was read at once."""
-        if self._socket is not None and not sockets.acknowledge(self._socket):
-            self._socket = None
+        if self.socket is not None and not sockets.acknowledge(self.socket):
+            self.socket = None
 
     # --- what was received ---------------------------------------------------------------------------------------------
 
@@ -261,7 +262,7 @@ class Association(asyncio.Protocol):
         self._looking = False
         if not self._resting or self.state is State.STA1:
             return
-        if self._held and self.state in ANSWERING and not self._closes and sockets.gone(self._socket):
+        if self._held and self.state in ANSWERING and not self._closes and any(sockets.gone([self.socket])):
             self._transport.abort()  # it waits for no answer, and its end would not be read for long
             return
         rest = self._budget.rest()
@@ -320,7 +321,7 @@ class Association(asyncio.Protocol):
         """Of a device that closes without a release this proves what was written before its end was there (contract section 1)."""
         if not self._closes or self.state is not State.STA6 or self._layer.unread or self.in_hand:
             return
-        if self._transport.get_write_buffer_size() or not sockets.all_arrived(self._socket):
+        if self._transport.get_write_buffer_size() or not sockets.all_arrived(self.socket):
             return
         receipts = [receipt for receipt, open_then in self._receipts + self._written if open_then]
         if receipts:
@@ -472,7 +473,7 @@ class Association(asyncio.Protocol):
                 self._why = ("closed", "no-associate-request")
             self._layer.expire()
             if self._why[0] == "aborted":
-                sockets.drop_unsent(self._socket)  # it neither closed nor, perhaps, read
+                sockets.drop_unsent(self.socket)  # it neither closed nor, perhaps, read
             self._transport.abort()
         elif self.state is not State.STA1:
             what = "a PDU that does not end"
@@ -492,6 +493,10 @@ class Association(asyncio.Protocol):
             self._why = ("aborted", "shutdown")
             self._transport.write(self._layer.abort())
         self.close()
+
+    def drop(self) -> None:
+        """Its end is there, and need not be read."""
+        self._transport.abort()
 
     def close(self, why: str = "") -> None:
         """Close without a PDU; `why` says so in logs and counts."""

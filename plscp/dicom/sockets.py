@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 import termios
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)
@@ -64,9 +64,15 @@ def ended(sock: socket.socket | None) -> bool:
     return _polled(sock, _PEER_CLOSED) != 0
 
 
-def gone(sock: socket.socket | None) -> bool:
-    """Whether the peer's FIN or RST is certainly there, whatever is still to be read before it."""
-    return bool(_polled(sock, _PEER_CLOSED))
+def gone(socks: Iterable[socket.socket | None]) -> list[bool]:
+    """Of each, whether the peer's FIN or RST is certainly there, whatever is still to be read before it."""
+    numbers = [-1 if sock is None or not KNOWS_ENDS else sock.fileno() for sock in socks]
+    look = select.poll()
+    for number in numbers:
+        if number >= 0:
+            look.register(number, _PEER_CLOSED)
+    found = {number for number, _ in look.poll(0)}
+    return [number in found for number in numbers]
 
 
 def unread(sock: socket.socket | None) -> bool:

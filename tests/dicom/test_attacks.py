@@ -3,6 +3,7 @@
 import resource
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plscp.dicom import negotiation
+from plscp.dicom.acceptor import ACCEPTED_AT_ONCE
+from plscp.dicom.fairness import Accounts, AddressTurns
 from plscp.dicom.settings import Deadlines, NetworkCounters
 from plscp.dicom.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -107,6 +110,48 @@ def test_each_end_is_counted_once() -> None:
         ("closed", "transport"),
         ("released", "released"),
     ]
+
+
+def test_connections_that_have_ended_do_not_keep_others_out() -> None:
+    """Those that are accepted in one turn of the loop, before the ends of any are read, do not count at the cap of their address."""
+    busy, go = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        busy.set()
+        assert go.wait(60)
+
+    with Listener(max_associations_per_address=2) as listener:
+        counted = listener.acceptor._counters = Counted()
+        listener.loop.call_soon_threadsafe(compute)
+        assert busy.wait(60)
+        with connections(listener.port, ACCEPTED_AT_ONCE - 1, source="127.0.0.1"):
+            pass
+        with connections(listener.port, 1, RQ, source="127.0.0.1") as [device]:
+            go.set()
+            assert device.recv(1) == b"\2"
+        listener.until(lambda: not listener.acceptor._open)
+    assert sorted(counted.ends) == [("closed", "transport")] * (ACCEPTED_AT_ONCE - 1) + [("lost", "transport")]
+
+
+def test_connections_that_have_ended_while_their_address_is_not_read_do_not_keep_others_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An address in debt is not read: at its cap those that have ended go, those that have not count."""
+    monkeypatch.setattr(Accounts, "rest", lambda *_: 3600.0)
+    with Listener(max_associations_per_address=2) as listener:
+        acceptor = listener.acceptor
+        counted = acceptor._counters = Counted()
+        acceptor.address_turns = AddressTurns(acceptor.accounts, lambda _seconds, _call: None)
+        with connections(listener.port, 4) as made:
+            listener.until(lambda: len(acceptor._open) == 4)
+            for one in made[:3]:
+                one.close()
+            with connections(listener.port, 3), connections(listener.port, 1) as [last]:
+                assert gone(last, 60)
+                listener.until(lambda: len(acceptor._open) == 4)
+        listener.call(listener.acceptor.close)
+    ended = [end for end in counted.ends if end[0] == "closed"]
+    assert sorted(ended[:4]) == [("closed", "connections-per-address")] + [("closed", "transport")] * 3
 
 
 @pytest.mark.parametrize("length", [64 * 1024 + 1, 1 << 30, 0xFFFFFFFF])

@@ -359,7 +359,7 @@ def test_a_device_with_nagle_does_not_wait(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Secured, "data_received", reading)
     with listening(tmp_path) as (listener, _), SecureScu("127.0.0.1", listener.port) as scu:
         [one] = listener.acceptor._open
-        assert one._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert one.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         scu.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         for number in range(1, 12):
             raw = request(number)

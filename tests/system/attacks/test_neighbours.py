@@ -1,15 +1,12 @@
 """An honest device behind the address of an attacker, of each kind: what it sends is answered, however slowly the attacker is read."""
 
-import contextlib
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
-from tests.rawscu import Closed, RawScu
-from tests.serving import until
+from tests.rawscu import RawScu
 from tests.system.attacks.attackers import ATTACKS, Attack
 from tests.system.attacks.honest import STUDY
 from tests.system.attacks.running import Field
@@ -18,9 +15,6 @@ CROWDED = {"one byte and stop", "2,400 half-open handshakes", "300 connections o
            "A-ASSOCIATE-RQ byte by byte"}  # fmt: skip
 """Attacks that take up what one address may have of connections or associations: a further one of that address is turned away, which
 the caps are for (`trusted_proxies` is for those who have many devices there)."""
-
-AT_TIMES = {"connect and close"}
-"""Attacks that do so for as long as the ends of their connections are not read: a further one is turned away now and then."""
 
 
 @pytest.fixture(scope="module")
@@ -45,26 +39,12 @@ def test_a_neighbour_of_the_attacker_is_served(field: Field, attack: Attack) -> 
             found.append(one.request(PROCEDURAL_EVENT_LOGGING, data).status)
         return found
 
-    def associated(address: str) -> RawScu:
-        """A further association; where one is turned away at times, the device tries again, as devices do."""
-
-        def tried() -> RawScu | None:
-            with contextlib.suppress(Closed, ConnectionError):
-                return scu(address).associate()
-            return None
-
-        if attack.name not in AT_TIMES:
-            return scu(address).associate()
-        return cast("RawScu", until(tried, "a further association"))
-
     def act(address: str) -> None:
         assert record(before, 20) == [0x0000] * 20
         before.release()
         if attack.name not in CROWDED:
-            further = associated(address)
-            assert record(further, 5) == [0x0000] * 5
-            further.release()
-            further.socket.close()
+            with scu(address) as further:
+                assert record(further, 5) == [0x0000] * 5
 
     before = scu(f"127.{1 + ATTACKS.index(attack)}.1.1").associate()
     try:

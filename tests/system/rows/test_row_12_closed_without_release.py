@@ -209,9 +209,9 @@ def test_row_12_an_end_that_was_there_before_the_answer_proves_nothing(held: Hel
     raw = notified(scu.socket) if isinstance(scu.socket, ssl.SSLSocket) else scu.socket
     raw.shutdown(socket.SHUT_WR)
     if paused:
-        held.listener.until(lambda: sockets.ended(connection._socket))
+        held.listener.until(lambda: sockets.ended(connection.socket))
         held.answer()
-        held.listener.until(lambda: connection.requests == 1 and sockets.all_arrived(connection._socket))
+        held.listener.until(lambda: connection.requests == 1 and sockets.all_arrived(connection.socket))
         held.listener.call(connection._transport.resume_reading)
     assert held.heard() == []
     raw.close()
@@ -228,7 +228,7 @@ def test_row_12_close_notify_beside_the_request(tmp_path: Path, monkeypatch: pyt
         held.listener.call(connection._transport.pause_reading)
         scu.send(PROCEDURAL_EVENT_LOGGING, b"")
         raw = notified(scu.socket)
-        held.listener.until(lambda: sockets.unread(connection._socket))
+        held.listener.until(lambda: sockets.unread(connection.socket))
         held.listener.call(connection._transport.resume_reading)
         assert held.heard() == []
         raw.close()
