@@ -21,6 +21,7 @@ from plscp.feeds import registry_file
 from plscp.feeds.mpps import StepHandlers
 from plscp.feeds.operator_file import apply_operators
 from plscp.feeds.running import Feed, Feeds
+from plscp.feeds.worklist import WorklistFeed
 from plscp.files import Files
 from plscp.logs import log
 from plscp.matching.registry import Registry
@@ -345,7 +346,12 @@ class Server:
 
     def _feeds(self) -> list[Feed]:
         """What fills the registry by itself, as the settings say."""
-        return []
+        feeds: list[Feed] = []
+        if (worklist := self.settings.worklist()) is not None:
+            settings, tls = worklist
+            feed = WorklistFeed(settings, self.keeper, self.store, self.metrics, profile=self.profile, tls=tls)
+            feeds.append(feed)
+        return feeds
 
     def _begin_request(self, event: Any) -> Any:
         """A request goes to the handlers of its SOP Class."""

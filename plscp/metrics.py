@@ -225,6 +225,15 @@ class Metrics(Collector, NetworkCounters):
             "plscp_case_closed_with_refusals_total",
             "Cases that closed while refused drugs, contrast agents or devices of them stood in quarantine",
         )
+        self.worklist_polls = Counts("plscp_worklist_polls_total", "Times that the worklist was asked", "outcome")
+        self.worklist_refused = Counts(
+            "plscp_worklist_refused_total",
+            "Entries or studies of the worklist that could not be taken, each counted once",
+        )
+        self.worklist_entries = Levels("plscp_worklist_entries", "Entries of the worklist when it answered last")
+        self.worklist_last = Levels(
+            "plscp_worklist_last_success_timestamp_seconds", "When the worklist answered last, in full or cut"
+        )
         self.published = Counts("plscp_published_total", "Records the relay handed to Kafka", "topic", "outcome")
         self.raw_expunged = Counts(
             "plscp_store_expunged_total", "Requests and quarantine items whose raw bytes were deleted for their age"
@@ -294,6 +303,9 @@ class Metrics(Collector, NetworkCounters):
             self.refused_peers.child(rule)
         for outcome in ("applied", "unchanged", "refused"):
             self.reloads.child(outcome)
+        for outcome in ("done", "cut", "failed"):
+            self.worklist_polls.child(outcome)
+        self.worklist_refused.child()
         self.closed_with_refusals.child()
         self.last_reload.set(1.0)
         self.build.set(1, __version__)
@@ -403,6 +415,13 @@ class Metrics(Collector, NetworkCounters):
     def watch_steps(self, in_progress: Callable[[], int]) -> None:
         """Ask this at each scrape: how many procedure steps hold a study open."""
         self.steps_in_progress.ask = in_progress
+
+    def worklist_asked(self, outcome: str, moment: float | None = None, entries: int = 0) -> None:
+        """The worklist was asked: `done`, `cut` or `failed`; where it answered, when (seconds since the epoch) and with how much."""
+        self.worklist_polls.child(outcome).add()
+        if moment is not None:
+            self.worklist_last.set(moment)
+            self.worklist_entries.set(entries)
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""

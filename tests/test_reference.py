@@ -9,7 +9,17 @@ import pytest
 from pydantic import BaseModel
 
 from plscp.config import Settings, load, problems, reference, starter
-from plscp.config.model import AllowedOperator, DeviceTable, HttpTls, Kafka, Location, OperatorPolicy, Tls
+from plscp.config.model import (
+    AllowedOperator,
+    DeviceTable,
+    HttpTls,
+    Kafka,
+    Location,
+    OperatorPolicy,
+    Tls,
+    WorklistTable,
+    WorklistTls,
+)
 from plscp.errors import ConfigError
 
 TITLES: dict[str, type[BaseModel]] = {
@@ -17,6 +27,8 @@ TITLES: dict[str, type[BaseModel]] = {
     "[devices.AE]": DeviceTable,
     "[dicom.tls]": Tls,
     "[http.tls]": HttpTls,
+    "[feeds.worklist]": WorklistTable,
+    "[feeds.worklist.tls]": WorklistTls,
     "Each of `operators.allowed`": AllowedOperator,
     "[kafka]": Kafka,
     "[operators]": OperatorPolicy,

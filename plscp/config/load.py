@@ -53,7 +53,7 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     settings, faults = read(path, environ)
     if settings is not None and not faults:
         of = settings
-        for read_files in (of.required, of.tokens, of.relay, of.certificates, of.http_certificates):
+        for read_files in (of.required, of.tokens, of.relay, of.certificates, of.http_certificates, of.worklist):
             try:
                 read_files()
             except ConfigError as error:

@@ -14,6 +14,7 @@ from plscp.config.values import (
     File,
     FileOrNone,
     Listener,
+    Modality,
     Moment,
     Names,
     NamesByName,
@@ -268,10 +269,62 @@ class MppsTable(Section):
     """Modality Performed Procedure Step, on the ports of [dicom]; present: provided, to the devices whose `sop_classes` name it."""
 
 
+class WorklistTls(Section):
+    """TLS towards the worklist; absent: none. TLS 1.2 at least; the certificate that it shows must name the host."""
+
+    ca: FileOrNone = Field(None, description="file with the CAs to trust, PEM; absent: those of the system")
+    certificate: FileOrNone = Field(
+        None, description="file with the own certificate, PEM, where the worklist asks for one"
+    )
+    private_key: FileOrNone = Field(
+        None, description="file with its private key, PEM, without a passphrase; absent: it stands with the certificate"
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.private_key is not None and self.certificate is None:
+            raise ValueError("certificate is missing: a private key goes with one")
+        return self
+
+
+class WorklistTable(Section):
+    """A Modality Worklist (PS3.4 Annex K) that is asked with C-FIND what is scheduled; present: it is asked."""
+
+    host: str = Field(min_length=1, description="host of the worklist")
+    port: Annotated[Port, Field(ge=1)] = Field(104, description="port of the worklist")
+    ae_title: AeTitle = Field("WORKLIST", description="AE title of the worklist")
+    calling_ae_title: AeTitle | None = Field(None, description="AE title that asks; absent: dicom.ae_title")
+    station_ae_titles: list[AeTitle] = Field(
+        default_factory=list, description="Scheduled Station AE Titles that are asked for; absent: every one"
+    )
+    modalities: list[Modality] = Field(
+        default_factory=list, description='modalities that are asked for, such as "XA"; absent: every one'
+    )
+    past: Duration = Field(duration("P1D"), description="asked for are the days from so long ago")
+    ahead: Duration = Field(duration("P2D"), description="to the day that lies so far ahead")
+    interval: Duration = Field(
+        duration("PT1M"), description="between two queries; while the worklist is away each pause is longer, up to PT5M"
+    )
+    timeout: Duration = Field(duration("PT30S"), description="until an association, and each further answer, has come")
+    max_entries: Count = Field(
+        5000, description="entries of one query that are taken; what goes beyond is said in the log"
+    )
+    timezone: Zone | None = Field(None, description="offset of times that state none; absent: dicom.timezone")
+    tls: WorklistTls | None = Field(None, description="TLS towards the worklist")
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        for name in ("interval", "timeout"):
+            if getattr(self, name) < duration("PT1S"):
+                raise ValueError(f"{name} must be at least PT1S")
+        return self
+
+
 class FeedTables(Section):
     """Feeds of the registry, each where its table is present."""
 
     mpps: MppsTable | None = Field(None, description="procedure steps as modalities report them")
+    worklist: WorklistTable | None = Field(None, description="a Modality Worklist that is asked what is scheduled")
 
 
 class Matching(Section):

@@ -37,6 +37,7 @@ from plscp.content.model import Bounds
 from plscp.dicom.admission import Required, certificate_name
 from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
 from plscp.dicom.sockets import KNOWS_ENDS
+from plscp.errors import CommandError, ConfigError
 from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.records import GENERATED_ISSUER
 from plscp.matching.registry import Issuers, Locations, Registry
@@ -48,7 +49,10 @@ from plscp.statuses import (
 )
 
 if TYPE_CHECKING:
+    import ssl
+
     from plscp.dicom.certificates import Certificates
+    from plscp.feeds.worklist import WorklistSettings
     from plscp.relay.settings import RelaySettings
     from plscp.store.limits import StoreLimits
 
@@ -208,6 +212,33 @@ class Settings(Section):
     def http_certificates(self) -> "Certificates | None":
         """What the HTTP listener is told; None without [http.tls]. Raises ConfigError where a file cannot be used."""
         return _certificates("http.tls", self.http.tls)
+
+    def worklist(self) -> "tuple[WorklistSettings, ssl.SSLContext | None] | None":
+        """What the worklist feed is told; None without [feeds.worklist]. Raises ConfigError where a file cannot be used."""
+        table = self.feeds.worklist
+        if table is None:
+            return None
+        from plscp.feeds.worklist import WorklistSettings  # noqa: PLC0415  # brings pynetdicom
+        from plscp.scu.sending import client_context  # noqa: PLC0415
+
+        taken = _taken(
+            WorklistSettings,
+            table,
+            calling_ae_title=table.calling_ae_title or self.dicom.ae_title,
+            station_ae_titles=tuple(table.station_ae_titles),
+            modalities=tuple(table.modalities),
+            server_timezone=self.dicom.timezone,
+        )
+        if table.tls is None:
+            return taken, None
+        ca, certificate, key = (
+            None if file is None else Path(file)
+            for file in (table.tls.ca, table.tls.certificate, table.tls.private_key)
+        )
+        try:
+            return taken, client_context(ca, certificate, key, ("ca", "certificate", "private_key"))
+        except CommandError as error:
+            raise ConfigError(f"feeds.worklist.tls: {error}") from None
 
     def store_limits(self) -> "StoreLimits":
         """The bounds of the store."""

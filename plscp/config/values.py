@@ -158,6 +158,9 @@ Port = Annotated[Whole, Field(ge=0, le=65535), _kind("port")]
 Size = Annotated[Whole, Field(ge=1), _kind("bytes")]
 Count = Annotated[Whole, Field(ge=1), _kind("whole number")]
 AeTitle = Annotated[str, AfterValidator(ae_title), _kind("AE title")]
+Modality = Annotated[
+    str, _if(lambda value: re.fullmatch(r"[A-Z0-9_ ]{1,16}", value), 'must be a code such as "XA" (PS3.5 6.2, CS)')
+]
 Zone = Annotated[str, _if(_zone, "must be an IANA time zone such as Europe/Berlin"), _kind("time zone")]
 Uid = Annotated[str, _if(_uid, "must be a UID (PS3.5 9.1), or empty"), _kind("UID")]
 Names = Annotated[list[str], BeforeValidator(_text_or_list), _kind("text or list of text")]

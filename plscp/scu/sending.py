@@ -3,8 +3,9 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final, Self
@@ -12,6 +13,7 @@ from typing import Any, Final, Self
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
+from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.pdu_primitives import A_ASSOCIATE, UserIdentityNegotiation
 from pynetdicom.sop_class import Verification
 
@@ -46,6 +48,10 @@ _REASONS = {
 """Reasons of an A-ASSOCIATE-RJ by source and number (PS3.8 Table 9-21)."""
 _REJECTED = {1: "rejected for good", 2: "rejected for now"}
 
+FIND_PENDING: Final = frozenset({0xFF00, 0xFF01})
+"""Statuses of a match, with and without its optional keys (PS3.4 Table K.4-1)."""
+MEDIUM: Final = 0
+"""Priority (0000,0700)."""
 REST_SECONDS: Final = 0.001
 """Seconds between two looks whether pynetdicom's thread is at rest; it looks around every millisecond itself."""
 
@@ -158,6 +164,21 @@ class Answer:
         }
 
 
+@dataclass(frozen=True)
+class FindAnswer:
+    """One response to a C-FIND request.
+
+    Attributes:
+        status: value of Status (0000,0900); one of `FIND_PENDING` where there may be more.
+        identifier: of a pending response the data set as it came, else empty.
+        comment: Error Comment (0000,0902), or empty.
+    """
+
+    status: int
+    identifier: bytes = b""
+    comment: str = ""
+
+
 def sop_class_of(dataset: Dataset) -> str:
     """The SOP Class that Action Information is meant for, told by its content."""
     if "ValueType" in dataset or "ContentSequence" in dataset:
@@ -165,23 +186,30 @@ def sop_class_of(dataset: Dataset) -> str:
     return SUBSTANCE_ADMINISTRATION_LOGGING
 
 
-def client_context(ca: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+def client_context(
+    ca: Path | None,
+    certificate: Path | None,
+    key: Path | None,
+    names: tuple[str, str, str] = ("--ca", "--cert", "--key"),
+) -> ssl.SSLContext:
     """A client's side of TLS 1.2 at least, which checks the SCP's certificate and that it names the host.
 
     Args:
         ca: PEM file of the CAs that are trusted; None: the system's.
         certificate: PEM file of the own certificate, for SCPs that ask for one.
         key: PEM file of its private key without a passphrase; None: in the same file.
+        names: what these three are called where they were given.
 
     Raises:
         CommandError: a file cannot be used; one line names it and says why.
     """
-    what = f"--ca {ca}"
+    of_ca, of_certificate, of_key = names
+    what = f"{of_ca} {ca}"
     try:
         context = ssl.create_default_context(cafile=ca)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if certificate is not None:
-            what = f"--cert {certificate}" + (f", --key {key}" if key is not None else "")
+            what = f"{of_certificate} {certificate}" + (f", {of_key} {key}" if key is not None else "")
             context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is asked on the terminal
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None)
@@ -268,6 +296,52 @@ class ScuAssociation:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def find(self, identifier: bytes, sop_class: str, message_id: int) -> Iterator[FindAnswer]:
+        """Send one C-FIND request (PS3.7 9.1.2), and give each response as it comes; none after one that is not Pending.
+
+        Args:
+            identifier: encoded in `syntax_of`.
+
+        Raises:
+            CommandError: a response is none, no further one came in time, or the association was aborted.
+        """
+        quieten(self._association)
+        request = C_FIND()
+        request.MessageID, request.AffectedSOPClassUID, request.Priority = message_id, UID(sop_class), MEDIUM
+        request.Identifier = BytesIO(identifier)
+        dimse, context = self._association.dimse, self._context_of(sop_class)
+        dimse.send_msg(request, context.context_id)
+        pending = True
+        while pending:
+            _, response = dimse.get_msg(block=True)
+            if response is None:
+                raise CommandError("the association was aborted, or no further answer came in time")
+            if not isinstance(response, C_FIND) or not response.is_valid_response:
+                raise CommandError("what it answered is no C-FIND response")
+            pending = response.Status in FIND_PENDING
+            raw = response.Identifier.getvalue() if pending and response.Identifier is not None else b""
+            yield FindAnswer(int(response.Status), raw, str(response.ErrorComment or ""))
+
+    def cancel_find(self, sop_class: str, message_id: int) -> None:
+        """Ask the SCP to end a C-FIND (PS3.7 9.3.2.3); further responses may come before the last one."""
+        self._association.send_c_cancel(message_id, context_id=self._context_of(sop_class).context_id)
+
+    def syntax_of(self, sop_class: str) -> str:
+        """The transfer syntax that the SCP chose. Raises CommandError: it does not take the SOP Class."""
+        return str(self._context_of(sop_class).transfer_syntax[0])
+
+    def _context_of(self, sop_class: str) -> Any:
+        for context in self._association.accepted_contexts:
+            if context.abstract_syntax == sop_class:
+                return context
+        raise CommandError(f"{self.peer.called} does not take {UID(sop_class).name}")
+
+    def abort(self) -> None:
+        """End it at once, from any thread: whoever waits for an answer has none; it may take until the connection is gone."""
+        if self._association is not None and self._association.is_established:
+            self._association.dimse.msg_queue.put((None, None))
+            self._association.abort()
 
     def close(self) -> None:
         """Release, where there still is something to release."""

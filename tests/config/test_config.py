@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from plscp.config import Settings, load, problems, reference, starter
-from plscp.config.model import Kafka, Matching, Overrides
+from plscp.config.model import Kafka, Matching, Overrides, WorklistTable
 from plscp.config.values import duration, iso_duration
 from plscp.content.model import Bounds
 from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
@@ -187,6 +187,20 @@ KEYS = [
     ("matching", "name_mismatch", ['"refuse"', '"log"'], '"warn"', MISMATCH),
     ("matching", "placeholder_patient_ids", ['["X"]', "[]"], '"X"', "must be a list"),
     ("matching", "accession_as_admission", ["true", "false"], '"perhaps"', BOOL),
+    ("feeds.worklist", "port", ["104"], "0", "must be at least 1"),
+    ("feeds.worklist", "ae_title", ['"RIS"'], '""', "must be 1 to 16"),
+    ("feeds.worklist", "calling_ae_title", ['"PLSCP2"'], "5", "must be text"),
+    ("feeds.worklist", "station_ae_titles", ['["XRAY1"]'], '"XRAY1"', "must be a list"),
+    ("feeds.worklist", "modalities", ['["XA", "HD"]'], '["xa"]', 'must be a code such as "XA"'),
+    ("feeds.worklist", "past", ['"PT0S"'], '"1 day"', DURATION),
+    ("feeds.worklist", "ahead", ['"P7D"'], "7", DURATION),
+    ("feeds.worklist", "interval", ['"PT30S"'], '"PT0.5S"', "must be at least PT1S"),
+    ("feeds.worklist", "timeout", ['"PT30S"'], '"PT0S"', "must be at least PT1S"),
+    ("feeds.worklist", "max_entries", ["1"], "0", "must be at least 1"),
+    ("feeds.worklist", "timezone", ['"Europe/Berlin"'], '"Berlin"', "must be an IANA time zone"),
+    ("feeds.worklist.tls", "ca", [], "5", "must be text"),
+    ("feeds.worklist.tls", "certificate", [], "5", "must be text"),
+    ("feeds.worklist.tls", "private_key", [], '"k"', "certificate: is missing"),
     ("locations.LAB9", "names", ['["Lab 9"]', '"Lab 9"'], "[1]", "must be text"),
     (
         "devices.D",
@@ -204,6 +218,7 @@ KEYS = [
     ("devices.D", "closes_without_release", ["true", "false"], '"never"', BOOL),
     ("devices.D", "close_grace", ['"PT1H"'], '"1h"', DURATION),
     ("devices.D", "patient_mismatch", ['"log"'], '"x"', MISMATCH),
+    ("feeds.worklist", "host", [], '""', "must not be empty"),
     ("operators", "policy", ['"any"', '"list"'], '"none"', 'must be "any" or "list"'),
     ("operators", "file", [], "5", "must be text"),
     ("operators", "schemes", ["{ L = 'HOSP' }"], "['HOSP']", "must be a table"),
@@ -224,6 +239,10 @@ def table(section: str, key: str, value: str) -> str:
     line = f"{key} = {value}\n"
     if key == "certificate" and section.startswith("devices."):  # which devices show only where they are asked for it
         line += "[dicom.tls]\ncertificate = 'c'\nprivate_key = 'k'\nclient_ca = 'a'\n"
+    if section == "feeds.worklist" and key != "host":
+        line += "host = 'ris'\n"
+    elif section == "feeds.worklist.tls":
+        line += "[feeds.worklist]\nhost = 'ris'\n"
     return BASE + line if section == "kafka" else f"{BASE}[{section}]\n{line}"
 
 
@@ -239,7 +258,7 @@ def test_each_setting(tmp_path: Path, row: tuple[str, str, list[str], str, str])
     assert "\n" not in line
     assert said in line
     assert line.startswith(f"{tmp_path}/plscp.toml: {section}.")
-    if "token_file" not in said:
+    if "is missing" not in said:
         assert f": {section}.{key}" in line
     assert "secret" not in line
 
@@ -247,10 +266,11 @@ def test_each_setting(tmp_path: Path, row: tuple[str, str, list[str], str, str])
 def test_every_setting_is_in_the_table() -> None:
     """No setting is added without a row of good and bad values; those without any bad text are listed here."""
     free = {"tls", "bootstrap_servers", "allowed"}
+    worklist = WorklistTable(host="ris")
     free |= {name for name in Kafka.model_fields if name.startswith(("sasl_", "ssl_"))} | set(Overrides.model_fields)
-    listed = {(section.split(".")[0], key) for section, key, *_ in KEYS}
+    listed = {(section if section.startswith("feeds.") else section.split(".")[0], key) for section, key, *_ in KEYS}
     for section, model in {"dicom": Settings().dicom, "store": Settings().store, "http": Settings().http,
-                           "matching": Settings().matching, "log": Settings().log}.items():  # fmt: skip
+                           "matching": Settings().matching, "log": Settings().log, "feeds.worklist": worklist}.items():  # fmt: skip
         for name in set(type(model).model_fields) - free:
             assert (section, name) in listed, f"{section}.{name}"
 

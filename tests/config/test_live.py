@@ -123,14 +123,14 @@ def test_what_is_in_force_is_new_where_it_says_so_and_old_elsewhere(
     running, wanted = Settings.model_validate(first), Settings.model_validate(then)
     try:
         now = in_force(running, wanted)
-        back = in_force(now, running)
     except ConfigError:  # the two do not go together: nothing is taken
         assume(False)
     assert all(change.at_once for change in changes(running, now))
     assert not any(change.at_once for change in changes(now, wanted))
     both = {change.path for change in (*changes(running, now), *changes(now, wanted))}
     assert both == {change.path for change in changes(running, wanted)}
-    assert back == running
+    if not running.contradictions():  # else nobody could have started with it
+        assert in_force(now, running) == running
     for ae_title in ("HEMO1", "XRAY1", "NOBODY"):
         # But for the time zone of the server and what is published of patients, which need a restart.
         dicom, registry = running.dicom, running.registry
