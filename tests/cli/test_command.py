@@ -222,7 +222,8 @@ def test_only_what_is_called_is_loaded(tmp_path: Path, typed: list[str], allowed
 
 
 @pytest.mark.parametrize(
-    ("typed", "offered"), [("plscp st", "status study step"), ("plscp study l", "list"), ("plscp echo --ae", "--aet --aec")]
+    ("typed", "offered"),
+    [("plscp st", "status study step"), ("plscp study l", "list"), ("plscp echo --ae", "--aet --aec")],
 )
 def test_shells_complete(
     run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], typed: str, offered: str
