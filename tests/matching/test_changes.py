@@ -398,7 +398,7 @@ def test_one_name_cannot_stand_for_two_labs() -> None:
 def test_a_change_of_an_unknown_kind_is_not_passed_over(world: World) -> None:
     """A store of a newer version must not be half understood."""
     with pytest.raises(ValueError, match="not known to this version"):
-        world.registry.apply(1, 0, {"what": "operator.changed"})
+        world.registry.apply(1, 0, {"what": "gadget.changed"})
 
 
 def test_a_change_applied_twice_counts_once(world: World) -> None:
