@@ -8,6 +8,7 @@ import typer
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
 from plscp.cli.options import POSITION_AT_MOST, a_uid, an_ae_title, group, long_text, short_text
+from plscp.cli.registry import At, by, changes
 from plscp.errors import CommandError, HttpProblem
 
 LATEST = 30
@@ -60,6 +61,31 @@ def list_studies(
         "no study",
         json=api.as_json(found),
     )
+
+
+@study.command("show", cls=ServerCommand)
+def show_study(context: typer.Context, study_instance_uid: StudyUid, *, at: At = None) -> None:
+    """Show a study: where it was when, its openings, by what each came; as of a position without that."""
+    api: Api = context.obj
+    path = _path(study_instance_uid)
+    found = api.get(path, {"at": at}) if at is not None else api.get(f"{path}/history")
+    output.page(output.described(found) if at is not None else _study_lines(found), json=api.as_json(found))
+
+
+def _study_lines(found: Mapping[str, Any]) -> Iterator[view.Line]:
+    """A study with its history."""
+    yield 0, found["study_instance_uid"], found["status"], output.study_style(found["status"])
+    about = ("patient", "study_id", "accession_number", "location", "planned", "steps")
+    yield from output.described({name: found[name] for name in about}, depth=1)
+    for each in found["stays"]:
+        left = f" to {output.local(each['left'])} {by(each['left_by'])}" if each["left"] else ""
+        confirmed = f", confirmed {output.local(each['confirmed'])}" if each.get("confirmed") else ""
+        arrived = f"{output.local(each['arrived'])} {by(each['arrived_by'])}"
+        yield 1, each["location"] or "nowhere", f"{arrived}{left}{confirmed}", ""
+    for each in found["openings"]:
+        closed = f" to {output.local(each['closed'])} {by(each['closed_by'])}" if each["closed"] else ""
+        yield 1, "open", f"{output.local(each['opened_by']['time'])} {by(each['opened_by'])}{closed}", ""
+    yield from changes(found["changes"])
 
 
 @study.command("open", cls=ServerCommand)

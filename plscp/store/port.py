@@ -496,6 +496,9 @@ class EventStore(Protocol):
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         """Registry changes after a position: (position, time in microseconds, change), in order."""
 
+    def changes_of(self, keys: Sequence[str]) -> list[StoredEvent]:
+        """Registry changes with one of these keys (as of a `RegistryRecord`), as events, in order of position."""
+
     def digest(self, position: int) -> bytes | None:
         """The digest of the event at a position, which covers all events before it; None where there is none."""
 

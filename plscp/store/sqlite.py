@@ -48,6 +48,7 @@ _OF_STUDY: Final = """e.position IN (
 _CHANGES: Final = (
     "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
 )
+_OF_KEYS: Final = "SELECT position FROM events WHERE kind = 'registry' AND key IN (SELECT value FROM json_each(?))"
 _RAW: Final = """
 SELECT r.raw_length, r.raw_digest, coalesce(length(r.raw), length(q.raw), 0) FROM events e CROSS JOIN requests r ON r.n = e.request
 LEFT JOIN quarantine q ON q.identity = r.identity WHERE e.position = ?
@@ -280,6 +281,11 @@ class SqliteStore:
         """Registry changes after a position."""
         rows = self._all(_CHANGES, after, limit)
         return iter([(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows])
+
+    def changes_of(self, keys: Sequence[str]) -> list[StoredEvent]:
+        """Registry changes of some keys, as events."""
+        rows = self._all(f"{_EVENTS} WHERE e.position IN ({_OF_KEYS}) ORDER BY e.position", json.dumps(list(keys)))
+        return [_event(*row) for row in rows]
 
     def digest(self, position: int) -> bytes | None:
         """The digest of the event at a position."""

@@ -50,6 +50,56 @@ class ProblemDocument(BaseModel):
 # --- the registry ---
 
 
+class ChangeSource(ApiAnswer):
+    """A registry change: where it stands, and who said so."""
+
+    position: int
+    time: str = Field(description="When it was made, ISO 8601, UTC.")
+    what: str
+    reason: str
+    source: str = Field(description="`file`, `http`, `server`, or the feed.")
+    message: str = Field(description="Of a feed, what identifies its message.")
+
+
+class StudyChange(ChangeSource):
+    """A change of a study, and what it was afterwards."""
+
+    status: str
+    location: str
+    patient: Identifier
+
+
+class StayHistory(Stay):
+    """A stay, and the changes that said so."""
+
+    arrived_by: ChangeSource | None
+    left_by: ChangeSource | None
+
+
+class Opening(ApiAnswer):
+    """From an opening to what ended it."""
+
+    opened_by: ChangeSource
+    closed: AwareDatetime | None
+    status: str = Field(description="`open`, or what it became.")
+    closed_by: ChangeSource | None
+
+
+class PatientChange(ChangeSource):
+    """A change of a patient, and the identifier that was the current one afterwards."""
+
+    id: str
+    issuer: str
+
+
+class KnownIdentifier(Identifier):
+    """An identifier of a patient."""
+
+    role: Literal["current", "other", "former"]
+    since: ChangeSource = Field(description="What made it that.")
+    first: ChangeSource = Field(description="What named it first, for this patient or one merged into it.")
+
+
 class StudyAnswer(ApiAnswer):
     """A study, where it was when, and the UIDs of its procedure steps in progress."""
 
@@ -67,6 +117,14 @@ class StudyAnswer(ApiAnswer):
     warnings: Warnings = []
 
 
+class StudyHistory(StudyAnswer):
+    """A study with its history."""
+
+    stays: list[StayHistory]  # type: ignore[assignment]  # with more members
+    openings: list[Opening]
+    changes: list[StudyChange]
+
+
 class PatientAnswer(ApiAnswer):
     """A patient: the identifiers that name this person, and demographics."""
 
@@ -80,6 +138,61 @@ class PatientAnswer(ApiAnswer):
     birth_date: str = Field(description="YYYYMMDD.")
     sex: str
     warnings: Warnings = []
+
+
+class PatientHistory(ApiAnswer):
+    """A patient's identifiers with their history."""
+
+    id: str
+    issuer: str
+    key: str = Field(description="Issuer and Patient ID as first seen.")
+    identifiers: list[KnownIdentifier]
+    changes: list[PatientChange] = Field(description="Of patients merged into this one as well.")
+
+
+class PatientIdentifiers(Identifier):
+    """What names a patient."""
+
+    other_ids: list[Identifier]
+    former_ids: list[Identifier]
+
+
+class PresentStudy(ApiAnswer):
+    """A study that is at a location."""
+
+    study_instance_uid: str
+    patient: PatientIdentifiers
+    arrived: AwareDatetime
+    arrived_by: ChangeSource | None
+    confirmed: AwareDatetime | None = Field(
+        description="Since when it is confirmed, where another patient's study was there."
+    )
+    steps: list[str]
+    last_sign_of_life: AwareDatetime | None
+    last_sign_by: Literal["request", "change"] | None
+
+
+class DepartedStudy(ApiAnswer):
+    """The study that left a location last."""
+
+    study_instance_uid: str
+    patient: Identifier
+    left: AwareDatetime
+
+
+class Room(ApiAnswer):
+    """A location."""
+
+    location: str
+    configured: bool = Field(description="Whether `[locations]` has it.")
+    studies: list[PresentStudy] = Field(description="Who came first is first.")
+    left_last: DepartedStudy | None
+
+
+class RoomBoard(ApiAnswer):
+    """Who is where."""
+
+    rooms: list[Room]
 
 
 class AdmissionAnswer(ApiAnswer):

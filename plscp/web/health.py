@@ -118,7 +118,7 @@ async def status(call: ApiCall) -> StatusAnswer:
         registry = server.keeper.registry
         counts = {
             "registry_position": registry.position,
-            "patients": len(registry.patients()),
+            "patients": registry.patient_count,
             "open_studies": len(registry.studies(status="open")),
             "steps_in_progress": registry.steps.count_in_progress(),
         }

@@ -1,7 +1,9 @@
 """Patients, admissions, studies, operators and procedure steps over HTTP: read from the registry, changed through the event store."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -23,7 +25,7 @@ from plscp.matching.model import Operator
 from plscp.matching.records import Admission, Patient, PatientId, Study
 from plscp.matching.registry import Registry
 from plscp.matching.steps import ProcedureStep
-from plscp.store.port import RegistryRecord
+from plscp.store.port import LAST, RegistryRecord
 from plscp.web.answers import (
     AdmissionAnswer,
     AdmissionPage,
@@ -54,6 +56,12 @@ STATUS: Final = Parameter(
     "status", "of one status", {"type": "string", "enum": ["scheduled", "open", "closed", "cancelled"]}
 )
 LOCATION: Final = Parameter("location", "last at this location, by any of its names")
+AT: Final = Parameter(
+    "at",
+    "as it was when this was the store's last position; now where it is left out",
+    {"type": "integer", "minimum": 1, "maximum": LAST},
+    0,
+)
 PARTS: Final = paged(default=1000)
 MAKING: Final[Json] = {"role": "feed", "statuses": (200, 201), "problems": (404, 409, 503)}
 ENDING: Final[Json] = {"role": "feed", "problems": (400, 404, 409, 413, 415, 503)}
@@ -71,6 +79,24 @@ def _one(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> 
     if known is None:
         raise ApiProblem(404, "not known")
     return model.model_validate(known.as_json())
+
+
+async def _one_then(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> Known:
+    """The same, as it was at the position that the query names. Locations have the names of today."""
+    if not call["at"]:
+        return _one(call, model, look)
+    last = call.server.store.head()[0]
+    if call["at"] > last:
+        raise ApiProblem(422, f"at: the store's last position is {last}")
+    known = look(await asyncio.to_thread(call.server.keeper.as_of, call["at"]))
+    if known is None:
+        raise ApiProblem(404, "not known at that position")
+    return model.model_validate(known.as_json())
+
+
+def _part(call: ApiCall, found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
+    """What a page needs of a list, and no more: there may be millions."""
+    return list(islice(found, call["limit"] + 1))
 
 
 async def _changed(
@@ -129,9 +155,22 @@ async def _named(call: ApiCall, **named: str) -> Json:
 
 
 def _one_only(call: ApiCall, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
-    count = _look(call, lambda registry: len(look(registry)))
-    if count > 1:
-        raise ApiProblem(409, f"{count} {what} have this ID: name the issuer")
+    _only(_look(call, look), what)
+
+
+def _only(found: Sequence[Found], what: str) -> Sequence[Found]:
+    """What an ID names: one or none, else 409."""
+    if len(found) > 1:
+        raise ApiProblem(409, f"{len(found)} {what} have this ID: name the issuer")
+    return found
+
+
+def named_patient(call: ApiCall, registry: Registry) -> Patient:
+    """The one patient that the path names, else 404 or 409."""
+    found = _only(registry.named_as_given(*_identifier(call)), "patients")
+    if not found:
+        raise ApiProblem(404, "not known")
+    return found[0]
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------
@@ -142,22 +181,23 @@ async def list_studies(call: ApiCall) -> StudyPage:
     """Studies, of one status or last at one location."""
 
     def look(registry: Registry) -> tuple[list[tuple[int, Any]], str]:
-        wanted = {
-            each.study_instance_uid for each in registry.studies(status=call["status"], location=call["location"])
-        }
-        places = enumerate(registry.studies()[call["after"] :], call["after"] + 1)
-        found = [(place, study) for place, study in places if study.study_instance_uid in wanted]
-        return found, unknown_location(call["location"], registry)
+        status, place = call["status"], registry.place(call["location"])
+        found = (
+            (number, study)
+            for number, study in registry.studies_after(call["after"])
+            if (not status or study.status == status) and (not place or study.location == place)
+        )
+        return _part(call, found), unknown_location(call["location"], registry)
 
     found, line = _look(call, look)
     page = call.page(StudyPage, "studies", found, Study.as_json)
     return page.model_copy(update={"warnings": [f"location: {line}"]}) if line else page
 
 
-@operation("GET", STUDY, StudyAnswer, role="read", problems=[404])
+@operation("GET", STUDY, StudyAnswer, role="read", parameters=[AT], problems=[404])
 async def get_study(call: ApiCall) -> StudyAnswer:
-    """One study."""
-    return _one(call, StudyAnswer, lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
+    """One study, now or as it was at a position."""
+    return await _one_then(call, StudyAnswer, lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
 
 
 @operation("PUT", STUDY, StudyAnswer, body=StudyBody, **MAKING)
@@ -195,10 +235,10 @@ async def _end_study(call: ApiCall, end: Callable[..., Sequence[RegistryRecord]]
 @operation("GET", "/api/v1/patients", PatientPage, role="read", parameters=PARTS)
 async def list_patients(call: ApiCall) -> PatientPage:
     """Patients that are known."""
-    known = _look(call, lambda registry: registry.patients())
-    return call.page(
-        PatientPage, "patients", [(each.number, each) for each in known if each.number > call["after"]], Patient.as_json
+    known = _look(
+        call, lambda registry: _part(call, ((each.number, each) for each in registry.patients_after(call["after"])))
     )
+    return call.page(PatientPage, "patients", known, Patient.as_json)
 
 
 @operation("POST", PATIENT + "/merge", PatientAnswer, parameters=[ISSUER], body=MergeBody, **MAKING)
@@ -213,12 +253,15 @@ async def merge_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
     )
 
 
-@operation("GET", PATIENT, PatientAnswer, role="read", parameters=[ISSUER], problems=[404, 409])
+@operation("GET", PATIENT, PatientAnswer, role="read", parameters=[ISSUER, AT], problems=[404, 409])
 async def get_patient(call: ApiCall) -> PatientAnswer:
-    """The one patient that an ID names now."""
-    patient_id, issuer = _identifier(call)
-    _one_only(call, "patients", lambda registry: registry.named_as_given(patient_id, issuer))
-    return _one(call, PatientAnswer, lambda registry: registry.patient(patient_id, issuer))
+    """The one patient that an ID names, now or at a position."""
+    given = _identifier(call)
+    return await _one_then(
+        call,
+        PatientAnswer,
+        lambda registry: next(iter(_only(registry.named_as_given(*given), "patients")), None),
+    )
 
 
 @operation("PUT", PATIENT, PatientAnswer, parameters=[ISSUER], body=PatientBody, **MAKING)
@@ -240,18 +283,19 @@ async def put_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
 @operation("GET", "/api/v1/admissions", AdmissionPage, role="read", parameters=PARTS)
 async def list_admissions(call: ApiCall) -> AdmissionPage:
     """Admissions that are known."""
-    known = _look(call, lambda registry: registry.admissions())
-    return call.page(
-        AdmissionPage, "admissions", list(enumerate(known[call["after"] :], call["after"] + 1)), Admission.as_json
-    )
+    known = _look(call, lambda registry: _part(call, registry.admissions_after(call["after"])))
+    return call.page(AdmissionPage, "admissions", known, Admission.as_json)
 
 
-@operation("GET", ADMISSION, AdmissionAnswer, role="read", parameters=[ISSUER], problems=[404, 409])
+@operation("GET", ADMISSION, AdmissionAnswer, role="read", parameters=[ISSUER, AT], problems=[404, 409])
 async def get_admission(call: ApiCall) -> AdmissionAnswer:
-    """The one admission that an ID names."""
-    admission_id, issuer = _identifier(call)
-    _one_only(call, "admissions", lambda registry: registry.admissions_named(admission_id, issuer))
-    return _one(call, AdmissionAnswer, lambda registry: registry.admission(admission_id, issuer))
+    """The one admission that an ID names, now or at a position."""
+    given = _identifier(call)
+    return await _one_then(
+        call,
+        AdmissionAnswer,
+        lambda registry: next(iter(_only(registry.admissions_named(*given), "admissions")), None),
+    )
 
 
 @operation("PUT", ADMISSION, AdmissionAnswer, parameters=[ISSUER], body=AdmissionBody, **MAKING)

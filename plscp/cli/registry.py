@@ -1,0 +1,108 @@
+"""Commands that show the registry of a running server: `patient`, `admission`, `room`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from plscp.cli import output, view
+from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.options import POSITION_AT_MOST, group, long_text
+
+app = group()
+app.add_typer(patient := group("Patients: their identifiers."), name="patient")
+app.add_typer(admission := group("Admissions: whose they are."), name="admission")
+app.add_typer(room := group("Rooms: who is there."), name="room")
+
+Issuer = Annotated[str | None, typer.Option(help="Issuer of the ID; needed where several have it.", callback=long_text)]
+At = Annotated[
+    int | None,
+    typer.Option(help="As it was when this was the store's last position.", min=1, max=POSITION_AT_MOST),
+]
+
+
+def by(change: Mapping[str, Any] | None) -> str:
+    """What brought something, on one line: who said so, in which message, at which position."""
+    if not change:
+        return ""
+    said = " ".join(filter(None, (change["source"], change["message"])))
+    return f"by {said} at {change['position']}" + (f" ({change['reason']})" if change["reason"] else "")
+
+
+@patient.command("show", cls=ServerCommand)
+def show_patient(
+    context: typer.Context,
+    patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="Patient ID.", callback=long_text)],
+    *,
+    issuer: Issuer = None,
+    at: At = None,
+) -> None:
+    """Show a patient: what names this person, since when and by what; as of a position without that."""
+    api: Api = context.obj
+    path = f"/api/v1/patients/{segment(patient_id)}"
+    found = api.get(path, {"issuer": issuer, "at": at})
+    if at is not None:
+        output.page(output.described(found), json=api.as_json(found))
+        return
+    history = api.get(f"{path}/history", {"issuer": issuer})
+    output.page(_patient(found, history), json=api.as_json(found | history))
+
+
+def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[view.Line]:
+    yield 0, output.in_brief({"id": found["id"], "issuer": found["issuer"]}) or "", found["name"], "bold"
+    yield from output.described({name: found[name] for name in ("birth_date", "sex", "key", "placeholder")}, depth=1)
+    for each in history["identifiers"]:
+        named = output.in_brief({"id": each["id"], "issuer": each["issuer"]})
+        since = f"{named}, since {output.local(each['since']['time'])} {by(each['since'])}"
+        yield 1, each["role"], since, ""
+    yield from changes(history["changes"])
+
+
+def changes(those: list[dict[str, Any]]) -> Iterator[view.Line]:
+    """Each change on a line."""
+    yield 1, "changes", "", ""
+    for each in those:
+        yield 2, str(each["position"]), f"{output.local(each['time'])}  {each['what']}  {by(each)}", "dim"
+
+
+@admission.command("show", cls=ServerCommand)
+def show_admission(
+    context: typer.Context,
+    admission_id: Annotated[str, typer.Argument(metavar="ADMISSION_ID", help="Admission ID.", callback=long_text)],
+    *,
+    issuer: Issuer = None,
+    at: At = None,
+) -> None:
+    """Show an admission, now or as it was at a position."""
+    api: Api = context.obj
+    found = api.get(f"/api/v1/admissions/{segment(admission_id)}", {"issuer": issuer, "at": at})
+    output.page(output.described(found), json=api.as_json(found))
+
+
+@room.command("list", cls=ServerCommand)
+def list_rooms(context: typer.Context) -> None:
+    """List the rooms: who is there since when and by what, the last sign of life, and who left last."""
+    api: Api = context.obj
+    found = api.get("/api/v1/rooms")
+    headings = ["room", "study", "patient", "since", "by", "last sign of life", "confirmed", "left last"]
+    rows = (row for each in found["rooms"] for row in _room_rows(each))
+    output.table(headings, rows, "no room is configured, and no study is anywhere", json=api.as_json(found))
+
+
+def _room_rows(room: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    last = room["left_last"]
+    gone = f"{last['study_instance_uid']} {output.local(last['left'])}" if last else ""
+    if not room["studies"]:
+        yield room["location"], "nobody", "", "", "", "", "", gone
+    for number, each in enumerate(room["studies"]):
+        sign = each["last_sign_of_life"]
+        yield (
+            room["location"],
+            each["study_instance_uid"],
+            output.in_brief({"id": each["patient"]["id"], "issuer": each["patient"]["issuer"]}),
+            output.local(each["arrived"]),
+            by(each["arrived_by"]),
+            f"{output.local(sign)} by {each['last_sign_by']}" if sign else "",
+            output.local(each["confirmed"]) if each["confirmed"] else "",
+            gone if not number else "",
+        )
