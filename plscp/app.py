@@ -29,6 +29,7 @@ from plscp.metrics import Metrics
 from plscp.process import StopSignals, make_ready, settle, tell_manager
 from plscp.relay.process import RelayProcess
 from plscp.service.clock import DAY
+from plscp.service.corrections import Corrections
 from plscp.service.explain_match import explain_match
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
@@ -58,7 +59,7 @@ class Server:
 
     Attributes:
         settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
-        store, keeper, metrics, acceptor, handlers, steps, overview, feeds: its parts.
+        store, keeper, corrections, metrics, acceptor, handlers, steps, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -110,6 +111,7 @@ class Server:
             policy=settings.policy(),
             snapshot=registry_snapshot(settings.store.url),
         )
+        self.corrections = Corrections(self.store, self.keeper)
 
     # --- settings ----------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,8 @@ EVENTS: Final[dict[str, str]] = {
     "registry-snapshot-unusable": "the registry was rebuilt from all its changes: its snapshot is damaged, or of another store, version or settings",
     "registry-snapshot-failed": "the registry's snapshot could not be written; the next start takes longer",
     "registry-changed": "patients, admissions, studies or operators changed",
+    "entries-moved": "a correction moved entries to another study or patient; `correction` is its id",
+    "correction-settled": "a proposed correction was rejected, or confirmed where nothing was to be moved",
     "registry-file-refused": "the registry file, or the operators' file, was not taken, nothing of it: one of its rows, or the file, cannot be used",
     "registry-file-recovered": "a file of the registry or of operators, which was refused before, was taken",
     "registry-warning": "a registry change was taken that is legal and probably not meant",

@@ -1,4 +1,4 @@
-"""Commands over the HTTP API of a running server: `study`, `step`, `event`, `quarantine`, `correction`, `match`, `reload`."""
+"""Commands over the HTTP API of a running server: `study`, `step`, `event`, `quarantine`, `match`, `reload`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -20,12 +20,10 @@ app.add_typer(study := group("Studies: what is open where."), name="study")
 app.add_typer(step := group("Procedure steps: what modalities reported."), name="step")
 app.add_typer(event := group("Events: logged entries, registry changes, refusals."), name="event")
 app.add_typer(quarantine := group("Quarantine: refused requests, and why."), name="quarantine")
-app.add_typer(correction := group("Corrections: events that a device says belong elsewhere."), name="correction")
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY_INSTANCE_UID", help="Study Instance UID.", callback=a_uid)]
 Issuer = Annotated[str | None, typer.Option(help="Issuer of the Patient ID.", callback=long_text)]
 StudyId = Annotated[str | None, typer.Option(help="Study ID.", callback=short_text)]
-CorrectionId = Annotated[str, typer.Argument(metavar="ID", help="The correction's id, or a beginning of it.")]
 
 
 # --- studies ---
@@ -197,7 +195,7 @@ def events(
         str | None, typer.Option(help="Of one study only, by its Study Instance UID.", callback=a_uid)
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="entry (the default), registry, refusal, proposal, expunged or all.")
+        str | None, typer.Option(help="entry (the default), registry, refusal, proposal, correction, expunged or all.")
     ] = None,
 ) -> None:
     """What is stored, or what comes: the two commands differ only in where they begin and end."""
@@ -228,6 +226,24 @@ def show_event(
     api: Api = context.obj
     found = api.get(f"/api/v1/events/{position}")
     output.page(view.page(found), json=api.as_json(found))
+
+
+@event.command("timeline", cls=ServerCommand)
+def timeline(
+    context: typer.Context,
+    study_instance_uid: StudyUid,
+    *,
+    original: Annotated[
+        bool,
+        typer.Option("--original", help="As it was without corrections, with where entries stand that were moved."),
+    ] = False,
+) -> None:
+    """Show one study's entries by when they occurred, after corrections."""
+    api: Api = context.obj
+    path = f"/api/v1/timeline/{segment(study_instance_uid.strip(' '))}"
+    found = api.get(path, {"original": "true" if original else None})
+    headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
+    output.table(headings, map(view.row, found["entries"]), "no entry", json=api.as_json(found))
 
 
 # --- refused requests ---
@@ -294,58 +310,6 @@ def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
         yield 1, status, comment or data.get("status_name", ""), output.status_style(status)
         yield from view.findings(data.get("findings") or [], 2)
         yield from view.decision(data.get("match") or {}, 2, status)
-
-
-# --- corrections ---
-
-
-@correction.command("list", cls=ServerCommand)
-def list_corrections(
-    context: typer.Context,
-    *,
-    limit: Annotated[int, typer.Option(help="Most corrections.", min=1, max=1000)] = 30,
-) -> None:
-    """List proposed corrections, newest first."""
-    api: Api = context.obj
-    found = api.get("/api/v1/corrections", {"limit": limit})
-    output.table(
-        ["id", "time", "status", "device", "events", "from", "to", "why"],
-        [
-            (
-                each["id"],
-                output.local(each["time"]),
-                each["status"],
-                each.get("calling_ae", ""),
-                ", ".join(map(str, each.get("positions", []))),
-                "; ".join(map(_place, each.get("from", []))),
-                _place(each.get("to") or {}),
-                each.get("because", ""),
-            )
-            for each in found["corrections"]
-        ],
-        "no correction is proposed",
-        json=api.as_json(found),
-    )
-
-
-def _place(place: dict[str, Any]) -> str:
-    patient = output.in_brief(place.get("patient"))
-    return " of ".join(filter(None, (place.get("study_instance_uid", ""), patient)))
-
-
-@correction.command("show", cls=ServerCommand)
-def show_correction(context: typer.Context, correction_id: CorrectionId) -> None:
-    """Show one proposed correction."""
-    api: Api = context.obj
-    found = api.get(f"/api/v1/corrections/{segment(correction_id)}")
-    output.page(output.described(found), json=api.as_json(found))
-
-
-@correction.command("confirm", cls=ServerCommand)
-def confirm_correction(context: typer.Context, correction_id: CorrectionId) -> None:
-    """Confirm a proposed correction: not possible in this version, which only keeps it."""
-    api: Api = context.obj
-    api.post(f"/api/v1/corrections/{segment(correction_id)}/confirm")
 
 
 # --- the server itself ---

@@ -42,10 +42,15 @@ def _word(value: Any) -> str:
 
 
 def what(event: Mapping[str, Any]) -> str:
-    """In a few words what an event is: an entry, a registry change or a refusal."""
+    """In a few words what an event is: an entry, what moves one, a registry change or a refusal."""
     entry, change = event.get("entry"), event.get("change")
+    if isinstance(event.get("standing"), Mapping):
+        return f"{said(entry or {})}; moved to {place(event['standing'])}"
+    if isinstance(event.get("correction"), Mapping) and not isinstance(entry, Mapping):
+        moved = event["correction"]
+        return f"withdrawn: {moved.get('event_id', '')} moved to {place(moved.get('moved_to') or {})}"
     if isinstance(entry, Mapping):
-        return said(entry)
+        return said(entry) + (", moved here" if "correction" in event else "")
     if isinstance(change, Mapping):
         return f"{change.get('what', '')} ({event.get('source', '')})"
     return f"refused: {event.get('comment') or event.get('status_name', '')}"
@@ -54,11 +59,20 @@ def what(event: Mapping[str, Any]) -> str:
 def subject(event: Mapping[str, Any]) -> str:
     """The study, else the patient."""
     change = event.get("change") or {}
+    moved = (event.get("correction") or {}).get("moved_from") or {}
+    if moved and "entry" not in event:
+        return place(moved)
     study = (event.get("study") or {}).get("study_instance_uid") or change.get("study_instance_uid")
     patient = event.get("patient") or (
         {"id": change["id"], "issuer": change.get("issuer", "")} if "id" in change else None
     )
     return str(study or output.in_brief(patient) or "")
+
+
+def place(place: Mapping[str, Any]) -> str:
+    """A study and its patient, as far as they are known."""
+    patient = output.in_brief(place.get("patient"))
+    return " of ".join(filter(None, (place.get("study_instance_uid", ""), patient)))
 
 
 def status_of(event: Mapping[str, Any]) -> str:
@@ -69,7 +83,7 @@ def status_of(event: Mapping[str, Any]) -> str:
 def row(event: Mapping[str, Any]) -> tuple[object, ...]:
     """One event in columns: position, when, device, what, study or patient, status."""
     status = status_of(event)
-    style = "" if "entry" in event else "red" if "change" not in event else "dim"
+    style = "" if "entry" in event else "red" if "change" not in event and "correction" not in event else "dim"
     return (
         event.get("position"),
         output.local((event.get("occurred") or {}).get("time") or event.get("recorded")),
@@ -96,7 +110,8 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
         {name: event.get(name) for name in ("occurred", "recorded", "sender", "patient", "study")}, depth=1
     )
     yield from output.described(
-        {name: event[name] for name in ("entry", "change", "expunged") if name in event}, depth=1
+        {name: event[name] for name in ("entry", "change", "correction", "standing", "expunged") if name in event},
+        depth=1,
     )
     yield from output.described({"context": event.get("context")}, depth=1)
     yield from decision(match, 1, status)

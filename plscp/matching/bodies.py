@@ -80,6 +80,8 @@ def _some(text: str) -> str:
 
 LO = Annotated[str, BeforeValidator(_text), _fits(64)]
 SH = Annotated[str, BeforeValidator(_text), _fits(16)]
+Remark = Annotated[str, BeforeValidator(_text), _fits(256)]
+"""What people say about what they do."""
 Named = Annotated[LO, AfterValidator(_some)]
 Uid = Annotated[str, BeforeValidator(_text), AfterValidator(uid)]
 Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]

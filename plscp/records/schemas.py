@@ -44,7 +44,8 @@ def schema(kind: str) -> dict[str, Any]:
     record = RECORDS.get(kind, RelayStarted)
     made = ADAPTERS[kind].json_schema(schema_generator=_Published)
     defined = made.get("$defs", {})
-    for each in (defined[record.__name__], defined[ReducedRecord.__name__]) if defined else (made,):
+    alternatives = [defined[model.__name__] for model in (record, ReducedRecord) if model.__name__ in defined]
+    for each in alternatives or [made]:
         each["properties"]["type"] |= {"const": kind}
         each["properties"]["type"].pop("default")
         each["required"].insert(0, "type")

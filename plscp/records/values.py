@@ -262,6 +262,7 @@ def _adapter(model: Any) -> TypeAdapter[Any]:
 
 ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
     **{kind: _adapter(model) for kind, model in RECORDS.items()},
+    WITHDRAWN_TYPE: TypeAdapter(WithdrawnRecord),  # its reduced form has all that it is
     BARRIER: TypeAdapter(RelayStarted),
 }
 

@@ -19,8 +19,6 @@ from plscp.store.index import Index, Seen, keys_of
 from plscp.store.lookups import Answered, Expired, ExpiredItem, Lookups, Outcome, QuarantineRow
 from plscp.store.port import (
     CLOCKS_KEPT_US,
-    MESSAGES_KEPT,
-    MESSAGES_KEPT_BYTES,
     MOST_MESSAGE_BYTES,
     ClockMeasured,
     Draft,
@@ -106,6 +104,9 @@ DELETE FROM clocks WHERE rowid IN (
 FEWEST_FORGOTTEN: Final = 1000
 """Rows that are looked at, at least, when clock differences are forgotten."""
 FORGET_EVERY_US: Final = 60_000_000
+MESSAGES_KEPT: Final = 1000
+MESSAGES_KEPT_BYTES: Final = 16 << 20
+"""Refused messages of feeds that are kept, and their bytes together; the oldest go first."""
 FORGET_MESSAGES: Final = """
 DELETE FROM refused_messages WHERE n <= (
     SELECT max(n) FROM (

@@ -266,9 +266,6 @@ class Expunge:
 
 MOST_MESSAGE_BYTES: Final = 64 << 10
 """Kept of a refused message of a feed."""
-MESSAGES_KEPT: Final = 1000
-MESSAGES_KEPT_BYTES: Final = 16 << 20
-"""Refused messages of feeds that are kept, and their bytes together; the oldest go first."""
 
 
 @dataclass(slots=True)
@@ -279,8 +276,7 @@ class MessageRefused:
         source: the feed: ``hl7``, ``mpps``, ``worklist``.
         peer: who sent it, as the feed names its peers, such as ``10.1.2.3:40112``.
         message: what identifies it in its feed, such as a control id; empty where that could not be read.
-        time: when it came, microseconds since the epoch, UTC.
-        why: what the peer was told.
+        time, why: when it came, microseconds since the epoch, UTC; what the peer was told.
         raw: as received; what is longer than `MOST_MESSAGE_BYTES` is cut.
         raw_length: bytes of the whole where `raw` was cut before.
     """
@@ -457,14 +453,7 @@ class RawKept(NamedTuple):
 
 
 class RefusedMessage(NamedTuple):
-    """A message of a feed that could not be taken, as it is kept.
-
-    Attributes:
-        number: its place in the order in which they came, which is its id.
-        raw: the first `MOST_MESSAGE_BYTES` of `raw_length` bytes.
-
-    The others are those of `MessageRefused`.
-    """
+    """A `MessageRefused` as it is kept; `number` is its place in the order in which they came."""
 
     number: int
     source: str

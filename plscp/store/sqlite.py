@@ -257,6 +257,8 @@ class SqliteStore:
             return []
         with self._readers.use() as connection:
             at = [Standing(*row[:-1]) for row in connection.execute(STANDING, (integers(array("q", positions)),))]
+            if not at:
+                return []
             wanted = integers(array("q", {position for one in at for position in one[:2]}))
             rows = connection.execute(_AT_POSITIONS, (wanted,))
             events = {row[0]: _event(*row) for row in rows}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from plscp.records.parts import Identifier, Match, Occurred, PublishedFinding, Status, Stay
+from plscp.records.parts import EventPlace, Identifier, Match, Occurred, PublishedFinding, Status, Stay
 from plscp.store.chain import iso
 
 UtcTime = Annotated[
@@ -387,10 +387,12 @@ class CorrectionPlace(ApiAnswer):
 
 
 class CorrectionAnswer(ApiAnswer):
-    """A proposed correction: which events it would move, from where, to where."""
+    """A correction: which events it moves or would move, from where, to where; and what became of it."""
 
     id: str
-    status: Literal["proposed"]
+    status: Literal["proposed", "confirmed", "rejected", "reverted", "superseded"] = Field(
+        description="superseded: another correction has moved one of its entries."
+    )
     position: int
     time: UtcTime
     source: str
@@ -402,10 +404,34 @@ class CorrectionAnswer(ApiAnswer):
     calling_ae: str
     request_id: str = ""
     quarantine: str = Field(description="Id of the refused request that shows it.")
+    moved: int = Field(default=0, description="Position of the first event of the correction, or 0.")
+    settled: int = Field(default=0, description="Position of the last event of what became of it, or 0.")
+    reverts: str = Field(default="", description="Id of the correction that this one takes back.")
+    who: str = Field(default="", description="Who confirmed or rejected it.")
+    why: str = ""
+
+
+class MovedEntry(ApiAnswer):
+    """An entry that a correction moves, or would move."""
+
+    position: int
+    event_id: str
+    occurred: UtcTime
+    moved_from: EventPlace
+    moved_to: EventPlace
+
+
+class CorrectionDone(ApiAnswer):
+    """What a correction moved; of a dry run what it would move."""
+
+    id: str
+    dry_run: bool
+    position: int = Field(description="Of its last event; 0 for a dry run.")
+    moves: list[MovedEntry]
 
 
 class CorrectionPage(ApiPage):
-    """Proposed corrections, newest first."""
+    """Corrections, also proposed ones, newest first."""
 
     corrections: list[CorrectionAnswer]
 

@@ -1,4 +1,4 @@
-"""Reading the event store over HTTP: events by position, one study's timeline, the quarantine, proposed corrections."""
+"""Reading the event store over HTTP: events by position, one study's timeline, the quarantine."""
 
 import asyncio
 import base64
@@ -11,11 +11,9 @@ from starlette.responses import Response, StreamingResponse
 
 from plscp.errors import StoreError
 from plscp.logs import log
-from plscp.store.corrections import Proposal, Standing, StandingEvent
+from plscp.store.corrections import Standing, StandingEvent
 from plscp.store.port import LAST, Filter, QuarantineItem, StoredEvent
 from plscp.web.answers import (
-    CorrectionAnswer,
-    CorrectionPage,
     EventPage,
     EventWithRequest,
     QuarantineAnswer,
@@ -243,37 +241,3 @@ def _item(item: QuarantineItem) -> dict[str, Any]:
     last = item.outcomes[-1] if item.outcomes else {}
     answered = {"status": last.get("status", ""), "comment": last.get("comment", "")}
     return item._asdict() | answered | {"raw_kept": len(item.raw)}
-
-
-# --- corrections: to confirm one is not part of this version ---------------------------------------------------------
-
-
-@operation("GET", "/api/v1/corrections", CorrectionPage, role="read", parameters=paged(), problems=[503])
-async def list_corrections(call: ApiCall) -> CorrectionPage:
-    """Proposed corrections, newest first."""
-    found = await asyncio.to_thread(call.server.store.proposals, call["limit"] + 1, before=call["after"] or LAST)
-    return call.page(CorrectionPage, "corrections", [(each.position, each) for each in found], _correction)
-
-
-@operation("GET", "/api/v1/corrections/{id}", CorrectionAnswer, role="read", problems=[404, 503])
-async def get_correction(call: ApiCall) -> CorrectionAnswer:
-    """One proposed correction."""
-    return _correction(await _proposed(call))
-
-
-@operation("POST", "/api/v1/corrections/{id}/confirm", None, statuses=[], problems=[404, 501, 503])
-async def confirm_correction(call: ApiCall) -> Response:
-    """Confirm a proposed correction: not possible yet, and nothing is lost meanwhile."""
-    found = await _proposed(call)
-    raise ApiProblem(501, f"this version cannot confirm corrections: {found.id} stays proposed, and nothing was moved")
-
-
-async def _proposed(call: ApiCall) -> Proposal:
-    found = await asyncio.to_thread(call.server.store.proposal, call["id"])
-    if found is None:
-        raise ApiProblem(404, "no such correction, or more than one begins like this")
-    return found
-
-
-def _correction(proposal: Proposal) -> CorrectionAnswer:
-    return CorrectionAnswer.model_validate(proposal._asdict() | {"status": "proposed"} | proposal.change)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from plscp.app import Server
 
 GUARDED: Final = "/api/"
+ROLE: Final = "plscp.role"
+"""In the scope of a request that a token let in: its role."""
 
 
 class Guard:
@@ -82,6 +84,7 @@ class Guard:
         if ROLES.index(role) < ROLES.index(needed):
             challenge = {"WWW-Authenticate": f'Bearer realm="plscp", error="insufficient_scope", scope="{needed}"'}
             return ApiProblem(403, f"this needs a token of role {needed}, not {role}", challenge, role=needed)
+        scope[ROLE] = role
         return None
 
 

@@ -168,7 +168,7 @@ class Operation:
         path: as Starlette writes it; `{name:path}` takes slashes too.
         answer: of success; None: text, or an object of any kind.
         parameters: of the query, which may have no others; None: what the query has is ignored.
-        body: what is sent; what the path says of it may be left out.
+        body: what is sent; what the path says of it may be left out. Where it is not `body_required`, all of it may.
         statuses: of success.
         problems: the failures that are particular to it.
         role: of the token that it asks for; None: it asks for none. Below /api/ each has one.
@@ -181,6 +181,7 @@ class Operation:
     role: Role | None = "operate"
     parameters: Sequence[Parameter] | None = ()
     body: type[BaseModel] | None = None
+    body_required: bool = True
     statuses: Sequence[int] = (200,)
     media: Sequence[str] = (JSON,)
     problems: Sequence[int] = ()
@@ -281,7 +282,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         in_path = [part[1:-1] for part in each.plain_path.split("/") if part.startswith("{")]
         if each.body is not None:
             schema = schemas[each.body.__name__]
-            schema["required"] = [name for name in schema["required"] if name not in in_path]
+            schema["required"] = [name for name in schema.get("required", ()) if name not in in_path]
         paths.setdefault(each.plain_path, {})[each.method.lower()] = _described(each, in_path)
     return {
         "openapi": "3.1.0",
@@ -331,7 +332,10 @@ def _described(operation: Operation, in_path: Sequence[str]) -> dict[str, Any]:
     if operation.role is not None:
         described["security"] = [{role: []} for role in ROLES[ROLES.index(operation.role) :]] + [{}]
     if operation.body is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _reference(operation.body)}}}
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": {JSON: {"schema": _reference(operation.body)}},
+        }
     return described
 
 

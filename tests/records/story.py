@@ -13,6 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from plscp.matching import changes
+from plscp.matching.bodies import parse
+from plscp.matching.corrections import CorrectionBody, SettleBody
 from plscp.matching.model import Device, Policy
 from plscp.records.parts import BARRIER, RelayStarted, reduced
 from plscp.service.profile import Profile
@@ -87,8 +89,8 @@ def drug_sheet() -> Dataset:
     return made
 
 
-def told(rig: Rig) -> None:
-    """What feeds and devices say, one after the other."""
+def told(rig: Rig) -> list[str]:
+    """What feeds and devices say, one after the other; the ids of the corrections that follow."""
     rig.clock("09:00")
     rig.study(U1, "PA", location="LAB1", study_id="S 1", accession_number="A1")
     rig.study(U2, "PB", location="LAB2", status="scheduled", planned="2024-05-14T11:00:00+02:00")
@@ -129,6 +131,26 @@ def told(rig: Rig) -> None:
     rig.settle()
     moment = int(at("10:02").timestamp() * 1_000_000)
     send(rig.store, Expunge(moment, moment + 3_600_000_000, ignore))
+    return corrected(rig)
+
+
+def corrected(rig: Rig) -> list[str]:
+    """Corrections by hand, of an entry and of an administration, and one taken back; their ids."""
+    ids = []
+    said: dict[str, Any] = {"why": 'a "slip"', "who": "Doe^J\u00e4ne"}
+    logged, administered = (
+        next(event.position for event in rig.events() if event.topic == topic)
+        for topic in ("procedure-log", "medication-administration")
+    )
+    for position, to in (
+        (logged, {"study_instance_uid": U3}),
+        (administered, {"patient": {"id": "PB", "issuer": "HOSP"}}),
+    ):
+        body = parse(CorrectionBody, said | {"positions": [position], "to": to})
+        ids.append(rig.run(rig.corrections.make(body, "Doe^J\u00e4ne (operate)")).id)
+    known = rig.store.proposal(ids[-1])
+    assert known is not None
+    return [*ids, rig.run(rig.corrections.revert(known, parse(SettleBody, said), "operate")).id]
 
 
 def lines() -> list[bytes]:
@@ -141,14 +163,16 @@ def lines() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         profile = Profile(Device("HEMO1", ("LAB1",)), Policy(patient_id_issuer="HOSP"))
         with Rig(Path(folder), profile) as rig:
-            told(rig)
+            corrections = told(rig)
             whole = [event.payload for event in rig.store.read(Filter(limit=-1))]
         view = RelayView.open(f"sqlite:///{Path(folder) / 'plscp.db'}")
         short = [reduced(record.value, record.position) for record in view.records(0, 1000)]
         view.close()
     barrier = RelayStarted(type=BARRIER, store="6f1c4b3e-0d51-4b0e-9a8f-3f1f8a6f2d10").encoded()
     at_commit = [re.sub(rb'"recorded":"[^"]*"', b'"recorded":"2024-05-14T12:00:00.000Z"', v) for v in (*whole, *short)]
-    return [*(re.sub(rb"\b[0-9a-f]{32}\b", told_apart, value) for value in at_commit), barrier]
+    ids = b"|".join(correction.encode() for correction in corrections)
+    named = re.compile(rb"\b(?:[0-9a-f]{32}|%b)\b" % ids)
+    return [*(named.sub(told_apart, value) for value in at_commit), barrier]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,12 @@ def type_of(line: bytes) -> str:
     return str(json.loads(line)["type"])
 
 
+def of_correction(line: bytes) -> bool:
+    """Whether a record moves an entry, or proposes that by hand: nothing did when records were put together by hand."""
+    return b'"correction":{' in line or b'"because":"a \\"slip\\""' in line
+
+
+OLDER = [(type_of(line), line) for line in NOW if not of_correction(line)]
 PUBLISHED = [(number, type_of(line)) for number, line in enumerate(NOW) if type_of(line) in RECORDS]
 
 
@@ -40,7 +46,7 @@ def test_the_bytes_of_every_record_are_known(written: list[bytes]) -> None:
 
 def test_they_mean_what_they_meant_before() -> None:
     """But for their type, which each carries now, the message of a feed, from which none of these came, and what the clock was worth."""
-    for before, now in zip(BEFORE, NOW, strict=True):
+    for before, (_, now) in zip(BEFORE, OLDER, strict=True):
         meant = json.loads(now)
         assert meant.pop("type") == type_of(now)
         assert meant.pop("message", "") == ""
@@ -54,10 +60,13 @@ def test_every_published_one_is_what_its_schema_says() -> None:
     for number, kind in PUBLISHED:
         assert judge(kind, NOW[number]).type == kind
         assert read(type_of(NOW[number]), NOW[number]) == judge(kind, NOW[number])
-        now = judge(kind, NOW[number])
+    for before, (kind, line) in zip(BEFORE, OLDER, strict=True):
+        if kind not in RECORDS:
+            continue
+        now = judge(kind, line)
         if getattr(now, "match", None) is not None:
             now = now.model_copy(update={"match": now.match.model_copy(update={"clock": None})})
-        assert judge(kind, value(kind, BEFORE[number][:-1], b"", b"")) == now
+        assert judge(kind, value(kind, before[:-1], b"", b"")) == now
     assert ADAPTERS[type_of(NOW[-1])].validate_json(NOW[-1]).store
 
 

@@ -12,11 +12,10 @@ import pytest
 from plscp.errors import StoreBusy, StoreUnavailable
 from plscp.records.parts import PublishedFinding
 from plscp.store.corrections import EntryFilter, Proposal, Standing
+from plscp.store.ledger import MESSAGES_KEPT, MESSAGES_KEPT_BYTES
 from plscp.store.limits import StoreLimits
 from plscp.store.port import (
     CLOCKS_KEPT_US,
-    MESSAGES_KEPT,
-    MESSAGES_KEPT_BYTES,
     MOST_MESSAGE_BYTES,
     ClockMeasured,
     Delivered,

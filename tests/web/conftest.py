@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from plscp.matching.registry import Registry
+from plscp.service.corrections import Corrections
 from plscp.service.keeper import RegistryKeeper
 from plscp.store import EventStore, open_store
 from tests.web.checked import build
@@ -59,4 +60,5 @@ def real(store: EventStore) -> FakeServer:
     server = FakeServer()
     server.store = store  # type: ignore[assignment]  # the port, of which the fake is another adapter
     server.keeper = RegistryKeeper(store, Registry())
+    server.corrections = Corrections(store, server.keeper)
     return server

@@ -17,6 +17,7 @@ from plscp.errors import StoreError, StoreUnavailable
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
+from plscp.service.corrections import Corrections
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.overview import Devices, ServerOverview
 from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
@@ -254,6 +255,7 @@ class FakeServer:
         self.keeper = RegistryKeeper(
             self.store, Registry(self.settings.matching_locations(), self.settings.matching_issuers())
         )
+        self.corrections = Corrections(self.store, self.keeper)
 
         self.overview = ServerOverview(
             self.store,

@@ -149,7 +149,10 @@ ROLE_OF: dict[tuple[str, str], Role] = {
     ("GET", "/api/v1/quarantine/{id}"): "read",
     ("GET", "/api/v1/corrections"): "read",
     ("GET", "/api/v1/corrections/{id}"): "read",
+    ("POST", "/api/v1/corrections"): "operate",
     ("POST", "/api/v1/corrections/{id}/confirm"): "operate",
+    ("POST", "/api/v1/corrections/{id}/reject"): "operate",
+    ("POST", "/api/v1/corrections/{id}/revert"): "operate",
     ("POST", "/api/v1/reload"): "operate",
     ("GET", "/api/v1/match"): "read",
 }

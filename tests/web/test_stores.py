@@ -97,3 +97,48 @@ def test_raw_bytes_that_were_deleted_are_said_to_be(real: FakeServer, store: Eve
     (event,) = ask(real, "GET", "/api/v1/events?kind=expunged").json()["events"]
     assert event["expunged"] == {"from": 1, "to": 1, "requests": 1, "quarantine": 0, "bytes": 3}
     assert ask(real, "GET", "/api/v1/events/2").json() == event
+
+
+def test_a_correction_over_http(real: FakeServer, store: EventStore, ask: Ask) -> None:
+    """A dry run, then the move; what is shown of the entry, of both timelines and of the correction; and back."""
+    for uid, patient in (("1.2.3", "P1"), ("9.9", "P2")):
+        made = ask(real, "PUT", f"/api/v1/studies/{uid}", json={"status": "open", "patient": {"id": patient}})
+        assert made.status_code == 201
+    accepted = Accepted(0, "procedure-log", UID, UID, "P1", "", b'"patient":{"id":"P1","issuer":""}')
+    submit(store, "a" * 32, accepted, [drafted(0, "2026-01-01T00:00:05.000Z"), drafted(1, "2026-01-01T00:00:02.000Z")])
+    one, two = (event["position"] for event in ask(real, "GET", "/api/v1/events").json()["events"])
+    said = {"positions": [one], "to": {"study_instance_uid": "9.9"}, "why": "a slip", "who": "Doe"}
+    tried = ask(real, "POST", "/api/v1/corrections", json=said | {"dry_run": True}).json()
+    assert (tried["dry_run"], tried["position"], len(tried["moves"])) == (True, 0, 1)
+    done = ask(real, "POST", "/api/v1/corrections", json=said).json()
+    [move] = done["moves"]
+    assert (move["position"], move["moved_to"]["study_instance_uid"]) == (one, "9.9")
+    shown = ask(real, "GET", f"/api/v1/events/{one}").json()
+    assert shown["standing"] == {
+        "position": done["position"],
+        "correction": done["id"],
+        "study_instance_uid": "9.9",
+        "patient": {"id": "P2", "issuer": ""},
+    }
+    assert "standing" not in ask(real, "GET", f"/api/v1/events/{two}").json()
+
+    def timeline(uid: str, query: str = "") -> list[tuple[int, bool]]:
+        found = ask(real, "GET", f"/api/v1/timeline/{uid}{query}").json()["entries"]
+        return [(entry["position"], "standing" in entry) for entry in found]
+
+    assert timeline(UID) == [(two, False)]
+    assert timeline(UID, "?original=true") == [(two, False), (one, True)]
+    assert timeline("9.9") == [(done["position"], False)]
+    assert timeline("9.9", "?original=true") == []
+    known = ask(real, "GET", f"/api/v1/corrections/{done['id']}").json()
+    assert (known["status"], known["who"], known["why"], known["positions"]) == (
+        "confirmed", "Doe (without token)", "a slip", [one]
+    )  # fmt: skip
+    back = ask(real, "POST", f"/api/v1/corrections/{done['id']}/revert", json={"why": "it was right"})
+    assert back.status_code == 200, back.text
+    assert timeline(UID) == [(two, False), (back.json()["position"], False)]
+    assert [each["status"] for each in ask(real, "GET", "/api/v1/corrections").json()["corrections"]] == [
+        "confirmed", "reverted"
+    ]  # fmt: skip
+    real.draining = True
+    assert ask(real, "POST", "/api/v1/corrections", json=said).status_code == 503

@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -15,6 +15,7 @@ from plscp.matching.model import Device, Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.metrics import Metrics
+from plscp.service.corrections import Corrections
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
@@ -25,6 +26,7 @@ from tests.events import encoded
 from tests.rawscu import SYNTAXES, RawScu, Response
 from tests.serving import until
 
+Result_ = TypeVar("Result_")
 LABS: Mapping[str, Sequence[str]] = {"LAB1": ("Lab 1", "CATH^LAB1"), "LAB2": ("Lab 2",)}
 POLICY = Policy(patient_id_issuer="HOSP")
 
@@ -67,6 +69,7 @@ class Rig:
         self.store = open_store(self._url, call_soon=self._loop.call_soon_threadsafe)
         registry = Registry(Locations(LABS), Issuers(self.issuers))
         self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
+        self.corrections = Corrections(self.store, self.keeper)
         self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
         self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(0):
@@ -169,6 +172,10 @@ class Rig:
         self.change(
             lambda registry: changes.merge_patient(registry, PatientId(survivor, issuer), body, self.policy, self.now)
         )
+
+    def run(self, work: Coroutine[Any, Any, Result_]) -> Result_:
+        """What the server is asked to do, on its event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     # --- what devices say --------------------------------------------------------------------------------------------
 

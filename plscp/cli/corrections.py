@@ -1,0 +1,167 @@
+"""`plscp correction`: entries that stand under the wrong study or patient are listed, moved and moved back, over the HTTP API."""
+
+from typing import Annotated, Any
+
+import typer
+
+from plscp.cli import output, view
+from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.options import POSITION_AT_MOST, a_uid, an_ae_title, group, long_text
+from plscp.errors import CommandError
+
+app = group()
+app.add_typer(
+    correction := group("Corrections: entries that stand under the wrong study or patient are moved."),
+    name="correction",
+)
+
+CorrectionId = Annotated[str, typer.Argument(metavar="ID", help="The correction's id, or a beginning of it.")]
+Why = Annotated[str | None, typer.Option(help="Why: kept, and published with what moves.")]
+Who = Annotated[str | None, typer.Option(help="Who says so, by name: kept, and published with what moves.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
+ToStudy = Annotated[str | None, typer.Option(help="Where to: Study Instance UID.", callback=a_uid)]
+ToPatient = Annotated[str | None, typer.Option(help="Where to: Patient ID, of administrations.", callback=long_text)]
+ToIssuer = Annotated[str | None, typer.Option(help="Issuer of that Patient ID.", callback=long_text)]
+
+
+@correction.command("list", cls=ServerCommand)
+def list_corrections(
+    context: typer.Context,
+    *,
+    status: Annotated[str | None, typer.Option(help="proposed, confirmed, rejected, reverted or superseded.")] = None,
+    limit: Annotated[int, typer.Option(help="Most corrections.", min=1, max=1000)] = 30,
+) -> None:
+    """List corrections, proposed ones too, newest first."""
+    api: Api = context.obj
+    found = api.get("/api/v1/corrections", {"limit": limit, "status": status})
+    output.table(
+        ["id", "time", "status", "device", "events", "from", "to", "why"],
+        [
+            (
+                each["id"],
+                output.local(each["time"]),
+                each["status"],
+                each.get("calling_ae", ""),
+                ", ".join(map(str, each.get("positions", []))),
+                "; ".join(map(view.place, each.get("from", []))),
+                view.place(each.get("to") or {}),
+                each.get("why") or each.get("because", ""),
+            )
+            for each in found["corrections"]
+        ],
+        "no correction",
+        json=api.as_json(found),
+    )
+
+
+@correction.command("show", cls=ServerCommand)
+def show_correction(context: typer.Context, correction_id: CorrectionId) -> None:
+    """Show one correction, proposed or made."""
+    api: Api = context.obj
+    found = api.get(_path(correction_id))
+    output.page(output.described(found), json=api.as_json(found))
+
+
+@correction.command("make", cls=ServerCommand)
+def make_correction(
+    context: typer.Context,
+    positions: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[POSITION]...", help="Of the entries; absent: those that --study or --patient has."),
+    ] = None,
+    *,
+    study: Annotated[str | None, typer.Option(help="Entries that stand under this study.", callback=a_uid)] = None,
+    patient: Annotated[str | None, typer.Option(help="Entries of this Patient ID.", callback=long_text)] = None,
+    issuer: Annotated[str | None, typer.Option(help="Issuer of that Patient ID.", callback=long_text)] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Of them only those of one calling AE title.", callback=an_ae_title)
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Of them only what occurred from then on: ISO 8601.")] = None,
+    until: Annotated[str | None, typer.Option(help="Of them only what occurred until then: ISO 8601.")] = None,
+    to_study: ToStudy = None,
+    to_patient: ToPatient = None,
+    to_issuer: ToIssuer = None,
+    why: Why = None,
+    who: Who = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Move entries to another study or patient; they stay as they are, and the move can be reverted."""
+    if any(not 0 < position <= POSITION_AT_MOST for position in positions or ()):
+        raise CommandError("correction make: a position is a number from 1 on", 2)
+    chosen = _place(study, patient, issuer) | _given(calling_ae=device, since=since, until=until)
+    body: dict[str, Any] = {"positions": positions} if positions else {}
+    if chosen:
+        body["entries"] = chosen
+    to = _place(to_study, to_patient, to_issuer)
+    api: Api = context.obj
+    _show_done(api, api.post("/api/v1/corrections", body | _given(to=to, why=why, who=who, dry_run=dry_run)))
+
+
+@correction.command("confirm", cls=ServerCommand)
+def confirm_correction(
+    context: typer.Context,
+    correction_id: CorrectionId,
+    *,
+    to_study: ToStudy = None,
+    to_patient: ToPatient = None,
+    to_issuer: ToIssuer = None,
+    why: Why = None,
+    who: Who = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Do what is proposed; with a target of yours the entries go there instead."""
+    body = _given(to=_place(to_study, to_patient, to_issuer), why=why, who=who, dry_run=dry_run)
+    api: Api = context.obj
+    _show_done(api, api.post(f"{_path(correction_id)}/confirm", body))
+
+
+@correction.command("reject", cls=ServerCommand)
+def reject_correction(context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None) -> None:
+    """Say that a proposal is not to be done; the same is not proposed again."""
+    api: Api = context.obj
+    _show_done(api, api.post(f"{_path(correction_id)}/reject", _given(why=why, who=who)))
+
+
+@correction.command("revert", cls=ServerCommand)
+def revert_correction(
+    context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None, dry_run: DryRun = False
+) -> None:
+    """Move back what a correction moved, where no later one has moved it."""
+    api: Api = context.obj
+    _show_done(api, api.post(f"{_path(correction_id)}/revert", _given(why=why, who=who, dry_run=dry_run)))
+
+
+def _path(correction_id: str) -> str:
+    return f"/api/v1/corrections/{segment(correction_id)}"
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value}
+
+
+def _place(study: str | None, patient: str | None, issuer: str | None) -> dict[str, Any]:
+    if issuer is not None and patient is None:
+        raise CommandError("correction: an issuer goes with a Patient ID", 2)
+    named = _given(id=patient, issuer=issuer)
+    return _given(study_instance_uid=study, patient=named)
+
+
+def _show_done(api: Api, done: dict[str, Any]) -> None:
+    """What moved, a line each; of a dry run what would move."""
+    output.table(
+        ["position", "occurred", "from", "to"],
+        [
+            (
+                move["position"],
+                output.local(move["occurred"]),
+                view.place(move["moved_from"]),
+                view.place(move["moved_to"]),
+            )
+            for move in done["moves"]
+        ],
+        "nothing would move" if done["dry_run"] else f"{done['id']} is settled, nothing was moved",
+        json=api.as_json(done),
+    )
+    if done["moves"] and not api.json:
+        said = "would move: nothing was kept" if done["dry_run"] else f"moved by correction {done['id']}"
+        output.line(f"{len(done['moves'])} {said}")

@@ -1,0 +1,96 @@
+"""Corrections over HTTP: listed, made by hand, confirmed, rejected, reverted."""
+
+import asyncio
+from typing import Any, Final
+
+from plscp.matching.bodies import parse
+from plscp.matching.corrections import CorrectionBody, SettleBody
+from plscp.service.corrections import CorrectionOutcome
+from plscp.store.corrections import Proposal
+from plscp.store.port import LAST
+from plscp.web.answers import CorrectionAnswer, CorrectionDone, CorrectionPage
+from plscp.web.guard import ROLE
+from plscp.web.operations import ApiCall, Parameter, operation, paged
+from plscp.web.problems import ApiProblem
+
+STATES: Final = ("proposed", "confirmed", "rejected", "reverted", "superseded")
+STATE: Final = Parameter("status", "of one status", {"type": "string", "enum": [*STATES]})
+CHANGES: Final[dict[str, Any]] = {"body": SettleBody, "body_required": False, "problems": (404, 409, 503)}
+
+
+@operation("GET", "/api/v1/corrections", CorrectionPage, role="read", parameters=(STATE, *paged()), problems=[503])
+async def list_corrections(call: ApiCall) -> CorrectionPage:
+    """Corrections, proposed ones too, newest first."""
+    before = call["after"] or LAST
+    found = await asyncio.to_thread(call.server.store.proposals, call["limit"] + 1, before=before, state=call["status"])
+    return call.page(CorrectionPage, "corrections", [(each.position, each) for each in found], _correction)
+
+
+@operation("GET", "/api/v1/corrections/{id}", CorrectionAnswer, role="read", problems=[404, 503])
+async def get_correction(call: ApiCall) -> CorrectionAnswer:
+    """One correction, proposed or made."""
+    return _correction(await _known(call))
+
+
+@operation("POST", "/api/v1/corrections", CorrectionDone, body=CorrectionBody, problems=[409, 503])
+async def make_correction(call: ApiCall) -> CorrectionDone:
+    """Move entries to another study or patient, by hand.
+
+    The entries themselves stay as they are; what moves them is kept and published beside them, and can be reverted.
+    """
+    _check_serving(call)
+    body = parse(CorrectionBody, await call.body())
+    return _done(await call.server.corrections.make(body, _who(call, body)), body)
+
+
+@operation("POST", "/api/v1/corrections/{id}/confirm", CorrectionDone, **CHANGES)
+async def confirm_correction(call: ApiCall) -> CorrectionDone:
+    """Do what is proposed; with `to` the entries go there instead."""
+    proposal, body = await _settling(call)
+    return _done(await call.server.corrections.confirm(proposal, body, _who(call, body)), body)
+
+
+@operation("POST", "/api/v1/corrections/{id}/reject", CorrectionDone, **CHANGES)
+async def reject_correction(call: ApiCall) -> CorrectionDone:
+    """Say that a proposal is not to be done; the same is not proposed again."""
+    proposal, body = await _settling(call)
+    return _done(await call.server.corrections.reject(proposal, body, _who(call, body)), body)
+
+
+@operation("POST", "/api/v1/corrections/{id}/revert", CorrectionDone, **CHANGES)
+async def revert_correction(call: ApiCall) -> CorrectionDone:
+    """Move back what a correction moved, where no later one has moved it; that is a correction itself."""
+    proposal, body = await _settling(call)
+    return _done(await call.server.corrections.revert(proposal, body, _who(call, body)), body)
+
+
+async def _settling(call: ApiCall) -> tuple[Proposal, SettleBody]:
+    """The correction that the path names, and what is said of it."""
+    _check_serving(call)
+    return await _known(call), parse(SettleBody, await call.body(required=False))
+
+
+def _check_serving(call: ApiCall) -> None:
+    if call.server.draining:
+        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+
+
+async def _known(call: ApiCall) -> Proposal:
+    found = await asyncio.to_thread(call.server.store.proposal, call["id"])
+    if found is None:
+        raise ApiProblem(404, "no such correction, or more than one begins like this")
+    return found
+
+
+def _who(call: ApiCall, body: SettleBody) -> str:
+    """Who says so: by the name that the caller gives, and by the role of the token."""
+    role = str(call.request.scope.get(ROLE, "without token"))
+    return f"{body.who} ({role})" if body.who else role
+
+
+def _done(outcome: CorrectionOutcome, body: SettleBody) -> CorrectionDone:
+    return CorrectionDone.model_validate(outcome._asdict() | {"dry_run": body.dry_run})
+
+
+def _correction(proposal: Proposal) -> CorrectionAnswer:
+    return CorrectionAnswer.model_validate(proposal._asdict() | {"status": proposal.state} | proposal.change)
