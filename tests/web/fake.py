@@ -101,6 +101,12 @@ class FakeStore:
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
         yield from [change for change in self._changes if change[0] > after][:limit]
 
+    def changes_of(self, keys: Sequence[str]) -> list[StoredEvent]:
+        return [event for event in self.events if event.kind == "registry" and event.key in keys]
+
+    def digest(self, position: int) -> bytes | None:
+        return b"digest" if 0 < position <= len(self.events) else None
+
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
         yield from ()
 

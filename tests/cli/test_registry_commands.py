@@ -1,0 +1,80 @@
+"""`plscp study show`, `patient show`, `admission show`, `room list`: against the API on a real store."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from plscp.service.keeper import RegistryKeeper
+from tests.cli.conftest import Ran, Run
+from tests.temporary import TemporaryStore
+from tests.web.conftest import Ask, ask  # noqa: F401 -- a fixture
+from tests.web.fake import FakeServer, Running
+from tests.web.test_history import Case
+
+Call = Callable[..., Ran]
+
+
+@pytest.fixture
+def told(run: Run, ask: Ask) -> Iterator[Call]:  # noqa: F811 -- the fixture
+    """Run a command against a server with the story of tests/web/test_history.py."""
+    with closing(TemporaryStore()) as store:
+        server = FakeServer()
+        server.store = store  # type: ignore[assignment]  # the port, of which the fake is another adapter
+        server.keeper = RegistryKeeper(store, server.keeper.registry)
+        Case(server, ask)
+        with Running(server) as running:
+
+            def calling(*arguments: str, status: int = 0) -> Ran:
+                found = run(*arguments, "--url", running.url)
+                assert found.status == status, found.err
+                return found
+
+            yield calling
+
+
+def test_a_study_is_shown_with_what_brought_each_stay(told: Call) -> None:
+    """On a page for people; as JSON what the API says."""
+    lines = told("study", "show", "1.1").out.splitlines()
+    assert lines[0].split() == ["1.1:", "open"]
+    text = "\n".join(lines)
+    for part in (
+        "by http at 2",
+        "by hl7 ADT|H|7 at 3",
+        "by mpps 1.9 at 5",
+        "P2",
+        "by hl7 ADT|H|10 at 8 (patient-identifier)",
+    ):
+        assert part in text, part
+    found = json.loads(told("study", "show", "1.1", "--json").out)
+    assert [stay["arrived_by"]["position"] for stay in found["stays"]] == [2, 3, 5]
+    assert "not known" in told("study", "show", "9.9", status=1).err
+
+
+def test_what_was_known_at_a_position_is_shown(told: Call) -> None:
+    """Of studies, patients and admissions."""
+    assert "P1" in told("study", "show", "1.1", "--at", "6").out
+    assert json.loads(told("study", "show", "1.1", "--at", "4", "--json").out)["status"] == "closed"
+    assert "the store's last position is 9" in told("study", "show", "1.1", "--at", "99", status=2).err
+    assert json.loads(told("patient", "show", "P1", "--at", "6", "--json").out)["former_ids"] == []
+    assert "not known at that position" in told("admission", "show", "V1", "--at", "3", status=1).err
+    assert "P2" in told("admission", "show", "V1").out
+
+
+def test_a_patient_is_shown_with_since_when_each_identifier_is_theirs(told: Call) -> None:
+    """By a superseded ID as well."""
+    text = told("patient", "show", "P1").out
+    assert text.split()[0].rstrip(":") == "P2"
+    for part in ("former", "by hl7 ADT|H|10 at 7", "by hl7 ADT|H|9 at 6", "patient.merged"):
+        assert part in text, part
+    assert json.loads(told("patient", "show", "P1", "--json").out)["identifiers"][2]["role"] == "former"
+
+
+def test_rooms_are_listed_with_who_is_there(told: Call) -> None:
+    """And who left last; a room without anybody says so."""
+    text = told("room", "list").out
+    for part in ("LAB1", "1.1", "P2", "by mpps 1.9 at 5", "LAB2", "nobody"):
+        assert part in text, part
+    rooms = json.loads(told("room", "list", "--json").out)["rooms"]
+    assert [room["location"] for room in rooms] == ["LAB1", "LAB2"]
