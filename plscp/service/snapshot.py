@@ -62,7 +62,9 @@ class _Restricted(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("plscp.matching.") or (module, name) in _VALUES:
-            return super().find_class(module, name)
+            found = None if "." in name else super().find_class(module, name)
+            if isinstance(found, type) and found.__module__ == module:
+                return found
         raise pickle.UnpicklingError(f"{module}.{name} has no place in a snapshot")
 
 
