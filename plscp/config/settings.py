@@ -308,6 +308,11 @@ class Settings(Section):
             yield "http.tls: absent, and the listener is not on loopback: tokens and patients cross the network in clear"
         if http.host not in LOOPBACK and not http.token_files():
             yield 'http.authentication: "none", and the listener is not on loopback: any machine may read and change everything'
+        steps = [ae for ae, d in self.devices.items() if "modality-performed-procedure-step" in d.sop_classes]
+        if steps and self.feeds.mpps is None:
+            yield f"feeds.mpps: absent, so devices.{steps[0]} may report no procedure steps, though its sop_classes name them"
+        if self.feeds.mpps is not None and not steps:
+            yield 'feeds.mpps: no device may report procedure steps: sop_classes name "modality-performed-procedure-step" nowhere'
         if not KNOWS_ENDS and any(device.closes_without_release for device in self.devices.values()):
             yield "devices: closes_without_release has no effect on this system, which does not tell when a peer closed"
         for ae_title, device in self.devices.items():

@@ -449,7 +449,7 @@ class StepHandlers:
             self._counters.device_refused(request.calling_ae)
             self._devices.refused(request.calling_ae, arrived_us, int(status), why)
             log.warning("procedure-step-refused", why=why, **told)
-        for line in request.notes:
+        for line in dict.fromkeys(request.notes):  # one that was planned twice has them twice
             log.warning("procedure-step-warning", why=line, **self._about(request))
         request.response.give((status, None))
 

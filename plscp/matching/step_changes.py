@@ -97,6 +97,16 @@ def begin_step(registry: Registry, said: StepBegun, policy: Policy, now: datetim
     plan = Plan(registry, policy, now)
     patient = _patient(plan, said)
     started = now if said.started is None else min(said.started, now)
+    step = ProcedureStep(
+        said.sop_instance_uid,
+        IN_PROGRESS,
+        tuple(one.study_instance_uid for one in said.studies),
+        said.calling_ae,
+        said.station_ae_title,
+        said.location,
+        started,
+    )
+    _changed(plan, step)  # first: whether it turns the room over depends on when it began
     for one in said.studies:
         before = plan.view.study(one.study_instance_uid)
         is_open = before is not None and before.status == "open"
@@ -115,16 +125,6 @@ def begin_step(registry: Registry, said: StepBegun, policy: Policy, now: datetim
         opened = plan.view.study(one.study_instance_uid)
         assert opened is not None
         patient = opened.patient_id.as_json()  # of a group case without a usable ID all are one patient's
-    step = ProcedureStep(
-        said.sop_instance_uid,
-        IN_PROGRESS,
-        tuple(one.study_instance_uid for one in said.studies),
-        said.calling_ae,
-        said.station_ae_title,
-        said.location,
-        started,
-    )
-    _changed(plan, step)
     return plan.records
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from plscp.matching.model import Policy
-from plscp.matching.records import Study
+from plscp.matching.records import Study, StudyStay
 from plscp.matching.registry import Registry, microseconds, moment_of
 
 CONFIRMED: Final = "room-confirmed"
@@ -44,7 +44,7 @@ def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[D
     present: list[Study] = []
     for study in studies:
         shares = not policy.turnover_decides and any(_older(first, study) for first in studies)
-        newly = _confirmed(registry, study, place, now) if shares else None
+        newly = _confirmed(registry, study, place, policy, now) if shares else None
         if newly is not None:
             changes.append(Due("study.updated", newly, CONFIRMED))
         present.append(newly or study)
@@ -67,7 +67,7 @@ def _older(first: Study, second: Study) -> bool:
     return first.patient != second.patient and first.stays[-1].arrived <= second.stays[-1].arrived
 
 
-def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> Study | None:
+def _confirmed(registry: Registry, study: Study, place: str, policy: Policy, now: datetime) -> Study | None:
     """The study with its stay confirmed, if that is new."""
     stay = study.stays[-1]
     if stay.confirmed is not None:
@@ -75,11 +75,17 @@ def _confirmed(registry: Registry, study: Study, place: str, now: datetime) -> S
     named = registry.life.last_request(study.study_instance_uid, place)
     if named > microseconds(stay.arrived):
         since = moment_of(named)
-    elif study.steps:
+    elif any(_began_there(registry, step, stay, policy) for step in study.steps):
         since = max(now, stay.arrived)
     else:
         return None
     return replace(study, stays=(*study.stays[:-1], stay._replace(confirmed=since)))
+
+
+def _began_there(registry: Registry, sop_instance_uid: str, stay: StudyStay, policy: Policy) -> bool:
+    """Whether a step shows that its study is there now: one that says that it began long before the stay came late, and may be over."""
+    step = registry.steps.get(sop_instance_uid)
+    return step is None or step.started > stay.arrived - policy.room_turnover
 
 
 def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:

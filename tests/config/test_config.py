@@ -20,7 +20,7 @@ from plscp.content.model import Bounds
 from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
 from plscp.errors import ConfigError
 from plscp.matching.model import Policy
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP, PROCEDURAL_EVENT_LOGGING
 from plscp.store.files import sqlite_path
 from plscp.store.limits import StoreLimits
 
@@ -565,6 +565,20 @@ def test_operators(tmp_path: Path) -> None:
 def test_warnings(environ: dict[str, str], said: str) -> None:
     """What is legal but probably not meant is said at start."""
     assert any(said in line for line in load(None, environ).warnings())
+
+
+def test_procedure_steps(tmp_path: Path) -> None:
+    """They are provided where their table is present, to devices that name them; one without the other is said."""
+    device = '[devices.XA1]\nsop_classes = ["modality-performed-procedure-step"]\n'
+    both = load(written(tmp_path, f"[feeds.mpps]\n{device}"), {})
+    assert both.network().procedure_steps
+    assert both.profile("XA1").sop_classes == {MODALITY_PERFORMED_PROCEDURE_STEP}
+    assert not any(line.startswith("feeds.mpps") for line in both.warnings())
+    for text in (device, "[feeds.mpps]\n"):
+        alone = load(written(tmp_path, text), {})
+        assert alone.network().procedure_steps is (text != device)
+        assert any(line.startswith("feeds.mpps: ") for line in alone.warnings())
+    assert MODALITY_PERFORMED_PROCEDURE_STEP not in alone.profile("HEMO1").sop_classes
 
 
 def test_no_needless_warnings(tmp_path: Path) -> None:

@@ -5,14 +5,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom.uid import generate_uid
 from pynetdicom.dsutils import encode
 from structlog.testing import capture_logs
 
+from plscp.content.model import Bounds
+from plscp.content.reader import decode
+from plscp.errors import InvalidArgument, Refused
+from plscp.feeds.step_data import TimeZones, created_step, step_update
 from plscp.service.handlers import LARGE_BYTES
-from plscp.statuses import MAY_NO_LONGER_BE_UPDATED
+from plscp.statuses import MAY_NO_LONGER_BE_UPDATED, STEP_STATUSES
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP as MPPS
-from tests.feeds.modality import StepServer, created, ended, scheduled
+from tests.feeds.modality import PROFILES, StepServer, created, ended, scheduled
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu, Response, command_set, uid
 
 U1, U2 = (f"1.2.826.0.1.3680043.9.3811.8.{n}" for n in (1, 2))
@@ -291,6 +297,43 @@ def test_a_data_set_that_cannot_be_used(server: StepServer) -> None:
         large.PerformedSeriesSequence = scheduled(*[U1] * 1500)
         assert len(encoded(large)) > LARGE_BYTES
         assert scu.request(MPPS, encoded(large), command=create_rq(3, U2)).status == 0
+
+
+def test_message_ids_and_many_at_once(server: StepServer) -> None:
+    """Requests that do not wait are answered in their order; one with a Message ID that is outstanding gets 0210."""
+    with raw(server) as scu:
+        numbers = [1, 1, 2, 3]
+        for each, number in enumerate(numbers):
+            scu.send(MPPS, encoded(created(U1)), command=create_rq(number, f"1.2.{each}"))
+        answers = [scu.response() for _ in numbers]
+    assert [(answer.command.MessageIDBeingRespondedTo, answer.status) for answer in answers] == [
+        (1, 0), (1, 0x0210), (2, 0), (3, 0),
+    ]  # fmt: skip
+    assert server.study(U1).steps == ("1.2.0", "1.2.2", "1.2.3")
+
+
+ZONES = TimeZones(PROFILES["STRICT"], datetime(2024, 5, 14, 12, tzinfo=UTC))
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_read_or_refused(data: st.DataObject) -> None:
+    """Whatever is changed in a data set, it says something or is refused with a status of N-CREATE and N-SET."""
+    creates = data.draw(st.booleans())
+    content = bytearray(encoded(created(U1, IssuerOfPatientID="HOSP") if creates else ended(reason=("110514", "DCM"))))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    try:
+        decoded = decode(bytes(content), SYNTAXES[1], calling_ae="XA1", sop_class=MPPS, bounds=Bounds())
+    except InvalidArgument:
+        return
+    status = 0
+    try:
+        (created_step if creates else step_update)(decoded.dataset.root.elements, ZONES)
+    except Refused as refused:
+        status = refused.status
+    assert status in STEP_STATUSES
 
 
 def test_a_device_that_may_not(server: StepServer) -> None:

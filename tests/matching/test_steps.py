@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from plscp.errors import Conflict, Refused
+from plscp.matching.records import StudyStay
 from plscp.matching.registry import Locations, Registry
 from plscp.matching.step_changes import (
     ENDED,
@@ -248,6 +249,31 @@ def test_a_step_confirms_who_is_in_the_room() -> None:
     assert world.known("1.1").status == "closed"
     assert world.known("1.2").stays[-1].confirmed == at("09:00")
     assert world.ask("09:01", arrival="09:01", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.2"
+
+
+def test_a_step_of_an_open_study_confirms_it_at_once() -> None:
+    """Two studies were opened in one room; the first step of one of them says who is there."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.open("1.2", "08:30", patient="P2")
+    assert world.known("1.1").status == "open"
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+    assert (world.known("1.1").status, world.known("1.2").status) == ("closed", "open")
+
+
+def test_a_step_that_comes_late_turns_no_room_over() -> None:
+    """Who says at ten that it began at six, where another patient's study lived at half past nine, may be over: both stay, and events
+    that name only the room go to nobody."""
+    world = World()
+    world.open("1.1", "09:30", patient="P1")
+    world.now = at("10:00")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2", started=at("06:00")))
+    assert {world.known(uid).status for uid in ("1.1", "1.2")} == {"open"}
+    assert world.known("1.2").stays[-1] == StudyStay("LAB1", at("09:30"))
+    assert world.ask("10:01", arrival="10:01", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
+    step(world, said("9.2", ended=at("07:00")))
+    assert world.ask("10:01", arrival="10:01", L="Lab 1", clock_difference=timedelta(0)).study_instance_uid == "1.1"
 
 
 def test_a_step_in_progress_keeps_its_study() -> None:
