@@ -70,21 +70,17 @@ def add_operator(
         "valid_until": valid_until,
     }
     api: Api = context.obj
-    _show(api, api.put(_path(value, scheme), body))
+    found = api.put(_path(value, scheme), body)
+    output.changed(found, json=api.as_json(found))
 
 
 @operator.command("remove", cls=ServerCommand)
 def remove_operator(context: typer.Context, value: Value, scheme: Scheme) -> None:
     """Take an operator out: from now on administrations with that code alone are refused."""
     api: Api = context.obj
-    _show(api, api.delete(_path(value, scheme)))
+    found = api.delete(_path(value, scheme))
+    output.changed(found, json=api.as_json(found))
 
 
 def _path(value: str, scheme: str) -> str:
     return f"/api/v1/operators/{segment(scheme.strip(' '))}/{segment(value.strip(' '))}"
-
-
-def _show(api: Api, found: dict[str, Any]) -> None:
-    output.warn(found)
-    shown = {name: value for name, value in found.items() if name != "warnings"}
-    output.page(output.described(shown), json=api.as_json(found))

@@ -82,6 +82,12 @@ def page(lines: Iterable[tuple[int, str, object, str]], *, json: Any = None) -> 
         out.print(text)
 
 
+def changed(answer: Mapping[str, Any], *, json: Any = None) -> None:
+    """The answer to a change: its warnings, and the rest as a page; or `json` instead of that."""
+    warn(answer)
+    page(described({name: value for name, value in answer.items() if name != "warnings"}), json=json)
+
+
 def status_style(status: str) -> str:
     """Green for Success, yellow for Warning, red for Failure."""
     return "green" if status == "0000" else "yellow" if status.startswith("B") else "red"

@@ -108,24 +108,20 @@ def open_study(
     if patient is not None:
         body["patient"] = {"id": patient} | ({"issuer": issuer} if issuer is not None else {})
     api: Api = context.obj
-    _show_study(api, api.put(_path(study_instance_uid), body))
+    found = api.put(_path(study_instance_uid), body)
+    output.changed(found, json=api.as_json(found))
 
 
 @study.command("close", cls=ServerCommand)
 def close_study(context: typer.Context, study_instance_uid: StudyUid) -> None:
     """Close a study; it takes events for the grace."""
     api: Api = context.obj
-    _show_study(api, api.post(f"{_path(study_instance_uid)}/close"))
+    found = api.post(f"{_path(study_instance_uid)}/close")
+    output.changed(found, json=api.as_json(found))
 
 
 def _path(study_instance_uid: str) -> str:
     return f"/api/v1/studies/{segment(study_instance_uid.strip(' '))}"
-
-
-def _show_study(api: Api, found: dict[str, Any]) -> None:
-    output.warn(found)
-    shown = {name: value for name, value in found.items() if name != "warnings"}
-    output.page(output.described(shown), json=api.as_json(found))
 
 
 # --- procedure steps ---
