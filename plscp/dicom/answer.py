@@ -1,4 +1,4 @@
-"""What a handler returns to the acceptor: pynetdicom's `(status, dataset)`, in forms that are cheap to make and encode."""
+"""What a handler returns to the acceptor: `(status, data set)` as to pynetdicom, in forms that are cheap to make and encode."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol

@@ -10,12 +10,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from pydicom.dataset import Dataset
-
 from plscp.dicom import dimse, fairness, negotiation, pdu, sockets
 from plscp.dicom.admission import PeerCertificate
 from plscp.dicom.answer import PendingResponse
-from plscp.dicom.dimse import ActionEvent, Message, Peer, status_of
+from plscp.dicom.dimse import ActionEvent, Message, Peer
 from plscp.dicom.fairness import AT_ONCE_SECONDS, LOOK_AGAIN_SECONDS, ConnectionBudget
 from plscp.dicom.negotiation import Rejection
 from plscp.dicom.upper_layer import (
@@ -423,8 +421,6 @@ class Association(asyncio.Protocol):
         """DT-1, or AR-7 where a release waits; nothing where the association is gone: the event stays all the same."""
         if self.state not in ANSWERING:
             return
-        if isinstance(status, Dataset):
-            status = status_of(status)
         out = self._layer.respond(message, status, dataset)
         open_then = self._closes and not self.end_is_there()
         self._transport.write(out)

@@ -11,10 +11,9 @@ from hashlib import sha256
 from io import BytesIO
 from typing import Any, Final
 
-from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from plscp.dicom.answer import Status
+from plscp.dicom.answer import Encodable, Status
 from plscp.dicom.pdu import COMMAND, LAST, PDV, InvalidPdu, p_data
 from plscp.dicom.settings import WireBounds
 
@@ -23,7 +22,6 @@ HANDED_OVER: Final = frozenset({N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ})
 """Command Fields of what a handler answers."""
 RESPONSE: Final = 0x8000
 NO_DATA_SET: Final = 0x0101
-MOST_INFLATED: Final = 16 << 20
 """Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
 KEPT_OF_TOO_LONG: Final = 64 * 1024
 """Bytes of a data set that is longer than the bound."""
@@ -311,7 +309,7 @@ class Message:
         """The encoded data set as a stream."""
         return BytesIO(self.raw)
 
-    def answered(self, status: int, dataset: Any, max_length: int) -> bytes:
+    def answered(self, status: int, dataset: Encodable | None, max_length: int) -> bytes:
         """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""
         data = encoded(dataset, self.context) if dataset is not None else b""
         command = response(self.command, status, has_data=bool(data))
@@ -342,56 +340,11 @@ class ActionEvent:
         """Message ID (0000,0110)."""
         return self.request.command.message_id
 
-    @property
-    def action_type(self) -> int | None:
-        """Action Type ID (0000,1008)."""
-        return self.request.command.action_type
 
-    @property
-    def action_information(self) -> Dataset:
-        """The data set, decoded by pydicom at each call; the hot path reads `request.raw` instead.
-
-        Raises:
-            ValueError: it does not inflate, or to more than 16 MiB.
-        """
-        from pynetdicom.dsutils import decode  # noqa: PLC0415  # only where a handler asks for it
-
-        syntax, raw = self.context.transfer_syntax, self.request.raw
-        if syntax == DeflatedExplicitVRLittleEndian:
-            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-            try:
-                raw = inflater.decompress(raw, MOST_INFLATED)
-            except zlib.error as error:
-                raise ValueError("the data set does not inflate") from error
-            if inflater.unconsumed_tail:
-                raise ValueError(f"the data set inflates to more than {MOST_INFLATED} bytes")
-        dataset: Dataset = decode(BytesIO(raw), syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
-        return dataset
-
-
-def status_of(dataset: Dataset) -> Status:
-    """A status data set, as pynetdicom's handlers may return it."""
-    status = Status(int(dataset.Status))
-    status.comment = str(dataset.get("ErrorComment", ""))
-    status.error_id = int(dataset.ErrorID) if "ErrorID" in dataset else None
-    for name, keyword in (("attributes", "AttributeIdentifierList"), ("offending", "OffendingElement")):
-        value = dataset.get(keyword)
-        if value is not None:
-            many = value if isinstance(value, (list, tuple)) or hasattr(value, "__iter__") else [value]
-            setattr(status, name, tuple(int(tag) for tag in many))
-    return status
-
-
-def encoded(dataset: Any, context: Context) -> bytes:
+def encoded(dataset: Encodable, context: Context) -> bytes:
     """An Action Reply in its context's transfer syntax."""
     syntax = context.transfer_syntax
-    implicit, little = syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian
-    if isinstance(dataset, Dataset):
-        from pynetdicom.dsutils import encode  # noqa: PLC0415  # only where a handler returns one
-
-        raw = encode(dataset, implicit, little) or b""
-    else:
-        raw = dataset.encode(implicit=implicit, little=little)
+    raw = dataset.encode(implicit=syntax == ImplicitVRLittleEndian, little=syntax != ExplicitVRBigEndian)
     if syntax == DeflatedExplicitVRLittleEndian and raw:
         packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
         raw = packer.compress(raw) + packer.flush()

@@ -13,6 +13,7 @@ from pydicom.uid import UID
 from plscp import __version__
 from plscp.config import Settings
 from plscp.content import charset
+from plscp.content.elements import tag_text
 from plscp.dicom import certificates, negotiation
 from plscp.matching import rules
 from plscp.matching.match_context import A, L, P, S, U
@@ -140,10 +141,6 @@ def table(rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in rows)
 
 
-def _tag(tag: int) -> str:
-    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-
-
 def _contexts(_settings: Settings) -> str:
     syntaxes = ", ".join(f"{UID(uid).name} ({uid})" for uid in negotiation.TRANSFER_SYNTAXES)
     return table((f"{UID(uid).name} ({uid})", syntaxes, "SCP", "none") for uid in negotiation.OPERATIONS)
@@ -181,7 +178,7 @@ def _rejections(_settings: Settings) -> str:
 
 def _procedural(_settings: Settings) -> str:
     return table(
-        (dictionary_description(one.tag), _tag(one.tag), one.vr, "2", "finding, strict 0120")
+        (dictionary_description(one.tag), tag_text(one.tag), one.vr, "2", "finding, strict 0120")
         for one in attributes.PROCEDURAL
     )
 
@@ -189,7 +186,7 @@ def _procedural(_settings: Settings) -> str:
 def _substance(_settings: Settings) -> str:
     kinds = {one.tag: one.vr for one in attributes.SUBSTANCE}
     tags = sorted({*kinds, substance.OPERATORS, substance.ROUTE, substance.PARAMETER_SEQUENCE})
-    return table((dictionary_description(tag), _tag(tag), kinds.get(tag, "SQ"), *_TYPES[tag]) for tag in tags)
+    return table((dictionary_description(tag), tag_text(tag), kinds.get(tag, "SQ"), *_TYPES[tag]) for tag in tags)
 
 
 _IDENTIFIERS: Final = {

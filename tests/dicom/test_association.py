@@ -24,7 +24,7 @@ from plscp.statuses import (
     PROCEDURAL_EVENT_LOGGING_INSTANCE,
     SUBSTANCE_ADMINISTRATION_LOGGING,
 )
-from tests.dicom.wire import CONTEXTS, DATA, EVENTS, SETTINGS, Line, Listener, pdvs_of, request, with_receipt
+from tests.dicom.wire import CONTEXTS, DATA, EVENTS, SETTINGS, Line, Listener, Reply, pdvs_of, request, with_receipt
 from tests.rawscu import (
     ABORT,
     RELEASE_RQ,
@@ -61,14 +61,14 @@ def listener() -> Iterator[Listener]:
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_stock_scu_in_every_transfer_syntax(listener: Listener, syntax: str, max_length: int) -> None:
     """pynetdicom's own SCU sends a request and reads the reply in each transfer syntax, whatever it can receive at once."""
-    listener.handler = lambda event: (0, event.action_information)
+    sent = patient("P" * 60)
+    listener.handler = lambda _: (0, Reply(sent))
     ae = AE("HEMO1")
     ae.maximum_pdu_size = max_length
     ae.add_requested_context(PROCEDURAL_EVENT_LOGGING, syntax)
     ae.add_requested_context(VERIFICATION, syntax)
     association = ae.associate("127.0.0.1", listener.port, ae_title="PLSCP")
     assert association.is_established
-    sent = patient("P" * 60)
     status, reply = association.send_n_action(sent, 1, PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE)
     assert (status.Status, reply) == (0, sent)
     association.release()
@@ -84,7 +84,7 @@ def test_a_stock_scu_in_every_transfer_syntax(listener: Listener, syntax: str, m
 
 def test_every_pdu_fits_the_requestors_maximum_length() -> None:
     """With a Maximum Length of 32 no PDU's variable field is longer, and the parts put together are the whole."""
-    reply = patient("Q" * 50)
+    reply = Reply(patient("Q" * 50))
     with Line(handler=lambda _: (0, reply)) as line:
         line.associate(max_length=32)
         line.send(request(1))
@@ -228,13 +228,6 @@ def broken(_: object) -> Any:
     raise ZeroDivisionError
 
 
-def status_dataset(code: int) -> Dataset:
-    """A status as pynetdicom's handlers may return it."""
-    dataset = Dataset()
-    dataset.Status = code
-    return dataset
-
-
 class Unencodable:
     """A reply that fails when it is written."""
 
@@ -246,15 +239,14 @@ class Unencodable:
 HANDLERS: dict[str, tuple[Any, int]] = {
     "an int": (lambda _: (0xC101, None), 0xC101),
     "a Status": (lambda _: (SUCCESS, None), 0),
-    "a status data set": (lambda _: (status_dataset(0x0120), None), 0x0120),
-    "a reply": (lambda _: (0, patient()), 0),
-    "an empty reply": (lambda _: (0, Dataset()), 0),
+    "a reply": (lambda _: (0, Reply(patient())), 0),
+    "an empty reply": (lambda _: (0, Reply(Dataset())), 0),
     "an exception": (broken, 0x0110),
     "None": (lambda _: None, 0x0110),
     "an int alone": (lambda _: 0, 0x0110),
     "a text as status": (lambda _: ("fine", None), 0x0110),
     "a status of 17 bits": (lambda _: (0x10000, None), 0x0110),
-    "a status data set without Status": (lambda _: (Dataset(), None), 0x0110),
+    "a data set as status": (lambda _: (Dataset(), None), 0x0110),
     "a reply that cannot be encoded": (lambda _: (0, Unencodable()), 0x0110),
     "a reply that is none": (lambda _: (0, "reply"), 0x0110),
 }

@@ -7,9 +7,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
-import zlib
 from dataclasses import replace
-from datetime import UTC, datetime
 from io import BytesIO
 
 import pytest
@@ -19,7 +17,6 @@ from plscp.dicom import negotiation
 from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.answer import PendingResponse, Status
 from plscp.dicom.association import NEVER, Association
-from plscp.dicom.dimse import ActionEvent, Command, Context, Message
 from plscp.dicom.settings import Deadlines, NetworkCounters, WireBounds
 from plscp.dicom.upper_layer import State
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
@@ -174,36 +171,6 @@ def test_a_cancel_without_message_id() -> None:
     with Line().associate() as line:
         line.send(p_data(pdv(EVENTS, 3, command(0, _0100=struct.pack("<H", 0x0FFF), _0110=None))), request(2))
         assert [answer.MessageIDBeingRespondedTo for answer in line.answers()] == [2]
-
-
-def bomb() -> ActionEvent:
-    """An event whose data set inflates to 64 MiB."""
-    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    raw = packer.compress(DATA + struct.pack("<HH2sHL", 0x7FE1, 0x1010, b"OB", 0, 64 << 20))
-    raw += b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
-    context = Context(1, PROCEDURAL_EVENT_LOGGING, "1.2.840.10008.1.2.1.99")
-    command = Command(0x0130, 1, True, PROCEDURAL_EVENT_LOGGING, None, 1, 0)
-    return ActionEvent(None, Message(context, command, raw, len(raw)), datetime.now(UTC))
-
-
-def test_action_information_inflates_with_a_bound() -> None:
-    """A handler that asks for pydicom's view of a bomb gets a ValueError, not the memory of it."""
-    event = bomb()
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="inflate"):
-            _ = event.action_information
-        assert tracemalloc.get_traced_memory()[1] < 48 << 20
-    finally:
-        tracemalloc.stop()
-
-
-def test_action_information_that_does_not_inflate() -> None:
-    """Bytes that are not deflated are a ValueError as well."""
-    event = bomb()
-    event.request.raw = b"\xff" * 32
-    with pytest.raises(ValueError, match="inflate"):
-        _ = event.action_information
 
 
 # --- requests and what is heard --------------------------------------------------------------------------------------------

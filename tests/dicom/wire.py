@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any, Self
 
 from pydicom.dataset import Dataset
-from pynetdicom.dsutils import decode
+from pynetdicom.dsutils import decode, encode
 
 from plscp.dicom.acceptor import Acceptor, NetworkSettings
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
@@ -212,6 +212,17 @@ def request(number: int, data: bytes = DATA, *, context: int = EVENTS) -> bytes:
     sop_class = CONTEXTS[context // 2][0]
     command = p_data(pdv(context, 3, n_action(number, sop_class, data=bool(data))))
     return command + p_data(pdv(context, 2, data)) if data else command
+
+
+class Reply:
+    """A data set as an Action Reply."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+
+    def encode(self, *, implicit: bool, little: bool) -> bytes:
+        """By pynetdicom."""
+        return encode(self._dataset, implicit, little) or b""
 
 
 def with_receipt(receipt: object, status: int = 0x0000) -> Status:
