@@ -128,14 +128,15 @@ class WorklistFeed:
         """Its own settings need a restart; the others it asks for each time."""
 
     def status(self) -> JsonObject:
-        """Whom it asks, when that last worked, how many entries there were, how many cannot be taken, and what is wrong now."""
-        return {
-            "server": self._server,
-            "last_success": utc_text(self._succeeded),
-            "entries": self._count,
+        """The worklist as the one sender of this feed: when it answered last, with how many entries, how many of them cannot be taken."""
+        sender = {
+            "sender": self._server,
+            "last_message": utc_text(self._succeeded),
+            "messages": self._count,
             "refused": len(self._refused),
-            "fault": self._fault,
+            "silent": self._failures > 0,
         }
+        return {"listening": [], "connections": [], "senders": [sender], "fault": self._fault}
 
     # --- polls -----------------------------------------------------------------------------------------------------------
 

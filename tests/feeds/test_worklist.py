@@ -154,13 +154,14 @@ def test_an_entry_becomes_a_scheduled_study_once(hospital: Hospital) -> None:
         assert hospital.polled(feed) == []
         assert hospital.polled(hospital.feed(scp)) == [], "nor after a restart"
         assert hospital.store.head() == position
-        assert feed.status() == {
-            "server": f"127.0.0.1:{scp.port}",
-            "last_success": "2024-05-14T12:00:00Z",
-            "entries": 1,
+        sender = {
+            "sender": f"127.0.0.1:{scp.port}",
+            "last_message": "2024-05-14T12:00:00Z",
+            "messages": 1,
             "refused": 0,
-            "fault": "",
+            "silent": False,
         }
+        assert feed.status() == {"listening": [], "connections": [], "senders": [sender], "fault": ""}
 
 
 def test_what_is_asked_for(hospital: Hospital) -> None:
@@ -331,7 +332,7 @@ def test_an_entry_that_cannot_be_read_is_refused_by_itself(
         assert hospital.study("1.2.2").patient_id.id == "P2"
         assert hospital.keeper.registry.study("1.2.1") is None
         assert "worklist-entry-refused" not in hospital.polled(feed)
-        assert feed.status()["refused"] == 1
+        assert feed.status()["senders"][0]["refused"] == 1
     [kept] = hospital.store.refused_messages()
     assert (kept.source, kept.peer, kept.why) == ("worklist", f"127.0.0.1:{scp.port}", refused["why"])
     assert hospital.metrics.worklist_refused.child().value == 1
@@ -353,7 +354,7 @@ def test_another_patient_than_that_of_an_open_study_is_refused_until_that_is_men
         assert hospital.keeper.registry.patient("P1", "HOSP") is None, "nothing of it is taken"
         scp.entries = [entry(patient="P7")]
         assert hospital.polled(feed) == ["registry-changed"]
-        assert feed.status()["refused"] == 0
+        assert feed.status()["senders"][0]["refused"] == 0
         scp.entries = [entry(), entry(patient="P7", step="SPS2")]
         with capture_logs() as lines:
             asyncio.run(feed.poll())
@@ -386,6 +387,7 @@ def test_an_scp_that_is_away_is_said_once_and_asked_less_often(hospital: Hospita
         pauses.append(feed.pause)
         assert hospital.polled(feed) == []
     assert pauses == [60.0, 120.0, 240.0, 300.0]
+    assert feed.status()["senders"][0]["silent"]
     assert feed.status()["fault"].startswith(f"no association with 127.0.0.1:{scp.port}")
     assert hospital.study().status == "scheduled"
     scp.entries.append(entry("1.2.2", "P2"))
