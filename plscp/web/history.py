@@ -3,10 +3,10 @@
 import asyncio
 
 from plscp.service import history
-from plscp.web.answers import PatientHistory, RoomBoard, StudyHistory
 from plscp.web.operations import ApiCall, operation
 from plscp.web.problems import ApiProblem
 from plscp.web.registry import ISSUER, PATIENT, STUDY, named_patient
+from plscp.web.registry_answers import PatientHistory, RoomBoard, StudyHistory
 
 
 @operation("GET", STUDY + "/history", StudyHistory, role="read", problems=[404])

@@ -26,7 +26,9 @@ from plscp.matching.records import Admission, Patient, PatientId, Study
 from plscp.matching.registry import Registry
 from plscp.matching.steps import ProcedureStep
 from plscp.store.port import LAST, RegistryRecord
-from plscp.web.answers import (
+from plscp.web.operations import ApiCall, Parameter, operation, paged
+from plscp.web.problems import ApiProblem
+from plscp.web.registry_answers import (
     AdmissionAnswer,
     AdmissionPage,
     OperatorAnswer,
@@ -38,8 +40,6 @@ from plscp.web.answers import (
     StudyAnswer,
     StudyPage,
 )
-from plscp.web.operations import ApiCall, Parameter, operation, paged
-from plscp.web.problems import ApiProblem
 
 Json = dict[str, Any]
 Found = TypeVar("Found")

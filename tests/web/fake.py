@@ -131,10 +131,6 @@ class FakeStore:
         self.probe()
         return next((found for found in self.proposed if found.id == proposal_id), None)
 
-    def digest(self, position: int) -> bytes | None:
-        self.probe()
-        return position.to_bytes(32, "big")
-
     def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
         self.probe()
         found = [each for each in self.messages if each.number < before]
