@@ -211,12 +211,16 @@ def test_old_modalities_are_not_refused_for_what_nothing_rests_on(server: StepSe
 
 
 def test_times(server: StepServer) -> None:
-    """A time without offset is the device's; one in the future is now; an untrusted device's is that of arrival."""
+    """The offset of the data set goes before the device's; a time in the future is now; an untrusted device's is that of arrival."""
     with server.modality("BERLIN") as berlin:
         data = created(U1, station="BERLIN", TimezoneOffsetFromUTC=None)
         data.PerformedProcedureStepStartDate, data.PerformedProcedureStepStartTime = "20240110", "1000"
         assert berlin.create(data).status == 0
+        other = created(f"{U1}.2", station="BERLIN", TimezoneOffsetFromUTC="-0500")
+        other.PerformedProcedureStepStartDate, other.PerformedProcedureStepStartTime = "20240110", "1000"
+        assert berlin.create(other).status == 0
     assert server.study(U1).opened == datetime(2024, 1, 10, 9, 0, tzinfo=UTC)
+    assert server.study(f"{U1}.2").opened == datetime(2024, 1, 10, 15, 0, tzinfo=UTC)
     before = datetime.now(UTC)
     with server.modality() as xa, server.modality("NOCLOCK") as untrusted:
         step = xa.create(created(U2, started=before + timedelta(hours=3)))
