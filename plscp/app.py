@@ -35,6 +35,8 @@ from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
+from plscp.service.replay import Replay
+from plscp.service.second_look import SecondLook
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP
 from plscp.store import open_store
 from plscp.store.files import registry_snapshot
@@ -59,7 +61,7 @@ class Server:
 
     Attributes:
         settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
-        store, keeper, corrections, metrics, acceptor, handlers, steps, overview, feeds: its parts.
+        store, keeper, corrections, metrics, acceptor, handlers, steps, replay, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
         ends: how associations ended since then.
@@ -284,6 +286,10 @@ class Server:
             devices=self.handlers.devices,
             answer_deadline=settings.dicom.answer_deadline.total_seconds(),
         )
+        self.replay = Replay(self.store, self.handlers, self.metrics)
+        second_look = SecondLook(self.store, self.keeper, self.profile, self.replay, self.metrics)
+        self.handlers.quarantined = second_look.quarantined
+        self.corrections.replay = self.replay.confirm
         self.overview = ServerOverview(
             self.store,
             self.keeper,
@@ -312,7 +318,8 @@ class Server:
             return 0
         self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._hang_up)
-        turning = [self._loop.create_task(self._turn()), self._loop.create_task(self.overview.run())]
+        turning = [self._loop.create_task(each) for each in (self._turn(), self.overview.run())]
+        self._looking = self._loop.create_task(second_look.run())
         try:
             for name, listener in http.items():
                 host, port = await listener.start()
@@ -336,7 +343,7 @@ class Server:
             tell_manager("STOPPING=1")
             return await self._end()
         finally:
-            for task in turning:
+            for task in (*turning, self._looking):
                 task.cancel()
             self._watcher.stop()
             await self.feeds.stop()
@@ -411,6 +418,7 @@ class Server:
     async def _end(self) -> int:
         """Drain and close; 3 when the store is why."""
         self.draining = True
+        self._looking.cancel()
         if not self._fatal.done():
             await self._drain()
         if self._fatal.done():

@@ -211,6 +211,16 @@ class Metrics(Collector, NetworkCounters):
             "Repeats that got the stored answer, since none is known to have arrived",
             "sop_class",
         )
+        self.replayed = Counts(
+            "plscp_requests_replayed_total",
+            "Refused requests that were accepted out of quarantine, by who had it done",
+            "source",
+            "outcome",
+        )
+        self.replays_proposed = Counts(
+            "plscp_replays_proposed_total",
+            "Refused requests that would be accepted by now and that people are asked about",
+        )
         self.findings = Counts(
             "plscp_validation_findings_total", "Findings about requests", "template", "row", "severity"
         )
@@ -262,6 +272,10 @@ class Metrics(Collector, NetworkCounters):
         )
         self.quarantine_open = Levels(
             "plscp_quarantine_open", "Refused requests in quarantine that no later acceptance has closed", "device"
+        )
+        self.second_looks = Levels(
+            "plscp_quarantine_second_looks_waiting",
+            "Open quarantine items that a registry change concerns and that are not judged again yet",
         )
         self.of_closed_cases = Levels(
             "plscp_quarantine_open_of_closed_cases",

@@ -68,9 +68,9 @@ class Api:
         """PUT a JSON body."""
         return self._call("PUT", path, json=dict(body))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """POST, with a JSON body or without one."""
-        return self._call("POST", path, **({} if body is None else {"json": dict(body)}))
+    def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
+        """POST, with a JSON body or without."""
+        return self._call("POST", path, params=_given(query), **({} if body is None else {"json": dict(body)}))
 
     def delete(self, path: str) -> Any:
         """DELETE, and a JSON answer."""

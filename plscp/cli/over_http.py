@@ -1,4 +1,4 @@
-"""Commands over the HTTP API of a running server: `study`, `step`, `event`, `quarantine`, `match`, `reload`."""
+"""Commands over the HTTP API of a running server: `study`, `step`, `event`, `match`, `reload`."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -19,7 +19,6 @@ app = group()
 app.add_typer(study := group("Studies: what is open where."), name="study")
 app.add_typer(step := group("Procedure steps: what modalities reported."), name="step")
 app.add_typer(event := group("Events: logged entries, registry changes, refusals."), name="event")
-app.add_typer(quarantine := group("Quarantine: refused requests, and why."), name="quarantine")
 
 StudyUid = Annotated[str, typer.Argument(metavar="STUDY_INSTANCE_UID", help="Study Instance UID.", callback=a_uid)]
 Issuer = Annotated[str | None, typer.Option(help="Issuer of the Patient ID.", callback=long_text)]
@@ -240,72 +239,6 @@ def timeline(
     found = api.get(path, {"original": "true" if original else None})
     headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
     output.table(headings, map(view.row, found["entries"]), "no entry", json=api.as_json(found))
-
-
-# --- refused requests ---
-
-
-@quarantine.command("list", cls=ServerCommand)
-def list_items(
-    context: typer.Context,
-    *,
-    calling_ae: Annotated[
-        str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
-    ] = None,
-    open_only: Annotated[bool, typer.Option("--open", help="Only those not accepted since.")] = False,
-    limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
-) -> None:
-    """List refused requests, newest first."""
-    api: Api = context.obj
-    query = {"calling_ae": calling_ae, "open": "true" if open_only else None, "limit": limit}
-    found = api.get("/api/v1/quarantine", query)
-    output.table(
-        ["id", "last", "times", "device", "status", "why", "accepted since"],
-        [
-            (
-                item["id"],
-                output.local(item["last_time"]),
-                item["times"],
-                item["calling_ae"],
-                (item["status"], output.status_style(item["status"])),
-                item["comment"],
-                f"at {item['closed_position']}" if item["closed_position"] else "",
-            )
-            for item in found["items"]
-        ],
-        "nothing in quarantine",
-        json=api.as_json(found),
-    )
-
-
-@quarantine.command("show", cls=ServerCommand)
-def show_item(
-    context: typer.Context,
-    item_id: Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")],
-) -> None:
-    """Show one refused request with every finding."""
-    api: Api = context.obj
-    item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
-    output.page(_item_lines(item), json=api.as_json(item))
-
-
-def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
-    """An item: who sent what when, then each different outcome with its findings."""
-    times = f"{item['times']} times" if item["times"] != 1 else "once"
-    yield 0, item["id"], f"{item['calling_ae']} from {item['address']}, {times}", "bold"
-    yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
-    yield 1, "first", output.local(item["first_time"]), ""
-    yield 1, "last", output.local(item["last_time"]), ""
-    yield 1, "data set", view.received(item["raw_length"], item["raw_kept"]), ""
-    if item["closed_position"]:
-        yield 1, "accepted since", f"at position {item['closed_position']}", "green"
-    for outcome in item["outcomes"]:
-        data = outcome.get("data") if isinstance(outcome.get("data"), Mapping) else outcome
-        status = str(outcome.get("status") or data.get("status", ""))
-        comment = outcome.get("comment") or data.get("comment", "")
-        yield 1, status, comment or data.get("status_name", ""), output.status_style(status)
-        yield from view.findings(data.get("findings") or [], 2)
-        yield from view.decision(data.get("match") or {}, 2, status)
 
 
 # --- the server itself ---

@@ -160,10 +160,10 @@ def received(length: int, kept: int) -> str:
     )
 
 
-def findings(these: Sequence[Mapping[str, Any]], depth: int) -> Iterator[Line]:
+def findings(these: Sequence[Mapping[str, Any]], depth: int, heading: str = "findings") -> Iterator[Line]:
     """Every finding with its path, template row and reason, and below it how that row should look."""
     if these:
-        yield depth, "findings", len(these), ""
+        yield depth, heading, len(these), ""
     for finding in these:
         place = f"at {finding['path']}" if finding.get("path") else ""
         table = f"{finding['template']} row {finding['row']}" if finding.get("row") else finding.get("template", "")

@@ -370,6 +370,11 @@ class Matching(Section):
         False,
         description="whether the Accession Number of a study that takes events counts as an Admission ID without issuer",
     )
+    replay: Literal["automatic", "propose", "off"] = Field(
+        "automatic",
+        description="a refused request whose reason a registry change has removed: replayed where it names the study or patient "
+        "itself and nothing speaks against it, else proposed; propose: always proposed; off: neither",
+    )
 
 
 if TYPE_CHECKING:

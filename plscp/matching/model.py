@@ -10,6 +10,8 @@ from plscp.matching.records import utc_text
 from plscp.templates.request import Identifiers
 
 OnMismatch = Literal["refuse", "log"]
+OnRemoved = Literal["automatic", "propose", "off"]
+"""What becomes of a refused request whose reason a registry change has removed."""
 
 
 class Instant(NamedTuple):
@@ -49,6 +51,7 @@ class Policy:
     placeholder_patient_ids: frozenset[str] = frozenset({"UNKNOWN", "UNK", "TEMP", "NONE", "N/A", "0"})
     publish_demographics: bool = False
     accession_as_admission: bool = False
+    replay: OnRemoved = "automatic"
 
     def is_placeholder(self, patient_id: str) -> bool:
         """Whether a Patient ID counts as not given; compared without regard to case."""

@@ -205,6 +205,14 @@ class Lead(Placed):
     recorded: When = Field(description="When it was committed, UTC.")
 
 
+class Replayed(Part):
+    """That an entry was not accepted when its device sent it, but later, out of quarantine."""
+
+    time: When = Field(description="When it was replayed, UTC.")
+    source: str = Field(description="Who had it replayed; the server: by itself.", examples=["http", "server"])
+    arrived: When = Field(description="When the device had sent its request first, UTC.")
+
+
 class EntryLead(Lead):
     """Of an accepted entry."""
 
@@ -215,6 +223,7 @@ class EntryLead(Lead):
         description="Event id of an entry of an earlier request that was equal to this one."
     )
     findings: list[PublishedFinding]
+    replayed: Replayed | None = Field(default=None, description="Of an entry that was accepted out of quarantine.")
 
 
 class RefusalLead(Lead):

@@ -146,6 +146,8 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason("not a DT: YYYYMMDDHHMMSS.FFFFFF&ZZXX is expected", "C102, 0115", "always", "Device: mend the DateTime"),
     Reason("not a date and time: <why>", "C102, 0115", "always", "Device: mend the DateTime: there is no such day or time"),
     # --- the content tree (step 7, PS3.3 C.17.3 and A.35.7.3) ---
+    Reason("the request has <number> entries", "C102", "always", "Replay: name entries that are there; they count from 0"),
+    Reason("an administration is one entry, of index 0", "0115", "always", "Replay: leave out which entries"),
     Reason("a log without an entry", "C102", "always", "Device: send at least one content item with CONTAINS below the root"),
     Reason("the root must be a CONTAINER", "C102", "always", "Device: Value Type (0040,A040) of the root is CONTAINER"),
     Reason("Continuity Of Content is missing or unknown", "C102", "always", "Device: send SEPARATE or CONTINUOUS"),

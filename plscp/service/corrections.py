@@ -107,13 +107,14 @@ class Corrections:
     """Makes, confirms, rejects and reverts corrections.
 
     Attributes:
-        replay: judges a quarantine item once more; why it is refused still, or empty. None: this server cannot.
+        replay: judges a quarantine item once more, and takes it if it belongs to a place; why it was not, or empty. None: this
+            server cannot.
     """
 
     def __init__(self, store: EventStore, keeper: RegistryKeeper) -> None:
         self._store = store
         self._keeper = keeper
-        self.replay: Callable[[str], Awaitable[str]] | None = None
+        self.replay: Callable[[str, Place], Awaitable[str]] | None = None
 
     async def make(self, body: CorrectionBody, who: str) -> CorrectionOutcome:
         """Move entries as somebody says.
@@ -309,9 +310,9 @@ class Corrections:
             raise InvalidBody("to: where a replayed request belongs, the rules say")
         if body.dry_run:
             return CorrectionOutcome(proposal.id, [], 0)
-        refused = await self.replay(str(proposal.change["quarantine"]))
+        refused = await self.replay(str(proposal.change["quarantine"]), _place(proposal.change["to"]))
         if refused:
-            raise Conflict(f"refused still: {refused}")
+            raise Conflict(refused)
         return await self._settle(proposal, "confirmed", who, why)
 
     async def _confirm_merge(self, proposal: Proposal, body: SettleBody, who: str, why: str) -> CorrectionOutcome:

@@ -32,7 +32,7 @@ from plscp.service.overview import Devices
 from plscp.service.profile import Profiles
 from plscp.service.refusals import Refusals
 from plscp.service.reply import ActionReply, failure, not_recorded
-from plscp.service.steps import Answer, DatedContent, Pending
+from plscp.service.steps import Answer, DatedContent, Pending, Replaying
 from plscp.statuses import STATUSES
 from plscp.store.port import (
     Accepted,
@@ -77,6 +77,7 @@ class Handlers:
         devices: what each calling AE title did last.
         clocks: what was measured of each device's clock.
         refusals: the log's lines about refused requests; to be flushed every second or so.
+        quarantined: told of each request that was refused by matching and is in quarantine, on any thread, before its answer.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Handlers:
         self._issuers_told: set[tuple[str, ...]] = set()
         self.devices = Devices()
         self.refusals = Refusals()
+        self.quarantined: Callable[[Pending], None] = lambda _pending: None
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-data-sets")
         self.clocks = ClockDifferences(lambda *measurement: store.submit(ClockMeasured(*measurement)))
 
@@ -122,8 +124,7 @@ class Handlers:
         """
         loop = asyncio.get_running_loop()
         response = PendingResponse()
-        weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
-        if len(event.request.raw) * weight > LARGE_BYTES:
+        if _is_large(event):
 
             def give(answer: Answer) -> None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -168,6 +169,20 @@ class Handlers:
         answer = response.answer
         assert answer is not None
         return answer
+
+    def replay(self, event: Any, replaying: Replaying, done: Callable[[Pending, Answer], None]) -> None:
+        """Judge a request out of quarantine like one that arrives, by the settings and the registry of now; from any thread.
+
+        Args:
+            event: as of `begin`; its timestamp is when the request arrived first.
+            done: called once, on any thread, with what became of it and what a device would be answered.
+        """
+        pending = self._pending(event, lambda answer: done(pending, answer))
+        pending.replaying, pending.arrival = replaying, event.timestamp
+        if _is_large(event):
+            self._slow_lane.submit(self._run_steps, pending)
+        else:
+            self._run_steps(pending)
 
     # --- the steps ---
 
@@ -230,9 +245,10 @@ class Handlers:
         read = perf_counter()
         self._took_to_decode(read - began)
         pending.content = steps.date_entries(pending, steps.check_content(pending, decoded), self.clocks)
-        for entry in pending.entries:
-            for finding in entry.findings:
-                self._noticed(finding)
+        if pending.replaying is None:
+            for entry in pending.entries:
+                for finding in entry.findings:
+                    self._noticed(finding)
         self._took_to_validate(perf_counter() - read)
 
     def _noticed(self, finding: Finding) -> None:
@@ -257,11 +273,11 @@ class Handlers:
                 steps.accept(pending, pending.content.typed, decision) if performed else steps.reject(pending, decision)
             )
             position = decision.registry_position
-        request = pending.event.request
+        request, replaying, replay = pending.event.request, pending.replaying, steps.replay_of(pending)
         self._store.submit(
             RequestRecord(
                 request_id=pending.request_id,
-                identity=pending.identity,
+                identity=replay.identity if replay else pending.identity,
                 dated=pending.dated,
                 sop_class=pending.sop_class,
                 calling_ae=pending.calling_ae,
@@ -269,7 +285,8 @@ class Handlers:
                 association=pending.association,
                 message_id=pending.message_id,
                 transfer_syntax=str(pending.event.context.transfer_syntax),
-                arrival=microseconds(pending.arrival),
+                # What comes out of quarantine stands in the store in the order in which it was taken.
+                arrival=microseconds(replaying.started if replaying else pending.arrival),
                 raw=pending.raw,
                 entries=pending.content.entries if pending.content else (),
                 decision=decided,
@@ -278,6 +295,8 @@ class Handlers:
                 raw_length=getattr(request, "truncated_length", None) or len(pending.raw),
                 raw_digest=getattr(request, "truncated_digest", b"") or b"",
                 judged=tuple(pending.known),
+                replay=replay,
+                entry_count=getattr(pending.content.typed, "count", 0) if pending.content else 0,
             )
         )
 
@@ -294,6 +313,9 @@ class Handlers:
                 registry.life.expect(pending.request_id, decision.study_instance_uid, pending.alive.place)
             elif expected:
                 registry.life.settle(pending.request_id)
+            if pending.replaying:
+                pending.trial = not pending.replaying.keep(pending, decision, registry)
+                return decision
         self._took_to_match(perf_counter() - began)
         self._counters.matched(decision.rule, decision.status)
         for finding in decision.findings:
@@ -335,12 +357,14 @@ class Handlers:
 
     def _stored(self, pending: Pending, stored: Stored) -> None:
         info = STATUSES[stored.status]
-        refused = pending.refused
+        refused, pending.stored = pending.refused, stored
         status = Status(stored.status) if info.performed or refused is None else failure(refused)
         if info.comment:
             status.comment = stored.comment
         if not info.performed:
             self._settle(pending)
+            if pending.decision is not None and pending.replaying is None:
+                self.quarantined(pending)
             self._finish(pending, status, refused.findings if refused else (), quarantine=pending.quarantine_id)
             return
         status.receipt = stored.request_id
@@ -348,7 +372,7 @@ class Handlers:
             self._counters.retried(pending.sop_class)
         if stored.outcome != "added":
             self._keeper.catch_up()  # nothing was compared with the registry: the answer says under whom the event stands now
-        alive = pending.alive if stored.outcome == "added" else None
+        alive = pending.alive if stored.outcome == "added" and not pending.trial else None
         reply = None
         with self._keeper.lock:
             registry = self._keeper.registry
@@ -400,6 +424,9 @@ class Handlers:
             if pending.answered:
                 return
             pending.answered = True
+        if pending.replaying:
+            pending.give((status, reply))
+            return
         seconds = max((datetime.now(UTC) - pending.arrival).total_seconds(), 0.0)
         self._counters.answered(pending.sop_class, int(status), seconds)
         decided = pending.decision.findings if pending.decision is not None else ()
@@ -416,3 +443,9 @@ class Handlers:
             self.devices.refused(pending.calling_ae, arrived_us, int(status), said)
             self.refusals.refused(pending, int(status), said, these or decided, quarantine)
         pending.give((status, reply))
+
+
+def _is_large(event: Any) -> bool:
+    """Whether a request's data set is for the thread of large ones."""
+    weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
+    return len(event.request.raw) * weight > LARGE_BYTES

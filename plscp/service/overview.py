@@ -17,7 +17,8 @@ from plscp.service.clock import DAY, ClockDifferences
 from plscp.service.keeper import RegistryKeeper, utc_now
 from plscp.service.profile import Profiles
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.store.port import EventStore, OpenRefusal
+from plscp.store.port import EventStore
+from plscp.store.quarantine import OpenRefusal
 
 TURN_SECONDS: Final = 1.0
 STORE_TURNS: Final = 5

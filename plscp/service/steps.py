@@ -20,7 +20,17 @@ from plscp.matching.match_context import occurred_between
 from plscp.matching.model import Decision, Instant, MatchQuestion, Move, Place, SubstanceQuestion
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.times import instant
-from plscp.records.parts import ADMINISTRATION_TYPE, ENTRY_TYPE, PROPOSED_TYPE, Match, Refusal, Sender, published, utc
+from plscp.records.parts import (
+    ADMINISTRATION_TYPE,
+    ENTRY_TYPE,
+    PROPOSED_TYPE,
+    Match,
+    Refusal,
+    Replayed,
+    Sender,
+    published,
+    utc,
+)
 from plscp.records.values import Own, given_study, match_of, seconds, sender_of, shared
 from plscp.service.clock import ClockDifferences
 from plscp.service.profile import Profile
@@ -32,7 +42,8 @@ from plscp.statuses import (
     SUBSTANCE_ADMINISTRATION_LOGGING,
     SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
-from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected
+from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected, Stored
+from plscp.store.quarantine import ReplayOf
 from plscp.templates import action
 from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
 
@@ -68,6 +79,25 @@ class DatedContent(NamedTuple):
     question: MatchQuestion | SubstanceQuestion
 
 
+@dataclass(frozen=True, slots=True)
+class Replaying:
+    """That a request comes out of quarantine: nobody waits for its answer, and nothing is measured or counted of it.
+
+    Attributes:
+        item: identity of the quarantine item.
+        source: who has it replayed, as of a `RegistryDraft`.
+        started: UTC; the request's own arrival is that of long ago.
+        entries: indexes of the only ones that are wanted; empty: all.
+        keep: asked of each acceptance, under the registry's lock, whether it is to be kept; else it is a trial.
+    """
+
+    item: bytes
+    source: str
+    started: datetime
+    keep: "Callable[[Pending, Decision, Registry], bool]"
+    entries: tuple[int, ...] = ()
+
+
 @dataclass(slots=True)
 class Pending:
     """One request between its last byte and its answer.
@@ -80,6 +110,8 @@ class Pending:
         content: what steps 6 and 7 make of it; or `refused`.
         known: those of its entries that are stored already, as the store has told them.
         decision: the last one of steps 8 and 9; `alive`: of what study it is a sign of life, by that decision.
+        replaying: where it comes out of quarantine; `trial`: whether the last decision, if any, is not to be kept.
+        stored: what the store has said in the end.
     """
 
     event: Any
@@ -99,6 +131,9 @@ class Pending:
     decision: Decision | None = None
     alive: SignOfLife | None = None
     answered: bool = False
+    replaying: Replaying | None = None
+    trial: bool = False
+    stored: Stored | None = None
 
     def begin_again(self, profile: Profile) -> None:
         """Forget what was read by another profile; what the store said of its content stays true."""
@@ -234,8 +269,12 @@ def read_data_set(pending: Pending, bounds: Bounds) -> Decoded:
 
 def check_content(pending: Pending, decoded: Decoded) -> ProcedureLog | SubstanceAdministration:
     """Steps 6 and 7: attributes and templates. Raises Refused: 0115H, 0120H, 0121H or C102."""
-    check = action.procedural if pending.procedural else action.substance
-    return check(decoded, strict=pending.profile.strict)
+    strict, only = pending.profile.strict, pending.replaying.entries if pending.replaying else ()
+    if pending.procedural:
+        return action.procedural(decoded, strict=strict, only=only)
+    if any(only):
+        raise InvalidArgument([Finding("no-such-entry", "an administration is one entry, of index 0", refuse=True)])
+    return action.substance(decoded, strict=strict)
 
 
 def date_entries(
@@ -273,11 +312,14 @@ def date_entries(
         dated = substance.time_findings(question, strict=profile.strict)
         if any(finding.refuse for finding in dated):
             raise InvalidArgument([*dated, *typed.findings])
-    difference = clocks.measure(
-        pending.calling_ae, times, arrival, tolerance=policy.clock_tolerance, for_a_day=synchronized
-    )
+    title, tolerance = pending.calling_ae, policy.clock_tolerance
+    if pending.replaying:
+        difference = clocks.known_at(title, arrival, tolerance=tolerance, for_a_day=synchronized)
+    else:
+        difference = clocks.measure(title, times, arrival, tolerance=tolerance, for_a_day=synchronized)
     if isinstance(typed, ProcedureLog):
-        question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference)
+        numbers = [entry.index + 1 for entry in entries] if typed.count else ()
+        question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference, numbers)
     pending.noticed += [*typed.findings, *dated]
     kind = ENTRY_TYPE if pending.procedural else ADMINISTRATION_TYPE
     drafts = [
@@ -353,7 +395,8 @@ def decide(pending: Pending, content: DatedContent, registry: Registry) -> Decis
         new = [index for index in range(len(question.times)) if index not in there]
         if known and new:  # the new entries alone are matched
             times = [question.times[index] for index in new]
-            question = replace(question, times=times, numbers=[index + 1 for index in new])
+            numbers = question.numbers or range(1, len(question.times) + 1)
+            question = replace(question, times=times, numbers=[numbers[index] for index in new])
         decision = rules.decide(question, registry)
         if stored:
             decision = check_known_entries(question, registry, stored, decision, every=not new)
@@ -368,6 +411,16 @@ def decide(pending: Pending, content: DatedContent, registry: Registry) -> Decis
 
 
 # --- step 10: what the store is given ------------------------------------------------------------------------------------
+
+
+def replay_of(pending: Pending) -> ReplayOf | None:
+    """What the store is told of a request that comes out of quarantine."""
+    replaying = pending.replaying
+    if replaying is None:
+        return None
+    said = Replayed(time=replaying.started, source=replaying.source, arrived=pending.arrival)
+    entries = replaying.entries if pending.procedural else ()
+    return ReplayOf(replaying.item, pending.identity, said, entries, pending.trial)
 
 
 def accept(pending: Pending, typed: ProcedureLog | SubstanceAdministration, decision: Decision) -> Accepted:

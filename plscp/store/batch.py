@@ -51,6 +51,7 @@ from plscp.store.port import (
     Stale,
     Stored,
 )
+from plscp.store.quarantine import ReplayOf
 from plscp.store.schema import StoreHead
 
 
@@ -111,7 +112,7 @@ class Batch:
         proposals: ids of the proposals to add, with their positions.
         settled, reverted: what becomes of proposals, by id; and with which position that of corrections ends.
         standings: where entries stand that were moved, by position.
-        seen, items: rows to add or replace, by their keys.
+        seen, items, replayed: rows to add or replace, by their keys.
         expired: whose raw bytes go, or None where that was not asked.
     """
 
@@ -132,6 +133,7 @@ class Batch:
         self.standings: dict[int, Standing] = {}
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, QuarantineRow] = {}
+        self.replayed: dict[tuple[bytes, int], int] = {}
         self.expired: Expired | None = None
         self._first = head.position + 1
 
@@ -175,8 +177,13 @@ class Batch:
         return None
 
     def _request(self, draft: RequestRecord) -> Result:
-        before = self._known.answered.get(draft.identity)
-        if before is not None and not (before.delivered or before.latest.request_id in self.delivered):
+        before = self._known.answered.get(draft.content)
+        delivered = before is None or before.delivered or before.latest.request_id in self.delivered
+        if draft.replay is not None:
+            assert draft.identity == draft.replay.identity, "some entries must not pass for the whole request"
+            if (closed := self._closed(draft.replay, before, delivered=delivered)) is not None:
+                return closed
+        elif before is not None and not delivered:
             return self._retry(draft, before.latest)
         decision = draft.decision
         if isinstance(decision, Rejected) and decision.content_refused:
@@ -192,6 +199,9 @@ class Batch:
             return self._refuse(draft, decision)
         if known and not plan:
             return self._all_known(draft, known[0])
+        if draft.replay is not None and draft.replay.trial:
+            under = decision.study_instance_uid, decision.patient_id, decision.issuer
+            return Stored("added", draft.request_id, decision.status, decision.comment, *under, entries=len(plan))
         return self._accept(draft, decision, keys.identity, plan, fresh)
 
     # --- contract section 1 ---
@@ -212,10 +222,13 @@ class Batch:
         fresh: dict[bytes, Seen] = {}
         known: list[tuple[int, int]] = []
         own: dict[bytes, int] = {}
-        seen, mark = self._known.seen, mark_of(draft.identity)
+        seen, mark, replayed = self._known.seen, mark_of(draft.content), self._replayed(draft)
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
             noticed: list[PublishedFinding] = []
+            if entry.index in replayed:
+                known.append((index, replayed[entry.index]))
+                continue
             if key.exact:
                 if key.exact in fresh:
                     continue  # twice in this very request
@@ -255,9 +268,7 @@ class Batch:
         return tuple(entries)
 
     def _all_known(self, draft: RequestRecord, first: KnownEntry) -> Stored:
-        item = self._item(draft.identity)
-        if item is not None and item.closed_position is None:
-            self._close(item, first.position)
+        self._close(draft, first.position)
         # Not the other request's id: an answer to this one proves nothing about the answer to that one.
         under = first.study_instance_uid, first.patient_id, first.issuer
         return Stored("known", draft.request_id, 0x0000, "", *under, first.position, standing=first.standing)
@@ -267,9 +278,10 @@ class Batch:
     def _accept(
         self, draft: RequestRecord, decision: Accepted, key: bytes, plan: list[Planned], fresh: dict[bytes, Seen]
     ) -> Stored:
-        before = self._known.answered.get(draft.identity)
+        before, replay = self._known.answered.get(draft.content), draft.replay
         first_id = before.first_id if before else draft.request_id
         self._number(draft, len(plan))
+        more = {"replayed": replay.replayed} if replay else {}
         draft.keys = Keys(key, [keys for _, keys, _ in plan]).packed()
         about, subject = about_request(draft), decision.study_instance_uid or decision.key
         for entry, _, noticed in plan:
@@ -282,7 +294,11 @@ class Batch:
                 entry_count=draft.entry_count,
                 same_content_as=f"{first_id}-{entry.index}" if before else None,
                 findings=[*entry.findings, *noticed],
+                **more,
             )
+            if replay and replay.some:
+                self.replayed[replay.content, entry.index] = self.position + 1
+                self._known.replayed.setdefault(replay.content, {})[entry.index] = self.position + 1
             self._append(
                 "entry",
                 lead,
@@ -296,9 +312,7 @@ class Batch:
         self.seen.update(fresh)
         self._known.seen.update(fresh)
         self._known.answered[draft.identity] = Answered(draft, first_id, delivered=False)
-        item = self._item(draft.identity)
-        if item is not None and item.closed_position is None:
-            self._close(item, draft.last_position)
+        self._close(draft, draft.last_position)
         return _answer("added", draft, len(plan))
 
     def _registry(self, draft: RegistryDraft) -> Result:
@@ -340,7 +354,7 @@ class Batch:
         """Number and collect the next request, which has so many events."""
         self.request_count += 1
         draft.n = self.request_count
-        draft.entry_count = len(draft.entries)
+        draft.entry_count = draft.entry_count or len(draft.entries)
         draft.first_position, draft.last_position = (self.position + 1, self.position + events) if events else (0, 0)
         draft.registry_position = min(draft.registry_position, self.registry_position)
         _measure_raw(draft)
@@ -484,9 +498,42 @@ class Batch:
     def _item(self, identity: bytes) -> QuarantineRow | None:
         return self.items.get(identity) or self._known.items.get(identity)
 
-    def _close(self, item: QuarantineRow, position: int) -> None:
-        item.closed_position = position
-        self.items[item.identity] = item
+    def _close(self, draft: RequestRecord, position: int) -> None:
+        """Close the item of what is accepted; where only some of its entries are, once every one of them is."""
+        replay = draft.replay
+        if replay is not None and (replay.trial or (replay.some and len(self._replayed(draft)) < draft.entry_count)):
+            return
+        for identity in {draft.content, replay.item if replay else draft.identity}:
+            item = self._item(identity)
+            if item is not None and item.closed_position is None:
+                item.closed_position = position
+                self.items[identity] = item
+
+    def _closed(self, replay: ReplayOf, before: Answered | None, *, delivered: bool) -> Stored | None:
+        """The answer to a replay whose item is not open, or whose request was accepted meanwhile; else None."""
+        item = self._item(replay.item)
+        if item is None or item.closed_position is not None:
+            return Stored("closed", "", position=0 if item is None else item.closed_position or 0)
+        if before is None:
+            return None
+        # Where it decodes only by now, the device's repeat was another identity: it closed no item.
+        refused_at = min((outcome.position for outcome in item.outcomes.values()), default=0)
+        since = replay.content != replay.item and before.latest.last_position > refused_at
+        if delivered and not since:
+            return None
+        if not replay.trial:
+            item.closed_position = before.latest.last_position
+            self.items[replay.item] = item
+        return Stored("closed", "", position=before.latest.last_position)
+
+    def _replayed(self, draft: RequestRecord) -> dict[int, int]:
+        """Index and position of the request's entries that were replayed singly since it was accepted last, if ever."""
+        found = self._known.replayed.get(draft.content)
+        if not found:
+            return {}
+        before = self._known.answered.get(draft.content)
+        since = before.latest.last_position if before else 0
+        return {entry: position for entry, position in found.items() if position > since}
 
     def _message(self, draft: MessageRefused) -> Result:
         if not self._known.room_for_refusals():
@@ -495,6 +542,10 @@ class Batch:
         return Stored("kept", "")
 
     def _refuse(self, draft: RequestRecord, decision: Rejected) -> Result:
+        if (
+            draft.replay is not None
+        ):  # no repeat of the device: who had it replayed is told, and the item stays as it is
+            return Stored("refused", draft.request_id, decision.status, decision.comment)
         if not self._known.room_for_refusals():
             return Failed(_no_room())
         item = self._item(draft.identity)

@@ -103,7 +103,12 @@ def keys_of(request: RequestRecord) -> Keys:
             exact = sha256(b"e" + observation + entry.content)[:_KEY_BYTES]
         alike = time_of(entry.dated) + sha256(b"l" + head + entry.near_duplicate_key)[:_KEY_BYTES]
         entries.append(EntryKeys(alike, observation, exact))
-    return Keys(time_of(request.dated) + request.identity[:_KEY_BYTES], entries)
+    return Keys(identity_key(request.identity, request.dated), entries)
+
+
+def identity_key(identity: bytes, dated: str) -> bytes:
+    """The key of a request's identity, with the first DateTime that its content states (DT)."""
+    return time_of(dated) + identity[:_KEY_BYTES]
 
 
 def note_entry(
@@ -155,10 +160,13 @@ class Index:
                 note_entry(before, rows, keys, at, mark_of(identity))
             self._rows |= rows
 
-    def find(self, requests: Iterable[Keys]) -> dict[bytes, Seen]:
-        """What is known of the keys of requests. One that an older layout made without a time is found under the key with one."""
+    def find(self, requests: Iterable[Keys], identities: Iterable[bytes] = ()) -> dict[bytes, Seen]:
+        """What is known of the keys of requests, and of further identities.
+
+        One that an older layout made without a time is found under the key with one.
+        """
         every = (each for keys in requests for each in (keys.identity, *chain.from_iterable(keys.entries)) if each)
-        keys = list(dict.fromkeys(every))
+        keys = list(dict.fromkeys(chain(every, identities)))
         found = {key: row for key in keys if (row := self._rows.get(key)) is not None}
         missing = [key for key in keys if key not in found]
         found |= self._stored(missing)

@@ -15,7 +15,7 @@ from plscp.store.batch import Batch
 from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
 from plscp.store.connections import BUSY_MS, insert, translate
 from plscp.store.corrections import Standing
-from plscp.store.index import Index, Seen, keys_of
+from plscp.store.index import Index, Seen, identity_key, keys_of
 from plscp.store.lookups import Answered, Expired, ExpiredItem, Lookups, Outcome, QuarantineRow
 from plscp.store.port import (
     CLOCKS_KEPT_US,
@@ -68,6 +68,9 @@ SELECT identity, calling_ae, length(raw) FROM quarantine INDEXED BY quarantine_r
 WHERE raw IS NOT NULL AND (closed_position IS NULL) = 0 AND last_time < ? LIMIT ?
 """
 EXPUNGE: Final = "UPDATE requests SET raw = NULL WHERE n IN (SELECT value FROM carray(?))"
+REPLAYED: Final = """
+SELECT x.identity, x.entry, x.position FROM carray(?) k CROSS JOIN replayed_entries x ON x.identity = k.value
+"""
 ITEMS: Final = """
 SELECT q.identity, q.calling_ae, q.address, q.sop_class, q.transfer_syntax, q.first_time, q.last_time, q.times,
     q.raw_length, q.raw_digest, q.closed_position, q.raw IS NOT NULL
@@ -199,6 +202,7 @@ class SqliteLedger:
         self._topics = topics_of(connection)
         self._delivered: bytes = connection.execute("SELECT delivered FROM head").get
         self._index = Index(connection)
+        self._replayed: bool = connection.execute("SELECT EXISTS (SELECT 1 FROM replayed_entries)").get
         self._contexts: dict[tuple[Any, ...], int] = {}
         self._last_context: int = connection.execute("SELECT ifnull(max(n), 0) FROM contexts").get
 
@@ -224,6 +228,7 @@ class SqliteLedger:
                 self._forget_clocks(batch.clocks)
         self.head, self._topics, self._delivered = batch.head, topics, delivered
         self._index.add(batch.seen)
+        self._replayed = self._replayed or bool(batch.replayed)
         self._last_context += len(contexts)
         self._contexts |= contexts
         while len(self._contexts) > CONTEXTS_KEPT:
@@ -256,11 +261,16 @@ class SqliteLedger:
     # --- looking up ---
 
     def _look_up(self, drafts: Sequence[Draft]) -> Lookups:
-        keys = {draft.request_id: keys_of(draft) for draft in drafts if isinstance(draft, RequestRecord)}
-        seen = self._index.find(keys.values()) if keys else {}
+        requests = [draft for draft in drafts if isinstance(draft, RequestRecord)]
+        keys = {draft.request_id: keys_of(draft) for draft in requests}
+        identities = {draft.identity: keys[draft.request_id].identity for draft in requests}
+        replays = [(draft.replay, draft.dated) for draft in requests if draft.replay is not None]
+        identities |= {replay.content: identity_key(replay.content, dated) for replay, dated in replays}
+        seen = self._index.find(keys.values(), identities.values()) if keys else {}
         known = Lookups(
             keys,
             seen,
+            {},
             {},
             {},
             self._standings,
@@ -270,13 +280,15 @@ class SqliteLedger:
             self._room_for_refusals,
             self._expired,
         )
-        identities = {
-            draft.identity: keys[draft.request_id].identity for draft in drafts if isinstance(draft, RequestRecord)
-        }
         if identities:
-            wanted = apsw.carray(tuple(identities))
+            wanted = apsw.carray(
+                (*identities, *(replay.item for replay, _ in replays if replay.item not in identities))
+            )
             if self._connection.execute(QUARANTINED, (wanted,)).get:
                 known.items = self._items(wanted)
+            if self._replayed:
+                for identity, entry, position in self._connection.execute(REPLAYED, (wanted,)):
+                    known.replayed.setdefault(identity, {})[entry] = position
         for identity, key in identities.items():
             if row := seen.get(key):
                 known.answered[identity] = self._answered(row)
@@ -356,6 +368,10 @@ class SqliteLedger:
         insert(connection, "INSERT INTO proposals (id, position)", list(batch.proposals.items()))
         if batch.settled:
             self._save_corrections(batch)
+        if batch.replayed:
+            insert(
+                connection, "INSERT OR REPLACE INTO replayed_entries", [(*of, at) for of, at in batch.replayed.items()]
+            )
         if batch.messages:
             self._save_messages(batch.messages)
         if batch.items:

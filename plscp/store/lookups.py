@@ -101,6 +101,7 @@ class Lookups:
         seen: what is known of these; the batch goes on with it.
         answered: identity -> its latest accepted request.
         items: identity -> its quarantine item.
+        replayed: identity -> index of an entry that was replayed singly -> its position; the batch goes on with it.
         standings: where entries stand that were moved, by position, of those in a range of positions.
         stored_under: for positions that were there before this transaction: where they stand, and the context of their request.
         has_entries: whether entries stood under a study before this transaction.
@@ -113,6 +114,7 @@ class Lookups:
     seen: dict[bytes, Seen]
     answered: dict[bytes, Answered]
     items: dict[bytes, QuarantineRow]
+    replayed: dict[bytes, dict[int, int]]
     standings: Callable[[int, int], dict[int, Standing]]
     stored_under: Callable[[Iterable[int]], dict[int, tuple[Standing, bytes]]]
     has_entries: Callable[[str], bool]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
 from plscp.errors import StoreError
 from plscp.records.parts import PublishedFinding
 from plscp.store.corrections import CorrectionDraft, EntryFilter, Proposal, StandingEvent
+from plscp.store.quarantine import OpenRefusal, QuarantineItem, ReplayOf
 
 Topic = Literal["procedure-log", "medication-administration", "quarantine", "study", "patient"]
 PROPOSAL: Final = "proposal"
@@ -172,6 +173,7 @@ class RequestRecord:
         done: called once, after the commit or failure, by the store's `CallSoon`: one call for all of a batch.
         judged: the entries that the decision took as stored already, as the store has told them.
         dated: the first DateTime that the content states, as sent (DT); always the same for one identity.
+        replay: of what it is a replay. Then `arrival` is when it was replayed.
 
         n: running number of those that have positions, from 1: accepted, or the first of an identity with a given refusal.
         entry_count: of all its entries; `first_position`, `last_position`: of those that it added, or 0, 0.
@@ -196,6 +198,7 @@ class RequestRecord:
     raw_digest: bytes = b""
     judged: tuple[KnownEntry, ...] = ()
     dated: str = ""
+    replay: ReplayOf | None = None
     n: int = 0
     entry_count: int = 0
     first_position: int = 0
@@ -206,6 +209,11 @@ class RequestRecord:
     def type(self) -> str:
         """CloudEvents type of its entries."""
         return self.entries[0].type if self.entries else ""
+
+    @property
+    def content(self) -> bytes:
+        """The identity of the whole content that it is, or is some of."""
+        return self.identity if self.replay is None else self.replay.content
 
 
 @dataclass(slots=True)
@@ -296,17 +304,18 @@ class Stored(NamedTuple):
 
     Attributes:
         outcome: ``added``; ``retry`` (the stored answer); ``known`` (every entry was there already: of the first of them);
-            ``refused`` (in quarantine); ``changed`` (registry); ``expunged``; ``kept`` (a refused message of a feed); ``corrected``.
+            ``refused`` (in quarantine; a replay: nothing was kept); ``closed`` (of a replay: its item is not open any more);
+            ``changed`` (registry); ``expunged``; ``kept`` (a refused message of a feed); ``corrected``.
         request_id: the receipt to hand back as `Delivered` once the answer is known to have arrived: for a retry the
             stored request's, else the draft's own.
         status, comment: the answer to send. For ``known``: 0000.
         study_instance_uid, patient_id, issuer: for the Action Reply; where the first entry stands, not yet followed through merges.
-        position: of the last event appended, or of the stored request; 0 where nothing has one.
+        position: of the last event appended, or of the stored request; of what closed an item; 0 where nothing has one.
         standing: of what is stored already: position of the last correction's event that moved its first entry, or 0.
         entries: how many entries were added, or moved; of how many requests and quarantine items raw bytes were deleted.
     """
 
-    outcome: Literal["added", "retry", "known", "refused", "changed", "expunged", "kept", "corrected"]
+    outcome: Literal["added", "retry", "known", "refused", "closed", "changed", "expunged", "kept", "corrected"]
     request_id: str
     status: int = 0x0000
     comment: str = ""
@@ -361,48 +370,6 @@ class StoredEvent(NamedTuple):
     recorded: str
     payload: bytes
     change: str | None
-
-
-class QuarantineItem(NamedTuple):
-    """One refused identity.
-
-    Attributes:
-        id: first 16 hex digits of the identity: what people type.
-        outcomes: each different outcome with its status, comment, JSON data, first time and position, oldest first.
-        closed_position: of the later acceptance, or None while open.
-        number: its place in the order of first refusals.
-    """
-
-    id: str
-    identity: bytes
-    calling_ae: str
-    address: str
-    sop_class: str
-    transfer_syntax: str
-    first_time: int
-    last_time: int
-    times: int
-    raw: bytes
-    raw_length: int
-    outcomes: Sequence[dict[str, Any]]
-    closed_position: int | None
-    number: int
-
-
-class OpenRefusal(NamedTuple):
-    """What a quarantine item that is open says of its request: no bytes of it.
-
-    Attributes:
-        id: as of `QuarantineItem`.
-        last_time: when it was refused last, microseconds since the epoch, UTC.
-        data: the refusal record's members, of its last different outcome.
-    """
-
-    id: str
-    calling_ae: str
-    sop_class: str
-    last_time: int
-    data: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -532,9 +499,33 @@ class EventStore(Protocol):
         """One study's entries by when they occurred, then by position: those that stand there, or that stood there first."""
 
     def quarantine(
-        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+        self,
+        *,
+        calling_ae: str = "",
+        open_only: bool = False,
+        reason: str = "",
+        since: int = 0,
+        until: int = LAST,
+        limit: int = 1000,
+        before: int = LAST,
     ) -> list[QuarantineItem]:
-        """Quarantine items of a smaller number than `before`; what was refused first last comes first, however often it was repeated."""
+        """Quarantine items; what was refused first last comes first, however often it was repeated.
+
+        Args:
+            reason: how the last different outcome begins: its status (``C103``), or more of it (``C103 no known patient``).
+            since, until: refused last in this time, microseconds since the epoch, UTC; its end not included.
+            before: only those of a smaller number.
+        """
+
+    def quarantine_after(self, after: int, limit: int, **which: Any) -> list[tuple[int, str]]:
+        """(number, id) of quarantine items of a larger number; what was refused first first comes first.
+
+        Args:
+            which: ``calling_ae``, ``open_only``, ``reason``, ``since`` and ``until``, as of `quarantine`.
+        """
+
+    def replayed_entries(self, content: bytes) -> dict[int, int]:
+        """Which entries of a refused request were replayed singly, and their positions."""
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by its id or a unique prefix of its identity in hex."""

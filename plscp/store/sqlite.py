@@ -22,14 +22,13 @@ from plscp.store.port import (
     CallSoon,
     Draft,
     Filter,
-    OpenRefusal,
-    QuarantineItem,
     RawKept,
     RefusedMessage,
     RetryNote,
     StoredEvent,
     at_once,
 )
+from plscp.store.quarantine import OpenRefusal, QuarantineItem
 from plscp.store.schema import ancestors
 from plscp.store.writer import Watermark, Writer
 
@@ -90,6 +89,11 @@ _ITEMS: Final = """
 SELECT identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times, coalesce(raw, x''),
     raw_length, closed_position, n FROM quarantine
 """
+_WANTED: Final = """
+WHERE (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL) AND (?3 = '' OR ?3 = (
+    SELECT substr(f.outcome, 1, length(?3)) FROM refusals f WHERE f.identity = quarantine.identity ORDER BY f.position DESC LIMIT 1))
+AND last_time >= ?4 AND last_time < ?5
+"""
 _OUTCOMES: Final = """
 SELECT f.outcome, f.status, f.comment, f.position, f.first_time, f.last_time, f.times, e.data
 FROM refusals f JOIN events e USING (position) WHERE f.identity = ? ORDER BY f.position
@@ -101,7 +105,8 @@ _OPEN: Final = (
 """Out of the index alone: what is asked often neither walks through all that was ever refused nor reads bytes of requests."""
 _OPEN_BY_DEVICE: Final = f"SELECT calling_ae, count(*) FROM (SELECT calling_ae {_OPEN}) GROUP BY calling_ae"  # noqa: S608 -- our words
 _OPEN_REFUSALS: Final = f"""
-SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE f.identity = q.identity ORDER BY f.position DESC LIMIT 1)
+SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE f.identity = q.identity ORDER BY f.position DESC LIMIT 1),
+    (SELECT min(f.first_time) FROM refusals f WHERE f.identity = q.identity)
 FROM (SELECT identity, calling_ae, sop_class, last_time {_OPEN}) q
 """  # noqa: S608 -- our words
 _LAST_ARRIVALS: Final = """
@@ -354,11 +359,31 @@ class SqliteStore:
         return _proposal(*rows[0]) if len(rows) == 1 else None
 
     def quarantine(
-        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+        self,
+        *,
+        calling_ae: str = "",
+        open_only: bool = False,
+        reason: str = "",
+        since: int = 0,
+        until: int = LAST,
+        limit: int = 1000,
+        before: int = LAST,
     ) -> list[QuarantineItem]:
         """Quarantine items, newest first."""
-        wanted = "WHERE n < ?4 AND (?1 = '' OR calling_ae = ?1) AND (NOT ?2 OR closed_position IS NULL)"
-        return self._items(f"{wanted} ORDER BY n DESC LIMIT ?3", calling_ae, open_only, limit, before)
+        wanted = f"{_WANTED} AND n < ?6 ORDER BY n DESC LIMIT ?7"
+        return self._items(wanted, calling_ae, open_only, reason, since, until, before, limit)
+
+    def quarantine_after(self, after: int, limit: int, **which: Any) -> list[tuple[int, str]]:
+        """(number, id) of quarantine items, oldest first."""
+        wanted = {"calling_ae": "", "open_only": False, "reason": "", "since": 0, "until": LAST} | which
+        query = f"SELECT n, identity FROM quarantine {_WANTED} AND n > ?6 ORDER BY n LIMIT ?7"  # noqa: S608 -- our words
+        return [(n, identity.hex()[:16]) for n, identity in self._all(query, *wanted.values(), after, limit)]
+
+    def replayed_entries(self, content: bytes) -> dict[int, int]:
+        """Which entries of a refused request were replayed singly."""
+        return dict(
+            self._all("SELECT entry, position FROM replayed_entries WHERE identity = ? ORDER BY entry", content)
+        )
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
         """One item by a unique prefix of its identity in hex."""
@@ -391,8 +416,15 @@ class SqliteStore:
     def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
         """Quarantine items that are open, without the bytes, newest first."""
         return [
-            OpenRefusal(identity.hex()[:16], calling_ae, sop_class, last_time, json.loads(b"{" + (data or b"") + b"}"))
-            for identity, calling_ae, sop_class, last_time, data in self._all(_OPEN_REFUSALS, limit)
+            OpenRefusal(
+                identity.hex()[:16],
+                calling_ae,
+                sop_class,
+                last_time,
+                json.loads(b"{" + (data or b"") + b"}"),
+                first_time or last_time,
+            )
+            for identity, calling_ae, sop_class, last_time, data, first_time in self._all(_OPEN_REFUSALS, limit)
         ]
 
     def last_arrivals(self) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Action Information of both SOP Classes: steps 6 and 7 of contract section 2, from decoded data set to typed request."""
 
+from collections.abc import Collection
+
 from plscp.content.reader import Decoded, content_tree
 from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
@@ -9,12 +11,13 @@ from plscp.templates.request import ProcedureLog, SubstanceAdministration, Typed
 from plscp.templates.substance import read_administration
 
 
-def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
+def procedural(decoded: Decoded, *, strict: bool, only: Collection[int] = ()) -> ProcedureLog:
     """Checks and types a Procedural Event (PS3.4 Table P.2-2, PS3.3 C.17.3 and A.35.7.3, PS3.16 TID 3001).
 
     Args:
         decoded: what passed step 5.
         strict: the device's profile; else lenient.
+        only: indexes of the entries that are wanted; empty: all. What is wrong with the others then refuses nothing.
 
     Raises:
         MissingAttribute: a named attribute is absent and the profile is strict (0120H).
@@ -33,6 +36,13 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
         about_tree.append(
             Finding("character-set-unknown", "unknown or contradicting terms", "(0008,0005)", refuse=True)
         )
+    count = 0
+    if only:
+        count, others = len(entries), {entry.path for entry in entries if entry.index not in only}
+        about_tree, about_log = ([f for f in about if not _is_about(f, others)] for about in (about_tree, about_log))
+        if not set(only) <= set(range(count)):
+            about_tree.append(Finding("no-such-entry", f"the request has {count} entries", refuse=True))
+        entries = [entry for entry in entries if entry.index in only]
     if any(f.refuse for f in about_tree) or any(f.refuse for f in about_log):
         noticed = [f for entry in entries for f in entry.findings if not f.refuse]
         everything = [*about_tree, *about_log, *about_attributes, *noticed]
@@ -42,11 +52,16 @@ def procedural(decoded: Decoded, *, strict: bool) -> ProcedureLog:
     if about_tree:
         about_tree = _hand_out(about_tree, {entry.path: entry for entry in entries})
     findings = [*about_attributes, *about_tree, *about_log]
-    return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings)
+    return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings, count)
 
 
 def _refusing_first(finding: Finding) -> bool:
     return not finding.refuse
+
+
+def _is_about(finding: Finding, entries: Collection[str]) -> bool:
+    """Whether a finding is about one of the entries at these paths."""
+    return finding.path.partition(".")[0] in entries
 
 
 def _hand_out(findings: list[Finding], entries: dict[str, TypedEntry]) -> list[Finding]:

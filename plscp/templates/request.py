@@ -63,6 +63,7 @@ class ProcedureLog:
         character_set: Specific Character Set (0008,0005) as sent, values joined by backslash, or empty.
         context: what every entry inherits from the root; the same object for the same content, not to be changed.
         findings: about the request as a whole.
+        count: how many entries were sent, where `entries` are only some of them; else 0.
     """
 
     identifiers: Identifiers
@@ -71,6 +72,7 @@ class ProcedureLog:
     entries: list[TypedEntry]
     context: LogContext
     findings: list[Finding] = field(default_factory=list)
+    count: int = 0
 
 
 @dataclass(slots=True)

@@ -1,7 +1,6 @@
-"""Reading the event store over HTTP: events by position, one study's timeline, the quarantine."""
+"""Reading the event store over HTTP: events by position, one study's timeline."""
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -12,12 +11,10 @@ from starlette.responses import Response, StreamingResponse
 from plscp.errors import StoreError
 from plscp.logs import log
 from plscp.store.corrections import Standing, StandingEvent
-from plscp.store.port import LAST, Filter, QuarantineItem, StoredEvent
+from plscp.store.port import LAST, Filter, StoredEvent
 from plscp.web.answers import (
     EventPage,
     EventWithRequest,
-    QuarantineAnswer,
-    QuarantinePage,
     RawAnswer,
     RetryAnswer,
     RetryPage,
@@ -200,44 +197,3 @@ def _standing(at: Standing) -> StandingAnswer | None:
         return None
     patient = {"id": at.patient_id, "issuer": at.issuer}
     return StandingAnswer.model_validate(at._asdict() | {"position": at.standing, "patient": patient})
-
-
-# --- the quarantine --------------------------------------------------------------------------------------------------
-
-
-@operation(
-    "GET",
-    "/api/v1/quarantine",
-    QuarantinePage,
-    role="read",
-    problems=[503],
-    parameters=(Parameter("calling_ae", "of one device"), flag("open", "only those not accepted since"), *paged()),
-)
-async def list_quarantine(call: ApiCall) -> QuarantinePage:
-    """Refused requests; what was refused first last comes first."""
-    items = await asyncio.to_thread(
-        call.server.store.quarantine,
-        calling_ae=call["calling_ae"],
-        open_only=call["open"],
-        limit=call["limit"] + 1,
-        before=call["after"] or LAST,
-    )
-    return call.page(QuarantinePage, "items", [(item.number, item) for item in items], _item)
-
-
-@operation("GET", "/api/v1/quarantine/{id}", QuarantineAnswer, role="read", problems=[404, 503])
-async def get_quarantine(call: ApiCall) -> QuarantineAnswer:
-    """One refused request with each different outcome, its findings and bytes."""
-    item = await asyncio.to_thread(call.server.store.quarantine_item, call["id"])
-    if item is None:
-        raise ApiProblem(404, "no such quarantine item, or more than one begins like this")
-    return QuarantineAnswer.model_validate(
-        _item(item) | {"identity": item.identity.hex(), "raw": base64.b64encode(item.raw).decode()}
-    )
-
-
-def _item(item: QuarantineItem) -> dict[str, Any]:
-    """An item with the answer of its last different refusal."""
-    last = item.outcomes[-1] if item.outcomes else {}
-    answered = {"status": last.get("status", ""), "comment": last.get("comment", "")}
-    return item._asdict() | answered | {"raw_kept": len(item.raw)}

@@ -201,6 +201,13 @@ KEYS = [
     ("feeds.worklist.tls", "ca", [], "5", "must be text"),
     ("feeds.worklist.tls", "certificate", [], "5", "must be text"),
     ("feeds.worklist.tls", "private_key", [], '"k"', "certificate: is missing"),
+    (
+        "matching",
+        "replay",
+        ['"automatic"', '"propose"', '"off"'],
+        '"always"',
+        'must be "automatic", "propose" or "off"',
+    ),
     ("locations.LAB9", "names", ['["Lab 9"]', '"Lab 9"'], "[1]", "must be text"),
     (
         "devices.D",

@@ -14,20 +14,20 @@ from plscp.config import Settings, load
 from plscp.config.live import Reloaded
 from plscp.dicom.certificates import Certificates
 from plscp.errors import StoreError, StoreUnavailable
+from plscp.findings import Finding
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
 from plscp.service.clock import ClockDifferences
 from plscp.service.corrections import Corrections
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.overview import Devices, ServerOverview
+from plscp.service.replay import ReplayOutcome
 from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
 from plscp.store.port import (
     LAST,
     Draft,
     Failed,
     Filter,
-    OpenRefusal,
-    QuarantineItem,
     RawKept,
     RefusedMessage,
     RegistryDraft,
@@ -35,6 +35,7 @@ from plscp.store.port import (
     Stored,
     StoredEvent,
 )
+from plscp.store.quarantine import OpenRefusal, QuarantineItem
 from plscp.web.serve import HttpServer
 from tests.web.checked import build
 
@@ -166,14 +167,30 @@ class FakeStore:
         return None
 
     def quarantine(
-        self, *, calling_ae: str = "", open_only: bool = False, limit: int = 1000, before: int = LAST
+        self,
+        *,
+        calling_ae: str = "",
+        open_only: bool = False,
+        reason: str = "",
+        since: int = 0,
+        until: int = LAST,
+        limit: int = 1000,
+        before: int = LAST,
     ) -> list[QuarantineItem]:
         return [
             item
             for item in reversed(self.items)
             if (not calling_ae or item.calling_ae == calling_ae) and not (open_only and item.closed_position)
-            if item.number < before
+            if item.number < before and since <= item.last_time < until
+            if item.outcomes[-1]["outcome"].startswith(reason)
         ][:limit]
+
+    def quarantine_after(self, after: int, limit: int, **which: Any) -> list[tuple[int, str]]:
+        found = [(item.number, item.id) for item in self.quarantine(**which) if item.number > after]
+        return sorted(found)[:limit]
+
+    def replayed_entries(self, content: bytes) -> dict[int, int]:
+        return {0: 9} if content == bytes([1]) * 32 else {}
 
     def quarantine_open(self) -> dict[str, int]:
         self.probe()
@@ -220,6 +237,31 @@ class FakeStore:
         pass
 
 
+class FakeReplay:
+    """Accepts the items of HEMO1, once; the others are refused still, and those of GONE1 are not kept."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+        self.asked: list[tuple[str, Sequence[int], bool]] = []
+
+    async def replay(self, item_id: str, *, entries: Sequence[int] = (), dry_run: bool = False) -> ReplayOutcome | None:
+        self.asked.append((item_id, list(entries), dry_run))
+        found = self.store.quarantine_item(item_id)
+        if found is None:
+            return None
+        if found.closed_position:
+            return ReplayOutcome(found.id, "closed", position=found.closed_position)
+        if found.calling_ae == "GONE1":
+            return ReplayOutcome(found.id, "gone", comment="its bytes were deleted")
+        if found.calling_ae != "HEMO1":
+            why = Finding("study-not-found", "no known patient has that Patient ID", refuse=True)
+            return ReplayOutcome(found.id, "refused", status=0xC103, comment=why.reason, findings=[why])
+        if not dry_run:
+            self.store.items[self.store.items.index(found)] = found._replace(closed_position=11)
+        where = ("4", "1.2.3", "P1", "HOSP")
+        return ReplayOutcome(found.id, "accepted", not dry_run, 0, "", *where, 0 if dry_run else 11, 2)
+
+
 class FakeAcceptor:
     """A DICOM listener with one association, which has refused one peer."""
 
@@ -259,6 +301,7 @@ class FakeServer:
         )
         self.corrections = Corrections(self.store, self.keeper)
 
+        self.replay = FakeReplay(self.store)
         self.overview = ServerOverview(
             self.store,
             self.keeper,

@@ -38,6 +38,8 @@ PATHS = st.sampled_from(
         ("GET", "admissions/{}"),
         ("GET", "events/{}"),
         ("GET", "quarantine/{}"),
+        ("POST", "quarantine/{}/replay"),
+        ("POST", "quarantine/replay"),
         ("GET", "timeline/{}"),
         ("GET", "match"),
         ("GET", "events"),
@@ -45,7 +47,7 @@ PATHS = st.sampled_from(
     ]
 )
 QUERIES = st.dictionaries(
-    st.sampled_from(["issuer", "after", "limit", "kind", "status", "open", "patient_id"]), st.text(max_size=4) | st.integers().map(str), max_size=2
+    st.sampled_from(["issuer", "after", "limit", "kind", "status", "open", "patient_id", "since", "reason"]), st.text(max_size=4) | st.integers().map(str), max_size=2
 )  # fmt: skip
 REQUESTS = st.lists(st.tuples(PATHS, IDS, BODIES, QUERIES), min_size=1, max_size=8)
 DOCUMENTED = {200, 201, 400, 404, 405, 409, 413, 415, 422}

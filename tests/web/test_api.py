@@ -45,6 +45,13 @@ def filled(server: FakeServer, ask: Ask) -> FakeServer:
     return server
 
 
+@pytest.fixture
+def more_refused(filled: FakeServer) -> FakeServer:
+    """With two further items that are open."""
+    filled.store.items += [item(3, calling_ae="GONE1"), item(4, calling_ae="XRAY2")]
+    return filled
+
+
 # (method, path, body, status, a condition on the answer)
 ROWS: list[tuple[str, str, Any, int, Any]] = [
     # studies
@@ -135,6 +142,14 @@ ROWS: list[tuple[str, str, Any, int, Any]] = [
     ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["outcomes"][0]["status"] == "C102" and base64.b64decode(a["raw"]) == b"\x08\x00abc"),
     ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: a["first_time"] == "2026-01-01T00:00:00.000Z" and a["last_time"] == "2026-01-01T00:00:01.500Z"),
     ("GET", "/api/v1/quarantine/ff", None, 404, None),
+    ("GET", "/api/v1/quarantine?reason=C102", None, 200, lambda a: len(a["items"]) == 2),
+    ("GET", "/api/v1/quarantine?reason=C103", None, 200, lambda a: a["items"] == []),
+    ("GET", "/api/v1/quarantine?since=2026-01-01T00:00:01Z&until=2026-01-01T01:00:02%2B01:00", None, 200, lambda a: len(a["items"]) == 2),
+    ("GET", "/api/v1/quarantine?until=2026-01-01T00:00:01Z", None, 200, lambda a: a["items"] == []),
+    ("GET", "/api/v1/quarantine?since=yesterday", None, 422, lambda a: "since must be a time with its offset" in a["detail"]),
+    ("GET", "/api/v1/quarantine?since=2026-01-01T00:00:01", None, 422, lambda a: "offset" in a["detail"]),
+    ("GET", "/api/v1/quarantine/0101", None, 200, lambda a: (a["replay"]["outcome"], a["replay"]["kept"], a["replayed"]) == ("accepted", False, {"0": 9})),
+    ("GET", "/api/v1/quarantine/0202", None, 200, lambda a: "replay" not in a),
     # corrections
     ("GET", "/api/v1/corrections", None, 200, lambda a: [(c["id"], c["status"], c["positions"]) for c in a["corrections"]] == [("ab12cd34ef56ab78", "proposed", [3, 4])]),
     ("GET", "/api/v1/corrections?limit=0", None, 422, None),
@@ -188,6 +203,46 @@ def test_each_row(filled: FakeServer, ask: Ask, row: tuple[str, str, Any, int, A
         assert answer.headers["allow"]
     if holds is not None:
         assert holds(answer.json()), answer.text
+
+
+REPLAYS: list[tuple[str, Any, int, Any]] = [
+    ("0101/replay", None, 200, lambda a: (a["outcome"], a["kept"], a["position"], a["entries"], a["patient"]["id"]) == ("accepted", True, 11, 2, "P1")),
+    ("0101/replay", {"dry_run": True, "entries": [0, 2]}, 200, lambda a: (a["kept"], a["position"]) == (False, 0)),
+    ("0101/replay", {"entries": [-1]}, 422, lambda a: "entries.0" in a["detail"]),
+    ("0101/replay", {"entires": [1]}, 422, lambda a: "entires" in a["detail"]),
+    ("0101/replay", {"dry_run": "perhaps"}, 422, None),
+    ("0202/replay", {}, 409, lambda a: "was accepted since, at position 9" in a["detail"]),
+    ("0303/replay", {}, 409, lambda a: "cannot be replayed: its bytes were deleted" in a["detail"]),
+    ("0404/replay", {}, 200, lambda a: (a["outcome"], a["status"], a["findings"][0]["refuse"]) == ("refused", "C103", True)),
+    ("ff/replay", {}, 404, None),
+    ("replay", {}, 422, lambda a: "say which" in a["detail"]),
+    ("replay", None, 422, None),
+    ("replay", {"all": True}, 200, lambda a: [r["outcome"] for r in a["results"]] == ["accepted", "gone", "refused"] and "next" not in a),
+    ("replay?limit=1", {"all": True, "dry_run": True}, 200, lambda a: [r["kept"] for r in a["results"]] == [False] and a["next"] == 1),
+    ("replay?after=1", {"all": True}, 200, lambda a: [r["outcome"] for r in a["results"]] == ["gone", "refused"]),
+    ("replay", {"calling_ae": "HEMO1"}, 200, lambda a: len(a["results"]) == 1),
+    ("replay", {"reason": "C104"}, 200, lambda a: a["results"] == []),
+    ("replay", {"since": "2026-01-01T00:00:02Z"}, 200, lambda a: a["results"] == []),
+    ("replay", {"until": "2026-01-01T00:00:02"}, 422, lambda a: "until" in a["detail"]),
+    ("0101/replay", [], 422, lambda a: "object" in a["detail"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REPLAYS)
+def test_replay(more_refused: FakeServer, ask: Ask, row: tuple[str, Any, int, Any]) -> None:
+    """One item or all that fit, done or only asked; what is not there, not open or not kept is said."""
+    path, body, status, holds = row
+    answer = ask(more_refused, "POST", f"/api/v1/quarantine/{path}", **({} if body is None else {"json": body}))
+    assert answer.status_code == status, answer.text
+    assert holds is None or holds(answer.json()), answer.text
+
+
+def test_nothing_is_replayed_while_the_server_ends(more_refused: FakeServer, ask: Ask) -> None:
+    """503 for both."""
+    more_refused.draining = True
+    for path in ("0101/replay", "replay"):
+        assert ask(more_refused, "POST", f"/api/v1/quarantine/{path}", json={"all": True}).status_code == 503
+    assert more_refused.replay.asked == []
 
 
 def test_changes_are_events(server: FakeServer, ask: Ask) -> None:

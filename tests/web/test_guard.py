@@ -147,6 +147,8 @@ ROLE_OF: dict[tuple[str, str], Role] = {
     ("GET", "/api/v1/timeline/{study_instance_uid}"): "read",
     ("GET", "/api/v1/quarantine"): "read",
     ("GET", "/api/v1/quarantine/{id}"): "read",
+    ("POST", "/api/v1/quarantine/{id}/replay"): "operate",
+    ("POST", "/api/v1/quarantine/replay"): "operate",
     ("GET", "/api/v1/corrections"): "read",
     ("GET", "/api/v1/corrections/{id}"): "read",
     ("POST", "/api/v1/corrections"): "operate",

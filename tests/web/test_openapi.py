@@ -44,6 +44,7 @@ CONTRACT = [
     ("GET", "/api/v1/events/{position}"),
     ("GET", "/api/v1/quarantine"),
     ("GET", "/api/v1/quarantine/{id}"),
+    ("POST", "/api/v1/quarantine/{id}/replay"),
     ("GET", "/api/v1/timeline/{study_instance_uid}"),
     ("GET", "/api/v1/match"),
     ("GET", "/livez"),

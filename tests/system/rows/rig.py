@@ -19,9 +19,12 @@ from plscp.service.corrections import Corrections
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
+from plscp.service.replay import Replay, ReplayOutcome
+from plscp.service.second_look import SecondLook
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store import open_store
-from plscp.store.port import Filter, QuarantineItem, RegistryRecord, StoredEvent
+from plscp.store.port import Filter, RegistryRecord, StoredEvent
+from plscp.store.quarantine import QuarantineItem
 from tests.events import encoded
 from tests.rawscu import SYNTAXES, RawScu, Response
 from tests.serving import until
@@ -43,6 +46,7 @@ class Rig:
         folder: where the store lives.
         profiles: how each calling AE title is treated; others are mobile devices under POLICY.
         issuers: `[issuers]`; a restart takes what they are then.
+        looks_again: at what is in quarantine, after registry changes.
     """
 
     def __init__(
@@ -51,8 +55,10 @@ class Rig:
         *profiles: Profile,
         policy: Policy = POLICY,
         issuers: Mapping[str, Sequence[str]] | None = None,
+        looks_again: bool = False,
     ) -> None:
         self.now = at("08:00")
+        self.looks_again = looks_again
         self.policy = policy
         self.issuers = issuers
         self.metrics = Metrics()
@@ -71,6 +77,12 @@ class Rig:
         self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
         self.corrections = Corrections(self.store, self.keeper)
         self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
+        self.replay = Replay(self.store, self.handlers, self.metrics, clock=lambda: self.now)
+        if self.looks_again:
+            self.second_look = SecondLook(
+                self.store, self.keeper, self._profile, self.replay, self.metrics, clock=lambda: self.now
+            )
+            self.handlers.quarantined = self.second_look.quarantined
         self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(0):
             self.handlers.clocks.load(ae_title, arrival, difference, self.policy.clock_tolerance)
@@ -92,8 +104,12 @@ class Rig:
             closes_without_release=lambda ae_title: self._profile(ae_title).closes_without_release,
         )
         [(_, self.port)] = await acceptor.start()
+        looking = [self._loop.create_task(self.second_look.run())] if self.looks_again else []
         self._ready.set()
         await self._ending.wait()
+        for task in looking:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
         acceptor.close()
 
     def _close(self) -> None:
@@ -114,6 +130,11 @@ class Rig:
         """End it."""
         self._close()
         self._loop.close()
+
+    def use(self, *profiles: Profile) -> None:
+        """Treat these devices so from now on."""
+        with self.keeper.lock:
+            self._profiles |= {profile.device.ae_title: profile for profile in profiles}
 
     # --- what feeds say ----------------------------------------------------------------------------------------------
 
@@ -144,6 +165,8 @@ class Rig:
 
         asyncio.run_coroutine_threadsafe(nothing(), self._loop).result(60)
         until(lambda: not self.keeper.turning_over, "the turnover")
+        if self.looks_again:
+            until(lambda: self.second_look.idle, "the second look")
 
     def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
         """Put a study at the time that the clock shows; without patient its patient stays as it is."""
@@ -199,6 +222,16 @@ class Rig:
         sop_class = SUBSTANCE_ADMINISTRATION_LOGGING if substance else PROCEDURAL_EVENT_LOGGING
         with self.scu(calling) as scu:
             return Answer(scu.request(sop_class, encoded(dataset)))
+
+    def replayed(self, item_id: str = "", **how: Any) -> ReplayOutcome:
+        """Replay an item; without id the one that is open."""
+        if not item_id:
+            [item] = self.quarantined()
+            item_id = item.id
+        asked = self.replay.replay(item_id, **how)
+        outcome = asyncio.run_coroutine_threadsafe(asked, self._loop).result(60)
+        assert outcome is not None
+        return outcome
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 

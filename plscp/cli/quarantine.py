@@ -1,0 +1,235 @@
+"""`plscp quarantine`: what was refused and why, whether it would be accepted by now, and its replay."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from plscp.cli import output, view
+from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.options import an_ae_title, checked, group
+from plscp.errors import CommandError, HttpProblem
+
+PAGE: Final = 100
+"""Items that one call replays."""
+GONE: Final = {404, 409}
+GOOD: Final = {"accepted", "known", "closed"}
+"""Outcomes after which nothing is left to do."""
+
+
+@checked
+def _a_time(value: str) -> None:
+    """Check a time: ISO 8601."""
+    _moment(value)
+
+
+def _moment(value: str) -> str:
+    """A time with its offset; one without is of this machine's time zone."""
+    try:
+        return datetime.fromisoformat(value).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
+
+
+Device = Annotated[
+    str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
+]
+Reason = Annotated[
+    str | None, typer.Option(help="How the last refusal begins: a status (C103), or status and Error Comment.")
+]
+Since = Annotated[str | None, typer.Option(help="Refused last not before this time.", callback=_a_time)]
+Until = Annotated[str | None, typer.Option(help="Refused last before this time.", callback=_a_time)]
+
+app = group()
+app.add_typer(quarantine := group("Quarantine: refused requests, why, and their replay."), name="quarantine")
+
+
+@quarantine.command("list", cls=ServerCommand)
+def list_items(
+    context: typer.Context,
+    *,
+    calling_ae: Device = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    open_only: Annotated[bool, typer.Option("--open", help="Only those not accepted since.")] = False,
+    limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
+) -> None:
+    """List refused requests, newest first."""
+    api: Api = context.obj
+    query = _which(calling_ae, reason, since, until) | {"open": "true" if open_only else None, "limit": limit}
+    found = api.get("/api/v1/quarantine", query)
+    output.table(
+        ["id", "last", "times", "device", "status", "why", "accepted since"],
+        [
+            (
+                item["id"],
+                output.local(item["last_time"]),
+                item["times"],
+                item["calling_ae"],
+                (item["status"], output.status_style(item["status"])),
+                item["comment"],
+                f"at {item['closed_position']}" if item["closed_position"] else "",
+            )
+            for item in found["items"]
+        ],
+        "nothing in quarantine",
+        json=api.as_json(found),
+    )
+
+
+def _which(calling_ae: str | None, reason: str | None, since: str | None, until: str | None) -> dict[str, Any]:
+    """What is asked for, without what is not."""
+    asked = {
+        "calling_ae": calling_ae,
+        "reason": reason,
+        "since": _moment(since) if since else None,
+        "until": _moment(until) if until else None,
+    }
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+@quarantine.command("show", cls=ServerCommand)
+def show_item(
+    context: typer.Context,
+    item_id: Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")],
+) -> None:
+    """Show one refused request: what refused it, what was only noted, and what a replay would bring now."""
+    api: Api = context.obj
+    item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
+    output.page(_item_lines(item), json=api.as_json(item))
+
+
+def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
+    """An item: who sent what when, then each different outcome with its findings, then what a replay would bring."""
+    times = f"{item['times']} times" if item["times"] != 1 else "once"
+    yield 0, item["id"], f"{item['calling_ae']} from {item['address']}, {times}", "bold"
+    yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
+    yield 1, "first", output.local(item["first_time"]), ""
+    yield 1, "last", output.local(item["last_time"]), ""
+    yield 1, "data set", view.received(item["raw_length"], item["raw_kept"]), ""
+    if item["closed_position"]:
+        yield 1, "accepted since", f"at position {item['closed_position']}", "green"
+    for outcome in item["outcomes"]:
+        data = outcome.get("data") if isinstance(outcome.get("data"), Mapping) else outcome
+        status = str(outcome.get("status") or data.get("status", ""))
+        comment = outcome.get("comment") or data.get("comment", "")
+        yield 1, status, comment or data.get("status_name", ""), output.status_style(status)
+        yield from _parted(data.get("findings") or [], 2)
+        yield from view.decision(data.get("match") or {}, 2, status)
+    for entry, position in (item.get("replayed") or {}).items():
+        yield 1, f"entry {entry}", f"replayed, at position {position}", "green"
+    replay = item.get("replay")
+    if replay:
+        said = f"{replay['status']} {_where(replay) or replay['comment']}".strip()
+        style = "green" if replay["outcome"] in GOOD else "red"
+        yield 1, "a replay now", said if replay["outcome"] != "gone" else replay["comment"], style
+        yield from _parted(replay["findings"], 2)
+
+
+def _parted(findings: Sequence[Mapping[str, Any]], depth: int) -> Iterator[view.Line]:
+    """What refused, then what was only noted; where nothing says that it refused, as it is."""
+    refusing = [finding for finding in findings if finding.get("refuse")]
+    yield from view.findings(refusing, depth, "refused by")
+    noted = [finding for finding in findings if not finding.get("refuse")]
+    yield from view.findings(noted, depth, "noted" if refusing else "findings")
+
+
+def _where(result: Mapping[str, Any]) -> str:
+    """Study and patient of a result."""
+    patient = output.in_brief(result["patient"]) if result["patient"]["id"] else ""
+    return " of ".join(filter(None, (result["study_instance_uid"], patient)))
+
+
+@quarantine.command("replay", cls=ServerCommand)
+def replay(
+    context: typer.Context,
+    item_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of items, or beginnings of them.")
+    ] = None,
+    *,
+    calling_ae: Device = None,
+    reason: Reason = None,
+    since: Since = None,
+    until: Until = None,
+    every: Annotated[bool, typer.Option("--all", help="All that are open.")] = False,
+    entries: Annotated[
+        list[int] | None, typer.Option("--entry", help="Only this entry of the one item, from 0; repeatable.", min=0)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Keep nothing: say what would happen.")] = False,
+) -> int:
+    """Have refused requests judged again, by the settings and the registry of now; exit status 1 where one is still refused.
+
+    Those that are named, or all that are open and fit the options.
+    """
+    api: Api = context.obj
+    which = _which(calling_ae, reason, since, until) | ({"all": True} if every else {})
+    if bool(item_ids) == bool(which):
+        raise CommandError(
+            "quarantine replay: name items, or say which with --device, --reason, --since, --until, --all", 2
+        )
+    if entries and (item_ids is None or len(item_ids) != 1):
+        raise CommandError("quarantine replay: --entry goes with one item", 2)
+    if item_ids:
+        results = [_replay_one(api, each, {"entries": entries or [], "dry_run": dry_run}) for each in item_ids]
+    else:
+        results = list(_replay_many(api, which | {"dry_run": dry_run}))
+    outcomes = Counter(str(result["outcome"]) for result in results)
+    output.table(
+        ["id", "outcome", "status", "study or patient", "entries", "why"],
+        [
+            (
+                result["id"],
+                (_outcome(result), "green" if result["outcome"] in GOOD else "red"),
+                result["status"] if result["outcome"] in {"accepted", "known", "refused"} else "",
+                _where(result),
+                result["entries"] or "",
+                result["comment"] or (f"at {result['position']}" if result["position"] else ""),
+            )
+            for result in results
+        ],
+        "nothing that is open fits",
+        json=api.as_json({"results": results, "outcomes": dict(outcomes), "dry_run": dry_run}),
+    )
+    return 0 if outcomes.keys() <= GOOD else 1
+
+
+def _outcome(result: Mapping[str, Any]) -> str:
+    """In a word; what was not done would be."""
+    would = not result["kept"] and result["outcome"] == "accepted"
+    return "would be accepted" if would else str(result["outcome"])
+
+
+def _replay_one(api: Api, item_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of one item; what is not there, or cannot be replayed, is one as well."""
+    try:
+        found: dict[str, Any] = api.post(f"/api/v1/quarantine/{segment(item_id)}/replay", body)
+    except HttpProblem as problem:
+        if problem.status not in GONE:
+            raise
+        nowhere = {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}, "findings": []}
+        return {"id": item_id, "outcome": "gone", "kept": False, "status": "", "comment": str(problem), "rule": ""} | {
+            "position": 0,
+            "entries": 0,
+            **nowhere,
+        }
+    return found
+
+
+def _replay_many(api: Api, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The results of all that fits, a part at a time; how far it is stands on standard error."""
+    after, done = 0, 0
+    while True:
+        page = api.post("/api/v1/quarantine/replay", body, {"after": after, "limit": PAGE})
+        yield from page["results"]
+        done += len(page["results"])
+        if "next" not in page:
+            return
+        after = page["next"]
+        if sys.stderr.isatty():
+            print(f"{done} looked at", file=sys.stderr, flush=True)
+        if any(result["outcome"] == "failed" for result in page["results"]):
+            return

@@ -1,0 +1,224 @@
+"""Replay: a request in quarantine is judged again with what was kept of it, by the settings and the registry of now.
+
+It goes through the handler's steps and the same identity, so whichever comes first, a replay or the device's own repeat, the other adds
+nothing. What still refuses it is told and not kept. See contract section 1.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Any, Literal
+
+from plscp.findings import Finding
+from plscp.logs import log
+from plscp.matching.model import Decision, Place
+from plscp.matching.registry import Registry, moment_of
+from plscp.metrics import Metrics
+from plscp.service.handlers import Handlers
+from plscp.service.keeper import utc_now
+from plscp.service.steps import INSTANCES, RECORD, Answer, Pending, Replaying
+from plscp.statuses import STATUSES
+from plscp.store.port import EventStore
+from plscp.store.quarantine import QuarantineItem
+
+Keep = Callable[[Pending, Decision, Registry], bool]
+"""Whether an acceptance is to be kept; asked under the registry's lock, each time that it is decided anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOutcome:
+    """What became of a replay, or would.
+
+    Attributes:
+        id: of the quarantine item.
+        outcome: ``accepted``; ``known`` (every entry is stored already); ``refused`` (still); ``closed`` (its request was accepted
+            before, at `position`); ``gone`` (its bytes are not kept); ``failed`` (the store took nothing).
+        kept: whether it was done; False for a trial and for what was refused.
+        status: as a device would be answered; 0000 where it was not judged.
+        comment: Error Comment; of what is gone, why.
+        rule: of matching, by which its study or patient was found; empty where none was.
+        study_instance_uid, patient_id, issuer: where it belongs; empty where it was refused.
+        position: of the last event that was added, or of what closed the item; 0 for a trial.
+        entries: how many were added, or would be.
+        findings: those that refuse, where it was refused; else what was noted about the request.
+    """
+
+    id: str
+    outcome: Literal["accepted", "known", "refused", "closed", "gone", "failed"]
+    kept: bool = False
+    status: int = 0
+    comment: str = ""
+    rule: str = ""
+    study_instance_uid: str = ""
+    patient_id: str = ""
+    issuer: str = ""
+    position: int = 0
+    entries: int = 0
+    findings: Sequence[Finding] = ()
+
+    @property
+    def performed(self) -> bool:
+        """Whether it is accepted, or would be."""
+        return self.outcome in {"accepted", "known"}
+
+
+def why_not(item: QuarantineItem) -> str:
+    """Why an open item cannot be replayed, whatever the registry says: what was kept of it; empty where it can."""
+    if len(item.raw) == item.raw_length:
+        return ""
+    if item.raw:
+        return f"only {len(item.raw)} of its {item.raw_length} bytes were kept: it was longer than this server takes"
+    return "its bytes were deleted, for their age or to keep the quarantine within its bound: only their digest is kept"
+
+
+class Replay:
+    """Replays quarantine items.
+
+    Args:
+        handlers: whose steps are run.
+        clock: gives the time of a replay, UTC.
+    """
+
+    def __init__(
+        self, store: EventStore, handlers: Handlers, metrics: Metrics, *, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self._store, self._handlers, self._metrics, self._clock = store, handlers, metrics, clock
+
+    async def replay(
+        self,
+        item_id: str,
+        *,
+        entries: Sequence[int] = (),
+        dry_run: bool = False,
+        source: str = "http",
+        keep: Keep = lambda _pending, _decision, _registry: True,
+    ) -> ReplayOutcome | None:
+        """Replay one item; None where there is none, or more than one whose id begins like this.
+
+        Args:
+            item_id: the item's id, or a beginning of it that no other has.
+            entries: indexes, from 0, of the only entries that are wanted; empty: all of them.
+            dry_run: keep nothing.
+            source: who has it replayed, as the published entries say it.
+            keep: for an acceptance that depends on what is found.
+
+        Raises:
+            StoreError: the quarantine cannot be read.
+        """
+        item = await asyncio.to_thread(self._store.quarantine_item, item_id)
+        if item is None:
+            return None
+        if item.closed_position is not None:
+            return ReplayOutcome(item.id, "closed", position=item.closed_position)
+        if why := why_not(item):
+            return ReplayOutcome(item.id, "gone", comment=why)
+        wanted = tuple(dict.fromkeys(sorted(entries)))
+        keep = (lambda _pending, _decision, _registry: False) if dry_run else keep
+        return await self._run(item, Replaying(item.identity, source, self._clock(), keep, wanted))
+
+    async def confirm(self, item_id: str, place: Place) -> str:
+        """Replay an item that people were asked about, if it still belongs where they were told.
+
+        Args:
+            place: study and patient that were proposed.
+
+        Returns:
+            Why it was not taken; empty where it was, or was accepted before.
+        """
+        elsewhere = False
+
+        def keep(_pending: Pending, decision: Decision, _registry: Registry) -> bool:
+            nonlocal elsewhere
+            found = Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
+            elsewhere = found != place
+            return not elsewhere
+
+        outcome = await self.replay(item_id, keep=keep)
+        if outcome is None:
+            return "there is no such quarantine item any more"
+        if outcome.kept or outcome.outcome == "closed":
+            return ""
+        if outcome.performed and elsewhere:
+            return "by now it would belong to another study or patient than was proposed: plscp quarantine show says to which"
+        return f"refused still: {outcome.comment or STATUSES[outcome.status].name}"
+
+    async def _run(self, item: QuarantineItem, replaying: Replaying) -> ReplayOutcome:
+        loop = asyncio.get_running_loop()
+        judged: asyncio.Future[tuple[Pending, Answer]] = loop.create_future()
+
+        def done(pending: Pending, answer: Answer) -> None:
+            loop.call_soon_threadsafe(_resolve, judged, (pending, answer))
+
+        self._handlers.replay(_event(item), replaying, done)
+        pending, (status, _) = await judged
+        outcome = _outcome(item, pending, int(status), status.comment or "")
+        if outcome.kept:
+            self._metrics.replayed.child(replaying.source, outcome.outcome).add()
+            log.info(
+                "request-replayed",
+                quarantine=item.id,
+                calling_ae=item.calling_ae,
+                source=replaying.source,
+                position=outcome.position,
+                entries=outcome.entries,
+                request_id=pending.request_id,
+            )
+        return outcome
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _event(item: QuarantineItem) -> Any:
+    """A quarantine item as dicom hands over a request (`plscp.service.handlers.Handlers.begin`)."""
+    request = SimpleNamespace(
+        RequestedSOPClassUID=item.sop_class,
+        RequestedSOPInstanceUID=INSTANCES[item.sop_class],
+        ActionTypeID=RECORD,
+        raw=item.raw,
+    )
+    requestor = SimpleNamespace(ae_title=item.calling_ae, address=item.address)
+    return SimpleNamespace(
+        request=request,
+        context=SimpleNamespace(abstract_syntax=item.sop_class, transfer_syntax=item.transfer_syntax),
+        assoc=SimpleNamespace(requestor=requestor, id=""),
+        message_id=0,
+        timestamp=moment_of(item.first_time),
+    )
+
+
+def _outcome(item: QuarantineItem, pending: Pending, status: int, comment: str) -> ReplayOutcome:
+    """What became of it, out of what the store has said and what a device would be answered."""
+    stored, decision = pending.stored, pending.decision
+    if stored is not None and stored.outcome == "closed":
+        return ReplayOutcome(item.id, "closed", position=stored.position)
+    if stored is None or not STATUSES[status].performed:
+        refused = pending.refused.findings if pending.refused else decision.findings if decision else ()
+        failed = stored is None and (pending.content is not None or pending.refused is not None)
+        return ReplayOutcome(
+            item.id,
+            "failed" if failed else "refused",
+            False,
+            status,
+            comment,
+            decision.rule if decision else "",
+            findings=[finding for finding in refused if finding.refuse] or refused,
+        )
+    return ReplayOutcome(
+        item.id,
+        "known" if stored.outcome == "known" else "accepted",
+        not pending.trial,
+        status,
+        comment,
+        decision.rule if decision else "",
+        stored.study_instance_uid,
+        stored.patient_id,
+        stored.issuer,
+        stored.position,
+        stored.entries,
+        [*pending.noticed, *(decision.findings if decision else ())],
+    )

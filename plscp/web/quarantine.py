@@ -1,0 +1,186 @@
+"""The quarantine over HTTP: what was refused and why, whether it would be accepted by now, and its replay."""
+
+import asyncio
+import base64
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from plscp.findings import Finding
+from plscp.matching.registry import microseconds
+from plscp.records.parts import published
+from plscp.service.replay import ReplayOutcome
+from plscp.store.port import LAST
+from plscp.store.quarantine import QuarantineItem
+from plscp.web.answers import (
+    BulkReplayBody,
+    QuarantineAnswer,
+    QuarantinePage,
+    ReplayAnswer,
+    ReplayBody,
+    ReplayPage,
+)
+from plscp.web.operations import ApiCall, Parameter, flag, operation, paged
+from plscp.web.problems import ApiProblem
+
+BULK_SECONDS: Final = 5.0
+"""For which one call replays items; what is left is for the next one."""
+_NO_ITEM: Final = "no such quarantine item, or more than one begins like this"
+_REASON: Final = "how the last refusal begins: its status, or status and Error Comment"
+Taken = TypeVar("Taken", bound=BaseModel)
+
+
+@operation(
+    "GET",
+    "/api/v1/quarantine",
+    QuarantinePage,
+    role="read",
+    problems=[503],
+    parameters=(
+        Parameter("calling_ae", "of one device"),
+        flag("open", "only those not accepted since"),
+        Parameter("reason", _REASON),
+        Parameter("since", "refused last not before then", {"type": "string", "format": "date-time"}),
+        Parameter("until", "refused last before then", {"type": "string", "format": "date-time"}),
+        *paged(),
+    ),
+)
+async def list_quarantine(call: ApiCall) -> QuarantinePage:
+    """Refused requests; what was refused first last comes first."""
+    items = await asyncio.to_thread(
+        call.server.store.quarantine,
+        calling_ae=call["calling_ae"],
+        open_only=call["open"],
+        reason=call["reason"],
+        since=_moment(call, "since", 0),
+        until=_moment(call, "until", LAST),
+        limit=call["limit"] + 1,
+        before=call["after"] or LAST,
+    )
+    return call.page(QuarantinePage, "items", [(item.number, item) for item in items], _item)
+
+
+def _moment(call: ApiCall, name: str, absent: int) -> int:
+    """A time of the query, microseconds since the epoch."""
+    if not call[name]:
+        return absent
+    try:
+        moment = datetime.fromisoformat(call[name])
+        if moment.tzinfo is None:
+            raise ValueError
+        return microseconds(moment)
+    except (ValueError, OverflowError):
+        raise ApiProblem(422, f"{name} must be a time with its offset, such as 2026-11-26T08:00:00Z") from None
+
+
+@operation("GET", "/api/v1/quarantine/{id}", QuarantineAnswer, role="read", problems=[404, 503])
+async def get_quarantine(call: ApiCall) -> QuarantineAnswer:
+    """One refused request with each different outcome, its findings and bytes; and what a replay would bring, while it is open."""
+    store = call.server.store
+    item = await asyncio.to_thread(store.quarantine_item, call["id"])
+    if item is None:
+        raise ApiProblem(404, _NO_ITEM)
+    more: dict[str, Any] = {}
+    if item.closed_position is None:
+        replayed = await asyncio.to_thread(store.replayed_entries, item.identity)
+        more["replayed"] = {str(entry): position for entry, position in replayed.items()}
+        outcome = await call.server.replay.replay(item.id, dry_run=True)
+        if outcome is not None:
+            more["replay"] = _replayed(outcome)
+    return QuarantineAnswer.model_validate(
+        _item(item) | {"identity": item.identity.hex(), "raw": base64.b64encode(item.raw).decode()} | more
+    )
+
+
+def _item(item: QuarantineItem) -> dict[str, Any]:
+    """An item with the answer of its last different refusal."""
+    last = item.outcomes[-1] if item.outcomes else {}
+    answered = {"status": last.get("status", ""), "comment": last.get("comment", "")}
+    return item._asdict() | answered | {"raw_kept": len(item.raw)}
+
+
+# --- replay ------------------------------------------------------------------------------------------------------------
+
+
+@operation(
+    "POST", "/api/v1/quarantine/{id}/replay", ReplayAnswer, body=ReplayBody, problems=[400, 404, 409, 413, 415, 503]
+)
+async def replay(call: ApiCall) -> ReplayAnswer:
+    """Judge a refused request again, by the settings and the registry of now; accepted, its item is closed."""
+    asked = await _asked(call, ReplayBody)
+    outcome = await call.server.replay.replay(call["id"], entries=asked.entries, dry_run=asked.dry_run)
+    if outcome is None:
+        raise ApiProblem(404, _NO_ITEM)
+    if outcome.outcome == "closed":
+        raise ApiProblem(409, f"{outcome.id} was accepted since, at position {outcome.position}")
+    if outcome.outcome == "gone":
+        raise ApiProblem(409, f"{outcome.id} cannot be replayed: {outcome.comment}")
+    if outcome.outcome == "failed":
+        raise ApiProblem(503, f"the store took nothing: {outcome.comment or 'try again'}", {"Retry-After": "1"})
+    return ReplayAnswer.model_validate(_replayed(outcome))
+
+
+@operation(
+    "POST",
+    "/api/v1/quarantine/replay",
+    ReplayPage,
+    body=BulkReplayBody,
+    parameters=paged(),
+    problems=[400, 409, 413, 415, 503],
+)
+async def replay_all(call: ApiCall) -> ReplayPage:
+    """Replay many refused requests that are open, those that were refused first first.
+
+    A call replays at most `limit` of them, and for a few seconds at most; while its answer has a `next`, there are more.
+    """
+    asked = await _asked(call, BulkReplayBody)
+    if not (asked.all or asked.calling_ae or asked.reason or asked.since or asked.until):
+        raise ApiProblem(422, "say which: calling_ae, reason, since, until, or all")
+    server, until = call.server, monotonic() + BULK_SECONDS
+    found = await asyncio.to_thread(
+        server.store.quarantine_after,
+        call["after"],
+        call["limit"] + 1,
+        calling_ae=asked.calling_ae,
+        open_only=True,
+        reason=asked.reason,
+        since=microseconds(asked.since) if asked.since else 0,
+        until=microseconds(asked.until) if asked.until else LAST,
+    )
+    results: list[ReplayOutcome] = []
+    done = 0
+    for _, item_id in found[: call["limit"]]:
+        if server.draining or (done and monotonic() > until):
+            break
+        outcome = await server.replay.replay(item_id, dry_run=asked.dry_run)
+        done += 1
+        if outcome is not None:
+            results.append(outcome)
+            if outcome.outcome == "failed":
+                break
+    following = {"next": found[done - 1][0]} if 0 < done < len(found) else {}
+    return ReplayPage.model_validate({"results": [_replayed(each) for each in results], **following})
+
+
+async def _asked(call: ApiCall, model: type[Taken]) -> Taken:
+    """The body. Raises ApiProblem: 422, one line for the first fault; 503 while the server ends."""
+    if call.server.draining:
+        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+    try:
+        return model.model_validate(await call.body(required=False))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise ApiProblem(422, f"{where}: {first['msg']}") from None
+
+
+def _replayed(outcome: ReplayOutcome) -> dict[str, Any]:
+    """An outcome as it is answered."""
+    findings: list[Finding] = [*outcome.findings]
+    return {
+        **{name: getattr(outcome, name) for name in ReplayAnswer.model_fields if name not in {"patient", "findings"}},
+        "patient": {"id": outcome.patient_id, "issuer": outcome.issuer},
+        "findings": [published(finding) for finding in findings],
+    }
