@@ -128,7 +128,7 @@ class Case:
     def hear(self) -> None:
         """The device has the last answer that was a Success."""
         if self.answers and int(self.answers[-1]) == 0 and self.answers[-1].receipt:
-            self.store.submit(Delivered([self.answers[-1].receipt]))
+            self.store.submit(Delivered([str(self.answers[-1].receipt)]))
             self.heard += 1
 
     def replay(self, entries: tuple[int, ...] = (), *, trial: bool = False) -> None:
