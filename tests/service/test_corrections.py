@@ -11,6 +11,7 @@ from plscp.errors import Conflict, InvalidBody, PlscpError
 from plscp.matching import changes
 from plscp.matching.bodies import parse
 from plscp.matching.corrections import CorrectionBody, SettleBody
+from plscp.matching.model import Place
 from plscp.matching.records import PatientId
 from plscp.records.parts import WithdrawnRecord
 from plscp.records.values import AssignedRecord, EntryRecord, read
@@ -325,17 +326,17 @@ def test_a_replay_is_confirmed_by_replaying(rig: Rig) -> None:
         "what": "proposal.replay",
         "positions": [],
         "from": [],
-        "to": {},
+        "to": place(A),
         "because": "by place",
         "quarantine": "f00",
     }
     rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.correction.proposed.v1", "ab12")])
     with pytest.raises(Conflict, match="cannot replay"):
         settle(rig, "confirm", "ab12")
-    answers = ["C103 no study", ""]
+    answers = ["refused still: C103 no study", ""]
 
-    async def replay(item: str) -> str:
-        assert item == "f00"
+    async def replay(item: str, to: Place) -> str:
+        assert (item, to.study_instance_uid) == ("f00", A)
         return answers.pop(0)
 
     rig.corrections.replay = replay

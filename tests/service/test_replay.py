@@ -1,5 +1,6 @@
 """Replay: what is in quarantine is judged again as it arrived then, through the same identity (contract section 1)."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from plscp.content.model import Bounds
-from plscp.matching.model import Device
+from plscp.matching.model import Device, Place
 from plscp.service.profile import Profile
 from plscp.store.port import Expunge, Filter
 from tests import events
@@ -198,6 +199,33 @@ def test_a_replay_is_a_sign_of_life_when_it_occurred(rig: Rig) -> None:
     before = rig.keeper.registry.last_sign_of_life(U1, "LAB1")
     rig.restart()
     assert rig.keeper.registry.last_sign_of_life(U1, "LAB1") >= before
+
+
+def test_a_proposal_is_confirmed_only_for_the_place_that_people_saw(rig: Rig) -> None:
+    """Where it would belong to another study by now, it is not taken; confirmed twice, it is taken once."""
+    refused(rig)
+    rig.study(U1, "PA", location="LAB1")
+    item = rig.quarantined()[0].id
+
+    def confirm(place: Place) -> str:
+        asked = rig.replay.confirm(item, place)
+        return asyncio.run_coroutine_threadsafe(asked, rig._loop).result(60)
+
+    assert "another study or patient than was proposed" in confirm(Place(U2, "PA", "HOSP"))
+    assert "another study or patient" in confirm(Place(U1, "PB", "HOSP"))
+    assert entries(rig) == []
+    for _ in range(2):
+        assert confirm(Place(U1, "PA", "HOSP")) == ""
+    assert len(entries(rig)) == 1
+
+
+def test_a_confirmed_replay_that_is_refused_still_says_why(rig: Rig) -> None:
+    """With the Error Comment."""
+    refused(rig)
+    item = rig.quarantined()[0].id
+    asked = rig.replay.confirm(item, Place(U1, "PA", "HOSP"))
+    said = asyncio.run_coroutine_threadsafe(asked, rig._loop).result(60)
+    assert said == "refused still: no known patient has that Patient ID"
 
 
 # --- what is gone ----------------------------------------------------------------------------------------------------
