@@ -7,7 +7,7 @@ of the questions is that of contract section 1 and steps 5a to 10 of section 2.
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from plscp.digests import sha256
 from plscp.errors import StoreFull
@@ -26,7 +26,7 @@ from plscp.records.parts import (
     RefusalLead,
     utc,
 )
-from plscp.store.chain import NO_RAW, EventRow, about_request, iso, link
+from plscp.store.chain import NO_RAW, CloudEventAttributes, EventRow, about_request, iso, link
 from plscp.store.corrections import CORRECTION, CorrectionDraft, EventMove, Standing
 from plscp.store.index import EntryKeys, Keys, Seen, mark_of, note_entry, note_request
 from plscp.store.lookups import Answered, Expired, Lookups, Outcome, QuarantineRow, Settlement
@@ -53,17 +53,6 @@ from plscp.store.port import (
 )
 from plscp.store.quarantine import ReplayOf
 from plscp.store.schema import StoreHead
-
-
-class CloudEventAttributes(NamedTuple):
-    """Where an event is published and about what, as in its `EventRow`; without a topic it is kept alone."""
-
-    topic: str | None
-    key: str
-    type: str
-    subject: str
-    occurred: str
-
 
 Planned = tuple[EntryDraft, EntryKeys, list[PublishedFinding]]
 """An entry to add, and the writer's own finding or none."""

@@ -21,6 +21,16 @@ WITHOUT_REQUEST: Final = frozenset({"registry", PROPOSAL, CORRECTION, EXPUNGED})
 """Kinds of events that belong to no request."""
 
 
+class CloudEventAttributes(NamedTuple):
+    """Where an event is published and about what, as in its `EventRow`; without a topic it is kept alone."""
+
+    topic: str | None
+    key: str
+    type: str
+    subject: str
+    occurred: str
+
+
 class EventRow(NamedTuple):
     """One position.
 
