@@ -14,10 +14,12 @@ from typing import Any, Final
 from plscp import logs
 from plscp.config import Settings
 from plscp.config.live import InForce, LiveSettings, Reloaded, Watcher
+from plscp.config.model import Hl7Tls
 from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
+from plscp.feeds.hl7 import Hl7Feed
 from plscp.feeds.mpps import StepHandlers
 from plscp.feeds.operator_file import apply_operators
 from plscp.feeds.running import Feed, Feeds
@@ -93,7 +95,9 @@ class Server:
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._certificates, self._http_certificates = settings.certificates(), settings.http_certificates()
-        self._tls = [each for each in (self._certificates, self._http_certificates) if each is not None]
+        self._hl7_certificates = settings.hl7_certificates()
+        listeners = (self._certificates, self._http_certificates, self._hl7_certificates)
+        self._tls = [each for each in listeners if each is not None]
         self._admitted = InForce(lambda: self.settings, _admitted)
         self.store = open_store(
             settings.store.url,
@@ -131,6 +135,7 @@ class Server:
         for certificates, old, new in (
             (self._certificates, before.dicom.tls, after.dicom.tls),
             (self._http_certificates, before.http.tls, after.http.tls),
+            (self._hl7_certificates, _hl7_tls(before), _hl7_tls(after)),
         ):
             if certificates is not None and new is not None and old != new:
                 exchanged.append(certificates.ready(new.certificate, new.private_key, getattr(new, "client_ca", None)))
@@ -360,6 +365,10 @@ class Server:
             settings, tls = worklist
             feed = WorklistFeed(settings, self.keeper, self.store, self.metrics, profile=self.profile, tls=tls)
             feeds.append(feed)
+        if (hl7 := self.settings.hl7()) is not None:
+            rules = InForce(lambda: self.settings, lambda settings: settings.hl7_rules()).current
+            secured = self._hl7_certificates
+            feeds.append(Hl7Feed(hl7, rules, self.keeper, self.store, metrics=self.metrics, certificates=secured))
         return feeds
 
     def _begin_request(self, event: Any) -> Any:
@@ -456,6 +465,10 @@ class Server:
             self.metrics.associations_open.set(self.acceptor.associated)
             self.handlers.refusals.flush()
             await asyncio.sleep(TURN_SECONDS)
+
+
+def _hl7_tls(settings: Settings) -> Hl7Tls | None:
+    return settings.feeds.hl7.tls if settings.feeds.hl7 is not None else None
 
 
 def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:

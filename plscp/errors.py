@@ -17,6 +17,7 @@
     │   └── StoreNotOpened           at start: newer version, second server, read-only, not a store: one line, exit
     ├── Conflict                 a registry change that contradicts what is known (HTTP 409)
     ├── InvalidBody              a body of HTTP or of the registry file that cannot be read: one line (HTTP 422)
+    ├── BrokenMessage            an HL7 message that cannot be read or kept: AE or AR with its place
     ├── ConfigError              settings that cannot be used: one line, exit status 2
     ├── RelayError               the relay cannot go on by itself: one line
     │   └── Unreachable              no broker answers
@@ -145,6 +146,22 @@ class InvalidBody(PlscpError):
     """A body of HTTP or of the registry file that is not what it should be."""
 
     label = "invalid-body"
+
+
+class BrokenMessage(PlscpError):
+    """An HL7 message that cannot be read or kept.
+
+    Attributes:
+        code: of HL7 table 0357 (v2.8.2 2.C.2.112).
+        place: segment, its sequence, field, repetition and component, as an ERL (2.A.28) has them; as far as they are known.
+        rejected: AR: it is no message that could be read; else AE.
+    """
+
+    label = "broken-message"
+
+    def __init__(self, what: str, code: int, place: tuple[str | int, ...] = (), *, rejected: bool = False) -> None:
+        super().__init__(what)
+        self.code, self.place, self.rejected = code, place, rejected
 
 
 class ConfigError(PlscpError):

@@ -252,6 +252,19 @@ class Metrics(Collector, NetworkCounters):
         self.log_lines = Tallies(
             "plscp_log_events_total", "Lines logged at warning or above by this process", "event", "level"
         )
+        self.feed_messages = Counts(
+            "plscp_feed_messages_total", "Messages of feeds, by what became of them", "feed", "trigger", "outcome"
+        )
+        self.feed_connections = Levels("plscp_feed_connections", "Senders connected to a feed", "feed")
+        self.feed_last = Levels(
+            "plscp_feed_last_message_timestamp_seconds", "When a sender's last message came", "feed", "sender"
+        )
+        self.feed_silent = Levels(
+            "plscp_feed_silent",
+            "1 while a sender has sent nothing for longer than silent_after, else 0",
+            "feed",
+            "sender",
+        )
         self.associations_open = Levels("plscp_associations_open", "Associations that are open")
         self.device_associations = Levels(
             "plscp_device_associations_open", "Associations of a configured device that are open", "device"
@@ -326,6 +339,7 @@ class Metrics(Collector, NetworkCounters):
         self._total = self.stage("total")
         self._configured: Callable[[str], bool] = lambda _ae_title: False
         self._relayed: dict[tuple[str, str], float] = {}
+        self._feeds: dict[str, Callable[[], tuple[int, Mapping[str, float], Mapping[str, bool]]]] = {}
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -437,6 +451,18 @@ class Metrics(Collector, NetworkCounters):
             self.worklist_last.set(moment)
             self.worklist_entries.set(entries)
 
+    def watch_feed(self, feed: str, measure: Callable[[], tuple[int, Mapping[str, float], Mapping[str, bool]]]) -> None:
+        """Ask this at each scrape: connections; by sender when its last message came; by sender whether it is silent."""
+        self._feeds[feed] = measure
+
+    def _ask_feeds(self) -> None:
+        for feed, measure in self._feeds.items():
+            connections, last, silent = measure()
+            self.feed_connections.set(connections, feed)
+            for family, values in ((self.feed_last, last), (self.feed_silent, silent)):
+                others = {labels: value for labels, value in family.children.items() if labels[0] != feed}
+                family.replace(others | {(feed, sender): float(value) for sender, value in values.items()})
+
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""
         self.reloads.child(outcome).add()
@@ -473,6 +499,7 @@ class Metrics(Collector, NetworkCounters):
 
     def collect(self) -> Iterator[Metric]:
         """Every family; called by prometheus-client."""
+        self._ask_feeds()
         for family in self.families:
             yield family.collect()
 

@@ -29,6 +29,7 @@ NAMES = [
     "PlscpRefusals",
     "PlscpPeersRefused",
     "PlscpDeviceSilent",
+    "PlscpFeedSilent",
     "PlscpClockOff",
     "PlscpCertificateExpires",
     "PlscpCaseClosedWithRefusals",

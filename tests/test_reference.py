@@ -12,6 +12,8 @@ from plscp.config import Settings, load, problems, reference, starter
 from plscp.config.model import (
     AllowedOperator,
     DeviceTable,
+    Hl7Table,
+    Hl7Tls,
     HttpTls,
     Kafka,
     Location,
@@ -31,6 +33,8 @@ TITLES: dict[str, type[BaseModel]] = {
     "[feeds.mpps]": MppsTable,
     "[feeds.worklist]": WorklistTable,
     "[feeds.worklist.tls]": WorklistTls,
+    "[feeds.hl7]": Hl7Table,
+    "[feeds.hl7.tls]": Hl7Tls,
     "Each of `operators.allowed`": AllowedOperator,
     "[kafka]": Kafka,
     "[operators]": OperatorPolicy,

@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "quarantine": ("quarantine", "Refused requests of a running server: list, show, replay."),
     "correction": ("corrections", "Corrections of a running server: list, show, make, confirm, reject, revert."),
     "operator": ("operators", "Operators who may add to the Medication Administration Record: list, add, remove."),
+    "feed": ("feeds", "Feeds of a running server: list; messages that they refused: messages, show."),
     "match": ("over_http", "What a request with given identifiers would be answered now, and why."),
     "explain": ("explain", "Check a request off line and draw its content tree."),
     "example": ("explain", "Print an event to start from, as typed JSON."),

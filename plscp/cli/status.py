@@ -216,6 +216,18 @@ def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[t
         ]
         rooms.append((room["location"], ", ".join(there) or "nobody"))
     yield ["room", "study there"], rooms
+    feeds = [
+        (
+            feed["feed"],
+            sender["sender"],
+            ago(sender["last_message"], now) + (" silent" if sender["silent"] else ""),
+            sender["messages"],
+            sender["refused"],
+        )
+        for feed in status.get("feeds", ())
+        for sender in feed.get("senders", ())
+    ]
+    yield ["feed", "sender", "last message", "messages", "refused"], feeds
     errors = [
         (ago(one["time"], now), one["what"], one.get("device", ""), one["text"])
         for one in status.get("last_errors", ())[:5]

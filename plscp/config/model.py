@@ -35,6 +35,10 @@ SopClassName = Literal[
     "procedural-event-logging", "substance-administration-logging", "modality-performed-procedure-step"
 ]
 Mismatch = Literal["refuse", "log"]
+Hl7CharacterSet = Literal[
+    "ASCII", "8859/1", "8859/2", "8859/3", "8859/4", "8859/5", "8859/6", "8859/7", "8859/8", "8859/9", "8859/15",
+    "ISO IR14", "ISO IR87", "ISO IR159", "GB 18030-2000", "KS X 1001", "BIG-5", "UNICODE UTF-8",
+]  # fmt: skip
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 Role = Literal["read", "feed", "operate"]
 ROLES: Final[tuple[Role, ...]] = ("read", "feed", "operate")
@@ -320,11 +324,68 @@ class WorklistTable(Section):
         return self
 
 
+class Hl7Tls(Section):
+    """The TLS listener of the HL7 feed, beside the plain one; absent: plain only. As that of DICOM."""
+
+    at_once = frozenset({"certificate", "private_key", "client_ca"})
+
+    port: Port = Field(2576, description="port of the TLS listener; 0: a free one")
+    certificate: File = Field(description="file with the server's certificate chain, PEM")
+    private_key: File = Field(description="file with the private key, PEM, without a passphrase")
+    client_ca: FileOrNone = Field(
+        None, description="file with the CAs of the senders; given: client certificates are required"
+    )
+
+
+class Hl7Table(Section):
+    """HL7 v2 over MLLP: ADT and orders fill the registry; present: there is a listener."""
+
+    at_once = frozenset({"senders", "character_set", "timezone", "silent_after"})
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    port: Port = Field(2575, description="port to listen on; 0: a free one, which the `hl7` line names")
+    senders: Networks = Field(
+        default_factory=list,
+        description="addresses or networks that may send; required when host is not loopback: who may send may change every "
+        "patient (0.0.0.0/0 and ::/0: anyone)",
+    )
+    max_message: Size = Field(1048576, description="longest message; beyond: AR, and its beginning is kept")
+    max_connections: Count = Field(100, description="connections in all; further ones are closed")
+    max_connections_per_address: Count = Field(10, description="connections per address; further ones are closed")
+    message_deadline: Duration = Field(duration("PT30S"), description="from a message's first byte to its last")
+    idle_deadline: Duration = Field(
+        duration("PT12H"), description="a connection without a message is closed after so long"
+    )
+    answer_deadline: Duration = Field(
+        duration("PT10S"), description="from a message to its answer: AE when the store has not committed"
+    )
+    character_set: Hl7CharacterSet = Field(
+        "UNICODE UTF-8", description="of messages that name none in MSH-18, by its name in HL7 table 0211"
+    )
+    timezone: Zone | None = Field(
+        None, description="offset of times that state none, nor does MSH-7; absent: dicom.timezone"
+    )
+    silent_after: Duration | None = Field(
+        None,
+        description="a sender that has sent nothing for so long is shown and alerted on; absent: it is not watched",
+    )
+    tls: Hl7Tls | None = Field(None, description="the TLS listener")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.host not in LOOPBACK and not self.senders:
+            raise ValueError(f"senders is missing: required when host is not loopback ({self.host})")
+        if self.tls is not None and self.tls.port == self.port != 0:
+            raise ValueError(f"tls.port is {self.port}, as port is: plain and TLS need a port each")
+        return self
+
+
 class FeedTables(Section):
     """Feeds of the registry, each where its table is present."""
 
     mpps: MppsTable | None = Field(None, description="procedure steps as modalities report them")
     worklist: WorklistTable | None = Field(None, description="a Modality Worklist that is asked what is scheduled")
+    hl7: Hl7Table | None = Field(None, description="ADT and orders over MLLP")
 
 
 class Matching(Section):

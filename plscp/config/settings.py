@@ -17,6 +17,8 @@ from plscp.config.model import (
     DeviceTable,
     Dicom,
     FeedTables,
+    Hl7Table,
+    Hl7Tls,
     Http,
     HttpTls,
     Kafka,
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
     import ssl
 
     from plscp.dicom.certificates import Certificates
+    from plscp.feeds.hl7 import Hl7Rules
+    from plscp.feeds.mllp import MllpSettings
     from plscp.feeds.worklist import WorklistSettings
     from plscp.relay.settings import RelaySettings
     from plscp.store.limits import StoreLimits
@@ -240,6 +244,33 @@ class Settings(Section):
         except CommandError as error:
             raise ConfigError(f"feeds.worklist.tls: {error}") from None
 
+    def hl7(self) -> "MllpSettings | None":
+        """What the HL7 feed's listener is told; None without [feeds.hl7]."""
+        from plscp.feeds.mllp import MllpSettings  # noqa: PLC0415  # brings asyncio
+
+        table = self.feeds.hl7
+        return None if table is None else _taken(MllpSettings, table, senders=tuple(map(ip_network, table.senders)))
+
+    def hl7_rules(self) -> "Hl7Rules":
+        """How messages of the HL7 feed are read."""
+        from plscp.feeds.hl7 import Hl7Rules  # noqa: PLC0415  # brings the store
+        from plscp.feeds.hl7_message import CHARACTER_SETS  # noqa: PLC0415
+        from plscp.feeds.hl7_persons import Authorities  # noqa: PLC0415
+
+        table = self.feeds.hl7 or Hl7Table()
+        return Hl7Rules(
+            Authorities(self.matching_issuers(), self.policy()),
+            tuple(map(ip_network, table.senders)),
+            CHARACTER_SETS[table.character_set],
+            table.timezone or self.dicom.timezone,
+            {ae: device.location[0] for ae, device in self.devices.items() if len(device.location) == 1},
+            None if table.silent_after is None else table.silent_after.total_seconds(),
+        )
+
+    def hl7_certificates(self) -> "Certificates | None":
+        """What the HL7 feed's TLS listener is told; None without [feeds.hl7.tls]. Raises ConfigError where a file cannot be used."""
+        return _certificates("feeds.hl7.tls", self.feeds.hl7.tls if self.feeds.hl7 is not None else None)
+
     def store_limits(self) -> "StoreLimits":
         """The bounds of the store."""
         from plscp.store.limits import StoreLimits  # noqa: PLC0415  # brings SQLite
@@ -376,7 +407,7 @@ def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
     return device.passcode.get_secret_value if device.passcode is not None else None
 
 
-def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
+def _certificates(section: str, tls: Tls | HttpTls | Hl7Tls | None) -> "Certificates | None":
     if tls is None:
         return None
     from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log

@@ -5,11 +5,11 @@ import contextlib
 import itertools
 import ssl
 import time
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
 
 from plscp.dicom import certificates, sockets
-from plscp.dicom.admission import ATTRIBUTES, peer_certificate
-from plscp.dicom.association import Association
+from plscp.dicom.admission import ATTRIBUTES, PeerCertificate, peer_certificate
 from plscp.dicom.certificates import MOST_SHOWN, Certificates
 from plscp.dicom.fairness import Turns
 
@@ -42,6 +42,52 @@ _VERIFICATION: Final = {
 }
 
 
+class PlainPeer(Protocol):
+    """What is told by `Secured` of a connection: an association, or another protocol's connection over TLS.
+
+    Attributes:
+        end_is_there: whether the peer's end may be among what was not read yet.
+        secured: version of TLS and the client's certificate, for the log, once the handshake is done.
+        certificate: of the client.
+        refused_certificate: what a client presented that was refused, for the log.
+    """
+
+    end_is_there: Callable[[], bool]
+    secured: Mapping[str, Any]
+    certificate: PeerCertificate | None
+    refused_certificate: Mapping[str, str]
+
+    def connection_made(self, transport: Any) -> None:
+        """There is a connection, with or without a handshake."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+
+    def acknowledge(self) -> None:
+        """Bytes came."""
+
+    def reading(self) -> None:
+        """Bytes came that were sent after what was written before."""
+
+    def take(self, data: bytes) -> None:
+        """What was deciphered."""
+
+    def ended(self) -> None:
+        """The peer said that it is the end."""
+
+    def charge(self, seconds: float) -> None:
+        """So much time was spent on it."""
+
+    def close(self, why: str = "") -> None:
+        """Close it, for this reason."""
+
+
 class Secured(asyncio.Protocol):
     """A connection over TLS: to the socket's transport a protocol, to the association its transport.
 
@@ -49,7 +95,7 @@ class Secured(asyncio.Protocol):
     listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
     """
 
-    def __init__(self, files: Certificates, association: Association, turns: Turns) -> None:
+    def __init__(self, files: Certificates, association: PlainPeer, turns: Turns) -> None:
         self._certificates = files
         self._association = association
         self._turns = turns

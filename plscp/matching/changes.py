@@ -66,57 +66,59 @@ def plan_patient(plan: Plan, given: JsonBody, *, anew: bool) -> PatientBody:
     return body
 
 
-def change_patient_id(
-    registry: Registry, old: PatientId, new: PatientId, policy: Policy, now: datetime
-) -> list[RegistryRecord]:
+def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
     """Plan that a patient has another ID from now on (HL7 A47); the old one goes on naming the patient.
 
     Raises:
-        Conflict: the new ID is another patient's current one: that is a merge.
+        Conflict: the old ID is not known; the new one is another patient's: that is a merge.
     """
-    plan = Plan(registry, policy, now)
     plan.require_usable(new.id)
     patient = plan.known(*old)
     current = plan.identifier(*new)
     if patient is None:
         raise Conflict("the Patient ID is not known")
     if patient.current == current:
-        return []
+        return
     if plan.names_another(current, patient):
         raise Conflict("the new Patient ID names another patient: merge the two instead")
     former = (*_without(current, patient.former_ids), patient.current)
     others = _without(current, patient.other_ids)
     plan.patient(replace(patient, current=current, former_ids=former, other_ids=others), patient.current)
     _tell_studies(plan, plan.view.studies_of(patient.number))
+
+
+def change_patient_id(
+    registry: Registry, old: PatientId, new: PatientId, policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """As `plan_patient_id`, by itself."""
+    plan = Plan(registry, policy, now)
+    plan_patient_id(plan, old, new)
     return plan.records
 
 
-def merge_patient(
-    registry: Registry, survivor_id: PatientId, body: JsonBody, policy: Policy, now: datetime
-) -> list[RegistryRecord]:
-    """Plan what POST /api/v1/patients/{id}/merge says: ``prior`` is merged into the patient of the path, who survives.
+def plan_merge(plan: Plan, survivor_id: PatientId, prior_named: PatientId) -> None:
+    """Plan that a patient is merged into another one, who survives.
 
-    A prior ID that is a placeholder means the generated patient of the one open study whose feed sent that placeholder.
+    A prior ID that is not known is kept as one of the survivor's: devices will send it. One that is a placeholder means the generated
+    patient of the one open study whose feed sent that placeholder.
 
     Raises:
         Conflict: a placeholder that no open study came with, or several; the prior ID may name several patients.
     """
-    plan = Plan(registry, policy, now)
-    merge = parse(MergeBody, body)
     plan.require_usable(survivor_id.id)
-    prior_id = plan.identifier(merge.prior.id, merge.prior.issuer)
+    prior_id = plan.identifier(*prior_named)
     if plan.usable(prior_id.id):
-        prior = plan.known(merge.prior.id, merge.prior.issuer)
+        prior = plan.known(*prior_named)
         if prior is not None and not plan.is_current(prior, prior_id) and prior_id.issuer:
             known = plan.known(*survivor_id)
             if known is not None and known.number == prior.number:
-                return []
+                return
             raise Conflict("the prior ID was merged into another patient already")
     else:
         prior = _came_with(plan, prior_id.id)
     survivor = plan.known(*survivor_id)
     if survivor is not None and prior is not None and prior.number == survivor.number:
-        return []
+        return
     survivor = survivor or plan.make_patient(plan.identifier(*survivor_id))
     former, others, moved = survivor.former_ids, survivor.other_ids, []
     if prior is not None:
@@ -130,6 +132,15 @@ def merge_patient(
     change = {"what": "patient.merged", **after.identifiers(), "merged": prior_id.as_json()}
     plan.add(change, "patient", after.key, current.key)
     _tell_studies(plan, moved)
+
+
+def merge_patient(
+    registry: Registry, survivor_id: PatientId, body: JsonBody, policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """Plan what POST /api/v1/patients/{id}/merge says: ``prior`` is merged into the patient of the path; see `plan_merge`."""
+    plan = Plan(registry, policy, now)
+    prior = parse(MergeBody, body).prior
+    plan_merge(plan, survivor_id, PatientId(prior.id, prior.issuer))
     return plan.records
 
 
@@ -161,8 +172,12 @@ def _tell_studies(plan: Plan, studies: Sequence[Study]) -> None:
 # --- admissions ----------------------------------------------------------------------------------------------------------
 
 
-def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
-    """Plan an admission, which keeps its patient; returns what was given, parsed."""
+def plan_admission(plan: Plan, given: JsonBody, *, may_move: bool = False) -> AdmissionBody:
+    """Plan an admission; returns what was given, parsed.
+
+    Args:
+        may_move: whether it may be given to another patient than it had (HL7 A45); else it keeps its own.
+    """
     body = parse(AdmissionBody, given)
     named = plan.view.admissions_named(body.id, body.issuer)
     if len(named) > 1:
@@ -172,9 +187,14 @@ def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
     if before is not None and whose is not None and body.issuer and not before.issuer:
         before = None  # what is known without issuer may be another authority's
     patient = plan.known(whose.id, whose.issuer) if whose else None
+    moved = False
     if before is not None:
         if whose is not None and (patient is None or patient.number != before.patient):
-            raise Conflict("the admission is another patient's")
+            if not may_move:
+                raise Conflict("the admission is another patient's")
+            patient = patient or plan.make_patient(plan.identifier(whose.id, whose.issuer))
+            before = replace(before, patient=patient.number, patient_id=patient.current)
+            moved = True
     elif whose is None:
         raise InvalidBody("admission: patient: an admission needs a usable Patient ID")
     else:
@@ -185,7 +205,7 @@ def plan_admission(plan: Plan, given: JsonBody) -> AdmissionBody:
     if not before.status:
         said.setdefault("status", body.status)
     after = replace(before, **said)
-    if after != before:
+    if moved or after != before:
         change = {"what": "admission.changed", **after.as_json()}
         plan.add(change, None, f"{after.issuer}|{after.id}", after.id)
     return body

@@ -36,10 +36,17 @@ class Plan:
         self._add(RegistryRecord(change, topic, key, kind, subject, without_entries))
 
     def _add(self, record: RegistryRecord) -> None:
-        if not self.records:
+        if record.proposed:
+            self.propose(record)
+            return
+        if self.view is self._registry:
             self.view = self.view.fork()
         self.records.append(record)
         self.view.apply(self.view.position + 1, microseconds(self.now), record.change)
+
+    def propose(self, proposal: RegistryRecord) -> None:
+        """Have a correction kept beside what is planned: it changes nothing by itself."""
+        self.records.append(proposal)
 
     def take_back(self, count: int) -> None:
         """Forget all but the first `count` changes."""

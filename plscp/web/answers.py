@@ -272,6 +272,72 @@ class CorrectionPage(ApiPage):
     corrections: list[CorrectionAnswer]
 
 
+# --- feeds ---
+
+
+class FeedConnection(ApiAnswer):
+    """A connection to a feed's listener; `sender` is what its last message says: application and facility."""
+
+    address: str
+    sender: str
+    since: UtcTime
+    messages: int
+    tls: str = Field(description="Version of TLS; empty without.")
+
+
+class FeedSenderStatus(ApiAnswer):
+    """What one sending application and facility has sent since the start; times of the last message."""
+
+    sender: str
+    last_message: UtcTime
+    messages: int
+    refused: int
+    silent: bool = Field(description="It has sent nothing for longer than silent_after.")
+
+
+class FeedStatus(ApiAnswer):
+    """How a feed goes; what more a feed tells is its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    feed: str
+    listening: list[str] = []
+    connections: list[FeedConnection] = []
+    senders: list[FeedSenderStatus] = []
+    connections_refused: int = 0
+
+
+class FeedsAnswer(ApiAnswer):
+    """The feeds that run."""
+
+    feeds: list[FeedStatus]
+
+
+class FeedMessageSummary(ApiAnswer):
+    """A message that a feed refused: `message` identifies it in its feed, `why` is what its sender was told."""
+
+    id: str
+    feed: str
+    peer: str
+    message: str
+    time: UtcTime
+    why: str
+    raw_length: int
+    raw_kept: int
+
+
+class FeedMessageAnswer(FeedMessageSummary):
+    """A refused message as it came."""
+
+    raw: str = Field(json_schema_extra={"contentEncoding": "base64"})
+
+
+class FeedMessagePage(ApiPage):
+    """Messages that feeds refused, newest first."""
+
+    messages: list[FeedMessageSummary]
+
+
 # --- the server itself ---
 
 
@@ -435,5 +501,6 @@ class StatusAnswer(ApiAnswer):
     rooms: list[RoomStatus]
     truncated: list[str] = Field(description="Which of these lists are longer than what is shown.")
     refused_peers: list[RefusedPeer]
+    feeds: list[FeedStatus]
     last_errors: list[ErrorLine] = Field(description="Newest first.")
     kafka: Literal["absent", "starting"] | dict[str, Any] = Field(description="The relay's whole status line.")

@@ -167,6 +167,7 @@ async def status(call: ApiCall) -> StatusAnswer:
         **{name: rows[:MOST_ROWS] for name, rows in lists.items()},
         "truncated": [name for name, rows in lists.items() if len(rows) > MOST_ROWS],
         "refused_peers": server.acceptor.refused_peers,
+        "feeds": [{"feed": name, **each} for name, each in server.feeds.status().items()],
         "last_errors": _last_errors(server),
         "kafka": "absent" if settings.kafka is None else server.relay_status or "starting",
     }

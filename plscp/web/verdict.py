@@ -55,6 +55,10 @@ def findings(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     if store.get("disk") == "low":
         yield "warning", "DISK LOW"
     yield from _devices(status)
+    for feed in status.get("feeds") or ():
+        silent = [str(sender["sender"]) for sender in feed.get("senders") or () if sender.get("silent")]
+        if silent:
+            yield "warning", f"FEED SILENT {feed.get('feed')}: {_some(silent)}"
     for each in status.get("certificates") or ():
         left = _seconds(status.get("time"), each.get("expires"))
         if left is not None and left < CERTIFICATE_DAYS * 86400:

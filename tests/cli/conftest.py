@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from plscp.cli import main
+from plscp.store.port import RefusedMessage
 from tests.web.fake import FakeServer, Running, entry, item, proposal, retry
 
 
@@ -49,6 +50,11 @@ def server() -> Iterator[Running]:
     fake.store.items.append(item())
     fake.store.noted.append(retry(1))
     fake.store.proposed.append(proposal())
+    raw = b"MSH|^~\\&|ADT|CLINIC\rPV1|1|I\r"
+    why = "segment PID is missing PID^1"
+    fake.store.messages.append(
+        RefusedMessage(1, "hl7", "10.1.2.9:4711", "ADT|CLINIC|7", 1_767_225_600_000_000, why, len(raw), raw)
+    )
     with Running(fake) as running:
         yield running
 

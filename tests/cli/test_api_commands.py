@@ -58,6 +58,9 @@ ROWS = [
     (["reload"], 0, ["nothing has changed"]),
     (["reload", "--json"], 0, ['"applied": []', '"restart": []', '"fault": ""']),
     (["status"], 0, ["version: 0.1.0", "HEMO1", "kafka: absent"]),
+    (["feed", "list"], 0, ["hl7", "ADT|CLINIC", "127.0.0.1:2575"]),
+    (["feed", "messages"], 0, ["10.1.2.9:4711", "ADT|CLINIC|7", "segment PID is missing"]),
+    (["feed", "show", "1"], 0, ["segment PID is missing", "PV1|1|I"]),
     (["status", "--json"], 0, ['"quarantine_open": 1']),
     (["status"], 0, ["corrections proposed: 1", "requests retried: 0", "sent again", "10.0.0.7", "a1-3"]),
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kafka import KafkaProducer
 
 from plscp.config import Settings, load, problems, reference, starter
-from plscp.config.model import Kafka, Matching, Overrides, WorklistTable
+from plscp.config.model import Hl7Table, Kafka, Matching, Overrides, WorklistTable
 from plscp.config.values import duration, iso_duration
 from plscp.content.model import Bounds
 from plscp.dicom.settings import Deadlines, NetworkSettings, WireBounds
@@ -208,6 +208,18 @@ KEYS = [
         '"always"',
         'must be "automatic", "propose" or "off"',
     ),
+    ("feeds.hl7", "host", ['"127.0.0.1"', '"::1"'], '"0.0.0.0"', "senders: is missing"),
+    ("feeds.hl7", "port", ["0", "2575"], "65536", "must be at most 65535"),
+    ("feeds.hl7", "senders", ['"10.1.2.3"', '["10.1.2.0/24"]'], '"10.1.2.3/24"', "must be an address such as"),
+    ("feeds.hl7", "max_message", ["1048576"], "0", "must be at least 1"),
+    ("feeds.hl7", "max_connections", ["1"], "0", "must be at least 1"),
+    ("feeds.hl7", "max_connections_per_address", ["1"], "0", "must be at least 1"),
+    ("feeds.hl7", "message_deadline", ['"PT30S"'], '"30s"', DURATION),
+    ("feeds.hl7", "idle_deadline", ['"PT12H"'], "12", DURATION),
+    ("feeds.hl7", "answer_deadline", ['"PT10S"'], '"P"', DURATION),
+    ("feeds.hl7", "character_set", ['"8859/1"', '"UNICODE UTF-8"'], '"latin1"', 'must be "ASCII"'),
+    ("feeds.hl7", "timezone", ['"Europe/Berlin"'], '"Berlin"', "must be an IANA time zone"),
+    ("feeds.hl7", "silent_after", ['"PT30M"'], "30", DURATION),
     ("locations.LAB9", "names", ['["Lab 9"]', '"Lab 9"'], "[1]", "must be text"),
     (
         "devices.D",
@@ -277,7 +289,8 @@ def test_every_setting_is_in_the_table() -> None:
     free |= {name for name in Kafka.model_fields if name.startswith(("sasl_", "ssl_"))} | set(Overrides.model_fields)
     listed = {(section if section.startswith("feeds.") else section.split(".")[0], key) for section, key, *_ in KEYS}
     for section, model in {"dicom": Settings().dicom, "store": Settings().store, "http": Settings().http,
-                           "matching": Settings().matching, "log": Settings().log, "feeds.worklist": worklist}.items():  # fmt: skip
+                           "matching": Settings().matching, "log": Settings().log, "feeds.worklist": worklist,
+                           "feeds.hl7": Hl7Table()}.items():  # fmt: skip
         for name in set(type(model).model_fields) - free:
             assert (section, name) in listed, f"{section}.{name}"
 

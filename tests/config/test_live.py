@@ -24,6 +24,7 @@ from plscp.config.model import Section
 from plscp.dicom.acceptor import Acceptor
 from plscp.errors import ConfigError
 from plscp.feeds import registry_file
+from plscp.feeds.running import Feeds
 from plscp.files import Files
 from plscp.process import STOPPING, StopSignals
 from tests import tls
@@ -121,6 +122,7 @@ def test_what_is_in_force_is_new_where_it_says_so_and_old_elsewhere(
 ) -> None:
     """Of any two settings: what is taken over differs from the old ones only at once, and from the new ones only by a restart."""
     running, wanted = Settings.model_validate(first), Settings.model_validate(then)
+    assume(not running.contradictions())
     try:
         now = in_force(running, wanted)
     except ConfigError:  # the two do not go together: nothing is taken
@@ -189,6 +191,9 @@ AT_ONCE = dict(_paths(Settings))
 TABLES: dict[str, Any] = {
     "dicom": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key", "client_ca": "a/devices.pem"}},
     "http": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key"}},
+    "feeds": {
+        "hl7": {"tls": {"certificate": "a/server.pem", "private_key": "a/server.key", "client_ca": "a/devices.pem"}}
+    },
     "store": {"url": "sqlite:////tmp/store.db"},
     "locations": {"LAB1": {}},
     "devices": {"HEMO1": {"username": "u"}},
@@ -205,9 +210,11 @@ ANOTHER: dict[tuple[str, ...], Any] = {
     ("operators", "policy"): "any",
     ("operators", "file"): "/operators.toml",
     ("operators", "schemes"): {"L": ["HOSP"]},
+    ("feeds", "hl7", "timezone"): "Europe/Berlin",
     **{path: "t" for path in AT_ONCE if path[-1].endswith("token_file")},
     **{path: {"private_key": "b/server.key"}.get(path[-1], "b/server.pem") for path in AT_ONCE if "tls" in path},
     ("dicom", "tls", "client_ca"): "b/devices.pem",
+    ("feeds", "hl7", "tls", "client_ca"): "b/devices.pem",
 }
 """Values that must go together with others, or name files."""
 
@@ -216,7 +223,7 @@ def at_work(server: Server) -> Any:
     """What a running server works with, as far as it can change."""
     server_settings = server.settings
     registry = server.keeper.registry
-    certificates = server._certificates
+    certificates, hl7 = server._certificates, server._hl7_certificates
     return (
         {ae: server.profile(ae) for ae in ("HEMO1", "NOBODY")},
         server.keeper.policy,
@@ -229,6 +236,8 @@ def at_work(server: Server) -> Any:
         server_settings.operators,  # the file of those beside the list, and what HL7 messages call their codes
         server_settings.dicom.unknown_devices,
         certificates.settings if certificates is not None else None,
+        server_settings.hl7_rules(),
+        hl7.settings if hl7 is not None else None,
     )
 
 
@@ -259,6 +268,7 @@ async def _served(settings: Settings, path: Path, then: dict[str, Any] | None) -
     server = Server(settings, StopSignals(), path, {})
     try:
         server.acceptor = Acceptor(settings.network(), lambda _: None)
+        server.feeds = Feeds()
         logs.set_level(settings.log.level)
         if then is not None:
             await asyncio.to_thread(path.write_text, tomli_w.dumps(then))

@@ -14,6 +14,7 @@ from plscp.config import Settings, load
 from plscp.config.live import Reloaded
 from plscp.dicom.certificates import Certificates
 from plscp.errors import StoreError, StoreUnavailable
+from plscp.feeds.running import Feeds
 from plscp.findings import Finding
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
@@ -279,6 +280,33 @@ class FakeAcceptor:
     )
 
 
+class FakeFeed:
+    """A feed with one sender."""
+
+    name = "hl7"
+
+    async def start(self) -> None:
+        """Nothing."""
+
+    async def stop(self) -> None:
+        """Nothing."""
+
+    def settings_changed(self) -> None:
+        """Nothing."""
+
+    def status(self) -> dict[str, Any]:
+        """As the HL7 feed says it."""
+        since = "2026-01-01T00:00:00+00:00"
+        connection = {"address": "10.1.2.9", "sender": "ADT|CLINIC", "since": since, "messages": 3, "tls": ""}
+        sender = {"sender": "ADT|CLINIC", "last_message": since, "messages": 3, "refused": 1, "silent": False}
+        return {
+            "listening": ["127.0.0.1:2575"],
+            "connections": [connection],
+            "senders": [sender],
+            "connections_refused": 0,
+        }
+
+
 @dataclass
 class FakeServer:
     """What the web room sees of `plscp.app.Server`."""
@@ -287,6 +315,7 @@ class FakeServer:
     store: FakeStore = field(default_factory=FakeStore)
     metrics: Metrics = field(default_factory=Metrics)
     acceptor: FakeAcceptor = field(default_factory=FakeAcceptor)
+    feeds: Feeds = field(default_factory=lambda: Feeds([FakeFeed()]))
     relay_status: dict[str, Any] = field(default_factory=dict)
     draining: bool = False
     turning: bool = True

@@ -1,0 +1,71 @@
+"""`plscp feed`: feeds of a running server, and the messages that they refused, over its HTTP API."""
+
+import base64
+from typing import Annotated, Any
+
+import typer
+
+from plscp.cli import output
+from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.options import group
+
+app = group()
+app.add_typer(feed := group("Feeds: who sends, and what was refused."), name="feed")
+
+
+@feed.command("list", cls=ServerCommand)
+def list_feeds(context: typer.Context) -> None:
+    """List feeds with their senders."""
+    api: Api = context.obj
+    found = api.get("/api/v1/feeds")
+    rows: list[tuple[Any, ...]] = []
+    for each in found["feeds"]:
+        senders = each["senders"]
+        rows += [
+            (
+                each["feed"],
+                ", ".join(each["listening"]),
+                sender.get("sender", ""),
+                output.local(sender.get("last_message")),
+                sender.get("messages", ""),
+                sender.get("refused", ""),
+                ("silent", "yellow") if sender.get("silent") else "",
+            )
+            for sender in senders or [{}]
+        ]
+    headings = ["feed", "listens on", "sender", "last message", "messages", "refused", ""]
+    output.table(headings, rows, "no feed is set up", json=api.as_json(found))
+
+
+@feed.command("messages", cls=ServerCommand)
+def list_messages(
+    context: typer.Context,
+    *,
+    limit: Annotated[int, typer.Option(help="Most messages.", min=1, max=1000)] = 30,
+) -> None:
+    """List messages that feeds refused, newest first."""
+    api: Api = context.obj
+    found = api.get("/api/v1/feeds/messages", {"limit": limit})
+    output.table(
+        ["id", "time", "feed", "from", "message", "why"],
+        [
+            (each["id"], output.local(each["time"]), each["feed"], each["peer"], each["message"], each["why"])
+            for each in found["messages"]
+        ],
+        "no message was refused",
+        json=api.as_json(found),
+    )
+
+
+@feed.command("show", cls=ServerCommand)
+def show_message(
+    context: typer.Context,
+    message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id.")],
+) -> None:
+    """Show one refused message, as it came: it has patients in it."""
+    api: Api = context.obj
+    found = api.get(f"/api/v1/feeds/messages/{segment(message_id)}")
+    raw = base64.b64decode(found["raw"]).decode("utf-8", "replace")
+    lines = [*output.described({name: value for name, value in found.items() if name != "raw"})]
+    lines += [(1, "", line, "") for line in raw.replace("\n", "\r").split("\r") if line]
+    output.page(lines, json=api.as_json(found))

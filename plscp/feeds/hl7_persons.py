@@ -1,0 +1,298 @@
+"""ADT messages (HL7 v2.8.2 chapter 3): what they say of persons and visits, as steps of a plan."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from plscp.errors import BrokenMessage
+from plscp.feeds.hl7_message import DATA_TYPE, REQUIRED_FIELD, SEGMENT_SEQUENCE, CompositeId, Hl7Message, Segment
+from plscp.matching import hospital
+from plscp.matching.hospital import Step
+from plscp.matching.model import Policy
+from plscp.matching.plan import Plan
+from plscp.matching.records import PatientId
+from plscp.matching.registry import Issuers
+
+_NO_PERSON: Final = frozenset({"AN", "VN"})
+"""CompositeId types (table 0203) of PID-3 that name no person: account and visit numbers."""
+_PREFERRED: Final = ("PI", "MR")
+_UNFIT: Final = re.compile(r"[\\\x00-\x1f\x7f^=]")
+_REGISTERS: Final = frozenset({"A01", "A04", "A05", "A28"})
+_STATUS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("A01", "A04", "A05", "A13"), "active"),
+    "A03": "discharged",
+    **dict.fromkeys(("A11", "A38"), "cancelled"),
+}
+"""What a trigger event makes of a visit; the others leave it as it is."""
+_UPDATES: Final = frozenset(
+    {"A01", "A02", "A03", "A04", "A05", "A06", "A07", "A08", "A09", "A10", "A11", "A12", "A13", "A38"}
+)
+_PERSONS: Final = frozenset({"A28", "A31"})
+_MERGES: Final = frozenset({"A18", "A34", "A36", "A40"})
+
+
+class Authorities(NamedTuple):
+    """How identifiers are chosen and spelled: by the settings in force."""
+
+    issuers: Issuers
+    policy: Policy
+
+    def current_first(self, found: Sequence[CompositeId]) -> list[CompositeId]:
+        """The identifiers that name a person, the one that replies should carry first.
+
+        That is one of `[matching] patient_id_issuer`, else the first of type PI or MR, else the first. Placeholders come last.
+        """
+        own = self.issuers.spell(self.policy.patient_id_issuer.strip(" "))
+
+        def rank(one: CompositeId) -> tuple[bool, bool, bool]:
+            is_own = bool(own) and self.issuers.spell(one.authority) == own
+            return self.policy.is_placeholder(one.id), not is_own, one.type not in _PREFERRED
+
+        return sorted((one for one in found if one.type not in _NO_PERSON), key=rank)
+
+
+def plan_of(message: Hl7Message, authorities: Authorities) -> list[Step] | None:
+    """The steps of an ADT message; None where its trigger event does not concern the registry.
+
+    Raises:
+        BrokenMessage: it cannot be read, or lacks what it is about.
+    """
+    event = message.event
+    if event in _UPDATES or event in _PERSONS:
+        return [*_person_and_visit(message, message.required("PID"), event, authorities)]
+    if event in _MERGES:
+        return [*_merges(message, authorities)]
+    readers: Mapping[str, Callable[[Hl7Message, Authorities], Iterator[Step]]] = {
+        "A17": _swap,
+        "A24": partial(_two_persons, step=hospital.link),
+        "A37": partial(_two_persons, step=hospital.unlink),
+        "A45": _moved_visits,
+        "A47": _changed_id,
+    }
+    reader = readers.get(event)
+    return None if reader is None else [*reader(message, authorities)]
+
+
+EVENTS: Final = frozenset({*_UPDATES, *_PERSONS, *_MERGES, "A17", "A24", "A37", "A45", "A47"})
+"""The trigger events of ADT that are read."""
+
+
+# --- persons ---
+
+
+def ids_of(segment: Segment, field: int, authorities: Authorities) -> list[PatientId]:
+    """The Patient IDs of a field, the current one first, each once. Raises BrokenMessage: an identifier cannot be read."""
+    found = authorities.current_first(segment.identifiers(field))
+    return list(dict.fromkeys(PatientId(one.id, one.authority) for one in found))
+
+
+def _current(segment: Segment, field: int, authorities: Authorities) -> PatientId:
+    found = ids_of(segment, field, authorities)
+    if not found:
+        raise BrokenMessage("a Patient ID is missing", REQUIRED_FIELD, segment.place(field))
+    return found[0]
+
+
+def person(pid: Segment, authorities: Authorities) -> dict[str, Any]:
+    """What PID says of a person, as a `PatientBody`: what is empty in the message is not said, what is deleted is emptied.
+
+    Raises:
+        BrokenMessage: no Patient ID; an identifier or the birth date cannot be read.
+    """
+    current, *others = [_current(pid, 3, authorities), *ids_of(pid, 3, authorities)[1:]]
+    usable = [other for other in others if not authorities.policy.is_placeholder(other.id)]
+    said: dict[str, Any] = {**current.as_json(), "other_ids": [other.as_json() for other in usable]}
+    if pid.says(5):
+        said["name"] = _name(pid)
+    if pid.says(7):
+        said["birth_date"] = _birth_date(pid)
+    if pid.says(8):
+        said["sex"] = _UNFIT.sub(" ", pid.text(8))[:16]
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _name(pid: Segment) -> str:
+    """PID-5 (XPN: family, given, further, suffix, prefix) as a PN (PS3.5 6.2: family, given, middle, prefix, suffix)."""
+    parts = [_UNFIT.sub(" ", pid.text(5, component)).strip(" ") for component in (1, 2, 3, 5, 4)]
+    return "^".join(parts).rstrip("^")[:324]
+
+
+def _birth_date(pid: Segment) -> str | None:
+    """PID-7 as a DA; None where it is not known to the day. Raises BrokenMessage: it is no date."""
+    text = pid.text(7)
+    try:
+        if not re.fullmatch(r"\d{4}(\d\d(\d\d(\d{2,6}(\.\d+)?([+-]\d{4})?)?)?)?", text, re.ASCII) and text:
+            raise ValueError
+        if len(text) < 8:
+            return None if text else ""
+        date(int(text[:4]), int(text[4:6]), int(text[6:8]))
+    except ValueError:
+        raise BrokenMessage("the birth date is no date: YYYYMMDD is expected", DATA_TYPE, pid.place(7)) from None
+    return text[:8]
+
+
+def _person_step(said: Mapping[str, Any], *, registers: bool = False) -> Step:
+    return lambda plan: hospital.plan_person(plan, said, registers=registers)
+
+
+# --- visits ---
+
+
+def place_name(segment: Segment, field: int) -> str:
+    """A person location (PL, 2.A.53) as it stands, such as ``CATH^LAB1``."""
+    return "^".join(segment.components(field)).rstrip("^")[:64]
+
+
+def _visit_number(pid: Segment | None, pv1: Segment | None) -> CompositeId | None:
+    """PV1-19, else the account number PID-18."""
+    for segment, field in ((pv1, 19), (pid, 18)):
+        if segment is not None and (found := segment.identifiers(field)):
+            return found[0]
+    return None
+
+
+def _visit(number: CompositeId, patient: PatientId, pv1: Segment | None, event: str) -> dict[str, Any]:
+    """An `AdmissionBody` of what the message says of a visit."""
+    said: dict[str, Any] = {"id": number.id, "issuer": number.authority, "patient": patient.as_json()}
+    status = _STATUS.get(event)
+    if status is None and event in {"A08", "A31"} and pv1 is not None and pv1.text(45):  # discharged at that time
+        status = "discharged"
+    if status is not None:
+        said["status"] = status
+    if pv1 is not None:
+        bed = 11 if event in {"A09", "A10"} and pv1.says(11) else 3
+        if pv1.says(bed):
+            said["location"] = re.sub(r"[\\\x00-\x1f\x7f]", " ", place_name(pv1, bed))
+    return said
+
+
+def _person_and_visit(
+    message: Hl7Message, pid: Segment, event: str, authorities: Authorities, pv1: Segment | None = None
+) -> Iterator[Step]:
+    said = person(pid, authorities)
+    yield _person_step(said, registers=event in _REGISTERS)
+    if event not in _PERSONS:
+        pv1 = pv1 or message.first("PV1")
+        yield from _visit_step(pid, pv1, PatientId(said["id"], said["issuer"]), event)
+
+
+def _visit_step(pid: Segment, pv1: Segment | None, patient: PatientId, event: str) -> Iterator[Step]:
+    number = _visit_number(pid, pv1)
+    if number is not None:
+        said = _visit(number, patient, pv1, event)
+        yield lambda plan: hospital.plan_visit(plan, said)
+
+
+def _groups(message: Hl7Message, start: str) -> list[list[Segment]]:
+    """The segments of a message in groups, each from a segment of this name on; what stands before the first is left out."""
+    groups: list[list[Segment]] = []
+    for segment in message.segments:
+        if segment.name == start:
+            groups.append([])
+        if groups:
+            groups[-1].append(segment)
+    return groups
+
+
+def _of(group: Sequence[Segment], name: str) -> Segment | None:
+    return next((segment for segment in group if segment.name == name), None)
+
+
+def _swap(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
+    """A17: two patients swap beds."""
+    groups = _groups(message, "PID")
+    if len(groups) != 2:
+        raise BrokenMessage("A17 needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
+    for pid, *rest in groups:
+        yield from _person_and_visit(message, pid, "A17", authorities, _of(rest, "PV1"))
+
+
+def _two_persons(
+    message: Hl7Message, authorities: Authorities, step: Callable[[Plan, PatientId, PatientId], str]
+) -> Iterator[Step]:
+    """A24 and A37: two patients are linked, or no more."""
+    pids = [segment for segment in message.segments if segment.name == "PID"]
+    if len(pids) != 2:
+        raise BrokenMessage(f"{message.event} needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
+    one, other = (_current(pid, 3, authorities) for pid in pids)
+    yield (
+        lambda plan: (
+            step(plan, one, other)
+            if plan.usable(one.id) and plan.usable(other.id)
+            else "a placeholder names nobody who could be linked"
+        )
+    )
+
+
+# --- merges and moves ---
+
+
+def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
+    """A18, A34, A36, A40: for each PID the prior IDs of the MRG after it; then what PID says, and the prior account's visit."""
+    groups = _groups(message, "PID")
+    if not groups or any(_of(group, "MRG") is None for group in groups):
+        raise BrokenMessage("a merge needs PID and MRG", SEGMENT_SEQUENCE, ("MRG", 1))
+    for pid, *rest in groups:
+        said = person(pid, authorities)
+        survivor = PatientId(said["id"], said["issuer"])
+        priors = []
+        for mrg in (segment for segment in rest if segment.name == "MRG"):
+            found = ids_of(mrg, 1, authorities) or ids_of(mrg, 4, authorities)
+            if not found:
+                raise BrokenMessage("the prior Patient ID is missing", REQUIRED_FIELD, mrg.place(1))
+            priors += found
+        for prior in priors:
+            if prior != survivor:
+                yield partial(_merge, survivor=survivor, prior=prior)
+        said["other_ids"] = [other for other in said["other_ids"] if PatientId(**other) not in priors]
+        yield _person_step(said)
+        if message.event == "A36":
+            yield from _visit_step(pid, _of(rest, "PV1"), survivor, message.event)
+            for mrg in (segment for segment in rest if segment.name == "MRG"):
+                for account in mrg.identifiers(3)[:1]:
+                    moved = {"id": account.id, "issuer": account.authority, "patient": survivor.as_json()}
+                    yield partial(hospital.plan_visit, said=moved)
+
+
+def _merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
+    if not plan.usable(survivor.id):
+        return "the surviving Patient ID is a placeholder: it names nobody"
+    return hospital.merge(plan, survivor, prior)
+
+
+def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
+    """A45: visits of the prior patient (MRG-1) belong to the one of PID; each MRG may have a PV1 behind it."""
+    pid = message.required("PID")
+    said = person(pid, authorities)
+    patient = PatientId(said["id"], said["issuer"])
+    yield _person_step(said)
+    groups = _groups(message, "MRG")
+    if not groups:
+        raise BrokenMessage("segment MRG is missing", SEGMENT_SEQUENCE, ("MRG", 1))
+    for mrg, *rest in groups:
+        pv1 = _of(rest, "PV1")
+        numbers = [*mrg.identifiers(5)[:1], *([number] if pv1 and (number := _visit_number(None, pv1)) else [])]
+        if not numbers:
+            raise BrokenMessage("the visit number is missing", REQUIRED_FIELD, mrg.place(5))
+        for number in dict.fromkeys(CompositeId(one.id, one.authority, "") for one in numbers):
+            moved = _visit(number, patient, pv1, "A45")
+            yield partial(hospital.plan_visit, said=moved, may_move=True)
+
+
+def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
+    """A47: the person of MRG-1 has the ID of PID-3 from now on."""
+    pid, mrg = message.required("PID"), message.required("MRG")
+    said = person(pid, authorities)
+    new, old = PatientId(said["id"], said["issuer"]), _current(mrg, 1, authorities)
+    if new != old:
+        yield partial(_change, old=old, new=new)
+    said["other_ids"] = [other for other in said["other_ids"] if PatientId(**other) != old]
+    yield _person_step(said)
+
+
+def _change(plan: Plan, old: PatientId, new: PatientId) -> str:
+    if not plan.usable(new.id):
+        return "the new Patient ID is a placeholder: it names nobody"
+    return hospital.change_id(plan, old, new)

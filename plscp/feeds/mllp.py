@@ -1,0 +1,495 @@
+"""MLLP (HL7 v2 Transport Specification: MLLP, Release 1): the framing, without I/O, and the listener for many senders.
+
+A message stands between a VT and an FS with a CR after it. What a sender is answered goes back in such a frame, in the order of the
+messages. The listener knows nothing of what is in them.
+"""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final, Literal, NamedTuple
+
+from plscp.dicom import sockets
+from plscp.dicom.acceptor import Acceptor
+from plscp.dicom.admission import PeerCertificate, printable, within
+from plscp.dicom.certificates import Certificates
+from plscp.dicom.fairness import Turns
+from plscp.dicom.tls import Secured
+from plscp.errors import CommandError
+from plscp.logs import log
+
+VT, FS, CR = b"\x0b", b"\x1c", b"\r"
+KEPT_BYTES: Final = 64 * 1024
+"""Of a message that is too long or has no end: what is kept to be looked at."""
+AHEAD_BYTES: Final = 256 * 1024
+"""Beyond the longest message, read ahead of the one in hand; then the sender waits."""
+SWEEP_SECONDS: Final = 0.25
+MOST_NOTED: Final = 1000
+_ENDS: Final = re.compile(b"[\x0b\x1c]")
+_BETWEEN: Final = b"\r\n"
+
+
+# --- framing -------------------------------------------------------------------------------------------------------------
+
+
+class MllpFrame(NamedTuple):
+    """One message as it was framed.
+
+    Attributes:
+        data: of a message that is too long its beginning.
+        length: bytes of the whole.
+        fault: empty for a whole message.
+    """
+
+    data: bytes
+    length: int
+    fault: Literal["", "too-long", "no-end"] = ""
+
+
+class Framing:
+    """Bytes in, messages out; the bytes may be cut anywhere.
+
+    The CR behind an FS may be absent or be an LF. What stands between messages otherwise is counted and left out, and so are frames
+    with nothing in them.
+
+    Args:
+        max_message: bytes; a longer message is left out but for its beginning.
+
+    Attributes:
+        junk: bytes that stood between messages.
+        open: whether a message was begun and not ended.
+    """
+
+    def __init__(self, max_message: int) -> None:
+        self._most = max_message
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._head, self._dropped = b"", 0
+        self.junk = 0
+        self.open = False
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were received and are in no message yet that was given out."""
+        return len(self._buffer)
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes."""
+        self._buffer += data
+
+    def next(self) -> MllpFrame | None:
+        """The next message, or None until more bytes come."""
+        buffer = self._buffer
+        while True:
+            if not self.open and not self._begin():
+                return None
+            found = _ENDS.search(buffer, self._scanned)
+            if found is None:
+                self._scanned = len(buffer)
+                if self._dropped + len(buffer) > self._most:
+                    self._drop(len(buffer))
+                return None
+            at, ended = found.start(), found[0] == FS
+            if self._dropped + at > self._most:
+                self._drop(at)
+                at = 0
+            data, length = (self._head, self._dropped) if self._dropped else (bytes(buffer[:at]), at)
+            del buffer[: at + 1]
+            self._scanned, self._head, self._dropped = 0, b"", 0
+            self.open = not ended
+            if length:
+                too_long = length > self._most
+                return MllpFrame(data, length, "no-end" if not ended else "too-long" if too_long else "")
+
+    def last(self) -> MllpFrame | None:
+        """What was begun and not ended, when nothing comes any more; or None."""
+        if not self.open or not (self._dropped or self._buffer):
+            return None
+        if self._dropped + len(self._buffer) > KEPT_BYTES:
+            self._drop(len(self._buffer))
+        data, length = (self._head, self._dropped) if self._dropped else (bytes(self._buffer), len(self._buffer))
+        return MllpFrame(data, length, "no-end")
+
+    def _begin(self) -> bool:
+        """Leave out what stands before a message; whether one begins."""
+        buffer = self._buffer
+        start = buffer.find(VT)
+        between = bytes(buffer if start < 0 else buffer[:start])
+        self.junk += len(between.translate(None, _BETWEEN))
+        del buffer[: len(between) + 1]
+        self.open = start >= 0
+        self._scanned = 0
+        return self.open
+
+    def _drop(self, count: int) -> None:
+        """Leave so many bytes of a message that is too long out."""
+        if not self._dropped:
+            self._head = bytes(self._buffer[: min(self._most, KEPT_BYTES)])
+        self._dropped += count
+        del self._buffer[:count]
+        self._scanned = 0
+
+
+def framed(message: bytes) -> bytes:
+    """A message in its frame."""
+    return VT + message + FS + CR
+
+
+# --- the listener --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MllpSettings:
+    """What the listener is told.
+
+    Attributes:
+        host, port: to listen on without TLS.
+        senders: addresses that may connect; empty: any.
+        message: bytes of the longest message.
+        connections, connections_per_address: at once.
+        message_deadline: seconds from a message's first byte to its last, and of a TLS handshake.
+        idle_deadline: seconds without a message after which a connection is closed.
+        answer_deadline: seconds from a message to its answer.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 2575
+    senders: tuple[IPv4Network | IPv6Network, ...] = ()
+    message: int = 1 << 20
+    connections: int = 100
+    connections_per_address: int = 10
+    message_deadline: float = 30.0
+    idle_deadline: float = 43_200.0
+    answer_deadline: float = 10.0
+
+
+Handler = Callable[[MllpFrame, "FeedSender"], Awaitable[bytes]]
+"""Takes a message, whole or broken, and gives what is to be sent back: frames, or nothing."""
+
+
+@dataclass(slots=True)
+class FeedSender:
+    """Who sends over a connection, and how it went.
+
+    Attributes:
+        address, port: of the peer.
+        since: when it connected, seconds since the epoch.
+        secured: version of TLS and client certificate, for the log.
+        messages: how many came.
+        name: sending application and facility of its last message, as the handler notes it.
+    """
+
+    address: str
+    port: int
+    since: float = field(default_factory=time.time)
+    secured: Mapping[str, Any] = field(default_factory=dict)
+    messages: int = 0
+    name: str = ""
+
+
+class MllpConnection(asyncio.Protocol):
+    """One connection: its messages are handled one after the other, each before the next is looked at.
+
+    Attributes:
+        sender: who sends.
+        closing: no further message is taken.
+        The others are those of `plscp.dicom.tls.PlainPeer`.
+    """
+
+    def __init__(self, listener: "MllpListener") -> None:
+        self._listener = listener
+        self._framing = Framing(listener.settings.message)
+        self._transport: Any = None
+        self._socket: Any = None
+        self._work: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._message_began: float | None = None
+        self._why = ""
+        self._read_paused = False
+        self.active = time.monotonic()
+        self.sender = FeedSender("", 0)
+        self.closing = False
+        self.secured: Mapping[str, Any] = {}
+        self.certificate: PeerCertificate | None = None
+        self.refused_certificate: Mapping[str, str] = {}
+        self.end_is_there: Callable[[], bool] = bool
+
+    # --- from the transport ---
+
+    def connection_made(self, transport: Any) -> None:
+        """Count it; close it where it may not be."""
+        self._transport = transport
+        self._socket = transport.get_extra_info("socket")
+        sockets.tune(self._socket)
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.sender = FeedSender(str(peer[0]), int(peer[1]))
+        self._listener.connected(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone: a message without an end is kept to be looked at; what is in hand is done all the same."""
+        del exc
+        self.closing = True
+        self._drained.set()
+        broken = self._framing.last()
+        if broken is not None:
+            self._listener.broken(broken, self.sender)
+        self._listener.disconnected(self, self._why or ("in a message" if broken else "peer"))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes without TLS."""
+        self.acknowledge()
+        self.take(data)
+
+    def pause_writing(self) -> None:
+        """The sender does not read its answers: the next one waits."""
+        self._drained.clear()
+
+    def resume_writing(self) -> None:
+        """The sender reads again."""
+        self._drained.set()
+
+    # --- from TLS, too ---
+
+    def acknowledge(self) -> None:
+        """Acknowledge what was read at once: a sender with Nagle's algorithm waits for that."""
+        if self._socket is not None and not sockets.acknowledge(self._socket):
+            self._socket = None
+
+    def reading(self) -> None:
+        """Nothing hangs on it: an acknowledgement proves itself."""
+
+    def ended(self) -> None:
+        """The end by close_notify is one like any other."""
+
+    def charge(self, seconds: float) -> None:
+        """Senders are few and known: their time is not counted."""
+
+    def take(self, data: bytes) -> None:
+        """Work off these bytes, after those that wait."""
+        if self.closing:
+            return
+        self.active = time.monotonic()
+        self._framing.receive(data)
+        if self._work is None:
+            self._go_on()
+        elif not self._read_paused and self._framing.waiting > self._listener.settings.message + AHEAD_BYTES:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def close(self, why: str = "") -> None:
+        """Take nothing more and close; `why` says so in the log."""
+        self._why = self._why or why
+        self.closing = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
+
+    # --- messages ---
+
+    def _go_on(self) -> None:
+        """Begin with the next message, if it is there."""
+        frame = self._framing.next()
+        if frame is not None:
+            self._work = asyncio.get_running_loop().create_task(self._handle(frame))
+            self._work.add_done_callback(self._done)
+        if not self._framing.open:
+            self._message_began = None
+        elif self._message_began is None or frame is not None:
+            self._message_began = time.monotonic()
+
+    async def _handle(self, frame: MllpFrame) -> None:
+        self.sender.messages += 1
+        self.sender.secured = self.secured
+        answer = await self._listener.handler(frame, self.sender)
+        if answer and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(answer)
+            await self._drained.wait()
+
+    def _done(self, work: asyncio.Task[None]) -> None:
+        self._work = None
+        self.active = time.monotonic()
+        if not work.cancelled() and work.exception() is not None:
+            log.error("internal-error", where="feeds.mllp", exc_info=work.exception())
+            self.close("internal error")
+        if self.closing:
+            self.close()
+            self._listener.idle(self)
+            return
+        if self._read_paused and self._framing.waiting <= AHEAD_BYTES:
+            self._read_paused = False
+            self._transport.resume_reading()
+        self._go_on()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message is in hand."""
+        return self._work is not None
+
+    def look(self, now: float) -> None:
+        """Close it where a deadline has passed, in monotonic seconds."""
+        settings = self._listener.settings
+        if self.busy:
+            if now - self.active > settings.answer_deadline + settings.idle_deadline:
+                self._transport.abort()  # it does not read its answer
+        elif self._message_began is not None and now - self._message_began > settings.message_deadline:
+            self.close("a message has no end")
+        elif now - self.active > settings.idle_deadline:
+            self.close("idle")
+
+    def abort(self) -> None:
+        """Close at once."""
+        self.closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def finish(self) -> None:
+        """Close as soon as the message in hand is answered."""
+        self.closing = True
+        if not self.busy:
+            self.close("shutdown")
+
+
+class MllpListener:
+    """Listens for senders and hands their messages to a handler, in the running event loop.
+
+    Args:
+        handler: answers a message.
+        broken: told what was begun and not ended when a connection ended.
+        feed: what the log calls it.
+    """
+
+    def __init__(
+        self, settings: MllpSettings, handler: Handler, broken: Callable[[MllpFrame, FeedSender], None], feed: str
+    ) -> None:
+        self.settings = settings
+        self.handler = handler
+        self.broken = broken
+        self._feed = feed
+        self._servers: list[asyncio.Server] = []
+        self._open: dict[MllpConnection, None] = {}
+        self._addresses: Counter[str] = Counter()
+        self._turns = Turns(Acceptor.later)
+        self._sweeper: asyncio.Task[None] | None = None
+        self._all_idle = asyncio.Event()
+        self._noted: set[tuple[str, str]] = set()
+        self.refused = 0
+
+    async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
+        """Listen; returns each bound address and port.
+
+        Args:
+            certificates: for senders over TLS, on the port that goes with them.
+
+        Raises:
+            CommandError: the address cannot be listened on; one line says why.
+        """
+        loop = asyncio.get_running_loop()
+        host = self.settings.host
+        port = self.settings.port if certificates is None else certificates.settings.port
+
+        def made() -> asyncio.Protocol:
+            connection = MllpConnection(self)
+            return connection if certificates is None else Secured(certificates, connection, self._turns)
+
+        try:
+            server = await loop.create_server(made, host, port)
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise CommandError(f"feeds.{self._feed}: cannot listen on {host}:{port}: {why}", 3) from None
+        self._servers.append(server)
+        self._sweeper = self._sweeper or loop.create_task(self._sweep())
+        return [sock.getsockname()[:2] for sock in server.sockets]
+
+    async def stop(self) -> None:
+        """Take no new message; answer those in hand, within the answer deadline; end every connection. Safe to call twice."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._open):
+            connection.finish()
+        if any(connection.busy for connection in self._open):
+            self._all_idle.clear()
+            try:
+                await asyncio.wait_for(self._all_idle.wait(), self.settings.answer_deadline)
+            except TimeoutError:
+                for connection in list(self._open):
+                    connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        self._servers.clear()
+
+    def allow(self, senders: tuple[IPv4Network | IPv6Network, ...]) -> None:
+        """From now on connections come from these networks; those of others are closed."""
+        self.settings = replace(self.settings, senders=senders)
+        for connection in list(self._open):
+            if not self._allowed(connection.sender.address):
+                connection.finish()
+
+    @property
+    def senders(self) -> list[FeedSender]:
+        """Who is connected."""
+        return [connection.sender for connection in self._open]
+
+    def _allowed(self, address: str) -> bool:
+        return not self.settings.senders or within(address, self.settings.senders)
+
+    # --- from the connections ---
+
+    def connected(self, connection: MllpConnection) -> None:
+        """A connection was made: take it, or close it."""
+        address = connection.sender.address
+        self._open[connection] = None
+        self._addresses[address] += 1
+        why = ""
+        if not self._allowed(address):
+            why = f"feeds.{self._feed}.senders"
+        elif self._addresses[address] > self.settings.connections_per_address:
+            why = f"feeds.{self._feed}.max_connections_per_address"
+        elif len(self._open) > self.settings.connections:
+            why = f"feeds.{self._feed}.max_connections"
+        if why:
+            self.refused += 1
+            self._note(address, why)
+            connection.close(why)
+        else:
+            log.info("feed-connected", feed=self._feed, address=address)
+
+    def disconnected(self, connection: MllpConnection, why: str) -> None:
+        """A connection is gone."""
+        address = connection.sender.address
+        self._open.pop(connection, None)
+        self._addresses[address] -= 1
+        if self._addresses[address] <= 0:
+            del self._addresses[address]
+        if connection.refused_certificate:
+            self.refused += 1
+            self._note(address, why, connection.refused_certificate)
+        elif not why.startswith("feeds."):
+            messages = connection.sender.messages
+            log.info("feed-disconnected", feed=self._feed, address=address, messages=messages, reason=why)
+        self.idle(connection)
+
+    def idle(self, _connection: MllpConnection) -> None:
+        """A message was answered while the listener stops."""
+        if not any(connection.busy for connection in self._open):
+            self._all_idle.set()
+
+    def _note(self, address: str, why: str, more: Mapping[str, str] | None = None) -> None:
+        """Said once for each address and cause: who is refused tries again."""
+        if len(self._noted) > MOST_NOTED:
+            self._noted.clear()
+        shown = printable((more or {}).get("certificate", ""))
+        if (address, why + shown) not in self._noted:
+            self._noted.add((address, why + shown))
+            log.warning("feed-refused", feed=self._feed, address=address, rule=why, **(more or {}))
+
+    async def _sweep(self) -> None:
+        while True:
+            now = time.monotonic()
+            for connection in list(self._open):
+                connection.look(now)
+            await asyncio.sleep(SWEEP_SECONDS)

@@ -1,0 +1,222 @@
+"""What a hospital's messages say of persons, visits and orders, as steps of one plan (contract section 3).
+
+A step takes the plan and returns a note where something of what was said is not done: a line for the log, without patients. It raises
+Conflict for what the registry forbids, and InvalidBody for what cannot be an identifier; nothing of the message is taken then.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from pydantic_core import to_json
+
+from plscp.errors import Conflict
+from plscp.matching.bodies import AdmissionBody, PatientBody, PatientRef, parse
+from plscp.matching.changes import end_study, plan_admission, plan_merge, plan_patient, plan_patient_id, plan_study
+from plscp.matching.plan import Plan
+from plscp.matching.records import Patient, PatientId
+from plscp.store.port import PROPOSAL, RegistryRecord
+
+Step = Callable[[Plan], str]
+"""Plans one thing that a message says; returns a note, or nothing."""
+JsonBody = Mapping[str, Any]
+PROPOSED_MERGE: Final = f"{PROPOSAL}.merge"
+"""A merge that a feed announced and that could not be made: somebody has to say whom it means."""
+_DEMOGRAPHICS: Final = ("name", "birth_date", "sex")
+
+
+# --- persons -------------------------------------------------------------------------------------------------------------
+
+
+def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
+    """Plan what a message says of a person, whichever of the person's IDs comes first in it.
+
+    An ID that was merged away or changed goes on naming the one who has it by now, and so does another ID of a known person. Only where
+    a person is registered under an ID that was merged away, and is visibly not the one who has it, the ID is given anew: hospitals use
+    IDs of emergencies again, and the next patient must not become the one before.
+
+    Args:
+        said: a `PatientBody`; its ID may be a placeholder: then nothing is said of anybody.
+        registers: the message registers a person (A01, A04, A05, A28).
+    """
+    body = parse(PatientBody, said)
+    if not plan.usable(body.id):
+        return "the Patient ID is a placeholder: it names nobody"
+    current = plan.identifier(body.id, body.issuer)
+    known = plan.known(body.id, body.issuer) or _by_another_id(plan, body)
+    if known is None or _is_current(plan, known, current):
+        plan_patient(plan, said, anew=False)
+        return ""
+    former = any(one in known.former_ids for one in plan.view.spellings(current))
+    same = _same_person(known, body)
+    if former and registers and same is not True:
+        plan_patient(plan, said, anew=True)
+        return "an ID that was merged away or changed is given anew, to a new patient"
+    if former and same is False:
+        return "an ID that was merged away or changed comes with another name or birth date: these are not taken"
+    others = [PatientRef(id=one.id, issuer=one.issuer) for one in known.other_ids]
+    others += [PatientRef(id=body.id, issuer=body.issuer), *body.other_ids]
+    mine = {
+        "id": known.current.id,
+        "issuer": known.current.issuer,
+        "other_ids": [one.model_dump() for one in others if plan.identifier(one.id, one.issuer) != known.current],
+    }
+    plan_patient(plan, mine | {name: said[name] for name in _DEMOGRAPHICS if name in said}, anew=False)
+    return ""
+
+
+def _is_current(plan: Plan, patient: Patient, named: PatientId) -> bool:
+    return plan.is_current(patient, named) or (not named.issuer and patient.current.id == named.id)
+
+
+def _by_another_id(plan: Plan, body: PatientBody) -> Patient | None:
+    """The one known patient whom one of the other IDs names: the first ID is new, and hers as well."""
+    found = {patient.number: patient for other in body.other_ids if (patient := plan.known(other.id, other.issuer))}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _same_person(known: Patient, said: PatientBody) -> bool | None:
+    """Whether birth date and family name are the same; None where there is nothing to compare."""
+    pairs = [(known.birth_date, said.birth_date), (_family_name(known.name), _family_name(said.name))]
+    both = [(mine, theirs) for mine, theirs in pairs if mine and theirs]
+    return all(mine == theirs for mine, theirs in both) if both else None
+
+
+def _family_name(name: str) -> str:
+    return name.partition("^")[0].strip(" ").casefold()
+
+
+def merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
+    """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits none or several open studies is proposed, and nothing moves."""
+    try:
+        plan_merge(plan, survivor, prior)
+    except Conflict as error:
+        if plan.usable(prior.id):
+            raise
+        _propose_merge(plan, survivor, prior, str(error))
+        return f"{error}: proposed"
+    return ""
+
+
+def change_id(plan: Plan, old: PatientId, new: PatientId) -> str:
+    """Plan that a patient has another ID (A47); an old one that is not known is kept all the same: devices will send it."""
+    if plan.usable(old.id) and plan.known(*old) is not None:
+        plan_patient_id(plan, old, new)
+        return ""
+    return merge(plan, new, old)
+
+
+def link(plan: Plan, one: PatientId, other: PatientId) -> str:
+    """Plan that two identifiers name the same person (A24), so that it can be undone (A37).
+
+    One that is not known yet becomes one more of the known patient's. Where two patients are known it is proposed to merge them: what
+    stands under the one and the other could not be told apart again.
+    """
+    first, second = plan.known(*one), plan.known(*other)
+    if first is not None and second is not None:
+        if first.number == second.number:
+            return ""
+        because = "two known patients are linked"
+        _propose_merge(plan, one, other, because)
+        return f"{because}: a merge is proposed"
+    if first is None and second is not None:
+        one, other = other, one
+    plan_merge(plan, one, other)
+    return ""
+
+
+def unlink(plan: Plan, one: PatientId, other: PatientId) -> str:
+    """Plan that two identifiers name two persons (A37): the one that is not the current one is given anew."""
+    first, second = plan.known(*one), plan.known(*other)
+    if first is None or second is None or first.number != second.number:
+        return ""
+    apart = one if _is_current(plan, first, plan.identifier(*other)) else other
+    plan_patient(plan, {"id": apart.id, "issuer": apart.issuer}, anew=True)
+    return ""
+
+
+def _propose_merge(plan: Plan, survivor: PatientId, prior: PatientId, because: str) -> None:
+    """A proposed correction: kept once, and confirmed by people."""
+    to = plan.identifier(*survivor)
+    what = {"what": PROPOSED_MERGE, "to": _place(to), "prior": PatientId(*prior).as_json()}
+    change = what | {
+        "positions": [],
+        "from": [_place(PatientId(*prior))],
+        "because": because,
+        "calling_ae": "",
+        "request_id": "",
+        "quarantine": "",
+    }
+    subject = sha256(to_json(what)).hexdigest()[:16]
+    plan.propose(RegistryRecord(change, None, to.key, f"org.plscp.{PROPOSED_MERGE}.v1", subject))
+
+
+def _place(patient: PatientId) -> dict[str, Any]:
+    return {"study_instance_uid": "", "patient": patient.as_json()}
+
+
+# --- visits --------------------------------------------------------------------------------------------------------------
+
+
+def plan_visit(plan: Plan, said: JsonBody, *, may_move: bool = False) -> str:
+    """Plan a visit: its patient, bed and status. A bed moves no study.
+
+    Args:
+        said: an `AdmissionBody`; one that is not known, of nobody that the message names, cannot be kept.
+        may_move: as of `plan_admission`.
+    """
+    body = parse(AdmissionBody, said)
+    named = body.patient is not None and plan.usable(body.patient.id)
+    if not named and not plan.view.admissions_named(body.id, body.issuer):
+        return "a visit that is not known comes without a usable Patient ID"
+    plan_admission(plan, said, may_move=may_move)
+    return ""
+
+
+# --- orders --------------------------------------------------------------------------------------------------------------
+
+
+def plan_order(plan: Plan, said: JsonBody, *, renews: bool) -> str:
+    """Plan what an order says of its study: that it is scheduled, for whom, where and when.
+
+    A study that was opened is where its steps and the API say, and has the Study ID that came with them.
+
+    Args:
+        said: a `StudyBody` without status.
+        renews: a new order, or one in place of another: it takes back a cancellation.
+    """
+    known = plan.view.study(said["study_instance_uid"])
+    body = dict(said)
+    if known is None or (known.status == "cancelled" and renews):
+        body["status"] = "scheduled"
+    elif known.status in {"open", "closed"}:
+        for name in ("location", "planned", *(["study_id"] if known.study_id else [])):
+            body.pop(name, None)
+    elif known.status == "cancelled":
+        return "the study is cancelled: the order is not renewed"
+    plan_study(plan, body)
+    return ""
+
+
+def cancel_order(plan: Plan, said: JsonBody) -> str:
+    """Plan that an order is cancelled, before its study was performed; what has begun is ended by its steps.
+
+    Args:
+        said: as of `plan_order`: a study that is not known yet is kept as cancelled.
+    """
+    uid = said["study_instance_uid"]
+    known = plan.view.study(uid)
+    if known is None:
+        plan_study(plan, {**said, "status": "cancelled"})
+    elif known.steps:
+        return "the order is cancelled while a step of its study is in progress: the study goes on"
+    elif known.status == "closed":
+        return "the order is cancelled when its study is closed already: it stays as it is"
+    else:
+        end_study(plan, uid, "cancelled")
+    return ""
+
+
+def place_of(plan: Plan, names: Iterable[str]) -> str:
+    """The first of these names that a `[locations]` entry lists; a bed or a ward that none lists is no lab."""
+    return next((name for name in names if plan.view.locations.resolve(name) is not None), "")
