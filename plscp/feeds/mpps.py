@@ -5,7 +5,7 @@ was lost changes nothing.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from plscp.matching import step_changes
 from plscp.matching.match_context import SentIssuer, find_issuer
 from plscp.matching.model import Device
 from plscp.matching.registry import Registry, microseconds
-from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY, StepBegun, StepSaid
+from plscp.matching.step_changes import StepBegun, StepSaid
 from plscp.metrics import Metrics
 from plscp.service.handlers import DEFLATED_WEIGHT, LARGE_BYTES
 from plscp.service.keeper import Outcome, RegistryKeeper
@@ -41,10 +41,8 @@ from plscp.service.overview import Devices
 from plscp.service.profile import Profile, Profiles
 from plscp.service.reply import comment, failure, not_recorded
 from plscp.statuses import MAY_NO_LONGER_BE_UPDATED, MODALITY_PERFORMED_PROCEDURE_STEP, STEP_STATUSES
-from plscp.store.port import EventStore, Filter, MessageRefused, RegistryRecord, Result
+from plscp.store.port import EventStore, MessageRefused, RegistryRecord, Result
 
-MOST_MOVED: Final = 10_000
-"""Entries that a proposal names."""
 _NO_SUCH_DATA: Final = Finding("no-data-set", "the request has no data set", refuse=True)
 
 
@@ -79,7 +77,7 @@ class StepHandlers:
     """Answers the requests of the Modality Performed Procedure Step SOP Class; in the event loop.
 
     Args:
-        store: where the entries are found that a correction would move.
+        store: keeps what is refused.
         keeper: the registry that is changed.
         profiles: from an AE title to how that device is treated, by the settings that hold now.
         bounds: of a data set.
@@ -228,16 +226,6 @@ class StepHandlers:
     def _set(self, request: _StepRequest) -> None:
         update = request.update
         assert update is not None
-        if update.reason == INCORRECT_WORKLIST_ENTRY:
-            with self._keeper.lock:
-                step = self._keeper.registry.steps.get(request.sop_instance_uid)
-            self._with_positions(
-                request, step.studies if step else (), lambda positions: self._change(request, update, positions)
-            )
-        else:
-            self._change(request, update, {})
-
-    def _change(self, request: _StepRequest, update: StepUpdate, positions: dict[str, list[int]]) -> None:
         said: list[StepSaid] = []
 
         def planned(registry: Registry) -> list[RegistryRecord]:
@@ -253,7 +241,7 @@ class StepHandlers:
                     issuer,
                 )
             ]
-            return step_changes.set_step(registry, said[0], positions, request.profile.policy, datetime.now(UTC))
+            return step_changes.set_step(registry, said[0], request.profile.policy, datetime.now(UTC))
 
         def done(outcome: Outcome) -> None:
             status = SUCCESS
@@ -321,56 +309,18 @@ class StepHandlers:
         profile = self._profiles(ae_title) if ae_title else None
         return profile.device if profile is not None and profile.configured and profile.device.locations else None
 
-    # --- what a correction would move ----------------------------------------------------------------------------------
-
-    def _with_positions(
-        self, request: _StepRequest, studies: Sequence[str], then: Callable[[dict[str, list[int]]], None]
-    ) -> None:
-        """Find the entries that stand under studies, and go on with their positions; the store is read beside the event loop."""
-
-        def read() -> dict[str, list[int]]:
-            return {
-                uid: [
-                    event.position
-                    for event in self._store.read(
-                        Filter(study_instance_uid=uid, kinds=("entry",), limit=MOST_MOVED, latest=True)
-                    )
-                ]
-                for uid in studies
-            }
-
-        reading = asyncio.get_running_loop().run_in_executor(None, read)
-        reading.add_done_callback(lambda found: self._go_on_with(request, found.result, then))
-
-    def _go_on_with(
-        self,
-        request: _StepRequest,
-        found: Callable[[], dict[str, list[int]]],
-        then: Callable[[dict[str, list[int]]], None],
-    ) -> None:
-        try:
-            positions = found()
-        except StoreError as error:
-            self._finish(request, error)
-            return
-        then(positions)
-
     def _propose(self, request: _StepRequest, said: StepBegun, refused: Refused) -> None:
         """Propose what would make a refused step right, then refuse it."""
 
-        def then(positions: dict[str, list[int]]) -> None:
-            def planned(registry: Registry) -> list[RegistryRecord]:
-                policy = request.profile.policy
-                return step_changes.propose_patient(registry, said, positions, policy, datetime.now(UTC))
+        def planned(registry: Registry) -> list[RegistryRecord]:
+            return step_changes.propose_patient(registry, said, request.profile.policy, datetime.now(UTC))
 
-            def done(outcome: Outcome) -> None:
-                if isinstance(outcome, Exception):
-                    log.warning("store-failed", error=str(outcome))
-                self._refuse(request, refused)
+        def done(outcome: Outcome) -> None:
+            if isinstance(outcome, Exception):
+                log.warning("store-failed", error=str(outcome))
+            self._refuse(request, refused)
 
-            self._keeper.begin(planned, "mpps", done, request.sop_instance_uid)
-
-        self._with_positions(request, [one.study_instance_uid for one in said.studies], then)
+        self._keeper.begin(planned, "mpps", done, request.sop_instance_uid)
 
     # --- answering -----------------------------------------------------------------------------------------------------
 

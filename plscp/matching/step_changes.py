@@ -4,7 +4,7 @@ A step that begins opens its studies where it is, or opens them again; a study c
 changes is one plan. Planners raise `Refused` with the status that the modality gets (PS3.4 F.7.2).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
@@ -165,13 +165,8 @@ def _changed(plan: Plan, step: ProcedureStep) -> None:
 # --- a step goes on, or ends ---------------------------------------------------------------------------------------------
 
 
-def set_step(
-    registry: Registry, said: StepSaid, positions: Mapping[str, Sequence[int]], policy: Policy, now: datetime
-) -> list[RegistryRecord]:
+def set_step(registry: Registry, said: StepSaid, policy: Policy, now: datetime) -> list[RegistryRecord]:
     """Plan what an N-SET says: a step that is completed or discontinued holds its studies open no longer.
-
-    Args:
-        positions: by Study Instance UID, of the entries that a correction would move.
 
     Raises:
         Refused: 0112H for a step that is not known; 0110H for one that is completed or discontinued already.
@@ -194,10 +189,8 @@ def set_step(
     after = replace(step, status=said.status or IN_PROGRESS, ended=step.ended or moment, reason=said.reason)
     _changed(plan, after)
     if incorrect:
-        for uid in step.studies:
-            plan.records.append(
-                propose(plan.view, uid, positions.get(uid, ()), after, because="incorrect worklist entry selected")
-            )
+        why = "incorrect worklist entry selected"
+        plan.records += [_proposal(plan.view, uid, after, because=why) for uid in step.studies]
     return plan.records
 
 
@@ -279,46 +272,41 @@ def differing(registry: Registry, said: StepSaid) -> list[int]:
 # --- what is proposed ----------------------------------------------------------------------------------------------------
 
 
-def propose_patient(
-    registry: Registry, said: StepBegun, positions: Mapping[str, Sequence[int]], policy: Policy, now: datetime
-) -> list[RegistryRecord]:
-    """Propose that what stands under the studies of a refused step is the patient's whom it names; nothing where nothing stands there.
-
-    Args:
-        positions: by Study Instance UID, of the entries that stand there.
-    """
+def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: datetime) -> list[RegistryRecord]:
+    """Propose that what stands under the studies of a refused step is the patient's whom it names; nothing where nothing stands there."""
     step = ProcedureStep(
         said.sop_instance_uid, IN_PROGRESS, (), said.calling_ae, said.station_ae_title, said.location, now
     )
     patient = Plan(registry, policy, now).identifier(said.patient_id, said.issuer).as_json()
-    why = PATIENT_CONTRADICTS.reason
     return [
-        propose(registry, uid, positions[uid], step, because=why, to={"study_instance_uid": uid, "patient": patient})
-        for uid in (one.study_instance_uid for one in said.studies)
-        if positions.get(uid) and registry.study(uid) is not None
+        _proposal(registry, one.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=patient)
+        for one in said.studies
+        if registry.study(one.study_instance_uid) is not None and registry.has_entries(one.study_instance_uid)
     ]
 
 
-_NOT_NAMED: Final = {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}}
-"""Where to: whoever confirms says it."""
+_NOBODY: Final = {"id": "", "issuer": ""}
 
 
-def propose(
+def _proposal(
     registry: Registry,
     study_instance_uid: str,
-    positions: Sequence[int],
     step: ProcedureStep,
     *,
     because: str,
-    to: Mapping[str, Any] = _NOT_NAMED,
+    patient: Mapping[str, str] = _NOBODY,
 ) -> RegistryRecord:
-    """A proposed correction of what stands under a study: kept, not published; once for each step, study and patient."""
+    """A proposed correction of all that stands under a study: kept, not published; once for each step, study and patient.
+
+    Args:
+        patient: whose it is, to that patient's only study; by default whoever confirms says where it belongs.
+    """
     study = registry.study(study_instance_uid)
     assert study is not None
     change = {
         "what": "proposal.move",
-        "positions": list(positions),
-        "to": to,
+        "positions": [],
+        "to": {"study_instance_uid": "", "patient": patient},
         "from": [{"study_instance_uid": study_instance_uid, "patient": study.patient_id.as_json()}],
         "because": because,
         "calling_ae": step.calling_ae,
@@ -326,5 +314,5 @@ def propose(
         "quarantine": "",
         "step": step.sop_instance_uid,
     }
-    proposal = sha256(to_json([step.sop_instance_uid, study_instance_uid, to])).hexdigest()[:16]
+    proposal = sha256(to_json([step.sop_instance_uid, study_instance_uid, patient])).hexdigest()[:16]
     return RegistryRecord(change, None, study_instance_uid, PROPOSED_TYPE, proposal)

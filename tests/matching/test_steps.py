@@ -114,7 +114,7 @@ class StepMachine(RuleBasedStateMachine):
         request = said(uid, status, ended, reason)
 
         def planner(registry: Registry, *rest: Any) -> Any:
-            return set_step(registry, request, {}, *rest)
+            return set_step(registry, request, *rest)
 
         step = self.steps.get(uid)
         if step is None or step.final:
@@ -196,7 +196,7 @@ test_steps_against_a_model = StepMachine.TestCase
 
 def step(world: World, request: StepSaid) -> list[Any]:
     """An N-SET; its proposals."""
-    planned = set_step(world.registry, request, {"1.1": [7, 8]}, world.policy, world.now)
+    planned = set_step(world.registry, request, world.policy, world.now)
     world.take([record for record in planned if not record.proposed])
     return [record for record in planned if record.proposed]
 
@@ -219,7 +219,10 @@ def test_after_the_wrong_worklist_entry_nothing_goes_there_by_place() -> None:
     world.plan(begin_step, begun("9.1", "1.1"))
     world.now = at("09:10")
     [proposal] = step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
-    assert (proposal.change["positions"], proposal.change["to"]["study_instance_uid"]) == ([7, 8], "")
+    assert (proposal.change["from"][0]["study_instance_uid"], proposal.change["to"]["study_instance_uid"]) == (
+        "1.1",
+        "",
+    )
     assert proposal.type == PROPOSED_TYPE == parts.PROPOSED_TYPE
     assert world.ask("09:05", arrival="09:11", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
     world.plan(begin_step, begun("9.2", "1.2", patient="P2"))

@@ -73,21 +73,26 @@ def test_a_step_outlives_its_server(tmp_path: Path) -> None:
         assert (change["source"], change["message"]) == ("mpps", STEP)
 
 
-def test_a_proposal_names_what_stands_under_the_study(tmp_path: Path) -> None:
-    """A step that contradicts the patient, and one of the wrong worklist entry, propose to move the entries."""
+def test_what_stands_under_the_wrong_study_is_moved(tmp_path: Path) -> None:
+    """A step that contradicts the patient, and one of the wrong worklist entry, propose corrections that somebody can confirm."""
     with Serving(tmp_path, SETTINGS) as server:
         with Modality(server.host, server.port, "XRAY1") as xray:
             assert xray.create(created(STUDY, station="XRAY1"), STEP).status == 0
             with RawScu(server.host, server.port, calling="HEMO1") as recorder:
                 data = events.procedural([events.note(events.now())], study=STUDY)
                 assert recorder.request(PROCEDURAL_EVENT_LOGGING, events.encoded(data)).status == 0
-            [entry] = server.get("/api/v1/events", kind="entry")["events"]
             assert xray.create(created(STUDY, patient="P2", station="XRAY1")).status == 0x0110
             assert xray.set(ended("DISCONTINUED", reason=("110514", "DCM")), STEP).status == 0
+            assert xray.create(created(f"{STUDY}.2", patient="P2", station="XRAY1")).status == 0
         newest, oldest = server.get("/api/v1/corrections")["corrections"]
-        assert oldest["positions"] == newest["positions"] == [entry["position"]]
         assert oldest["to"]["patient"]["id"] == "P2"
-        assert newest["to"]["study_instance_uid"] == ""
+        assert newest["to"] == {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}}
+        path = f"{server.http}/api/v1/corrections"
+        assert httpx.post(f"{path}/{newest['id']}/confirm", json={}).status_code == 422  # to where, somebody must say
+        moved = httpx.post(f"{path}/{oldest['id']}/confirm", json={})  # to the only study of the patient who was named
+        assert moved.status_code == 200, moved.text
+        [entry] = server.get(f"/api/v1/timeline/{STUDY}.2")["entries"]
+        assert entry["study"]["study_instance_uid"] == f"{STUDY}.2"
 
 
 def test_a_case_around_a_step(tmp_path: Path) -> None:
