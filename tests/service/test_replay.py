@@ -225,7 +225,7 @@ def test_a_confirmed_replay_that_is_refused_still_says_why(rig: Rig) -> None:
     item = rig.quarantined()[0].id
     asked = rig.replay.confirm(item, Place(U1, "PA", "HOSP"))
     said = asyncio.run_coroutine_threadsafe(asked, rig._loop).result(60)
-    assert said == "refused still: no known patient has that Patient ID"
+    assert said == "refused still: no study was at the location when the events occurred"
 
 
 # --- what is gone ----------------------------------------------------------------------------------------------------
