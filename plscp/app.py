@@ -35,6 +35,7 @@ from plscp.service.corrections import Corrections
 from plscp.service.explain_match import explain_match
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper, now_us
+from plscp.service.misplaced import Misplaced
 from plscp.service.overview import ServerOverview
 from plscp.service.profile import Profile
 from plscp.service.replay import Replay
@@ -118,6 +119,7 @@ class Server:
             snapshot=registry_snapshot(settings.store.url),
         )
         self.corrections = Corrections(self.store, self.keeper)
+        self._misplaced = Misplaced(self.store, self.keeper, self.corrections, self.profile)
 
     # --- settings ----------------------------------------------------------------------------------------------------
 
@@ -323,7 +325,7 @@ class Server:
             return 0
         self._signals.listen()
         self._loop.add_signal_handler(signal.SIGHUP, self._begin, self._hang_up)
-        turning = [self._loop.create_task(each) for each in (self._turn(), self.overview.run())]
+        turning = [self._loop.create_task(each) for each in (self._turn(), self.overview.run(), self._misplaced.run())]
         self._looking = self._loop.create_task(second_look.run())
         try:
             for name, listener in http.items():

@@ -48,6 +48,7 @@ EVENTS: Final[dict[str, str]] = {
     "registry-snapshot-failed": "the registry's snapshot could not be written; the next start takes longer",
     "registry-changed": "patients, admissions, studies or operators changed",
     "entries-moved": "a correction moved entries to another study or patient; `correction` is its id",
+    "correction-proposed": "entries stand under another study than the rules name now; `plscp correction show` says which",
     "correction-settled": "a proposed correction was rejected, or confirmed where nothing was to be moved",
     "registry-file-refused": "the registry file, or the operators' file, was not taken, nothing of it: one of its rows, or the file, cannot be used",
     "registry-file-recovered": "a file of the registry or of operators, which was refused before, was taken",

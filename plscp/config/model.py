@@ -436,6 +436,10 @@ class Matching(Section):
         description="a refused request whose reason a registry change has removed: replayed where it names the study or patient "
         "itself and nothing speaks against it, else proposed; propose: always proposed; off: neither",
     )
+    corrections: Literal["propose", "apply"] = Field(
+        "propose",
+        description="entries that stand under another study than rules 5 to 7 name by the stays known now: apply moves them by itself",
+    )
 
 
 if TYPE_CHECKING:

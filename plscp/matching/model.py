@@ -52,6 +52,7 @@ class Policy:
     publish_demographics: bool = False
     accession_as_admission: bool = False
     replay: OnRemoved = "automatic"
+    corrections: Literal["propose", "apply"] = "propose"
 
     def is_placeholder(self, patient_id: str) -> bool:
         """Whether a Patient ID counts as not given; compared without regard to case."""

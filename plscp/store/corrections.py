@@ -117,11 +117,13 @@ class StandingEvent(NamedTuple):
     Attributes:
         entry: its event.
         last: the event that says where it stands: `entry`, or the last correction's `assigned`.
+        arrival: of its request, microseconds since the epoch, UTC.
     """
 
     entry: "StoredEvent"
     last: "StoredEvent"
     at: Standing
+    arrival: int
 
 
 @dataclass(slots=True)

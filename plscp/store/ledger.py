@@ -39,7 +39,7 @@ _AT: Final = """
     coalesce(s.patient_id, c.patient_id), coalesce(s.issuer, c.issuer), coalesce(s.correction, '')"""
 """Where an entry stands: the columns of a `Standing`."""
 STANDING: Final = f"""
-SELECT {_AT}, c.shared
+SELECT {_AT}, r.arrival, c.shared
 FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
 CROSS JOIN contexts c ON c.n = r.context LEFT JOIN standings s ON s.position = e.position WHERE e.kind = 'entry'
 """  # noqa: S608 -- our names
@@ -310,7 +310,7 @@ class SqliteLedger:
             return {}
         rows = self._connection.execute(STANDING, (integers(wanted),))
         same: dict[bytes, bytes] = {}  # hundreds of entries of one request have one context
-        return {at[0]: (Standing(*at), same.setdefault(shared, shared)) for *at, shared in rows}
+        return {at[0]: (Standing(*at), same.setdefault(shared, shared)) for *at, _, shared in rows}
 
     def _has_entries(self, study_instance_uid: str) -> bool:
         return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)

@@ -261,16 +261,13 @@ class SqliteStore:
         if not positions:
             return []
         with self._readers.use() as connection:
-            at = [Standing(*row[:-1]) for row in connection.execute(STANDING, (integers(array("q", positions)),))]
+            found = connection.execute(STANDING, (integers(array("q", positions)),)).fetchall()
+            at = sorted((Standing(*row[:-2]), row[-2]) for row in found)
             if not at:
                 return []
-            wanted = integers(array("q", {position for one in at for position in one[:2]}))
-            rows = connection.execute(_AT_POSITIONS, (wanted,))
-            events = {row[0]: _event(*row) for row in rows}
-        return [
-            StandingEvent(events[one.position], events[one.standing], one)
-            for one in sorted(at, key=lambda s: s.position)
-        ]
+            wanted = integers(array("q", {position for one, _ in at for position in one[:2]}))
+            events = {row[0]: _event(*row) for row in connection.execute(_AT_POSITIONS, (wanted,))}
+        return [StandingEvent(events[one.position], events[one.standing], one, arrival) for one, arrival in at]
 
     def entries(self, which: EntryFilter) -> list[int]:
         """Positions of entries by where they stand."""

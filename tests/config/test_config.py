@@ -187,6 +187,7 @@ KEYS = [
     ("matching", "name_mismatch", ['"refuse"', '"log"'], '"warn"', MISMATCH),
     ("matching", "placeholder_patient_ids", ['["X"]', "[]"], '"X"', "must be a list"),
     ("matching", "accession_as_admission", ["true", "false"], '"perhaps"', BOOL),
+    ("matching", "corrections", ['"propose"', '"apply"'], '"never"', 'must be "propose" or "apply"'),
     ("feeds.worklist", "port", ["104"], "0", "must be at least 1"),
     ("feeds.worklist", "ae_title", ['"RIS"'], '""', "must be 1 to 16"),
     ("feeds.worklist", "calling_ae_title", ['"PLSCP2"'], "5", "must be text"),

@@ -158,7 +158,8 @@ class FakeStore:
         """Nothing was ever moved."""
         found = [event for at in sorted(positions) if (event := self.event(at)) is not None and event.kind == "entry"]
         return [
-            StandingEvent(event, event, Standing(event.position, event.position, event.key, "", "")) for event in found
+            StandingEvent(event, event, Standing(event.position, event.position, event.key, "", ""), NOW)
+            for event in found
         ]
 
     def entries(self, which: EntryFilter) -> list[int]:

@@ -76,11 +76,11 @@ class Rig:
         registry = Registry(Locations(LABS), Issuers(self.issuers))
         self.keeper = RegistryKeeper(self.store, registry, policy=self.policy, clock=lambda: self.now)
         self.corrections = Corrections(self.store, self.keeper)
-        self.handlers = Handlers(self.store, self.keeper, self._profile, counters=self.metrics, clock=lambda: self.now)
+        self.handlers = Handlers(self.store, self.keeper, self.profile, counters=self.metrics, clock=lambda: self.now)
         self.replay = Replay(self.store, self.handlers, self.metrics, clock=lambda: self.now)
         if self.looks_again:
             self.second_look = SecondLook(
-                self.store, self.keeper, self._profile, self.replay, self.metrics, clock=lambda: self.now
+                self.store, self.keeper, self.profile, self.replay, self.metrics, clock=lambda: self.now
             )
             self.handlers.quarantined = self.second_look.quarantined
         self.keeper.load()
@@ -92,7 +92,8 @@ class Rig:
         self._thread.start()
         assert self._ready.wait(60)
 
-    def _profile(self, ae_title: str) -> Profile:
+    def profile(self, ae_title: str) -> Profile:
+        """How a calling AE title is treated."""
         return self._profiles.get(ae_title) or Profile(Device(ae_title), self.policy)
 
     async def _listen(self) -> None:
@@ -101,7 +102,7 @@ class Rig:
             settings,
             self.handlers.begin,
             self.handlers.on_delivery_confirmed,
-            closes_without_release=lambda ae_title: self._profile(ae_title).closes_without_release,
+            closes_without_release=lambda ae_title: self.profile(ae_title).closes_without_release,
         )
         [(_, self.port)] = await acceptor.start()
         looking = [self._loop.create_task(self.second_look.run())] if self.looks_again else []

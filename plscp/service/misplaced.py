@@ -1,0 +1,251 @@
+"""Entries that rules 5 to 7 put where, as the registry has it now, another study was: looked for when stays change.
+
+In the background and in small pieces. What P or U named, and what was moved before, is left to people; where the rules name none or
+several, nothing is proposed (contract section 4).
+"""
+
+import asyncio
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from plscp.errors import Conflict, PlscpError
+from plscp.logs import log
+from plscp.matching import rules
+from plscp.matching.corrections import Destination, destination
+from plscp.matching.model import Instant, MatchQuestion, Place
+from plscp.matching.registry import Registry
+from plscp.matching.times import instant
+from plscp.records.parts import PROPOSED_TYPE
+from plscp.service.corrections import MOVE, Corrections, Order
+from plscp.service.keeper import RegistryKeeper
+from plscp.service.profile import Profile, Profiles
+from plscp.statuses import STATUSES
+from plscp.store.corrections import MOST_MOVED, StandingEvent
+from plscp.store.port import EventStore, RegistryRecord
+from plscp.templates.request import Identifiers
+
+MOST_DUE: Final = 10_000
+"""Studies that wait to be looked at; of more the first are left out."""
+MOST_ENTRIES: Final = 5_000
+"""Of one study, the newest: that is far more than a case has."""
+PIECE_REQUESTS: Final = 10
+"""Decided again while the registry is held: a device waits a millisecond at most."""
+BECAUSE: Final = "by the stays that the registry has now, the rules name another study"
+_WHO: Final = "server"
+
+
+class PlacedRequest(NamedTuple):
+    """Entries of one request that stand under one study by their place, and the question that was decided for them."""
+
+    study_instance_uid: str
+    positions: tuple[int, ...]
+    question: MatchQuestion
+    calling_ae: str
+    applies: bool
+
+
+class Misplaced:
+    """Looks at studies whose stays may have changed, one after the other, for as long as `run` runs."""
+
+    def __init__(self, store: EventStore, keeper: RegistryKeeper, corrections: Corrections, profiles: Profiles) -> None:
+        self._store, self._keeper, self._corrections, self._profiles = store, keeper, corrections, profiles
+        self._due: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        keeper.changed.append(self.changed)
+
+    def changed(self, _positions: Sequence[int], changes: Sequence[Mapping[str, Any]]) -> None:
+        """Registry changes were applied; on any thread."""
+        studies = [str(change["study_instance_uid"]) for change in changes if str(change["what"]).startswith("study.")]
+        if not studies:
+            return
+        with self._lock:
+            self._due |= dict.fromkeys(studies)
+            while len(self._due) > MOST_DUE:
+                del self._due[next(iter(self._due))]
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        self._loop = asyncio.get_running_loop()
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.look()
+
+    async def look(self) -> None:
+        """Look at every study that waits for it."""
+        while (study := self._next()) is not None:
+            try:
+                await self._look_at(study)
+            except PlscpError as error:
+                log.warning("store-failed", where="corrections", why=str(error))
+            except Exception:
+                log.exception("internal-error", where="corrections")
+
+    def _next(self) -> str | None:
+        with self._lock:
+            study = next(iter(self._due), None)
+            if study is not None:
+                del self._due[study]
+        return study
+
+    async def _look_at(self, study: str) -> None:
+        found: dict[tuple[str, str], list[PlacedRequest]] = defaultdict(list)
+        for uid in await asyncio.to_thread(self._neighbours, study):
+            requests = await asyncio.to_thread(self._placed, uid)
+            for at in range(0, len(requests), PIECE_REQUESTS):
+                for request, target in await asyncio.to_thread(self._elsewhere, requests[at : at + PIECE_REQUESTS]):
+                    found[request.study_instance_uid, target].append(request)
+        for (_, target), placed in found.items():
+            await self._propose(target, placed)
+
+    def _neighbours(self, uid: str) -> list[str]:
+        """A study, and those that were where it was while it was there, where there are any."""
+        with self._keeper.lock:
+            registry, tolerance = self._keeper.registry, self._keeper.policy.clock_tolerance
+            study = registry.study(uid)
+            if study is None:
+                return []
+            found = {uid: None}
+            for stay in study.stays:
+                until = stay.left or datetime.now(UTC)
+                for visit in registry.presence.between(stay.location, stay.arrived - tolerance, until + tolerance):
+                    found[visit.study_instance_uid] = None
+        return [*found]
+
+    def _placed(self, uid: str) -> list[PlacedRequest]:
+        """What stands under a study by its place alone and was never moved, a request at a time."""
+        by_request: dict[str, list[StandingEvent]] = defaultdict(list)
+        for one in self._store.timeline(uid)[-MOST_ENTRIES:]:
+            if not one.at.correction:
+                by_request[one.entry.request_id].append(one)
+        placed = (self._as_decided(uid, entries) for entries in by_request.values())
+        return [each for each in placed if each is not None]
+
+    def _as_decided(self, uid: str, entries: Sequence[StandingEvent]) -> PlacedRequest | None:
+        """The question that was decided for a request's entries; None where it was not decided by place, or cannot be asked again."""
+        values = [json.loads(one.entry.payload) for one in entries]
+        match = values[0].get("match") or {}
+        if match.get("rule") not in rules.BY_PLACE or any("replayed" in value for value in values):
+            return None
+        calling_ae = values[0]["sender"]["ae_title"]
+        profile = self._profiles(calling_ae)
+        arrival = datetime.fromtimestamp(entries[0].arrival / 1_000_000, UTC)
+        times = [_time(value["occurred"], profile, arrival) for value in values]
+        if any(moment is None for moment in times):
+            return None
+        given = match["given"]
+        identifiers = Identifiers(
+            study_instance_uid=given.get("study_instance_uid", ""),
+            patient_id=given.get("patient_id", ""),
+            study_id=given.get("study_id", ""),
+            performed_location=given.get("performed_location", ""),
+        )
+        difference = values[0]["occurred"]["clock_difference_seconds"]
+        question = MatchQuestion(
+            identifiers,
+            profile.device,
+            profile.policy,
+            [moment for moment in times if moment is not None],
+            arrival,
+            None if difference is None else timedelta(seconds=difference),
+        )
+        positions = tuple(one.at.position for one in entries)
+        return PlacedRequest(uid, positions, question, calling_ae, profile.policy.corrections == "apply")
+
+    def _elsewhere(self, requests: Sequence[PlacedRequest]) -> list[tuple[PlacedRequest, str]]:
+        """Those for which the rules name another study now, and which."""
+        with self._keeper.lock:
+            registry = self._keeper.registry
+            decided = [(request, _named(request, registry)) for request in requests]
+        return [(request, uid) for request, uid in decided if uid not in {"", request.study_instance_uid}]
+
+    async def _propose(self, target: str, placed: Sequence[PlacedRequest]) -> None:
+        """Propose to move what stands wrongly, or do so where every device's policy says it."""
+        positions = sorted(position for request in placed for position in request.positions)[:MOST_MOVED]
+        proposal_id = sha256(to_json([positions, target])).hexdigest()[:16]
+        known = await asyncio.to_thread(self._store.proposal, proposal_id)
+        if known is not None and known.state != "proposed":
+            return  # somebody has decided already
+        by_position = {position: request for request in placed for position in request.positions}
+
+        def where(position: int, registry: Registry) -> Destination:
+            if _named(by_position[position], registry) != target:
+                raise Conflict("the registry has changed: it is looked at again")
+            return destination(registry, Place(target, "", ""))
+
+        if all(request.applies for request in placed):
+            change = None if known is not None else self._change(target, positions, placed)
+            order = Order(proposal_id, positions, where, _WHO, BECAUSE, "server", change)
+            try:
+                await self._corrections.move(order)
+            except Conflict:
+                self.changed((), [{"what": "study.", "study_instance_uid": target}])
+        elif known is None:
+            record = RegistryRecord(
+                self._change(target, positions, placed),
+                None,
+                placed[0].study_instance_uid,
+                PROPOSED_TYPE,
+                proposal_id,
+            )
+            await self._keeper.change(lambda _: [record], "server")
+            log.info("correction-proposed", correction=proposal_id, entries=len(positions))
+
+    def _change(self, target: str, positions: Sequence[int], placed: Sequence[PlacedRequest]) -> dict[str, Any]:
+        with self._keeper.lock:
+            to, came_from = (self._place(uid) for uid in (target, placed[0].study_instance_uid))
+        senders = {request.calling_ae for request in placed}
+        return {
+            "what": MOVE,
+            "positions": list(positions),
+            "to": to,
+            "from": [came_from],
+            "because": BECAUSE,
+            "calling_ae": senders.pop() if len(senders) == 1 else "",
+            "request_id": "",
+            "quarantine": "",
+        }
+
+    def _place(self, uid: str) -> dict[str, Any]:
+        study = self._keeper.registry.study(uid)
+        patient = study.patient_id.as_json() if study is not None else {"id": "", "issuer": ""}
+        return {"study_instance_uid": uid, "patient": patient}
+
+
+def _named(request: PlacedRequest, registry: Registry) -> str:
+    """The study that rules 5 to 7 name with the registry as it is; empty for none and for several."""
+    decision = rules.decide(request.question, registry)
+    by_place = STATUSES[decision.status].performed and decision.rule in rules.BY_PLACE
+    return decision.study_instance_uid if by_place else ""
+
+
+def _time(occurred: Mapping[str, Any], profile: Profile, arrival: datetime) -> Instant | None:
+    """When an entry occurred, as it was read then; None where the settings of now read it otherwise."""
+    earliest = datetime.fromisoformat(occurred["time"])
+    latest = datetime.fromisoformat(occurred["until"]) if occurred["until"] else earliest
+    if occurred["basis"] not in {"device", "server"}:
+        return Instant(occurred["text"], earliest, latest, occurred["basis"])
+    try:
+        again = instant(
+            occurred["text"],
+            request_offset="",
+            device_zone=profile.zone,
+            server_zone=profile.server_zone,
+            arrival=arrival,
+            tolerance=profile.policy.clock_tolerance,
+        )
+    except ValueError:
+        return None
+    return again if abs(again.earliest - earliest) < timedelta(milliseconds=1) else None

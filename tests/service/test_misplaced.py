@@ -1,0 +1,156 @@
+"""Entries matched by place that the rules, by the stays known now, put elsewhere: proposed, or moved where the policy says so."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plscp.matching import changes
+from plscp.matching.bodies import parse
+from plscp.matching.corrections import CorrectionBody, SettleBody
+from plscp.matching.model import Device
+from plscp.service.misplaced import BECAUSE, Misplaced
+from plscp.service.profile import Profile
+from plscp.store.corrections import CORRECTION
+from tests import events
+from tests.system.rows.rig import POLICY, Rig, at
+
+A, B = "1.2.826.1", "1.2.826.2"
+
+
+class Lab:
+    """A rig whose server looks for what stands wrongly, when the test says so."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.misplaced = Misplaced(rig.store, rig.keeper, rig.corrections, rig.profile)
+
+    def look(self) -> None:
+        """What runs in the background."""
+        self.rig.run(self.misplaced.look())
+
+    def put(self, uid: str, patient: str = "", **more: Any) -> None:
+        """A study, as an operator who knows better says."""
+        self.rig.study(uid, patient, **more)
+
+    def at(self, uid: str) -> list[int]:
+        """Positions of the entries that stand under a study."""
+        return [one.at.position for one in self.rig.store.timeline(uid)]
+
+    def log(self, *clocks: str, **given: Any) -> str:
+        """Entries of the device in LAB1, at their time; by place, unless something is given."""
+        entries = [events.note(at(clock), f"at {clock}") for clock in clocks]
+        return str(self.rig.send(events.procedural(entries, **given), calling="HEMO1", when=clocks[-1]))
+
+    def b_was_there(self) -> None:
+        """It becomes known that A was over at 10:00 and B there from then on."""
+        self.put(A, status="closed", closed="2024-05-14T10:00:00Z")
+        self.put(B, "PB", location="LAB1", opened="2024-05-14T10:00:00Z")
+
+
+@pytest.fixture(params=["propose", "apply"])
+def policy(request: pytest.FixtureRequest) -> Any:
+    """Both settings."""
+    return request.param
+
+
+@pytest.fixture
+def lab(tmp_path: Path, policy: Any) -> Iterator[Lab]:
+    """LAB1 with one device and, from 08:00 on, study A of PA."""
+    made = replace(POLICY, corrections=policy)
+    with Rig(tmp_path, Profile(Device("HEMO1", ("LAB1",)), made), policy=made) as rig:
+        lab = Lab(rig)
+        lab.put(A, "PA", location="LAB1")
+        lab.look()
+        yield lab
+
+
+def test_what_the_stays_of_now_put_elsewhere_is_moved_or_proposed(lab: Lab, policy: str) -> None:
+    """Once; what lies in A's own time stays, and so does what a request of A's patient named."""
+    assert lab.log("09:30") == f"0000 {A} PA"
+    assert lab.log("10:10", "10:11") == f"0000 {A} PA"
+    assert lab.log("10:12", patient="PA") == f"0000 {A} PA"
+    before, one, two, named = lab.at(A)
+    lab.look()
+    assert lab.rig.store.proposals() == []
+    lab.put(A, status="closed", closed="2024-05-14T10:00:00Z")
+    lab.look()
+    assert lab.rig.store.proposals() == []  # nobody else was there: nobody knows
+    lab.b_was_there()
+    for _ in range(3):
+        lab.look()
+        lab.b_was_there()
+    [found] = lab.rig.store.proposals()
+    assert (found.change["positions"], found.change["to"]["study_instance_uid"]) == ([one, two], B)
+    assert (found.source, found.change["because"], found.change["calling_ae"]) == ("server", BECAUSE, "HEMO1")
+    if policy == "propose":
+        assert (found.state, lab.at(B)) == ("proposed", [])
+        lab.rig.run(lab.rig.corrections.confirm(found, parse(SettleBody, {}), "me"))
+    else:
+        assert (found.state, found.who) == ("confirmed", "server")
+    assert (lab.at(A), lab.at(B)) == ([before, named], [one, two])
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_what_people_moved_is_not_moved_by_itself(lab: Lab) -> None:
+    """Nor what they moved back, or said no to."""
+    lab.log("10:10")
+    [one] = lab.at(A)
+    lab.b_was_there()
+    lab.look()
+    assert lab.at(B) == [one]
+    [found] = lab.rig.store.proposals()
+    lab.rig.run(lab.rig.corrections.revert(found, parse(SettleBody, {"why": "no"}), "me"))
+    assert lab.at(A) == [one]
+    lab.misplaced.changed((), [{"what": "study.updated", "study_instance_uid": uid} for uid in (A, B)])
+    lab.look()
+    assert (lab.at(A), lab.at(B)) == ([one], [])
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_in_doubt_nothing_is_moved(lab: Lab) -> None:
+    """Two studies there at that time, or one request's entries in the times of two."""
+    assert lab.log("09:58", "10:10") == f"0000 {A} PA"
+    lab.b_was_there()
+    lab.look()
+    assert lab.log("10:20") == f"0000 {B} PB"
+    lab.put("1.2.826.3", "PC", location="LAB1", opened="2024-05-14T10:05:00Z")
+    lab.look()
+    assert lab.rig.store.proposals() == []
+    assert lab.rig.events(CORRECTION) == []
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_a_registry_that_changes_meanwhile_is_asked_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the decision and the commit B turns out to have been elsewhere: nothing is moved."""
+    lab.log("10:10")
+    [one] = lab.at(A)
+    lab.b_was_there()
+    submit, once = lab.rig.corrections._submit, [True]
+
+    async def held(draft: Any) -> Any:
+        if once and once.pop():
+            await lab.rig.keeper.change(
+                lambda registry: changes.cancel_study(registry, B, lab.rig.policy, lab.rig.now), "http"
+            )
+        return await submit(draft)
+
+    monkeypatch.setattr(lab.rig.corrections, "_submit", held)
+    lab.look()
+    assert once == []
+    assert (lab.at(A), lab.rig.events(CORRECTION)) == ([one], [])
+
+
+def test_entries_moved_by_hand_are_left_alone(lab: Lab) -> None:
+    """Whatever the stays say."""
+    lab.log("10:10")
+    [one] = lab.at(A)
+    lab.put("1.2.826.3", "PC", location="LAB2")
+    body = parse(CorrectionBody, {"positions": [one], "to": {"study_instance_uid": "1.2.826.3"}, "why": "seen"})
+    lab.rig.run(lab.rig.corrections.make(body, "me"))
+    lab.b_was_there()
+    lab.look()
+    assert lab.at("1.2.826.3") == [one]
+    assert len(lab.rig.store.proposals()) == 1
