@@ -83,9 +83,15 @@ def _confirmed(registry: Registry, study: Study, place: str, policy: Policy, now
 
 
 def _began_there(registry: Registry, sop_instance_uid: str, stay: StudyStay, policy: Policy) -> bool:
-    """Whether a step shows that its study is there now: one that says that it began long before the stay came late, and may be over."""
+    """Whether a step shows that its study is there now.
+
+    One in another room does not, though its study was moved here since; and one that says that it began long before the stay came late,
+    and may be over.
+    """
     step = registry.steps.get(sop_instance_uid)
-    return step is None or step.started > stay.arrived - policy.room_turnover
+    if step is None:
+        return True
+    return registry.place(step.location) == stay.location and step.started > stay.arrived - policy.room_turnover
 
 
 def _ended(registry: Registry, first: Study, second: Study, place: str, now: datetime) -> Study:

@@ -265,6 +265,19 @@ def test_a_step_of_an_open_study_confirms_it_at_once() -> None:
     assert (world.known("1.1").status, world.known("1.2").status) == ("closed", "open")
 
 
+def test_a_step_in_another_room_confirms_nobody_here() -> None:
+    """Somebody moves a study to this room while its step goes on in the other: one of the two is wrong, and the room names nobody."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.now = at("08:30")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2", location="LAB2"))
+    world.study("1.2", "09:00", location="LAB1")
+    assert {world.known(uid).status for uid in ("1.1", "1.2")} == {"open"}
+    assert world.ask("09:01", arrival="09:01", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
+    world.plan(begin_step, begun("9.3", "1.2", patient="P2"))
+    assert world.known("1.1").status == "closed"
+
+
 def test_a_step_that_comes_late_turns_no_room_over() -> None:
     """Who says at ten that it began at six, where another patient's study lived at half past nine, may be over: both stay, and events
     that name only the room go to nobody."""
