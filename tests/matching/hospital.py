@@ -17,17 +17,21 @@ from zoneinfo import ZoneInfo
 
 from pydicom.dataset import Dataset
 
-from plscp.errors import Conflict
-from plscp.matching import changes
+from plscp.errors import Conflict, Refused
+from plscp.matching import changes, hospital, step_changes
+from plscp.matching.hospital import Step as Said
 from plscp.matching.model import Device, Policy
+from plscp.matching.plan import Plan
+from plscp.matching.records import PatientId
 from plscp.matching.registry import Locations, Registry
+from plscp.matching.step_changes import StepBegun, StepSaid, StepStudy
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
 from plscp.service.reply import ActionReply
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store import open_store
-from plscp.store.port import RegistryDraft
+from plscp.store.port import RegistryDraft, RegistryRecord
 from tests.events import encoded, procedural, substance, text
 from tests.rawscu import INSTANCE_OF, SYNTAXES
 from tests.serving import until
@@ -44,7 +48,10 @@ PATIENTS: Final = {
     "PB": ("200", "HOSP"),
     "PC": ("100", "OTHER"),  # PA's number at another authority
     "PD": ("300", "HOSP"),
+    "PE": ("400", "HOSP"),  # PD, registered twice: known to be the same person once they are merged
 }
+PLACEHOLDER: Final = "UNKNOWN"
+"""The Patient ID of an emergency; the person is called ?1, ?2 and so on until a merge says who it is."""
 VISITS: Final = {("V7", "OTHER"): "PB"}
 """Admission IDs; V7 is also the accession number of PA's studies."""
 
@@ -116,6 +123,17 @@ class Told:
 
 
 @dataclass
+class Step:
+    """A procedure step that a modality has reported, and the study that it is of."""
+
+    uid: str
+    study: str
+    room: str
+    since: datetime
+    until: datetime | None = None
+
+
+@dataclass
 class Sent:
     """A request, and the truth behind it."""
 
@@ -149,6 +167,10 @@ class Hospital:
     stands_under: dict[str, str] = field(default_factory=dict)
     visits: dict[tuple[str, str], str] = field(default_factory=dict)
     arrivals: dict[str, list[tuple[datetime, bool]]] = field(default_factory=dict)
+    ids: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: {who: [one] for who, one in PATIENTS.items()})
+    same: dict[str, str] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     _count: int = 0
 
@@ -197,15 +219,26 @@ class Hospital:
         """A registry change; whether the server took it."""
         try:
             self._loop.run_until_complete(self.keeper.change(plan, "http"))
-        except Conflict:
+        except (Conflict, Refused):
             return False
         return True
 
+    def _hears(self, *said: Said) -> bool:
+        """An HL7 message: what it says is one plan; whether it is acknowledged."""
+
+        def planned(registry: Registry) -> list[RegistryRecord]:
+            plan = Plan(registry, POLICY, self.now)
+            for each in said:
+                each(plan)
+            return plan.records
+
+        return self._tell(planned)
+
     def _put(self, uid: str, patient: str, **more: Any) -> bool:
-        number, issuer = PATIENTS[patient]
+        number, issuer = self._id(patient)
         body = {
             "study_instance_uid": uid,
-            "study_id": f"S{patient[-1]}",
+            "study_id": f"S{patient[1:]}",
             "accession_number": "V7" if patient == "PA" else f"A{uid[-1]}",
             "patient": {"id": number, "issuer": issuer},
             **more,
@@ -224,16 +257,27 @@ class Hospital:
 
     def current(self, patient: str) -> Told | None:
         """The patient's study that feeds say is open."""
-        return next((one for one in self.told if one.patient == patient and one.until is None), None)
+        who = self.who(patient)
+        return next((one for one in self.told if one.patient == who and one.until is None), None)
+
+    def who(self, patient: str) -> str:
+        """The person, as far as feeds have said that two are one."""
+        return self.same.get(patient, patient)
+
+    def _id(self, patient: str) -> tuple[str, str]:
+        """The identifier that a sender uses for a person: after a change every other one still has the old one."""
+        known = self.ids.get(patient, [(PLACEHOLDER, "")])
+        return known[-1 - self._count % len(known)]
 
     def arrive(self, room: str, patient: str, *, telling: Literal["now", "late", "never"]) -> None:
         """A patient is truly brought in; whoever was there is gone. Feeds may say so."""
+        patient = self.who(patient)
         for other in ROOMS:
             if self.occupant(other, self.now) == patient:
                 self.lies_in[other].append((NOBODY, self.now))
         self.lies_in[room].append((patient, self.now))
         self.log.append(f"{patient} arrives in {room}, told {telling}")
-        if telling != "never":
+        if telling != "never" and patient[0] != "?":
             opened = self.now - timedelta(minutes=3) if telling == "late" else None
             self.tell_open(room, patient, opened)
 
@@ -248,6 +292,7 @@ class Hospital:
 
     def tell_open(self, room: str, patient: str, opened: datetime | None = None) -> None:
         """A feed says that a patient's study is open there, true or not yet true."""
+        patient = self.who(patient)
         before = self.current(patient)
         uid = before.uid if before else f"1.{len(self.told) + 1}"
         stated = {} if before or opened is None else {"opened": opened.isoformat()}
@@ -268,13 +313,142 @@ class Hospital:
     def schedule(self, room: str, patient: str) -> None:
         """An order; or one for a study that was another patient's."""
         uid = f"2.{room[-1]}"
-        if self._put(uid, patient, location=room, status="scheduled"):
+        patient = self.who(patient)
+        number, issuer = self._id(patient)
+        order = {
+            "study_instance_uid": uid,
+            "study_id": f"S{patient[1:]}",
+            "accession_number": "V7" if patient == "PA" else f"A{uid[-1]}",
+            "patient": {"id": number, "issuer": issuer},
+            "location": room,
+        }
+        if self._hears(lambda plan: hospital.plan_order(plan, order, renews=True)):
             self.scheduled[uid] = patient
+            self.cancelled.discard(uid)
             self.log.append(f"told: {uid} scheduled for {patient} in {room}")
+
+    def cancel(self, uid: str) -> None:
+        """An order is cancelled."""
+        if self._hears(lambda plan: hospital.cancel_order(plan, {"study_instance_uid": uid})):
+            self.scheduled.pop(uid, None)
+            self.cancelled.add(uid)
+            self.log.append(f"told: {uid} cancelled")
+
+    # --- what modalities report ---
+
+    def emergency(self, room: str) -> None:
+        """Somebody whom nobody knows is brought in, and the modality has a placeholder."""
+        self._count += 1
+        patient = f"?{self._count}"
+        self.arrive(room, patient, telling="never")
+        self.begin_step(room, patient)
+
+    def begin_step(self, room: str, patient: str, *, late: bool = False, again: bool = False) -> None:
+        """A modality of the room begins a step of a patient's study: of the open one, or of one of its own.
+
+        Args:
+            late: the message comes three minutes after the step began.
+            again: the study that was open last goes on.
+        """
+        patient = self.who(patient)
+        before = self.current(patient)
+        last = next((one for one in reversed(self.told) if one.patient == patient), None)
+        goes_on = before or (last if again else None)
+        uid = goes_on.uid if goes_on else f"1.{len(self.told) + 1}"
+        began = self.now - timedelta(minutes=3 if late else 0)
+        self._count += 1
+        number, issuer = self._id(patient)
+        said = StepBegun(
+            f"5.{self._count}",
+            False,
+            (StepStudy(uid, "", f"S{patient[1:]}"),),
+            number,
+            issuer,
+            "XRAY",
+            "XRAY",
+            room,
+            began,
+        )
+        if not self._tell(lambda registry: step_changes.begin_step(registry, said, POLICY, self.now)):
+            return
+        self.steps.append(Step(said.sop_instance_uid, uid, room, self.now))
+        self.cancelled.discard(uid)
+        if before is None or before.room != room:
+            if before is not None:
+                before.until = self.now
+            self.told.append(Told(uid, patient, room, self.now if before else began))
+        if patient[0] == "?" and patient not in self.ids:
+            study = self.keeper.registry.study(uid)
+            assert study is not None
+            assert study.patient_id.issuer == "plscp", "\n".join(self.log)
+            self.ids[patient] = [(study.patient_id.id, study.patient_id.issuer)]
+        self.log.append(f"told: step {said.sop_instance_uid} of {uid} of {patient} begins in {room}, late {late}")
+
+    def end_step(self, step: Step, status: Literal["COMPLETED", "DISCONTINUED"], reason: str = "") -> None:
+        """A modality says that a step is over; the study closes with its last one."""
+        said = StepSaid(step.uid, status, self.now, reason)
+        if not self._tell(lambda registry: step_changes.set_step(registry, said, {}, POLICY, self.now)):
+            return
+        step.until = self.now
+        self.log.append(f"told: step {step.uid} of {step.study} {status} {reason}")
+        if not any(one.study == step.study and one.until is None for one in self.steps):
+            for one in self.told:
+                if one.uid == step.study and one.until is None:
+                    one.until = self.now
+
+    # --- who is who ---
+
+    def change_id(self, patient: str) -> None:
+        """A47: a person has another number from now on; half of all senders still use the old one."""
+        if self.who(patient) != patient or patient[0] == "?":
+            return
+        (number, issuer), self._count = self.ids[patient][-1], self._count + 1
+        new = (f"{number[:3]}N{self._count}", issuer)
+        old_id, new_id = PatientId(number, issuer), PatientId(*new)
+        if self._hears(lambda plan: hospital.change_id(plan, old_id, new_id)):
+            self.ids[patient].append(new)
+            self.log.append(f"told: {patient} has {new} now")
+
+    def merge(self, survivor: str, prior: str) -> None:
+        """A40: two known persons are one."""
+        kept, gone = PatientId(*self.ids[survivor][-1]), PatientId(*self.ids[prior][-1])
+        if self.who(prior) == prior and self._hears(lambda plan: hospital.merge(plan, kept, gone)):
+            self._became(prior, survivor)
+
+    def merge_emergency(self, survivor: str) -> None:
+        """A40 whose prior ID is the placeholder: who the emergency is. Where several or none came with it, nothing may move."""
+        came = {one.patient for one in self.told if one.until is None and one.patient[0] == "?"}
+        kept, placeholder = PatientId(*self.ids[survivor][-1]), PatientId(PLACEHOLDER, "HOSP")
+        self._hears(lambda plan: hospital.merge(plan, kept, placeholder))
+        moved = {who for who in self.ids if who[0] == "?" and who not in self.same and self._named_by(who) == kept}
+        assert moved <= came, "\n".join([*self.log, f"{moved} moved into {survivor}, but {came} came"])
+        assert len(came) == 1 or not moved, "\n".join([*self.log, f"{moved} of {came} moved into {survivor}"])
+        for prior in moved:
+            self._became(prior, survivor)
+
+    def _named_by(self, patient: str) -> PatientId:
+        """The identifier that a person has by now in the registry."""
+        found = self.keeper.registry.owner(PatientId(*self.ids[patient][0]))
+        assert found is not None
+        return found.current
+
+    def _became(self, prior: str, survivor: str) -> None:
+        """What is known of one is known of the other."""
+        self.log.append(f"told: {prior} is {survivor}")
+        for name, who in [(prior, prior), *self.same.items()]:
+            if who == prior:
+                self.same[name] = survivor
+        for room in ROOMS:
+            self.lies_in[room] = [(self.who(one), since) for one, since in self.lies_in[room]]
+        for one in self.told:
+            one.patient = self.who(one.patient)
+        self.scheduled = {uid: self.who(one) for uid, one in self.scheduled.items()}
+        self.signs = [(self.who(one), room, when) for one, room, when in self.signs]
+        self.stands_under = {uid: self.who(one) for uid, one in self.stands_under.items()}
 
     def admit(self, visit: tuple[str, str]) -> None:
         """A visit of another hospital."""
-        number, issuer = PATIENTS[VISITS[visit]]
+        number, issuer = self._id(VISITS[visit])
         body = {"id": visit[0], "issuer": visit[1], "patient": {"id": number, "issuer": issuer}}
         if self._tell(lambda registry: changes.put_admission(registry, body, POLICY, self.now)):
             self.visits[visit] = VISITS[visit]
@@ -284,6 +458,7 @@ class Hospital:
 
     def study_of(self, patient: str) -> str:
         """A study of the patient to name: the open one, else the scheduled one, else the last one."""
+        patient = self.who(patient)
         open_one = self.current(patient)
         if open_one is not None:
             return open_one.uid
@@ -327,22 +502,28 @@ class Hospital:
         entry = text("CONTAINS", ("121174", "DCM", "Procedure Note"), sent.words)
         entry.ObservationDateTime, entry.ObservationUID = sent.stamp, sent.observation
         patient = whose.get("P", "")
-        named = PATIENTS.get(patient.rstrip("*"), ("", ""))
+        named = self._id(patient.rstrip("*")) if patient else ("", "")
+        if named[1] == "plscp":
+            named = (PLACEHOLDER, "")
         dataset = procedural(
             [entry],
             study=(uid or self.study_of(whose["U"])) if "U" in whose else "",
             patient=named[0],
-            study_id=f"S{whose['S'][-1]}" if "S" in whose else "",
+            study_id=f"S{whose['S'][1:]}" if "S" in whose else "",
             location=whose.get("L", ""),
             frame=SENDERS[sent.sender].frame,
         )
         if named[1] and not patient.endswith("*"):
             dataset.IssuerOfPatientID = named[1]
         before = {"slip": self._is_slip(sent, str(dataset.StudyInstanceUID)), "two": self._two_against_one(sent)}
+        owed = self._is_owed(sent, str(dataset.StudyInstanceUID))
         status, reply = self._answer(PROCEDURAL_EVENT_LOGGING, sent.sender, dataset)
         self.log.append(
             f"{sent.sender} in {sent.room} {whose} occurred {sent.occurred:%H:%M:%S} stamped {sent.stamp}"
             f"{' again' if sent.again else ''}: {status:04X} {reply.study_instance_uid if reply else ''}"
+        )
+        assert not owed or STATUSES[status].performed, "its step is in progress, or has just ended\n" + "\n".join(
+            self.log
         )
         if reply is not None and STATUSES[status].performed:
             self._judge(sent, status, reply, str(dataset.StudyInstanceUID), **before)
@@ -355,7 +536,7 @@ class Hospital:
         dataset = substance(self.now, product=f"Drug {self._count}", admission=visit[0] if visit else "")
         dataset.SubstanceAdministrationDateTime = SENDERS[sender].stamp(self.now)  # by the clock of its log entries
         if patient:
-            dataset.PatientID, dataset.IssuerOfPatientID = PATIENTS[patient]
+            dataset.PatientID, dataset.IssuerOfPatientID = self._id(patient)
         if visit and issuer:
             item = Dataset()
             item.LocalNamespaceEntityID = visit[1]
@@ -366,6 +547,7 @@ class Hospital:
         if not STATUSES[status].performed:
             return
         allowed = {patient} if patient else {self.visits[one] for one in self.visits if visit and one[0] == visit[0]}
+        allowed = {self.who(one) for one in allowed}
         for position in range(head + 1, self.store.head()[0] + 1):
             event = self.store.event(position)
             if event is not None and event.kind == "entry":
@@ -394,9 +576,8 @@ class Hospital:
     # --- what may come of it -----------------------------------------------------------------------------------------
 
     def _person(self, number: str, issuer: str) -> str:
-        return next(
-            (name for name, identity in PATIENTS.items() if identity == (number, issuer)), f"{number} of {issuer}"
-        )
+        found = (who for who, known in self.ids.items() if (number, issuer) in known)
+        return self.who(next(found, f"{number} of {issuer}"))
 
     def _under(self, uid: str) -> str:
         study = self.keeper.registry.study(uid)
@@ -404,9 +585,11 @@ class Hospital:
         return self._person(study.patient_id.id, study.patient_id.issuer)
 
     def _named_by_patient_id(self, sent: Sent) -> str:
-        """P as sent, or the authority's that the settings name where none was sent."""
+        """P as sent, or the authority's that the settings name where none was sent; nobody by a placeholder."""
         patient = sent.whose.get("P", "")
-        return self._person(PATIENTS[patient[:2]][0], "HOSP") if patient.endswith("*") else patient
+        if not patient or patient[0] == "?":
+            return ""
+        return self._person(self.ids[patient[:2]][0][0], "HOSP") if patient.endswith("*") else self.who(patient)
 
     def _room_names(self, room: str, moment: datetime) -> set[str]:
         """Whom a room names at a true time: who is told to be there, but for doubt about another one."""
@@ -417,19 +600,39 @@ class Hospital:
         ]
         names = set()
         for one in there:
-            others = [other for other in there if other.patient != one.patient and _sure(other, moment)]
-            # Where two are told to be there, the newer one must have been named from there, and the other not since.
-            alive = [
+            others = [
                 other
-                for other in others
-                if any(who == other.patient and where == room and when >= moment for who, where, when in self.signs)
+                for other in there
+                if other.patient != one.patient and _sure(other, moment) and not self._is_gone(other, one)
             ]
-            confirmed = any(
-                who == one.patient and where == room and when >= one.since for who, where, when in self.signs
-            )
-            if not alive and (not others or confirmed):
+            # Where two are told to be there, the newer one must have been named from there, and the other not since.
+            alive = any(self._is_alive(other, moment) for other in others)
+            if not alive and (not others or self._is_confirmed(one)):
                 names.add(one.patient)
         return names | ({self.occupant(room, moment)} - {NOBODY})
+
+    def _is_confirmed(self, one: Told) -> bool:
+        """Whether who came to a room was named from there, or had a step there."""
+        named = any(who == one.patient and where == one.room and when >= one.since for who, where, when in self.signs)
+        return named or any(step.study == one.uid and step.room == one.room for step in self.steps)
+
+    def _is_alive(self, one: Told, moment: datetime) -> bool:
+        """Whether who is told to be in a room was named from there at a time or later, or had a step in progress."""
+        named = any(who == one.patient and where == one.room and when >= moment for who, where, when in self.signs)
+        return named or any(
+            step.study == one.uid and (step.until is None or step.until >= moment) for step in self.steps
+        )
+
+    def _is_gone(self, one: Told, newest: Told) -> bool:
+        """Whether somebody between the two came to the room for certain, after whom nothing more was heard of the first."""
+        return any(
+            other.room == one.room
+            and other.patient not in {one.patient, newest.patient}
+            and one.since <= other.since <= newest.since
+            and self._is_confirmed(other)
+            and not self._is_alive(one, other.since)
+            for other in self.told
+        )
 
     def _is_slip(self, sent: Sent, uid: str) -> bool:
         """A scheduled study named from a room where another patient's is open."""
@@ -441,14 +644,26 @@ class Hospital:
         there = self.keeper.registry.studies(status="open")
         return any(one.location in rooms and one.patient != study.patient for one in there)
 
+    def _is_owed(self, sent: Sent, uid: str) -> bool:
+        """Whether a study must take the request: it alone is named, and a step of it is in progress or has ended within the grace."""
+        steps = [step for step in self.steps if step.study == uid]
+        if sent.again is not None or set(sent.whose) != {"U"} or not steps or uid in self.cancelled:
+            return False
+        last = [step.until for step in steps if step.until is not None]
+        return len(last) < len(steps) or self.now - max(last) < POLICY.close_grace
+
     def _two_against_one(self, sent: Sent) -> bool:
         """Study ID and location of one patient whose study is open there, Patient ID of another."""
         whose = sent.whose
-        if not {"P", "S", "L"} <= set(whose) or self._named_by_patient_id(sent) == whose["S"]:
+        if not {"P", "S", "L"} <= set(whose) or self._named_by_patient_id(sent) in {"", self.who(whose["S"])}:
             return False
         theirs = self.current(whose["S"])
         known = self.keeper.registry.study(theirs.uid) if theirs is not None else None
-        return known is not None and known.status == "open" and known.location == whose["L"]
+        return known is not None and (known.status, known.location, known.study_id) == (
+            "open",
+            whose["L"],
+            f"S{whose['S'][1:]}",
+        )
 
     def _judge(self, sent: Sent, status: int, reply: ActionReply, named_uid: str, *, slip: bool, two: bool) -> None:
         story = "\n".join(self.log)
@@ -458,14 +673,19 @@ class Hospital:
             # A clock of which nothing is known may be fast, and its late event then looks punctual: the contract's own limit.
             allowed |= self._room_names(sent.room, min(sent.occurred + SENDERS[sent.sender].ahead, self.now))
         whose = sent.whose
-        if "P" in whose:
-            by_id = self._named_by_patient_id(sent)
+        by_id = self._named_by_patient_id(sent)
+        if by_id:
             assert patient == by_id, f"stands under {patient}, Patient ID is of {by_id}\n{story}"
             allowed.add(by_id)
         if "S" in whose:
-            allowed.add(whose["S"])
+            allowed.add(self.who(whose["S"]))
         if "U" in whose and self.keeper.registry.study(named_uid) is not None:
             allowed.add(self._under(named_uid))
+        if sent.again is None:  # what is stored already stays where it stands
+            assert reply.study_instance_uid not in self.cancelled, f"the study was cancelled\n{story}"
+        if patient in self.ids:
+            current = self.ids[patient][-1][0]
+            assert reply.patient_id == current, f"the reply carries {reply.patient_id}, not {current}\n{story}"
         assert patient in allowed, f"stands under {patient}, but only {allowed} are named\n{story}"
         assert not (slip and status == 0), f"a worklist slip without a warning\n{story}"
         assert not (two and reply.study_instance_uid), f"Study ID and location are another patient's\n{story}"
