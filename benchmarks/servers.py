@@ -147,7 +147,7 @@ def written(folder: Path, kafka: str = "") -> Under:
 
 
 def plscp(
-    folder: Path, kafka: str = "", prefix: str = "", *, checkout: Path | None = None, ready: bool = True
+    folder: Path, kafka: str = "", prefix: str = "", *, checkout: Path | None = None, ready: bool = True, more: str = ""
 ) -> Under:
     """plscp with validation, matching, a durable store and, where a broker is given, the relay.
 
@@ -155,11 +155,12 @@ def plscp(
         checkout: whose server it is, in its own environment; by default this one's.
         prefix: of the topics; by default one that no other server has.
         ready: wait until the relay publishes: until then it is busy with its own start.
+        more: tables of the settings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, http = free_port(), free_port()
     table = f'[kafka]\nbootstrap_servers = ["{kafka}"]\ntopic_prefix = "{prefix or f"b{port}"}"\n' if kafka else ""
-    text = SETTINGS.format(port=port, http=http, folder=folder, kafka=table)
+    text = SETTINGS.format(port=port, http=http, folder=folder, kafka=table) + more
     (folder / "plscp.toml").write_text(text)
     (folder / "current.toml").write_text(
         "".join(

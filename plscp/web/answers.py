@@ -289,7 +289,7 @@ class FeedSenderStatus(ApiAnswer):
     """What one sending application and facility has sent since the start; times of the last message."""
 
     sender: str
-    last_message: UtcTime
+    last_message: UtcTime | None
     messages: int
     refused: int
     silent: bool = Field(description="It has sent nothing for longer than silent_after.")
