@@ -246,7 +246,6 @@ def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
         for prior in priors:
             if prior != survivor:
                 yield partial(_merge, survivor=survivor, prior=prior)
-        said["other_ids"] = [other for other in said["other_ids"] if PatientId(**other) not in priors]
         yield _person_step(said)
         if message.event == "A36":
             yield from _visit_step(pid, _of(rest, "PV1"), survivor, message.event)
@@ -288,7 +287,6 @@ def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]
     new, old = PatientId(said["id"], said["issuer"]), _current(mrg, 1, authorities)
     if new != old:
         yield partial(_change, old=old, new=new)
-    said["other_ids"] = [other for other in said["other_ids"] if PatientId(**other) != old]
     yield _person_step(said)
 
 

@@ -97,6 +97,9 @@ def test_a_person_of_several_identifiers() -> None:
     hospital = Hospital()
     hospital.hear(message("ADT^A28", pid("77^^^NAT^NI~A9^^^HOSP^AN~P1^^^HOSP^MR~UNKNOWN^^^X")))
     assert hospital.ids("77") == ("P1", ["77"], [])
+    hospital = Hospital()
+    hospital.hear(message("ADT^A28", pid("77^^^NAT^MR~P1^^^HOSP")))
+    assert hospital.ids("77") == ("P1", ["77"], [])
     hospital = Hospital(Policy())
     hospital.hear(message("ADT^A28", pid("77^^^NAT^NI~P1^^^HOSP^MR")))
     assert hospital.ids("77") == ("P1", ["77"], [])
@@ -231,7 +234,7 @@ def test_a_placeholder_that_fits_one_open_study_is_merged_and_else_proposed() ->
 def test_a47_changes_the_id() -> None:
     """The old one goes on naming her; an old one that is not known is kept; one of another patient is a conflict."""
     hospital = known()
-    hospital.hear(message("ADT^A47", pid("P2^^^HOSP", "New^Name"), "MRG|P1^^^HOSP"))
+    hospital.hear(message("ADT^A47", pid("P2^^^HOSP~P1^^^HOSP", "New^Name"), "MRG|P1^^^HOSP"))
     assert hospital.ids("P1") == ("P2", [], ["P1"])
     hospital.hear(message("ADT^A47", pid("P8^^^HOSP"), "MRG|P7^^^HOSP"))
     assert hospital.ids("P7")[0] == "P8"
@@ -248,6 +251,8 @@ def test_a45_moves_visits() -> None:
     assert visit(hospital)[0] == "P2"
     assert visit(hospital, "V9")[0] == "P2"
     assert hospital.ids("P1")[0] == "P1"
+    hospital.hear(message("ADT^A45", pid(P1), "MRG|P2^^^HOSP||||V1^^^HOSP"))
+    assert visit(hospital)[:2] == ("P1", "W3")
 
 
 def test_a17_swaps_beds() -> None:
