@@ -265,7 +265,13 @@ class Settings(Section):
             table.timezone or self.dicom.timezone,
             {ae: device.location[0] for ae, device in self.devices.items() if len(device.location) == 1},
             None if table.silent_after is None else table.silent_after.total_seconds(),
+            self.staff_schemes(),
         )
+
+    def staff_schemes(self) -> dict[str, str]:
+        """From each name of an authority of staff to its Coding Scheme Designator (`[operators] schemes`)."""
+        schemes = self.operators.schemes if self.operators is not None else {}
+        return {name.strip(): scheme for scheme, names in schemes.items() for name in (scheme, *names)}
 
     def hl7_certificates(self) -> "Certificates | None":
         """What the HL7 feed's TLS listener is told; None without [feeds.hl7.tls]. Raises ConfigError where a file cannot be used."""

@@ -13,7 +13,7 @@ from plscp.dicom.admission import printable
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.repeats import Repeats
 from plscp.errors import BrokenMessage, Conflict, InvalidBody, PlscpError, StoreError
-from plscp.feeds import hl7_orders, hl7_persons
+from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_answers import answers
 from plscp.feeds.hl7_message import DATA_TYPE, INTERNAL, REQUIRED_FIELD, UNKNOWN_KEY, Hl7Message, header_of, read
 from plscp.feeds.hl7_persons import Authorities
@@ -37,7 +37,9 @@ _UNREAD: Final = {
     f"ADT^A{event}": "a trigger event that concerns identity and is not read: nothing of it is taken"
     for event in ("30", "35", "39", "41", "42", "43", "44", "46", "48", "49", "50", "51")
 }
-_IDENTITY_TRIGGERS: Final = frozenset({*(f"ADT^{event}" for event in hl7_persons.EVENTS), *hl7_orders.KINDS, *_UNREAD})
+_IDENTITY_TRIGGERS: Final = frozenset(
+    {*(f"ADT^{event}" for event in hl7_persons.EVENTS), *hl7_orders.KINDS, *hl7_staff.KINDS, *_UNREAD}
+)
 """Triggers with a label of their own in metrics."""
 
 
@@ -51,6 +53,7 @@ class Hl7Rules(NamedTuple):
         zone: IANA name, of times without an offset.
         stations: the one location of a device, by AE title.
         silent_after: seconds without a message after which a sender counts as silent; None: it is not watched.
+        schemes: from each name of an authority of staff to the Coding Scheme Designator that devices send.
     """
 
     authorities: Authorities
@@ -59,6 +62,7 @@ class Hl7Rules(NamedTuple):
     zone: str = "UTC"
     stations: Mapping[str, str] = {}
     silent_after: float | None = None
+    schemes: Mapping[str, str] = {}
 
 
 def steps_of(message: Hl7Message, rules: Hl7Rules, arrival: datetime) -> list[Step] | None:
@@ -83,6 +87,8 @@ def steps_of(message: Hl7Message, rules: Hl7Rules, arrival: datetime) -> list[St
             arrival=arrival,
             station=lambda ae_title: rules.stations.get(ae_title, ""),
         )
+    if f"{code}^{event}" in hl7_staff.KINDS:
+        return hl7_staff.plan_of(message, rules.schemes, zone=rules.zone, arrival=arrival)
     return None
 
 
@@ -213,7 +219,7 @@ class Hl7Feed:
         except BrokenMessage as broken:
             error = broken
         except InvalidBody as invalid:
-            error = BrokenMessage(str(invalid), DATA_TYPE, ("PID", 1))
+            error = BrokenMessage(str(invalid), DATA_TYPE, ("PID" if what.staff is None else "MFE", 1))
         except Conflict as conflict:
             error = BrokenMessage(str(conflict), UNKNOWN_KEY, ("PID", 1))
         except StoreError as failed:
@@ -229,7 +235,8 @@ class Hl7Feed:
         self._count(what, error)
         if error is not None:
             await self._refused(frame, sender, what, error)
-        texts = answers(header, arrival.astimezone(), error)
+        records = hl7_staff.acknowledged(what.staff, error) if what.staff is not None else ()
+        texts = answers(header, arrival.astimezone(), error, records)
         return b"".join(framed(text.encode("latin-1")) for text in texts)
 
     async def _take(self, frame: MllpFrame, arrival: datetime, what: "_Taken") -> None:
@@ -244,6 +251,7 @@ class Hl7Feed:
         message = read(frame.data, rules.codec)
         what.kind = message.kind if _KIND.fullmatch(message.kind) else OTHER  # it is logged
         what.message, what.sender = message.identity, printable(message.sender)
+        what.staff = message if message.kind in hl7_staff.KINDS else None
         steps = steps_of(message, rules, arrival)
         if steps is None:
             what.outcome = "ignored"
@@ -356,12 +364,13 @@ class Hl7Feed:
 
 @dataclass(slots=True)
 class _Taken:
-    """What is known of a message when it is counted: type and trigger, identity, sender, and what became of it."""
+    """What is known of a message when it is counted: type and trigger, identity, sender, and what became of it; one about staff, whole."""
 
     kind: str = ""
     message: str = ""
     sender: str = ""
     outcome: str = "refused"
+    staff: Hl7Message | None = None
 
 
 def _say_refused(told: Mapping[str, Any], more: int) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -28,7 +28,9 @@ _numbers: Final = itertools.count(1)
 _STEM: Final = f"{os.getpid():x}{time.time_ns() // 1_000_000:x}"[-14:]
 
 
-def answers(header: MessageHeader, now: datetime, error: BrokenMessage | None = None) -> list[str]:
+def answers(
+    header: MessageHeader, now: datetime, error: BrokenMessage | None = None, records: Sequence[str] = ()
+) -> list[str]:
     """The acknowledgements of a message: none where it asks for none, two where it asks for both.
 
     Original mode: one, of the application. Enhanced mode (MSH-15 or MSH-16 valued): the commit's (CA, CE, CR) where MSH-15 asks for it,
@@ -38,24 +40,28 @@ def answers(header: MessageHeader, now: datetime, error: BrokenMessage | None = 
         header: of the message.
         now: with an offset.
         error: why it was not taken.
+        records: of a master file, the segments about its records, which the application's acknowledgement has (MFK).
     """
     accept, application = (header.fields.get(number, "").strip(" ") for number in (15, 16))
     kind = "A" if error is None else "R" if error.rejected else "E"
     if not accept and not application:
-        return [_answer(header, now, f"A{kind}", error)]
+        return [_answer(header, now, f"A{kind}", error, records)]
     wanted = {"AL": True, "SU": error is None, "ER": error is not None}
     codes = [f"{mode}{kind}" for mode, asked in (("C", accept), ("A", application)) if wanted.get(asked, False)]
-    return [_answer(header, now, code, error) for code in codes]
+    return [_answer(header, now, code, error, records if code.startswith("A") else ()) for code in codes]
 
 
-def _answer(header: MessageHeader, now: datetime, code: str, error: BrokenMessage | None) -> str:
-    """MSH, MSA and, of what was not taken, ERR; in the message's own encoding characters, its fields as they were sent."""
+def _answer(
+    header: MessageHeader, now: datetime, code: str, error: BrokenMessage | None, records: Sequence[str] = ()
+) -> str:
+    """MSH, MSA, of what was not taken ERR, and of a master file its records; in the message's own encoding characters, its fields as they were sent."""
     used = header.separators
     sent = header.fields
     event = sent.get(9, "").split(used.component)[1:2]
     version = sent.get(12, "").split(used.component)[0] or "2.5"
-    structure = [] if version in _WITHOUT_STRUCTURE else ["ACK"]
-    kind = used.component.join(["ACK", *event, *structure] if event and event[0] else ["ACK"])
+    name, whole = ("MFK", "MFK_M01") if records else ("ACK", "ACK")
+    structure = [] if version in _WITHOUT_STRUCTURE else [whole]
+    kind = used.component.join([name, *event, *structure] if event and event[0] else [name])
     fields = {
         3: sent.get(5, "") or APPLICATION,
         4: sent.get(6, ""),
@@ -75,6 +81,7 @@ def _answer(header: MessageHeader, now: datetime, code: str, error: BrokenMessag
     segments = [msh, msa]
     if error is not None:
         segments.append(used.field.join(_err(header, error, said)))
+    segments += records
     return "".join(f"{segment}\r" for segment in segments)
 
 

@@ -49,7 +49,7 @@ READ: Final = frozenset(
         "MFI",
         "MFE",
         "STF",
-        "PRA",
+        "ORG",
     }
 )
 """Segments that are parsed; of others only the name is looked at."""
