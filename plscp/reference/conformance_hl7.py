@@ -6,7 +6,7 @@ from typing import Final
 from plscp import __version__
 from plscp.config.model import Hl7Table, Hl7Tls
 from plscp.config.values import iso_duration
-from plscp.feeds import hl7_orders, hl7_persons
+from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_message import CHARACTER_SETS
 
 MEANT: Final[dict[str, str]] = {
@@ -38,6 +38,7 @@ MEANT: Final[dict[str, str]] = {
 }
 """Of each trigger event of ADT that is read: what it does."""
 _ORDERS: Final = "order: person; study scheduled, changed or cancelled"
+_STAFF: Final = "staff master file: operators taken in, changed or taken out"
 
 
 def statement_hl7() -> str:
@@ -46,6 +47,7 @@ def statement_hl7() -> str:
     events = sorted(hl7_persons.EVENTS)
     rows = [f"| ADT^{event} | {MEANT[event]} |" for event in events]
     rows += [f"| {kind} | {_ORDERS} |" for kind in sorted(hl7_orders.KINDS)]
+    rows += [f"| {kind} | {_STAFF} |" for kind in sorted(hl7_staff.KINDS)]
     filled = {
         "version": __version__,
         "port": str(table.port),
