@@ -211,7 +211,7 @@ class Batch:
         fresh: dict[bytes, Seen] = {}
         known: list[tuple[int, int]] = []
         own: dict[bytes, int] = {}
-        seen, mark, replayed = self._known.seen, mark_of(draft.content), self._replayed(draft)
+        seen, mark, replayed = self._known.seen, mark_of(draft.content), self._known.replayed_since(draft.content)
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
             position = self.position + 1 + len(plan)
             noticed: list[PublishedFinding] = []
@@ -490,7 +490,9 @@ class Batch:
     def _close(self, draft: RequestRecord, position: int) -> None:
         """Close the item of what is accepted; where only some of its entries are, once every one of them is."""
         replay = draft.replay
-        if replay is not None and (replay.trial or (replay.some and len(self._replayed(draft)) < draft.entry_count)):
+        if replay is not None and (
+            replay.trial or (replay.some and len(self._known.replayed_since(draft.content)) < draft.entry_count)
+        ):
             return
         for identity in {draft.content, replay.item if replay else draft.identity}:
             item = self._item(identity)
@@ -514,15 +516,6 @@ class Batch:
             item.closed_position = before.latest.last_position
             self.items[replay.item] = item
         return Stored("closed", "", position=before.latest.last_position)
-
-    def _replayed(self, draft: RequestRecord) -> dict[int, int]:
-        """Index and position of the request's entries that were replayed singly since it was accepted last, if ever."""
-        found = self._known.replayed.get(draft.content)
-        if not found:
-            return {}
-        before = self._known.answered.get(draft.content)
-        since = before.latest.last_position if before else 0
-        return {entry: position for entry, position in found.items() if position > since}
 
     def _message(self, draft: MessageRefused) -> Result:
         if not self._known.room_for_refusals():

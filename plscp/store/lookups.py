@@ -121,3 +121,9 @@ class Lookups:
     proposed: Callable[[str], str]
     room_for_refusals: Callable[[], bool]
     expired: Callable[[int, int, int], Expired]
+
+    def replayed_since(self, identity: bytes) -> dict[int, int]:
+        """Index and position of a request's entries that were replayed singly since the whole was accepted last, if ever."""
+        before = self.answered.get(identity)
+        since = before.latest.last_position if before else 0
+        return {entry: at for entry, at in self.replayed.get(identity, {}).items() if at > since}

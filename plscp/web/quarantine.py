@@ -14,7 +14,9 @@ from plscp.records.parts import published
 from plscp.service.replay import ReplayOutcome
 from plscp.store.port import LAST
 from plscp.store.quarantine import QuarantineItem
-from plscp.web.answers import (
+from plscp.web.operations import ApiCall, Parameter, flag, operation, paged
+from plscp.web.problems import ApiProblem
+from plscp.web.quarantine_answers import (
     BulkReplayBody,
     QuarantineAnswer,
     QuarantinePage,
@@ -22,8 +24,6 @@ from plscp.web.answers import (
     ReplayBody,
     ReplayPage,
 )
-from plscp.web.operations import ApiCall, Parameter, flag, operation, paged
-from plscp.web.problems import ApiProblem
 
 BULK_SECONDS: Final = 5.0
 """For which one call replays items; what is left is for the next one."""

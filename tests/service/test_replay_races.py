@@ -39,7 +39,7 @@ class HeldStore(TemporaryStore):
     def __init__(self) -> None:
         self._soon: list[Callable[[], None]] = []
         self.held: list[RequestRecord] = []
-        super().__init__(soon=self._soon.append)
+        super().__init__(call_soon=self._soon.append)
 
     def submit(self, draft: Draft) -> None:
         """Hold requests; everything else goes on."""
