@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -41,7 +42,7 @@ partitions = 2
 [devices.HEMO1]
 location = "lab-1"
 """
-STUDY = "1.2.826.0.1.3680043.9.7.1"
+STUDY, OTHER = "1.2.826.0.1.3680043.9.7.1", "1.2.826.0.1.3680043.9.7.2"
 ISSUER = "HOSPITAL"
 CONTEXT = r.device_observer("1.2.3", "Recorder", room=r.text("Lab 1"))
 GIVEN = SubstanceAdministered(
@@ -89,9 +90,10 @@ def sent(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         prior = {"prior": {"id": "TEMP-1", "issuer": ISSUER}}
         merge = f"{server.http}/api/v1/patients/4711/merge"
         httpx.post(merge, params={"issuer": ISSUER}, json=prior, timeout=60).raise_for_status()
-        for uid, status in ((STUDY, "closed"), ("1.2.4", "scheduled"), ("1.2.4", "cancelled")):
+        for uid, status in ((STUDY, "closed"), ("1.2.4", "scheduled"), ("1.2.4", "cancelled"), (OTHER, "open")):
             server.put(f"/api/v1/studies/{uid}", body | {"status": status}).raise_for_status()
-        position = server.get("/api/v1/status")["store"]["position"]
+        kept = corrected(server)
+        position = server.get("/api/v1/status")["store"]["position"] - kept
         raw = until(
             lambda: found if len(found := read_all(kafka_broker.address, prefix)) == position else None, "the relay"
         )
@@ -99,6 +101,46 @@ def sent(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
     topics = [f"{prefix}.{name}" for name in TOPICS]
     with consume(kafka_broker.address, topics=topics, group=prefix, consumer_timeout_ms=60_000) as events:
         yield Sent(given, raw, [next(events) for _ in raw])
+
+
+def corrected(server: Serving) -> int:
+    """The first two entries are moved to another study, and the first of them back; how many proposals are kept and not published."""
+    one, two = (event["position"] for event in server.get("/api/v1/events")["events"][:2])
+
+    def post(path: str, said: dict[str, Any]) -> Any:
+        done = httpx.post(f"{server.http}/api/v1/corrections{path}", json=said | {"why": "a slip"}, timeout=60)
+        done.raise_for_status()
+        return done.json()
+
+    made = [post("", {"positions": [each], "to": {"study_instance_uid": OTHER}}) for each in (one, two)]
+    post(f"/{made[0]['id']}/revert", {})
+    return 3
+
+
+def test_a_consumer_that_keeps_one_state_for_each_entry_ends_right(sent: Sent) -> None:
+    """As contract section 4 has it, in whatever order the partitions are read; in each, the order is that of the positions."""
+    events = [event for event in sent.events if isinstance(event, Event)]
+    log = [event for event in events if event.topic.endswith("procedure-log")]
+    partitions = {event.partition for event in log}
+    first, second = sorted((event for event in log if event.type.endswith("entry.v1")), key=lambda e: e.position)[:2]
+    ends = []
+    for order in permutations(partitions):
+        state: dict[str, tuple[int, Any]] = {}
+        for event in (each for partition in order for each in log if each.partition == partition):
+            correction = getattr(event.data, "correction", None)
+            entry_id = correction.event_id if correction else event.id
+            if event.position > state.get(entry_id, (0, None))[0]:
+                gone = event.type == "org.plscp.event.withdrawn.v1"
+                state[entry_id] = event.position, None if gone else event.data
+        ends.append([state[each.id][1].study.study_instance_uid for each in (first, second)])
+        assert len(state) == len(sent.entries)
+    assert ends == [[STUDY, OTHER]] * len(ends)
+    for key in (STUDY, OTHER):
+        positions = [event.position for event in log if event.key == key]
+        assert positions == sorted(positions)
+    moves = [(e.type.split(".")[-2], e.key) for e in sorted(log, key=lambda e: e.position) if "event." in e.type]
+    there, back = [("withdrawn", STUDY), ("assigned", OTHER)], [("withdrawn", OTHER), ("assigned", STUDY)]
+    assert moves == [*there, *there, *back]
 
 
 def test_every_record_that_was_published_is_read_as_what_it_is(sent: Sent) -> None:
