@@ -11,7 +11,7 @@ from plscp.logs import configure
 from plscp.store import SqliteStore, index
 from plscp.store.limits import StoreLimits
 from plscp.store.port import Failed, Result, Stored
-from tests.store.drafts import change, digest, entry, rejected, request
+from tests.store.drafts import change, correction, digest, entry, move, rejected, request
 
 CONCURRENT = 8
 
@@ -23,6 +23,19 @@ def main(path: str, first: int) -> None:
     room = threading.Semaphore(CONCURRENT)
     store = SqliteStore(path, limits=StoreLimits(checkpoint_pages=50))
     print("open", flush=True)
+
+    def correct(number: int, last: int) -> None:
+        """Move all entries of a request."""
+        draft = correction(f"{number:016x}", *(move(store, last - i, "9.9") for i in range(1 + number % 3)))
+
+        def done(result: Result) -> None:
+            assert isinstance(result, Stored), result
+            sys.stdout.write(f"{result.outcome} {number} {result.position}\n")
+            sys.stdout.flush()
+
+        draft.done = done
+        store.submit(draft)
+
     for number in count(first):
         room.acquire()
         draft = request([entry(f"{number}-{i}", index=i) for i in range(1 + number % 3)], raw=b"r" * 700)
@@ -36,6 +49,8 @@ def main(path: str, first: int) -> None:
             if isinstance(result, Stored):
                 sys.stdout.write(f"{result.outcome} {number} {result.position}\n")
                 sys.stdout.flush()
+                if result.outcome == "added" and not number % 5:
+                    correct(number, result.position)
             room.release()
 
         draft.done = done
