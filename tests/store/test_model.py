@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from plscp.store import SqliteStore
+from plscp.store.corrections import EntryFilter, EventMove, Standing
 from plscp.store.port import Delivered, EntriesKnown, Filter, Stale, Stored
 from tests.serving import until
-from tests.store.drafts import accepted, again, change, entry, proposal, rejected, request, send
+from tests.store.drafts import accepted, again, change, correction, entry, proposal, rejected, request, send
 from tests.temporary import MEMORY
 
 CONTENTS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])), min_size=1, max_size=3)
@@ -23,8 +24,8 @@ DATED = {"a": "20261122100000", "b": "20261122100000.5+0100", "c": ""}
 STUDIES = st.sampled_from(["1.1", "2.2"])
 Content = tuple[str, tuple[tuple[str, str], ...]]
 """A study as named, and (text, Observation UID) of each entry."""
-Known = tuple[tuple[int, int, str], ...]
-"""Of each known entry its place in the request, its position, and the study under which it stands."""
+Known = tuple[tuple[int, int, str, int], ...]
+"""Of each known entry its place in the request, its position, the study under which it stands, and what moved it there."""
 
 
 class Added(NamedTuple):
@@ -44,6 +45,14 @@ class Expected(NamedTuple):
     findings: list[list[str]]
     known: Known = ()
     same_as: str = ""
+    under: str = ""
+
+
+class Moved(NamedTuple):
+    """A correction: of each entry its position, the event that then says where it stands, and the study where it stood."""
+
+    entries: tuple[tuple[int, int, str], ...]
+    state: str
 
 
 class Model:
@@ -58,6 +67,31 @@ class Model:
         self.closed: dict[Content, int] = {}
         self.proposals: dict[str, int] = {}
         self.retried: dict[int, int] = {}
+        self.moved: dict[int, tuple[str, int]] = {}  # by position of an entry: the study, and the event that says so
+        self.corrections: dict[str, Moved] = {}
+        self.firsts: dict[int, int] = {}  # by a request's last position its first
+
+    def stands(self, added: Added) -> tuple[str, int]:
+        """The study under which an entry stands, and the position of what moved it there, or 0."""
+        return self.moved.get(added.position, (added.of[0], 0))
+
+    def correct(self, name: str, moves: list[tuple[int, int, str]], at: int, reverts: str) -> Expected:
+        """Of each entry its position, the event that was thought to say where it stands, and where to."""
+        stood = {added.position: self.stands(added) for added in self.entries}
+        wrong = any((stood[position][1] or position) != standing for position, standing, _ in moves)
+        if at < self.registry or wrong or (reverts and self.corrections[reverts].state != "confirmed"):
+            return Expected("stale", self.registry, [])
+        self.position += 1
+        self.proposals[name] = self.position
+        entries = []
+        for position, _, study in moves:
+            self.position += 2
+            self.moved[position] = study, self.position
+            entries.append((position, self.position, stood[position][0]))
+        self.corrections[name] = Moved(tuple(entries), "confirmed")
+        if reverts:
+            self.corrections[reverts] = self.corrections[reverts]._replace(state="reverted")
+        return Expected("corrected", self.position, [])
 
     def judge(self, content: Content, request_id: str, at: int, refuse: str, *, judged: Known, move: str) -> Expected:
         """What becomes of a request that was judged with these entries taken as known."""
@@ -65,18 +99,19 @@ class Model:
         if same and not self.requests[same[-1]][3]:
             position = self.requests[same[-1]][2]
             self.retried[position] = self.retried.get(position, 0) + 1
-            return Expected("retry", position, [])
+            first = next(added for added in self.entries if added.position == self.firsts[position])
+            return Expected("retry", position, [], under=self.stands(first)[0])
         if refuse == "C102":
             return self.refuse(content, refuse, "")
         fresh: list[Added] = []
         findings: list[list[str]] = []
-        known: list[tuple[int, int, str]] = []
+        known: list[tuple[int, int, str, int]] = []
         for index, (text, uid) in enumerate(content[1]):
             everything = [*self.entries, *fresh]
             equal = [e for e in everything if uid and (e.text, e.uid) == (text, uid)]
             if equal:
                 if equal[0] not in fresh:
-                    known.append((index, equal[0].position, equal[0].of[0]))
+                    known.append((index, equal[0].position, *self.stands(equal[0])))
                 continue
             codes = []
             if uid and any(e.uid == uid for e in everything):
@@ -96,8 +131,9 @@ class Model:
         if not fresh:
             if content in self.refused and content not in self.closed:
                 self.closed[content] = known[0][1]
-            return Expected("known", known[0][1], [])
+            return Expected("known", known[0][1], [], under=known[0][2])
         self.entries += fresh
+        self.firsts[self.position + len(fresh)] = self.position + 1
         self.position += len(fresh)
         self.requests.append((content, request_id, self.position, False))
         if content in self.refused and content not in self.closed:
@@ -119,7 +155,7 @@ class Model:
 
     def change(self, without_entries: str) -> Expected:
         """A registry change, unless entries stand where none may."""
-        if any(e.of[0] == without_entries for e in self.entries):
+        if any(self.stands(e)[0] == without_entries for e in self.entries):
             return Expected("stale", self.registry, [])
         self.position += 1
         self.registry = self.position
@@ -131,7 +167,7 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Any order of requests, proofs of arrival, registry changes, restarts and crashes; requests alone and in batches.
+    """Any order of requests, proofs of arrival, registry changes, corrections, restarts and crashes; requests alone and in batches.
 
     What the store indexes later and in bulk is written after one row, some or many: it answers as the model, which knows at once.
 
@@ -199,7 +235,7 @@ class StoreMachine(RuleBasedStateMachine):
         elsewhere = [known.position for known in told.under if known.study_instance_uid != content[0]]
         move = f"{elsewhere} {content[0]}" if elsewhere else ""
         decision = rejected(0xC104, "C104", proposal=proposal(move)) if move else accepted(content[0])
-        judged = tuple((known.entry, known.position, known.study_instance_uid) for known in told.under)
+        judged = tuple((one.entry, one.position, one.study_instance_uid, one.standing) for one in told.under)
         once_more = again(draft, decision=decision, judged=told.under, registry_position=self.model.registry)
         self.queue(content, once_more, judged, "C104" if move else "", move)
 
@@ -214,8 +250,42 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(without_entries=st.sampled_from(["", "1.1", "2.2"]))
     def queue_change(self, without_entries: str) -> None:
         """A registry change, perhaps one that needs a study without entries."""
+        if without_entries:  # what a correction in the same transaction moved away counts as being there still
+            self.send()
         draft = change("study.updated", at=self.model.registry, without_entries=without_entries)
         self.waiting.append((draft, None, self.model.change(without_entries)))
+
+    @precondition(lambda self: self.model.entries)
+    @rule(data=st.data(), study=st.sampled_from(["1.1", "2.2", "3.3"]), old=st.booleans(), wrong=st.booleans())
+    def queue_correction(self, data: st.DataObject, study: str, *, old: bool, wrong: bool) -> None:
+        """Entries are moved, as decided on where they stand, or on where they stood or will stand."""
+        chosen = data.draw(st.lists(st.sampled_from(self.model.entries), min_size=1, max_size=3, unique=True))
+        moves = []
+        for added in chosen:
+            standing = self.model.stands(added)[1] or added.position
+            moves.append((added.position, standing - (wrong and old), study))
+        self.correct(moves, self.model.registry - (old and not wrong))
+
+    @precondition(lambda self: self.model.corrections)
+    @rule(data=st.data())
+    def queue_revert(self, data: st.DataObject) -> None:
+        """A correction is taken back, which another may have moved on, or taken back before."""
+        name = data.draw(st.sampled_from([*self.model.corrections]))
+        moves = [(position, standing, study) for position, standing, study in self.model.corrections[name].entries]
+        self.correct(moves, self.model.registry, reverts=name)
+
+    def correct(self, moves: list[tuple[int, int, str]], at: int, reverts: str = "") -> None:
+        """Queue a correction with what the model says about it."""
+        name = f"{len(self.model.proposals):04x}-{self.stores}-{self.model.position}-{len(self.waiting)}"
+        made = [
+            EventMove(
+                Standing(position, standing, "was", "", ""), Standing(position, 0, study, "P-" + study, "HOSP"),
+                "procedure-log", "was", study, "2026-11-22T10:00:00.000Z", b'"withdrawn":1', b'"assigned":1',
+            )
+            for position, standing, study in moves
+        ]  # fmt: skip
+        draft = correction(name, *made, at=at, reverts=reverts)
+        self.waiting.append((draft, None, self.model.correct(name, moves, at, reverts)))
 
     @precondition(lambda self: not self.waiting)
     @rule()
@@ -252,13 +322,15 @@ class StoreMachine(RuleBasedStateMachine):
                 assert (expected.outcome, expected.position) == ("stale", result.registry_position)
                 continue
             if isinstance(result, EntriesKnown):
-                known = tuple((known.entry, known.position, known.study_instance_uid) for known in result.under)
+                known = tuple((k.entry, k.position, k.study_instance_uid, k.standing) for k in result.under)
                 assert (expected.outcome, expected.known) == ("entries-known", known)
                 assert content is not None
                 self.told.append((content, draft, result))
                 continue
             assert isinstance(result, Stored)
             assert (result.outcome, result.position) == expected[:2]
+            if expected.under:
+                assert result.study_instance_uid == expected.under
             if result.outcome == "added":
                 values = [json.loads(e.payload) for e in self.store.read(Filter(kinds=("entry",), limit=-1))]
                 mine = [value for value in values if value["request_id"] == draft.request_id]
@@ -280,8 +352,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert found == sorted((model.times[c], model.closed.get(c, 0), len(model.refused[c])) for c in model.refused)
         assert {p.id: p.position for p in self.store.proposals()} == model.proposals
         assert {position: len(self.store.retries(position)) for position in model.retried} == model.retried
-        for study in ("1.1", "2.2"):
-            assert self.store.has_entries(study) == any(e.of[0] == study for e in model.entries)
+        states = {p.id: p.state for p in self.store.proposals() if p.id in model.corrections}
+        assert states == {name: moved.state for name, moved in model.corrections.items()}
+        for study in ("1.1", "2.2", "3.3"):
+            under = [added.position for added in model.entries if model.stands(added)[0] == study]
+            assert self.store.has_entries(study) == bool(under)
+            assert sorted(one.at.position for one in self.store.timeline(study)) == under
+            assert self.store.entries(EntryFilter(study)) == under
 
     def teardown(self) -> None:
         """Everything that was queued is answered, then closed."""
