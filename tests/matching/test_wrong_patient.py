@@ -407,7 +407,7 @@ def _survivor_goes(planned: Any, survivor: PatientId, prior: PatientId) -> None:
     MERGE(planned, *((survivor, prior) if known is None else (prior, survivor)))
 
 
-MERGE, CHANGE_ID = hospital.plan_merge, hospital.plan_patient_id
+MERGE, CHANGE_ID = changes.plan_merge, changes.plan_patient_id
 
 
 def _changes_another(planned: Any, old: PatientId, new: PatientId) -> None:

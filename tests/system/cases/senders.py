@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.sop_class import ModalityPerformedProcedureStep  # type: ignore[attr-defined]
+from pynetdicom.sop_class import ModalityPerformedProcedureStep
 
 ISSUER: Final = "HOSP"
 _START, _END = b"\x0b", b"\x1c\x0d"
