@@ -387,7 +387,7 @@ class Hospital:
     def end_step(self, step: Step, status: Literal["COMPLETED", "DISCONTINUED"], reason: str = "") -> None:
         """A modality says that a step is over; the study closes with its last one."""
         said = StepSaid(step.uid, status, self.now, reason)
-        if not self._tell(lambda registry: step_changes.set_step(registry, said, {}, POLICY, self.now)):
+        if not self._tell(lambda registry: step_changes.set_step(registry, said, POLICY, self.now)):
             return
         step.until = self.now
         self.log.append(f"told: step {step.uid} of {step.study} {status} {reason}")
