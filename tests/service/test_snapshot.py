@@ -19,11 +19,12 @@ from typing import Any, Final
 import pytest
 from structlog.testing import capture_logs
 
-from plscp.matching import changes
+from plscp.matching import changes, staff, step_changes
 from plscp.matching.layers import Layer
 from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
+from plscp.matching.step_changes import StepBegun, StepStudy
 from plscp.service.keeper import SAVE_AFTER_CHANGES, RegistryKeeper
 from plscp.service.snapshot import MAGIC
 from plscp.store import SqliteStore
@@ -62,6 +63,11 @@ class House:
             self.change(changes.put_patient, {"id": f"P{number}", "name": f"N{number}", "issuer": "HOSP"})
             self.study(f"1.{number}", f"P{number}")
         self.change(changes.put_admission, {"id": "V1", "patient": {"id": "P1"}, "location": "W5"})
+        self.change(staff.put_operator, {"value": "N1", "scheme": "L", "locations": ["LAB1"]})
+        studies = (StepStudy("1.1", "", ""),)
+        self.change(
+            step_changes.begin_step, StepBegun("1.9", False, studies, "P1", "HOSP", "XA1", "XA1", "LAB1", at("09:00"))
+        )
 
     def keep(
         self, labs: dict[str, list[str]] | None = None, policy: Policy = POLICY, store: SqliteStore | None = None
@@ -108,6 +114,10 @@ def test_a_start_takes_the_snapshot_and_applies_what_came_after_it(house: House)
     position = house.keeper.registry.position
     house.keeper.save()
     assert house.start(house.keep(), position) == []
+    kept = house.keep()
+    kept.load()
+    assert kept.registry.operators.known("N1", "L") is not None
+    assert kept.registry.steps.get("1.9") is not None
     house.change(changes.merge_patient, PatientId("P0", "HOSP"), {"prior": {"id": "P1", "issuer": "HOSP"}})
     house.change(changes.close_study, "1.2")
     keeper = house.keep()
