@@ -263,3 +263,20 @@ def test_a_trial_changes_nothing(parts: Any) -> None:
     case.finish()
     assert case.store.head() == head
     assert [pending.stored.outcome for pending in case.replays if pending.stored] == ["added", "added"]
+
+
+@pytest.mark.parametrize("entries", [(), (0,), (0, 1)])
+def test_a_replay_that_was_decided_before_the_device_had_its_answer(parts: Any, entries: tuple[int, ...]) -> None:
+    """The device repeats, is told Success and shows that it has that, all while a replay is on its way: the replay adds nothing."""
+    case = Case(*parts)
+    case.change()
+    case.replay(entries)
+    case.device()
+    case.store.release(1)
+    assert int(case.answers[-1]) == 0
+    case.hear()
+    case.finish()
+    [replayed] = case.replays
+    assert replayed.stored is not None
+    assert replayed.stored.outcome == "closed"
+    assert case.stored() == {"a": 1, "b": 1}
