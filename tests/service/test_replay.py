@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import jsonschema
 import pytest
 from pydicom.dataset import Dataset
 
 from plscp.content.model import Bounds
 from plscp.matching.model import Device, Place
+from plscp.records.parts import ENTRY_TYPE
+from plscp.records.values import read
 from plscp.service.profile import Profile
 from plscp.store.port import Expunge, Filter
 from tests import events
@@ -76,6 +79,22 @@ def test_what_is_accepted_by_now_closes_the_item_and_says_that_it_was_replayed(r
     assert item.closed_position == entry["position"]
     assert rig.store.first_broken_position() is None
     assert rig.replayed(item.id).outcome == "closed"
+
+
+def test_consumers_of_an_earlier_version_read_it(rig: Rig) -> None:
+    """The released schema takes what says `replayed`, and what was not replayed has no such member."""
+    refused(rig)
+    rig.study(U1, "PA", location="LAB1")
+    rig.replayed()
+    rig.send(events.procedural([note("08:02")], patient="PA"), calling="HEMO1", when="08:02")
+    released = json.loads((Path("schemas") / "released" / f"{ENTRY_TYPE}.json").read_text("utf-8"))
+    assert "replayed" not in json.dumps(released)
+    replayed, other = entries(rig)
+    for entry in (replayed, other):
+        jsonschema.validate(entry, released)
+        assert read(ENTRY_TYPE, json.dumps(entry).encode()).type == ENTRY_TYPE
+    assert "replayed" in replayed
+    assert "replayed" not in other
 
 
 def test_what_still_refuses_is_told_and_nothing_is_kept(rig: Rig) -> None:
