@@ -1,11 +1,11 @@
 """Replays and the device's own repeats, interleaved in every way through the real store: an event of its own for each, once."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from queue import SimpleQueue
 from typing import Any, Final
 
 import pytest
@@ -37,9 +37,9 @@ class HeldStore(TemporaryStore):
     """The store, to which requests go when a test says so: one by one, or several in one transaction."""
 
     def __init__(self) -> None:
-        self._soon: list[Callable[[], None]] = []
+        self._soon: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self.held: list[RequestRecord] = []
-        super().__init__(call_soon=self._soon.append)
+        super().__init__(call_soon=self._soon.put)
 
     def submit(self, draft: Draft) -> None:
         """Hold requests; everything else goes on."""
@@ -47,34 +47,30 @@ class HeldStore(TemporaryStore):
             self.held.append(draft)
         else:
             super().submit(draft)
-            self.turn()
 
-    def turn(self) -> None:
-        """The event loop turns until the writer has taken what there is."""
-        while self._soon:
-            self._soon.pop(0)()
+    def turn_until(self, done: Callable[[], bool]) -> None:
+        """The event loop turns: the writer is woken, and results reach their owners."""
+        while not done():
+            self._soon.get(timeout=60)()
 
     def release(self, *indexes: int) -> None:
         """Have the writer take these; returns when each has its result."""
         drafts = [self.held[index] for index in sorted({index % len(self.held) for index in indexes})]
-        told = threading.Semaphore(0)
+        told: list[RequestRecord] = []
         for draft in drafts:
             self.held.remove(draft)
-            draft.done = _and_tell(draft.done, told)
+            draft.done = _and_tell(draft, told)
         for draft in drafts:
             super().submit(draft)
-        self.turn()
-        for _ in drafts:
-            while not told.acquire(timeout=0.001):
-                self.turn()  # the writer asks anew where it was busy
+        self.turn_until(lambda: len(told) == len(drafts))
 
 
-def _and_tell(done: Callable[[Result], None], told: threading.Semaphore) -> Callable[[Result], None]:
+def _and_tell(draft: RequestRecord, told: list[RequestRecord]) -> Callable[[Result], None]:
+    done = draft.done
+
     def call(result: Result) -> None:
-        try:
-            done(result)
-        finally:
-            told.release()
+        told.append(draft)
+        done(result)
 
     return call
 
@@ -148,12 +144,11 @@ class Case:
             "status": "open",
             "study_id": str(next(NUMBERS)),
         }
-        done = threading.Event()
+        done: list[object] = []
         self.keeper.begin(
-            lambda registry: changes.put_study(registry, body, POLICY, datetime.now(UTC)), "http", lambda _: done.set()
+            lambda registry: changes.put_study(registry, body, POLICY, datetime.now(UTC)), "http", done.append
         )
-        while not done.wait(0.001):
-            self.store.turn()
+        self.store.turn_until(lambda: bool(done))
         self.opened = True
 
     def finish(self) -> None:
