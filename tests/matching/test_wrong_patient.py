@@ -351,7 +351,7 @@ def _issuer_is_not_read(patient_id: str, _sent: Any, *rest: Any) -> Any:
     return FIND_ISSUER(patient_id, SentIssuer("", ""), *rest)
 
 
-def _confirmed_at_once(_registry: Registry, study: Study, _place: str, _now: datetime) -> Study | None:
+def _confirmed_at_once(_registry: Registry, study: Study, *_rest: Any) -> Study | None:
     """Row 5 as it was: who comes needs nobody to say so."""
     stay = study.stays[-1]
     return None if stay.confirmed else replace(study, stays=(*study.stays[:-1], stay._replace(confirmed=stay.arrived)))
