@@ -208,6 +208,35 @@ def test_from_outside_the_device_keeps_its_address(helm: Helm) -> None:
     ]
 
 
+def test_the_hl7_feed_is_reached_where_there_is_one(helm: Helm) -> None:
+    """A Service, ports of the container, a listener on the pod's address, its certificate; over TLS alone where it is asked for."""
+    rendered = helm.template({"settings": {"feeds": {"hl7": {"senders": ["10.1.5.7"], "port": 12575}}}})
+    service = rendered.one("Service", "demo-plscp-hl7")["spec"]
+    assert service["ports"] == [{"name": "hl7", "port": 2575, "targetPort": "hl7", "protocol": "TCP"}]
+    assert {"name": "hl7", "containerPort": 12575, "protocol": "TCP"} in rendered.container["ports"]
+    feed = tomllib.loads(rendered.settings)["feeds"]["hl7"]
+    assert feed == {"host": "0.0.0.0", "port": 12575, "senders": ["10.1.5.7"]}
+
+    rendered = helm.template(files=[form("everything")])
+    service = rendered.one("Service", "cathlab-hl7")["spec"]
+    assert service["externalTrafficPolicy"] == "Local"
+    assert service["ports"] == [
+        {"name": "hl7-tls", "port": 2576, "targetPort": "hl7-tls", "protocol": "TCP", "nodePort": 32576}
+    ]
+    secured = tomllib.loads(rendered.settings)["feeds"]["hl7"]["tls"]
+    assert secured == {
+        "port": 2576,
+        "certificate": "/etc/plscp/secrets/hl7-tls/tls.crt",
+        "private_key": "/etc/plscp/secrets/hl7-tls/tls.key",
+        "client_ca": "/etc/plscp/secrets/hl7-client-ca/ca.crt",
+    }
+    assert {"hl7-tls", "hl7-client-ca"} <= volumes(rendered).keys()
+    ingress = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    [rule] = [rule for rule in ingress if {"port": "hl7-tls", "protocol": "TCP"} in rule.get("ports", [])]
+    assert (rule["from"], len(rule["ports"])) == ([{"ipBlock": {"cidr": "10.1.5.7/32"}}], 1)
+    assert not any(each["metadata"]["name"].endswith("-hl7") for each in helm.template().objects)
+
+
 def test_selectors_find_the_server_and_not_its_test(helm: Helm) -> None:
     """Services, StatefulSet, budget and policy select the server's pod, and no pod of `helm test`."""
     rendered = helm.template(files=[form("everything")])
@@ -217,7 +246,7 @@ def test_selectors_find_the_server_and_not_its_test(helm: Helm) -> None:
         rendered.one(kind)["spec"]["selector"]["matchLabels"] for kind in ("StatefulSet", "PodDisruptionBudget")
     ]
     selectors += [rendered.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"]]
-    assert len(selectors) == 7
+    assert len(selectors) == 8
     for selector in selectors:
         assert selector.items() <= server.items()
         assert not selector.items() <= test.items()
@@ -240,7 +269,7 @@ def test_secrets_are_mounted_where_the_settings_look(helm: Helm) -> None:
             keys = [item["path"] for item in volume["secret"].get("items", [{"path": "PUMP1"}])]
             files |= {f"{mounts[name]['mountPath']}/{key}" for key in keys}
     assert set(re.findall(r'"(/etc/plscp/[^"]+)"', rendered.settings)) == files
-    assert len(files) == 13
+    assert len(files) == 16
 
 
 def test_what_is_mounted_follows_a_change(helm: Helm) -> None:
@@ -263,6 +292,7 @@ def test_network_policy_denies_what_it_does_not_name(helm: Helm) -> None:
     blocks = [peer["ipBlock"]["cidr"] for peer in policy["ingress"][0]["from"] if "ipBlock" in peer]
     assert blocks == ["10.1.2.0/24", "10.1.3.0/24"]
     assert [port["port"] for port in policy["egress"][1]["ports"]] == [9093, 9094, 9092]
+    assert [port["port"] for port in policy["egress"][2]["ports"]] == [11104]
 
     policy = helm.template({"networkPolicy": {"enabled": True}, "tests": {"enabled": False}}).one("NetworkPolicy")
     assert [rule["ports"] for rule in policy["spec"]["ingress"]] == [[{"port": "probes", "protocol": "TCP"}]]

@@ -164,6 +164,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"service": {"http": {"enabled": True}}}, "httpTokens.existingSecret: missing: service.http.enabled offers"),
     ({"service": {"dicom": {"plain": False}}}, "service.dicom.plain: false needs TLS: dicomTls.existingSecret is"),
     ({"settings": {"dicom": {"tls": {"port": 2762}}}}, "dicomTls.existingSecret: missing: settings.dicom.tls has no"),
+    ({"settings": {"feeds": {"hl7": {}}}}, "settings.feeds.hl7.senders: missing"),
+    ({"settings": {"feeds": {"hl7": {"senders": ["10.1.5.7"], "tls": {"port": 2576}}}}}, "hl7Tls.existingSecret: missing: settings.feeds.hl7.tls"),
+    ({"settings": {"feeds": {"hl7": {"senders": ["10.1.5.7"]}}}, "service": {"hl7": {"plain": False}}}, "service.hl7.plain: false needs TLS: hl7Tls"),
+    ({"hl7Tls": {"existingSecret": "tls"}}, "hl7Tls.existingSecret: given, but there is no settings.feeds.hl7"),
     ({"settings": {"store": {"url": "sqlite:////data/x.db"}}}, "settings.store.url: sqlite:////data/x.db is not on"),
 ]  # fmt: skip
 
@@ -201,11 +205,15 @@ AT_ONCE = ("devices", "locations", "operators", "issuers", "matching")
 FILES = {
     ("dicom", "tls"): ("certificate", "private_key", "client_ca"),
     ("http", "tls"): ("certificate", "private_key"),
+    ("feeds", "hl7", "tls"): ("certificate", "private_key", "client_ca"),
     ("http",): ("token_file", "read_token_file", "operate_token_file", "feed_token_file"),
 }
-AT_ONCE_PATHS = {("log", "level"), ("dicom", "unknown_devices"), ("dicom", "trusted_proxies")} | {
-    (*table, name) for table, names in FILES.items() for name in names
-}
+HL7 = ("senders", "character_set", "timezone", "silent_after")
+AT_ONCE_PATHS = (
+    {("log", "level"), ("dicom", "unknown_devices"), ("dicom", "trusted_proxies")}
+    | {("feeds", "hl7", name) for name in HL7}
+    | {(*table, name) for table, names in FILES.items() for name in names}
+)
 VALID: dict[tuple[str, ...], Any] = {
     ("store", "url"): "sqlite:////var/lib/plscp/x.db",
     ("kafka", "bootstrap_servers"): ["k:9092", "l:9092"],

@@ -10,6 +10,14 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- with $values.hl7Tls -}}
+{{- if .existingSecret -}}
+{{- $mounted = append $mounted (dict "name" "hl7-tls" "secret" .existingSecret "keys" (list .certificateKey .privateKeyKey)) -}}
+{{- if .clientCa.enabled -}}
+{{- $mounted = append $mounted (dict "name" "hl7-client-ca" "secret" (.clientCa.existingSecret | default .existingSecret) "keys" (list .clientCa.key)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- with $values.httpTokens -}}
 {{- if .existingSecret -}}
 {{- $mounted = append $mounted (dict "name" "http-tokens" "secret" .existingSecret "keys" (compact (list .operateKey .readKey .feedKey) | uniq)) -}}
@@ -130,6 +138,16 @@ spec:
           hostPort: {{ .port }}
           {{- end }}
           protocol: TCP
+        {{- end }}
+        {{- with ($settings.feeds | default dict).hl7 }}
+        - name: hl7
+          containerPort: {{ .port }}
+          protocol: TCP
+        {{- with .tls }}
+        - name: hl7-tls
+          containerPort: {{ .port }}
+          protocol: TCP
+        {{- end }}
         {{- end }}
         {{- if .Values.service.http.enabled }}
         - name: http

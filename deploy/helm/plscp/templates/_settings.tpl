@@ -15,6 +15,18 @@ The settings of the server as JSON: what follows from other values, and over it 
 {{- else if ($given.dicom).tls -}}
 {{-   $_ := set $dicom "tls" (dict "port" 2762) -}}
 {{- end -}}
+{{- $feeds := dict -}}
+{{- if hasKey ($given.feeds | default dict) "hl7" -}}
+{{-   $hl7 := dict "host" "0.0.0.0" "port" 2575 -}}
+{{-   if $values.hl7Tls.existingSecret -}}
+{{-     $tls := dict "port" 2576 "certificate" (printf "%s/hl7-tls/%s" $secrets $values.hl7Tls.certificateKey) "private_key" (printf "%s/hl7-tls/%s" $secrets $values.hl7Tls.privateKeyKey) -}}
+{{-     if $values.hl7Tls.clientCa.enabled -}}
+{{-       $_ := set $tls "client_ca" (printf "%s/hl7-client-ca/%s" $secrets $values.hl7Tls.clientCa.key) -}}
+{{-     end -}}
+{{-     $_ := set $hl7 "tls" $tls -}}
+{{-   end -}}
+{{-   $_ := set $feeds "hl7" $hl7 -}}
+{{- end -}}
 {{- $http := dict "port" 8080 "probes" "0.0.0.0:8081" "host" (ternary "0.0.0.0" "127.0.0.1" $values.service.http.enabled) -}}
 {{- if $values.httpTokens.existingSecret -}}
 {{-   range $name, $key := dict "token_file" $values.httpTokens.operateKey "read_token_file" $values.httpTokens.readKey "feed_token_file" $values.httpTokens.feedKey -}}
@@ -25,6 +37,7 @@ The settings of the server as JSON: what follows from other values, and over it 
 {{-   $_ := set $http "tls" (dict "certificate" (printf "%s/http-tls/%s" $secrets $values.httpTls.certificateKey) "private_key" (printf "%s/http-tls/%s" $secrets $values.httpTls.privateKeyKey)) -}}
 {{- end -}}
 {{- $derived := dict "dicom" $dicom "http" $http "store" (dict "url" "sqlite:////var/lib/plscp/plscp.db") -}}
+{{- if $feeds -}}{{- $_ := set $derived "feeds" $feeds -}}{{- end -}}
 {{- $user := $values.kafka.user -}}
 {{- $kafka := dict -}}
 {{- if $values.kafka.clusterCa.existingSecret -}}
@@ -91,6 +104,21 @@ What a change of which needs a restart: all but the settings that a running serv
 {{- else -}}
 {{- if not $values.service.dicom.plain -}}
 {{- fail "service.dicom.plain: false needs TLS: dicomTls.existingSecret is missing" -}}
+{{- end -}}
+{{- end -}}
+{{- with ($settings.feeds | default dict).hl7 -}}
+{{- if not .senders -}}
+{{- fail "settings.feeds.hl7.senders: missing: who may send HL7 may change every patient" -}}
+{{- end -}}
+{{- if and .tls (not (and .tls.certificate .tls.private_key)) -}}
+{{- fail "hl7Tls.existingSecret: missing: settings.feeds.hl7.tls has no certificate and private_key" -}}
+{{- end -}}
+{{- if not (or $values.service.hl7.plain .tls) -}}
+{{- fail "service.hl7.plain: false needs TLS: hl7Tls.existingSecret is missing" -}}
+{{- end -}}
+{{- else -}}
+{{- if $values.hl7Tls.existingSecret -}}
+{{- fail "hl7Tls.existingSecret: given, but there is no settings.feeds.hl7" -}}
 {{- end -}}
 {{- end -}}
 {{- with $settings.http -}}
