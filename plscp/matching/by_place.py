@@ -91,8 +91,9 @@ def _at(case: MatchContext, place: str, span: Span, study_id: str) -> Study | No
     for visit in near:
         uid = visit.study_instance_uid
         if visit.contains(earliest, latest) or (
-            # Widened by the tolerance, but only where no other study was there.
+            # Widened by the tolerance, but only where no other study was there; where it never was nothing is wider.
             not there - {uid}
+            and visit.left != visit.arrived
             and visit.arrived - tolerance <= earliest
             and (visit.left is None or visit.left + tolerance >= latest)
         ):
@@ -102,6 +103,8 @@ def _at(case: MatchContext, place: str, span: Span, study_id: str) -> Study | No
                 case.note(uid, "Study ID is another or not known")
             else:
                 found.add(uid)
+        elif visit.left == visit.arrived:
+            case.note(uid, "at the location for no time at all")
         elif uid in there:
             case.note(uid, "only part of an entry's time lies in its time at the location")
         else:

@@ -243,6 +243,18 @@ def test_another_step_was_there_in_earnest() -> None:
     assert world.known("1.1").stays[-1].left == at("09:30")
 
 
+def test_a_wrong_entry_that_is_noticed_at_once_is_not_found_within_the_tolerance() -> None:
+    """Where a study never was it is not found by a clock that may be wrong by a minute."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:01")
+    step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    for clock in ("08:59", "09:00", "09:01"):
+        found = world.ask(clock, arrival="09:01", L="Lab 1", clock_difference=timedelta(0))
+        assert (found.status, found.study_instance_uid) == (0xC103, "")
+
+
 def test_a_step_confirms_who_is_in_the_room() -> None:
     """A study that an API opened and forgot is turned over by another patient's step, without a request that names it."""
     world = World()
