@@ -17,7 +17,7 @@ from plscp.findings import Finding
 from plscp.matching import changes
 from plscp.matching.model import Policy
 from plscp.matching.plan import Plan
-from plscp.matching.records import Patient, Study
+from plscp.matching.records import Patient, Study, StudyStay
 from plscp.matching.registry import Registry, moment_of
 from plscp.matching.steps import IN_PROGRESS, ProcedureStep, StepStatus
 from plscp.store.port import RegistryRecord
@@ -182,15 +182,13 @@ def set_step(registry: Registry, said: StepSaid, policy: Policy, now: datetime) 
             _changed(plan, step)  # the same as before, and a sign of life
         return plan.records
     moment = max(step.started, now if said.ended is None else min(said.ended, now))
-    incorrect = said.reason == INCORRECT_WORKLIST_ENTRY
-    if step.in_progress:
-        for uid in step.studies:
-            _leave(plan, uid, step, moment, never_there=incorrect)
     after = replace(step, status=said.status or IN_PROGRESS, ended=step.ended or moment, reason=said.reason)
+    for uid in step.studies:
+        _leave(plan, uid, after, moment)
     _changed(plan, after)
-    if incorrect:
-        why = "incorrect worklist entry selected"
-        plan.records += [_proposal(plan.view, uid, after, because=why) for uid in step.studies]
+    if after.reason == INCORRECT_WORKLIST_ENTRY:
+        for uid in step.studies:
+            plan.propose(_proposal(plan.view, uid, after, because="incorrect worklist entry selected"))
     return plan.records
 
 
@@ -207,51 +205,67 @@ def end_step(registry: Registry, sop_instance_uid: str, policy: Policy, now: dat
         raise Conflict("the procedure step is not known")
     plan = Plan(registry, policy, now)
     if step.in_progress:
+        after = replace(step, ended=now, reason=BY_OPERATOR)
         for uid in step.studies:
-            _leave(plan, uid, step, now, by_operator=True)
-        _changed(plan, replace(step, ended=now, reason=BY_OPERATOR))
+            _leave(plan, uid, after, now)
+        _changed(plan, after)
     return plan.records
 
 
-def _leave(
-    plan: Plan,
-    study_instance_uid: str,
-    step: ProcedureStep,
-    moment: datetime,
-    *,
-    never_there: bool = False,
-    by_operator: bool = False,
-) -> None:
-    """The step is over for one of its studies, which closes with its last step."""
-    study = plan.view.study(study_instance_uid)
-    if study is None or step.sop_instance_uid not in study.steps:
-        return
-    study = replace(study, steps=tuple(uid for uid in study.steps if uid != step.sop_instance_uid))
-    if study.steps or study.status != "open":
-        plan.study("study.updated", study)
+def _leave(plan: Plan, study_instance_uid: str, step: ProcedureStep, moment: datetime) -> None:
+    """A step that has ended is over for one of its studies, which closes with its last step."""
+    before = study = plan.view.study(study_instance_uid)
+    if study is None:
         return
     left = moment
-    if study.stays and study.stays[-1].left is None:
+    closes = study.status == "open" and study.steps == (step.sop_instance_uid,)
+    study = replace(study, steps=tuple(uid for uid in study.steps if uid != step.sop_instance_uid))
+    if closes and study.stays and study.stays[-1].left is None:
         stay = study.stays[-1]
-        if never_there and _began_with(plan.view, study, step):
-            left = stay.arrived
-        elif by_operator:
+        if step.reason == BY_OPERATOR:
             left = moment_of(plan.view.life.last_perhaps(study_instance_uid, stay.location))
         left = min(max(left, stay.arrived), max(moment, stay.arrived))
         study = replace(study, stays=(*study.stays[:-1], stay._replace(left=left)))
-    plan.study("study.closed", changes.ended(study, "closed", max(moment, left, study.opened or moment)))
+    if step.reason == INCORRECT_WORKLIST_ENTRY:
+        study = replace(study, stays=_in_earnest(plan.view, study, step))
+    if closes:
+        plan.study("study.closed", changes.ended(study, "closed", max(moment, left, study.opened or moment)))
+    elif study != before:
+        plan.study("study.updated", study)
 
 
-def _began_with(registry: Registry, study: Study, step: ProcedureStep) -> bool:
-    """Whether a study is where it is because of this step alone: no other one of it was there in earnest."""
-    arrived = study.stays[-1].arrived
-    return arrived >= step.started and not any(
-        study.study_instance_uid in other.studies
-        and other.sop_instance_uid != step.sop_instance_uid
-        and other.reason != INCORRECT_WORKLIST_ENTRY
-        and (other.ended is None or other.ended >= arrived)
-        for other in registry.steps.all()
-    )
+def _in_earnest(registry: Registry, study: Study, step: ProcedureStep) -> tuple[StudyStay, ...]:
+    """The stays of a study, of which those have no length that steps of the wrong worklist entry alone brought about.
+
+    Args:
+        step: one of these, as it will be.
+    """
+    steps = [
+        step if each.sop_instance_uid == step.sop_instance_uid else each
+        for each in registry.steps.all()
+        if study.study_instance_uid in each.studies
+    ]
+    wrong = [each for each in steps if each.reason == INCORRECT_WORKLIST_ENTRY]
+    right = [each for each in steps if each.reason != INCORRECT_WORKLIST_ENTRY]
+
+    def never_there(stay: StudyStay) -> bool:
+        if stay.left is None:
+            return False
+        brought = (
+            registry.place(each.location) == stay.location
+            and each.started <= stay.arrived
+            and (each.ended is None or each.ended >= stay.arrived)
+            for each in wrong
+        )
+        held = (
+            registry.place(each.location) in {"", stay.location}
+            and each.started <= (stay.left or each.started)
+            and (each.ended is None or each.ended >= stay.arrived)
+            for each in right
+        )
+        return any(brought) and not any(held)
+
+    return tuple(stay._replace(left=stay.arrived) if never_there(stay) else stay for stay in study.stays)
 
 
 def differing(registry: Registry, said: StepSaid) -> list[int]:

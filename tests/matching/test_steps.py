@@ -255,6 +255,67 @@ def test_a_wrong_entry_that_is_noticed_at_once_is_not_found_within_the_tolerance
         assert (found.status, found.study_instance_uid) == (0xC103, "")
 
 
+def test_steps_that_all_took_the_wrong_entry() -> None:
+    """Nobody was there in earnest: whatever room each step was in, and in whatever order they are discontinued."""
+    for order in (("9.1", "9.2"), ("9.2", "9.1")):
+        for second in ("LAB1", "LAB2"):
+            world = World()
+            world.now = at("09:00")
+            world.plan(begin_step, begun("9.1", "1.1"))
+            world.now = at("09:05")
+            world.plan(begin_step, begun("9.2", "1.1", location=second))
+            world.now = at("09:10")
+            for uid in order:
+                step(world, said(uid, "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+            assert all(stay.left == stay.arrived for stay in world.known("1.1").stays)
+            for place, clock in (("Lab 1", "09:03"), ("Lab 1", "09:08"), ("Lab 2", "09:08")):
+                assert world.ask(clock, arrival="09:11", L=place, clock_difference=timedelta(0)).status == 0xC103
+
+
+def test_the_wrong_entry_in_another_room_than_the_right_one() -> None:
+    """The study goes on where its other step is, and was never where the wrong one began."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:05")
+    world.plan(begin_step, begun("9.2", "1.1", location="LAB2"))
+    world.now = at("09:10")
+    step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert world.ask("09:03", arrival="09:11", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
+    assert world.ask("09:07", arrival="09:11", L="Lab 2", clock_difference=timedelta(0)).study_instance_uid == "1.1"
+
+
+def test_the_wrong_entry_takes_out_no_stay_that_a_feed_brought_about() -> None:
+    """The patient was moved to another room meanwhile: there the study was, whatever the modality had selected before."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.study("1.1", "09:10", location="LAB2")
+    world.now = at("09:20")
+    step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert [(stay.arrived, stay.left) for stay in world.known("1.1").stays] == [
+        (at("09:00"), at("09:00")),
+        (at("09:10"), at("09:20")),
+    ]
+
+
+def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
+    """The study was never there either; that it was closed when the operator said so stays."""
+    world = World()
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.1", "1.1"))
+    world.now = at("09:20")
+    world.plan(begin_step, begun("9.1.1", "1.1"))  # a sign of life that is later than the arrival
+    step(world, said("9.1.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    world.now = at("09:30")
+    world.plan(end_step, "9.1")
+    closed = world.known("1.1").closed
+    [proposal] = step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert proposal.type == PROPOSED_TYPE
+    assert all(stay.left == stay.arrived for stay in world.known("1.1").stays)
+    assert world.known("1.1").closed == closed
+
+
 def test_a_step_confirms_who_is_in_the_room() -> None:
     """A study that an API opened and forgot is turned over by another patient's step, without a request that names it."""
     world = World()
