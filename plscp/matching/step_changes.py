@@ -287,15 +287,17 @@ def differing(registry: Registry, said: StepSaid) -> list[int]:
 
 
 def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: datetime) -> list[RegistryRecord]:
-    """Propose that what stands under the studies of a refused step is the patient's whom it names; nothing where nothing stands there."""
+    """Propose that what stands under another patient's studies of a refused step is the patient's whom it names; nothing where nothing does."""
     step = ProcedureStep(
         said.sop_instance_uid, IN_PROGRESS, (), said.calling_ae, said.station_ae_title, said.location, now
     )
-    patient = Plan(registry, policy, now).identifier(said.patient_id, said.issuer).as_json()
+    named = Plan(registry, policy, now).identifier(said.patient_id, said.issuer)
     return [
-        _proposal(registry, one.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=patient)
+        _proposal(registry, study.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=named.as_json())
         for one in said.studies
-        if registry.study(one.study_instance_uid) is not None and registry.has_entries(one.study_instance_uid)
+        if (study := registry.study(one.study_instance_uid)) is not None
+        and registry.has_entries(study.study_instance_uid)
+        and not registry.agrees(registry.patient_number(study.patient), *named)
     ]
 
 

@@ -23,6 +23,7 @@ from plscp.matching.step_changes import (
     StepStudy,
     begin_step,
     end_step,
+    propose_patient,
     set_step,
 )
 from plscp.records import parts
@@ -314,6 +315,20 @@ def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
     assert proposal.type == PROPOSED_TYPE
     assert all(stay.left == stay.arrived for stay in world.known("1.1").stays)
     assert world.known("1.1").closed == closed
+
+
+def test_only_what_stands_under_anothers_study_is_proposed_for_the_patient_who_is_named() -> None:
+    """A step of two studies, of which one is the named patient's already: that one is as it should be."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.open("1.2", "08:10", patient="P2", location="LAB2")
+    world.registry.entered = lambda _uid: True
+    request = begun("9.1", "1.1", "1.2", "1.3")
+    with pytest.raises(Refused) as failed:
+        world.plan(begin_step, request)
+    assert failed.value.findings == (PATIENT_CONTRADICTS,)
+    [proposal] = propose_patient(world.registry, request, world.policy, world.now)
+    assert [place["study_instance_uid"] for place in proposal.change["from"]] == ["1.2"]
 
 
 def test_a_step_confirms_who_is_in_the_room() -> None:
