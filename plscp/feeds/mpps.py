@@ -16,7 +16,7 @@ from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED, Decoded, decode
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.dimse import N_CREATE_RQ
-from plscp.errors import InvalidArgument, MissingAttribute, Refused, StoreError, TooLarge
+from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue, Refused, StoreError, TooLarge
 from plscp.feeds.step_data import (
     SCHEDULED,
     STATUS,
@@ -178,7 +178,9 @@ class StepHandlers:
         if message.truncated_length:
             raise TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
         if not message.raw:
-            raise MissingAttribute([SCHEDULED, STATUS] if request.creates else [STATUS], [_NO_SUCH_DATA])
+            if request.creates:
+                raise MissingAttribute([SCHEDULED, STATUS], [_NO_SUCH_DATA])
+            raise MissingAttributeValue([STATUS], [_NO_SUCH_DATA])
         try:
             return decode(
                 message.raw,
@@ -302,7 +304,9 @@ class StepHandlers:
                 for step in steps.in_progress()
                 if begun is not None and step.station == begun.station and not set(step.studies) & set(begun.studies)
             ]
-        request.notes += [f"step {uid} of the same station is still in progress: plscp step end" for uid in left]
+        if left:  # in one line: where no end ever comes there are more of them each day
+            others = f", and {len(left) - 1} others are" if len(left) > 1 else " is"
+            request.notes.append(f"step {left[-1]} of the same station{others} still in progress: plscp step end")
 
     def _station(self, ae_title: str) -> Device | None:
         """A device that has a table with locations."""

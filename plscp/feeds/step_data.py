@@ -125,18 +125,17 @@ def step_update(elements: Elements, zones: TimeZones) -> StepUpdate:
     """Read an N-SET's data set.
 
     Raises:
-        Refused: 0120H, 0121H, 0106H for a status, or for the end of a final one where the profile is strict.
+        Refused: 0121H, 0106H for a status, or for the end of a final one where the profile is strict; 0120H is no status of an
+            N-SET (PS3.7 10.1.3.1.9).
     """
     status = text_of(elements, STATUS)
     if STATUS in elements and not status:
         raise MissingAttributeValue([STATUS])
     if status and status not in _STATUSES:
         raise _invalid("no Performed Procedure Step Status")
-    if zones.profile.strict and status not in {"", IN_PROGRESS}:
-        if missing := [tag for tag in (END_DATE, END_TIME) if tag not in elements]:
-            raise MissingAttribute(missing)
-        if empty := [tag for tag in (END_DATE, END_TIME) if not text_of(elements, tag)]:
-            raise MissingAttributeValue(empty)
+    ended = [END_DATE, END_TIME] if zones.profile.strict and status not in {"", IN_PROGRESS} else []
+    if empty := [tag for tag in ended if not text_of(elements, tag)]:
+        raise MissingAttributeValue(empty)
     notes: list[str] = []
     patient_id, issuer, entity = _patient(elements)
     reasons = items_of(elements.get(DISCONTINUED_FOR)) if status == "DISCONTINUED" else []

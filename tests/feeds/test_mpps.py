@@ -51,6 +51,11 @@ def set_rq(message_id: int, instance: str) -> bytes:
     )
 
 
+def without_data(command: bytes) -> bytes:
+    """The same command set, with a Command Data Set Type that says that no data set follows."""
+    return command.replace(b"\0\0\0\10\2\0\0\0\1\0", b"\0\0\0\10\2\0\0\0\1\1")
+
+
 def raw(server: StepServer, calling: str = "XA1", syntax: str = SYNTAXES[1]) -> RawScu:
     """A modality in raw sockets: pynetdicom keeps no Attribute Identifier List of a response."""
     return RawScu(server.host, server.port, calling=calling, contexts=[(MPPS, syntax)])
@@ -387,6 +392,31 @@ def test_the_wrong_worklist_entry(server: StepServer) -> None:
     assert proposal.change["step"] == step
     assert proposal.change["from"][0]["study_instance_uid"] == U1
     assert proposal.change["to"]["study_instance_uid"] == ""
+
+
+def test_what_an_update_lacks(server: StepServer) -> None:
+    """An N-SET has no 0120 (PS3.7 10.1.3.1.9): what it must say and does not is 0121."""
+    bare = ended()
+    del bare.PerformedProcedureStepEndTime
+    bare.PerformedProcedureStepEndDate = ""
+    with raw(server) as xa, raw(server, calling="STRICT") as strict:
+        assert xa.request(MPPS, encoded(created(U1)), command=create_rq(1, U2)).status == 0
+        assert xa.request(MPPS, b"", command=without_data(set_rq(2, U2))).status == 0x0121
+        assert xa.request(MPPS, b"", command=without_data(create_rq(3, f"{U2}.1"))).status == 0x0120
+        assert strict.request(MPPS, encoded(bare), command=set_rq(1, U2)).status == 0x0121
+        assert server.step(U2).in_progress
+        assert xa.request(MPPS, encoded(bare), command=set_rq(4, U2)).status == 0
+
+
+def test_steps_that_never_end_are_said_in_one_line(server: StepServer) -> None:
+    """A modality that sends no N-SET leaves more of them open each day: the log does not grow with them."""
+    with server.modality() as xa:
+        for number in range(5):
+            assert xa.create(created(f"{U1}.{number}", patient=f"P{number}")).status == 0
+        with capture_logs() as lines:
+            assert xa.create(created(U2, patient="P9")).status == 0
+    [line] = [line for line in lines if line["event"] == "procedure-step-warning"]
+    assert "and 4 others" in line["why"]
 
 
 def test_a_store_that_does_not_answer(server: StepServer) -> None:
