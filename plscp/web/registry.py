@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final, TypeVar
@@ -67,6 +68,10 @@ MAKING: Final[Json] = {"role": "feed", "statuses": (200, 201), "problems": (404,
 ENDING: Final[Json] = {"role": "feed", "problems": (400, 404, 409, 413, 415, 503)}
 
 
+_LOOKING_BACK: Final = ThreadPoolExecutor(1, "plscp-as-of")
+"""Registries of earlier positions are made one at a time, and who waits for one takes no thread that others need, readiness among them."""
+
+
 def _look(call: ApiCall, look: Callable[[Registry], Found]) -> Found:
     """What the registry says."""
     with call.server.keeper.lock:
@@ -88,7 +93,8 @@ async def _one_then(call: ApiCall, model: type[Known], look: Callable[[Registry]
     last = call.server.store.head()[0]
     if call["at"] > last:
         raise ApiProblem(422, f"at: the store's last position is {last}")
-    known = look(await asyncio.to_thread(call.server.keeper.as_of, call["at"]))
+    loop = asyncio.get_running_loop()
+    known = look(await loop.run_in_executor(_LOOKING_BACK, call.server.keeper.as_of, call["at"]))
     if known is None:
         raise ApiProblem(404, "not known at that position")
     return model.model_validate(known.as_json())

@@ -1,9 +1,11 @@
 """The history of studies and patients, what was known at an earlier position, and the room board: on a real store."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from plscp.matching import changes
@@ -12,6 +14,7 @@ from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, microseconds
 from plscp.store.port import RegistryRecord
 from tests.matching.world import LABS, at
+from tests.web.checked import build
 from tests.web.conftest import Ask
 from tests.web.fake import FakeServer
 
@@ -178,3 +181,19 @@ def test_a_room_that_two_patients_share_shows_both_and_who_is_confirmed(case: Ca
     [room] = [room for room in case.get("/api/v1/rooms")["rooms"] if room["location"] == "LAB1"]
     assert [each["study_instance_uid"] for each in room["studies"]] == ["1.1", "1.2"]
     assert [each["confirmed"] and moment(each["confirmed"]) for each in room["studies"]] == [None, at("10:01")]
+
+
+def test_who_asks_for_earlier_positions_keeps_nobody_waiting(case: Case) -> None:
+    """Each of them costs what a start does, one after the other: meanwhile everything else is answered, health above all."""
+    server = case.server
+
+    async def ask() -> list[int]:
+        transport = httpx.ASGITransport(build(server), raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080", timeout=None) as client:
+            with server.keeper._looking_back:  # the first of them takes long
+                before = [asyncio.create_task(client.get(STUDY, params={"at": 2})) for _ in range(40)]
+                async with asyncio.timeout(30):
+                    others = [await client.get("/api/v1/rooms"), await client.get("/readyz")]
+            return [answer.status_code for answer in (*others, *await asyncio.gather(*before))]
+
+    assert set(anyio.run(ask)) == {200}
