@@ -87,6 +87,7 @@ class Order(NamedTuple):
         positions: of the entries.
         where: says of an entry, by its position and the registry, where to; raises Conflict.
         change: of the proposal, where it is none that is kept already: its id is new.
+        moved_by: id of the correction that must have moved each entry last, empty for none: else nothing moves. None: whoever did.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Order(NamedTuple):
     source: str
     change: dict[str, Any] | None = None
     reverts: str = ""
+    moved_by: str | None = None
 
 
 Planned = tuple[list[EventMove], list[Moved], int]
@@ -178,10 +180,6 @@ class Corrections:
         if not proposal.moved:
             raise Conflict(f"{proposal.id} moved nothing: there is nothing to move back")
         came_from = await asyncio.to_thread(self._came_from, proposal)
-        for one in await asyncio.to_thread(self._store.standing, list(came_from)):
-            if one.at.correction != proposal.id:
-                later = one.at.correction
-                raise Conflict(f"{later} has moved the entry at {one.at.position} since: revert that one first")
 
         def where(position: int, registry: Registry) -> Destination:
             place, moved_at = came_from[position]
@@ -204,7 +202,9 @@ class Corrections:
             "quarantine": "",
             "reverts": proposal.id,
         }
-        order = Order(secrets.token_hex(8), list(came_from), where, who, body.why, "http", change, reverts=proposal.id)
+        order = Order(
+            secrets.token_hex(8), list(came_from), where, who, body.why, "http", change, proposal.id, moved_by=proposal.id
+        )
         return await self.move(order, dry_run=body.dry_run)
 
     async def move(self, order: Order, *, dry_run: bool = False) -> CorrectionOutcome:
@@ -252,6 +252,10 @@ class Corrections:
         missing = set(order.positions) - {one.at.position for one in found}
         if missing:
             raise Conflict(f"there is no entry at position {min(missing)}")
+        for one in found:
+            if order.moved_by is not None and one.at.correction != order.moved_by:
+                later = one.at.correction
+                raise Conflict(f"{later} has moved the entry at {one.at.position} since: revert that one first")
         moves, moved = [], []
         with self._keeper.lock:
             self._keeper.catch_up()

@@ -187,7 +187,7 @@ class Misplaced:
 
         if all(request.applies for request in placed):
             change = None if known is not None else self._change(target, positions, placed)
-            order = Order(proposal_id, positions, where, _WHO, BECAUSE, "server", change)
+            order = Order(proposal_id, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
             try:
                 await self._corrections.move(order)
             except Conflict:

@@ -297,6 +297,25 @@ def test_what_changes_at_the_worst_moment_is_seen(rig: Rig, monkeypatch: pytest.
     assert places(rig) == {A: [], B: [one], C: []}
 
 
+def test_what_is_moved_while_it_is_moved_back_stays(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revert that was planned before a later move and comes after it does not undo that one."""
+    log(rig, A, 1)
+    [one] = places(rig)[A]
+    moved = make(rig, positions=[one], to=place(B))
+    submit, once = rig.corrections._submit, [True]
+
+    async def held(draft: CorrectionDraft) -> Result:
+        if once and once.pop():
+            to = parse(CorrectionBody, WHY | {"positions": [one], "to": place(C)})
+            await rig.corrections.make(to, "somebody else")
+        return await submit(draft)
+
+    monkeypatch.setattr(rig.corrections, "_submit", held)
+    with pytest.raises(Conflict, match=f"has moved the entry at {one} since"):
+        settle(rig, "revert", moved.id)
+    assert places(rig) == {A: [], B: [], C: [one]}
+
+
 def _merge(registry: Any, rig: Rig) -> Sequence[RegistryRecord]:
     body = {"prior": {"id": "PB", "issuer": "HOSP"}}
     return changes.merge_patient(registry, PatientId("PX", "HOSP"), body, rig.policy, rig.now)

@@ -143,6 +143,28 @@ def test_a_registry_that_changes_meanwhile_is_asked_again(lab: Lab, monkeypatch:
     assert (lab.at(A), lab.rig.events(CORRECTION)) == ([one], [])
 
 
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_entries_moved_by_hand_meanwhile_are_left_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the decision and the commit a person moves them: what the server found is not done over it."""
+    lab.log("10:10")
+    [one] = lab.at(A)
+    other = "1.2.826.3"
+    lab.put(other, "PC", location="LAB2")
+    lab.b_was_there()
+    submit, once = lab.rig.corrections._submit, [True]
+
+    async def held(draft: Any) -> Any:
+        if once and once.pop():
+            body = {"positions": [one], "to": {"study_instance_uid": other}, "why": "seen"}
+            await lab.rig.corrections.make(parse(CorrectionBody, body), "me")
+        return await submit(draft)
+
+    monkeypatch.setattr(lab.rig.corrections, "_submit", held)
+    lab.look()
+    assert once == []
+    assert (lab.at(other), lab.at(B)) == ([one], [])
+
+
 def test_entries_moved_by_hand_are_left_alone(lab: Lab) -> None:
     """Whatever the stays say."""
     lab.log("10:10")
