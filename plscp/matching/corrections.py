@@ -111,14 +111,20 @@ def for_entry(registry: Registry, there: Destination, *, administration: bool) -
     return Destination(studies[0], there.patient)
 
 
-def merged_by(registry: Registry, change: dict[str, Any], chosen: Place) -> PatientId:
-    """The patient whom the confirmation of a proposed merge means: of the study that is named, or as the message named him.
+def merged_by(registry: Registry, change: dict[str, Any], chosen: Place, position: int) -> PatientId:
+    """The patient whom the confirmation of a proposed merge means: of the study that is named, or whom the message named.
+
+    Args:
+        position: of the proposal.
 
     Raises:
-        Conflict: the study's patient is not one that plscp made for that placeholder.
+        Conflict: the ID was given anew since; the study's patient is not one that plscp made for that placeholder.
     """
     prior = PatientId(change["prior"]["id"], change["prior"]["issuer"])
     if not chosen.study_instance_uid:
+        then, now = (registry.owner(registry.current_patient(*prior, at)) for at in (position, None))
+        if then != now:
+            raise Conflict("the ID that is to be merged was given anew since: merge the patients by hand")
         return prior
     study = registry.study(chosen.study_instance_uid)
     patient = registry.patient_number(study.patient) if study is not None else None

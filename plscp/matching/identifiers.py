@@ -111,6 +111,13 @@ class Owners(Forkable):
                     number = owner
         return None if number is None else self.survivor(number)
 
+    def given_away(self, number: int) -> Iterator[PatientId]:
+        """The identifiers that named a patient, or one who was merged into that one, and name another, or nobody, now."""
+        for patient_id, owners in self._history.items():
+            named = any(owner is not None and self.survivor(owner) == number for _, owner in owners)
+            if named and self.of_then(patient_id, None) != number:
+                yield patient_id
+
     def claim(self, position: int, patient_id: PatientId, number: int) -> None:
         """From `position` on, an identifier names patient `number`."""
         before = self.now.get(*patient_id)

@@ -260,6 +260,10 @@ class Registry(Forkable):
         """The keys under which changes of a patient, and of those merged into it, stand in the store."""
         return (patient.key, *self._merged_keys.get(patient.number, ()))
 
+    def named_by(self, patient: Patient) -> list[PatientId]:
+        """Every identifier that a patient is or was known by, also those that were given anew, to others."""
+        return [patient.current, *patient.former_ids, *patient.other_ids, *self._owners.given_away(patient.number)]
+
     def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> PatientId:
         """The current identifier of the patient that (ID, issuer) named; as given where it is not known.
 

@@ -203,7 +203,15 @@ class Corrections:
             "reverts": proposal.id,
         }
         order = Order(
-            secrets.token_hex(8), list(came_from), where, who, body.why, "http", change, proposal.id, moved_by=proposal.id
+            secrets.token_hex(8),
+            list(came_from),
+            where,
+            who,
+            body.why,
+            "http",
+            change,
+            proposal.id,
+            moved_by=proposal.id,
         )
         return await self.move(order, dry_run=body.dry_run)
 
@@ -328,7 +336,7 @@ class Corrections:
             return CorrectionOutcome(proposal.id, [], 0)
 
         def planned(registry: Registry) -> Sequence[RegistryRecord]:
-            prior = merged_by(registry, change, chosen)
+            prior = merged_by(registry, change, chosen, proposal.position)
             into = registry.current_patient(survivor.patient_id, survivor.issuer, proposal.position)
             return changes.merge_patient(registry, into, {"prior": prior.as_json()}, self._keeper.policy, utc_now())
 
@@ -343,7 +351,7 @@ class Corrections:
         if place.patient_id:
             with self._keeper.lock:
                 patient = destination(self._keeper.registry, place).patient
-            patient_ids = [(each.id, each.issuer) for each in (patient.current, *patient.former_ids)]
+                patient_ids = [(each.id, each.issuer) for each in self._keeper.registry.named_by(patient)]
         which = EntryFilter(
             place.study_instance_uid,
             patient_ids,
@@ -352,7 +360,20 @@ class Corrections:
             iso(entries.until),
             MOST_MOVED + 1,
         )
-        return await asyncio.to_thread(self._store.entries, which)
+        found = await asyncio.to_thread(self._store.entries, which)
+        return await asyncio.to_thread(self._of_patient, found, patient.number) if place.patient_id else found
+
+    def _of_patient(self, positions: Sequence[int], number: int) -> list[int]:
+        """Those that stand under a patient: an ID that was given anew named another one before."""
+        found = self._store.standing(positions)
+        with self._keeper.lock:
+            registry = self._keeper.registry
+            owners = [
+                registry.owner(registry.current_patient(one.at.patient_id, one.at.issuer, one.at.standing))
+                for one in found
+            ]
+        pairs = zip(found, owners, strict=True)
+        return [one.at.position for one, owner in pairs if owner is not None and owner.number == number]
 
     async def _all_under(self, change: dict[str, Any]) -> list[int]:
         """Of a proposal that names no entries: all that stand where it says."""

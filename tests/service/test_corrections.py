@@ -386,6 +386,38 @@ def test_a_merge_of_a_placeholder_is_confirmed_for_one_study(rig: Rig) -> None:
     assert found(rig, "ab12").state == "confirmed"
 
 
+def renamed(rig: Rig, old: str, new: str) -> None:
+    """A patient gets another ID, and the old one is given to a new patient."""
+    was, now = PatientId(old, "HOSP"), PatientId(new, "HOSP")
+    rig.change(lambda registry: changes.change_patient_id(registry, was, now, rig.policy, rig.now))
+    rig.patient(old)
+
+
+def test_a_merge_that_was_proposed_is_not_of_who_got_the_id_since(rig: Rig) -> None:
+    """It was said of the one who had it then."""
+    to = {"study_instance_uid": "", "patient": {"id": "PB", "issuer": "HOSP"}}
+    prior = {"id": "PA", "issuer": "HOSP"}
+    change = {"what": "proposal.merge", "positions": [], "from": [], "to": to, "prior": prior, "because": "linked"}
+    rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.proposal.merge.v1", "ab12")])
+    renamed(rig, "PA", "PN")
+    with pytest.raises(Conflict, match="given anew since"):
+        settle(rig, "confirm", "ab12")
+    registry = rig.keeper.registry
+    assert registry.owner(PatientId("PA", "HOSP")) != registry.owner(PatientId("PB", "HOSP"))
+    assert found(rig, "ab12").state == "proposed"
+
+
+def test_entries_of_a_patient_are_not_those_of_who_had_the_id_before(rig: Rig) -> None:
+    """PA gets another ID, which is given to a new patient: each has what came while the ID was his."""
+    assert str(rig.send(events.substance(at("10:10"), patient="PA"), substance=True)) == "0000"
+    renamed(rig, "PA", "PN")
+    assert str(rig.send(events.substance(at("10:11"), patient="PA"), substance=True)) == "0000"
+    before, after = (event.position for event in rig.events())
+    for patient, position in (("PN", before), ("PA", after)):
+        outcome = make(rig, entries=place(patient=patient), to=place(patient="PB"), dry_run=True)
+        assert [one.position for one in outcome.moves] == [position], patient
+
+
 def test_corrections_outlive_a_restart(rig: Rig) -> None:
     """Where entries stand, and what can be reverted, is in the store."""
     log(rig, A, 1)
