@@ -180,7 +180,7 @@ class Handlers:
         pending = self._pending(event, lambda answer: done(pending, answer))
         pending.replaying, pending.arrival = replaying, event.timestamp
         if _is_large(event):
-            self._slow_lane.submit(self._run_steps, pending)
+            self._slow_lane.submit(self._run_apart, pending)
         else:
             self._run_steps(pending)
 
@@ -197,8 +197,13 @@ class Handlers:
         try:
             self._run_steps(pending)
         except Exception:
-            log.exception("internal-error", where="handlers", **pending.about())
-            self._finish(pending, Status(0x0110), ())
+            self._defect(pending)
+
+    def _defect(self, pending: Pending) -> None:
+        """Whoever waits for the answer of a request on which this server failed gets one; called while the exception is handled."""
+        log.exception("internal-error", where="handlers", **pending.about())
+        self._settle(pending)
+        self._finish(pending, Status(0x0110), ())
 
     def _pending(self, event: Any, give: Callable[[Answer], None]) -> Pending:
         calling_ae = str(event.assoc.requestor.ae_title).strip()
@@ -350,6 +355,8 @@ class Handlers:
                     self._decide_and_submit(pending)
         except StoreError as error:  # the registry cannot be caught up with
             self._failed(pending, error)
+        except Exception:  # a replay has no deadline: whoever waits for it would do so for ever
+            self._defect(pending)
 
     def _failed(self, pending: Pending, error: StoreError) -> None:
         self._settle(pending)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import apsw
@@ -14,12 +15,16 @@ import pytest
 from pydicom.dataset import Dataset
 
 from plscp.content.model import Bounds
+from plscp.matching import changes
 from plscp.matching.model import Device, Place
+from plscp.matching.registry import Registry
 from plscp.records.parts import ENTRY_TYPE
 from plscp.records.values import read
+from plscp.service import handlers
 from plscp.service.profile import Profile
 from plscp.store.port import Expunge, Filter
 from tests import events
+from tests.serving import until
 from tests.store.drafts import ignore, send
 from tests.system.rows.rig import POLICY, Rig, at
 
@@ -352,3 +357,39 @@ def test_old_raw_bytes_of_an_open_item_stay(rig: Rig) -> None:
     send(rig.store, Expunge(moment, moment + 3_600_000_000, ignore))
     assert rig.store.quarantine()[0].raw == b""
     assert len(rig.store.read(Filter())) > 0
+
+
+# --- defects ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["large", "decided again"])
+def test_a_defect_leaves_nobody_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """On the thread of large data sets, or when the store has it decided anew: whoever asked is told that it failed."""
+    refused(rig)
+    item = rig.quarantined()[0]
+    rig.study(U1, "PA", location="LAB1")
+    asked: list[str] = []
+    ended = Event()
+
+    def keep(*_: Any) -> bool:
+        asked.append(where)
+        if where == "large" or len(asked) > 1:
+            ended.set()
+            raise ValueError("a defect")
+        rig.keeper.begin(lambda registry: _opened(registry, rig), "http", lambda _: None)
+        return True
+
+    if where == "large":
+        monkeypatch.setattr(handlers, "LARGE_BYTES", 1)
+    told: list[str] = []
+    run = rig.replay.replay(item.id, keep=keep)
+    asyncio.run_coroutine_threadsafe(run, rig._loop).add_done_callback(lambda done: told.append(done.result().outcome))
+    assert ended.wait(30)
+    until(lambda: bool(told), "the replay")
+    assert told == ["failed"]
+    assert len(rig.quarantined()) == 1
+
+
+def _opened(registry: Registry, rig: Rig) -> Any:
+    body = {"study_instance_uid": U2, "patient": {"id": "PB"}, "status": "open", "location": "LAB2"}
+    return changes.put_study(registry, body, POLICY, rig.now)
