@@ -141,6 +141,9 @@ class Misplaced:
             return None
         calling_ae = values[0]["sender"]["ae_title"]
         profile = self._profiles(calling_ae)
+        places = profile.device.locations
+        if values[0]["sender"]["location"] != (places[0] if len(places) == 1 else ""):
+            return None  # the device stands elsewhere by now: rule 7 would look for it in the wrong room
         arrival = datetime.fromtimestamp(entries[0].arrival / 1_000_000, UTC)
         times = [_time(value["occurred"], profile, arrival) for value in values]
         if any(moment is None for moment in times):

@@ -143,6 +143,18 @@ def test_a_registry_that_changes_meanwhile_is_asked_again(lab: Lab, monkeypatch:
     assert (lab.at(A), lab.rig.events(CORRECTION)) == ([one], [])
 
 
+def test_what_came_before_the_device_was_moved_stays(lab: Lab) -> None:
+    """The rules of now are asked where the device was when it sent that, not where it is by now."""
+    lab.put(B, "PB", location="LAB2")
+    assert lab.log("10:10") == f"0000 {A} PA"
+    [one] = lab.at(A)
+    profile = lab.rig.profile("HEMO1")
+    lab.rig.use(replace(profile, device=Device("HEMO1", ("LAB2",))))
+    lab.put(A, accession_number="AA1")  # its stays are the same
+    lab.look()
+    assert (lab.at(A), lab.at(B), lab.rig.store.proposals()) == ([one], [], [])
+
+
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)
 def test_entries_moved_by_hand_meanwhile_are_left_alone(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the decision and the commit a person moves them: what the server found is not done over it."""
