@@ -138,7 +138,14 @@ class Replay:
         outcome = await self.replay(item_id, keep=keep)
         if outcome is None:
             return "there is no such quarantine item any more"
-        if outcome.kept or outcome.outcome == "closed":
+        if outcome.outcome == "closed":
+            stands = await asyncio.to_thread(self._store.standing, [outcome.position])
+            there = (Place(one.at.study_instance_uid, one.at.patient_id, one.at.issuer) for one in stands)
+            same = any(
+                one == place or one.study_instance_uid == place.study_instance_uid != "" for one in there
+            )  # a study is one patient's, whatever his ID is by now
+            return "" if same else "it was accepted since, and stands under another study or patient than was proposed"
+        if outcome.kept:
             return ""
         if outcome.performed and elsewhere:
             return "by now it would belong to another study or patient than was proposed: plscp quarantine show says to which"

@@ -243,6 +243,32 @@ def test_a_proposal_is_confirmed_only_for_the_place_that_people_saw(rig: Rig) ->
     assert len(entries(rig)) == 1
 
 
+def test_a_proposal_of_what_was_accepted_elsewhere_is_not_confirmed(rig: Rig) -> None:
+    """By the device's repeat, say: that it stands where people were told would not be true."""
+    sent = refused(rig)
+    item = rig.quarantined()[0].id
+    rig.study(U2, "PA", location="LAB1")
+    assert str(rig.send(sent, calling="HEMO1")) == f"0000 {U2} PA"
+
+    def confirm(place: Place) -> str:
+        return rig.run(rig.replay.confirm(item, place))
+
+    assert "stands under another study" in confirm(Place(U1, "PA", "HOSP"))
+    assert "stands under another study" in confirm(Place("", "PA", "HOSP"))
+    assert confirm(Place(U2, "PA", "HOSP")) == ""
+
+
+def test_a_confirmed_administration_that_was_accepted_stands_with_its_patient(rig: Rig) -> None:
+    """Without a study it is the patient who counts."""
+    given = events.substance(at("08:01"), patient="PA")
+    assert str(rig.send(given, calling="HEMO1", substance=True, when="08:01")) == "C110"
+    item = rig.quarantined()[0].id
+    rig.patient("PA")
+    assert rig.replayed().kept
+    said = [rig.run(rig.replay.confirm(item, Place("", patient, "HOSP"))) for patient in ("PA", "PB")]
+    assert said == ["", "it was accepted since, and stands under another study or patient than was proposed"]
+
+
 def test_a_confirmed_replay_that_is_refused_still_says_why(rig: Rig) -> None:
     """With the Error Comment."""
     refused(rig)
