@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
-from plscp.errors import Conflict, PlscpError
+from plscp.errors import Conflict, StoreError
 from plscp.logs import log
 from plscp.matching import rules
 from plscp.matching.corrections import Destination, destination
@@ -37,6 +37,8 @@ MOST_ENTRIES: Final = 5_000
 """Of one study, the newest: that is far more than a case has."""
 PIECE_REQUESTS: Final = 10
 """Decided again while the registry is held: a device waits a millisecond at most."""
+FAILED_SECONDS: Final = 5.0
+"""Until what a store that failed was needed for is tried again."""
 BECAUSE: Final = "by the stays that the registry has now, the rules name another study"
 _WHO: Final = "server"
 
@@ -67,12 +69,15 @@ class Misplaced:
         studies = [str(change["study_instance_uid"]) for change in changes if str(change["what"]).startswith("study.")]
         if not studies:
             return
+        self._add(studies)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _add(self, studies: Sequence[str]) -> None:
         with self._lock:
             self._due |= dict.fromkeys(studies)
             while len(self._due) > MOST_DUE:
                 del self._due[next(iter(self._due))]
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -81,15 +86,21 @@ class Misplaced:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.look()
+            try:
+                await self.look()
+            except StoreError as error:
+                log.warning("store-failed", where="corrections", why=str(error))
+                await asyncio.sleep(FAILED_SECONDS)
+                self._wake.set()
 
     async def look(self) -> None:
-        """Look at every study that waits for it."""
+        """Look at every study that waits for it. Raises StoreError: the study goes on waiting."""
         while (study := self._next()) is not None:
             try:
                 await self._look_at(study)
-            except PlscpError as error:
-                log.warning("store-failed", where="corrections", why=str(error))
+            except StoreError:
+                self._add((study,))
+                raise
             except Exception:
                 log.exception("internal-error", where="corrections")
 

@@ -1,5 +1,6 @@
 """Entries matched by place that the rules, by the stays known now, put elsewhere: proposed, or moved where the policy says so."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from plscp.errors import StoreError, StoreFull, StoreUnavailable
 from plscp.matching import changes
 from plscp.matching.bodies import parse
 from plscp.matching.corrections import CorrectionBody, SettleBody
 from plscp.matching.model import Device
+from plscp.service import misplaced
 from plscp.service.misplaced import BECAUSE, Misplaced
 from plscp.service.profile import Profile
 from plscp.store.corrections import CORRECTION
 from tests import events
+from tests.serving import until
 from tests.system.rows.rig import POLICY, Rig, at
 
 A, B = "1.2.826.1", "1.2.826.2"
@@ -153,6 +157,36 @@ def test_what_came_before_the_device_was_moved_stays(lab: Lab) -> None:
     lab.put(A, accession_number="AA1")  # its stays are the same
     lab.look()
     assert (lab.at(A), lab.at(B), lab.rig.store.proposals()) == ([one], [], [])
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_what_the_store_does_not_take_goes_on_waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that cannot be read, then one that is full: what was to be moved is moved once it is there again."""
+    monkeypatch.setattr(misplaced, "FAILED_SECONDS", 0.001)
+    lab.log("10:10")
+    [one] = lab.at(A)
+    timeline, submit = lab.rig.store.timeline, lab.rig.corrections._submit
+    failing: list[StoreError] = [StoreFull("no room"), StoreUnavailable("away")]
+
+    def read(uid: str) -> Any:
+        if len(failing) == 2:
+            raise failing.pop()
+        return timeline(uid)
+
+    async def full(draft: Any) -> Any:
+        if failing:
+            raise failing.pop()
+        return await submit(draft)
+
+    monkeypatch.setattr(lab.rig.store, "timeline", read)
+    monkeypatch.setattr(lab.rig.corrections, "_submit", full)
+    lab.b_was_there()
+    looking = asyncio.run_coroutine_threadsafe(lab.misplaced.run(), lab.rig._loop)
+    try:
+        until(lambda: bool(lab.rig.events(CORRECTION)), "the correction")
+    finally:
+        looking.cancel()
+    assert (lab.at(A), lab.at(B), failing) == ([], [one], [])
 
 
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)

@@ -407,9 +407,10 @@ def test_a_defect_leaves_nobody_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatc
 
     if where == "large":
         monkeypatch.setattr(handlers, "LARGE_BYTES", 1)
-    told: list[str] = []
+    told: list[str | None] = []
     run = rig.replay.replay(item.id, keep=keep)
-    asyncio.run_coroutine_threadsafe(run, rig._loop).add_done_callback(lambda done: told.append(done.result().outcome))
+    asked_for = asyncio.run_coroutine_threadsafe(run, rig._loop)
+    asked_for.add_done_callback(lambda done: told.append(getattr(done.result(), "outcome", None)))
     assert ended.wait(30)
     until(lambda: bool(told), "the replay")
     assert told == ["failed"]
