@@ -28,7 +28,7 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
 from plscp.statuses import STATUSES
 from plscp.store.corrections import MOST_MOVED, StandingEvent
-from plscp.store.port import EventStore, RegistryRecord
+from plscp.store.port import EventStore, Filter, RegistryRecord
 from plscp.templates.request import Identifiers
 
 MOST_DUE: Final = 10_000
@@ -39,6 +39,8 @@ PIECE_REQUESTS: Final = 10
 """Decided again while the registry is held: a device waits a millisecond at most."""
 FAILED_SECONDS: Final = 5.0
 """Until what a store that failed was needed for is tried again."""
+CHANGES_AT_START: Final = 1000
+"""Registry changes, the newest, whose studies are looked at when a server starts: nothing of what waits is kept."""
 BECAUSE: Final = "by the stays that the registry has now, the rules name another study"
 _WHO: Final = "server"
 
@@ -79,14 +81,23 @@ class Misplaced:
             while len(self._due) > MOST_DUE:
                 del self._due[next(iter(self._due))]
 
+    def load(self) -> None:
+        """Have those wait that waited when the server ended, as far back as `CHANGES_AT_START`. Raises StoreError."""
+        newest = self._store.read(Filter(kinds=("registry",), limit=CHANGES_AT_START, latest=True))
+        self.changed((), [json.loads(event.change or "{}") for event in newest])
+
     async def run(self) -> None:
         """Until it is cancelled."""
         self._loop = asyncio.get_running_loop()
         self._wake.set()
+        loaded = False
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
+                if not loaded:
+                    await asyncio.to_thread(self.load)
+                    loaded = True
                 await self.look()
             except StoreError as error:
                 log.warning("store-failed", where="corrections", why=str(error))

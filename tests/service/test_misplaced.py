@@ -160,6 +160,22 @@ def test_what_came_before_the_device_was_moved_stays(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_what_waited_when_the_server_ended_is_looked_at(lab: Lab) -> None:
+    """Nothing of what waits is kept: the changes say it."""
+    lab.log("10:10")
+    [one] = lab.at(A)
+    lab.b_was_there()
+    lab.rig.restart()
+    again = Lab(lab.rig)
+    looking = asyncio.run_coroutine_threadsafe(again.misplaced.run(), lab.rig._loop)
+    try:
+        until(lambda: bool(lab.rig.events(CORRECTION)), "the correction")
+    finally:
+        looking.cancel()
+    assert (lab.at(A), lab.at(B)) == ([], [one])
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
 def test_what_the_store_does_not_take_goes_on_waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that cannot be read, then one that is full: what was to be moved is moved once it is there again."""
     monkeypatch.setattr(misplaced, "FAILED_SECONDS", 0.001)
