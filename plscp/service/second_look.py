@@ -85,6 +85,9 @@ class SecondLook:
             decision.registry_position,
         )
         with self._lock:
+            before = self._items.get(item.id)
+            if before is not None:  # a repeat: it is judged as what came first
+                item = item._replace(arrived=min(before.arrived, item.arrived))
             self._items.add(item)
         self._look_if_moved([item])
 

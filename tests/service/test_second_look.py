@@ -55,6 +55,14 @@ def why(rig: Rig) -> str:
     return str(found.change["because"])
 
 
+def test_what_is_repeated_for_long_is_concerned_by_where_it_came_first(rig: Rig) -> None:
+    """It is judged by its first arrival: so a study of that time concerns it, however late the last repeat was."""
+    data = refused(rig, "08:10", "C103")
+    assert str(rig.send(data, calling="HEMO1", when=timedelta(hours=40))) == "C103"
+    rig.study(U1, "PA", location="LAB1", status="closed", opened="2024-05-14T08:00:00Z", closed="2024-05-14T09:00:00Z")
+    assert came(rig) == "proposed 1"
+
+
 # --- what is replayed by itself ----------------------------------------------------------------------------------------
 
 
