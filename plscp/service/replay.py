@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from plscp.findings import Finding
 from plscp.logs import log
@@ -25,6 +25,11 @@ from plscp.store.quarantine import QuarantineItem
 
 Keep = Callable[[Pending, Decision, Registry], bool]
 """Whether an acceptance is to be kept; asked under the registry's lock, each time that it is decided anew."""
+
+
+_BY_DEVICE: Final = "7"
+"""The rule that asks who was where the settings say that the device is."""
+_STOOD_ELSEWHERE: Final = "by place alone, and when it came its device stood at another location"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +120,17 @@ class Replay:
         if why := why_not(item):
             return ReplayOutcome(item.id, "gone", comment=why)
         wanted = tuple(dict.fromkeys(sorted(entries)))
-        keep = (lambda _pending, _decision, _registry: False) if dry_run else keep
-        return await self._run(item, Replaying(item.identity, source, self._clock(), keep, wanted))
+        stood, by_wrong_place = item.outcomes[0]["data"]["sender"]["location"], False
+
+        def kept(pending: Pending, decision: Decision, registry: Registry) -> bool:
+            nonlocal by_wrong_place
+            here = pending.sender.location
+            moved = stood and registry.place(here) != registry.place(stood)
+            by_wrong_place = decision.rule == _BY_DEVICE and bool(moved)
+            return not by_wrong_place and not dry_run and keep(pending, decision, registry)
+
+        outcome = await self._run(item, Replaying(item.identity, source, self._clock(), kept, wanted))
+        return ReplayOutcome(item.id, "refused", status=0xC103, comment=_STOOD_ELSEWHERE) if by_wrong_place else outcome
 
     async def confirm(self, item_id: str, place: Place) -> str:
         """Replay an item that people were asked about, if it still belongs where they were told.

@@ -169,6 +169,35 @@ def test_the_settings_of_now_count(rig: Rig) -> None:
     assert rig.replayed().outcome == "accepted"
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_device_that_stands_elsewhere_by_now_is_not_matched_by_its_place(rig: Rig, dry_run: bool) -> None:
+    """Who was in the other room then is not whom it was about; what it names is."""
+    refused(rig, note("08:01", "x"), study_id="")
+    rig.use(replace(HEMO1, device=Device("HEMO1", ("LAB2",))))
+    rig.study(U2, "PB", location="LAB2")
+    outcome = rig.replayed(dry_run=dry_run)
+    assert (outcome.outcome, outcome.study_instance_uid, outcome.kept) == ("refused", "", False)
+    assert "another location" in outcome.comment
+    assert entries(rig) == []
+    rig.use(HEMO1)
+    rig.study(U1, "PA", location="LAB1")
+    assert rig.replayed(dry_run=dry_run).study_instance_uid == U1
+
+
+def test_a_location_that_the_settings_lacked_is_mended_by_a_replay(rig: Rig) -> None:
+    """Where the device stood was not known then: now it is. So with another name of the same lab."""
+    rig.use(replace(HEMO1, device=Device("HEMO1")))
+    refused(rig, note("08:01", "x"), study_id="")
+    rig.study(U1, "PA", location="LAB1")
+    rig.use(HEMO1)
+    assert rig.replayed(dry_run=True).study_instance_uid == U1
+    rig.close(U1)
+    refused(rig, note("23:01", "y"), when="23:02", study_id="")
+    rig.study(U2, "PB", location="LAB1", opened="2024-05-14T23:00:00Z")
+    rig.use(replace(HEMO1, device=Device("HEMO1", ("Lab 1",))))
+    assert rig.replayed(rig.quarantined()[0].id).study_instance_uid == U2
+
+
 @pytest.mark.parametrize("first", ["replay", "device"])
 def test_a_device_that_repeats_makes_no_second_event(rig: Rig, first: str) -> None:
     """Whichever comes first; and the device gets the stored answer once, whatever it was that stored it."""
