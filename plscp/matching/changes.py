@@ -70,7 +70,7 @@ def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
     """Plan that a patient has another ID from now on (HL7 A47); the old one goes on naming the patient.
 
     Raises:
-        Conflict: the old ID is not known; the new one is another patient's: that is a merge.
+        Conflict: the old ID is not known, or was merged away or changed before; the new one is another patient's: that is a merge.
     """
     plan.require_usable(new.id)
     patient = plan.known(*old)
@@ -81,6 +81,10 @@ def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
         return
     if plan.names_another(current, patient):
         raise Conflict("the new Patient ID names another patient: merge the two instead")
+    if plan.is_former(patient, plan.identifier(*old)) and not plan.means_current(patient, PatientId(*old)):
+        if plan.is_former(patient, current):
+            return  # said again after a later change
+        raise Conflict("the Patient ID was merged away or changed already")
     former = (*_without(current, patient.former_ids), patient.current)
     others = _without(current, patient.other_ids)
     plan.patient(replace(patient, current=current, former_ids=former, other_ids=others), patient.current)
@@ -109,7 +113,7 @@ def plan_merge(plan: Plan, survivor_id: PatientId, prior_named: PatientId) -> No
     prior_id = plan.identifier(*prior_named)
     if plan.usable(prior_id.id):
         prior = plan.known(*prior_named)
-        if prior is not None and not plan.is_current(prior, prior_id) and prior_id.issuer:
+        if prior is not None and not plan.means_current(prior, prior_id):
             known = plan.known(*survivor_id)
             if known is not None and known.number == prior.number:
                 return

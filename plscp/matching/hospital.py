@@ -44,7 +44,7 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
         return "the Patient ID is a placeholder: it names nobody"
     current = plan.identifier(body.id, body.issuer)
     known = plan.known(body.id, body.issuer) or _by_another_id(plan, body)
-    if known is None or _is_current(plan, known, current):
+    if known is None or plan.means_current(known, current):
         plan_patient(plan, said, anew=False)
         return ""
     former = any(one in known.former_ids for one in plan.view.spellings(current))
@@ -63,10 +63,6 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
     }
     plan_patient(plan, mine | {name: said[name] for name in _DEMOGRAPHICS if name in said}, anew=False)
     return ""
-
-
-def _is_current(plan: Plan, patient: Patient, named: PatientId) -> bool:
-    return plan.is_current(patient, named) or (not named.issuer and patient.current.id == named.id)
 
 
 def _by_another_id(plan: Plan, body: PatientBody) -> Patient | None:
@@ -130,7 +126,7 @@ def unlink(plan: Plan, one: PatientId, other: PatientId) -> str:
     first, second = plan.known(*one), plan.known(*other)
     if first is None or second is None or first.number != second.number:
         return ""
-    apart = one if _is_current(plan, first, plan.identifier(*other)) else other
+    apart = one if plan.means_current(first, plan.identifier(*other)) else other
     plan_patient(plan, {"id": apart.id, "issuer": apart.issuer}, anew=True)
     return ""
 

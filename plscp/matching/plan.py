@@ -98,6 +98,18 @@ class Plan:
         current, spell = patient.current, self.view.issuers.spell
         return current.id == named.id and (not current.issuer or spell(current.issuer) == spell(named.issuer))
 
+    def means_current(self, patient: Patient, named: PatientId) -> bool:
+        """As `is_current`; an identifier without issuer means the current one as well, whatever issuer that has."""
+        return self.is_current(patient, named) or (not named.issuer and patient.current.id == named.id)
+
+    def is_former(self, patient: Patient, named: PatientId) -> bool:
+        """Whether an identifier, in any spelling of its issuer or without one, is one that was merged away or changed."""
+        spell = self.view.issuers.spell
+        return any(
+            one.id == named.id and (not one.issuer or not named.issuer or spell(one.issuer) == spell(named.issuer))
+            for one in patient.former_ids
+        )
+
     def names_another(self, patient_id: PatientId, patient: Patient | None) -> bool:
         """Whether others than this patient have an ID of its authority, or of none for an identifier without issuer."""
         owners = map(self.view.owner, self.view.spellings(patient_id))

@@ -8,6 +8,7 @@ import pytest
 
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching import changes
+from plscp.matching.model import Policy
 from plscp.matching.records import PatientId, StudyStay
 from plscp.matching.registry import Locations
 from plscp.store.port import RegistryRecord
@@ -297,6 +298,27 @@ def test_an_id_merged_into_one_patient_is_not_merged_into_another(world: World) 
     world.merge("P1", "P7")
     with pytest.raises(Conflict, match="already"):
         world.merge("P2", "P7")
+
+
+def test_an_id_without_issuer_that_was_merged_away_is_not_merged_into_another() -> None:
+    """Where no authority is known at all, a second merge of an ID would take its survivor along."""
+    world = World(Policy())
+    for each in ("P1", "P2", "P7"):
+        world.patient(each)
+    world.merge("P1", "P7")
+    with pytest.raises(Conflict, match="already"):
+        world.merge("P2", "P7")
+    assert len(world.registry.patients()) == 2
+
+
+def test_an_id_that_was_merged_away_gives_its_survivor_no_other_id(world: World) -> None:
+    """Nor does a change said again, after a later one, bring an earlier ID back."""
+    world.merge("P1", "P7")
+    with pytest.raises(Conflict, match="already"):
+        world.plan(changes.change_patient_id, PatientId("P7", ""), PatientId("P9", ""))
+    world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P2", ""))
+    world.plan(changes.change_patient_id, PatientId("P2", ""), PatientId("P3", ""))
+    assert world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P2", "")) == []
 
 
 def test_late_answers_follow_an_id_to_its_owner_of_that_time(world: World) -> None:
