@@ -83,7 +83,7 @@ def plan_of(
         if begins is not None:
             study["planned"] = begins
         places = [*_places(message, order, station)]
-        steps.append(partial(_study, study=study, places=places, control=control))
+        steps.append(partial(_study, study=study, whom=said, places=places, control=control))
     return steps
 
 
@@ -96,12 +96,12 @@ def _person(plan: Plan, said: dict[str, Any]) -> str:
     return hospital.plan_person(plan, said) if plan.usable(said["id"]) else ""
 
 
-def _study(plan: Plan, study: dict[str, Any], places: list[str], control: str) -> str:
+def _study(plan: Plan, study: dict[str, Any], whom: dict[str, Any], places: list[str], control: str) -> str:
     where = hospital.place_of(plan, places)
     said = study | ({"location": where} if where else {})
     if control in CANCELS:
         return hospital.cancel_order(plan, said)
-    return hospital.plan_order(plan, said, renews=control in _RENEWS)
+    return hospital.plan_order(plan, said, whom, renews=control in _RENEWS)
 
 
 def _orders(message: Hl7Message) -> list[_Order]:

@@ -175,14 +175,14 @@ def _person_and_visit(
     yield _person_step(said, registers=event in _REGISTERS)
     if event not in _PERSONS:
         pv1 = pv1 or message.first("PV1")
-        yield from _visit_step(pid, pv1, PatientId(said["id"], said["issuer"]), event)
+        yield from _visit_step(pid, pv1, said, event)
 
 
-def _visit_step(pid: Segment, pv1: Segment | None, patient: PatientId, event: str) -> Iterator[Step]:
+def _visit_step(pid: Segment, pv1: Segment | None, whom: Mapping[str, Any], event: str) -> Iterator[Step]:
     number = _visit_number(pid, pv1)
     if number is not None:
-        said = _visit(number, patient, pv1, event)
-        yield lambda plan: hospital.plan_visit(plan, said)
+        said = _visit(number, PatientId(whom["id"], whom["issuer"]), pv1, event)
+        yield lambda plan: hospital.plan_visit(plan, said, whom)
 
 
 def _groups(message: Hl7Message, start: str) -> list[list[Segment]]:
@@ -248,11 +248,11 @@ def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
                 yield partial(_merge, survivor=survivor, prior=prior)
         yield _person_step(said)
         if message.event == "A36":
-            yield from _visit_step(pid, _of(rest, "PV1"), survivor, message.event)
+            yield from _visit_step(pid, _of(rest, "PV1"), said, message.event)
             for mrg in (segment for segment in rest if segment.name == "MRG"):
                 for account in mrg.identifiers(3)[:1]:
                     moved = {"id": account.id, "issuer": account.authority, "patient": survivor.as_json()}
-                    yield partial(hospital.plan_visit, said=moved)
+                    yield partial(hospital.plan_visit, said=moved, person=said)
 
 
 def _merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
@@ -275,9 +275,10 @@ def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Ste
         numbers = [*mrg.identifiers(5)[:1], *([number] if pv1 and (number := _visit_number(None, pv1)) else [])]
         if not numbers:
             raise BrokenMessage("the visit number is missing", REQUIRED_FIELD, mrg.place(5))
+        prior = next(iter(ids_of(mrg, 1, authorities)), None)
         for number in dict.fromkeys(CompositeId(one.id, one.authority, "") for one in numbers):
             moved = _visit(number, patient, pv1, "A45")
-            yield partial(hospital.plan_visit, said=moved, may_move=True)
+            yield partial(hospital.move_visit, said=moved, person=said, prior=prior)
 
 
 def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:

@@ -14,6 +14,7 @@ from plscp.content.reader import decode
 from plscp.errors import InvalidBody, Refused
 from plscp.matching.bodies import uid
 from plscp.matching.changes import end_study, plan_patient, plan_study
+from plscp.matching.hospital import is_whose, require_nobody_else
 from plscp.matching.plan import Plan
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers
@@ -25,6 +26,7 @@ BOUNDS: Final = Bounds(data_set=1 << 16, depth=8, elements=2000, value=1 << 14)
 CANCELLED: Final = frozenset({"CANCELED", "CANCELLED", "DISCONTINUED"})
 """Values of Scheduled Procedure Step Status with which worklists list what will not be done."""
 STUDY_ID_CHARACTERS: Final = 16
+_DEMOGRAPHICS: Final = ("name", "birth_date", "sex")
 
 _STUDY_INSTANCE_UID, _ACCESSION_NUMBER, _REQUESTED_PROCEDURE_ID = 0x0020000D, 0x00080050, 0x00401001
 _PATIENT_NAME, _PATIENT_ID, _BIRTH_DATE, _SEX = 0x00100010, 0x00100020, 0x00100030, 0x00100040
@@ -217,7 +219,8 @@ def plan_scheduled(
         renewed: the worklist listed it as cancelled before: then it is scheduled again.
 
     Raises:
-        Conflict: the registry forbids it: as a rule the study stands under another patient.
+        Conflict: the registry forbids it: as a rule the study stands under another patient, or a new one would come
+            under somebody who is visibly another than the entry names.
         InvalidBody: a value cannot be taken, or the entries name different patients.
     """
     first, uid_ = said.first, said.first.study_instance_uid
@@ -235,6 +238,8 @@ def plan_scheduled(
         body["patient"] = first.patient.as_json()
     if plan.usable(first.patient.id):
         _plan_patient(plan, said)
+        if known is None or not is_whose(plan, first.patient.as_json(), known.patient):
+            require_nobody_else(plan, {name: said.said(name) for name in _DEMOGRAPHICS} | first.patient.as_json())
     if known is None or known.status == "cancelled":
         body["status"] = "scheduled"
     begun = known is not None and known.status in {"open", "closed"}
@@ -253,7 +258,7 @@ def _plan_patient(plan: Plan, said: ScheduledStudy) -> None:
     current = known.current if known is not None else first.patient
     body = {
         name: value
-        for name in ("name", "birth_date", "sex")
+        for name in _DEMOGRAPHICS
         if (value := said.said(name)) and not (known is not None and getattr(known, name))
     }
     if known is None or body:

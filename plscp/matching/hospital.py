@@ -38,6 +38,9 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
     Args:
         said: a `PatientBody`; its ID may be a placeholder: then nothing is said of anybody.
         registers: the message registers a person (A01, A04, A05, A28).
+
+    Raises:
+        Conflict: somebody is registered under another ID of a known person, and is visibly not that person.
     """
     body = parse(PatientBody, said)
     if not plan.usable(body.id):
@@ -47,13 +50,15 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
     if known is None or plan.means_current(known, current):
         plan_patient(plan, said, anew=False)
         return ""
-    former = any(one in known.former_ids for one in plan.view.spellings(current))
+    former = plan.is_former(known, current)
     same = _same_person(known, body)
     if former and registers and same is not True:
         plan_patient(plan, said, anew=True)
         return "an ID that was merged away or changed is given anew, to a new patient"
-    if former and same is False:
-        return "an ID that was merged away or changed comes with another name or birth date: these are not taken"
+    if same is False:
+        if registers:
+            raise Conflict("the Patient ID is another ID of a patient with another name or birth date")
+        return "an ID that is not the current one comes with another name or birth date: these are not taken"
     others = [PatientRef(id=one.id, issuer=one.issuer) for one in known.other_ids]
     others += [PatientRef(id=body.id, issuer=body.issuer), *body.other_ids]
     mine = {
@@ -66,9 +71,35 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
 
 
 def _by_another_id(plan: Plan, body: PatientBody) -> Patient | None:
-    """The one known patient whom one of the other IDs names: the first ID is new, and hers as well."""
+    """The one known patient whom one of the other IDs names: the first ID is new, and hers as well.
+
+    Not of somebody who has an ID of the same authority already, or another name or birth date: numbers of insurances stand for families.
+    """
     found = {patient.number: patient for other in body.other_ids if (patient := plan.known(other.id, other.issuer))}
-    return next(iter(found.values())) if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    [patient] = found.values()
+    spell = plan.view.issuers.spell
+    authority = spell(plan.identifier(body.id, body.issuer).issuer)
+    has_one = authority in {spell(one.issuer) for one in (patient.current, *patient.other_ids)}
+    return None if has_one or _same_person(patient, body) is False else patient
+
+
+def require_nobody_else(plan: Plan, person: JsonBody) -> None:
+    """For what is new under a Patient ID that a message names: it must not come under somebody who is visibly another person.
+
+    Args:
+        person: a `PatientBody`: what the message says of the person.
+
+    Raises:
+        Conflict: the ID is a known patient's, though not the current one, and her name or birth date is another.
+    """
+    body = parse(PatientBody, person)
+    known = plan.known(body.id, body.issuer) if plan.usable(body.id) else None
+    if known is None or plan.means_current(known, plan.identifier(body.id, body.issuer)):
+        return
+    if _same_person(known, body) is False:
+        raise Conflict("the Patient ID names a patient with another name or birth date by now")
 
 
 def _same_person(known: Patient, said: PatientBody) -> bool | None:
@@ -154,34 +185,65 @@ def _place(patient: PatientId) -> dict[str, Any]:
 # --- visits --------------------------------------------------------------------------------------------------------------
 
 
-def plan_visit(plan: Plan, said: JsonBody, *, may_move: bool = False) -> str:
+def plan_visit(plan: Plan, said: JsonBody, person: JsonBody, *, may_move: bool = False) -> str:
     """Plan a visit: its patient, bed and status. A bed moves no study.
 
     Args:
         said: an `AdmissionBody`; one that is not known, of nobody that the message names, cannot be kept.
+        person: a `PatientBody`: what the message says of the patient.
         may_move: as of `plan_admission`.
+
+    Raises:
+        Conflict: as `plan_admission`, and as `require_nobody_else` for a visit that is not known.
     """
     body = parse(AdmissionBody, said)
     named = body.patient is not None and plan.usable(body.patient.id)
-    if not named and not plan.view.admissions_named(body.id, body.issuer):
-        return "a visit that is not known comes without a usable Patient ID"
+    if not plan.view.admissions_named(body.id, body.issuer):
+        if not named:
+            return "a visit that is not known comes without a usable Patient ID"
+        require_nobody_else(plan, person)
     plan_admission(plan, said, may_move=may_move)
     return ""
+
+
+def move_visit(plan: Plan, said: JsonBody, person: JsonBody, prior: PatientId | None) -> str:
+    """Plan that a visit belongs to another patient (A45), be it known or not.
+
+    Args:
+        said, person: as of `plan_visit`.
+        prior: whose it was, as the message says.
+
+    Raises:
+        Conflict: as `plan_visit`; the visit is known as that of a third patient.
+    """
+    body = parse(AdmissionBody, said)
+    if prior is not None:
+        for admission in plan.view.admissions_named(body.id, body.issuer):
+            sides = (prior.as_json(), said["patient"])
+            if not any(is_whose(plan, side, admission.patient) for side in sides):
+                raise Conflict("the visit that is moved is neither patient's")
+    return plan_visit(plan, said, person, may_move=True)
 
 
 # --- orders --------------------------------------------------------------------------------------------------------------
 
 
-def plan_order(plan: Plan, said: JsonBody, *, renews: bool) -> str:
+def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) -> str:
     """Plan what an order says of its study: that it is scheduled, for whom, where and when.
 
     A study that was opened is where its steps and the API say, and has the Study ID that came with them.
 
     Args:
         said: a `StudyBody` without status.
+        person: a `PatientBody`: what the message says of the patient.
         renews: a new order, or one in place of another: it takes back a cancellation.
+
+    Raises:
+        Conflict: as `plan_study`, and as `require_nobody_else` for a study that is not this patient's yet.
     """
     known = plan.view.study(said["study_instance_uid"])
+    if known is None or not is_whose(plan, said["patient"], known.patient):
+        require_nobody_else(plan, person)
     body = dict(said)
     if known is None or (known.status == "cancelled" and renews):
         body["status"] = "scheduled"
@@ -199,9 +261,16 @@ def cancel_order(plan: Plan, said: JsonBody) -> str:
 
     Args:
         said: as of `plan_order`: a study that is not known yet is kept as cancelled.
+
+    Raises:
+        Conflict: the study is another patient's.
     """
     uid = said["study_instance_uid"]
     known = plan.view.study(uid)
+    named = plan.usable(said["patient"]["id"])
+    came_without = known is not None and plan.view.patient_number(known.patient).generated
+    if known is not None and named and not came_without and not is_whose(plan, said["patient"], known.patient):
+        raise Conflict("the order that is cancelled is of another patient's study")
     if known is None:
         plan_study(plan, {**said, "status": "cancelled"})
     elif known.steps:
@@ -211,6 +280,12 @@ def cancel_order(plan: Plan, said: JsonBody) -> str:
     else:
         end_study(plan, uid, "cancelled")
     return ""
+
+
+def is_whose(plan: Plan, named: Mapping[str, str], number: int) -> bool:
+    """Whether a Patient ID with its issuer names the patient of a number."""
+    patient = plan.known(named["id"], named["issuer"])
+    return patient is not None and patient.number == number
 
 
 def place_of(plan: Plan, names: Iterable[str]) -> str:

@@ -125,6 +125,32 @@ def test_a_cancellation_of_what_is_not_known_is_kept() -> None:
     assert study(hospital).status == "cancelled"
 
 
+def test_a_cancellation_of_another_patients_order_cancels_nothing() -> None:
+    """It is a conflict; of a study that came with a placeholder it is taken, and so is one that names nobody."""
+    hospital = Hospital()
+    hospital.hear(orm())
+    with pytest.raises(Conflict):
+        hospital.hear(orm("CA", person=pid("P2^^^HOSP")))
+    assert study(hospital).status == "scheduled"
+    hospital.hear(orm("CA", person=pid("UNKNOWN")))
+    assert study(hospital).status == "cancelled"
+    hospital.hear(orm(uid="1.2.4", person=pid("UNKNOWN")))
+    hospital.hear(orm("CA", uid="1.2.4"))
+    assert study(hospital, "1.2.4").status == "cancelled"
+
+
+def test_an_order_for_somebody_visibly_else_is_not_the_surviving_patients() -> None:
+    """An ID that was merged away comes with another birth date: a new study of nobody knows whom; one that is known is changed."""
+    hospital = Hospital()
+    hospital.hear(orm())
+    hospital.hear(message("ADT^A40", pid("P2^^^HOSP", "Muster^Maria", "19600102"), "MRG|P1^^^HOSP"))
+    other = pid("P1^^^HOSP^MR", "Other^One", "19990909")
+    with pytest.raises(Conflict):
+        hospital.hear(orm(uid="1.2.4", person=other))
+    assert hospital.hear(orm("XO", order=obr("ACC9"), person=other)) == ["study.updated"]
+    assert study(hospital).patient_id == ("P2", "HOSP")
+
+
 def test_a_cancellation_once_it_has_begun_ends_nothing() -> None:
     """While a step is in progress the study goes on; when it is closed it stays closed; it is noted."""
     hospital = Hospital()

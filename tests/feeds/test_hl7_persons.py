@@ -169,6 +169,42 @@ def test_an_emergency_id_that_is_used_again_is_a_new_patients() -> None:
     assert (visit(hospital)[0], visit(hospital, "V2")[0]) == ("P9", "TRAUMA7")
 
 
+def test_another_id_does_not_make_somebody_else_of_a_patient() -> None:
+    """Registered under another ID of a known patient with another name or birth date: a conflict; an update is not taken."""
+    hospital = Hospital()
+    hospital.hear(message("ADT^A28", pid("P1^^^HOSP^MR~P2^^^HOSP^MR", "Muster^Maria", "19600102")))
+    with pytest.raises(Conflict):
+        hospital.hear(message("ADT^A01", pid("P2^^^HOSP^MR", "Other^One", "19990909"), pv1("W", V1)))
+    hospital.hear(message("ADT^A31", pid("P2^^^HOSP^MR", "Other^One", "19990909")))
+    assert hospital.notes
+    assert hospital.registry.patients()[0].name == "Muster^Maria"
+
+
+@pytest.mark.parametrize(
+    ("name", "born", "own"),
+    [("Muster^Baby", "20240501", "P2^^^X^MR"), ("Muster^Maria", "19600102", "P2^^^HOSP^MR")],
+    ids=["mother and child", "twins"],
+)
+def test_a_number_that_a_family_shares_names_one_of_them_only(name: str, born: str, own: str) -> None:
+    """Who has an ID of the same authority already, or another name or birth date, is another person."""
+    hospital = Hospital()
+    hospital.hear(message("ADT^A28", pid("P1^^^HOSP^MR~77^^^INS^HC", "Muster^Maria", "19600102")))
+    with pytest.raises(Conflict):
+        hospital.hear(message("ADT^A04", pid(f"{own}~77^^^INS^HC", name, born), pv1("W", V1)))
+    assert hospital.ids("77") == ("P1", ["77"], [])
+
+
+def test_a_new_visit_of_somebody_visibly_else_is_nobodys() -> None:
+    """It must not name the patient who has the ID by now; a visit that is known goes on."""
+    hospital = known()
+    hospital.hear(message("ADT^A40", pid("P2^^^HOSP", "Muster^Maria", "19600102"), "MRG|P1^^^HOSP"))
+    with pytest.raises(Conflict):
+        hospital.hear(message("ADT^A08", pid(P1, "Other^One", "19990909"), pv1("W9", "V9^^^HOSP")))
+    assert hospital.registry.admission("V9") is None
+    hospital.hear(message("ADT^A02", pid(P1, "Other^One", "19990909"), pv1("W9", V1)))
+    assert visit(hospital) == ("P2", "W9", "active")
+
+
 def test_a_placeholder_names_nobody() -> None:
     """Neither a person nor a new visit; the bed of a known visit is taken."""
     hospital = known()
@@ -253,6 +289,14 @@ def test_a45_moves_visits() -> None:
     assert hospital.ids("P1")[0] == "P1"
     hospital.hear(message("ADT^A45", pid(P1), "MRG|P2^^^HOSP||||V1^^^HOSP"))
     assert visit(hospital)[:2] == ("P1", "W3")
+
+
+def test_a45_moves_no_third_patients_visit() -> None:
+    """A visit that is known as neither patient's is a conflict."""
+    hospital = known()
+    with pytest.raises(Conflict):
+        hospital.hear(message("ADT^A45", pid("P2^^^HOSP"), "MRG|P3^^^HOSP||||V1^^^HOSP"))
+    assert visit(hospital)[0] == "P1"
 
 
 def test_a17_swaps_beds() -> None:

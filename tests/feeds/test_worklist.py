@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from plscp.errors import StoreUnavailable
 from plscp.feeds.worklist import WorklistFeed, WorklistSettings
 from plscp.matching import changes
 from plscp.matching.model import Device, Policy
-from plscp.matching.records import Study
+from plscp.matching.records import PatientId, Study
 from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.metrics import Metrics
 from plscp.scu.sending import client_context
@@ -282,6 +283,23 @@ def test_a_patient_who_is_known_keeps_what_the_registration_said(hospital: Hospi
         assert patient is not None
         assert (patient.name, patient.birth_date) == ("Roe^Jane", "19700101")
         assert hospital.study().patient_id == ("P1", "HOSP")
+
+
+def test_an_id_that_was_merged_away_brings_nobody_else_a_study(hospital: Hospital) -> None:
+    """Under another name and birth date it is given out again: no new study comes under the survivor."""
+    said = {"id": "P1", "issuer": "HOSP", "name": "Muster^Maria", "birth_date": "19600102"}
+    asyncio.run(
+        hospital.keeper.change(lambda registry: changes.put_patient(registry, said, POLICY, hospital.now), "http")
+    )
+    prior = {"prior": {"id": "P7", "issuer": "HOSP"}}
+    merge = partial(
+        changes.merge_patient, survivor_id=PatientId("P1", "HOSP"), body=prior, policy=POLICY, now=hospital.now
+    )
+    asyncio.run(hospital.keeper.change(merge, "http"))
+    with WorklistScp(entry("1.2.1", "P7"), entry("1.2.2", "P7", name="Muster^Maria", birth="19600102")) as scp:
+        assert "worklist-entry-refused" in hospital.polled(hospital.feed(scp))
+    assert hospital.keeper.registry.study("1.2.1") is None
+    assert hospital.study("1.2.2").patient_id.id == "P1"
 
 
 def test_a_placeholder_is_nobody(hospital: Hospital) -> None:
