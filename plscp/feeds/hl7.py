@@ -15,7 +15,7 @@ from plscp.dicom.repeats import Repeats
 from plscp.errors import BrokenMessage, Conflict, InvalidBody, PlscpError, StoreError
 from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_answers import answers
-from plscp.feeds.hl7_message import DATA_TYPE, INTERNAL, REQUIRED_FIELD, UNKNOWN_KEY, Hl7Message, header_of, read
+from plscp.feeds.hl7_message import DATA_TYPE, INTERNAL, REQUIRED_FIELD, TYPES, UNKNOWN_KEY, Hl7Message, header_of, read
 from plscp.feeds.hl7_persons import Authorities
 from plscp.feeds.mllp import KEPT_BYTES, FeedSender, MllpFrame, MllpListener, MllpSettings, framed
 from plscp.logs import debugging, log
@@ -77,6 +77,8 @@ def steps_of(message: Hl7Message, rules: Hl7Rules, arrival: datetime) -> list[St
     code, event = message.header.text(9, 1), message.event
     if not code:
         raise BrokenMessage("the message type is missing", REQUIRED_FIELD, ("MSH", 1, 9), rejected=True)
+    if code in TYPES and not event:
+        raise BrokenMessage("the trigger event is missing", REQUIRED_FIELD, ("MSH", 1, 9, 1, 2))
     if code == "ADT":
         return hl7_persons.plan_of(message, rules.authorities)
     if f"{code}^{event}" in hl7_orders.KINDS:

@@ -53,6 +53,8 @@ READ: Final = frozenset(
     }
 )
 """Segments that are parsed; of others only the name is looked at."""
+TYPES: Final = frozenset({"ADT", "ORM", "OMI", "OMG", "MFN"})
+"""Message codes that are read. Of others nothing but the header has to be in order: a report that was cut into lines stops no queue."""
 DELETED: Final = '""'
 """A field that is to be empty from now on (2.5.3)."""
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
@@ -237,15 +239,16 @@ class Hl7Message:
 
     @property
     def kind(self) -> str:
-        """Hl7Message code and trigger event: ``ADT^A01``."""
-        code, event = self.header.text(9, 1), self.header.text(9, 2)
+        """Message code and trigger event: ``ADT^A01``."""
+        code, event = self.header.text(9, 1), self.event
         return f"{code}^{event}" if event else code
 
     @property
     def event(self) -> str:
-        """The trigger event, of a sender of old from EVN-1: ``A01``."""
+        """The trigger event, of a sender of old from EVN-1: ``A01``; of an order the only one there was before v2.3."""
         evn = self.first("EVN")
-        return self.header.text(9, 2) or (evn.text(1) if evn is not None else "")
+        stated = self.header.text(9, 2) or (evn.text(1) if evn is not None else "")
+        return stated or ("O01" if self.header.text(9, 1) == "ORM" else "")
 
     @property
     def control_id(self) -> str:
@@ -314,7 +317,7 @@ def _separators(line: str) -> Separators:
 
 
 def read(data: bytes, default_codec: str) -> Hl7Message:
-    """Read a message.
+    """Read a message; of one whose code is none of `TYPES` the header alone.
 
     Args:
         data: without the frame.
@@ -328,8 +331,13 @@ def read(data: bytes, default_codec: str) -> Hl7Message:
         raise BrokenMessage(
             "segment MSH is missing: this is no HL7 message", SEGMENT_SEQUENCE, ("MSH", 1), rejected=True
         )
-    separators = _separators(re.split(rb"[\r\n]", data, maxsplit=1)[0].decode("latin-1"))
-    codec = _codec(data, separators, default_codec)
+    line = re.split(rb"[\r\n]", data, maxsplit=1)[0].decode("latin-1")
+    separators = _separators(line)
+    fields = line.split(separators.field)
+    code = fields[8].split(separators.component)[0].strip(" ") if len(fields) > 8 else ""
+    if code and code not in TYPES:
+        data, fields = line.encode("latin-1"), fields[:17]
+    codec = _codec(fields, separators, default_codec)
     text = data.decode(codec, "replace").replace("\r\n", "\r")
     if "\r" not in text:
         text = text.replace("\n", "\r")
@@ -352,10 +360,8 @@ def read(data: bytes, default_codec: str) -> Hl7Message:
     return Hl7Message(segments, separators, codec)
 
 
-def _codec(data: bytes, separators: Separators, default_codec: str) -> str:
+def _codec(fields: Sequence[str], separators: Separators, default_codec: str) -> str:
     """The codec of MSH-18: of several character sets that which has the others in it. Raises BrokenMessage for one not known."""
-    line = re.split(rb"[\r\n]", data, maxsplit=1)[0].decode("latin-1")
-    fields = line.split(separators.field)
     named = [each.strip(" ") for each in (fields[17] if len(fields) > 17 else "").split(separators.repetition)]
     codecs = []
     for name in filter(None, named):

@@ -66,6 +66,13 @@ def test_a_line_that_is_no_segment_is_an_error(more: str) -> None:
         read(message("ADT^A08", pid("P1"), more), "utf-8")
 
 
+@pytest.mark.parametrize("header", [{}, {"f18": "KLINGON"}])
+def test_of_what_does_not_concern_us_the_header_alone_has_to_be_in_order(header: dict[str, str]) -> None:
+    """A report that was cut into lines, or in another character set, is not refused: its sender's queue would stand."""
+    found = read(message("ORU^R01", pid("P1"), "OBX|1|TX|a", "second line", **header), "utf-8")
+    assert (found.kind, found.control_id, len(found.segments)) == ("ORU^R01", "M1", 1)
+
+
 def test_ends_of_lines() -> None:
     """CR; CR LF and LF are understood, and a last one that is missing."""
     data = message("ADT^A08", pid("P1", "Muster"), pv1("W3"))

@@ -362,6 +362,17 @@ def test_what_the_registry_forbids_is_a_conflict() -> None:
         hospital.hear(message("ADT^A28", pid("9" * 65)))
 
 
+def test_a_message_of_old_has_its_trigger_elsewhere_and_one_without_is_not_passed_over() -> None:
+    """EVN-1 (v2.1); an ORM has one trigger only. Of others what has none is refused: it would be acknowledged and lost."""
+    hospital = Hospital()
+    assert hospital.hear(message("ADT", "EVN|A28", pid(P1))) == ["patient.changed"]
+    assert hospital.hear(message("ORM", pid(P1), "ORC|NW", "OBR|1", "ZDS|1.2.3")) == ["study.scheduled"]
+    for kind in ("ADT", "ADT^", "OMI", "MFN"):
+        with pytest.raises(BrokenMessage) as caught:
+            hospital.hear(message(kind, pid("P2^^^HOSP")))
+        assert caught.value.place == ("MSH", 1, 9, 1, 2)
+
+
 def test_other_triggers_do_not_concern_the_registry() -> None:
     """They are taken and ignored; so is every other message."""
     hospital = Hospital()
