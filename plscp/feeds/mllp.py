@@ -211,6 +211,7 @@ class MllpConnection(asyncio.Protocol):
         self._message_began: float | None = None
         self._why = ""
         self._read_paused = False
+        self._sends_no_more = False
         self.active = time.monotonic()
         self.sender = FeedSender("", 0)
         self.closing = False
@@ -239,6 +240,11 @@ class MllpConnection(asyncio.Protocol):
         if broken is not None:
             self._listener.broken(broken, self.sender)
         self._listener.disconnected(self, self._why or ("in a message" if broken else "peer"))
+
+    def eof_received(self) -> bool:
+        """The sender sends no more, and may read on: what it has sent is answered first. Without TLS."""
+        self._sends_no_more = True
+        return self.busy
 
     def data_received(self, data: bytes) -> None:
         """Bytes without TLS."""
@@ -323,6 +329,8 @@ class MllpConnection(asyncio.Protocol):
             self._read_paused = False
             self._transport.resume_reading()
         self._go_on()
+        if self._sends_no_more and not self.busy:
+            self.close()
 
     @property
     def busy(self) -> bool:

@@ -282,6 +282,26 @@ def test_a_message_that_is_too_long_is_answered_and_the_next_one_taken() -> None
     asyncio.run(run())
 
 
+def test_a_sender_that_sends_no_more_has_its_answers() -> None:
+    """It closed its side behind its messages: each is taken and answered, then the connection ends; half a one is kept."""
+
+    async def run() -> None:
+        async with rig() as made:
+            made.gate.clear()
+            reader, writer = await made.connect()
+            writer.write(framed(b"a") + framed(b"b") + b"\x0bhalf")
+            writer.write_eof()
+            await until(lambda: made.heard)
+            made.gate.set()
+            assert [await answer(reader) for _ in range(3)] == [b"a", b"b", b""]
+            await until(lambda: made.broken)
+            assert made.broken == [b"half"]
+            assert made.listener.senders == []
+            writer.close()
+
+    asyncio.run(run())
+
+
 def test_at_the_end_what_is_in_hand_is_answered_and_nothing_new_is_taken() -> None:
     """The message in hand gets its answer; what is behind it stays with its sender, who repeats it."""
 
