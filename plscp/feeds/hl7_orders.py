@@ -60,6 +60,8 @@ def plan_of(
     """
     pid = message.required("PID")
     said = person(pid, authorities)
+    if not said["other_ids"]:
+        del said["other_ids"]  # who orders need not know them all: registration says which there are
     orders = _orders(message)
     if not orders:
         raise BrokenMessage("segment ORC is missing", SEGMENT_SEQUENCE, ("ORC", 1))

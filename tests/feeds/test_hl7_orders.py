@@ -44,6 +44,14 @@ def test_orm_schedules_a_study() -> None:
     assert hospital.hear(orm()) == []
 
 
+def test_an_order_with_one_id_takes_no_other_from_its_patient() -> None:
+    """What registration listed goes on naming her."""
+    hospital = Hospital()
+    hospital.hear(message("ADT^A28", pid("P1^^^HOSP^MR~77^^^NAT^NI", "Muster^Maria")))
+    assert hospital.hear(orm()) == ["study.scheduled"]
+    assert hospital.ids("77") == ("P1", ["77"], [])
+
+
 @pytest.mark.parametrize("kind", ["OMI^O23^OMI_O23", "OMG^O19^OMG_O19"])
 def test_omi_schedules_a_study_where_the_procedure_step_says(kind: str) -> None:
     """UID, accession number and procedure from IPC; the lab by room, station or station AE title; the time from TQ1."""
