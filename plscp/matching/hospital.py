@@ -114,7 +114,16 @@ def _family_name(name: str) -> str:
 
 
 def merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
-    """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits none or several open studies is proposed, and nothing moves."""
+    """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits none or several open studies is proposed, and nothing moves.
+
+    One that turns a merge around, made in the wrong direction before, makes the ID that survives now the current one again.
+    """
+    known = plan.known(*survivor) if plan.usable(prior.id) else None
+    if known is not None and plan.is_former(known, plan.identifier(*survivor)):
+        again = not plan.means_current(known, plan.identifier(*survivor))
+        if again and plan.means_current(known, plan.identifier(*prior)):
+            plan_patient_id(plan, prior, survivor)
+            return ""
     try:
         plan_merge(plan, survivor, prior)
     except Conflict as error:
@@ -267,9 +276,15 @@ def cancel_order(plan: Plan, said: JsonBody) -> str:
     """
     uid = said["study_instance_uid"]
     known = plan.view.study(uid)
-    named = plan.usable(said["patient"]["id"])
+    named = said.get("patient")
     came_without = known is not None and plan.view.patient_number(known.patient).generated
-    if known is not None and named and not came_without and not is_whose(plan, said["patient"], known.patient):
+    if (
+        known is not None
+        and not came_without
+        and named is not None
+        and plan.usable(named["id"])
+        and not is_whose(plan, named, known.patient)
+    ):
         raise Conflict("the order that is cancelled is of another patient's study")
     if known is None:
         plan_study(plan, {**said, "status": "cancelled"})

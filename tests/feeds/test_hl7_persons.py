@@ -231,6 +231,18 @@ def test_merges(event: str) -> None:
     assert hospital.ids("NEVER")[0] == "P2"
 
 
+def test_a_merge_that_is_turned_around() -> None:
+    """The hospital mends its direction: the ID that survives is the current one, and the other one goes on naming her."""
+    hospital = known()
+    hospital.open("1.2.3", "11:00", ("P1", "HOSP"))
+    hospital.hear(message("ADT^A40", pid("P2^^^HOSP"), "MRG|P1^^^HOSP"))
+    around = message("ADT^A40", pid(P1), "MRG|P2^^^HOSP")
+    hospital.hear(around)
+    assert hospital.ids("P2") == ("P1", [], ["P2"])
+    assert hospital.known("1.2.3").patient_id == ("P1", "HOSP")
+    assert hospital.hear(around) == []
+
+
 def test_several_merges_in_one_message_are_all_or_nothing() -> None:
     """A40 repeats PID and MRG; where one cannot be made none is."""
     hospital = Hospital()

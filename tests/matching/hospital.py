@@ -315,14 +315,14 @@ class Hospital:
         uid = f"2.{room[-1]}"
         patient = self.who(patient)
         number, issuer = self._id(patient)
-        order = {
+        order: dict[str, Any] = {
             "study_instance_uid": uid,
             "study_id": f"S{patient[1:]}",
             "accession_number": "V7" if patient == "PA" else f"A{uid[-1]}",
             "patient": {"id": number, "issuer": issuer},
             "location": room,
         }
-        if self._hears(lambda plan: hospital.plan_order(plan, order, renews=True)):
+        if self._hears(lambda plan: hospital.plan_order(plan, order, order["patient"], renews=True)):
             self.scheduled[uid] = patient
             self.cancelled.discard(uid)
             self.log.append(f"told: {uid} scheduled for {patient} in {room}")
