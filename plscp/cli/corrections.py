@@ -6,7 +6,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
-from plscp.cli.options import POSITION_AT_MOST, a_uid, an_ae_title, group, long_text
+from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text, moment
 from plscp.errors import CommandError
 
 app = group()
@@ -16,7 +16,8 @@ app.add_typer(
 )
 
 CorrectionId = Annotated[str, typer.Argument(metavar="ID", help="The correction's id, or a beginning of it.")]
-Why = Annotated[str | None, typer.Option(help="Why: kept, and published with what moves.")]
+Why = Annotated[str | None, typer.Option(help="Why: kept, and published with what moves; required, but for a dry run.")]
+WhyConfirmed = Annotated[str | None, typer.Option(help="Why, where it is not what the proposal says.")]
 Who = Annotated[str | None, typer.Option(help="Who says so, by name: kept, and published with what moves.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
 ToStudy = Annotated[str | None, typer.Option(help="Where to: Study Instance UID.", callback=a_uid)]
@@ -76,8 +77,12 @@ def make_correction(
     device: Annotated[
         str | None, typer.Option(help="Of them only those of one calling AE title.", callback=an_ae_title)
     ] = None,
-    since: Annotated[str | None, typer.Option(help="Of them only what occurred from then on: ISO 8601.")] = None,
-    until: Annotated[str | None, typer.Option(help="Of them only what occurred until then: ISO 8601.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Of them only what occurred from then on: ISO 8601.", callback=a_moment)
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Of them only what occurred until then: ISO 8601.", callback=a_moment)
+    ] = None,
     to_study: ToStudy = None,
     to_patient: ToPatient = None,
     to_issuer: ToIssuer = None,
@@ -88,13 +93,17 @@ def make_correction(
     """Move entries to another study or patient; they stay as they are, and the move can be reverted."""
     if any(not 0 < position <= POSITION_AT_MOST for position in positions or ()):
         raise CommandError("correction make: a position is a number from 1 on", 2)
-    chosen = _place(study, patient, issuer) | _given(calling_ae=device, since=since, until=until)
+    times = _given(since=moment(since) if since else None, until=moment(until) if until else None)
+    chosen = _place(study, patient, issuer) | _given(calling_ae=device) | times
     body: dict[str, Any] = {"positions": positions} if positions else {}
     if chosen:
         body["entries"] = chosen
     to = _place(to_study, to_patient, to_issuer)
+    if not to:
+        raise CommandError("correction make: say where to, with --to-study or --to-patient", 2)
+    _say_why("make", why, dry_run=dry_run)
     api: Api = context.obj
-    _show_done(api, api.post("/api/v1/corrections", body | _given(to=to, why=why, who=who, dry_run=dry_run)))
+    show_done(api, api.post("/api/v1/corrections", body | _given(to=to, why=why, who=who, dry_run=dry_run)))
 
 
 @correction.command("confirm", cls=ServerCommand)
@@ -105,21 +114,22 @@ def confirm_correction(
     to_study: ToStudy = None,
     to_patient: ToPatient = None,
     to_issuer: ToIssuer = None,
-    why: Why = None,
+    why: WhyConfirmed = None,
     who: Who = None,
     dry_run: DryRun = False,
 ) -> None:
     """Do what is proposed; with a target of yours the entries go there instead."""
     body = _given(to=_place(to_study, to_patient, to_issuer), why=why, who=who, dry_run=dry_run)
     api: Api = context.obj
-    _show_done(api, api.post(f"{_path(correction_id)}/confirm", body))
+    show_done(api, api.post(f"{_path(correction_id)}/confirm", body))
 
 
 @correction.command("reject", cls=ServerCommand)
 def reject_correction(context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None) -> None:
     """Say that a proposal is not to be done; the same is not proposed again."""
+    _say_why("reject", why)
     api: Api = context.obj
-    _show_done(api, api.post(f"{_path(correction_id)}/reject", _given(why=why, who=who)))
+    show_done(api, api.post(f"{_path(correction_id)}/reject", _given(why=why, who=who)))
 
 
 @correction.command("revert", cls=ServerCommand)
@@ -127,12 +137,18 @@ def revert_correction(
     context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None, dry_run: DryRun = False
 ) -> None:
     """Move back what a correction moved, where no later one has moved it."""
+    _say_why("revert", why, dry_run=dry_run)
     api: Api = context.obj
-    _show_done(api, api.post(f"{_path(correction_id)}/revert", _given(why=why, who=who, dry_run=dry_run)))
+    show_done(api, api.post(f"{_path(correction_id)}/revert", _given(why=why, who=who, dry_run=dry_run)))
 
 
 def _path(correction_id: str) -> str:
     return f"/api/v1/corrections/{segment(correction_id)}"
+
+
+def _say_why(command: str, why: str | None, *, dry_run: bool = False) -> None:
+    if not why and not dry_run:
+        raise CommandError(f"correction {command}: say why, with --why", 2)
 
 
 def _given(**members: Any) -> dict[str, Any]:
@@ -146,7 +162,7 @@ def _place(study: str | None, patient: str | None, issuer: str | None) -> dict[s
     return _given(study_instance_uid=study, patient=named)
 
 
-def _show_done(api: Api, done: dict[str, Any]) -> None:
+def show_done(api: Api, done: dict[str, Any]) -> None:
     """What moved, a line each; of a dry run what would move."""
     output.table(
         ["position", "occurred", "from", "to"],
@@ -164,4 +180,4 @@ def _show_done(api: Api, done: dict[str, Any]) -> None:
     )
     if done["moves"] and not api.json:
         said = "would move: nothing was kept" if done["dry_run"] else f"moved by correction {done['id']}"
-        output.line(f"{len(done['moves'])} {said}")
+        output.line([f"{len(done['moves'])} {said}"])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -111,6 +112,21 @@ def a_uid(value: str) -> None:
     """Check a UID, which may be padded."""
     if not is_ui(value.strip(" ")):
         raise ValueError("not a UID (PS3.5 9.1)")
+
+
+def moment(value: str) -> str:
+    """A time as the API takes it, with its offset; one without is of this machine's time zone.
+
+    Raises:
+        ValueError: it is no date or time of ISO 8601.
+    """
+    try:
+        return datetime.fromisoformat(value).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
+
+
+a_moment = checked(moment)
 
 
 @checked

@@ -3,14 +3,13 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
-from plscp.cli.options import an_ae_title, checked, group
+from plscp.cli.options import a_moment, an_ae_title, group, moment
 from plscp.errors import CommandError, HttpProblem
 
 PAGE: Final = 100
@@ -20,28 +19,14 @@ GOOD: Final = {"accepted", "known", "closed"}
 """Outcomes after which nothing is left to do."""
 
 
-@checked
-def _a_time(value: str) -> None:
-    """Check a time: ISO 8601."""
-    _moment(value)
-
-
-def _moment(value: str) -> str:
-    """A time with its offset; one without is of this machine's time zone."""
-    try:
-        return datetime.fromisoformat(value).astimezone().isoformat()
-    except (ValueError, OverflowError):
-        raise ValueError("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
-
-
 Device = Annotated[
     str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
 ]
 Reason = Annotated[
     str | None, typer.Option(help="How the last refusal begins: a status (C103), or status and Error Comment.")
 ]
-Since = Annotated[str | None, typer.Option(help="Refused last not before this time.", callback=_a_time)]
-Until = Annotated[str | None, typer.Option(help="Refused last before this time.", callback=_a_time)]
+Since = Annotated[str | None, typer.Option(help="Refused last not before this time.", callback=a_moment)]
+Until = Annotated[str | None, typer.Option(help="Refused last before this time.", callback=a_moment)]
 
 app = group()
 app.add_typer(quarantine := group("Quarantine: refused requests, why, and their replay."), name="quarantine")
@@ -86,8 +71,8 @@ def _which(calling_ae: str | None, reason: str | None, since: str | None, until:
     asked = {
         "calling_ae": calling_ae,
         "reason": reason,
-        "since": _moment(since) if since else None,
-        "until": _moment(until) if until else None,
+        "since": moment(since) if since else None,
+        "until": moment(until) if until else None,
     }
     return {name: value for name, value in asked.items() if value is not None}
 

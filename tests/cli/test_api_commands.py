@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from plscp.cli.client import Api
+from plscp.cli.corrections import show_done
 from tests.cli.conftest import Run
 from tests.web.fake import AWAY, FakeServer, Running, entry, settings_of
 
@@ -135,8 +137,14 @@ FAILURES = [
     (["correction", "confirm", "ab12cd34ef56ab78"], 1, "there is no entry at position 4"),
     (["correction", "make", "0", "--to-study", "1.2"], 2, "a position is a number from 1 on"),
     (["correction", "make", "1", "--to-issuer", "X"], 2, "an issuer goes with a Patient ID"),
-    (["correction", "make", "--study", "1.2", "--to-study", "1.3"], 2, "why: say why"),
-    (["correction", "reject", "ab12cd34ef56ab78"], 2, "why: say why"),
+    (["correction", "make", "--study", "1.2", "--to-study", "1.3"], 2, "say why, with --why"),
+    (["correction", "make", "1", "--why", "x"], 2, "say where to, with --to-study or --to-patient"),
+    (
+        ["correction", "make", "--study", "1.2", "--to-study", "1.3", "--since", "soon"],
+        2,
+        "'--since': must be a time such as",
+    ),
+    (["correction", "reject", "ab12cd34ef56ab78"], 2, "say why, with --why"),
     (["correction", "revert", "ab12cd34ef56ab78", "--why", "x"], 1, "is proposed, not confirmed"),
     (["operator", "remove", "N1", "L"], 1, "not known"),
     (["operator", "add", "N1", "L" * 17], 2, "at most 16 characters"),
@@ -276,3 +284,18 @@ def test_reader_that_leaves(server: Running, tmp_path: Path) -> None:
     ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
     assert ran.stdout.count("\n") == 1
     assert ran.stderr == ""
+
+
+def test_what_a_correction_moved_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """After the table of what moved, and of what would move."""
+    move = {
+        "position": 3,
+        "occurred": "2026-01-02T07:00:00Z",
+        "moved_from": {"study_instance_uid": "1.2"},
+        "moved_to": {"study_instance_uid": "1.3"},
+    }
+    api = Api("http://127.0.0.1:9")
+    show_done(api, {"id": "ab12", "moves": [move, move], "dry_run": False})
+    assert capsys.readouterr().out.endswith("\n2 moved by correction ab12\n")
+    show_done(api, {"id": "ab12", "moves": [move], "dry_run": True})
+    assert capsys.readouterr().out.endswith("\n1 would move: nothing was kept\n")
