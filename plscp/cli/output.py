@@ -1,10 +1,12 @@
 """What commands print: tables and key-value pages for people, JSON for machines. Text of devices is never a control sequence."""
 
 import json as jsons
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import compress
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +14,15 @@ from rich.text import Text
 
 WIDE = 200
 """Columns where the output is no terminal: nothing is cut."""
+
+WHOLE: Final = {"position", "id", "status", "outcome", "device", "times"}
+"""Columns of short words and of what is copied: never broken."""
+
+TIMES: Final = {"time", "last", "occurred", "opened", "closed", "last message"}
+DATE: Final = len("2026-01-01")
+"""Columns of a time, which is broken after its date where there is no room."""
+
+_AN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 Cell = tuple[str, str]
 """Text and rich style."""
@@ -44,15 +55,22 @@ def warn(answer: Mapping[str, Any]) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
-    """A table, or a line that says that there is nothing; or `json` instead. A cell that is a (text, style) pair has a colour."""
+    """A table, or a line that says that there is nothing; or `json` instead. A cell that is a (text, style) pair has a colour.
+
+    Columns in which nothing stands are left out but for the first: on a terminal their room is needed.
+    """
     if json is not None:
         print_json(json)
         return
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for heading in headings:
-        made.add_column(heading, overflow="fold", no_wrap=heading in {"position", "id"})
-    for row in rows:
-        made.add_row(*map(_cell, row))
+    cells = [[*map(_cell, row)] for row in rows]
+    kept = [not column or any(row[column].plain for row in cells) for column in range(len(headings))]
+    for heading in compress(headings, kept):
+        made.add_column(
+            heading, overflow="fold", no_wrap=heading in WHOLE, min_width=DATE if heading in TIMES else None
+        )
+    for row in cells:
+        made.add_row(*compress(row, kept))
     console().print(made if made.row_count else Text(empty, style="dim"))
 
 
@@ -113,7 +131,7 @@ def clock(seconds: float) -> str:
 
 
 def described(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[int, str, object, str]]:
-    """A published value as lines: codes by their meaning, amounts with their unit, nothing that is empty."""
+    """A published value as lines: codes by their meaning, amounts with their unit, times of the server in local time, nothing that is empty."""
     brief = in_brief(value)
     if brief is not None:
         if brief:
@@ -135,12 +153,14 @@ def in_brief(value: Any) -> str | None:
     if value is None or value in ({}, [], ""):
         return ""
     if isinstance(value, Mapping):
+        if all(in_brief(each) == "" for each in value.values()):
+            return ""
         return _mapping_in_brief(value)
     if isinstance(value, list):
         parts = [in_brief(each) for each in value]
         joined = ", ".join(part for part in parts if part)
         return joined if None not in parts and len(joined) <= 100 else None
-    return str(value)
+    return local(value) if isinstance(value, str) and _AN_INSTANT.fullmatch(value) else str(value)
 
 
 def _mapping_in_brief(value: Mapping[str, Any]) -> str | None:
