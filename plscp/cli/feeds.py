@@ -1,6 +1,9 @@
 """`plscp feed`: feeds of a running server, and the messages that they refused, over its HTTP API."""
 
 import base64
+import warnings
+from contextlib import suppress
+from io import BytesIO
 from typing import Annotated, Any
 
 import typer
@@ -65,7 +68,18 @@ def show_message(
     """Show one refused message, as it came: it has patients in it."""
     api: Api = context.obj
     found = api.get(f"/api/v1/feeds/messages/{segment(message_id)}")
-    raw = base64.b64decode(found["raw"]).decode("utf-8", "replace")
+    raw = base64.b64decode(found["raw"])
     lines = [*output.described({name: value for name, value in found.items() if name != "raw"})]
-    lines += [(1, "", line, "") for line in raw.replace("\n", "\r").split("\r") if line]
+    shown = data_set(raw) if b"\0" in raw else raw.decode("utf-8", "replace").replace("\n", "\r").split("\r")
+    lines += [(1, "", line, "") for line in shown if line]
     output.page(lines, json=api.as_json(found))
+
+
+def data_set(raw: bytes) -> list[str]:
+    """A DICOM data set, an element a line; its transfer syntax is told by its bytes."""
+    from pydicom import dcmread  # noqa: PLC0415  # which no other command over HTTP needs
+
+    lines: list[str] = []
+    with warnings.catch_warnings(action="ignore"), suppress(Exception):  # of values that are none: it was refused
+        lines = str(dcmread(BytesIO(raw), force=True)).splitlines()
+    return lines or [f"{len(raw)} bytes that cannot be drawn: --json has them"]

@@ -135,23 +135,20 @@ def list_steps(
     """List the procedure steps that hold a study open."""
     api: Api = context.obj
     found = api.get("/api/v1/steps", {"status": None if every else "in-progress"})
-    output.table(
-        ["step", "study", "station", "location", "status", "started", "ended"],
-        [
-            (
-                each["sop_instance_uid"],
-                ", ".join(each["studies"]),
-                each["station_ae_title"] or each["calling_ae"],
-                each["location"],
-                each["status"],
-                output.local(each["started"]),
-                output.local(each["ended"]),
-            )
-            for each in found["steps"]
-        ],
-        "no procedure step" if every else "no procedure step is in progress",
-        json=api.as_json(found),
-    )
+    if not found["steps"] and not api.json:
+        output.line(["no procedure step" if every else "no procedure step is in progress"])
+        return
+    output.page((line for each in found["steps"] for line in _step_lines(each)), json=api.as_json(found))
+
+
+def _step_lines(step: Mapping[str, Any]) -> Iterator[view.Line]:
+    """A step, named by what `step end` takes."""
+    status = step["status"]
+    yield 0, step["sop_instance_uid"], status, "green" if status == "IN PROGRESS" else "dim"
+    yield from output.described({"study": step["studies"]}, depth=1)
+    place = " in ".join(filter(None, (step["station_ae_title"] or step["calling_ae"], step["location"])))
+    ended = f" to {output.local(step['ended'])}" if step["ended"] else ""
+    yield 1, place, f"{output.local(step['started'])}{ended}", ""
 
 
 @step.command("end", cls=ServerCommand)

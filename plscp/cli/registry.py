@@ -49,10 +49,10 @@ def show_patient(
 
 
 def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[view.Line]:
-    yield 0, output.in_brief({"id": found["id"], "issuer": found["issuer"]}) or "", found["name"], "bold"
+    yield 0, output.in_brief(_identifier(found)) or "", found["name"], "bold"
     yield from output.described({name: found[name] for name in ("birth_date", "sex", "key", "placeholder")}, depth=1)
     for each in history["identifiers"]:
-        named = output.in_brief({"id": each["id"], "issuer": each["issuer"]})
+        named = output.in_brief(_identifier(each))
         since = f"{named}, since {output.local(each['since']['time'])} {by(each['since'])}"
         yield 1, each["role"], since, ""
     yield from changes(history["changes"])
@@ -84,25 +84,27 @@ def list_rooms(context: typer.Context) -> None:
     """List the rooms: who is there since when and by what, the last sign of life, and who left last."""
     api: Api = context.obj
     found = api.get("/api/v1/rooms")
-    headings = ["room", "study", "patient", "since", "by", "last sign of life", "confirmed", "left last"]
-    rows = (row for each in found["rooms"] for row in _room_rows(each))
-    output.table(headings, rows, "no room is configured, and no study is anywhere", json=api.as_json(found))
+    if not found["rooms"] and not api.json:
+        output.line(["no room is configured, and no study is anywhere"])
+        return
+    output.page((line for each in found["rooms"] for line in _room_lines(each)), json=api.as_json(found))
 
 
-def _room_rows(room: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
-    last = room["left_last"]
-    gone = f"{last['study_instance_uid']} {output.local(last['left'])}" if last else ""
-    if not room["studies"]:
-        yield room["location"], "nobody", "", "", "", "", "", gone
-    for number, each in enumerate(room["studies"]):
+def _room_lines(room: Mapping[str, Any]) -> Iterator[view.Line]:
+    """A room and who is there; on lines and not in columns, as UIDs are long and are copied."""
+    yield 0, room["location"], "" if room["studies"] else "nobody", "dim"
+    for each in room["studies"]:
+        yield 1, each["study_instance_uid"], output.in_brief(_identifier(each["patient"])), "green"
+        yield 2, "since", f"{output.local(each['arrived'])} {by(each['arrived_by'])}", ""
         sign = each["last_sign_of_life"]
-        yield (
-            room["location"],
-            each["study_instance_uid"],
-            output.in_brief({"id": each["patient"]["id"], "issuer": each["patient"]["issuer"]}),
-            output.local(each["arrived"]),
-            by(each["arrived_by"]),
-            f"{output.local(sign)} by {each['last_sign_by']}" if sign else "",
-            output.local(each["confirmed"]) if each["confirmed"] else "",
-            gone if not number else "",
-        )
+        if sign:
+            yield 2, "last sign of life", f"{output.local(sign)} by {each['last_sign_by']}", ""
+        if each["confirmed"]:
+            yield 2, "confirmed", output.local(each["confirmed"]), ""
+    last = room["left_last"]
+    if last:
+        yield 1, "left last", f"{last['study_instance_uid']} {output.local(last['left'])}", "dim"
+
+
+def _identifier(patient: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": patient["id"], "issuer": patient["issuer"]}

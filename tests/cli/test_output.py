@@ -3,6 +3,7 @@
 import pytest
 
 from plscp.cli import output
+from plscp.cli.feeds import data_set
 
 
 def test_what_is_copied_or_short_is_never_broken_on_a_narrow_terminal(
@@ -42,3 +43,11 @@ def test_a_page_has_nothing_empty_and_times_to_the_second() -> None:
         ("opened", output.local("2026-11-26T12:28:55.123Z")),
         ("text", "20261126122855.1+0000"),
     ]
+
+
+def test_a_refused_data_set_is_drawn_element_by_element() -> None:
+    """In either encoding, without a word about values that are none; bytes that are no data set are not drawn."""
+    explicit = b"\x10\0\x20\0LO\x04\x004711\x10\0\x30\0DA\x04\0soon"
+    implicit = b"\x10\0\x20\0\x04\0\0\x004711"
+    assert all("Patient ID" in data_set(raw)[0] and "'4711'" in data_set(raw)[0] for raw in (explicit, implicit))
+    assert "cannot be drawn" in data_set(b"\0\xff")[0]
