@@ -112,6 +112,8 @@ def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
         said = f"{replay['status']} {_where(replay) or replay['comment']}".strip()
         style = "green" if replay["outcome"] in GOOD else "red"
         yield 1, "a replay now", said if replay["outcome"] != "gone" else replay["comment"], style
+        if replay["hint"]:
+            yield 2, "to do", replay["hint"], "cyan"
         yield from _parted(replay["findings"], 2)
 
 

@@ -159,7 +159,9 @@ class StepHandlers:
             raise Refused(0x0112)
         request.sop_instance_uid, request.made = uid, not uid
         if MODALITY_PERFORMED_PROCEDURE_STEP not in request.profile.sop_classes:
-            finding = Finding("step-not-allowed", "this device may not report procedure steps", refuse=True)
+            finding = Finding(
+                "step-not-allowed", "this device may not report procedure steps: see its sop_classes", refuse=True
+            )
             raise Refused(0x0124, [finding])
         decoded = self._decode(request)
         zones = TimeZones(request.profile, request.arrival)

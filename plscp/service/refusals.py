@@ -19,7 +19,7 @@ MOST_FINDINGS: Final = 20
 _CLOCK: Final = "compare the clock of {title} with this server's: plscp status shows the difference"
 _NEVER_NAMED: Final = "no feed, file or command has named it: plscp study open, or see the feed"
 _LACKS_SPELLING: Final = "add the spelling to [issuers]; event issuer-unusable has it"
-_OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then have it sent again"
+_OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then plscp quarantine replay, where it is not replayed by itself"
 _CLOSE_LEFT: Final = "close the study that has left: plscp study list, plscp study close"
 _SENT_AGAIN: Final = "nothing is lost: the device sends it again; see store-failed in this log"
 HINTS: Final[dict[str | int, str]] = {
@@ -70,6 +70,8 @@ def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, 
     """
     title, rooms = profile.device.ae_title, " or ".join(profile.device.locations)
     table = f"devices.{toml_key(title)}"
+    if not title and not profile.configured:
+        return "say which device: plscp match --device, its calling AE title"
     if status == 0x0124 and not profile.configured:  # its table was taken out while it has an association
         return f"add [{table}] to the settings"
     if status == 0x0124:

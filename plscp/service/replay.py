@@ -18,6 +18,7 @@ from plscp.matching.registry import Registry, moment_of
 from plscp.metrics import Metrics
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import utc_now
+from plscp.service.refusals import hint
 from plscp.service.steps import INSTANCES, RECORD, Answer, Pending, Replaying
 from plscp.statuses import STATUSES
 from plscp.store.port import EventStore
@@ -43,6 +44,7 @@ class ReplayOutcome:
         kept: whether it was done; False for a trial and for what was refused.
         status: as a device would be answered; 0000 where it was not judged.
         comment: Error Comment; of what is gone, why.
+        hint: what to do about a refusal; empty where nobody can say.
         rule: of matching, by which its study or patient was found; empty where none was.
         study_instance_uid, patient_id, issuer: where it belongs; empty where it was refused.
         position: of the last event that was added, or of what closed the item; 0 for a trial.
@@ -62,6 +64,7 @@ class ReplayOutcome:
     position: int = 0
     entries: int = 0
     findings: Sequence[Finding] = ()
+    hint: str = ""
 
     @property
     def performed(self) -> bool:
@@ -220,6 +223,7 @@ def _outcome(item: QuarantineItem, pending: Pending, status: int, comment: str) 
     if stored is None or not STATUSES[status].performed:
         refused = pending.refused.findings if pending.refused else decision.findings if decision else ()
         failed = stored is None and (pending.content is not None or pending.refused is not None)
+        why = [finding for finding in refused if finding.refuse] or refused
         return ReplayOutcome(
             item.id,
             "failed" if failed else "refused",
@@ -227,7 +231,8 @@ def _outcome(item: QuarantineItem, pending: Pending, status: int, comment: str) 
             status,
             comment,
             decision.rule if decision else "",
-            findings=[finding for finding in refused if finding.refuse] or refused,
+            findings=why,
+            hint=hint(status, comment, why, pending.profile, item.sop_class),
         )
     return ReplayOutcome(
         item.id,

@@ -50,6 +50,7 @@ class ReplayAnswer(ApiAnswer):
     kept: bool = Field(description="Whether it was done.")
     status: DimseStatus
     comment: str = Field(description="Error Comment; or why it cannot be replayed.")
+    hint: str = Field(description="What to do about a refusal; empty where nobody can say.")
     rule: str
     study_instance_uid: str
     patient: Identifier

@@ -349,7 +349,7 @@ def test_a_device_that_may_not(server: StepServer) -> None:
     """A device whose `sop_classes` do not name it gets 0124; without `[feeds.mpps]` the SOP Class is not accepted at all."""
     with server.modality("HEMO1") as hemo:
         answer = hemo.create(created(U1))
-    assert (answer.status, answer.comment) == (0x0124, "this device may not report procedure steps")
+    assert (answer.status, answer.comment) == (0x0124, "this device may not report procedure steps: see its sop_classes")
     with StepServer(provided=False) as without:
         contexts = [(MPPS, SYNTAXES[1]), (VERIFICATION, SYNTAXES[1])]
         with RawScu(without.host, without.port, calling="XA1", contexts=contexts) as scu:

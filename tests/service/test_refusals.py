@@ -145,6 +145,7 @@ def test_a_hint_names_settings_as_they_are() -> None:
 
     device = Device("NOBODY1")
     quoted = Profile(Device("CATH LAB.1"), configured=False)
+    assert "--device" in hint(0x0124, "", [], Profile(Device(""), configured=False), PEL)
     assert 'add [devices."CATH LAB.1"] with' in hint(0xC103, comments.NOTHING_GIVEN, [], quoted, PEL)
     taken_out = Profile(device, sop_classes=frozenset(), configured=False)
     assert hint(0x0124, "", [], taken_out, PEL) == "add [devices.NOBODY1] to the settings"

@@ -63,6 +63,16 @@ def refused(rig: Rig, *sent: Dataset, status: str = "C103", when: str = "08:01",
 # --- the whole request -------------------------------------------------------------------------------------------------
 
 
+def test_what_is_refused_still_says_what_to_do(rig: Rig) -> None:
+    """As the log's line does; what is accepted says nothing."""
+    refused(rig)
+    outcome = rig.replayed(source="http")
+    assert (outcome.outcome, outcome.status) == ("refused", 0xC103)
+    assert "plscp study open" in outcome.hint
+    rig.study(U1, "PA", location="LAB1")
+    assert rig.replayed(source="http").hint == ""
+
+
 def test_what_is_accepted_by_now_closes_the_item_and_says_that_it_was_replayed(rig: Rig) -> None:
     """The entry stands under the study, with who had it replayed, when, and when it came first; the item names its position."""
     refused(rig)
