@@ -64,9 +64,9 @@ class Api:
         """GET a JSON answer; parameters that are None are left out."""
         return self._call("GET", path, params=_given(query))
 
-    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+    def put(self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None) -> Any:
         """PUT a JSON body."""
-        return self._call("PUT", path, json=dict(body))
+        return self._call("PUT", path, params=_given(query), json=dict(body))
 
     def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
         """POST, with a JSON body or without."""

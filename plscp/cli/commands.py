@@ -16,7 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("status", "What a running server is doing."),
     "reload": ("over_http", "Have a running server read its settings again."),
     "study": ("over_http", "Studies of a running server: list, show, open, close."),
-    "patient": ("registry", "Patients of a running server: show."),
+    "patient": ("registry", "Patients of a running server: show, register."),
     "admission": ("registry", "Admissions of a running server: show."),
     "room": ("registry", "Rooms of a running server: who is there."),
     "step": ("over_http", "Procedure steps of a running server: list, end."),

@@ -1,6 +1,7 @@
-"""Commands that show the registry of a running server: `patient`, `admission`, `room`."""
+"""Commands about the registry of a running server: `patient`, `admission`, `room`."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
@@ -8,9 +9,10 @@ import typer
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
 from plscp.cli.options import POSITION_AT_MOST, group, long_text
+from plscp.errors import CommandError, HttpProblem
 
 app = group()
-app.add_typer(patient := group("Patients: their identifiers."), name="patient")
+app.add_typer(patient := group("Patients: their identifiers, also to register one by hand."), name="patient")
 app.add_typer(admission := group("Admissions: whose they are."), name="admission")
 app.add_typer(room := group("Rooms: who is there."), name="room")
 
@@ -56,6 +58,36 @@ def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[v
         since = f"{named}, since {output.local(each['since']['time'])} {by(each['since'])}"
         yield 1, each["role"], since, ""
     yield from changes(history["changes"])
+
+
+@patient.command("register", cls=ServerCommand)
+def register_patient(
+    context: typer.Context,
+    patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="Patient ID.", callback=long_text)],
+    *,
+    issuer: Annotated[
+        str | None, typer.Option(help="Issuer of the ID; absent: matching.patient_id_issuer.", callback=long_text)
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Family^Given.")] = None,
+    birth_date: Annotated[str | None, typer.Option(help="YYYYMMDD.", callback=long_text)] = None,
+    sex: Annotated[str | None, typer.Option(help="M, F or O.", callback=long_text)] = None,
+) -> None:
+    """Make a patient known, or say anew what is given; requests in quarantine that it concerns are judged again."""
+    api: Api = context.obj
+    given = {"name": name, "birth_date": birth_date, "sex": sex}
+    body = {key: value for key, value in given.items() if value is not None}
+    path, query = f"/api/v1/patients/{segment(patient_id)}", {"issuer": issuer}
+    try:
+        known = api.get(path, query)
+    except HttpProblem as problem:
+        if problem.status != HTTPStatus.NOT_FOUND:
+            raise
+    else:
+        if patient_id.strip(" ") != known["id"]:  # the API gives such an ID anew, which is a feed's to say
+            now = output.in_brief(_identifier(known))
+            raise CommandError(f"patient register: {patient_id} names {now} by now: see plscp patient show")
+    found = api.put(path, body, query)
+    output.changed(found, json=api.as_json(found))
 
 
 def changes(those: list[dict[str, Any]]) -> Iterator[view.Line]:

@@ -71,6 +71,17 @@ def test_a_patient_is_shown_with_since_when_each_identifier_is_theirs(told: Call
     assert json.loads(told("patient", "show", "P1", "--json").out)["identifiers"][2]["role"] == "former"
 
 
+def test_a_patient_is_registered_by_hand_and_said_anew(told: Call) -> None:
+    """What is not given stays; an ID that was merged away is not given to somebody else."""
+    assert "Roe^Max" in told("patient", "register", "P7", "--issuer", "HOSP", "--name", "Roe^Max").out
+    told("patient", "register", "P7", "--issuer", "HOSP", "--sex", "M")
+    found = json.loads(told("patient", "show", "P7", "--json").out)
+    assert (found["issuer"], found["name"], found["sex"]) == ("HOSP", "Roe^Max", "M")
+    assert "P1 names P2 by now" in told("patient", "register", "P1", "--name", "Roe^Max", status=1).err
+    assert told("patient", "show", "P1").out.startswith("P2")
+    assert "birth" in told("patient", "register", "P8", "--birth-date", "soon", status=2).err
+
+
 def test_rooms_are_listed_with_who_is_there(told: Call) -> None:
     """And who left last; a room without anybody says so."""
     text = told("room", "list").out
