@@ -254,13 +254,17 @@ class RawScu:
         self._message += 1
         number = self._message if message_id is None else message_id
         rq = n_action(number, sop_class, data=bool(data)) if command is None else command
+        self.socket.sendall(self.message(sop_class, rq, data))
+        return number
+
+    def message(self, sop_class: str, command: bytes, data: bytes) -> bytes:
+        """The PDUs of one request."""
         context = self.context(sop_class)
-        out = p_data(pdv(context, 3, rq))
+        out = p_data(pdv(context, 3, command))
         for start in range(0, len(data), 16000):
             part = data[start : start + 16000]
             out += p_data(pdv(context, 2 if start + 16000 >= len(data) else 0, part))
-        self.socket.sendall(out)
-        return number
+        return out
 
     def response(self) -> Response:
         """The next complete response."""

@@ -172,6 +172,12 @@ class StepStore(TemporaryStore):
         else:
             super().submit(draft)
 
+    def release(self) -> None:
+        """Take what was held back, and hold nothing more."""
+        held, self.held = self.held or [], None
+        for draft in held:
+            self.submit(draft)
+
 
 class StepServer:
     """The acceptor in a thread of its own, with the handlers of all SOP Classes; a context manager."""

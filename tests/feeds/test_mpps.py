@@ -20,6 +20,7 @@ from plscp.statuses import MAY_NO_LONGER_BE_UPDATED, STEP_STATUSES
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP as MPPS
 from tests.feeds.modality import PROFILES, StepServer, created, ended, scheduled
 from tests.rawscu import SYNTAXES, VERIFICATION, RawScu, Response, command_set, uid
+from tests.serving import until
 
 U1, U2 = (f"1.2.826.0.1.3680043.9.3811.8.{n}" for n in (1, 2))
 
@@ -310,10 +311,15 @@ def test_a_data_set_that_cannot_be_used(server: StepServer) -> None:
 
 def test_message_ids_and_many_at_once(server: StepServer) -> None:
     """Requests that do not wait are answered in their order; one with a Message ID that is outstanding gets 0210."""
+    server.store.held = []
+    numbers = [1, 1, 2, 3]
     with raw(server) as scu:
-        numbers = [1, 1, 2, 3]
-        for each, number in enumerate(numbers):
-            scu.send(MPPS, encoded(created(U1)), command=create_rq(number, f"1.2.{each}"))
+        data = encoded(created(U1))
+        scu.socket.sendall(
+            b"".join(scu.message(MPPS, create_rq(number, f"1.2.{each}"), data) for each, number in enumerate(numbers))
+        )
+        until(lambda: server.store.held, "the first, which is not answered before the others are read")
+        server.store.release()
         answers = [scu.response() for _ in numbers]
     assert [(answer.command.MessageIDBeingRespondedTo, answer.status) for answer in answers] == [
         (1, 0), (1, 0x0210), (2, 0), (3, 0),
@@ -349,7 +355,10 @@ def test_a_device_that_may_not(server: StepServer) -> None:
     """A device whose `sop_classes` do not name it gets 0124; without `[feeds.mpps]` the SOP Class is not accepted at all."""
     with server.modality("HEMO1") as hemo:
         answer = hemo.create(created(U1))
-    assert (answer.status, answer.comment) == (0x0124, "this device may not report procedure steps: see its sop_classes")
+    assert (answer.status, answer.comment) == (
+        0x0124,
+        "this device may not report procedure steps: see its sop_classes",
+    )
     with StepServer(provided=False) as without:
         contexts = [(MPPS, SYNTAXES[1]), (VERIFICATION, SYNTAXES[1])]
         with RawScu(without.host, without.port, calling="XA1", contexts=contexts) as scu:
@@ -426,9 +435,7 @@ def test_a_store_that_does_not_answer(server: StepServer) -> None:
         with hanging.modality() as xa:
             late = xa.create(created(U1), U2)
             assert (late.status, late.error_id) == (0x0110, 3)
-            held, hanging.store.held = hanging.store.held, None
-            for draft in held:
-                hanging.store.submit(draft)
+            hanging.store.release()
             hanging.put_study(f"{U1}.9", patient={"id": "P9"})  # after it in the queue: both are committed
             assert xa.create(created(U1), U2).status in {0x0111, 0x0110}
         assert hanging.study(U1).steps == (U2,)
