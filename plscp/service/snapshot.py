@@ -9,6 +9,7 @@ and nothing but values and classes of the registry is read from it.
 import hashlib
 import os
 import pickle
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -20,11 +21,12 @@ from plscp import __version__
 from plscp.errors import StoreError
 from plscp.logs import log
 from plscp.matching.registry import Registry
-from plscp.store.files import FILE_MODE, sync_folder
+from plscp.store.files import FILE_MODE, narrow, sync_folder
 from plscp.store.port import EventStore
 
 FORM: Final = 1
 """Of what the registry's attributes hold: a change that leaves their names as they are gets the next number."""
+_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
 MAGIC: Final = b"plscp registry snapshot\n"
 _DIGEST_BYTES: Final = 32
 _READ_BYTES: Final = 1 << 20
@@ -95,7 +97,9 @@ class RegistrySnapshot:
         """
         try:
             with self.path.open("rb") as file:
-                why = self._read(file, registry, made_with, upto)
+                writable = os.fstat(file.fileno()).st_mode & _WRITABLE_BY_OTHERS
+                narrow(self.path)
+                why = "others may have written it" if writable else self._read(file, registry, made_with, upto)
         except FileNotFoundError:
             return False
         except StoreError:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
+from select import select
 from typing import Any
 
 import pytest
@@ -682,12 +683,14 @@ def test_the_end_of_a_connection_that_rests_is_noticed(listener: Listener, monke
     scu = RawScu("127.0.0.1", listener.port, calling="SCAN").associate()
     slowed: list[str] = []
     listener.acceptor.slowed = lambda _, reason: slowed.append(reason)  # type: ignore[assignment, method-assign]
-    while not slowed:
-        assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0xC103
-    scu.socket.sendall(request(9999))
-    listener.until(lambda: any(one._held for one in listener.acceptor._open))
-    assert listener.acceptor.associated == 1
-    scu.socket.close()
+    with scu.socket:
+        while not slowed:  # the rest may begin when half of a request is read
+            scu.send(PROCEDURAL_EVENT_LOGGING, DATA)
+            listener.until(lambda: slowed or select([scu.socket], [], [], 0)[0])
+            assert slowed or scu.response().status == 0xC103
+        scu.socket.sendall(request(9999))
+        listener.until(lambda: any(one._held for one in listener.acceptor._open))
+        assert listener.acceptor.associated == 1
     listener.until(lambda: not listener.acceptor.associated)
 
 

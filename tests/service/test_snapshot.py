@@ -194,6 +194,14 @@ def test_a_snapshot_that_is_damaged_is_not_taken(house: House, spoil: Callable[[
     assert house.start(house.keep(), 0) == ["registry-snapshot-unusable"]
 
 
+def test_a_snapshot_that_others_may_have_written_is_not_taken(house: House) -> None:
+    """Who could write it could put an event on another patient: the log counts, and the file is its owner's alone again."""
+    house.keeper.save()
+    house.file.chmod(0o620)
+    assert house.start(house.keep(), 0) == ["registry-snapshot-unusable"]
+    assert stat.S_IMODE(house.file.stat().st_mode) == 0o600
+
+
 def resealed(house: House, change: Callable[[list[Any]], object]) -> None:
     """Have other frames in the file, with a digest that fits."""
     data = house.file.read_bytes()[:-32]
