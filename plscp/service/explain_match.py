@@ -49,7 +49,8 @@ def explain_match(
         query: ``sop_class`` (of SOP_CLASSES), ``ae_title``, ``at`` (when the entry occurred, as the device stamps it: a DT or ISO 8601,
             without offset in the device's time zone; now by default), and the identifiers: ``study_instance_uid``, ``patient_id``,
             ``issuer``, ``issuer_universal_entity_id``, ``study_id``, ``location``, ``frame``; of an administration also
-            ``patient_name``, ``admission_id``, ``issuer_of_admission_id``, and ``operator`` as ``value^scheme``. All are optional.
+            ``patient_name``, ``admission_id``, ``issuer_of_admission_id``, and ``operator`` as ``value^scheme``. All are optional;
+            without ``ae_title`` it is a device that may send everything and has no settings of its own.
 
     Returns:
         The published ``match`` object; beside it status name, study, patient, findings, comment, what to do (``hint``), and when the
@@ -79,7 +80,7 @@ def explain_match(
         synchronized = frame == policy.synchronization_frame_of_reference_uid
         ae_title = profile.device.ae_title
         difference = clocks.current(ae_title, now, policy.clock_tolerance, for_a_day=synchronized)
-        if sop_class not in profile.sop_classes:
+        if ae_title and sop_class not in profile.sop_classes:  # without a device nobody is asked what he may send
             decision = Decision(0x0124, findings=[NOT_ALLOWED], registry_position=keeper.registry.position)
         elif sop_class == PROCEDURAL_EVENT_LOGGING:
             given = Identifiers(

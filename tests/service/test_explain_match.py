@@ -19,6 +19,7 @@ from plscp.store import open_store
 
 POLICY = Policy(patient_id_issuer="HOSP")
 PROFILES = {
+    "": Profile(Device(""), POLICY, sop_classes=frozenset()),  # as of all whom the settings do not name
     "HEMO1": Profile(Device("HEMO1", ("LAB1",)), POLICY, zone="Asia/Tokyo"),
     "LOGS1": Profile(Device("LOGS1", ("LAB1",)), POLICY, sop_classes=frozenset({PROCEDURAL_EVENT_LOGGING})),
     "PUMP1": Profile(Device("PUMP1", ("LAB1",)), POLICY, operators=(Operator("N1", "L"),)),
