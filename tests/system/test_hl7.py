@@ -8,7 +8,10 @@ import httpx
 import pytest
 from hl7.client import MLLPClient
 
+from plscp.statuses import PROCEDURAL_EVENT_LOGGING
+from tests.events import encoded, note, now, procedural
 from tests.feeds.hl7 import message, pid, pv1
+from tests.rawscu import RawScu
 from tests.serving import Serving, until
 
 SETTINGS = """
@@ -110,22 +113,31 @@ def test_what_was_acknowledged_survives_a_kill(server: Serving) -> None:
 
 
 def test_broken_messages_are_refused_and_kept_and_disturb_nobody(server: Serving) -> None:
-    """Each has its answer with a reason, or its connection closed; before, between and after them another sender is answered."""
-    with sender(server) as good:
+    """Each has its answer with a reason, or its connection closed; another sender is answered between them, and so is a device."""
+    server.put("/api/v1/studies/1.2", {"status": "open", "patient": {"id": "P0", "issuer": "HOSP"}})
+
+    def noted(device: RawScu) -> int:
+        sent = encoded(procedural([note(now())], study="1.2"))
+        return device.request(PROCEDURAL_EVENT_LOGGING, sent).status
+
+    with sender(server) as good, RawScu(server.host, server.port, calling="HEMO1") as device:
         for number, (why, data, expected) in enumerate(BROKEN, 1):
             answer = exchanged(server, data)
             assert code(answer) == expected, why
             assert b"\rERR|" in answer, why
             assert code(good.send_message(message("ADT^A31", pid(f"Q{number}^^^HOSP")))) == "AA"
+            assert noted(device) == 0, why
         with socket.create_connection(("127.0.0.1", port_of(server)), timeout=60) as half:
             half.sendall(b"\x0bMSH|^~\\&|ADT|half a frame")
+            assert noted(device) == 0
             assert half.recv(1) == b""
+        assert noted(device) == 0
         assert code(good.send_message(message("ADT^A31", pid("Q9^^^HOSP")))) == "AA"
     until(lambda: len(server.get("/api/v1/feeds/messages")["messages"]) == len(BROKEN) + 1, "what is kept")
     kept = server.get("/api/v1/feeds/messages")["messages"]
     assert kept[0]["why"].startswith("the connection ended before the end")
     assert kept[-3]["raw_length"] > 10_000_000
-    assert len(server.get("/api/v1/patients")["patients"]) == len(BROKEN) + 1
+    assert len(server.get("/api/v1/patients")["patients"]) == len(BROKEN) + 2
 
 
 def test_the_end_of_the_server_is_an_orderly_one(server: Serving) -> None:
