@@ -8,6 +8,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from itertools import compress
 from typing import Any, Final
@@ -20,9 +21,8 @@ from plscp.dicom.dimse import Context
 from plscp.dicom.fairness import AT_ONCE_SECONDS, Accounts, AddressTurns, Turns
 from plscp.dicom.repeats import Repeats
 from plscp.dicom.settings import NetworkCounters, NetworkSettings
-from plscp.dicom.tls import Secured
+from plscp.dicom.tls import listen
 from plscp.dicom.upper_layer import ANSWERING
-from plscp.errors import CommandError
 from plscp.logs import log
 
 __all__ = ["Acceptor", "NetworkSettings"]
@@ -108,22 +108,12 @@ class Acceptor:
         Raises:
             CommandError: the address cannot be listened on; one line says why.
         """
-        loop = asyncio.get_running_loop()
-        host = self.settings.host
-        port = self.settings.port if certificates is None else certificates.settings.port
-
-        def made() -> asyncio.Protocol:
-            association = Association(self)
-            return association if certificates is None else Secured(certificates, association, self.turns)
-
-        try:
-            server = await loop.create_server(made, host, port, backlog=ACCEPTED_AT_ONCE)
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise CommandError(f"dicom: cannot listen on {host}:{port}: {why}", 3) from None
+        address = (self.settings.host, self.settings.port)
+        made = partial(Association, self)
+        server = await listen("dicom", address, made, self.turns, certificates, backlog=ACCEPTED_AT_ONCE)
         _queue_more(server)
         self._servers.append(server)
-        self._sweeper = self._sweeper or loop.create_task(self._sweep())
+        self._sweeper = self._sweeper or asyncio.get_running_loop().create_task(self._sweep())
         return [sock.getsockname()[:2] for sock in server.sockets]
 
     @property

@@ -12,6 +12,7 @@ from plscp.dicom import certificates, sockets
 from plscp.dicom.admission import ATTRIBUTES, PeerCertificate, peer_certificate
 from plscp.dicom.certificates import MOST_SHOWN, Certificates
 from plscp.dicom.fairness import Turns
+from plscp.errors import CommandError
 
 PIECE: Final = 16 * 1024
 """Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
@@ -318,3 +319,38 @@ def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
         names = [f"{kind}:{value}" for kind, value in certificate.get("subjectAltName", ())]
         found["certificate_names"] = ", ".join(names)[:MOST_SHOWN]
     return found
+
+
+async def listen(
+    room: str,
+    address: tuple[str, int],
+    made: Callable[[], Any],
+    turns: Turns,
+    certificates: Certificates | None = None,
+    *,
+    backlog: int = 100,
+) -> asyncio.Server:
+    """Listen for connections, in the running event loop.
+
+    Args:
+        room: what the settings call it.
+        address: host, and port without TLS.
+        made: what each connection gets: an asyncio protocol that is a `PlainPeer`.
+        turns: of the handshakes.
+        certificates: for connections over TLS, on the port that goes with them.
+        backlog: connections that the kernel keeps, and that are accepted in one turn of the event loop.
+
+    Raises:
+        CommandError: the address cannot be listened on; one line says why.
+    """
+    host, port = address if certificates is None else (address[0], certificates.settings.port)
+
+    def connected() -> asyncio.Protocol:
+        peer = made()
+        return peer if certificates is None else Secured(certificates, peer, turns)
+
+    try:
+        return await asyncio.get_running_loop().create_server(connected, host, port, backlog=backlog)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CommandError(f"{room}: cannot listen on {host}:{port}: {why}", 3) from None

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal, NamedTuple
 
@@ -18,8 +19,7 @@ from plscp.dicom.acceptor import Acceptor
 from plscp.dicom.admission import PeerCertificate, printable, within
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.fairness import Turns
-from plscp.dicom.tls import Secured
-from plscp.errors import CommandError
+from plscp.dicom.tls import listen
 from plscp.logs import log
 
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
@@ -395,21 +395,11 @@ class MllpListener:
         Raises:
             CommandError: the address cannot be listened on; one line says why.
         """
-        loop = asyncio.get_running_loop()
-        host = self.settings.host
-        port = self.settings.port if certificates is None else certificates.settings.port
-
-        def made() -> asyncio.Protocol:
-            connection = MllpConnection(self)
-            return connection if certificates is None else Secured(certificates, connection, self._turns)
-
-        try:
-            server = await loop.create_server(made, host, port)
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise CommandError(f"feeds.{self._feed}: cannot listen on {host}:{port}: {why}", 3) from None
+        address = (self.settings.host, self.settings.port)
+        made = partial(MllpConnection, self)
+        server = await listen(f"feeds.{self._feed}", address, made, self._turns, certificates)
         self._servers.append(server)
-        self._sweeper = self._sweeper or loop.create_task(self._sweep())
+        self._sweeper = self._sweeper or asyncio.get_running_loop().create_task(self._sweep())
         return [sock.getsockname()[:2] for sock in server.sockets]
 
     async def stop(self) -> None:
