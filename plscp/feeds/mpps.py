@@ -14,6 +14,7 @@ from uuid import UUID
 
 from plscp.content.model import Bounds
 from plscp.content.reader import DEFLATED, Decoded, decode
+from plscp.content.syntax import is_ui
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.dimse import N_CREATE_RQ
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue, Refused, StoreError, TooLarge
@@ -24,7 +25,6 @@ from plscp.feeds.step_data import (
     StepUpdate,
     TimeZones,
     created_step,
-    is_uid,
     step_update,
 )
 from plscp.findings import Finding
@@ -153,7 +153,7 @@ class StepHandlers:
         if message.command.sop_class != MODALITY_PERFORMED_PROCEDURE_STEP:
             raise Refused(0x0118)
         uid = message.command.instance or ""
-        if uid and not is_uid(uid):
+        if uid and not is_ui(uid):
             raise Refused(0x0117)
         if not uid and not request.creates:
             raise Refused(0x0112)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, cast
 
-from plscp.content.elements import Elements, items_of, text_of, undecoded
+from plscp.content.elements import Elements, items_of, tag_text, text_of, undecoded
+from plscp.content.syntax import is_ui
 from plscp.errors import MissingAttribute, MissingAttributeValue, Refused
 from plscp.findings import Finding
 from plscp.matching.step_changes import StepStudy
@@ -30,7 +31,6 @@ CODE_VALUE, CODING_SCHEME = 0x00080100, 0x00080102
 _NEEDED: Final = (STEP_ID, STATION_AE_TITLE, START_DATE, START_TIME, MODALITY)
 """Type 1 of an N-CREATE on which nothing rests here."""
 _STATUSES: Final = frozenset({IN_PROGRESS, "COMPLETED", "DISCONTINUED"})
-_UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+", re.ASCII)
 _UNFIT: Final = re.compile(r"[\\\x00-\x1f\x7f]")
 _DATE: Final = re.compile(r"\d{8}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}(\d\d(\.\d{1,6})?)?", re.ASCII)
@@ -75,11 +75,6 @@ class StepUpdate(NamedTuple):
     issuer: str
     universal_entity_id: str
     notes: tuple[str, ...]
-
-
-def is_uid(text: str) -> bool:
-    """Whether it is a UID (PS3.5 9.1)."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def created_step(elements: Elements, zones: TimeZones) -> CreatedStep:
@@ -180,7 +175,7 @@ def _short(elements: Elements, tag: int, length: int, notes: list[str]) -> str:
     """A text, or empty and a note where it is none that may be used."""
     text = text_of(elements, tag)
     if _is_unfit(text, length):
-        notes.append(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) is not valid and left out")
+        notes.append(f"{tag_text(tag)} is not valid and left out")
         return ""
     return text
 
@@ -190,7 +185,7 @@ def _studies(elements: Elements, items: Sequence[Elements], notes: list[str]) ->
     found: dict[str, StepStudy] = {}
     for item in items:
         uid = text_of(item, STUDY_INSTANCE_UID)
-        if not is_uid(uid):
+        if not is_ui(uid):
             raise _invalid("Study Instance UID is no UID")
         accession = _short(item, ACCESSION_NUMBER, 64, notes)
         if uid not in found or (accession and not found[uid].accession_number):
@@ -219,5 +214,5 @@ def _moment(elements: Elements, day: int, clock: int, zones: TimeZones, notes: l
             ).earliest
         except ValueError:
             pass
-    notes.append(f"the time ({day >> 16:04X},{day & 0xFFFF:04X}) cannot be used: that of arrival counts")
+    notes.append(f"the time {tag_text(day)} cannot be used: that of arrival counts")
     return None

@@ -11,10 +11,10 @@ from typing import Any, Final
 from plscp.content.elements import Elements, items_of, text_of, undecoded
 from plscp.content.model import Bounds, RawElement
 from plscp.content.reader import decode
+from plscp.content.syntax import is_ui
 from plscp.errors import InvalidBody, Refused
-from plscp.matching.bodies import uid
 from plscp.matching.changes import end_study, plan_patient, plan_study
-from plscp.matching.hospital import is_whose, require_nobody_else
+from plscp.matching.hospital import is_whose, place_of, require_nobody_else
 from plscp.matching.plan import Plan
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers
@@ -84,10 +84,8 @@ def read_entry(
         raise InvalidBody(f"the entry does not decode: {error}") from None
     step = next(iter(items_of(root.get(_STEPS))), {})
     study = _identifying(root, _STUDY_INSTANCE_UID, "Study Instance UID")
-    try:
-        uid(study)
-    except ValueError:
-        raise InvalidBody(f"Study Instance UID: {'not a UID (PS3.5 9.1)' if study else 'is missing'}") from None
+    if not is_ui(study):
+        raise InvalidBody(f"Study Instance UID: {'not a UID (PS3.5 9.1)' if study else 'is missing'}")
     patient = PatientId(_identifying(root, _PATIENT_ID, "Patient ID"), _issuer(root, issuers))
     planned, note = _planned(root, step, device_zone, server_zone, arrival)
     study_id = _identifying(root, _REQUESTED_PROCEDURE_ID, "Requested Procedure ID")
@@ -223,17 +221,17 @@ def plan_scheduled(
             under somebody who is visibly another than the entry names.
         InvalidBody: a value cannot be taken, or the entries name different patients.
     """
-    first, uid_ = said.first, said.first.study_instance_uid
-    known = plan.view.study(uid_)
+    first, uid = said.first, said.first.study_instance_uid
+    known = plan.view.study(uid)
     if said.cancelled:
         if known is not None and known.status == "scheduled":
-            end_study(plan, uid_, "cancelled")
+            end_study(plan, uid, "cancelled")
         return
     if known is not None and known.status == "cancelled" and not renewed:
         return
     if len({entry.patient for entry in said.entries}) > 1:
         raise InvalidBody("entries of one study name different patients")
-    body: dict[str, Any] = {"study_instance_uid": uid_}
+    body: dict[str, Any] = {"study_instance_uid": uid}
     if plan.usable(first.patient.id) or known is None:
         body["patient"] = first.patient.as_json()
     if plan.usable(first.patient.id):
@@ -269,4 +267,4 @@ def _place(plan: Plan, entry: WorklistEntry, locations_of: Callable[[str], Seque
     """Where it is to be: the one location of the stations, else the first name of them or of the place that a `[locations]` entry lists."""
     places = {plan.view.place(place) for station in entry.stations for place in locations_of(station)}
     names = (*(places if len(places) == 1 else ()), *entry.stations, *entry.places)
-    return next((name for name in names if plan.view.locations.resolve(name) is not None), "")
+    return place_of(plan, names)
