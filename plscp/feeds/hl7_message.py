@@ -4,7 +4,7 @@ The message is parsed with python-hl7; character sets, escape sequences and what
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -15,7 +15,7 @@ from plscp.errors import BrokenMessage
 from plscp.matching.times import instant
 
 # HL7 table 0357
-SEGMENT_SEQUENCE, REQUIRED_FIELD, DATA_TYPE, UNKNOWN_KEY, INTERNAL = 100, 101, 102, 204, 207
+SEGMENT_SEQUENCE, REQUIRED_FIELD, DATA_TYPE, TABLE_VALUE, UNKNOWN_KEY, INTERNAL = 100, 101, 102, 103, 204, 207
 
 CHARACTER_SETS: Final = {
     "ASCII": "ascii",
@@ -223,6 +223,11 @@ class Segment:
         return None
 
 
+def first_of(segments: Iterable[Segment], name: str) -> Segment | None:
+    """The first segment of a name."""
+    return next((segment for segment in segments if segment.name == name), None)
+
+
 class Hl7Message:
     """A message that was read.
 
@@ -267,7 +272,21 @@ class Hl7Message:
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""
-        return next((segment for segment in self.segments if segment.name == name), None)
+        return first_of(self.segments, name)
+
+    def all(self, name: str) -> list[Segment]:
+        """The segments of a name."""
+        return [segment for segment in self.segments if segment.name == name]
+
+    def groups(self, start: str) -> list[list[Segment]]:
+        """The segments in groups, each from a segment of this name on; what stands before the first is left out."""
+        groups: list[list[Segment]] = []
+        for segment in self.segments:
+            if segment.name == start:
+                groups.append([])
+            if groups:
+                groups[-1].append(segment)
+        return groups
 
     def required(self, name: str) -> Segment:
         """As `first`. Raises BrokenMessage: it is not there."""
@@ -367,7 +386,7 @@ def _codec(fields: Sequence[str], separators: Separators, default_codec: str) ->
     for name in filter(None, named):
         if name not in CHARACTER_SETS:
             raise BrokenMessage(
-                "MSH-18 names a character set that is not known here", 103, ("MSH", 1, 18), rejected=True
+                "MSH-18 names a character set that is not known here", TABLE_VALUE, ("MSH", 1, 18), rejected=True
             )
         codecs.append(CHARACTER_SETS[name])
     wider = [codec for codec in codecs if codec != "ascii"]
@@ -375,7 +394,7 @@ def _codec(fields: Sequence[str], separators: Separators, default_codec: str) ->
         if all(codec.startswith("iso2022_jp") for codec in wider):
             return "iso2022_jp_1"
         raise BrokenMessage(
-            "MSH-18 names character sets that are not read together", 103, ("MSH", 1, 18), rejected=True
+            "MSH-18 names character sets that are not read together", TABLE_VALUE, ("MSH", 1, 18), rejected=True
         )
     return (wider or codecs or [default_codec])[0]
 

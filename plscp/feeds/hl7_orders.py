@@ -27,7 +27,7 @@ NO_UID: Final = "an order without a Study Instance UID: there is nothing to matc
 
 @dataclass(slots=True)
 class _Order:
-    """One ORC with what follows it."""
+    """One ORC, and the segments from it on."""
 
     orc: Segment
     segments: list[Segment]
@@ -62,7 +62,7 @@ def plan_of(
     said = person(pid, authorities)
     if not said["other_ids"]:
         del said["other_ids"]  # who orders need not know them all: registration says which there are
-    orders = _orders(message)
+    orders = [_Order(group[0], group) for group in message.groups("ORC")]
     if not orders:
         raise BrokenMessage("segment ORC is missing", SEGMENT_SEQUENCE, ("ORC", 1))
     steps: list[Step] = [partial(_person, said=said)]
@@ -106,20 +106,10 @@ def _study(plan: Plan, study: dict[str, Any], whom: dict[str, Any], places: list
     return hospital.plan_order(plan, said, whom, renews=control in _RENEWS)
 
 
-def _orders(message: Hl7Message) -> list[_Order]:
-    orders: list[_Order] = []
-    for segment in message.segments:
-        if segment.name == "ORC":
-            orders.append(_Order(segment, []))
-        if orders:
-            orders[-1].segments.append(segment)
-    return orders
-
-
 def _only_uid(message: Hl7Message) -> str:
     """The Study Instance UID of a message that has one for all of its orders, wherever it stands."""
-    found = {segment.identifying(1) for segment in message.segments if segment.name == "ZDS"}
-    found |= {segment.identifying(3) for segment in message.segments if segment.name == "IPC"}
+    found = {segment.identifying(1) for segment in message.all("ZDS")}
+    found |= {segment.identifying(3) for segment in message.all("IPC")}
     found.discard("")
     return found.pop() if len(found) == 1 else ""
 
@@ -150,7 +140,7 @@ def _places(message: Hl7Message, order: _Order, station: Callable[[str], str]) -
         yield from (ipc.text(8), ipc.text(8, 2), ipc.text(9), station(ipc.text(9)), ipc.text(7))
     for ail in order.all("AIL"):
         yield from _shorter(place_name(ail, 3))
-    for pv1 in (segment for segment in message.segments if segment.name == "PV1"):
+    for pv1 in message.all("PV1"):
         yield from _shorter(place_name(pv1, 3))
 
 

@@ -7,7 +7,15 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import BrokenMessage
-from plscp.feeds.hl7_message import DATA_TYPE, REQUIRED_FIELD, SEGMENT_SEQUENCE, CompositeId, Hl7Message, Segment
+from plscp.feeds.hl7_message import (
+    DATA_TYPE,
+    REQUIRED_FIELD,
+    SEGMENT_SEQUENCE,
+    CompositeId,
+    Hl7Message,
+    Segment,
+    first_of,
+)
 from plscp.matching import hospital
 from plscp.matching.hospital import Step
 from plscp.matching.model import Policy
@@ -185,35 +193,20 @@ def _visit_step(pid: Segment, pv1: Segment | None, whom: Mapping[str, Any], even
         yield lambda plan: hospital.plan_visit(plan, said, whom)
 
 
-def _groups(message: Hl7Message, start: str) -> list[list[Segment]]:
-    """The segments of a message in groups, each from a segment of this name on; what stands before the first is left out."""
-    groups: list[list[Segment]] = []
-    for segment in message.segments:
-        if segment.name == start:
-            groups.append([])
-        if groups:
-            groups[-1].append(segment)
-    return groups
-
-
-def _of(group: Sequence[Segment], name: str) -> Segment | None:
-    return next((segment for segment in group if segment.name == name), None)
-
-
 def _swap(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
     """A17: two patients swap beds."""
-    groups = _groups(message, "PID")
+    groups = message.groups("PID")
     if len(groups) != 2:
         raise BrokenMessage("A17 needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
     for pid, *rest in groups:
-        yield from _person_and_visit(message, pid, "A17", authorities, _of(rest, "PV1"))
+        yield from _person_and_visit(message, pid, "A17", authorities, first_of(rest, "PV1"))
 
 
 def _two_persons(
     message: Hl7Message, authorities: Authorities, step: Callable[[Plan, PatientId, PatientId], str]
 ) -> Iterator[Step]:
     """A24 and A37: two patients are linked, or no more."""
-    pids = [segment for segment in message.segments if segment.name == "PID"]
+    pids = message.all("PID")
     if len(pids) != 2:
         raise BrokenMessage(f"{message.event} needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
     one, other = (_current(pid, 3, authorities) for pid in pids)
@@ -231,8 +224,8 @@ def _two_persons(
 
 def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
     """A18, A34, A36, A40: for each PID the prior IDs of the MRG after it; then what PID says, and the prior account's visit."""
-    groups = _groups(message, "PID")
-    if not groups or any(_of(group, "MRG") is None for group in groups):
+    groups = message.groups("PID")
+    if not groups or any(first_of(group, "MRG") is None for group in groups):
         raise BrokenMessage("a merge needs PID and MRG", SEGMENT_SEQUENCE, ("MRG", 1))
     for pid, *rest in groups:
         said = person(pid, authorities)
@@ -248,7 +241,7 @@ def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
                 yield partial(_merge, survivor=survivor, prior=prior)
         yield _person_step(said)
         if message.event == "A36":
-            yield from _visit_step(pid, _of(rest, "PV1"), said, message.event)
+            yield from _visit_step(pid, first_of(rest, "PV1"), said, message.event)
             for mrg in (segment for segment in rest if segment.name == "MRG"):
                 for account in mrg.identifiers(3)[:1]:
                     moved = {"id": account.id, "issuer": account.authority, "patient": survivor.as_json()}
@@ -267,11 +260,11 @@ def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Ste
     said = person(pid, authorities)
     patient = PatientId(said["id"], said["issuer"])
     yield _person_step(said)
-    groups = _groups(message, "MRG")
+    groups = message.groups("MRG")
     if not groups:
         raise BrokenMessage("segment MRG is missing", SEGMENT_SEQUENCE, ("MRG", 1))
     for mrg, *rest in groups:
-        pv1 = _of(rest, "PV1")
+        pv1 = first_of(rest, "PV1")
         numbers = [*mrg.identifiers(5)[:1], *([number] if pv1 and (number := _visit_number(None, pv1)) else [])]
         if not numbers:
             raise BrokenMessage("the visit number is missing", REQUIRED_FIELD, mrg.place(5))

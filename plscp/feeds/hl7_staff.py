@@ -9,15 +9,13 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import BrokenMessage
-from plscp.feeds.hl7_message import REQUIRED_FIELD, SEGMENT_SEQUENCE, Hl7Message, Segment, moment
+from plscp.feeds.hl7_message import REQUIRED_FIELD, SEGMENT_SEQUENCE, TABLE_VALUE, Hl7Message, Segment, first_of, moment
 from plscp.matching.hospital import Step
 from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
 from plscp.matching.staff import UNSAID, plan_operator, take_out
 
 KINDS: Final = frozenset({"MFN^M02"})
-TABLE_VALUE: Final = 103
-"""HL7 table 0357: table value not found."""
 TAKEN_OUT: Final = frozenset({"MDL", "MDC"})
 _EVENTS: Final = frozenset({"MAD", "MUP", "MAC", *TAKEN_OUT})
 """Record-level event codes (table 0180)."""
@@ -36,7 +34,7 @@ class StaffRecord(NamedTuple):
 
     def first(self, name: str) -> Segment | None:
         """The first segment of a name."""
-        return next((segment for segment in self.segments if segment.name == name), None)
+        return first_of(self.segments, name)
 
 
 def records_of(message: Hl7Message) -> list[StaffRecord]:
@@ -179,6 +177,6 @@ def _answered(message: Hl7Message, mfi: Segment, error: BrokenMessage | None) ->
 
 def _mfa(message: Hl7Message, taken: bool) -> Iterator[str]:
     """One for each record: its event, its control id, and whether it was posted (table 0181)."""
-    for mfe in (segment for segment in message.segments if segment.name == "MFE"):
+    for mfe in message.all("MFE"):
         fields = ["MFA", mfe.raw(1), mfe.raw(2), "", "S" if taken else "U", mfe.raw(4), mfe.raw(5)]
         yield message.separators.field.join(fields).rstrip(message.separators.field)
