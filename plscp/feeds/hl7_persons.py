@@ -96,11 +96,12 @@ def ids_of(segment: Segment, field: int, authorities: Authorities) -> list[Patie
     return list(dict.fromkeys(PatientId(one.id, one.authority) for one in found))
 
 
-def _current(segment: Segment, field: int, authorities: Authorities) -> PatientId:
+def _required_ids(segment: Segment, field: int, authorities: Authorities) -> list[PatientId]:
+    """As `ids_of`, at least one. Raises BrokenMessage: there is none."""
     found = ids_of(segment, field, authorities)
     if not found:
         raise BrokenMessage("a Patient ID is missing", REQUIRED_FIELD, segment.place(field))
-    return found[0]
+    return found
 
 
 def person(pid: Segment, authorities: Authorities) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def person(pid: Segment, authorities: Authorities) -> dict[str, Any]:
     Raises:
         BrokenMessage: no Patient ID; an identifier or the birth date cannot be read.
     """
-    current, *others = [_current(pid, 3, authorities), *ids_of(pid, 3, authorities)[1:]]
+    current, *others = _required_ids(pid, 3, authorities)
     usable = [other for other in others if not authorities.policy.is_placeholder(other.id)]
     said: dict[str, Any] = {**current.as_json(), "other_ids": [other.as_json() for other in usable]}
     if pid.says(5):
@@ -209,7 +210,7 @@ def _two_persons(
     pids = message.all("PID")
     if len(pids) != 2:
         raise BrokenMessage(f"{message.event} needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
-    one, other = (_current(pid, 3, authorities) for pid in pids)
+    one, other = (_required_ids(pid, 3, authorities)[0] for pid in pids)
     yield (
         lambda plan: (
             step(plan, one, other)
@@ -278,7 +279,7 @@ def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]
     """A47: the person of MRG-1 has the ID of PID-3 from now on."""
     pid, mrg = message.required("PID"), message.required("MRG")
     said = person(pid, authorities)
-    new, old = PatientId(said["id"], said["issuer"]), _current(mrg, 1, authorities)
+    new, old = PatientId(said["id"], said["issuer"]), _required_ids(mrg, 1, authorities)[0]
     if new != old:
         yield partial(_change, old=old, new=new)
     yield _person_step(said)
