@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -334,11 +335,10 @@ class Hl7Feed:
         self._refusals.happened((error.code, sender.address), what.sender, **told, place=_place(error))
         if what.outcome == "failed":
             return
-        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        loop = asyncio.get_running_loop()
+        kept, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def done(_result: Result) -> None:
-            loop.call_soon_threadsafe(_set, kept)
+            loop.call_soon_threadsafe(kept.set)
 
         self._store.submit(
             MessageRefused(
@@ -352,7 +352,8 @@ class Hl7Feed:
                 raw_length=frame.length,
             )
         )
-        await asyncio.wait({kept}, timeout=self._settings.answer_deadline)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(kept.wait(), self._settings.answer_deadline)
 
     def _broken(self, frame: MllpFrame, sender: FeedSender) -> None:
         """A connection ended within a message: nobody is there to be answered."""
@@ -377,11 +378,6 @@ class _Taken:
 
 def _say_refused(told: Mapping[str, Any], more: int) -> None:
     log.warning("feed-message-refused", **told, **({"more": more} if more else {}))
-
-
-def _set(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def _place(error: PlscpError) -> str:

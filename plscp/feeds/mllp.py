@@ -323,7 +323,7 @@ class MllpConnection(asyncio.Protocol):
             self.close("internal error")
         if self.closing:
             self.close()
-            self._listener.idle(self)
+            self._listener.idle()
             return
         if self._read_paused and self._framing.waiting <= AHEAD_BYTES:
             self._read_paused = False
@@ -469,9 +469,9 @@ class MllpListener:
         elif not why.startswith("feeds."):
             messages = connection.sender.messages
             log.info("feed-disconnected", feed=self._feed, address=address, messages=messages, reason=why)
-        self.idle(connection)
+        self.idle()
 
-    def idle(self, _connection: MllpConnection) -> None:
+    def idle(self) -> None:
         """A message was answered while the listener stops."""
         if not any(connection.busy for connection in self._open):
             self._all_idle.set()

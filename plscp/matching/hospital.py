@@ -62,8 +62,7 @@ def plan_person(plan: Plan, said: JsonBody, *, registers: bool = False) -> str:
     others = [PatientRef(id=one.id, issuer=one.issuer) for one in known.other_ids]
     others += [PatientRef(id=body.id, issuer=body.issuer), *body.other_ids]
     mine = {
-        "id": known.current.id,
-        "issuer": known.current.issuer,
+        **known.current.as_json(),
         "other_ids": [one.model_dump() for one in others if plan.identifier(one.id, one.issuer) != known.current],
     }
     plan_patient(plan, mine | {name: said[name] for name in _DEMOGRAPHICS if name in said}, anew=False)
@@ -167,7 +166,7 @@ def unlink(plan: Plan, one: PatientId, other: PatientId) -> str:
     if first is None or second is None or first.number != second.number:
         return ""
     apart = one if plan.means_current(first, plan.identifier(*other)) else other
-    plan_patient(plan, {"id": apart.id, "issuer": apart.issuer}, anew=True)
+    plan_patient(plan, apart.as_json(), anew=True)
     return ""
 
 
