@@ -1,12 +1,12 @@
 """The operators' file: who may add to the Medication Administration Record. Read as the registry file is; only differences are changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from plscp.errors import Conflict, InvalidBody
-from plscp.feeds.registry_file import Entry, Planned, plain
-from plscp.matching.bodies import cautions
+from plscp.errors import InvalidBody
+from plscp.feeds.registry_file import Entry, Planned, plain, plan_rows, tables
 from plscp.matching.model import Policy
 from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
@@ -34,19 +34,12 @@ def apply_operators(
     plan = Plan(registry, policy, now)
     said = {_SECTION: registry.operators.file} if previous is None else previous
     before, after = _indexed(said), _indexed(current)
-    refused: list[str] = []
-    warnings: list[str] = []
-    for number, (code, row) in enumerate(after.items(), 1):
-        if row == before.get(code):
-            continue
-        count = len(plan.records)
-        try:
-            body = plan_operator(plan, UNSAID | row, "file")
-        except (Conflict, InvalidBody) as error:
-            plan.take_back(count)
-            refused.append(f"{_SECTION} {number}: {error}")
-            continue
-        warnings += [f"{_SECTION} {number}: {line}" for line in cautions(body, plan.view)]
+    changed = [
+        (f"{_SECTION} {number}", partial(plan_operator, plan, UNSAID | row, "file"))
+        for number, (code, row) in enumerate(after.items(), 1)
+        if row != before.get(code)
+    ]
+    refused, warnings = plan_rows(plan, changed)
     if refused:
         return Planned([], refused, warnings)
     for code in before:
@@ -63,11 +56,8 @@ def _indexed(content: Mapping[str, Any]) -> dict[Code, Entry]:
     for name in content:
         if name != _SECTION:
             raise InvalidBody(f"operators' file: {name!r} is not {_SECTION}")
-    rows = content.get(_SECTION, [])
-    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
-        raise InvalidBody(f"operators' file: {_SECTION} is not a list of tables")
     indexed: dict[Code, Entry] = {}
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(tables(content, _SECTION, "operators' file"), 1):
         value, scheme = (str(row.get(name, "")).strip(" ") for name in ("value", "scheme"))
         if (value, scheme) in indexed:
             raise InvalidBody(

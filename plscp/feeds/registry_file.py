@@ -2,8 +2,9 @@
 
 import asyncio
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -126,25 +127,45 @@ def apply_file(
     plan = Plan(registry, policy, now)
     before = _indexed(previous if previous is not None else registry.file, policy, registry.issuers)
     after = _indexed(current, policy, registry.issuers)
-    refused: list[str] = []
-    warnings: list[str] = []
-    for row in _in_order(before, after):
-        if row.old == row.new:
-            continue
-        count = len(plan.records)
-        try:
-            body = _plan_row(plan, row)
-        except (Conflict, InvalidBody) as error:
-            plan.take_back(count)  # the rows after it are judged without it
-            refused.append(f"{row.label}: {error}")
-            continue
-        warnings += [f"{row.label}: {line}" for line in (cautions(body, plan.view) if body is not None else ())]
+    changed = [row for row in _in_order(before, after) if row.old != row.new]
+    refused, warnings = plan_rows(plan, [(row.label, partial(_plan_row, plan, row)) for row in changed])
     if refused:
         return Planned([], refused, warnings)
     listed = {section: list(after[section].values()) for section in _SECTIONS if after[section]}
     if listed != registry.file:
         plan.add({"what": "file.read", "content": listed}, None, "", "")
     return Planned(plan.records, [], warnings)
+
+
+def plan_rows(plan: Plan, rows: Iterable[tuple[str, Callable[[], Body | None]]]) -> tuple[list[str], list[str]]:
+    """Plan one row after the other; one that cannot be taken is taken back, and those after it are judged without it.
+
+    Args:
+        rows: what each is called, and what plans it and returns its body, if it has one.
+
+    Returns:
+        The lines about rows that cannot be taken, and the warnings about the others.
+    """
+    refused: list[str] = []
+    warnings: list[str] = []
+    for label, plan_row in rows:
+        count = len(plan.records)
+        try:
+            body = plan_row()
+        except (Conflict, InvalidBody) as error:
+            plan.take_back(count)
+            refused.append(f"{label}: {error}")
+            continue
+        warnings += [f"{label}: {line}" for line in (cautions(body, plan.view) if body is not None else ())]
+    return refused, warnings
+
+
+def tables(content: Mapping[str, Any], section: str, file: str) -> Sequence[Mapping[str, Any]]:
+    """The rows of a section. Raises InvalidBody: it is no list of tables; `file` is what the line calls it."""
+    rows = content.get(section, [])
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        raise InvalidBody(f"{file}: {section} is not a list of tables")
+    return rows
 
 
 def plain(value: Any) -> Any:
@@ -164,11 +185,8 @@ def _indexed(content: Mapping[str, Any], policy: Policy, issuers: Issuers) -> di
             raise InvalidBody(f"registry file: {name!r} is none of {', '.join(_SECTIONS)}")
     indexed: dict[str, dict[str, Entry]] = {}
     for section in _SECTIONS:
-        entries = content.get(section, [])
-        if not isinstance(entries, Sequence) or not all(isinstance(entry, Mapping) for entry in entries):
-            raise InvalidBody(f"registry file: {section} is not a list of tables")
         of_section = indexed[section] = {}
-        for number, entry in enumerate(entries, 1):
+        for number, entry in enumerate(tables(content, section, "registry file"), 1):
             key = _key(section, entry, policy, issuers) or f"number {number}"
             of_section[key if key not in of_section else f"{key} (number {number})"] = plain(entry)
     return indexed
