@@ -44,8 +44,6 @@ READ: Final = frozenset(
         "ZDS",
         "IPC",
         "AIL",
-        "AIP",
-        "AIS",
         "MFI",
         "MFE",
         "STF",
