@@ -38,7 +38,7 @@ async def make_correction(call: ApiCall) -> CorrectionDone:
 
     The entries themselves stay as they are; what moves them is kept and published beside them, and can be reverted.
     """
-    _check_serving(call)
+    call.check_serving()
     body = parse(CorrectionBody, await call.body())
     return _done(await call.server.corrections.make(body, _who(call, body)), body)
 
@@ -66,13 +66,8 @@ async def revert_correction(call: ApiCall) -> CorrectionDone:
 
 async def _settling(call: ApiCall) -> tuple[Proposal, SettleBody]:
     """The correction that the path names, and what is said of it."""
-    _check_serving(call)
+    call.check_serving()
     return await _known(call), parse(SettleBody, await call.body(required=False))
-
-
-def _check_serving(call: ApiCall) -> None:
-    if call.server.draining:
-        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
 
 
 async def _known(call: ApiCall) -> Proposal:

@@ -116,6 +116,11 @@ class ApiCall:
         server: Server = self.request.app.state.server
         return server
 
+    def check_serving(self) -> None:
+        """Raises ApiProblem: 503 once the server was told to stop: nothing is changed any more."""
+        if self.server.draining:
+            raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+
     def page(
         self, model: type[Page], member: str, found: Sequence[tuple[int, Any]], show: Callable[[Any], Any], **more: Any
     ) -> Page:

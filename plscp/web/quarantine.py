@@ -166,8 +166,7 @@ async def replay_all(call: ApiCall) -> ReplayPage:
 
 async def _asked(call: ApiCall, model: type[Taken]) -> Taken:
     """The body. Raises ApiProblem: 422, one line for the first fault; 503 while the server ends."""
-    if call.server.draining:
-        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+    call.check_serving()
     try:
         return model.model_validate(await call.body(required=False))
     except ValidationError as error:

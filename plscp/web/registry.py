@@ -121,8 +121,7 @@ async def _changed(
         said: of which kind the body is that is given: what is to be said about it stands in `warnings`.
     """
     server = call.server
-    if server.draining:
-        raise ApiProblem(503, "draining: the server was told to stop", {"Retry-After": "10"})
+    call.check_serving()
     if not may_make:
         _one(call, model, look)
     now = datetime.now(UTC)
