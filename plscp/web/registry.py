@@ -159,6 +159,11 @@ async def _named(call: ApiCall, **named: str) -> Json:
     return body | named
 
 
+async def _check_no_body(call: ApiCall) -> None:
+    if await call.body(required=False):
+        raise ApiProblem(422, "this takes no body: it is done now")
+
+
 def _one_only(call: ApiCall, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
     _only(_look(call, look), what)
 
@@ -229,8 +234,7 @@ async def cancel_study(call: ApiCall) -> tuple[StudyAnswer, int]:
 
 async def _end_study(call: ApiCall, end: Callable[..., Sequence[RegistryRecord]]) -> tuple[StudyAnswer, int]:
     uid = call["study_instance_uid"].strip(" ")
-    if await call.body(required=False):
-        raise ApiProblem(422, "this takes no body: it is done now")
+    await _check_no_body(call)
     return await _changed(call, StudyAnswer, lambda registry: registry.study(uid), end, uid, may_make=False)
 
 
@@ -410,8 +414,7 @@ async def get_step(call: ApiCall) -> StepAnswer:
 async def end_step(call: ApiCall) -> tuple[StepAnswer, int]:
     """End a step whose modality does not: a study closes with its last step."""
     uid = call["sop_instance_uid"].strip(" ")
-    if await call.body(required=False):
-        raise ApiProblem(422, "this takes no body: it is done now")
+    await _check_no_body(call)
     answer = await _changed(
         call, StepAnswer, lambda registry: registry.steps.get(uid), step_changes.end_step, uid, may_make=False
     )
