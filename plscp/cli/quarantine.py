@@ -109,7 +109,7 @@ def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
         yield 1, f"entry {entry}", f"replayed, at position {position}", "green"
     replay = item.get("replay")
     if replay:
-        said = f"{replay['status']} {_where(replay) or replay['comment']}".strip()
+        said = f"{replay['status']} {view.place(replay) or replay['comment']}".strip()
         style = "green" if replay["outcome"] in GOOD else "red"
         yield 1, "a replay now", said if replay["outcome"] != "gone" else replay["comment"], style
         if replay["hint"]:
@@ -123,12 +123,6 @@ def _parted(findings: Sequence[Mapping[str, Any]], depth: int) -> Iterator[view.
     yield from view.findings(refusing, depth, "refused by")
     noted = [finding for finding in findings if not finding.get("refuse")]
     yield from view.findings(noted, depth, "noted" if refusing else "findings")
-
-
-def _where(result: Mapping[str, Any]) -> str:
-    """Study and patient of a result."""
-    patient = output.in_brief(result["patient"]) if result["patient"]["id"] else ""
-    return " of ".join(filter(None, (result["study_instance_uid"], patient)))
 
 
 @quarantine.command("replay", cls=ServerCommand)
@@ -172,7 +166,7 @@ def replay(
                 result["id"],
                 (_outcome(result), "green" if result["outcome"] in GOOD else "red"),
                 result["status"] if result["outcome"] in {"accepted", "known", "refused"} else "",
-                _where(result),
+                view.place(result),
                 result["entries"] or "",
                 result["comment"] or (f"at {result['position']}" if result["position"] else ""),
             )
