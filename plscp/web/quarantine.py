@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from plscp.findings import Finding
 from plscp.matching.registry import microseconds
 from plscp.records.parts import published
 from plscp.service.replay import ReplayOutcome
@@ -177,9 +176,8 @@ async def _asked(call: ApiCall, model: type[Taken]) -> Taken:
 
 def _replayed(outcome: ReplayOutcome) -> dict[str, Any]:
     """An outcome as it is answered."""
-    findings: list[Finding] = [*outcome.findings]
     return {
         **{name: getattr(outcome, name) for name in ReplayAnswer.model_fields if name not in {"patient", "findings"}},
         "patient": {"id": outcome.patient_id, "issuer": outcome.issuer},
-        "findings": [published(finding) for finding in findings],
+        "findings": [published(finding) for finding in outcome.findings],
     }
