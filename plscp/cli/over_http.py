@@ -205,8 +205,7 @@ def events(
         return
     query |= {"limit": limit or LATEST, "latest": "true" if after is None else None}
     found = api.get("/api/v1/events", query)
-    headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
-    output.table(headings, map(view.row, found["events"]), "no event", json=api.as_json(found))
+    output.table(view.HEADINGS, map(view.row, found["events"]), "no event", json=api.as_json(found))
 
 
 @event.command("show", cls=ServerCommand)
@@ -234,8 +233,7 @@ def timeline(
     api: Api = context.obj
     path = f"/api/v1/timeline/{segment(study_instance_uid.strip(' '))}"
     found = api.get(path, {"original": "true" if original else None})
-    headings = ["position", "occurred", "device", "what", "study or patient", "answer"]
-    output.table(headings, map(view.row, found["entries"]), "no entry", json=api.as_json(found))
+    output.table(view.HEADINGS, map(view.row, found["entries"]), "no entry", json=api.as_json(found))
 
 
 # --- the server itself ---

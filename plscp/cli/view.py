@@ -17,6 +17,9 @@ AMOUNTS: Final = (
 )  # fmt: skip
 """Fields that say most of a typed entry: what was done, with what, how much."""
 
+HEADINGS: Final = ("position", "occurred", "device", "what", "study or patient", "answer")
+"""Of the columns that `row` fills."""
+
 Line = tuple[int, str, object, str]
 """Depth, name, value, style: as `plscp.cli.output.page` prints them."""
 
@@ -81,7 +84,7 @@ def status_of(event: Mapping[str, Any]) -> str:
 
 
 def row(event: Mapping[str, Any]) -> tuple[object, ...]:
-    """One event in columns: position, when, device, what, study or patient, status."""
+    """One event in the columns of HEADINGS."""
     status = status_of(event)
     style = "" if "entry" in event else "red" if "change" not in event and "correction" not in event else "dim"
     return (
