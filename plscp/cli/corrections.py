@@ -6,7 +6,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
-from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text, moment
+from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text
 from plscp.errors import CommandError
 
 app = group()
@@ -93,8 +93,7 @@ def make_correction(
     """Move entries to another study or patient; they stay as they are, and the move can be reverted."""
     if any(not 0 < position <= POSITION_AT_MOST for position in positions or ()):
         raise CommandError("correction make: a position is a number from 1 on", 2)
-    times = _given(since=moment(since) if since else None, until=moment(until) if until else None)
-    chosen = _place(study, patient, issuer) | _given(calling_ae=device) | times
+    chosen = _place(study, patient, issuer) | _given(calling_ae=device, since=since, until=until)
     body: dict[str, Any] = {"positions": positions} if positions else {}
     if chosen:
         body["entries"] = chosen

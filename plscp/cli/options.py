@@ -114,19 +114,14 @@ def a_uid(value: str) -> None:
         raise ValueError("not a UID (PS3.5 9.1)")
 
 
-def moment(value: str) -> str:
-    """A time as the API takes it, with its offset; one without is of this machine's time zone.
-
-    Raises:
-        ValueError: it is no date or time of ISO 8601.
-    """
+def a_moment(value: str | None) -> str | None:
+    """A callback for typer: a time becomes what the API takes, with its offset; one without is of this machine's time zone."""
+    if value is None:
+        return None
     try:
         return datetime.fromisoformat(value).astimezone().isoformat()
     except (ValueError, OverflowError):
-        raise ValueError("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
-
-
-a_moment = checked(moment)
+        raise typer.BadParameter("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
 
 
 @checked

@@ -9,7 +9,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
-from plscp.cli.options import a_moment, an_ae_title, group, moment
+from plscp.cli.options import a_moment, an_ae_title, group
 from plscp.errors import CommandError, HttpProblem
 
 PAGE: Final = 100
@@ -68,12 +68,7 @@ def list_items(
 
 def _which(calling_ae: str | None, reason: str | None, since: str | None, until: str | None) -> dict[str, Any]:
     """What is asked for, without what is not."""
-    asked = {
-        "calling_ae": calling_ae,
-        "reason": reason,
-        "since": moment(since) if since else None,
-        "until": moment(until) if until else None,
-    }
+    asked = {"calling_ae": calling_ae, "reason": reason, "since": since, "until": until}
     return {name: value for name, value in asked.items() if value is not None}
 
 
