@@ -123,7 +123,12 @@ def statement(settings: Settings | None = None) -> str:
         settings: whose numbers are told; the defaults by default.
     """
     chosen = settings or Settings()
-    return _GAP.sub(lambda gap: VALUES[gap[1]](chosen), template())
+    return filled(template(), lambda name: VALUES[name](chosen))
+
+
+def filled(prose: str, value: Callable[[str], str]) -> str:
+    """Prose with a value or a table for each `{{name}}`."""
+    return _GAP.sub(lambda gap: value(gap[1]), prose)
 
 
 def template() -> str:

@@ -8,6 +8,7 @@ from plscp.config.model import Hl7Table, Hl7Tls
 from plscp.config.values import iso_duration
 from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_message import CHARACTER_SETS
+from plscp.reference.conformance import filled, table
 
 MEANT: Final[dict[str, str]] = {
     "A01": "admitted: person, visit active, bed",
@@ -43,26 +44,23 @@ _STAFF: Final = "staff master file: operators taken in, changed or taken out"
 
 def statement_hl7() -> str:
     """The statement in Markdown."""
-    table = Hl7Table()
-    events = sorted(hl7_persons.EVENTS)
-    rows = [f"| ADT^{event} | {MEANT[event]} |" for event in events]
-    rows += [f"| {kind} | {_ORDERS} |" for kind in sorted(hl7_orders.KINDS)]
-    rows += [f"| {kind} | {_STAFF} |" for kind in sorted(hl7_staff.KINDS)]
-    filled = {
+    settings = Hl7Table()
+    rows = [(f"ADT^{event}", MEANT[event]) for event in sorted(hl7_persons.EVENTS)]
+    rows += [(kind, _ORDERS) for kind in sorted(hl7_orders.KINDS)]
+    rows += [(kind, _STAFF) for kind in sorted(hl7_staff.KINDS)]
+    values = {
         "version": __version__,
-        "port": str(table.port),
+        "port": str(settings.port),
         "tls_port": str(Hl7Tls.model_fields["port"].default),
-        "connections": str(table.max_connections),
-        "connections_per_address": str(table.max_connections_per_address),
-        "message": f"{table.max_message:,}",
-        "message_deadline": iso_duration(table.message_deadline),
-        "idle_deadline": iso_duration(table.idle_deadline),
-        "answer_deadline": iso_duration(table.answer_deadline),
+        "connections": str(settings.max_connections),
+        "connections_per_address": str(settings.max_connections_per_address),
+        "message": f"{settings.max_message:,}",
+        "message_deadline": iso_duration(settings.message_deadline),
+        "idle_deadline": iso_duration(settings.idle_deadline),
+        "answer_deadline": iso_duration(settings.answer_deadline),
         "character_sets": ", ".join(CHARACTER_SETS),
-        "messages": "\n".join(rows),
+        "messages": table(rows),
         "cancels": ", ".join(sorted(hl7_orders.CANCELS)),
     }
     text = resources.files("plscp.reference").joinpath("conformance_hl7.md").read_text("utf-8")
-    for name, value in filled.items():
-        text = text.replace("{{" + name + "}}", value)
-    return text
+    return filled(text, values.__getitem__)
