@@ -324,14 +324,10 @@ class WorklistTable(Section):
         return self
 
 
-class Hl7Tls(Section):
+class Hl7Tls(Tls):
     """The TLS listener of the HL7 feed, beside the plain one; absent: plain only. As that of DICOM."""
 
-    at_once = frozenset({"certificate", "private_key", "client_ca"})
-
     port: Port = Field(2576, description="port of the TLS listener; 0: a free one")
-    certificate: File = Field(description="file with the server's certificate chain, PEM")
-    private_key: File = Field(description="file with the private key, PEM, without a passphrase")
     client_ca: FileOrNone = Field(
         None, description="file with the CAs of the senders; given: client certificates are required"
     )

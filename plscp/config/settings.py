@@ -18,7 +18,6 @@ from plscp.config.model import (
     Dicom,
     FeedTables,
     Hl7Table,
-    Hl7Tls,
     Http,
     HttpTls,
     Kafka,
@@ -413,7 +412,7 @@ def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
     return device.passcode.get_secret_value if device.passcode is not None else None
 
 
-def _certificates(section: str, tls: Tls | HttpTls | Hl7Tls | None) -> "Certificates | None":
+def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
     if tls is None:
         return None
     from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
