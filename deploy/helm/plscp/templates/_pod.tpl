@@ -2,19 +2,11 @@
 {{- define "plscp.secrets" -}}
 {{- $values := .Values -}}
 {{- $mounted := list -}}
-{{- with $values.dicomTls -}}
-{{- if .existingSecret -}}
-{{- $mounted = append $mounted (dict "name" "dicom-tls" "secret" .existingSecret "keys" (list .certificateKey .privateKeyKey)) -}}
-{{- if .clientCa.enabled -}}
-{{- $mounted = append $mounted (dict "name" "dicom-client-ca" "secret" (.clientCa.existingSecret | default .existingSecret) "keys" (list .clientCa.key)) -}}
-{{- end -}}
-{{- end -}}
-{{- end -}}
-{{- with $values.hl7Tls -}}
-{{- if .existingSecret -}}
-{{- $mounted = append $mounted (dict "name" "hl7-tls" "secret" .existingSecret "keys" (list .certificateKey .privateKeyKey)) -}}
-{{- if .clientCa.enabled -}}
-{{- $mounted = append $mounted (dict "name" "hl7-client-ca" "secret" (.clientCa.existingSecret | default .existingSecret) "keys" (list .clientCa.key)) -}}
+{{- range $name, $tls := dict "dicom" $values.dicomTls "hl7" $values.hl7Tls -}}
+{{- if $tls.existingSecret -}}
+{{- $mounted = append $mounted (dict "name" (printf "%s-tls" $name) "secret" $tls.existingSecret "keys" (list $tls.certificateKey $tls.privateKeyKey)) -}}
+{{- if $tls.clientCa.enabled -}}
+{{- $mounted = append $mounted (dict "name" (printf "%s-client-ca" $name) "secret" ($tls.clientCa.existingSecret | default $tls.existingSecret) "keys" (list $tls.clientCa.key)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
