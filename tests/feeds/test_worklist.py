@@ -1,10 +1,7 @@
 """The worklist as a feed, against pynetdicom's SCP: what is taken, that only differences are changes, and that a fault in it stops nothing."""
 
 import asyncio
-import gc
 import json
-import logging
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,7 +11,6 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
-from pynetdicom.association import Association
 from structlog.testing import capture_logs
 
 from plscp.errors import StoreUnavailable
@@ -31,10 +27,11 @@ from plscp.store.port import Draft, Failed, Filter, RegistryDraft
 from tests import tls
 from tests.feeds.worklist import WorklistScp, entry, with_bytes
 from tests.matching.world import LABS, at
+from tests.scu.conftest import leaking  # noqa: F401  # a fixture
 from tests.serving import until
 from tests.temporary import TemporaryStore
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"), pytest.mark.usefixtures("leaking")]
 """pynetdicom leaves a socket to the garbage collector where it could not connect, and where the peer has closed before."""
 POLICY = Policy(patient_id_issuer="HOSP")
 WHERE = {"XRAY1": ("LAB1",), "XRAY2": ("LAB2",), "ROVER": ("LAB1", "LAB2")}
@@ -112,17 +109,6 @@ class Hospital:
     def events(self) -> list[dict[str, Any]]:
         """What the store has."""
         return [json.loads(event.payload) for event in self.store.read(Filter(kinds=("registry",)))]
-
-
-@pytest.fixture(autouse=True)
-def _collected(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Those sockets go within the test; log and threads of the library would hold them longer."""
-    caplog.set_level(logging.CRITICAL + 1, "pynetdicom")
-    yield
-    for thread in threading.enumerate():
-        if isinstance(thread, Association):
-            thread.join(60)
-    gc.collect()
 
 
 @pytest.fixture
