@@ -16,6 +16,7 @@ from plscp.logs import log
 from plscp.matching.model import Decision, Place
 from plscp.matching.registry import Registry, moment_of
 from plscp.metrics import Metrics
+from plscp.service import reply
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import utc_now
 from plscp.service.refusals import hint
@@ -223,7 +224,7 @@ def _outcome(item: QuarantineItem, pending: Pending, status: int, comment: str) 
     if stored is None or not STATUSES[status].performed:
         refused = pending.refused.findings if pending.refused else decision.findings if decision else ()
         failed = stored is None and (pending.content is not None or pending.refused is not None)
-        why = [finding for finding in refused if finding.refuse] or refused
+        why = reply.refusing(refused)
         return ReplayOutcome(
             item.id,
             "failed" if failed else "refused",
