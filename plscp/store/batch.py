@@ -198,10 +198,7 @@ class Batch:
     def _retry(self, draft: RequestRecord, before: RequestRecord) -> Stored:
         where = draft.calling_ae, draft.address, draft.association, draft.message_id, draft.transfer_syntax
         self.retries.append((before.n, draft.arrival, *where))
-        first = before.first_position
-        return _answer(
-            "retry", before, moved=self.standings.get(first) or self._known.standings(first, first).get(first)
-        )
+        return _answer("retry", before, moved=self._moved(before.first_position))
 
     def _plan(
         self, draft: RequestRecord, keys: Sequence[EntryKeys]
@@ -414,9 +411,13 @@ class Batch:
             return settled.state
         return "proposed" if proposal_id in self.proposals else self._known.proposed(proposal_id)
 
+    def _moved(self, position: int) -> Standing | None:
+        """Where an entry stands by the last correction that moved it; None where none did."""
+        return self.standings.get(position) or self._known.moved(position)
+
     def _standing(self, position: int) -> int:
         """Position of the event that says where an entry stands."""
-        at = self.standings.get(position) or self._known.standings(position, position).get(position)
+        at = self._moved(position)
         return at.standing if at is not None else position
 
     def _move(self, draft: CorrectionDraft, move: EventMove, *event_ids: str) -> None:

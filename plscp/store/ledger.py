@@ -43,8 +43,8 @@ SELECT {_AT}, r.arrival, c.shared
 FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
 CROSS JOIN contexts c ON c.n = r.context LEFT JOIN standings s ON s.position = e.position WHERE e.kind = 'entry'
 """  # noqa: S608 -- our names
-STANDINGS: Final = """
-SELECT position, standing, study_instance_uid, patient_id, issuer, correction FROM standings WHERE position BETWEEN ? AND ?
+MOVED: Final = """
+SELECT position, standing, study_instance_uid, patient_id, issuer, correction FROM standings WHERE position = ?
 """
 HAS_ENTRIES: Final = """
 SELECT ?1 <> '' AND (EXISTS (SELECT 1 FROM standings WHERE study_instance_uid = ?1) OR EXISTS (
@@ -273,7 +273,7 @@ class SqliteLedger:
             {},
             {},
             {},
-            self._standings,
+            self._moved,
             self._stored_under,
             self._has_entries,
             self._proposed,
@@ -301,8 +301,9 @@ class SqliteLedger:
         waits = any(self._delivered.startswith(pending, at) for at in range(0, len(self._delivered), _ID_BYTES))
         return Answered(latest, first_id, bool(delivered) or waits)
 
-    def _standings(self, first: int, last: int) -> dict[int, Standing]:
-        return {row[0]: Standing(*row) for row in self._connection.execute(STANDINGS, (first, last))}
+    def _moved(self, position: int) -> Standing | None:
+        row = self._connection.execute(MOVED, (position,)).fetchone()
+        return None if row is None else Standing(*row)
 
     def _stored_under(self, positions: Iterable[int]) -> dict[int, tuple[Standing, bytes]]:
         wanted = array("q", positions)

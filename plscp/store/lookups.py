@@ -102,7 +102,7 @@ class Lookups:
         answered: identity -> its latest accepted request.
         items: identity -> its quarantine item.
         replayed: identity -> index of an entry that was replayed singly -> its position; the batch goes on with it.
-        standings: where entries stand that were moved, by position, of those in a range of positions.
+        moved: where the entry at a position stands, if it was moved before this transaction.
         stored_under: for positions that were there before this transaction: where they stand, and the context of their request.
         has_entries: whether entries stood under a study before this transaction.
         proposed: the state of the proposal with this id, or empty where none was kept before this transaction.
@@ -115,7 +115,7 @@ class Lookups:
     answered: dict[bytes, Answered]
     items: dict[bytes, QuarantineRow]
     replayed: dict[bytes, dict[int, int]]
-    standings: Callable[[int, int], dict[int, Standing]]
+    moved: Callable[[int], Standing | None]
     stored_under: Callable[[Iterable[int]], dict[int, tuple[Standing, bytes]]]
     has_entries: Callable[[str], bool]
     proposed: Callable[[str], str]
