@@ -300,9 +300,9 @@ class Corrections:
         self, proposal: Proposal, state: Literal["confirmed", "rejected"], who: str, why: str, *, dry_run: bool = False
     ) -> CorrectionOutcome:
         """Keep what became of a proposal by which nothing moves."""
-        for _ in range(1 if dry_run else MOST_TRIES):
-            if dry_run:
-                return CorrectionOutcome(proposal.id, [], 0)
+        if dry_run:
+            return CorrectionOutcome(proposal.id, [], 0)
+        for _ in range(MOST_TRIES):
             position = await asyncio.to_thread(self._keeper.catch_up)
             result = await self._submit(
                 CorrectionDraft(proposal.id, state, [], position, now_us(), "http", who, why, _nobody)
@@ -409,11 +409,11 @@ def _move(
 ) -> tuple[EventMove, Moved] | None:
     """How one entry moves; None where it stands there already."""
     key, at, patient = there.key(administration=administration), one.at, there.patient.current
-    now_at = registry.owner(registry.current_patient(at.patient_id, at.issuer, at.standing))
-    study = there.study.study_instance_uid if there.study is not None else ""
-    if at.study_instance_uid == study and (study or (now_at is not None and now_at.number == there.patient.number)):
-        return None
     stood = registry.current_patient(at.patient_id, at.issuer, at.standing)
+    owner = registry.owner(stood)
+    study = there.study.study_instance_uid if there.study is not None else ""
+    if at.study_instance_uid == study and (study or (owner is not None and owner.number == there.patient.number)):
+        return None
     correction = Correction(
         id=order.id,
         event_id=one.entry.event_id,

@@ -216,7 +216,7 @@ class Misplaced:
             try:
                 await self._corrections.move(order)
             except Conflict:
-                self.changed((), [{"what": "study.", "study_instance_uid": target}])
+                self._add((target,))
         elif known is None:
             record = RegistryRecord(
                 self._change(target, positions, placed),
