@@ -1,15 +1,61 @@
-"""Corrections: what people say of one, and where entries are to stand then (contract section 4). Pure functions."""
+"""Corrections: what is proposed, what people say of one, and where entries are to stand then (contract section 4). Pure functions."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import to_json
 
+from plscp.digests import sha256
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching.bodies import LO, Body, Moment, PatientRef, Remark, Uid
 from plscp.matching.model import Place
 from plscp.matching.records import GENERATED_ISSUER, Patient, PatientId, Study
 from plscp.matching.registry import Registry
+from plscp.store.port import PROPOSAL
+
+MOVE: Final = f"{PROPOSAL}.move"
+REPLAY: Final = f"{PROPOSAL}.replay"
+MERGE: Final = f"{PROPOSAL}.merge"
+"""A merge that a feed announced and that could not be made: somebody has to say whom it means."""
+
+
+def proposed(
+    what: str,
+    to: Place,
+    because: str,
+    *,
+    positions: Sequence[int] = (),
+    origins: Iterable[Place] = (),
+    calling_ae: str = "",
+    request_id: str = "",
+    quarantine: str = "",
+) -> dict[str, Any]:
+    """The change of a proposed correction, as it is kept.
+
+    Args:
+        what: `MOVE`, `REPLAY` or `MERGE`.
+        positions: of the entries that it moves; empty: all that stand under its origins.
+        calling_ae: of the device that sent them; empty where there are several.
+        request_id, quarantine: of the refused request that it would help.
+    """
+    return {
+        "what": what,
+        "positions": positions,
+        "to": to.as_json(),
+        "from": [origin.as_json() for origin in origins],
+        "because": because,
+        "calling_ae": calling_ae,
+        "request_id": request_id,
+        "quarantine": quarantine,
+    }
+
+
+def proposal_id(said: object) -> str:
+    """The id of a proposal that says this (JSON-able): what is said again is the same proposal."""
+    return sha256(to_json(said)).hex()[:16]
+
 
 NoUid = Annotated[Uid | Literal[""], BeforeValidator(lambda given: "" if given is None else given)]
 

@@ -5,23 +5,20 @@ Conflict for what the registry forbids, and InvalidBody for what cannot be an id
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import sha256
 from typing import Any, Final
-
-from pydantic_core import to_json
 
 from plscp.errors import Conflict
 from plscp.matching.bodies import AdmissionBody, PatientBody, PatientRef, parse
 from plscp.matching.changes import end_study, plan_admission, plan_merge, plan_patient, plan_patient_id, plan_study
+from plscp.matching.corrections import MERGE, proposal_id, proposed
+from plscp.matching.model import Place
 from plscp.matching.plan import Plan
 from plscp.matching.records import Patient, PatientId
-from plscp.store.port import PROPOSAL, RegistryRecord
+from plscp.store.port import RegistryRecord
 
 Step = Callable[[Plan], str]
 """Plans one thing that a message says; returns a note, or nothing."""
 JsonBody = Mapping[str, Any]
-PROPOSED_MERGE: Final = f"{PROPOSAL}.merge"
-"""A merge that a feed announced and that could not be made: somebody has to say whom it means."""
 _DEMOGRAPHICS: Final = ("name", "birth_date", "sex")
 
 
@@ -173,21 +170,10 @@ def unlink(plan: Plan, one: PatientId, other: PatientId) -> str:
 def _propose_merge(plan: Plan, survivor: PatientId, prior: PatientId, because: str) -> None:
     """A proposed correction: kept once, and confirmed by people."""
     to = plan.identifier(*survivor)
-    what = {"what": PROPOSED_MERGE, "to": _place(to), "prior": PatientId(*prior).as_json()}
-    change = what | {
-        "positions": [],
-        "from": [_place(PatientId(*prior))],
-        "because": because,
-        "calling_ae": "",
-        "request_id": "",
-        "quarantine": "",
-    }
-    subject = sha256(to_json(what)).hexdigest()[:16]
-    plan.propose(RegistryRecord(change, None, to.key, f"org.plscp.{PROPOSED_MERGE}.v1", subject))
-
-
-def _place(patient: PatientId) -> dict[str, Any]:
-    return {"study_instance_uid": "", "patient": patient.as_json()}
+    place = Place("", *to)
+    what = {"what": MERGE, "to": place.as_json(), "prior": PatientId(*prior).as_json()}
+    change = what | proposed(MERGE, place, because, origins=[Place("", *prior)])
+    plan.propose(RegistryRecord(change, None, to.key, f"org.plscp.{MERGE}.v1", proposal_id(what)))
 
 
 # --- visits --------------------------------------------------------------------------------------------------------------

@@ -174,6 +174,11 @@ class Place(NamedTuple):
         """The Study Instance UID; without study ``issuer|id`` of the patient."""
         return self.study_instance_uid or f"{self.issuer}|{self.patient_id}"
 
+    def as_json(self) -> dict[str, Any]:
+        """``{"study_instance_uid", "patient": {"id", "issuer"}}``."""
+        patient = {"id": self.patient_id, "issuer": self.issuer}
+        return {"study_instance_uid": self.study_instance_uid, "patient": patient}
+
 
 class Move(NamedTuple):
     """The correction that would make a refused request right: the events at these positions go from there to there."""

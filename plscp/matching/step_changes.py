@@ -4,22 +4,20 @@ A step that begins opens its studies where it is, or opens them again; a study c
 changes is one plan. Planners raise `Refused` with the status that the modality gets (PS3.4 F.7.2).
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
-
-from pydantic_core import to_json
 
 from plscp.errors import Conflict, Refused
 from plscp.findings import Finding
 from plscp.matching import changes
-from plscp.matching.model import Policy
+from plscp.matching.corrections import MOVE, proposal_id, proposed
+from plscp.matching.model import Place, Policy
 from plscp.matching.plan import Plan
-from plscp.matching.records import Patient, Study, StudyStay
+from plscp.matching.records import Patient, PatientId, Study, StudyStay
 from plscp.matching.registry import Registry, moment_of
 from plscp.matching.steps import IN_PROGRESS, ProcedureStep, StepStatus
+from plscp.records.parts import PROPOSED_TYPE
 from plscp.store.port import RegistryRecord
 
 INCORRECT_WORKLIST_ENTRY: Final = "110514^DCM"
@@ -29,7 +27,6 @@ PATIENT_CONTRADICTS: Final = Finding("step-patient", "Patient ID is not that of 
 PATIENTS_SEVERAL: Final = Finding("step-patients", "the studies of one step are several patients'", refuse=True)
 PATIENT_AMBIGUOUS: Final = Finding("step-patient-ambiguous", "Patient ID without issuer names several", refuse=True)
 ENDED: Final = Finding("step-ended", "Performed Procedure Step Object may no longer be updated", refuse=True)
-PROPOSED_TYPE: Final = "org.plscp.correction.proposed.v1"
 
 
 class StepStudy(NamedTuple):
@@ -293,7 +290,7 @@ def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: da
     )
     named = Plan(registry, policy, now).identifier(said.patient_id, said.issuer)
     return [
-        _proposal(registry, study.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=named.as_json())
+        _proposal(registry, study.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=named)
         for one in said.studies
         if (study := registry.study(one.study_instance_uid)) is not None
         and registry.has_entries(study.study_instance_uid)
@@ -301,7 +298,7 @@ def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: da
     ]
 
 
-_NOBODY: Final = {"id": "", "issuer": ""}
+_NOBODY: Final = PatientId("", "")
 
 
 def _proposal(
@@ -310,7 +307,7 @@ def _proposal(
     step: ProcedureStep,
     *,
     because: str,
-    patient: Mapping[str, str] = _NOBODY,
+    patient: PatientId = _NOBODY,
 ) -> RegistryRecord:
     """A proposed correction of all that stands under a study: kept, not published; once for each step, study and patient.
 
@@ -319,16 +316,8 @@ def _proposal(
     """
     study = registry.study(study_instance_uid)
     assert study is not None
-    change = {
-        "what": "proposal.move",
-        "positions": [],
-        "to": {"study_instance_uid": "", "patient": patient},
-        "from": [{"study_instance_uid": study_instance_uid, "patient": study.patient_id.as_json()}],
-        "because": because,
-        "calling_ae": step.calling_ae,
-        "request_id": "",
-        "quarantine": "",
-        "step": step.sop_instance_uid,
-    }
-    proposal = sha256(to_json([step.sop_instance_uid, study_instance_uid, patient])).hexdigest()[:16]
-    return RegistryRecord(change, None, study_instance_uid, PROPOSED_TYPE, proposal)
+    stands = Place(study_instance_uid, *study.patient_id)
+    change = proposed(MOVE, Place("", *patient), because, origins=[stands], calling_ae=step.calling_ae)
+    change["step"] = step.sop_instance_uid
+    said = [step.sop_instance_uid, study_instance_uid, patient.as_json()]
+    return RegistryRecord(change, None, study_instance_uid, PROPOSED_TYPE, proposal_id(said))

@@ -17,6 +17,9 @@ from plscp.errors import Conflict, InvalidBody, StoreUnavailable
 from plscp.logs import log
 from plscp.matching import changes
 from plscp.matching.corrections import (
+    MERGE,
+    MOVE,
+    REPLAY,
     CorrectionBody,
     Destination,
     EntriesBody,
@@ -25,6 +28,7 @@ from plscp.matching.corrections import (
     for_entry,
     iso,
     merged_by,
+    proposed,
 )
 from plscp.matching.model import Place
 from plscp.matching.registry import Registry
@@ -52,9 +56,6 @@ from plscp.store.corrections import (
 from plscp.store.port import EventStore, Failed, Filter, RegistryRecord, Result, Stored
 
 MOST_TRIES: Final = 50
-MOVE: Final = "proposal.move"
-REPLAY: Final = "proposal.replay"
-MERGE: Final = "proposal.merge"
 
 
 class Moved(NamedTuple):
@@ -133,16 +134,8 @@ class Corrections:
             raise InvalidBody("positions: give them, or entries: one of the two")
         place = body.to.place
         positions = body.positions if body.entries is None else await self._chosen(body.entries)
-        change = {
-            "what": MOVE,
-            "positions": list(positions),
-            "to": _place_json(place),
-            "from": [],
-            "because": body.why,
-            "calling_ae": body.entries.calling_ae if body.entries is not None else "",
-            "request_id": "",
-            "quarantine": "",
-        }
+        sender = body.entries.calling_ae if body.entries is not None else ""
+        change = proposed(MOVE, place, body.why, positions=positions, calling_ae=sender)
         order = Order(secrets.token_hex(8), positions, _to(place), who, body.why, "http", change)
         return await self.move(order, dry_run=body.dry_run)
 
@@ -191,17 +184,7 @@ class Corrections:
                 ) from None
 
         back = list(dict.fromkeys(place for place, _ in came_from.values()))
-        change = {
-            "what": MOVE,
-            "positions": list(came_from),
-            "to": _place_json(back[0]),
-            "from": [],
-            "because": body.why,
-            "calling_ae": "",
-            "request_id": "",
-            "quarantine": "",
-            "reverts": proposal.id,
-        }
+        change = proposed(MOVE, back[0], body.why, positions=list(came_from)) | {"reverts": proposal.id}
         order = Order(
             secrets.token_hex(8),
             list(came_from),
@@ -230,7 +213,7 @@ class Corrections:
                 origins = dict.fromkeys(_record_place(one.moved_from) for one in moved)
                 change = order.change | {
                     "positions": [move.was.position for move in moves],
-                    "from": [_place_json(place) for place in origins],
+                    "from": [place.as_json() for place in origins],
                 }
                 proposal = RegistryRecord(change, None, moves[0].key_was, PROPOSED_TYPE, order.id)
             result = await self._submit(
@@ -459,13 +442,6 @@ def _record_place(place: EventPlace) -> Place:
 def _place(said: dict[str, Any]) -> Place:
     patient = said.get("patient") or {}
     return Place(said.get("study_instance_uid", ""), patient.get("id", ""), patient.get("issuer", ""))
-
-
-def _place_json(place: Place) -> dict[str, Any]:
-    return {
-        "study_instance_uid": place.study_instance_uid,
-        "patient": {"id": place.patient_id, "issuer": place.issuer},
-    }
 
 
 def _nobody(_: Result) -> None:

@@ -10,20 +10,17 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any, Final, NamedTuple
-
-from pydantic_core import to_json
 
 from plscp.errors import Conflict, StoreError
 from plscp.logs import log
 from plscp.matching import rules
-from plscp.matching.corrections import Destination, destination
+from plscp.matching.corrections import MOVE, Destination, destination, proposal_id, proposed
 from plscp.matching.model import Instant, MatchQuestion, Place
 from plscp.matching.registry import Registry
 from plscp.matching.times import instant
 from plscp.records.parts import PROPOSED_TYPE
-from plscp.service.corrections import MOVE, Corrections, Order
+from plscp.service.corrections import Corrections, Order
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
 from plscp.statuses import STATUSES
@@ -199,8 +196,8 @@ class Misplaced:
     async def _propose(self, target: str, placed: Sequence[PlacedRequest]) -> None:
         """Propose to move what stands wrongly, or do so where every device's policy says it."""
         positions = sorted(position for request in placed for position in request.positions)[:MOST_MOVED]
-        proposal_id = sha256(to_json([positions, target])).hexdigest()[:16]
-        known = await asyncio.to_thread(self._store.proposal, proposal_id)
+        correction = proposal_id([positions, target])
+        known = await asyncio.to_thread(self._store.proposal, correction)
         if known is not None and known.state != "proposed":
             return  # somebody has decided already
         by_position = {position: request for request in placed for position in request.positions}
@@ -212,7 +209,7 @@ class Misplaced:
 
         if all(request.applies for request in placed):
             change = None if known is not None else self._change(target, positions, placed)
-            order = Order(proposal_id, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
+            order = Order(correction, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
             try:
                 await self._corrections.move(order)
             except Conflict:
@@ -223,30 +220,21 @@ class Misplaced:
                 None,
                 placed[0].study_instance_uid,
                 PROPOSED_TYPE,
-                proposal_id,
+                correction,
             )
             await self._keeper.change(lambda _: [record], "server")
-            log.info("correction-proposed", correction=proposal_id, entries=len(positions))
+            log.info("correction-proposed", correction=correction, entries=len(positions))
 
     def _change(self, target: str, positions: Sequence[int], placed: Sequence[PlacedRequest]) -> dict[str, Any]:
         with self._keeper.lock:
             to, came_from = (self._place(uid) for uid in (target, placed[0].study_instance_uid))
         senders = {request.calling_ae for request in placed}
-        return {
-            "what": MOVE,
-            "positions": list(positions),
-            "to": to,
-            "from": [came_from],
-            "because": BECAUSE,
-            "calling_ae": senders.pop() if len(senders) == 1 else "",
-            "request_id": "",
-            "quarantine": "",
-        }
+        sender = senders.pop() if len(senders) == 1 else ""
+        return proposed(MOVE, to, BECAUSE, positions=positions, origins=[came_from], calling_ae=sender)
 
-    def _place(self, uid: str) -> dict[str, Any]:
+    def _place(self, uid: str) -> Place:
         study = self._keeper.registry.study(uid)
-        patient = study.patient_id.as_json() if study is not None else {"id": "", "issuer": ""}
-        return {"study_instance_uid": uid, "patient": patient}
+        return Place(uid, *(study.patient_id if study is not None else ("", "")))
 
 
 def _named(request: PlacedRequest, registry: Registry) -> str:

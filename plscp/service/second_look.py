@@ -12,11 +12,9 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, Final
 
-from pydantic_core import to_json
-
-from plscp.digests import sha256
 from plscp.errors import StoreError
 from plscp.logs import log
+from plscp.matching.corrections import REPLAY, proposal_id, proposed
 from plscp.matching.model import Decision, Place
 from plscp.matching.registry import Registry, moment_of
 from plscp.matching.second_look import MOST_ITEMS, STATUSES_LOOKED_AT, OpenItem, OpenItems, why_ask
@@ -222,28 +220,15 @@ class SecondLook:
     async def _propose(self, item: OpenItem, outcome: ReplayOutcome, why: str) -> None:
         """Ask people, once for each place that an item would go to."""
         place = Place(outcome.study_instance_uid, outcome.patient_id, outcome.issuer)
-        to = {
-            "study_instance_uid": place.study_instance_uid,
-            "patient": {"id": place.patient_id, "issuer": place.issuer},
-        }
-        change = {
-            "what": "proposal.replay",
-            "positions": [],
-            "to": to,
-            "from": [],
-            "because": why,
-            "calling_ae": item.calling_ae,
-            "request_id": "",
-            "quarantine": item.id,
-            "rule": outcome.rule,
-        }
-        proposal_id = sha256(to_json([item.id, to])).hex()[:16]
-        if await asyncio.to_thread(self._store.proposal, proposal_id) is not None:
+        change = proposed(REPLAY, place, why, calling_ae=item.calling_ae, quarantine=item.id)
+        change["rule"] = outcome.rule
+        correction = proposal_id([item.id, place.as_json()])
+        if await asyncio.to_thread(self._store.proposal, correction) is not None:
             return
-        record = RegistryRecord(change, None, place.key, PROPOSED_TYPE, proposal_id)
+        record = RegistryRecord(change, None, place.key, PROPOSED_TYPE, correction)
         await self._keeper.change(lambda _registry: [record], SERVER)
         self._metrics.replays_proposed.child().add()
-        log.info("replay-proposed", quarantine=item.id, correction=proposal_id, calling_ae=item.calling_ae, why=why)
+        log.info("replay-proposed", quarantine=item.id, correction=correction, calling_ae=item.calling_ae, why=why)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

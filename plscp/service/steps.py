@@ -7,17 +7,16 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
-from pydantic_core import to_json
-
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.dicom.answer import Encodable, Status
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused, TooLarge
 from plscp.findings import Finding
 from plscp.matching import rules, substance
+from plscp.matching.corrections import MOVE, proposal_id, proposed
 from plscp.matching.known_entries import StoredEntry, check_known_administration, check_known_entries
 from plscp.matching.match_context import occurred_between
-from plscp.matching.model import Decision, Instant, MatchQuestion, Move, Place, SubstanceQuestion
+from plscp.matching.model import Decision, Instant, MatchQuestion, Move, SubstanceQuestion
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.times import instant
 from plscp.records.parts import (
@@ -468,22 +467,15 @@ def reject(pending: Pending, refused: Refused | Decision) -> Rejected:
 
 def _propose(pending: Pending, move: Move, because: str) -> RegistryRecord:
     """A proposed correction: kept, not published. The same events to the same place are the same proposal."""
-    origin = move.origins[0]
-    what = {"positions": move.positions, "to": _place(move.target)}
-    change = {
-        "what": "proposal.move",
-        **what,
-        "from": [_place(origin) for origin in move.origins],
-        "because": because,
-        "calling_ae": pending.calling_ae,
-        "request_id": pending.request_id,
-        "quarantine": pending.quarantine_id,
-    }
-    return RegistryRecord(change, None, origin.key, PROPOSED_TYPE, sha256(to_json(what)).hexdigest()[:16])
-
-
-def _place(place: Place) -> dict[str, Any]:
-    return {
-        "study_instance_uid": place.study_instance_uid,
-        "patient": {"id": place.patient_id, "issuer": place.issuer},
-    }
+    change = proposed(
+        MOVE,
+        move.target,
+        because,
+        positions=move.positions,
+        origins=move.origins,
+        calling_ae=pending.calling_ae,
+        request_id=pending.request_id,
+        quarantine=pending.quarantine_id,
+    )
+    said = {"positions": move.positions, "to": change["to"]}
+    return RegistryRecord(change, None, move.origins[0].key, PROPOSED_TYPE, proposal_id(said))
