@@ -6,7 +6,6 @@ several, nothing is proposed (contract section 4).
 
 import asyncio
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from plscp.records.parts import PROPOSED_TYPE
 from plscp.service.corrections import Corrections, Order
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
+from plscp.service.waiting import Waiting
 from plscp.statuses import STATUSES
 from plscp.store.corrections import MOST_MOVED, StandingEvent
 from plscp.store.port import EventStore, Filter, RegistryRecord
@@ -34,8 +34,6 @@ MOST_ENTRIES: Final = 5_000
 """Of one study, the newest: that is far more than a case has."""
 PIECE_REQUESTS: Final = 10
 """Decided again while the registry is held: a device waits a millisecond at most."""
-FAILED_SECONDS: Final = 5.0
-"""Until what a store that failed was needed for is tried again."""
 CHANGES_AT_START: Final = 1000
 """Registry changes, the newest, whose studies are looked at when a server starts: nothing of what waits is kept."""
 BECAUSE: Final = "by the stays that the registry has now, the rules name another study"
@@ -57,26 +55,14 @@ class Misplaced:
 
     def __init__(self, store: EventStore, keeper: RegistryKeeper, corrections: Corrections, profiles: Profiles) -> None:
         self._store, self._keeper, self._corrections, self._profiles = store, keeper, corrections, profiles
-        self._due: dict[str, None] = {}
-        self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
+        self._due = Waiting(MOST_DUE)
         keeper.changed.append(self.changed)
 
     def changed(self, _positions: Sequence[int], changes: Sequence[Mapping[str, Any]]) -> None:
         """Registry changes were applied; on any thread."""
-        studies = [str(change["study_instance_uid"]) for change in changes if str(change["what"]).startswith("study.")]
-        if not studies:
-            return
-        self._add(studies)
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake.set)
-
-    def _add(self, studies: Sequence[str]) -> None:
-        with self._lock:
-            self._due |= dict.fromkeys(studies)
-            while len(self._due) > MOST_DUE:
-                del self._due[next(iter(self._due))]
+        self._due.add(
+            str(change["study_instance_uid"]) for change in changes if str(change["what"]).startswith("study.")
+        )
 
     def load(self) -> None:
         """Have those wait that waited when the server ended, as far back as `CHANGES_AT_START`. Raises StoreError."""
@@ -85,39 +71,18 @@ class Misplaced:
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        self._loop = asyncio.get_running_loop()
-        self._wake.set()
-        loaded = False
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                if not loaded:
-                    await asyncio.to_thread(self.load)
-                    loaded = True
-                await self.look()
-            except StoreError as error:
-                log.warning("store-failed", where="corrections", why=str(error))
-                await asyncio.sleep(FAILED_SECONDS)
-                self._wake.set()
+        await self._due.run(self.load, self.look, _failed)
 
     async def look(self) -> None:
         """Look at every study that waits for it. Raises StoreError: the study goes on waiting."""
-        while (study := self._next()) is not None:
+        while (study := self._due.take()) is not None:
             try:
                 await self._look_at(study)
             except StoreError:
-                self._add((study,))
+                self._due.add([study])
                 raise
             except Exception:
                 log.exception("internal-error", where="corrections")
-
-    def _next(self) -> str | None:
-        with self._lock:
-            study = next(iter(self._due), None)
-            if study is not None:
-                del self._due[study]
-        return study
 
     async def _look_at(self, study: str) -> None:
         found: dict[tuple[str, str], list[PlacedRequest]] = defaultdict(list)
@@ -213,7 +178,7 @@ class Misplaced:
             try:
                 await self._corrections.move(order)
             except Conflict:
-                self._add((target,))
+                self._due.add([target])
         elif known is None:
             record = RegistryRecord(
                 self._change(target, positions, placed),
@@ -235,6 +200,10 @@ class Misplaced:
     def _place(self, uid: str) -> Place:
         study = self._keeper.registry.study(uid)
         return Place(uid, *(study.patient_id if study is not None else ("", "")))
+
+
+def _failed(error: StoreError) -> None:
+    log.warning("store-failed", where="corrections", why=str(error))
 
 
 def _named(request: PlacedRequest, registry: Registry) -> str:

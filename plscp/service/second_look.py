@@ -24,6 +24,7 @@ from plscp.service.keeper import RegistryKeeper, utc_now
 from plscp.service.profile import Profiles
 from plscp.service.replay import Replay, ReplayOutcome
 from plscp.service.steps import Pending
+from plscp.service.waiting import Waiting
 from plscp.statuses import STATUSES
 from plscp.store.port import EventStore, RegistryRecord
 
@@ -31,8 +32,6 @@ PIECE_SECONDS: Final = 0.004
 """Of judging before devices have their turn."""
 PAUSE_SECONDS: Final = 0.02
 """Which they then have, whether they need it or not: a flood of items takes a sixth of the time."""
-FAILED_SECONDS: Final = 5.0
-"""Until what the store did not take is tried again."""
 SERVER: Final = "server"
 
 
@@ -59,11 +58,9 @@ class SecondLook:
     ) -> None:
         self._store, self._keeper, self._profiles = store, keeper, profiles
         self._replay, self._metrics, self._clock = replay, metrics, clock
-        self._busy = True
         self._lock = Lock()
         self._items = OpenItems(lambda calling_ae: profiles(calling_ae).device.locations)
-        self._waiting: dict[str, None] = {}
-        self._wake: Callable[[], None] = lambda: None
+        self._waiting = Waiting()
         keeper.changed.append(self.changed)
 
     # --- what waits ----------------------------------------------------------------------------------------------------
@@ -123,7 +120,7 @@ class SecondLook:
     def _look_if_moved(self, items: Sequence[OpenItem]) -> None:
         """Have items wait that were refused on an older registry: who told of its changes did not know of them."""
         position = self._keeper.registry.position
-        self._add_waiting([item.id for item in items if item.registry_position < position])
+        self._waiting.add(item.id for item in items if item.registry_position < position)
 
     def changed(self, _positions: Sequence[int], changes: Sequence[Mapping[str, Any]]) -> None:
         """Registry changes were applied; from any thread."""
@@ -134,56 +131,35 @@ class SecondLook:
             reach = policy.place_match_max_age + policy.close_grace
             with self._lock:
                 ids = [item_id for change in changes for item_id in self._items.concerned(change, registry, reach)]
-        self._add_waiting(ids)
-
-    def _add_waiting(self, ids: Sequence[str]) -> None:
-        if not ids:
-            return
-        with self._lock:
-            self._waiting.update(dict.fromkeys(ids))
-        self._wake()
+        self._waiting.add(ids)
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be judged again."""
-        return not (self._busy or self._waiting)
+        return self._waiting.idle
 
     # --- looking ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Look at what waits, until cancelled."""
-        loop, waiting = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: _call_soon(loop, waiting.set)
-        loaded = False
-        while True:
-            try:
-                if not loaded:
-                    await asyncio.to_thread(self.load)
-                    loaded = True
-                waiting.clear()
-                self._busy = True
-                await self._look_at_all()
-                self._busy = False
-                await waiting.wait()
-            except StoreError as error:
-                log.warning("second-look-failed", error=str(error), waiting=len(self._waiting))
-                await asyncio.sleep(FAILED_SECONDS)
+        await self._waiting.run(self.load, self._look_at_all, self._failed)
+
+    def _failed(self, error: StoreError) -> None:
+        log.warning("second-look-failed", error=str(error), waiting=len(self._waiting))
 
     async def _look_at_all(self) -> None:
         """Judge what waits, a piece at a time; what the store does not take goes on waiting. Raises StoreError."""
         began = time.monotonic()
-        while self._waiting:
+        while (item_id := self._waiting.take()) is not None:
+            self._metrics.second_looks.set(len(self._waiting))
             with self._lock:
-                item_id = next(iter(self._waiting))
-                del self._waiting[item_id]
                 item = self._items.get(item_id)
-                self._metrics.second_looks.set(len(self._waiting))
             if item is None:
                 continue
             try:
                 await self._look_at(item)
             except StoreError:
-                self._add_waiting([item_id])
+                self._waiting.add([item_id])
                 raise
             except Exception:  # a defect with one item must not keep the others from their turn
                 log.exception("internal-error", where="second look", quarantine=item_id)
@@ -229,10 +205,3 @@ class SecondLook:
         await self._keeper.change(lambda _registry: [record], SERVER)
         self._metrics.replays_proposed.child().add()
         log.info("replay-proposed", quarantine=item.id, correction=correction, calling_ae=item.calling_ae, why=why)
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    try:
-        loop.call_soon_threadsafe(call)
-    except RuntimeError:  # the loop is closed: the server has ended
-        return

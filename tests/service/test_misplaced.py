@@ -13,7 +13,7 @@ from plscp.matching import changes
 from plscp.matching.bodies import parse
 from plscp.matching.corrections import CorrectionBody, SettleBody
 from plscp.matching.model import Device
-from plscp.service import misplaced
+from plscp.service import waiting
 from plscp.service.misplaced import BECAUSE, Misplaced
 from plscp.service.profile import Profile
 from plscp.store.corrections import CORRECTION
@@ -178,7 +178,7 @@ def test_what_waited_when_the_server_ended_is_looked_at(lab: Lab) -> None:
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)
 def test_what_the_store_does_not_take_goes_on_waiting(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that cannot be read, then one that is full: what was to be moved is moved once it is there again."""
-    monkeypatch.setattr(misplaced, "FAILED_SECONDS", 0.001)
+    monkeypatch.setattr(waiting, "FAILED_SECONDS", 0.001)
     lab.log("10:10")
     [one] = lab.at(A)
     timeline, submit = lab.rig.store.timeline, lab.rig.corrections._submit

@@ -14,7 +14,7 @@ from plscp.errors import StoreUnavailable
 from plscp.matching import changes, second_look
 from plscp.matching.model import Device, Operator
 from plscp.matching.records import PatientId
-from plscp.service import second_look as service
+from plscp.service import waiting
 from plscp.service.profile import Profile
 from tests import events
 from tests.serving import until
@@ -316,7 +316,7 @@ def test_a_change_that_comes_while_a_refusal_is_stored_is_not_missed(rig: Rig) -
 
 def test_what_the_store_does_not_take_goes_on_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that fails for a while: nothing is lost, and devices were never told of it."""
-    monkeypatch.setattr(service, "FAILED_SECONDS", 0.01)
+    monkeypatch.setattr(waiting, "FAILED_SECONDS", 0.01)
     refused(rig, "08:01", "C103", study=U1)
     item, failing = rig.store.quarantine_item, [True, True]
 
