@@ -352,7 +352,7 @@ class SqliteStore:
         """One proposed correction by a unique prefix of its id."""
         if not proposal_id:
             return None
-        rows = self._all(f"{_PROPOSALS} WHERE substr(p.id, 1, length(?1)) = ?1 LIMIT 2", proposal_id.lower())
+        rows = self._all(f"{_PROPOSALS} WHERE p.id BETWEEN ?1 AND ?1 || char(0x10FFFF) LIMIT 2", proposal_id.lower())
         return _proposal(*rows[0]) if len(rows) == 1 else None
 
     def quarantine(
