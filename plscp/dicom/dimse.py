@@ -22,7 +22,6 @@ HANDED_OVER: Final = frozenset({N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ})
 """Command Fields of what a handler answers."""
 RESPONSE: Final = 0x8000
 NO_DATA_SET: Final = 0x0101
-"""Bytes: a handler that asks for pydicom's view of a deflated data set is not to be bombed."""
 KEPT_OF_TOO_LONG: Final = 64 * 1024
 """Bytes of a data set that is longer than the bound."""
 
