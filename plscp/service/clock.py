@@ -141,12 +141,6 @@ class ClockDifferences:
             self._keep(ae_title, microseconds(arrival), new.difference // timedelta(microseconds=1))
         return found
 
-    def known_at(self, ae_title: str, arrival: datetime, *, tolerance: timedelta, for_a_day: bool) -> timedelta | None:
-        """What was known of a device's clock when a request arrived, which counts for nothing itself; as `measure` says it."""
-        with self._lock:
-            device = self._devices.get(ae_title)
-            return None if device is None else device.known_at(arrival, tolerance, for_a_day=for_a_day)
-
     def load(self, ae_title: str, arrival: int, difference: int, tolerance: timedelta) -> None:
         """Take back a measurement that was kept; arrival and difference in microseconds."""
         measured = ClockMeasurement(timedelta(microseconds=difference), moment_of(arrival))
@@ -156,7 +150,7 @@ class ClockDifferences:
     def current(
         self, ae_title: str, now: datetime, tolerance: timedelta, *, for_a_day: bool = False
     ) -> timedelta | None:
-        """What is known now, for metrics, pages and explanations; `for_a_day` as for `measure`."""
+        """What is known at a time, for metrics, pages, explanations and replays, without a measurement; `for_a_day` as for `measure`."""
         with self._lock:
             device = self._devices.get(ae_title)
             return None if device is None else device.known_at(now, tolerance, for_a_day=for_a_day)

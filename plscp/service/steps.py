@@ -313,7 +313,7 @@ def date_entries(
             raise InvalidArgument([*dated, *typed.findings])
     title, tolerance = pending.calling_ae, policy.clock_tolerance
     if pending.replaying:
-        difference = clocks.known_at(title, arrival, tolerance=tolerance, for_a_day=synchronized)
+        difference = clocks.current(title, arrival, tolerance, for_a_day=synchronized)
     else:
         difference = clocks.measure(title, times, arrival, tolerance=tolerance, for_a_day=synchronized)
     if isinstance(typed, ProcedureLog):
