@@ -14,7 +14,7 @@ from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
 from plscp.service.refusals import hint
-from plscp.service.steps import NOT_ALLOWED
+from plscp.service.steps import NOT_ALLOWED, occurred_of
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.request import Identifiers
 
@@ -105,14 +105,9 @@ def explain_match(
         "study_instance_uid": decision.study_instance_uid,
         "patient": {"id": decision.patient_id, "issuer": decision.issuer},
         "findings": [finding.as_json() for finding in decision.findings],
-        "occurred": {
-            "time": moment.earliest,
-            "until": None if moment.latest == moment.earliest else moment.latest,
-            "text": moment.text,
-            "basis": moment.basis,
-            "synchronized": synchronized and sop_class == PROCEDURAL_EVENT_LOGGING,
-            "clock_difference_seconds": seconds(difference),
-        },
+        "occurred": occurred_of(
+            moment, seconds(difference), synchronized=synchronized and sop_class == PROCEDURAL_EVENT_LOGGING
+        ),
     }
 
 

@@ -320,6 +320,7 @@ def date_entries(
         numbers = [entry.index + 1 for entry in entries] if typed.count else ()
         question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference, numbers)
     pending.noticed += [*typed.findings, *dated]
+    behind = seconds(difference)
     kind = ENTRY_TYPE if pending.procedural else ADMINISTRATION_TYPE
     drafts = [
         EntryDraft(
@@ -333,14 +334,7 @@ def date_entries(
             data=Own.model_validate(
                 {
                     "observation_uid": entry.observation_uid or None,
-                    "occurred": {
-                        "time": moment.earliest,
-                        "until": None if moment.latest == moment.earliest else moment.latest,
-                        "text": moment.text,
-                        "basis": moment.basis,
-                        "synchronized": synchronized,
-                        "clock_difference_seconds": seconds(difference),
-                    },
+                    "occurred": occurred_of(moment, behind, synchronized=synchronized),
                     "entry": entry.typed,
                 }
             ).members(),
@@ -348,6 +342,23 @@ def date_entries(
         for entry, moment in zip(entries, times, strict=True)
     ]
     return DatedContent(typed, drafts, question)
+
+
+def occurred_of(moment: Instant, behind: float | None, *, synchronized: bool) -> dict[str, Any]:
+    """When an entry occurred, as it is published.
+
+    Args:
+        behind: the device's clock difference in seconds.
+        synchronized: whether its request follows this server's Synchronization Frame of Reference.
+    """
+    return {
+        "time": moment.earliest,
+        "until": None if moment.latest == moment.earliest else moment.latest,
+        "text": moment.text,
+        "basis": moment.basis,
+        "synchronized": synchronized,
+        "clock_difference_seconds": behind,
+    }
 
 
 def entries_of(typed: ProcedureLog | SubstanceAdministration) -> Sequence[TypedEntry]:
