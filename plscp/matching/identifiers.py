@@ -37,10 +37,6 @@ class Numbers(Forkable):
         """The issuers under which an ID is known, in the order in which they came, each with its number."""
         return tuple((self._issuers[code >> _NUMBER_BITS], code & _NUMBER) for code in self._of(identifier))
 
-    def issuers(self, identifier: str) -> tuple[str, ...]:
-        """The issuers alone."""
-        return tuple(self._issuers[code >> _NUMBER_BITS] for code in self._of(identifier))
-
     def has_issuer(self, issuer: str) -> bool:
         """Whether there is an identifier of an issuer."""
         return issuer in self._given
@@ -71,12 +67,6 @@ class Numbers(Forkable):
         self._given[issuer] -= 1
         if not self._given[issuer]:
             del self._given[issuer]
-
-    def __iter__(self) -> Iterator[tuple[str, str, int]]:
-        """Every (ID, issuer, number)."""
-        for identifier in self._codes:
-            for issuer, number in self.known(identifier):
-                yield identifier, issuer, number
 
 
 class Owners(Forkable):

@@ -214,9 +214,9 @@ class Registry(Forkable):
 
     def spellings(self, patient_id: PatientId) -> tuple[PatientId, ...]:
         """The identifiers, as stored, that are this one in any spelling of its issuer."""
-        spell, known = self.issuers.spell, self._owners.now.issuers(patient_id.id)
+        spell, known = self.issuers.spell, self._owners.now.known(patient_id.id)
         authority = spell(patient_id.issuer)
-        return tuple(PatientId(patient_id.id, stored) for stored in known if spell(stored) == authority)
+        return tuple(PatientId(patient_id.id, stored) for stored, _ in known if spell(stored) == authority)
 
     def knows_issuer(self, issuer: str) -> bool:
         """Whether `[issuers]` lists an authority or some patient has an identifier of it."""
