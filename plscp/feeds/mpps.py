@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from plscp.content.model import Bounds
-from plscp.content.reader import DEFLATED, Decoded, decode
+from plscp.content.reader import Decoded, decode
 from plscp.content.syntax import is_ui
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.dimse import N_CREATE_RQ
@@ -35,7 +35,7 @@ from plscp.matching.model import Device
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.step_changes import StepBegun, StepSaid
 from plscp.metrics import Metrics
-from plscp.service.handlers import DEFLATED_WEIGHT, LARGE_BYTES
+from plscp.service.handlers import is_large
 from plscp.service.keeper import Outcome, RegistryKeeper
 from plscp.service.overview import Devices
 from plscp.service.profile import Profile, Profiles
@@ -123,8 +123,7 @@ class StepHandlers:
         request = _StepRequest(event, calling_ae, self._profiles(calling_ae), event.timestamp, PendingResponse())
         loop = asyncio.get_running_loop()
         request.timer = loop.call_later(self._deadline, self._late, request)
-        weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
-        if len(event.request.raw) * weight > LARGE_BYTES:
+        if is_large(event):
             reading = loop.run_in_executor(self._slow_lane, self._read, request)
             reading.add_done_callback(lambda read: self._go_on(request, read.result))
         else:

@@ -124,7 +124,7 @@ class Handlers:
         """
         loop = asyncio.get_running_loop()
         response = PendingResponse()
-        if _is_large(event):
+        if is_large(event):
 
             def give(answer: Answer) -> None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
@@ -179,7 +179,7 @@ class Handlers:
         """
         pending = self._pending(event, lambda answer: done(pending, answer))
         pending.replaying, pending.arrival = replaying, event.timestamp
-        if _is_large(event):
+        if is_large(event):
             self._slow_lane.submit(self._run_apart, pending)
         else:
             self._run_steps(pending)
@@ -452,7 +452,7 @@ class Handlers:
         pending.give((status, reply))
 
 
-def _is_large(event: Any) -> bool:
+def is_large(event: Any) -> bool:
     """Whether a request's data set is for the thread of large ones."""
     weight = DEFLATED_WEIGHT if event.context.transfer_syntax == DEFLATED else 1
     return len(event.request.raw) * weight > LARGE_BYTES
