@@ -85,7 +85,7 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
     if encoding is None:
         raise InvalidArgument([Finding("transfer-syntax", "transfer syntax is not one this server reads", refuse=True)])
     if len(raw) > bounds.data_set:
-        raise _too_large()
+        raise too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
     procedural = sop_class == PROCEDURAL_EVENT_LOGGING
@@ -118,7 +118,8 @@ def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> 
     return dataset.content
 
 
-def _too_large() -> TooLarge:
+def too_large() -> TooLarge:
+    """The refusal of a data set that is longer than the bound."""
     return TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
 
 
@@ -130,7 +131,7 @@ def _inflate(raw: bytes, most: int) -> bytes:
     except zlib.error:
         raise InvalidArgument([Finding("not-deflated", "the data set does not inflate", refuse=True)]) from None
     if len(inflated) > most:
-        raise _too_large()
+        raise too_large()
     if not inflater.eof:
         raise InvalidArgument([Finding("truncated", "the deflated data set ends too early", refuse=True)])
     if inflater.unused_data not in {b"", b"\0"}:

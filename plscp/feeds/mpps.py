@@ -13,11 +13,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from plscp.content.model import Bounds
-from plscp.content.reader import Decoded, decode
+from plscp.content.reader import Decoded, decode, too_large
 from plscp.content.syntax import is_ui
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.dimse import N_CREATE_RQ
-from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue, Refused, StoreError, TooLarge
+from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue, Refused, StoreError
 from plscp.feeds.step_data import (
     SCHEDULED,
     STATUS,
@@ -177,7 +177,7 @@ class StepHandlers:
     def _decode(self, request: _StepRequest) -> Decoded:
         message = request.event.request
         if message.truncated_length:
-            raise TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
+            raise too_large()
         if not message.raw:
             if request.creates:
                 raise MissingAttribute([SCHEDULED, STATUS], [_NO_SUCH_DATA])

@@ -8,9 +8,9 @@ from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from plscp.content.model import Bounds
-from plscp.content.reader import Decoded, decode
+from plscp.content.reader import Decoded, decode, too_large
 from plscp.dicom.answer import Encodable, Status
-from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused, TooLarge
+from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused
 from plscp.findings import Finding
 from plscp.matching import rules, substance
 from plscp.matching.corrections import MOVE, proposal_id, proposed
@@ -247,7 +247,7 @@ def read_data_set(pending: Pending, bounds: Bounds) -> Decoded:
     pending.identity, pending.dated = b"", ""
     try:
         if getattr(request, "truncated_length", None):
-            raise TooLarge([Finding("data-set-too-long", "the data set is longer than this server takes", refuse=True)])
+            raise too_large()
         if not raw:
             raise MissingAttribute((), [Finding("no-data-set", "the request has no Action Information", refuse=True)])
         decoded = decode(
