@@ -17,7 +17,6 @@ from plscp.matching.step_changes import (
     INCORRECT_WORKLIST_ENTRY,
     PATIENT_CONTRADICTS,
     PATIENTS_SEVERAL,
-    PROPOSED_TYPE,
     StepBegun,
     StepSaid,
     StepStudy,
@@ -224,7 +223,7 @@ def test_after_the_wrong_worklist_entry_nothing_goes_there_by_place() -> None:
         "1.1",
         "",
     )
-    assert proposal.type == PROPOSED_TYPE == parts.PROPOSED_TYPE
+    assert proposal.type == parts.PROPOSED_TYPE
     assert world.ask("09:05", arrival="09:11", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
     world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
     world.now = at("09:20")
@@ -312,7 +311,7 @@ def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
     world.plan(end_step, "9.1")
     closed = world.known("1.1").closed
     [proposal] = step(world, said("9.1", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
-    assert proposal.type == PROPOSED_TYPE
+    assert proposal.type == parts.PROPOSED_TYPE
     assert all(stay.left == stay.arrived for stay in world.known("1.1").stays)
     assert world.known("1.1").closed == closed
 
