@@ -23,6 +23,8 @@ STUDY = "1.2.826.0.1.3680043.9.3811.8.1"
 MARK = b"9999999999"
 PACE = 100
 """Requests a second."""
+MOST_BEHIND_SECONDS = 10.0
+"""Where a machine is too slow for the pace, what was due longer ago is left out: else the clock is further behind with each second."""
 STATUS = struct.pack("<HHL", 0, 0x0900, 2)
 NO_DATA = struct.pack("<HHLH", 0, 0x0800, 2, 0x0101)
 
@@ -87,6 +89,10 @@ def run(port: int) -> None:
         for number in itertools.count():
             due = began + number / PACE
             ahead = due - time.monotonic()
+            if ahead < -MOST_BEHIND_SECONDS:
+                began -= ahead
+                due -= ahead
+                ahead = 0.0
             if ended.wait(max(ahead, 0)):
                 break
             late = time.monotonic() - due if ahead > 0 else 0.0
@@ -145,10 +151,11 @@ class Clock:
         return self.between(began, end)
 
     def between(self, began: float, end: float) -> "Window":
-        """The answers to what was due then, monotonic; waits until all of them came."""
+        """The answers to what was due then, monotonic, or the next one where that was left out; waits until all of them came."""
         seconds = max(end - time.monotonic(), 0.0)
         until(lambda: self.process.poll() is not None or self._answers[-1][0] >= end, "answers", seconds + 300)
-        return Window([rest for due, *rest in self._answers if began <= due < end])
+        since = [answer for answer in self._answers if answer[0] >= began]
+        return Window([rest for due, *rest in since if due < end] or [rest for _, *rest in since[:1]])
 
 
 class Window:
