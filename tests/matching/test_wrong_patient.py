@@ -3,28 +3,20 @@
 Each mutation of `MUTATIONS` breaks one rule on purpose, and the same search must then find an event on the wrong patient.
 """
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
     run_state_machine_as_test,
 )
 
+from plscp.feeds import hl7_persons
 from plscp.matching import (
     changes,
     hospital,
@@ -38,263 +30,22 @@ from plscp.matching import (
     turnover,
 )
 from plscp.matching.by_place import study_at
+from plscp.matching.corrections import Destination, destination
 from plscp.matching.match_context import Clock, MatchContext, SentIssuer, find_issuer
-from plscp.matching.model import MatchQuestion, SubstanceQuestion
+from plscp.matching.model import MatchQuestion, Place, SubstanceQuestion
 from plscp.matching.records import PatientId, Study
 from plscp.matching.registry import Registry
 from plscp.matching.steps import ProcedureStep
-from plscp.store.port import RegistryRecord
-from tests.matching.hospital import DAY, NIGHT, NOBODY, PATIENTS, ROOMS, SENDERS, SUBSETS, Hospital, Sent
-
-room = st.sampled_from(ROOMS)
-patient = st.sampled_from(sorted(PATIENTS))
-sender = st.sampled_from(sorted(SENDERS))
-telling = st.sampled_from(["now", "now", "late", "never"])
-delay = st.sampled_from([0, 0, 0, 1, 8, 12, 25, 45, 70, 130])
-pause = st.sampled_from([0.2, 1, 1, 3, 6, 11, 16, 31, 45])
-slip = st.sampled_from([False, False, False, False, True])
-
-
-IN_MEMORY = Path("/dev/shm")
-"""A disk in memory, where there is one: nothing here asks what survives a power failure."""
-
-
-feeds = precondition(lambda self: self.fed)
-"""What modalities and the hospital's feed say of steps, merges and changed IDs."""
-
-
-class Days(RuleBasedStateMachine):
-    """A day, or the night of the repeated hour, in a hospital of two labs.
-
-    Attributes:
-        by_night, by_device: where a search begins; drawn where they are not said.
-        fed: whether there are feeds beside what the API says of studies.
-        steps: taken so far, in all days.
-    """
-
-    by_night: ClassVar[bool | None] = None
-    by_device: ClassVar[str] = ""
-    fed: ClassVar[bool] = True
-    steps: ClassVar[int] = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = Path(tempfile.mkdtemp(dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
-        self.sent: list[Sent] = []
-
-    @initialize(night=st.booleans(), first=patient, second=patient, known=sender)
-    def begin(self, *, night: bool, first: str, second: str, known: str) -> None:
-        """Somebody lies in the first lab, somebody is ordered for it, and a device has sent what tells its clock."""
-        self.hospital = Hospital(self.folder, NIGHT if (night if self.by_night is None else self.by_night) else DAY)
-        self.known = known = self.by_device or known
-        self.hospital.arrive("LAB1", first, telling="now")
-        self.hospital.schedule("LAB1", second)
-        for _ in range(2):
-            self.hospital.pass_minutes(1)
-            room = (*SENDERS[known].profile.device.locations, "LAB1")[0]
-            self.sent.append(self.hospital.report(known, room, timedelta(0), {}))
-        self.hospital.pass_minutes(45 if self.hospital.start == NIGHT else 1)
-
-    @rule(pause=pause)
-    def wait(self, pause: float) -> None:
-        """Time passes."""
-        self.hospital.pass_minutes(pause)
-
-    @rule(room=room, patient=patient, telling=telling)
-    def arrive(self, room: str, patient: str, telling: Any) -> None:
-        """Somebody is brought in."""
-        self.hospital.arrive(room, patient, telling=telling)
-
-    @rule(room=room, telling=st.booleans())
-    def leave(self, room: str, *, telling: bool) -> None:
-        """Somebody goes."""
-        if self.hospital.occupant(room, self.hospital.now) != NOBODY:
-            self.hospital.leave(room, telling=telling)
-
-    @rule(room=room, patient=patient, pause=pause)
-    def hand_over(self, room: str, patient: str, pause: float) -> None:
-        """One goes and the next comes, as they should be told."""
-        self.hospital.pass_minutes(pause)
-        self.leave(room, telling=True)
-        self.hospital.arrive(room, patient, telling="now")
-        self.hospital.pass_minutes(4)
-
-    @feeds
-    @rule(room=room, patient=patient, late=st.booleans(), again=st.booleans())
-    def begin_step(self, room: str, patient: str, *, late: bool, again: bool) -> None:
-        """Somebody is brought in, and a modality begins a step."""
-        self.hospital.arrive(room, patient, telling="never")
-        self.hospital.begin_step(room, patient, late=late, again=again)
-
-    @feeds
-    @rule(room=room)
-    def begin_another_step(self, room: str) -> None:
-        """Another modality of the room begins a step of who lies there."""
-        lies = self.hospital.occupant(room, self.hospital.now)
-        if lies != NOBODY:
-            self.hospital.begin_step(room, lies)
-
-    @precondition(lambda self: self.fed and any(step.until is None for step in self.hospital.steps))
-    @rule(
-        which=st.integers(0, 3),
-        how=st.sampled_from(["", "110500^DCM", "110514^DCM"]),
-        leaves=st.booleans(),
-        pause=pause,
-    )
-    def end_step(self, which: int, how: str, pause: float, *, leaves: bool) -> None:
-        """A step is completed, or discontinued for a reason; then something that was given meanwhile is logged."""
-        open_ones = [step for step in self.hospital.steps if step.until is None]
-        step = open_ones[which % len(open_ones)]
-        whose = next((one.patient for one in self.hospital.told if one.uid == step.study), NOBODY)
-        leaves = leaves and self.hospital.occupant(step.room, self.hospital.now) == whose
-        self.hospital.end_step(step, "DISCONTINUED" if how else "COMPLETED", how)
-        if leaves:
-            self.hospital.leave(step.room, telling=False)
-        self.hospital.pass_minutes(pause)
-        self.sent.append(self.hospital.report(self.known, step.room, timedelta(0), {"U": whose}, step.study))
-
-    @feeds
-    @rule(room=room)
-    def emergency(self, room: str) -> None:
-        """Nobody knows who it is."""
-        self.hospital.emergency(room)
-        self.sent.append(self.hospital.report("HEMO" + room[-1], room, timedelta(0), {}))
-
-    @feeds
-    @rule(patient=st.sampled_from(["PA", "PB", "PC", "PD"]))
-    def merge_emergency(self, patient: str) -> None:
-        """Somebody finds out."""
-        if all(self.hospital.occupant(room, self.hospital.now) != patient for room in ROOMS):
-            self.hospital.merge_emergency(patient)
-
-    @feeds
-    @rule()
-    def merge(self) -> None:
-        """Who was registered twice is one person."""
-        self.hospital.merge("PD", "PE")
-
-    @feeds
-    @rule(patient=patient)
-    def change_id(self, patient: str) -> None:
-        """Somebody gets another number."""
-        self.hospital.change_id(patient)
-
-    @precondition(lambda self: self.fed and self.hospital.scheduled)
-    @rule(sender=sender, pause=pause)
-    def cancel(self, sender: str, pause: float) -> None:
-        """An order is cancelled, and a device still names it."""
-        uid = min(self.hospital.scheduled)
-        patient = self.hospital.scheduled[uid]
-        self.hospital.cancel(uid)
-        self.hospital.pass_minutes(pause)
-        self.sent.append(self.hospital.report(sender, "LAB1", timedelta(0), {"U": patient}, uid))
-
-    @rule(room=room, patient=patient)
-    def open_early(self, room: str, patient: str) -> None:
-        """The next patient's study is opened while another patient still lies there."""
-        self.hospital.tell_open(room, patient)
-
-    @rule(room=room, patient=patient, pause=pause, comes=st.booleans())
-    def overlap(self, room: str, patient: str, pause: float, *, comes: bool) -> None:
-        """The next patient's study is opened early; the device names who lies there, and the next one who perhaps comes."""
-        places = SENDERS[self.known].profile.device.locations
-        room = places[0] if len(places) == 1 else room
-        self.open_early(room, patient)
-        self.hospital.pass_minutes(pause)
-        for arriving in (False, True)[: 1 + comes]:
-            if arriving:
-                self.hospital.arrive(room, patient, telling="never")
-                self.hospital.pass_minutes(1)
-            lies = self.hospital.occupant(room, self.hospital.now)
-            if lies != NOBODY:
-                self.sent.append(self.hospital.report(self.known, room, timedelta(0), {"P": lies}))
-            self.hospital.pass_minutes(1)
-        self.hospital.pass_minutes(16)
-
-    @rule(room=room, patient=patient)
-    def schedule(self, room: str, patient: str) -> None:
-        """An order, perhaps for a study that was ordered for somebody else."""
-        self.hospital.schedule(room, patient)
-
-    @rule()
-    def admit(self) -> None:
-        """A visit of another hospital is registered."""
-        self.hospital.admit(("V7", "OTHER"))
-
-    @rule()
-    def restart(self) -> None:
-        """The server is upgraded."""
-        self.hospital.restart()
-
-    @rule(sender=sender, usual=st.booleans(), room=room, delay=delay, subset=st.sampled_from(SUBSETS), data=st.data())
-    def report(
-        self, sender: str, *, usual: bool, room: str, delay: int, subset: tuple[str, ...], data: st.DataObject
-    ) -> None:
-        """An event of the patient who lies there, by right identifiers or another's."""
-        sender = self.known if usual else sender
-        places = SENDERS[sender].profile.device.locations
-        room = places[0] if len(places) == 1 else room
-        occurred = self.hospital.now - timedelta(minutes=delay)
-        whose = {}
-        for letter in subset:
-            owner = self.hospital.occupant(room, occurred)
-            if owner == NOBODY or data.draw(slip):
-                owner = data.draw(patient)
-            whose[letter] = room if letter == "L" else owner
-        if "P" in whose and data.draw(st.booleans()):
-            whose["P"] += "*"  # without issuer
-        for _ in range(data.draw(st.sampled_from([1, 1, 2]))):  # a clock is measured by two
-            self.sent.append(self.hospital.report(sender, room, timedelta(minutes=delay), whose))
-            self.hospital.pass_minutes(0.1)
-
-    @rule(sender=sender, room=room, patient=patient)
-    def name_two_patients(self, sender: str, room: str, patient: str) -> None:
-        """Study ID and location of who lies there, Patient ID of another."""
-        lies = self.hospital.occupant(room, self.hospital.now)
-        if lies != NOBODY:
-            whose = {"P": patient, "S": lies, "L": room}
-            self.sent.append(self.hospital.report(sender, room, timedelta(0), whose))
-
-    @precondition(lambda self: self.hospital.scheduled)
-    @rule(sender=sender, room=room)
-    def name_what_is_scheduled(self, sender: str, room: str) -> None:
-        """The worklist entry that was picked is that of the order, whoever lies there."""
-        places = SENDERS[sender].profile.device.locations
-        room = places[0] if len(places) == 1 else room
-        uid = min(self.hospital.scheduled)
-        whose = {"U": self.hospital.scheduled[uid]}
-        self.sent.append(self.hospital.report(sender, room, timedelta(0), whose, uid))
-
-    @precondition(lambda self: self.sent)
-    @rule(which=st.integers(0, 3), patient=patient)
-    def report_again(self, which: int, patient: str) -> None:
-        """A cumulative log is sent again, now for somebody else."""
-        self.hospital.report_again(self.sent[-1 - which % len(self.sent)], patient)
-
-    @rule(sender=sender, patient=patient, by_visit=st.booleans(), issuer=st.booleans())
-    def administer(self, sender: str, patient: str, *, by_visit: bool, issuer: bool) -> None:
-        """A drug is given, to a patient or to a visit."""
-        if by_visit:
-            self.hospital.administer(sender, visit=("V7", "OTHER"), issuer=issuer)
-        else:
-            self.hospital.administer(sender, patient=patient)
-
-    @invariant()
-    def no_study_with_events_changes_its_patient(self) -> None:
-        """Whatever is told."""
-        Days.steps += 1
-        if hasattr(self, "hospital"):
-            self.hospital.check()
-
-    def teardown(self) -> None:
-        """End the server."""
-        if hasattr(self, "hospital"):
-            self.hospital.close()
-        shutil.rmtree(self.folder)
-
+from plscp.service import corrections as making
+from plscp.service import misplaced
+from plscp.service.corrections import Corrections, Order
+from plscp.service.misplaced import Misplaced, PlacedRequest
+from plscp.store import batch
+from plscp.store.port import RegistryRecord, Stored
+from tests.matching.days import Days
 
 SEARCH = settings(
-    max_examples=900,
+    max_examples=800,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -404,10 +155,10 @@ def _first_of_several(planned: Any, placeholder: str) -> Any:
 def _survivor_goes(planned: Any, survivor: PatientId, prior: PatientId) -> None:
     """Row 13: the two of a merge are exchanged."""
     known = planned.view.owner(prior)
-    MERGE(planned, *((survivor, prior) if known is None else (prior, survivor)))
+    MERGE_PATIENTS(planned, *((survivor, prior) if known is None else (prior, survivor)))
 
 
-MERGE, CHANGE_ID = changes.plan_merge, changes.plan_patient_id
+MERGE_PATIENTS, CHANGE_ID = changes.plan_merge, changes.plan_patient_id
 
 
 def _changes_another(planned: Any, old: PatientId, new: PatientId) -> None:
@@ -432,6 +183,54 @@ def _ends_at_once(planned: Any, uid: str, step: ProcedureStep, moment: datetime,
         planned.study("study.cancelled", replace(study, status="cancelled"))
 
 
+CAME_FROM, ANSWER, PLAN_ADMISSION = Corrections._came_from, batch._answer, changes.plan_admission
+DESTINATION, SWAP, MATCHES, NAMED = destination, hl7_persons._swap, rules.decide, misplaced._named
+
+
+def _forgets_one(self: Corrections, proposal: Any) -> Any:
+    """Row 18: what is moved back is not all that was moved."""
+    came_from = CAME_FROM(self, proposal)
+    return dict([*came_from.items()][: max(1, len(came_from) - 1)])
+
+
+def _whoever_has_it(registry: Registry, place: Place, *position: Any) -> Destination:
+    """Row 19: of a study and a patient that do not fit each other the study counts."""
+    return DESTINATION(registry, place._replace(patient_id="") if place.study_instance_uid else place, *position)
+
+
+def _as_it_was(outcome: Any, record: Any, entries: int = 0, **_moved: Any) -> Stored:
+    """Row 20: a retry hears where its entries stood at first."""
+    return ANSWER(outcome, record, entries)
+
+
+def _any_of_several(request: PlacedRequest, registry: Registry) -> str:
+    """Row 21: where the rules find several studies by place, one of them is enough to move an entry."""
+    found = MATCHES(request.question, registry)
+    others = [one.what for one in found.candidates if one.what != request.study_instance_uid]
+    return NAMED(request, registry) or (others[0] if others else "")
+
+
+def _moved_before_too(self: Misplaced, uid: str) -> list[PlacedRequest]:
+    """Row 21: what people have moved is looked at, too."""
+    found = (self._as_decided(uid, [one]) for one in self._store.timeline(uid))
+    return [request for request in found if request is not None]
+
+
+def _stays_with_its_patient(planned: Any, said: Any, *, may_move: bool = False) -> Any:
+    """Row 22: a visit that is moved stays with its patient."""
+    return PLAN_ADMISSION(planned, {name: said[name] for name in said if name != "patient" or not may_move})
+
+
+def _half_a_swap(*message: Any) -> Any:
+    """Row 23: the first of two beds alone is taken."""
+    return [*SWAP(*message)][:2]
+
+
+def _merged_at_once(planned: Any, survivor: PatientId, prior: PatientId, _because: str) -> None:
+    """Row 24: of two known patients who are linked one becomes the other."""
+    MERGE_PATIENTS(planned, survivor, prior)
+
+
 @dataclass(frozen=True)
 class Mutation:
     """A rule of contract section 3, broken: what is replaced in which modules, and where the search begins."""
@@ -454,7 +253,8 @@ def _without(contradicts: Callable[[MatchContext, Study], bool]) -> tuple[tuple[
 
 
 FEEDS_ROW = 12
-"""From this row on the rules are about what feeds say; those before are found sooner without them."""
+CORRECTIONS_ROW = 18
+"""From these rows on the rules are about what feeds say, and about what is corrected; those before are found sooner without them."""
 MUTATIONS = [
     Mutation(1, "the issuer is not read", ((match_context, "find_issuer", _issuer_is_not_read), (substance, "find_issuer", _issuer_is_not_read))),
     Mutation(2, "a statement is believed", ((match_context.MatchContext, "clock", property(lambda self: _statement_is_believed(self.question))),), "SLOW1"),
@@ -482,6 +282,17 @@ MUTATIONS = [
     Mutation(16, "a cancelled order is matched", ((rules, "TABLE", tuple(
         row for row in rules.TABLE if row.find is not rules.named_and_over)),)),
     Mutation(17, "an ID that was changed is another patient's", ((hospital, "plan_patient_id", _changes_another),)),
+    Mutation(18, "a revert forgets an entry", ((Corrections, "_came_from", _forgets_one),)),
+    Mutation(19, "a correction does not ask whose the study is", ((making, "destination", _whoever_has_it),)),
+    Mutation(20, "a retry hears where its entries stood", ((batch, "_answer", _as_it_was),)),
+    Mutation(21, "one of several studies is enough to move an entry", ((misplaced, "_named", _any_of_several),), "HEMO1"),
+    Mutation(21, "what people have moved is moved by itself", (
+        (Misplaced, "_placed", _moved_before_too), (misplaced, "Order", lambda *order, **_: Order(*order)),
+    ), "HEMO1"),
+    Mutation(22, "a visit that is moved stays with its patient", ((hospital, "plan_admission", _stays_with_its_patient),)),
+    Mutation(23, "half a swap", ((hl7_persons, "_swap", _half_a_swap),)),
+    Mutation(24, "who is linked is merged at once", ((hospital, "_propose_merge", _merged_at_once),)),
+    Mutation(24, "who is unlinked is still linked", ((hospital, "unlink", lambda *_: ""),)),
 ]  # fmt: skip
 
 
@@ -494,6 +305,7 @@ def test_the_search_finds_each_rule_that_is_broken_on_purpose(mutation: Mutation
         broken.enter_context(mock.patch.object(Days, "by_device", mutation.by_device))
         broken.enter_context(mock.patch.object(Days, "by_night", mutation.by_night))
         broken.enter_context(mock.patch.object(Days, "fed", mutation.row >= FEEDS_ROW))
+        broken.enter_context(mock.patch.object(Days, "corrected", mutation.row >= CORRECTIONS_ROW))
         search = settings(SEARCH, max_examples=2000, phases=[Phase.generate], report_multiple_bugs=False)
         with pytest.raises(AssertionError):
             run_state_machine_as_test(Days, settings=search)
