@@ -17,6 +17,7 @@ from plscp.matching import rules
 from plscp.matching.corrections import MOVE, Destination, destination, proposal_id, proposed
 from plscp.matching.model import Instant, MatchQuestion, Place
 from plscp.matching.registry import Registry
+from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY
 from plscp.matching.times import instant
 from plscp.records.parts import PROPOSED_TYPE
 from plscp.service.corrections import Corrections, Order
@@ -172,7 +173,7 @@ class Misplaced:
                 raise Conflict("the registry has changed: it is looked at again")
             return destination(registry, Place(target, "", ""))
 
-        if all(request.applies for request in placed):
+        if all(request.applies for request in placed) and not self._was_mistaken(placed[0].study_instance_uid):
             change = None if known is not None else self._change(target, positions, placed)
             order = Order(correction, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
             try:
@@ -196,6 +197,12 @@ class Misplaced:
         senders = {request.calling_ae for request in placed}
         sender = senders.pop() if len(senders) == 1 else ""
         return proposed(MOVE, to, BECAUSE, positions=positions, origins=[came_from], calling_ae=sender)
+
+    def _was_mistaken(self, uid: str) -> bool:
+        """Whether a modality said that it had picked a study's worklist entry by mistake: whose the events are only people know."""
+        with self._keeper.lock:
+            steps = self._keeper.registry.steps.all()
+        return any(step.reason == INCORRECT_WORKLIST_ENTRY and uid in step.studies for step in steps)
 
     def _place(self, uid: str) -> Place:
         study = self._keeper.registry.study(uid)

@@ -90,7 +90,7 @@ class Ledger:
         entry.where = self._place(said["moved_to"], entry)
         entry.moved_by.append(said["id"])
         if said["who"] == "server":
-            self._require_named(position, self.person(position))
+            self._require_named(position, self.person(position), mistaken=False)
         self._truth.log.append(f"{position} moved to {entry.where} by {said['who']}")
 
     def _follow_proposal(self, proposal: str, change: JsonObject) -> None:
@@ -101,13 +101,17 @@ class Ledger:
         self._named[proposal] = named, self._person(prior)
         if change["because"] == BECAUSE:
             for position in change["positions"]:
-                self._require_named(position, named)
+                self._require_named(position, named, mistaken=True)
 
-    def _require_named(self, position: int, person: str) -> None:
-        """The server puts an entry by itself, or would, only under somebody whom its request or its room named."""
+    def _require_named(self, position: int, person: str, *, mistaken: bool) -> None:
+        """The server puts an entry by itself, or would, only under somebody whom its request or its room named.
+
+        Args:
+            mistaken: as of `Truth.could_be`: a proposal may go by it, a move may not.
+        """
         sent = self.entries[position].sent
         assert sent is not None, self._story("an administration is moved by a room")
-        allowed = self._truth.could_be(sent, by_now=True)
+        allowed = self._truth.could_be(sent, by_now=True, mistaken=mistaken)
         assert person in allowed, self._story(f"{position} is to be {person}'s, but only {allowed} are named")
 
     def _forget_empty_studies(self) -> None:

@@ -104,21 +104,21 @@ class Truth:
             return ""
         return self.person(PATIENTS[patient[:2]][0], "HOSP") if patient.endswith("*") else self.who(patient)
 
-    def could_be(self, sent: Sent, *, by_now: bool = False) -> set[str]:
+    def could_be(self, sent: Sent, *, by_now: bool = False, mistaken: bool = False) -> set[str]:
         """Whose an event that was matched by its place may be.
 
         Args:
-            by_now: by all that was told since: who was there, left, and came again hours later was not there meanwhile, and nobody
-                was where a modality had the wrong worklist entry.
+            by_now: by all that was told since: who was there, left, and came again hours later was not there meanwhile.
+            mistaken: nobody was where a modality had the wrong worklist entry.
         """
-        found = self.room_names(sent.room, sent.occurred, by_now=by_now)
+        found = self.room_names(sent.room, sent.occurred, by_now=by_now, mistaken=mistaken)
         if not sent.measured:
             # A clock of which nothing is known may be fast, and its late event then looks punctual: the contract's own limit.
             looks = min(sent.occurred + SENDERS[sent.sender].ahead, sent.arrived)
-            found |= self.room_names(sent.room, looks, by_now=by_now)
+            found |= self.room_names(sent.room, looks, by_now=by_now, mistaken=mistaken)
         return found | ({self.who(sent.whose["S"])} if "S" in sent.whose else set())
 
-    def room_names(self, room: str, moment: datetime, *, by_now: bool) -> set[str]:
+    def room_names(self, room: str, moment: datetime, *, by_now: bool, mistaken: bool) -> set[str]:
         """Whom a room names at a true time: who is told to be there, but for doubt about another one."""
         until = moment + STALE if by_now else datetime.max.replace(tzinfo=moment.tzinfo)
         there = [
@@ -134,7 +134,7 @@ class Truth:
                 if other.patient != one.patient
                 and _sure(other, moment)
                 and not self._is_gone(other, one)
-                and not (by_now and other.uid in self.mistaken)
+                and not (mistaken and other.uid in self.mistaken)
             ]
             # Where two are told to be there, the newer one must have been named from there, and the other not since.
             alive = any(self._is_alive(other, moment, until) for other in others)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from plscp.errors import StoreError, StoreFull, StoreUnavailable
-from plscp.matching import changes
+from plscp.matching import changes, step_changes
 from plscp.matching.bodies import parse
 from plscp.matching.corrections import CorrectionBody, SettleBody
 from plscp.matching.model import Device
+from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY, StepBegun, StepSaid, StepStudy
 from plscp.service import waiting
 from plscp.service.misplaced import BECAUSE, Misplaced
 from plscp.service.profile import Profile
@@ -111,6 +112,27 @@ def test_what_people_moved_is_not_moved_by_itself(lab: Lab) -> None:
     lab.misplaced.changed((), [{"what": "study.updated", "study_instance_uid": uid} for uid in (A, B)])
     lab.look()
     assert (lab.at(A), lab.at(B)) == ([one], [])
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_what_came_by_a_worklist_entry_picked_by_mistake_is_proposed_only(lab: Lab) -> None:
+    """Somebody lay there: perhaps who is said to have been there, perhaps one whom nobody has named."""
+    rig = lab.rig
+    studies = (StepStudy(B),)
+    begun = StepBegun("1.9", False, studies, "PB", "HOSP", "XA1", "XA1", "LAB1", at("09:00"))
+    rig.clock("09:00")
+    rig.change(lambda registry: step_changes.begin_step(registry, begun, rig.policy, rig.now))
+    assert lab.log("09:30") == f"0000 {B} PB"
+    [one] = lab.at(B)
+    rig.clock("09:45")
+    said = StepSaid("1.9", "DISCONTINUED", at("09:40"), INCORRECT_WORKLIST_ENTRY)
+    rig.change(lambda registry: step_changes.set_step(registry, said, rig.policy, rig.now))
+    lab.put("1.2.826.3", "PC", location="LAB1", opened="2024-05-14T09:10:00Z")
+    lab.look()
+    found = {str(each.change["because"]): each for each in rig.store.proposals()}
+    assert found[BECAUSE].state == "proposed"
+    assert found[BECAUSE].change["to"]["study_instance_uid"] == "1.2.826.3"
+    assert lab.at(B) == [one]
 
 
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)
