@@ -14,11 +14,12 @@ from itertools import compress
 from typing import Any, Final
 
 from plscp.dicom import sockets
-from plscp.dicom.admission import Caller, PeerRefusal, RefusedPeers, UserIdentity, printable, within
+from plscp.dicom.admission import Caller, PeerRefusal, RefusedPeers, Rule, UserIdentity, printable, within
 from plscp.dicom.association import NEVER, Association
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.dimse import Context
 from plscp.dicom.fairness import AT_ONCE_SECONDS, Accounts, AddressTurns, Turns
+from plscp.dicom.handshakes import HANDSHAKES
 from plscp.dicom.repeats import Repeats
 from plscp.dicom.settings import NetworkCounters, NetworkSettings
 from plscp.dicom.tls import listen
@@ -261,6 +262,7 @@ class Acceptor:
 
     def aborted(self, association: Association, what: str, source: int, reason: int) -> None:
         """An association or connection was aborted by us."""
+        self._no_handshake(association, what)
         if self._first_time("aborted", what, association):
             log.warning(
                 "association-aborted",
@@ -287,10 +289,7 @@ class Acceptor:
     def _note(self, outcome: str, reason: str, association: Association) -> None:
         """A connection ended without an association."""
         peer, refused = association.requestor, association.refused_certificate
-        if refused:  # it has not said its AE title
-            shown = refused.get("certificate") or refused.get("certificate_absent", "")
-            self._counters.peer_refused("dicom.tls.client_ca")
-            self._refused.note("", peer.address, PeerRefusal("dicom.tls.client_ca", f"{reason}: {printable(shown)}"))
+        self._no_handshake(association, reason)
         if not self._first_time(outcome, reason, association):
             return
         about = {"calling_ae": peer.ae_title, "address": peer.address, "reason": reason}
@@ -300,6 +299,16 @@ class Acceptor:
             log.info("association-rejected", **about)
         else:
             log.info("connection-closed", **about)
+
+    def _no_handshake(self, association: Association, cause: str) -> None:
+        """Count and keep a peer that ended in the handshake of TLS: it has not said its AE title."""
+        if cause in HANDSHAKES:
+            shown = association.refused_certificate
+            rule: Rule = "dicom.tls.client_ca" if shown else "dicom.tls"
+            whose = f": {printable(shown['certificate'])}" if shown.get("certificate") else ""
+            self._counters.peer_refused(rule)
+            address = association.requestor.address
+            self._refused.note("", address, PeerRefusal(rule, f"{cause}: {HANDSHAKES[cause]}{whose}"))
 
     def _first_time(self, outcome: str, reason: str, association: Association) -> bool:
         """Whether this cause is new for this peer: it is logged once, and counted each time."""

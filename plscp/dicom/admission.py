@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 Rule = Literal[
     "dicom.ae_title",
     "dicom.unknown_devices",
+    "dicom.tls",
     "dicom.tls.client_ca",
     "devices.address",
     "devices.certificate",

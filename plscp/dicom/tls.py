@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from plscp.dicom import certificates, sockets
+from plscp.dicom import certificates, handshakes, sockets
 from plscp.dicom.admission import ATTRIBUTES, PeerCertificate, peer_certificate
 from plscp.dicom.certificates import MOST_SHOWN, Certificates
 from plscp.dicom.fairness import Turns
@@ -20,27 +20,7 @@ MOST_HELLO: Final = 16 * 1024
 """Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
 MOST_HELD: Final = 256 * 1024
 """Bytes of a handshake that may wait for their turn."""
-_OTHER: Final = "tls-handshake"
-_HANDSHAKE, _CLIENT_HELLO = 0x16, 1
-_CAUSES: Final = {
-    "UNSUPPORTED_PROTOCOL": "tls-version",
-    "VERSION_TOO_LOW": "tls-version",
-    "WRONG_VERSION_NUMBER": "tls-version",
-    "NO_SHARED_CIPHER": "tls-nothing-in-common",
-    "NO_SUITABLE_KEY_SHARE": "tls-nothing-in-common",
-    "NO_SHARED_GROUP": "tls-nothing-in-common",
-    "NO_SHARED_SIGNATURE_ALGORITHMS": "tls-nothing-in-common",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "client-certificate-missing",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "server-certificate-refused",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "server-certificate-refused",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "server-certificate-refused",
-    "TLSV1_ALERT_UNKNOWN_CA": "server-certificate-refused",
-}
-_VERIFICATION: Final = {
-    9: "client-certificate-not-yet-valid",
-    10: "client-certificate-expired",
-    **dict.fromkeys((2, 18, 19, 20, 21), "client-certificate-unknown-issuer"),
-}
+_CLIENT_HELLO: Final = 1
 
 
 class PlainPeer(Protocol):
@@ -156,7 +136,7 @@ class Secured(asyncio.Protocol):
         if self._ready:
             self._take(data)
         elif len(self._held) > MOST_HELD:
-            association.close("tls-handshake")
+            association.close(handshakes.OTHER)
         else:
             waits, self._held = bool(self._held), self._held + data
             if not waits:
@@ -222,12 +202,12 @@ class Secured(asyncio.Protocol):
 
     def _begin(self, hello: bytes) -> ssl.SSLObject | None:
         """TLS from its first bytes on, when there are enough of them to see that it is TLS (RFC 8446 4.1.2, 5.1)."""
-        if hello[0] != _HANDSHAKE:
-            self._association.close("not-tls")
+        if hello[0] != handshakes.RECORD:
+            self._association.close(handshakes.NOT_TLS)
         elif len(hello) >= 9:
             if hello[5] == _CLIENT_HELLO and int.from_bytes(hello[6:9]) <= MOST_HELLO:
                 return self._certificates.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-            self._association.close("tls-handshake")
+            self._association.close(handshakes.OTHER)
         return None
 
     def _broken(self, error: ssl.SSLError) -> None:
@@ -236,11 +216,10 @@ class Secured(asyncio.Protocol):
         if self._ready:
             self._raw.close()
         else:
-            if isinstance(error, ssl.SSLCertVerificationError):
-                cause = _VERIFICATION.get(error.verify_code, "client-certificate-refused")
-            else:
-                cause = _CAUSES.get(error.reason or "", _OTHER)
-            if cause == _OTHER and certificates.certificate(self._tls):  # such as a key that is not the certificate's
+            cause = handshakes.cause(error, "server")
+            if cause == handshakes.OTHER and certificates.certificate(
+                self._tls
+            ):  # such as a key that is not the certificate's
                 cause = "client-certificate-refused"
             if cause.startswith("client-certificate-"):
                 self._association.refused_certificate = certificates.described(self._tls)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-from plscp.dicom import negotiation, pdu
+from plscp.dicom import handshakes, negotiation, pdu
 from plscp.dicom.admission import UserIdentity
 from plscp.dicom.dimse import Assembler, Context, Message
 from plscp.dicom.negotiation import AssociationProposal, Rejection
@@ -269,7 +269,9 @@ class UpperLayer:
         """The event that a PDU is of which only the header is read, with reason (PS3.8 Table 9-26) and words for an A-ABORT."""
         event = _EVENT_OF.get(kind)
         if event is None:
-            return TableEvent.INVALID_PDU, pdu.UNRECOGNIZED_PDU, "an unrecognized PDU type"
+            tls = kind == handshakes.RECORD and self.state is State.STA2
+            what = handshakes.NOT_TLS if tls else "an unrecognized PDU type"
+            return TableEvent.INVALID_PDU, pdu.UNRECOGNIZED_PDU, what
         if TABLE[event][self.state].action in {"AA-1", "AA-7", "AA-8"}:
             return event, pdu.UNEXPECTED_PDU, "an unexpected PDU"
         if length != _FIXED_LENGTHS.get(kind, length):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -17,6 +17,7 @@ from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.pdu_primitives import A_ASSOCIATE, UserIdentityNegotiation
 from pynetdicom.sop_class import Verification
 
+from plscp.dicom import handshakes
 from plscp.errors import CommandError
 from plscp.scu import first_line
 from plscp.statuses import (
@@ -218,6 +219,56 @@ def client_context(
     return context
 
 
+class _Connection(ssl.SSLSocket):
+    """One that keeps why it failed: pynetdicom only logs it.
+
+    Attributes:
+        failure: the cause as `plscp.dicom.handshakes` names it, or empty.
+    """
+
+    failure = ""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands."""
+        try:
+            super().do_handshake(block)
+        except ssl.SSLError as error:
+            self.failure = handshakes.cause(error, "client", agreed=self.cipher() is not None)
+            raise
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Read; with TLS 1.3 what the server says of a certificate comes only after the device's part of the handshake."""
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLError as error:
+            self.failure = handshakes.cause(error, "client")
+            raise
+
+
+class _Handshake:
+    """What pynetdicom takes for a context: it keeps the connection.
+
+    Attributes:
+        connection: None before there is one.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self.connection: _Connection | None = None
+
+    def wrap_socket(self, sock: socket.socket, **given: Any) -> ssl.SSLSocket:
+        """As a context does it."""
+        self._context.sslsocket_class = _Connection
+        self.connection = cast("_Connection", self._context.wrap_socket(sock, **given))
+        return self.connection
+
+    @property
+    def failure(self) -> str:
+        """Why it failed, in a word and in words; empty where nothing is known."""
+        found = self.connection.failure if self.connection is not None else ""
+        return f"{found}: {handshakes.HANDSHAKES[found]}" if found in handshakes.HANDSHAKES else found
+
+
 class ScuAssociation:
     """An open association; a context manager that releases at its end.
 
@@ -248,6 +299,7 @@ class ScuAssociation:
     def open(self) -> Self:
         """Connect and negotiate; raises CommandError, one line, when there is no association."""
         where = f"{self.peer.host}:{self.peer.port}"
+        secure = _Handshake(self.peer.tls) if self.peer.tls is not None else None
         try:
             association = self._ae.associate(
                 self.peer.host,
@@ -255,7 +307,7 @@ class ScuAssociation:
                 ae_title=self.peer.called,
                 max_pdu=self.peer.pdu,
                 ext_neg=[self.peer.identity.item()] if self.peer.identity is not None else None,
-                tls_args=(self.peer.tls, self.peer.host) if self.peer.tls is not None else None,
+                tls_args=(secure, self.peer.host) if secure is not None else None,  # type: ignore[arg-type]
             )
         except OSError as error:
             unknown = isinstance(error, socket.gaierror)
@@ -277,8 +329,10 @@ class ScuAssociation:
             )
         if association.is_aborted and primitive is None:
             why = "nothing answers there, or it closed the connection"
-            if self.peer.tls:
-                why += ", or no TLS (wrong port, or one of both does not trust the other's certificate)"
+            if secure is None:
+                why += ", as one that wants TLS does"
+            elif secure.failure:
+                why = secure.failure
             raise CommandError(f"no association with {where}: {why}")
         raise CommandError(f"no association with {where}: it was aborted")
 

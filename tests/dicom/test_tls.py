@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from plscp.dicom import sockets
 from plscp.dicom.fairness import BURST_SECONDS
+from plscp.dicom.handshakes import HANDSHAKES
 from plscp.dicom.settings import Deadlines, NetworkCounters
 from plscp.dicom.tls import Secured
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, PROCEDURAL_EVENT_LOGGING_INSTANCE
@@ -196,7 +197,7 @@ REFUSED: dict[str, tuple[Callable[[int], None], str, str]] = {
         "",
         "tls-nothing-in-common",
     ),
-    "does not trust us": (shakes(lambda: client(trusts="elsewhere")), "", "server-certificate-refused"),
+    "does not trust us": (shakes(lambda: client(trusts="elsewhere")), "", "server-certificate-unknown-issuer"),
     "no certificate, 1.2": (shakes(lambda: client(version=V12)), "hospital", "client-certificate-missing"),
     "no certificate, 1.3": (shakes(lambda: client(version=V13)), "hospital", "client-certificate-missing"),
     "another CA, 1.2": (
@@ -230,17 +231,20 @@ def test_a_handshake_that_fails(tmp_path: Path, name: str, capfd: pytest.Capture
     said = [line["reason"] for line in lines if line["event"] == "connection-closed"]
     assert said == [reason]
     refused = [(row["rule"], row["hint"].partition(":")[0], row["times"]) for row in listener.acceptor.refused_peers]
-    assert refused == ([("dicom.tls.client_ca", reason, 3)] if reason.startswith("client-certificate-") else [])
+    rule = "dicom.tls.client_ca" if reason.startswith("client-certificate-") else "dicom.tls"
+    assert refused == ([(rule, reason, 3)] if reason in HANDSHAKES else [])
     assert listener.events  # the honest one's
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_tls_on_the_plain_port() -> None:
-    """To PS3.8 it is a PDU of an unknown type, so an A-ABORT answers it; no association."""
+    """To PS3.8 it is a PDU of an unknown type, so an A-ABORT answers it; no association, and whoever asks why is told."""
     with Listener() as listener:
         with bare(listener.port) as one:
             one.sendall(hello())
             assert one.recv(10)[:1] == b"\7"
+        [row] = listener.acceptor.refused_peers
+        assert (row["rule"], row["hint"]) == ("dicom.tls", f"not-tls: {HANDSHAKES['not-tls']}")
         with RawScu("127.0.0.1", listener.port) as scu:
             assert scu.request(PROCEDURAL_EVENT_LOGGING, DATA).status == 0
 

@@ -219,7 +219,7 @@ def test_an_alert_is_heard_before_the_end(reset: bool) -> None:
             line.lost = True
         else:
             line.protocol.eof_received()
-        assert line.association._why == ("closed", "server-certificate-refused")
+        assert line.association._why == ("closed", "server-certificate-unknown-issuer")
 
 
 def test_what_waits_for_its_turn_is_bounded() -> None:
