@@ -42,6 +42,8 @@ FAST_SEVERAL: Final = "device's clock is fast, and several studies were there la
 
 # C104, B104
 PATIENT_CONTRADICTS: Final = "Patient ID is not that of the study found"
+UNKNOWN_AT_LOCATION: Final = "study found by location, but the Patient ID is not known"
+UNKNOWN_FOR_STUDY: Final = "study found by its UID, but the Patient ID is not known"
 STUDY_ID_CONTRADICTS: Final = "Study ID is not that of the study found"
 LOCATION_CONTRADICTS: Final = "study found was not at Performed Location then"
 BOTH_CONTRADICT: Final = "Study ID and location are those of another patient's study"

@@ -289,10 +289,19 @@ CONTRADICTIONS: Final = (
 def _contradictions(case: MatchContext, rule: str, study: Study) -> list[Finding]:
     """Everything given that contradicts the study found, in the order P, S, L, U; what refuses says so."""
     return [
-        Finding(row.code, row.comment, refuse=getattr(case.policy, row.setting, row.setting) == "refuse")
+        Finding(
+            row.code, _words(case, rule, row.comment), refuse=getattr(case.policy, row.setting, row.setting) == "refuse"
+        )
         for row in CONTRADICTIONS
         if rule in row.rules and case.given & row.given == row.given and row.contradicts(case, study)
     ]
+
+
+def _words(case: MatchContext, rule: str, comment: str) -> str:
+    """The comment of a contradiction; a Patient ID that names nobody is not called another patient's. It decides nothing."""
+    if comment != comments.PATIENT_CONTRADICTS or case.patients or case.issuer.unusable is not None:
+        return comment
+    return comments.UNKNOWN_AT_LOCATION if rule in BY_PLACE else comments.UNKNOWN_FOR_STUDY
 
 
 def _was_elsewhere(case: MatchContext, study: Study, places: tuple[str, ...]) -> bool:

@@ -76,6 +76,8 @@ REASONS: Final[tuple[Reason, ...]] = (
     Reason(c.CLOCK_FAST, "C103", "always", _CLOCK),
     Reason(c.FAST_SEVERAL, "C103", "always", _CLOCK),
     Reason(c.PATIENT_CONTRADICTS, "C104, B104", "setting", "Look which patient is on the table: the device has another selected. `patient_mismatch`"),
+    Reason(c.UNKNOWN_AT_LOCATION, "C104, B104", "setting", "Look which patient is on the table: register that Patient ID and open the study, or mend what the device sends. `patient_mismatch`"),
+    Reason(c.UNKNOWN_FOR_STUDY, "C104, B104", "setting", "Look whose study it is: register the Patient ID (`other_ids` where it is the same patient's), or mend what the device sends. `patient_mismatch`"),
     Reason(c.STUDY_ID_CONTRADICTS, "B104, C104", "setting", "Device: take the worklist entry again. `study_id_mismatch`"),
     Reason(c.LOCATION_CONTRADICTS, "B104, C104", "setting", "Correct the study's location, or the device's. `location_mismatch`"),
     Reason(c.BOTH_CONTRADICT, "C104", "always", "Look which patient is on the table: the device has another selected"),

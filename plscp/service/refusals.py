@@ -21,6 +21,7 @@ _NEVER_NAMED: Final = "no feed, file or command has named it: plscp study open, 
 _LACKS_SPELLING: Final = "add the spelling to [issuers]; event issuer-unusable has it"
 _OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then plscp quarantine replay, where it is not replayed by itself"
 _CLOSE_LEFT: Final = "close the study that has left: plscp study list, plscp study close"
+_WHOSE: Final = "look which patient is on the table: {title} may have another selected"
 _SENT_AGAIN: Final = "nothing is lost: the device sends it again; see store-failed in this log"
 HINTS: Final[dict[str | int, str]] = {
     comments.NOTHING_GIVEN: "{place}",
@@ -43,6 +44,10 @@ HINTS: Final[dict[str | int, str]] = {
     comments.SEVERAL_OF_PATIENT: "close the study that is over: plscp study list, plscp study close",
     comments.CLOSED: "open the study again (plscp study open) where the entries are of it",
     comments.CANCELLED: "open the study (plscp study open) where it takes place after all",
+    comments.PATIENT_CONTRADICTS: _WHOSE,
+    comments.BOTH_CONTRADICT: _WHOSE,
+    comments.UNKNOWN_AT_LOCATION: f"{_WHOSE}, or that ID is not registered: plscp room list, plscp patient register",
+    comments.UNKNOWN_FOR_STUDY: f"{_WHOSE}, or that ID is not registered: plscp study show, plscp patient register",
     comments.OPERATOR_NOT_ALLOWED: "operators.allowed lacks who is named, for this location and time",
     comments.IN_THE_FUTURE: _CLOCK,
     comments.NONE_THEN_ONE_NOW: _CLOCK,

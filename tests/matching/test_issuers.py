@@ -90,7 +90,7 @@ COMPARED = [
     ("1.2", "", "", "C104", comments.PATIENT_CONTRADICTS),  # the policy's issuer is the other's
     ("1.1", "WEST", "", "C104", LISTED),
     ("1.1", "HOSP", "EAST", "C104", TWO),
-    ("1.1", "NORTH", "", "C104", comments.PATIENT_CONTRADICTS),
+    ("1.1", "NORTH", "", "C104", comments.UNKNOWN_FOR_STUDY),
 ]
 
 

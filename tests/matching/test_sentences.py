@@ -528,6 +528,30 @@ def test_every_identifier_that_was_given_is_compared_with_the_study_found(
     assert outcome(world.ask(device=AT_LAB1, policy=policy, given=given)) == turned
 
 
+@pytest.mark.parametrize(
+    ("given", "rule", "comment"),
+    [
+        ({"P": "P9"}, "7", comments.UNKNOWN_AT_LOCATION),
+        ({"L": "LAB1", "P": "P9"}, "6", comments.UNKNOWN_AT_LOCATION),
+        ({"U": "1.1", "P": "P9"}, "1", comments.UNKNOWN_FOR_STUDY),
+        ({"P": "P2"}, "7", comments.PATIENT_CONTRADICTS),
+        ({"U": "1.1", "P": "P2"}, "1", comments.PATIENT_CONTRADICTS),
+    ],
+)
+def test_a_patient_id_that_names_nobody_is_not_called_another_patients(
+    world: World, given: dict[str, str], rule: str, comment: str
+) -> None:
+    """Refused the same, or logged the same where the setting says so; the comment says what found the study, and that nobody has the ID."""
+    world.open("1.1", "10:00", "P1")
+    world.patient("P2")
+    decision = world.ask(arrival="10:05", device=AT_LAB1, given=given)
+    assert (decision.status, decision.rule, decision.comment) == (0xC104, rule, comment)
+    assert [candidate.why_not for candidate in decision.candidates if candidate.what == "1.1"] == [comment]
+    policy = replace(POLICY, patient_mismatch="log")
+    taken = world.ask(arrival="10:05", device=AT_LAB1, policy=policy, given=given)
+    assert (taken.status, taken.rule, taken.comment, taken.study_instance_uid) == (0xB104, rule, comment, "1.1")
+
+
 def test_s_and_l_contradict_only_where_the_registry_has_a_value(world: World) -> None:
     """A study without Study ID or location says nothing against either."""
     world.open("1.1", "10:00", "P1", location="")

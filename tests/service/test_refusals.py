@@ -132,7 +132,7 @@ def test_every_refusing_comment_of_matching_has_a_hint_or_needs_none() -> None:
     without = {value for name, value in vars(comments).items() if name.isupper()} - set(HINTS)
     assert without == {
         comments.EXPIRED, comments.TOO_OLD, comments.SEVERAL_WITH_STUDY_ID, comments.ENTRIES_IN_TWO,
-        comments.PATIENT_CONTRADICTS, comments.STUDY_ID_CONTRADICTS, comments.LOCATION_CONTRADICTS, comments.BOTH_CONTRADICT,
+        comments.STUDY_ID_CONTRADICTS, comments.LOCATION_CONTRADICTS,
         comments.NOT_STARTED_ELSEWHERE, comments.LEFT_ALREADY, comments.KNOWN_ELSEWHERE, comments.COERCED,
         comments.SYNCHRONIZATION, comments.KNOWN_OF_ANOTHER, comments.NO_PATIENT_GIVEN, comments.ADMISSION_AMBIGUOUS,
         comments.ADMISSION_DIFFERS, comments.NAME_DIFFERS,
