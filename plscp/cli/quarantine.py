@@ -1,8 +1,11 @@
-"""`plscp quarantine`: what was refused and why, whether it would be accepted by now, and its replay."""
+"""`plscp quarantine`: what was refused and why, drawn and as a file; whether it would be accepted by now, and its replay."""
 
+import base64
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -19,6 +22,7 @@ GOOD: Final = {"accepted", "known", "closed"}
 """Outcomes after which nothing is left to do."""
 
 
+ItemId = Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")]
 Device = Annotated[
     str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
 ]
@@ -75,7 +79,7 @@ def _which(calling_ae: str | None, reason: str | None, since: str | None, until:
 @quarantine.command("show", cls=ServerCommand)
 def show_item(
     context: typer.Context,
-    item_id: Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")],
+    item_id: ItemId,
 ) -> None:
     """Show one refused request: what refused it, what was only noted, and what a replay would bring now."""
     api: Api = context.obj
@@ -118,6 +122,73 @@ def _parted(findings: Sequence[Mapping[str, Any]], depth: int) -> Iterator[view.
     yield from view.findings(refusing, depth, "refused by")
     noted = [finding for finding in findings if not finding.get("refuse")]
     yield from view.findings(noted, depth, "noted" if refusing else "findings")
+
+
+def _kept(api: Api, item_id: str) -> tuple[dict[str, Any], bytes]:
+    """An item, and its data set as it was received. Raises CommandError where not all of it is kept."""
+    item: dict[str, Any] = api.get(f"/api/v1/quarantine/{segment(item_id)}")
+    raw = base64.b64decode(item["raw"])
+    if len(raw) != item["raw_length"]:
+        raise CommandError(f"{item['id']}: {view.received(item['raw_length'], item['raw_kept'])}")
+    return item, raw
+
+
+@quarantine.command("explain", cls=ServerCommand)
+def explain_item(
+    context: typer.Context,
+    item_id: ItemId,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="On a terminal too, every item of entries without a finding.")
+    ] = False,
+) -> None:
+    """Draw the content tree of a refused request as `plscp explain` draws a file, with what the server found when it refused it last."""
+    from plscp.cli.explaining import as_json, explained  # noqa: PLC0415  # as tree: they bring DICOM
+    from plscp.cli.tree import draw  # noqa: PLC0415
+    from plscp.findings import Finding  # noqa: PLC0415
+    from plscp.scu.encoding import Encoded  # noqa: PLC0415
+    from plscp.statuses import STATUSES  # noqa: PLC0415
+
+    api: Api = context.obj
+    item, raw = _kept(api, item_id)
+    made = explained(Encoded(raw, item["transfer_syntax"]), item["sop_class"], strict=False)
+    assert made is not None  # the SOP Class is known
+    last = item["outcomes"][-1]
+    made.status, made.comment = STATUSES[int(last["status"], 16)], last["comment"]
+    made.findings = [
+        Finding(**{name: value for name, value in finding.items() if name in Finding._fields})
+        for finding in last["data"].get("findings") or ()
+    ]
+    if api.json:
+        output.print_json({"id": item["id"], "calling_ae": item["calling_ae"], **as_json(made)})
+        return
+    out = output.console()
+    draw(out, made, f"{item['id']} of {item['calling_ae']}", fold=out.is_terminal and not everything)
+
+
+@quarantine.command("export", cls=ServerCommand)
+def export_item(
+    context: typer.Context,
+    item_id: ItemId,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A new file; absent: ID.dcm.")] = None,
+) -> None:
+    """Write the data set of a refused request to a DICOM file, as it was received, faults and all: for `plscp explain` and `plscp send`.
+
+    It holds what the device sent of the patient: only you can read it.
+    """
+    from plscp.scu.encoding import Encoded, as_file  # noqa: PLC0415  # it brings DICOM
+
+    api: Api = context.obj
+    item, raw = _kept(api, item_id)
+    file = file or Path(f"{item['id']}.dcm")
+    content = as_file(Encoded(raw, item["transfer_syntax"]), item["sop_class"])
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(content)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written: {error.strerror or error}", 2) from error
+    written = {"id": item["id"], "file": str(file), "bytes": len(content)}
+    output.page(output.described(written), json=api.as_json(written))
 
 
 @quarantine.command("replay", cls=ServerCommand)

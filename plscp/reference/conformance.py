@@ -20,7 +20,7 @@ from plscp.matching.match_context import A, L, P, S, U
 from plscp.reference.reasons import REASONS
 from plscp.service import steps
 from plscp.service.reply import ERROR_IDS
-from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP, STATUSES, STEP_STATUSES, StatusInfo
+from plscp.statuses import INSTANCES, MODALITY_PERFORMED_PROCEDURE_STEP, STATUSES, STEP_STATUSES, StatusInfo
 from plscp.templates import attributes, substance
 from plscp.templates.compiled import declared
 from plscp.templates.entries import TYPED
@@ -157,7 +157,7 @@ def _sop_classes(_settings: Settings) -> str:
 
 def _instances(_settings: Settings) -> str:
     head = "| SOP Class | SOP Class UID | well-known SOP Instance UID | DIMSE service | Action Type ID |\n| --- | --- | --- | --- | --- |\n"
-    rows = [(UID(uid).name, uid, instance, "N-ACTION", steps.RECORD) for uid, instance in steps.INSTANCES.items()]
+    rows = [(UID(uid).name, uid, instance, "N-ACTION", steps.RECORD) for uid, instance in INSTANCES.items()]
     others = [(negotiation.VERIFICATION, "C-ECHO"), (MODALITY_PERFORMED_PROCEDURE_STEP, "N-CREATE, N-SET")]
     return head + table([*rows, *((UID(uid).name, uid, "", service, "") for uid, service in others)])
 

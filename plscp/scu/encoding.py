@@ -6,12 +6,14 @@ from typing import Final, NamedTuple
 
 from pydicom import config
 from pydicom.charset import convert_encodings
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import UID
 
 from plscp.content.elements import DICTIONARY, EXPLICIT
 from plscp.content.reader import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from plscp.statuses import INSTANCES
 
 SYNTAXES: Final = (EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG, DEFLATED)
 PREAMBLE: Final = 132
@@ -46,6 +48,20 @@ def encode(dataset: Dataset, transfer_syntax: str = EXPLICIT_LITTLE) -> bytes:
         return raw
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return deflater.compress(raw) + deflater.flush()
+
+
+def as_file(given: Encoded, sop_class: str) -> bytes:
+    """A DICOM file (PS3.10 7.1) that holds these bytes as they are.
+
+    Args:
+        sop_class: of the two of Annex P; the file is called an instance of its well-known SOP Instance.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(sop_class), UID(INSTANCES[sop_class])
+    meta.TransferSyntaxUID = UID(given.transfer_syntax)
+    out = DicomBytesIO()
+    write_file_meta_info(out, meta)
+    return bytes(PREAMBLE - 4) + b"DICM" + bytes(out.getvalue()) + given.raw
 
 
 def of_file(raw: bytes) -> Encoded | None:

@@ -21,20 +21,15 @@ from plscp.dicom import handshakes
 from plscp.errors import CommandError
 from plscp.scu import first_line
 from plscp.statuses import (
+    INSTANCES,
     MODALITY_PERFORMED_PROCEDURE_STEP,
     PROCEDURAL_EVENT_LOGGING,
-    PROCEDURAL_EVENT_LOGGING_INSTANCE,
     STATUSES,
     STEP_STATUSES,
     SUBSTANCE_ADMINISTRATION_LOGGING,
-    SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
 
 VERIFICATION = str(Verification)
-INSTANCES = {
-    PROCEDURAL_EVENT_LOGGING: PROCEDURAL_EVENT_LOGGING_INSTANCE,
-    SUBSTANCE_ADMINISTRATION_LOGGING: SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
-}
 SYNTAXES = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
 _REASONS = {
     (1, 1): "no reason given",

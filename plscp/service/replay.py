@@ -20,8 +20,8 @@ from plscp.service import reply
 from plscp.service.handlers import Handlers
 from plscp.service.keeper import utc_now
 from plscp.service.refusals import hint
-from plscp.service.steps import INSTANCES, RECORD, Answer, Pending, Replaying
-from plscp.statuses import STATUSES
+from plscp.service.steps import RECORD, Answer, Pending, Replaying
+from plscp.statuses import INSTANCES, STATUSES
 from plscp.store.port import EventStore
 from plscp.store.quarantine import QuarantineItem
 

@@ -35,11 +35,9 @@ from plscp.service.clock import ClockDifferences
 from plscp.service.profile import Profile
 from plscp.service.reply import comment
 from plscp.statuses import (
+    INSTANCES,
     PROCEDURAL_EVENT_LOGGING,
-    PROCEDURAL_EVENT_LOGGING_INSTANCE,
     STATUSES,
-    SUBSTANCE_ADMINISTRATION_LOGGING,
-    SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
 )
 from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected, Stored
 from plscp.store.quarantine import ReplayOf
@@ -48,10 +46,6 @@ from plscp.templates.request import ProcedureLog, SubstanceAdministration, Typed
 
 Answer = tuple[Status, Encodable | None]
 
-INSTANCES: Final = {
-    PROCEDURAL_EVENT_LOGGING: PROCEDURAL_EVENT_LOGGING_INSTANCE,
-    SUBSTANCE_ADMINISTRATION_LOGGING: SUBSTANCE_ADMINISTRATION_LOGGING_INSTANCE,
-}
 _UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 NOT_ALLOWED: Final = Finding("sop-class-not-allowed", "calling AE title may not use this SOP Class")
 RECORD: Final = 1

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from plscp.cli.explaining import explained
 from plscp.cli.tree import draw
-from plscp.scu.encoding import Encoded
+from plscp.scu.encoding import SYNTAXES, Encoded, encode
+from plscp.scu.files import encoded, read
 from plscp.scu.pci_case import pci_case
 from tests.cli.conftest import Run
 from tests.templates import build
 from tests.templates.trees import LINE, entry, item_for
+from tests.web.fake import Running, item
 
 
 def incomplete(second: int) -> Dataset:
@@ -189,3 +191,58 @@ def test_the_simulated_case_is_explained_as_it_is_answered(name: str) -> None:
             found.append((request.label, made.sop_class == request.sop_class, made.status.code == 0xC102))
             assert (made.status.code == 0xC102) == (request.expect == 0xC102), request.label
     assert all(same for _, same, _ in found)
+
+
+# --- out of the quarantine ----------------------------------------------------------------------------------------------------
+
+
+def kept(server: Running, raw: bytes, **more: Any) -> None:
+    """A refused request with these bytes, in the quarantine in place of what is there."""
+    given = {"raw": raw, "raw_length": len(raw), "transfer_syntax": build.EXPLICIT} | more
+    server.server.store.items[:] = [item(**given)]
+
+
+def test_a_refused_request_is_drawn_with_what_the_server_found(call: Run, server: Running) -> None:
+    """As a file is, but its findings and its answer are those of the refusal, whatever else is right or wrong in it."""
+    kept(server, build.encode(build.log(build.note(1), incomplete(2))))
+    ran = call("quarantine", "explain", "0101")
+    assert ran.status == 0
+    assert "0101010101010101 of HEMO1: Procedural Event" in ran.out
+    assert "refused: TID3106 r4 missing 121154" in ran.out
+    assert "2 refuse it, 0 are noted" in ran.out
+    found = json.loads(call("quarantine", "explain", "0101", "--json").out)
+    assert (found["status"], len(found["findings"]), bool(found["tree"]["children"])) == ("C102", 2, True)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_refused_request_becomes_a_file_that_is_read_again(
+    call: Run, run: Run, server: Running, tmp_path: Path, syntax: str
+) -> None:
+    """The very bytes, in a DICOM file that nobody else can read and that goes over no other."""
+    raw = encode(faulty(), syntax)
+    kept(server, raw, transfer_syntax=syntax)
+    assert call("quarantine", "export", "0101").status == 0
+    file = tmp_path / "0101010101010101.dcm"
+    assert encoded(file) == Encoded(raw, syntax)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read(file).ContentSequence == faulty().ContentSequence
+    assert run("explain", file.name).status == 1
+    again = call("quarantine", "export", "0101")
+    assert (again.status, again.err.count("\n")) == (2, 1)
+    assert "File exists" in again.err
+    assert json.loads(call("quarantine", "export", "0101", "other.dcm", "--json").out)["file"] == "other.dcm"
+
+
+@pytest.mark.parametrize("command", ["explain", "export"])
+@pytest.mark.parametrize(
+    ("raw", "said"), [(b"", "deleted since: only their digest is kept"), (b"\x08\x00", "7 bytes, 2 kept")]
+)
+def test_what_is_not_kept_is_neither_drawn_nor_written(  # noqa: PLR0917  # fixtures and a row
+    call: Run, server: Running, tmp_path: Path, command: str, raw: bytes, said: str
+) -> None:
+    """One line says how much of it is left."""
+    kept(server, raw, raw_length=7)
+    ran = call("quarantine", command, "0101")
+    assert (ran.status, ran.err.count("\n")) == (1, 1)
+    assert said in ran.err
+    assert not any(tmp_path.iterdir())
