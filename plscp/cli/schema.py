@@ -70,6 +70,14 @@ def release(released: Released = RELEASED) -> None:
         _write(released / f"{kind}.json", text(schema(kind)))
 
 
+@schemas.command("registry-file")
+def registry_file() -> None:
+    """Print the JSON Schema of the registry file, for editors: it is made from what reads the file."""
+    from plscp.matching.bodies import RegistryFile  # noqa: PLC0415  # no other command here needs it
+
+    print(text(RegistryFile.json_schema()), end="")
+
+
 def _broken(folder: Path) -> Iterator[tuple[str, Break]]:
     if not folder.is_dir():
         raise CommandError(f"schema check: no folder {folder}", 2)

@@ -4,12 +4,23 @@ One line says what is wrong with one, and one what is legal in it and probably n
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from plscp.errors import InvalidBody
 from plscp.matching.records import PatientId
@@ -17,18 +28,44 @@ from plscp.matching.registry import Registry
 
 NO_ISSUER = "the ID has no issuer, so it agrees under any: give one, or set [matching] patient_id_issuer"
 
-_UNFIT = re.compile(r"[\\\x00-\x1f\x7f]")
+_UNFIT = r"[\\\x00-\x1f\x7f]"
+_UID = r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
 
 
-def _fits(length: int) -> AfterValidator:
+@dataclass(frozen=True, eq=False)
+class _Checked:
+    """A check of text, with what a JSON Schema says of it: an editor sees what the server will say.
+
+    Attributes:
+        check: returns the text, or raises ValueError.
+        spelled: of JSON Schema; spaces at the ends are padding.
+    """
+
+    check: Callable[[str], str]
+    spelled: Mapping[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The type, then the check."""
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The type, and what is said of it."""
+        return {**handler(core), **self.spelled}
+
+
+def _fits(length: int, least: int = 0) -> _Checked:
     def check(text: str) -> str:
+        if len(text) < least:
+            raise ValueError("must have a value")
         if len(text) > length:
             raise ValueError(f"at most {length} characters")
-        if _UNFIT.search(text):
+        if re.search(_UNFIT, text):
             raise ValueError("neither backslash nor control characters")
         return text
 
-    return AfterValidator(check)
+    inside, end = rf"[^{_UNFIT[1:]}", rf"[^ {_UNFIT[1:]}"
+    pattern = f"({end}({inside}{{0,{length - 2}}}{end})?)"
+    return _Checked(check, {"pattern": f"^ *{pattern}{'' if least else '?'} *$"})
 
 
 def _text(given: object) -> object:
@@ -40,9 +77,16 @@ def _text(given: object) -> object:
 
 def uid(text: str) -> str:
     """Check a UID. Raises ValueError."""
-    if len(text) > 64 or not re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", text, re.ASCII):
+    if len(text) > 64 or not re.fullmatch(_UID, text):
         raise ValueError("not a UID (PS3.5 9.1)")
     return text
+
+
+def _a_time(given: object) -> object:
+    """A number would be read as seconds since 1970: nobody means that."""
+    if isinstance(given, int | float) or (isinstance(given, str) and not re.match("[0-9]{4}-", given)):
+        raise ValueError("not a time such as 2026-11-26T08:00:00Z")
+    return given
 
 
 def _utc(moment: datetime | None) -> datetime | None:
@@ -72,20 +116,17 @@ def _da(text: str) -> str:
     return text
 
 
-def _some(text: str) -> str:
-    if not text:
-        raise ValueError("must have a value")
-    return text
-
-
 LO = Annotated[str, BeforeValidator(_text), _fits(64)]
 SH = Annotated[str, BeforeValidator(_text), _fits(16)]
 Remark = Annotated[str, BeforeValidator(_text), _fits(256)]
 """What people say about what they do."""
-Named = Annotated[LO, AfterValidator(_some)]
-Uid = Annotated[str, BeforeValidator(_text), AfterValidator(uid)]
-Moment = Annotated[AwareDatetime | None, AfterValidator(_utc)]
-Validity = Annotated[datetime | None, AfterValidator(_utc_unless_said)]
+Named = Annotated[str, BeforeValidator(_text), _fits(64, 1)]
+Uid = Annotated[str, BeforeValidator(_text), _Checked(uid, {"pattern": f"^ *{_UID} *$", "maxLength": 64})]
+BirthDate = Annotated[
+    str, BeforeValidator(_birth_date), _Checked(_da, {"pattern": "^ *([0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})? *$"})
+]
+Moment = Annotated[AwareDatetime | None, BeforeValidator(_a_time), AfterValidator(_utc)]
+Validity = Annotated[datetime | None, BeforeValidator(_a_time), AfterValidator(_utc_unless_said)]
 """A time that is UTC where it states no offset, as in `[operators] allowed`."""
 
 
@@ -118,7 +159,7 @@ class PatientBody(Body):
     id: Named
     issuer: LO = ""
     name: Annotated[str, BeforeValidator(_text), _fits(324)] = ""
-    birth_date: Annotated[str, BeforeValidator(_birth_date), AfterValidator(_da)] = ""
+    birth_date: BirthDate = ""
     sex: SH = ""
     other_ids: tuple[NamedRef, ...] = ()
 
@@ -147,11 +188,24 @@ class StudyBody(Body):
     closed: Moment = None
 
 
+class RegistryFile(Body):
+    """The registry file: patients, admissions and studies as they are. All of it is taken, or nothing."""
+
+    patients: tuple[PatientBody, ...] = ()
+    admissions: tuple[AdmissionBody, ...] = ()
+    studies: tuple[StudyBody, ...] = ()
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Of the file, for editors: it says what can be taken as text; what contradicts the registry only a server knows."""
+        return {"$schema": "https://json-schema.org/draft/2020-12/schema", **cls.model_json_schema()}
+
+
 class OperatorBody(Body):
     """One of ``operators``: who may add to the Medication Administration Record, where and when."""
 
     value: Named
-    scheme: Annotated[SH, AfterValidator(_some)]
+    scheme: Annotated[str, BeforeValidator(_text), _fits(16, 1)]
     status: Literal["active", "inactive"] = "active"
     locations: tuple[Named, ...] = ()
     valid_from: Validity = None
