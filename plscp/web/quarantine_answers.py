@@ -36,7 +36,9 @@ class QuarantineOutcome(ApiAnswer):
     first_time: UtcTime
     last_time: UtcTime
     times: int
-    data: dict[str, Any] = Field(description="The record of the refusal: findings, sender, match.")
+    data: dict[str, Any] = Field(
+        description="The record of the refusal: findings (with `refuse` those that refused, without it those only noted), sender, match."
+    )
 
 
 class ReplayAnswer(ApiAnswer):

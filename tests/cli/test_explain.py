@@ -202,6 +202,22 @@ def kept(server: Running, raw: bytes, **more: Any) -> None:
     server.server.store.items[:] = [item(**given)]
 
 
+def test_what_refused_is_parted_from_what_was_only_noted(call: Run, server: Running) -> None:
+    """Under headings of their own; as JSON by the member `refuse`."""
+    [outcome] = item().outcomes
+    noted = {"code": "time-basis", "reason": "later than its arrival: entry 1"}
+    findings = [noted, *outcome["data"]["findings"]]
+    kept(server, b"", outcomes=({**outcome, "data": {**outcome["data"], "findings": findings}},))
+    lines = [line.strip() for line in call("quarantine", "show", "0101").out.splitlines()]
+    assert (
+        lines.index("refused by: 2")
+        < lines.index("noted: 1")
+        < lines.index("time-basis: later than its arrival: entry 1")
+    )
+    found = json.loads(call("quarantine", "show", "0101", "--json").out)
+    assert [bool(each.get("refuse")) for each in found["outcomes"][0]["data"]["findings"]] == [False, True, True]
+
+
 def test_a_refused_request_is_drawn_with_what_the_server_found(call: Run, server: Running) -> None:
     """As a file is, but its findings and its answer are those of the refusal, whatever else is right or wrong in it."""
     kept(server, build.encode(build.log(build.note(1), incomplete(2))))
