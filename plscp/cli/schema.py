@@ -73,9 +73,9 @@ def release(released: Released = RELEASED) -> None:
 @schemas.command("registry-file")
 def registry_file() -> None:
     """Print the JSON Schema of the registry file, for editors: it is made from what reads the file."""
-    from plscp.matching.bodies import RegistryFile  # noqa: PLC0415  # no other command here needs it
+    from plscp.matching.bodies import RegistryFileBody  # noqa: PLC0415  # no other command here needs it
 
-    print(text(RegistryFile.json_schema()), end="")
+    print(text(RegistryFileBody.json_schema()), end="")
 
 
 def _broken(folder: Path) -> Iterator[tuple[str, Break]]:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody, PlscpError
 from plscp.logs import log
-from plscp.matching.bodies import Body, RegistryFile, cautions
+from plscp.matching.bodies import Body, RegistryFileBody, cautions
 from plscp.matching.changes import end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
 from plscp.matching.plan import Plan
@@ -19,7 +19,7 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord
 
 Entry = dict[str, Any]
-_SECTIONS: Final = tuple(RegistryFile.model_fields)
+_SECTIONS: Final = tuple(RegistryFileBody.model_fields)
 _IDENTITY: Final = frozenset({"study_instance_uid", "id", "issuer"})
 _EMPTIED: Final = frozenset({"location", "study_id", "accession_number"})
 _refused: Final[set[Path]] = set()

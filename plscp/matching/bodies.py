@@ -188,7 +188,7 @@ class StudyBody(Body):
     closed: Moment = None
 
 
-class RegistryFile(Body):
+class RegistryFileBody(Body):
     """The registry file: patients, admissions and studies as they are. All of it is taken, or nothing."""
 
     patients: tuple[PatientBody, ...] = ()

@@ -302,7 +302,7 @@ class ScuAssociation:
                 ae_title=self.peer.called,
                 max_pdu=self.peer.pdu,
                 ext_neg=[self.peer.identity.item()] if self.peer.identity is not None else None,
-                tls_args=(secure, self.peer.host) if secure is not None else None,  # type: ignore[arg-type]
+                tls_args=(secure, self.peer.host) if secure is not None else None,
             )
         except OSError as error:
             unknown = isinstance(error, socket.gaierror)

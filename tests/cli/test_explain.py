@@ -198,7 +198,7 @@ def test_the_simulated_case_is_explained_as_it_is_answered(name: str) -> None:
 
 def kept(server: Running, raw: bytes, **more: Any) -> None:
     """A refused request with these bytes, in the quarantine in place of what is there."""
-    given = {"raw": raw, "raw_length": len(raw), "transfer_syntax": build.EXPLICIT} | more
+    given: dict[str, Any] = {"raw": raw, "raw_length": len(raw), "transfer_syntax": build.EXPLICIT} | more
     server.server.store.items[:] = [item(**given)]
 
 

@@ -14,16 +14,16 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from plscp.cli import main
 from plscp.feeds.registry_file import Planned, check, plain
-from plscp.matching.bodies import Body, RegistryFile
+from plscp.matching.bodies import Body, RegistryFileBody
 from plscp.matching.model import Policy
 from plscp.matching.registry import Registry
 
-JUDGE: Final = Draft202012Validator(RegistryFile.json_schema(), format_checker=FormatChecker())
+JUDGE: Final = Draft202012Validator(RegistryFileBody.json_schema(), format_checker=FormatChecker())
 GUIDE: Final = (Path(__file__).parents[2] / "docs" / "registry-file.md").read_text("utf-8")
 [EXAMPLE] = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 MODELS: Final[dict[str, type[Body]]] = {
     name: field.annotation.__args__[0]  # type: ignore[union-attr]
-    for name, field in RegistryFile.model_fields.items()
+    for name, field in RegistryFileBody.model_fields.items()
 }
 NEEDED: Final[dict[str, dict[str, Any]]] = {
     "patients": {"id": "P1"},
@@ -111,4 +111,4 @@ def test_the_example_of_the_guide(tmp_path: Path, capsys: pytest.CaptureFixture[
         section: [*model.model_fields] for section, model in MODELS.items()
     }
     assert main(["schema", "registry-file"], {}) == 0
-    assert '"RegistryFile"' in capsys.readouterr().out
+    assert '"RegistryFileBody"' in capsys.readouterr().out

@@ -82,8 +82,8 @@ def refused_by(listener: Listener) -> dict[str, Any]:
     return peer
 
 
-OLD = {"not_before": PAST.replace(year=2019), "not_after": PAST}
-NEW = {"not_before": PAST.replace(year=2090), "not_after": PAST.replace(year=2091)}
+OLD: dict[str, Any] = {"not_before": PAST.replace(year=2019), "not_after": PAST}
+NEW: dict[str, Any] = {"not_before": PAST.replace(year=2090), "not_after": PAST.replace(year=2091)}
 
 
 class Row(NamedTuple):
