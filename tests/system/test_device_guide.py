@@ -90,8 +90,9 @@ def test_the_program_reports_an_event(serving: Serving, tmp_path: Path) -> None:
     """Stock pynetdicom alone; what it sends has no finding."""
     assert "plscp" not in PROGRAM.replace("PLSCP", "").lower()
     (tmp_path / "device.py").write_text(PROGRAM.replace("11112", str(serving.port)))
+    before = serving.get("/api/v1/events")["next"]
     assert run(tmp_path, "device.py") == "0000 1.2.3"
-    [event] = [each for each in serving.get("/api/v1/events")["events"] if "entry" in each][:1]
+    [event] = [each for each in serving.get("/api/v1/events", after=before)["events"] if "entry" in each]
     assert (event["entry"]["kind"], event["findings"]) == ("drug_administered", [])
 
 
