@@ -7,41 +7,13 @@ from rich.text import Text
 
 from plscp.cli import output
 from plscp.matching.words import CLOCKS, RULES
-
-DONE: Final = ("event", "action", "type")
-WITH: Final = (
-    "product_names", "drug", "device", "material", "procedure", "equipment", "text", "person", "specimen", "measurement",
-)  # fmt: skip
-AMOUNTS: Final = (
-    "dose", "mass", "volume", "rate", "inflation_pressure", "diameter", "length", "number_of_frames", "value",
-)  # fmt: skip
-"""Fields that say most of a typed entry: what was done, with what, how much."""
+from plscp.records.brief import said
 
 HEADINGS: Final = ("position", "occurred", "device", "what", "study or patient", "answer")
 """Of the columns that `row` fills."""
 
 Line = tuple[int, str, object, str]
 """Depth, name, value, style: as `plscp.cli.output.page` prints them."""
-
-
-def said(entry: Mapping[str, Any]) -> str:
-    """A typed entry in a few words; by its kind where no field says what was done."""
-    kind = str(entry.get("kind", "")).replace("_", " ").capitalize()
-    done = [word for name in DONE if (word := _word(entry.get(name)))]
-    more = [word for name in (*WITH, *AMOUNTS, "site") if (word := _word(entry.get(name)))]
-    return ", ".join([*(done or [kind]), *more[:3]])
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, list):
-        value = value[0] if value else ""
-    if not isinstance(value, Mapping):
-        return str(value if value is not None else "")
-    unit = value.get("unit")
-    if isinstance(unit, Mapping):
-        short = "" if unit.get("value") == "1" else str(unit.get("value", "")).strip("[]{}")
-        return f"{value.get('text', '')} {short}".strip()
-    return str(value.get("meaning") or value.get("text") or "")
 
 
 def what(event: Mapping[str, Any]) -> str:

@@ -108,6 +108,14 @@ class Owners(Forkable):
             if named and self.of_then(patient_id, None) != number:
                 yield patient_id
 
+    def spans(self, number: int, patient_id: PatientId) -> Iterator[tuple[int, int | None]]:
+        """From which position on, and before which (None: until now), an identifier named a patient, followed through the merges since."""
+        history = self._history.get(patient_id, ((0, self.now.get(*patient_id)),))
+        ends = (*(since for since, _ in history[1:]), None)
+        for (since, owner), until in zip(history, ends, strict=True):
+            if owner is not None and self.survivor(owner) == number:
+                yield since, until
+
     def claim(self, position: int, patient_id: PatientId, number: int) -> None:
         """From `position` on, an identifier names patient `number`."""
         before = self.now.get(*patient_id)

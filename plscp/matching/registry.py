@@ -264,6 +264,11 @@ class Registry(Forkable):
         """Every identifier that a patient is or was known by, also those that were given anew, to others."""
         return [patient.current, *patient.former_ids, *patient.other_ids, *self._owners.given_away(patient.number)]
 
+    def spans_of(self, patient: Patient) -> Iterator[tuple[PatientId, int, int | None]]:
+        """What `named_by` says, each with the position from which on, and that before which, it named that patient; None: until now."""
+        for each in dict.fromkeys(self.named_by(patient)):
+            yield from ((each, since, until) for since, until in self._owners.spans(patient.number, each))
+
     def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> PatientId:
         """The current identifier of the patient that (ID, issuer) named; as given where it is not known.
 

@@ -374,10 +374,17 @@ class StoredEvent(NamedTuple):
 
 @dataclass(slots=True)
 class Filter:
-    """What to read: events after a position, optionally of one study.
+    """What to read: events after a position.
 
     Attributes:
+        upto: of no larger position.
         latest: where there are more than `limit`, the last of them and not the first; in order all the same.
+        study_instance_uid: of one study: what its requests, corrections and registry changes say of it.
+        patient: what was stored under a (Patient ID, issuer), from one position on and before another; None: under any.
+        patient_keys: partition keys of that patient's registry changes.
+        calling_ae: of the requests of one device.
+        kinds: of one of these kinds; `entry_kind`: entries of one kind, alone.
+        since, until: occurred in this time, microseconds since the epoch, UTC; its end not included.
     """
 
     after: int = 0
@@ -385,6 +392,13 @@ class Filter:
     study_instance_uid: str = ""
     kinds: Sequence[str] = field(default_factory=tuple)
     latest: bool = False
+    upto: int = LAST
+    patient: Sequence[tuple[str, str, int, int]] | None = None
+    patient_keys: Sequence[str] = ()
+    calling_ae: str = ""
+    entry_kind: str = ""
+    since: int = -LAST
+    until: int = LAST
 
 
 class RetryNote(NamedTuple):

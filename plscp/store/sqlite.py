@@ -39,11 +39,34 @@ _EVENTS: Final = """
 SELECT e.position, e.kind, e.event_id, e.topic, e.key, e.type, e.subject, e.occurred, e.recorded, e.lead, e.shared, e.data FROM log e
 """
 _AT_POSITIONS: Final = f"{_EVENTS} WHERE e.position IN (SELECT value FROM carray(?))"  # noqa: S608 -- our words
-_OF_STUDY: Final = """e.position IN (
+_OF_STUDY: Final = """
     SELECT x.position FROM requests_of_study s CROSS JOIN events x ON x.position BETWEEN s.first_position AND s.last_position
-    WHERE s.study_instance_uid = ?1 AND s.study_instance_uid <> '' AND s.last_position > ?2
-    UNION SELECT position FROM events WHERE kind = 'correction' AND key = ?1 AND topic = 'procedure-log' AND position > ?2
-    UNION SELECT position FROM events WHERE kind = 'registry' AND key = ?1 AND topic = 'study' AND position > ?2)"""
+    WHERE s.study_instance_uid = :study AND s.study_instance_uid <> '' AND s.last_position > :after
+    UNION SELECT position FROM events WHERE kind = 'correction' AND key = :study AND topic = 'procedure-log' AND position > :after
+    UNION SELECT position FROM events WHERE kind = 'registry' AND key = :study AND topic = 'study' AND position > :after"""
+_UNDER_PATIENT: Final = """
+    SELECT r.first_position, r.last_position, c.patient_id, c.issuer
+    FROM contexts c CROSS JOIN arrivals a ON a.context = c.n CROSS JOIN requests r ON r.n = a.request
+    WHERE (c.patient_id, c.issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:patient)) AND r.first_position > 0
+    UNION ALL SELECT r.first_position, r.last_position, c.patient_id, c.issuer
+    FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n > (SELECT indexed FROM head) AND r.first_position > 0
+    AND (c.patient_id, c.issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:patient))"""
+"""Requests that were stored under a patient: through all contexts, which are far fewer, and what is not indexed yet."""
+_OF_PATIENT: Final = f"""
+    SELECT f.position FROM (
+        SELECT x.position, u.patient_id, u.issuer FROM ({_UNDER_PATIENT}) u
+        CROSS JOIN events x ON x.position BETWEEN u.first_position AND u.last_position
+        UNION ALL SELECT position, coalesce(p ->> 'id', m ->> 'id'), coalesce(p ->> 'issuer', m ->> 'issuer') FROM (
+            SELECT position, value ->> '$.patient' AS p, value ->> '$.correction.moved_from.patient' AS m FROM (
+                SELECT position, '{{' || data || '}}' AS value FROM events WHERE kind = 'correction' AND position > :after
+            )
+        )
+    ) f JOIN json_each(:patient) n ON f.patient_id = n.value ->> 0 AND f.issuer = n.value ->> 1
+        AND f.position >= n.value ->> 2 AND f.position < n.value ->> 3
+    UNION SELECT position FROM events WHERE kind = 'registry' AND topic = 'patient' AND position > :after
+        AND key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608 -- our words
+_OF_DEVICE: Final = """EXISTS (
+    SELECT 1 FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n = x.request AND c.calling_ae = :calling_ae)"""
 _CHANGES: Final = (
     "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
 )
@@ -59,26 +82,25 @@ FROM retries t CROSS JOIN requests r ON r.n = t.request WHERE t.rowid < ? {} ORD
 _OF_EVENT: Final = "AND t.request = (SELECT request FROM events WHERE position = ?)"
 _FIRST_UNDER_STUDY: Final = """
 SELECT e.position FROM requests_of_study r CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
-WHERE r.study_instance_uid = ?1 AND e.kind = 'entry'
+WHERE r.study_instance_uid = :study AND e.kind = 'entry'
 """
 _ENTRIES: Final = {
     "study": f"""
 {_FIRST_UNDER_STUDY} AND e.position NOT IN (SELECT position FROM standings)
-UNION SELECT position FROM standings WHERE study_instance_uid = ?1
+UNION SELECT position FROM standings WHERE study_instance_uid = :study
 """,  # noqa: S608 -- our words
-    "patient": """
-SELECT e.position FROM contexts c CROSS JOIN requests r ON r.context = c.n AND r.first_position > 0
-CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
-WHERE (c.patient_id, c.issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
-    AND e.kind = 'entry' AND e.position NOT IN (SELECT position FROM standings)
-UNION SELECT position FROM standings WHERE (patient_id, issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))
-""",
+    "patient": f"""
+SELECT e.position FROM ({_UNDER_PATIENT}) r CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
+WHERE e.kind = 'entry' AND e.position NOT IN (SELECT position FROM standings)
+UNION SELECT position FROM standings WHERE (patient_id, issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:patient))
+""",  # noqa: S608 -- our words
 }
 """Positions of entries by where they stand."""
 _CHOSEN: Final = """
 SELECT e.position FROM ({}) f CROSS JOIN events e ON e.position = f.position CROSS JOIN requests r ON r.n = e.request
 CROSS JOIN contexts c ON c.n = r.context
-WHERE (?2 = '' OR c.calling_ae = ?2) AND e.occurred BETWEEN ?3 AND ?4 ORDER BY e.position LIMIT ?5
+WHERE (:calling_ae = '' OR c.calling_ae = :calling_ae) AND e.occurred BETWEEN :since AND :until
+ORDER BY e.position LIMIT :limit
 """
 _PROPOSALS: Final = """
 SELECT p.id, p.position, e.time, p.state, p.moved, p.settled, p.reverts, p.who, p.why, e.lead, e.data
@@ -228,20 +250,37 @@ class SqliteStore:
 
     # --- reading ---
 
-    def _all(self, query: str, *bindings: Any) -> list[Any]:
+    def _all(self, query: str, *bindings: Any, **named: Any) -> list[Any]:
         with self._readers.use() as connection:
-            return list(connection.execute(query, bindings))
+            return list(connection.execute(query, named or bindings))
 
     def read(self, which: Filter) -> list[StoredEvent]:
         """Events in order of position."""
-        wanted = _OF_STUDY if which.study_instance_uid else "e.position > ?2 AND ?1 = ''"
-        bindings: list[Any] = [which.study_instance_uid, which.after, which.limit]
+        wanted = ["x.position > :after", "x.position <= :upto"]
+        if which.study_instance_uid:
+            wanted.append(f"x.position IN ({_OF_STUDY})")
+        if which.patient is not None:
+            wanted.append(f"x.position IN ({_OF_PATIENT})")
         if which.kinds:
-            wanted += " AND e.kind IN (SELECT value FROM json_each(?4))"
-            bindings.append(json.dumps(list(which.kinds)))
-        order = "DESC" if which.latest else "ASC"
-        rows = self._all(f"{_EVENTS} WHERE {wanted} ORDER BY e.position {order} LIMIT ?3", *bindings)
-        return [_event(*row) for row in (reversed(rows) if which.latest else rows)]
+            wanted.append("x.kind IN (SELECT value FROM json_each(:kinds))")
+        if which.entry_kind:
+            wanted.append("x.kind = 'entry' AND instr(x.data, :entry_kind)")
+        if which.since > -LAST or which.until < LAST:
+            wanted.append("x.occurred * 1000 >= :since AND x.occurred * 1000 < :until")
+        if which.calling_ae:
+            wanted.append(_OF_DEVICE)
+        chosen = f"SELECT x.position FROM events x WHERE {' AND '.join(wanted)} ORDER BY x.position {'DESC' if which.latest else 'ASC'} LIMIT :limit"  # noqa: S608 -- our words
+        rows = self._all(
+            f"{_EVENTS} WHERE e.position IN ({chosen}) ORDER BY e.position",
+            **{name: getattr(which, name) for name in ("after", "upto", "since", "until", "limit", "calling_ae")},
+            study=which.study_instance_uid,
+            patient=json.dumps(which.patient),
+            keys=json.dumps(list(which.patient_keys)),
+            kinds=json.dumps(list(which.kinds)),
+            # No string of JSON holds these bytes: a quote within one has a backslash before it.
+            entry_kind=b'"entry":{"kind":%b' % json.dumps(which.entry_kind).encode(),
+        )
+        return [_event(*row) for row in rows]
 
     def event(self, position: int) -> StoredEvent | None:
         """The event at a position."""
@@ -252,7 +291,7 @@ class SqliteStore:
         """A study's entries by when they occurred."""
         if not study_instance_uid:
             return []
-        rows = self._all(_FIRST_UNDER_STUDY if original else _ENTRIES["study"], study_instance_uid)
+        rows = self._all(_FIRST_UNDER_STUDY if original else _ENTRIES["study"], study=study_instance_uid)
         found = self.standing([position for (position,) in rows])
         return sorted(found, key=lambda e: (e.entry.occurred, e.entry.position))
 
@@ -271,14 +310,15 @@ class SqliteStore:
 
     def entries(self, which: EntryFilter) -> list[int]:
         """Positions of entries by where they stand."""
-        by, value = (
-            ("study", which.study_instance_uid)
-            if which.study_instance_uid
-            else ("patient", json.dumps(which.patient_ids))
+        rows = self._all(
+            _CHOSEN.format(_ENTRIES["study" if which.study_instance_uid else "patient"]),
+            study=which.study_instance_uid,
+            patient=json.dumps(which.patient_ids),
+            calling_ae=which.calling_ae,
+            since=milliseconds(which.since) if which.since else -LAST,
+            until=milliseconds(which.until) if which.until else LAST,
+            limit=which.limit,
         )
-        since = milliseconds(which.since) if which.since else -LAST
-        until = milliseconds(which.until) if which.until else LAST
-        rows = self._all(_CHOSEN.format(_ENTRIES[by]), value, which.calling_ae, since, until, which.limit)
         return [position for (position,) in rows]
 
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:

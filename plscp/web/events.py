@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -10,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from plscp.errors import StoreError
 from plscp.logs import log
+from plscp.records.values import ADMINISTERED, KINDS
 from plscp.store.corrections import Standing, StandingEvent
 from plscp.store.port import LAST, Filter, StoredEvent
 from plscp.web.answers import (
@@ -21,17 +24,26 @@ from plscp.web.answers import (
     StandingAnswer,
     TimelineAnswer,
 )
-from plscp.web.operations import JSON, NDJSON, NOT_KEPT, ApiCall, Parameter, flag, operation, paged
+from plscp.web.event_forms import HEADING, KEEP_ALIVE, WRITTEN, ended, joined
+from plscp.web.media import CSV, EVENT_STREAM, JSON, NDJSON
+from plscp.web.operations import NOT_KEPT, ApiCall, Parameter, flag, moment, operation, paged
 from plscp.web.problems import ApiProblem
 
-KINDS: Final = ("entry", "registry", "refusal", "proposal", "correction", "expunged")
+EVENT_KINDS: Final = ("entry", "registry", "refusal", "proposal", "correction", "expunged")
+ENTRY_KINDS: Final = (*sorted(KINDS), ADMINISTERED)
+LAST_EVENT_ID: Final = "Last-Event-ID"
 MOST_RETRIES: Final = 100
 """Shown with their event: the latest."""
 PAGE_EVENTS: Final = 500
 """What is read of the store at once."""
+LOOKED_THROUGH: Final = 20_000
+"""Positions that one read looks through for what no index finds: a search of millions takes no thread for long."""
+DEFAULT_EVENTS: Final = 100
 MOST_FOLLOWERS: Final = 32
 LOOK_SECONDS: Final = 0.2
 """Between two looks at the store's head while an answer is kept open."""
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""After which a stream of server-sent events in which nothing came gets a comment."""
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -42,82 +54,171 @@ LOOK_SECONDS: Final = 0.2
     "/api/v1/events",
     EventPage,
     role="read",
-    media=[JSON, NDJSON],
-    problems=[503],
+    media=[JSON, NDJSON, CSV, EVENT_STREAM],
+    problems=[409, 503],
     parameters=(
-        *paged(10_000, 0, "most events; 100 by default, without bound with follow"),
+        *paged(10_000, 0, "most events; of JSON, and with latest, 100 by default, else all"),
         flag("latest", "the last ones where there are more than limit"),
-        Parameter("study", "Study Instance UID"),
-        Parameter("kind", "entry by default", {"type": "string", "enum": [*KINDS, "all"]}),
-        flag("follow", "keep the answer open, as ND-JSON"),
+        Parameter("study", "of one study, by its Study Instance UID"),
+        Parameter("patient", "of one patient, by any Patient ID, also a former one"),
+        Parameter("issuer", "issuer of that ID; needed where several patients have it"),
+        Parameter("device", "of the requests of one device, by its calling AE title"),
+        Parameter(
+            "kind",
+            "entry by default; or one kind of entry",
+            {"type": "string", "enum": [*EVENT_KINDS, "all", *ENTRY_KINDS]},
+            "entry",
+        ),
+        moment("since", "occurred not before then", -LAST),
+        moment("until", "occurred before then", LAST),
+        flag("follow", "keep the answer open, as ND-JSON or server-sent events"),
+        Parameter(
+            LAST_EVENT_ID,
+            "in place of after, of server-sent events: position of the last one that arrived",
+            {"type": "integer", "minimum": 0, "maximum": LAST},
+            None,
+            "header",
+        ),
     ),
 )
 async def list_events(call: ApiCall) -> bytes | Response:
     """Events after a position, in order.
 
-    As they are published; as lines where the caller accepts those. With `follow` the answer is kept open.
+    As they are published; as rows of CSV or as lines, written as they are read, where the caller prefers those. With `follow`, and
+    always as server-sent events, the answer is kept open.
     """
-    if call["latest"] and call["follow"]:
+    form = call.form((NDJSON, EVENT_STREAM) if call["follow"] else (JSON, NDJSON, CSV, EVENT_STREAM))
+    follow, latest = call["follow"] or form == EVENT_STREAM, call["latest"]
+    if latest and follow:
         raise ApiProblem(422, "latest ends where follow begins: give one of them")
-    kind, most = call["kind"] or "entry", call["limit"] or (0 if call["follow"] else 100)
-    which = Filter(call["after"], most, call["study"], () if kind == "all" else (kind,), latest=call["latest"])
-    if call["follow"]:
+    which = _which(call)
+    if form == EVENT_STREAM and call[LAST_EVENT_ID] is not None:
+        which.after = call[LAST_EVENT_ID]
+    if form == JSON or latest:
+        which.limit = which.limit or DEFAULT_EVENTS
+    if call.request.method == "HEAD":
+        return Response(headers=NOT_KEPT, media_type=form)
+    await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
+    if follow:
         if call.request.app.state.followers >= MOST_FOLLOWERS:
             raise ApiProblem(503, f"{MOST_FOLLOWERS} answers are being kept open already", {"Retry-After": "10"})
-        return StreamingResponse(_following(call, which), media_type=NDJSON, headers=NOT_KEPT)
-    if which.latest:
-        found = await asyncio.to_thread(call.server.store.read, which)
-    else:
-        found = [event async for page in _pages(call, which) for event in page]
-    if NDJSON in call.request.headers.get("accept", ""):
-        return Response(_lines(found), media_type=NDJSON, headers=NOT_KEPT)
-    return b'{"events":[%b],"next":%d}' % (_joined(found), found[-1].position if found else which.after)
+        return StreamingResponse(_following(call, which, form), media_type=form, headers=NOT_KEPT)
+    if form != JSON:
+        return StreamingResponse(_exported(call, which, form), media_type=form, headers=NOT_KEPT)
+    head = call.server.store.head()[0]
+    found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
+    last = found[-1].position if found else which.after
+    looked_through = last if len(found) == which.limit and not latest else max(head, last)
+    return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
+
+
+def _which(call: ApiCall) -> Filter:
+    """What is asked for. The patient is whoever the registry says now: IDs are merged and given anew."""
+    kind = call["kind"]
+    which = Filter(
+        after=call["after"],
+        limit=call["limit"],
+        latest=call["latest"],
+        study_instance_uid=call["study"],
+        calling_ae=call["device"],
+        kinds=(kind,) if kind in EVENT_KINDS else (),
+        entry_kind=kind if kind in ENTRY_KINDS else "",
+        since=call["since"],
+        until=call["until"],
+    )
+    if call["issuer"] and not call["patient"]:
+        raise ApiProblem(422, "issuer goes with patient")
+    if call["patient"]:
+        with call.server.keeper.lock:
+            registry = call.server.keeper.registry
+            patients = registry.named_as_given(call["patient"].strip(" "), call["issuer"].strip(" "))
+            if len(patients) > 1:
+                raise ApiProblem(409, f"{len(patients)} patients have this ID: name the issuer")
+            spans = [span for patient in patients for span in registry.spans_of(patient)]
+            which.patient = [(*each, since, LAST if until is None else until) for each, since, until in spans]
+            which.patient_keys = [key for patient in patients for key in registry.keys_of(patient)]
+    return which
+
+
+def _at_once(which: Filter) -> int:
+    """Positions that one read may look through: all of them where an index finds what is asked for."""
+    return LAST if which.study_instance_uid or which.patient is not None else LOOKED_THROUGH
+
+
+async def _latest(call: ApiCall, which: Filter) -> list[StoredEvent]:
+    """The last ones of what fits, in order."""
+    store, upto = call.server.store, call.server.store.head()[0]
+    found: list[StoredEvent] = []
+    while upto > which.after and len(found) < which.limit:
+        after = max(which.after, upto - _at_once(which))
+        part = replace(which, after=after, upto=upto, limit=which.limit - len(found))
+        found = await asyncio.to_thread(store.read, part) + found
+        upto = after
+    return found
 
 
 async def _pages(call: ApiCall, which: Filter, *, follow: bool = False) -> AsyncIterator[list[StoredEvent]]:
     """What fits, a page at a time, until there is no more or `limit` is reached; 0: without bound.
 
     Args:
-        follow: wait for more instead, until the server stops.
+        follow: wait for more instead, until the server stops; the page is empty where nothing came for a while.
     """
     server, store, after, left = call.server, call.server.store, which.after, which.limit
+    sent = monotonic()
     while not (follow and server.draining):
-        head = store.head()[0] if follow else 0  # before reading: what comes in between makes the next look differ
-        size = min(PAGE_EVENTS, left) if which.limit else PAGE_EVENTS
-        page = await asyncio.to_thread(store.read, Filter(after, size, which.study_instance_uid, which.kinds))
-        if page:
-            after = page[-1].position
-            left -= len(page)
-            yield page
-            if which.limit and left <= 0:
-                return
-        if len(page) < size:
-            if not follow:
-                return
-            # The store tells nobody but the relay when it has committed: a look costs less than a wake-up per commit.
-            while not server.draining and store.head()[0] == head:  # noqa: ASYNC110
-                await asyncio.sleep(LOOK_SECONDS)
+        head = store.head()[0]
+        while after < head:
+            size = min(PAGE_EVENTS, left) if which.limit else PAGE_EVENTS
+            upto = min(head, after + _at_once(which))
+            page = await asyncio.to_thread(store.read, replace(which, after=after, upto=upto, limit=size))
+            after = page[-1].position if len(page) == size else upto
+            if page:
+                left -= len(page)
+                yield page
+                sent = monotonic()
+                if which.limit and left <= 0:
+                    return
+        if not follow:
+            return
+        # The store tells nobody but the relay when it has committed: a look costs less than a wake-up per commit.
+        until = sent + KEEP_ALIVE_SECONDS
+        while not server.draining and store.head()[0] == head and monotonic() < until:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
+        if monotonic() >= until:
+            yield []
+            sent = monotonic()
+        which = replace(_which(call), limit=which.limit)
 
 
-async def _following(call: ApiCall, which: Filter) -> AsyncIterator[bytes]:
-    """Lines as they come, until the caller goes, `limit` is reached or the server stops."""
+async def _exported(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
+    """What fits, as it is read. A store that fails breaks the connection off: what came is not all."""
+    yield HEADING.get(form, b"")
+    try:
+        async for page in _pages(call, which):
+            yield await asyncio.to_thread(WRITTEN[form], page)
+    except StoreError as error:
+        log.warning("store-failed", where="http", why=str(error))
+        raise
+
+
+async def _following(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
+    """Events as they come, until the caller goes, `limit` is reached or the server stops; the last server-sent one says which."""
     state = call.request.app.state
     state.followers += 1
     try:
         async for page in _pages(call, which, follow=True):
-            yield _lines(page)
+            if page or form == EVENT_STREAM:
+                yield WRITTEN[form](page) or KEEP_ALIVE
+        why = "draining" if call.server.draining else "limit"
     except StoreError as error:  # the answer has begun: all that is left is to end it
+        why = "store"
         log.warning("store-failed", where="http", why=str(error))
+    except ApiProblem:
+        why = "patient"  # another one has the ID by now, and no issuer was given
     finally:
         state.followers -= 1
-
-
-def _joined(events: Sequence[StoredEvent]) -> bytes:
-    return b",".join(event.payload for event in events)
-
-
-def _lines(events: Sequence[StoredEvent]) -> bytes:
-    return b"".join(event.payload + b"\n" for event in events)
+    if form == EVENT_STREAM:
+        yield ended(why)
 
 
 async def _event(call: ApiCall) -> StoredEvent:

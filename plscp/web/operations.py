@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -13,16 +14,15 @@ from starlette.routing import Route
 
 from plscp import __version__
 from plscp.config.model import ROLES, Role
+from plscp.matching.registry import microseconds
 from plscp.store.port import LAST
 from plscp.web.answers import ApiPage, ProblemDocument
+from plscp.web.media import JSON, preferred
 from plscp.web.problems import MEDIA_TYPE, ApiProblem, answer
 
 if TYPE_CHECKING:
     from plscp.app import Server
 
-JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-TEXT: Final = "text/plain"
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
 """Below /api/ answers have patients in them: no cache keeps them."""
 Page = TypeVar("Page", bound=ApiPage)
@@ -30,20 +30,21 @@ Page = TypeVar("Page", bound=ApiPage)
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter.
+    """A parameter of the query, or one of the headers.
 
     Attributes:
-        schema: JSON Schema of its value: a string, one of some words, a boolean, or an integer with its bounds.
-        default: its value where the query has none.
+        schema: JSON Schema of its value: a string, one of some words, a time, a boolean, or an integer with its bounds.
+        default: its value where the request has none. The value of a time is in microseconds since the epoch, UTC.
     """
 
     name: str
     text: str
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
     default: Any = ""
+    place: Literal["query", "header"] = "query"
 
     def read(self, given: Mapping[str, str]) -> Any:
-        """The value that a query gives it; of a boolean, the name alone is true.
+        """The value that a query, or the headers, give it; of a boolean, the name alone is true.
 
         Raises:
             ApiProblem: 422.
@@ -63,6 +64,15 @@ class Parameter:
             if text.lower() in {"0", "false", "no"}:
                 return False
             raise ApiProblem(422, f"{self.name} must be true or false")
+        if self.schema.get("format") == "date-time":
+            try:
+                moment = datetime.fromisoformat(text)
+                if moment.tzinfo is None:
+                    raise ValueError
+                return microseconds(moment)
+            except (ValueError, OverflowError):
+                example = "such as 2026-11-26T08:00:00Z; in a query a + is %2B"
+                raise ApiProblem(422, f"{self.name} must be a time with its offset, {example}") from None
         if text and text not in self.schema.get("enum", (text,)):
             raise ApiProblem(422, f"{self.name} must be one of {', '.join(self.schema['enum'])}")
         return text
@@ -71,6 +81,11 @@ class Parameter:
 def flag(name: str, text: str) -> Parameter:
     """A parameter that is true or false; false by default."""
     return Parameter(name, text, {"type": "boolean"}, default=False)
+
+
+def moment(name: str, text: str, default: int) -> Parameter:
+    """A parameter that is a time with its offset."""
+    return Parameter(name, text, {"type": "string", "format": "date-time"}, default)
 
 
 def paged(most: int = 1000, default: int = 100, limited: str = "") -> tuple[Parameter, Parameter]:
@@ -115,6 +130,10 @@ class ApiCall:
         """The server that is asked."""
         server: Server = self.request.app.state.server
         return server
+
+    def form(self, offered: Sequence[str]) -> str:
+        """The media type, of those offered, that the caller prefers; raises ApiProblem: 406."""
+        return preferred(",".join(self.request.headers.getlist("accept")), offered)
 
     def check_serving(self) -> None:
         """Raises ApiProblem: 503 once the server was told to stop: nothing is changed any more."""
@@ -205,13 +224,14 @@ class Operation:
         try:
             given = dict(request.path_params)
             if self.parameters is not None:
-                names = [parameter.name for parameter in self.parameters]
+                names = [parameter.name for parameter in self.parameters if parameter.place == "query"]
                 for name in request.query_params:
                     if name not in names:
                         raise ApiProblem(
                             422, f"{name} is no parameter of this path: {', '.join(names) or 'it has none'}"
                         )
-                given |= {parameter.name: parameter.read(request.query_params) for parameter in self.parameters}
+                places = {"query": request.query_params, "header": request.headers}
+                given |= {each.name: each.read(places[each.place]) for each in self.parameters}
             made = await self.handler(ApiCall(request, given))
             if isinstance(made, Response):
                 return made
@@ -254,6 +274,7 @@ _MEANS: Final = {
     401: "no token, or not a right one",
     403: "a token of another role, or a page of another site",
     404: "not known",
+    406: "given in none of the forms that are accepted",
     409: "contradicts what is known",
     413: "the body is too long",
     415: "the body is not application/json",
@@ -315,6 +336,7 @@ def _described(operation: Operation, in_path: Sequence[str]) -> dict[str, Any]:
         *operation.problems,
         500,
         *([401, 403, 421] if operation.role else []),
+        *([406] if len(operation.media) > 1 else []),
         *([422] if operation.parameters is not None else []),
         *([400, 413, 415] if operation.body else []),
     }
@@ -326,7 +348,7 @@ def _described(operation: Operation, in_path: Sequence[str]) -> dict[str, Any]:
             for name in in_path
         ]
         + [
-            {"name": p.name, "in": "query", "description": p.text, "schema": dict(p.schema)}
+            {"name": p.name, "in": p.place, "description": p.text, "schema": dict(p.schema)}
             for p in operation.parameters or ()
         ],
         "responses": {
@@ -349,7 +371,7 @@ def _response(status: int, model: type[BaseModel] | None, media: Iterable[str]) 
     text = {"type": "string"}
     return {
         "description": _MEANS[status],
-        "content": {kind: {"schema": text if kind in {TEXT, NDJSON} else whole} for kind in media},
+        "content": {kind: {"schema": whole if kind in {JSON, MEDIA_TYPE} else text} for kind in media},
     }
 
 

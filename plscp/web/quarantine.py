@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from datetime import datetime
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -13,7 +12,7 @@ from plscp.records.parts import published
 from plscp.service.replay import ReplayOutcome
 from plscp.store.port import LAST
 from plscp.store.quarantine import QuarantineItem
-from plscp.web.operations import ApiCall, Parameter, flag, operation, paged
+from plscp.web.operations import ApiCall, Parameter, flag, moment, operation, paged
 from plscp.web.problems import ApiProblem
 from plscp.web.quarantine_answers import (
     BulkReplayBody,
@@ -41,8 +40,8 @@ Taken = TypeVar("Taken", bound=BaseModel)
         Parameter("calling_ae", "of one device"),
         flag("open", "only those not accepted since"),
         Parameter("reason", _REASON),
-        Parameter("since", "refused last not before then", {"type": "string", "format": "date-time"}),
-        Parameter("until", "refused last before then", {"type": "string", "format": "date-time"}),
+        moment("since", "refused last not before then", 0),
+        moment("until", "refused last before then", LAST),
         *paged(),
     ),
 )
@@ -53,25 +52,12 @@ async def list_quarantine(call: ApiCall) -> QuarantinePage:
         calling_ae=call["calling_ae"],
         open_only=call["open"],
         reason=call["reason"],
-        since=_moment(call, "since", 0),
-        until=_moment(call, "until", LAST),
+        since=call["since"],
+        until=call["until"],
         limit=call["limit"] + 1,
         before=call["after"] or LAST,
     )
     return call.page(QuarantinePage, "items", [(item.number, item) for item in items], _item)
-
-
-def _moment(call: ApiCall, name: str, absent: int) -> int:
-    """A time of the query, microseconds since the epoch."""
-    if not call[name]:
-        return absent
-    try:
-        moment = datetime.fromisoformat(call[name])
-        if moment.tzinfo is None:
-            raise ValueError
-        return microseconds(moment)
-    except (ValueError, OverflowError):
-        raise ApiProblem(422, f"{name} must be a time with its offset, such as 2026-11-26T08:00:00Z") from None
 
 
 @operation("GET", "/api/v1/quarantine/{id}", QuarantineAnswer, role="read", problems=[404, 503])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from plscp.dicom.certificates import Certificates
-from plscp.errors import CommandError
+from plscp.errors import CommandError, StoreError
 
+logging.getLogger("uvicorn.error").addFilter(
+    # An answer that a failing store breaks off was logged where it failed: uvicorn closes the connection, and would log it again.
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], StoreError))
+)
 STOP_SECONDS = 3
 MOST_CONNECTIONS = 200
 

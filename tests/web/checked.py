@@ -9,12 +9,13 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plscp.web import app
-from plscp.web.operations import NDJSON
+from plscp.web.media import CSV, EVENT_STREAM, NDJSON
 
 if TYPE_CHECKING:
     from plscp.app import Server
     from tests.web.fake import FakeServer
 
+STREAMED = {NDJSON, CSV, EVENT_STREAM}
 ANYWHERE = {401, 403, 404, 405, 421}
 """What is answered where there is no such operation."""
 
@@ -71,9 +72,9 @@ class Judged:
                 headers = dict(message["headers"])
                 answer["status"] = message["status"]
                 answer["media"] = headers[b"content-type"].partition(b";")[0].decode()
-                if answer["media"] == NDJSON:
-                    judge(scope["method"], scope["path"], 200, NDJSON, b"")
-            elif answer["media"] != NDJSON:
+                if answer["media"] in STREAMED:
+                    judge(scope["method"], scope["path"], 200, answer["media"], b"")
+            elif answer["media"] not in STREAMED:
                 body.extend(message.get("body", b""))
             await send(message)
 

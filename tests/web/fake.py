@@ -92,7 +92,7 @@ class FakeStore:
         self.probe()
         fits = (
             event
-            for event in self.events[which.after :]
+            for event in self.events[which.after : which.upto]
             if (not which.kinds or event.kind in which.kinds)
             and (not which.study_instance_uid or event.key == which.study_instance_uid)
         )

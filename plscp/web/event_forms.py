@@ -1,0 +1,103 @@
+"""Events in the forms in which they are read over HTTP: lines of JSON, server-sent events, and rows of a spreadsheet."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from plscp.records.brief import AMOUNTS, WITH, said, word
+from plscp.store.port import StoredEvent
+from plscp.web.media import CSV, EVENT_STREAM, NDJSON
+
+COLUMNS: Final = (
+    "position", "occurred", "recorded", "device", "location", "study", "study_id", "patient", "issuer", "kind", "what", "item",
+    "code", "quantity", "unit", "status", "event_id",
+)  # fmt: skip
+"""Of CSV: `what` in a few words; `item` and `code` say with what, such as the drug; `quantity` is the first one of the entry."""
+_FORMULA: Final = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+KEEP_ALIVE: Final = b":\n\n"
+"""A comment of a stream of server-sent events."""
+
+
+def joined(events: Sequence[StoredEvent]) -> bytes:
+    """As members of a JSON array."""
+    return b",".join(event.payload for event in events)
+
+
+def _lines(events: Sequence[StoredEvent]) -> bytes:
+    return b"".join(event.payload + b"\n" for event in events)
+
+
+def _sent(events: Sequence[StoredEvent]) -> bytes:
+    return b"".join(b"id: %d\nevent: %b\ndata: %b\n\n" % (e.position, e.type.encode(), e.payload) for e in events)
+
+
+def ended(why: str) -> bytes:
+    """The last server-sent event of a stream that the server ends. It has no id: a reader goes on after the last one that has."""
+    return b'event: end\ndata: {"why":"%b"}\n\n' % why.encode()
+
+
+def rows(events: Sequence[StoredEvent]) -> bytes:
+    """As lines of CSV (RFC 4180) in the order of `COLUMNS`."""
+    return _written([_row(event.kind, from_json(event.payload)) for event in events])
+
+
+def _written(table: Sequence[Sequence[object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in table)
+    return text.getvalue().encode()
+
+
+def _cell(value: object) -> str:
+    """Text that no spreadsheet takes for a formula: what begins like one gets an apostrophe, unless it is a number."""
+    text = str(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _row(kind: str, event: Mapping[str, Any]) -> tuple[object, ...]:
+    entry, change = event.get("entry") or {}, event.get("change") or {}
+    sender, study, patient = (event.get(name) or {} for name in ("sender", "study", "patient"))
+    moved = (event.get("correction") or {}).get("moved_from") or {}
+    about = study or change or moved
+    item = next((_first(entry[name]) for name in WITH if entry.get(name)), "")
+    of_code = f"{item['value']}^{item['scheme']}" if isinstance(item, Mapping) and "scheme" in item else ""
+    amounts = (_first(entry.get(name)) for name in AMOUNTS)
+    amount = next((each for each in amounts if isinstance(each, Mapping) and isinstance(each.get("unit"), Mapping)), {})
+    named = patient or change.get("patient") or moved.get("patient") or (change if "id" in change else {})
+    return (
+        event["position"],
+        (event.get("occurred") or {}).get("time", ""),
+        event["recorded"],
+        sender.get("ae_title", ""),
+        sender.get("location", ""),
+        about.get("study_instance_uid", ""),
+        about.get("study_id", ""),
+        named.get("id", ""),
+        named.get("issuer", ""),
+        entry.get("kind", kind) if kind == "entry" else kind,
+        said(entry) if entry else change.get("what") or event.get("comment") or event.get("status_name") or "withdrawn",
+        word(item),
+        of_code,
+        amount.get("text", ""),
+        amount.get("unit", {}).get("value", ""),
+        event.get("status") or (event.get("match") or {}).get("status", ""),
+        event["event_id"],
+    )
+
+
+def _first(value: Any) -> Any:
+    return (value[0] if value else "") if isinstance(value, list) else value
+
+
+WRITTEN: Final[Mapping[str, Callable[[Sequence[StoredEvent]], bytes]]] = {
+    NDJSON: _lines,
+    CSV: rows,
+    EVENT_STREAM: _sent,
+}
+"""How events are written that are sent as they are read."""
+HEADING: Final[Mapping[str, bytes]] = {CSV: _written([COLUMNS])}
+"""What comes before the first of them."""
