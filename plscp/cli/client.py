@@ -4,7 +4,7 @@ import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,9 +82,18 @@ class Api:
 
     def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values of an answer that is kept open, as they come."""
-        more = {"params": _given(query), "headers": {"Accept": "application/x-ndjson"}}
-        with self._answer("ND-JSON", "GET", path, timeout=httpx.Timeout(ANSWER_SECONDS, read=None), **more) as answer:
+        with self._open("application/x-ndjson", path, query) as answer:
             yield from (json.loads(line) for line in answer.iter_lines() if line)
+
+    def written(self, media: str, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
+        """An answer of a media type, as it comes."""
+        with self._open(media, path, query) as answer:
+            yield from answer.iter_bytes()
+
+    def _open(self, media: str, path: str, query: Mapping[str, Any]) -> AbstractContextManager[httpx.Response]:
+        """An answer of whatever length, of a media type."""
+        more = {"params": _given(query), "headers": {"Accept": media}}
+        return self._answer(media, "GET", path, timeout=httpx.Timeout(ANSWER_SECONDS, read=None), **more)
 
     @contextmanager
     def _answer(self, kind: str, method: str, path: str, **more: Any) -> Iterator[httpx.Response]:

@@ -1,5 +1,6 @@
 """Commands over the HTTP API of a running server: `study`, `step`, `event`, `match`, `reload`."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -173,6 +174,7 @@ def end_step(
     cls=ServerCommand,
     help="Show events as they come, until Ctrl-C or the server's end; with --json one per line.",
 )
+@event.command("export", cls=ServerCommand, help="Write events as CSV to standard output; with --json one per line.")
 def events(
     context: typer.Context,
     *,
@@ -186,22 +188,40 @@ def events(
     study: Annotated[
         str | None, typer.Option(help="Of one study only, by its Study Instance UID.", callback=a_uid)
     ] = None,
-    kind: Annotated[
-        str | None, typer.Option(help="entry (the default), registry, refusal, proposal, correction, expunged or all.")
+    patient: Annotated[
+        str | None, typer.Option(help="Of one patient only, by any Patient ID, also a former one.", callback=long_text)
     ] = None,
+    issuer: Issuer = None,
+    device: Annotated[
+        str | None, typer.Option(help="Of one device only, by its calling AE title.", callback=an_ae_title)
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="entry (the default), registry, refusal, proposal, correction, expunged or all; or a kind of entry, such as drug_administered."
+        ),
+    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred not before then.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred before then.")] = None,
 ) -> None:
-    """What is stored, or what comes: the two commands differ only in where they begin and end."""
+    """What is stored, or what comes: the commands differ only in where they begin and end, and in how they write it."""
     api: Api = context.obj
     follow = context.info_name == "tail"
     if after is None and follow:
         after = int(api.get("/api/v1/status")["store"]["position"])
-    query = {"after": after, "limit": limit, "study": study, "kind": kind}
+    given = {"study": study, "patient": patient, "issuer": issuer, "device": device, "since": since, "until": until}
+    query = {"after": after, "limit": limit, "kind": kind, **given}
     if follow:
         for each in api.follow("/api/v1/events", query | {"follow": "true"}):
             if api.json:
                 output.print_line(each)
             else:
                 output.line(view.row(each))
+        return
+    if context.info_name == "export":
+        for part in api.written("application/x-ndjson" if api.json else "text/csv", "/api/v1/events", query):
+            sys.stdout.buffer.write(part)
+        sys.stdout.flush()
         return
     query |= {"limit": limit or LATEST, "latest": "true" if after is None else None}
     found = api.get("/api/v1/events", query)

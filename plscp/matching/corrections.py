@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictBool
 from pydantic_core import to_json
 
 from plscp.digests import sha256
@@ -87,13 +87,13 @@ class SettleBody(Body):
     why: Remark = ""
     who: Remark = ""
     to: PlaceBody | None = Field(default=None, description="Where to, instead of what was proposed.")
-    dry_run: bool = Field(default=False, description="Only say what would move.")
+    dry_run: StrictBool = Field(default=False, description="Only say what would move.")
 
 
 class CorrectionBody(SettleBody):
     """A correction by hand: which entries, by their positions or by where they stand; and where to."""
 
-    positions: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    positions: tuple[Annotated[int, Field(ge=1, strict=True)], ...] = ()
     entries: EntriesBody | None = None
 
 

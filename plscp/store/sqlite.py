@@ -67,6 +67,10 @@ _OF_PATIENT: Final = f"""
         AND key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608 -- our words
 _OF_DEVICE: Final = """EXISTS (
     SELECT 1 FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n = x.request AND c.calling_ae = :calling_ae)"""
+_OF_ENTRY_KIND: Final = """
+x.kind = 'entry' AND instr(x.data, CAST('"kind":"' || :entry_kind || '"' AS BLOB)) AND '{' || x.data || '}' ->> '$.entry.kind' = :entry_kind
+"""
+"""Only what has these bytes somewhere is read as JSON."""
 _CHANGES: Final = (
     "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
 )
@@ -264,7 +268,7 @@ class SqliteStore:
         if which.kinds:
             wanted.append("x.kind IN (SELECT value FROM json_each(:kinds))")
         if which.entry_kind:
-            wanted.append("x.kind = 'entry' AND instr(x.data, :entry_kind)")
+            wanted.append(_OF_ENTRY_KIND)
         if which.since > -LAST or which.until < LAST:
             wanted.append("x.occurred * 1000 >= :since AND x.occurred * 1000 < :until")
         if which.calling_ae:
@@ -277,8 +281,7 @@ class SqliteStore:
             patient=json.dumps(which.patient),
             keys=json.dumps(list(which.patient_keys)),
             kinds=json.dumps(list(which.kinds)),
-            # No string of JSON holds these bytes: a quote within one has a backslash before it.
-            entry_kind=b'"entry":{"kind":%b' % json.dumps(which.entry_kind).encode(),
+            entry_kind=which.entry_kind,
         )
         return [_event(*row) for row in rows]
 

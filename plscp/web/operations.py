@@ -10,7 +10,8 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from plscp import __version__
 from plscp.config.model import ROLES, Role
@@ -73,7 +74,7 @@ class Parameter:
             except (ValueError, OverflowError):
                 example = "such as 2026-11-26T08:00:00Z; in a query a + is %2B"
                 raise ApiProblem(422, f"{self.name} must be a time with its offset, {example}") from None
-        if text and text not in self.schema.get("enum", (text,)):
+        if text not in self.schema.get("enum", (text,)):
             raise ApiProblem(422, f"{self.name} must be one of {', '.join(self.schema['enum'])}")
         return text
 
@@ -250,12 +251,22 @@ def operation(
     return lambda handler: Operation(method, path, handler, answer, **more)
 
 
+class PathRoute(Route):
+    """A route that is taken where its path fits: a method that it does not have is answered 405 with those that it has."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As Starlette asks; never in part, which would leave the request to a route further down."""
+        match, child = super().matches(scope)
+        return Match.FULL if match is Match.PARTIAL else match, child
+
+
 def routes(operations: Iterable[Operation]) -> list[Route]:
-    """Starlette's routes: one per path, so that another method is answered 405 with all methods of the path."""
+    """Starlette's routes, one per path; of two that fit the one that leaves less open, else the first, is taken."""
     by_path: dict[str, dict[str, Operation]] = {}
     for each in operations:
         by_path.setdefault(each.path, {})[each.method] = each
-    return [Route(path, _by_method(rows), methods=list(rows)) for path, rows in by_path.items()]
+    paths = sorted(by_path, key=lambda path: path.count("{"))
+    return [PathRoute(path, _by_method(by_path[path]), methods=list(by_path[path])) for path in paths]
 
 
 def _by_method(rows: Mapping[str, Operation]) -> Callable[[Request], Awaitable[Response]]:

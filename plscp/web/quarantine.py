@@ -90,7 +90,12 @@ def _item(item: QuarantineItem) -> dict[str, Any]:
 
 
 @operation(
-    "POST", "/api/v1/quarantine/{id}/replay", ReplayAnswer, body=ReplayBody, problems=[400, 404, 409, 413, 415, 503]
+    "POST",
+    "/api/v1/quarantine/{id}/replay",
+    ReplayAnswer,
+    body=ReplayBody,
+    body_required=False,
+    problems=[400, 404, 409, 413, 415, 503],
 )
 async def replay(call: ApiCall) -> ReplayAnswer:
     """Judge a refused request again, by the settings and the registry of now; accepted, its item is closed."""

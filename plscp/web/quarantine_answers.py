@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from plscp.matching.bodies import Moment
 from plscp.records.parts import Identifier, PublishedFinding
 from plscp.web.answers import ApiAnswer, ApiPage, DimseStatus, UtcTime
 
@@ -91,10 +92,10 @@ class ReplayBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    entries: Annotated[list[Annotated[int, Field(ge=0, lt=10_000)]], Field(max_length=10_000)] = Field(
+    entries: Annotated[list[Annotated[int, Field(ge=0, lt=10_000, strict=True)]], Field(max_length=10_000)] = Field(
         default=[], description="Indexes from 0; empty: all of them."
     )
-    dry_run: bool = Field(default=False, description="Keep nothing: say what would happen.")
+    dry_run: StrictBool = Field(default=False, description="Keep nothing: say what would happen.")
 
 
 class BulkReplayBody(BaseModel):
@@ -104,7 +105,7 @@ class BulkReplayBody(BaseModel):
 
     calling_ae: str = ""
     reason: str = Field(default="", description="How the last refusal begins: a status, or status and Error Comment.")
-    since: AwareDatetime | None = Field(default=None, description="Refused last not before then.")
-    until: AwareDatetime | None = Field(default=None, description="Refused last before then.")
-    all: bool = Field(default=False, description="Needed where nothing else is asked.")
-    dry_run: bool = Field(default=False, description="Keep nothing: say what would happen.")
+    since: Moment = Field(default=None, description="Refused last not before then.")
+    until: Moment = Field(default=None, description="Refused last before then.")
+    all: StrictBool = Field(default=False, description="Needed where nothing else is asked.")
+    dry_run: StrictBool = Field(default=False, description="Keep nothing: say what would happen.")

@@ -11,7 +11,13 @@ from tests.web.fake import NOW, FakeServer
 UID = "1.2.3"
 
 
-def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, entries: list[EntryDraft]) -> None:
+def submit(
+    store: EventStore,
+    request_id: str,
+    decision: Accepted | Rejected,
+    entries: list[EntryDraft],
+    calling_ae: str = "HEMO1",
+) -> None:
     done = threading.Event()
 
     def result(_: Result) -> None:
@@ -22,7 +28,7 @@ def submit(store: EventStore, request_id: str, decision: Accepted | Rejected, en
             request_id=request_id,
             identity=request_id.encode().ljust(32, b"x"),
             sop_class="1.2.840.10008.1.40",
-            calling_ae="HEMO1",
+            calling_ae=calling_ae,
             address="127.0.0.1",
             association="1",
             message_id=1,
