@@ -20,7 +20,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "admission": ("registry", "Admissions of a running server: show."),
     "room": ("registry", "Rooms of a running server: who is there."),
     "step": ("over_http", "Procedure steps of a running server: list, end."),
-    "event": ("over_http", "Events of a running server: list, show, tail, timeline."),
+    "event": ("over_http", "Events of a running server: list, show, tail, export, timeline."),
     "quarantine": ("quarantine", "Refused requests of a running server: list, show, explain, export, replay."),
     "correction": ("corrections", "Corrections of a running server: list, show, make, confirm, reject, revert."),
     "operator": ("operators", "Operators who may add to the Medication Administration Record: list, add, remove."),

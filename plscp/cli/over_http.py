@@ -181,7 +181,9 @@ def events(
     after: Annotated[
         int | None,
         typer.Option(
-            help="Position after which to begin; absent: the latest, or from now on.", min=0, max=POSITION_AT_MOST
+            help="Position after which to begin; absent: the latest (list), from now on (tail), all (export).",
+            min=0,
+            max=POSITION_AT_MOST,
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Most events.", min=1, max=10_000)] = None,

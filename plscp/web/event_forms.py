@@ -18,6 +18,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 """Of CSV: `what` in a few words; `item` and `code` say with what, such as the drug; `quantity` is the first one of the entry."""
 _FORMULA: Final = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 KEEP_ALIVE: Final = b":\n\n"
 """A comment of a stream of server-sent events."""
@@ -53,8 +54,11 @@ def _written(table: Sequence[Sequence[object]]) -> bytes:
 
 
 def _cell(value: object) -> str:
-    """Text that no spreadsheet takes for a formula: what begins like one gets an apostrophe, unless it is a number."""
-    text = str(value)
+    """Text that no spreadsheet takes for a formula, and no terminal for a command.
+
+    What begins like a formula gets an apostrophe, unless it is a number.
+    """
+    text = _CONTROL.sub("\ufffd", str(value))
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 

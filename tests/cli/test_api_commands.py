@@ -253,6 +253,19 @@ def test_device_text_is_no_control_sequence(call: Run, server: Running) -> None:
         assert "[bold]loud[/bold]" in ran.out
 
 
+def test_export(call: Run) -> None:
+    """`event export` writes rows of CSV, all of them, or lines of JSON; with the filters of `list`."""
+    when = ("--since", "2025-01-01T00:00:00+01:00", "--until", "2099-01-01T00:00:00Z")
+    ran = call("event", "export", "--device", "HEMO1", *when)
+    rows = ran.out.splitlines()
+    assert (ran.status, rows[0][:18]) == (0, "position,occurred,")
+    assert "drug_administered" in rows[1]
+    lines = call("event", "export", "--json", "--kind", "all").out.splitlines()
+    assert [json.loads(line)["position"] for line in lines] == list(range(1, len(lines) + 1))
+    assert call("event", "export", "--kind", "banana").status == 2
+    assert "issuer goes with patient" in call("event", "list", "--issuer", "HOSP").err
+
+
 def test_tail(call: Run, server: Running) -> None:
     """`event tail` shows what is there after a position, then ends at its limit; with --json a line each."""
     ran = call("event", "tail", "--after", "0", "--limit", "2", "--json")

@@ -333,6 +333,14 @@ def test_late_answers_follow_an_id_to_its_owner_of_that_time(world: World) -> No
     survivor = world.registry.patient("P2", "HOSP")
     assert survivor is not None
     assert survivor.former_ids == ()
+    anew = world.registry.patient("P1", "HOSP")
+    assert anew is not None
+    spans = list(world.registry.spans_of(survivor))
+    assert (PatientId("P2", "HOSP"), 0, None) in spans
+    (_, first, merged), (_, again, until) = [span for span in spans if span[0].id == "P1"]
+    assert first == 0
+    assert then < (merged or 0) == again < (until or 0)
+    assert [*world.registry.spans_of(anew)] == [(PatientId("P1", "HOSP"), until, None)]
 
 
 def test_a_placeholder_moves_the_generated_patient_of_the_one_open_study_that_came_with_it(world: World) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from plscp.store.ledger import MESSAGES_KEPT, MESSAGES_KEPT_BYTES
 from plscp.store.limits import StoreLimits
 from plscp.store.port import (
     CLOCKS_KEPT_US,
+    LAST,
     MOST_MESSAGE_BYTES,
     ClockMeasured,
     Delivered,
@@ -27,6 +29,8 @@ from plscp.store.port import (
     KnownEntry,
     MessageRefused,
     RefusedMessage,
+    RegistryDraft,
+    RegistryRecord,
     Result,
     RetryNote,
     Stale,
@@ -865,6 +869,56 @@ class EventStoreContract:
             (Filter(study_instance_uid="9.9", kinds=("entry",)), [5]),
             (Filter(kinds=("registry", "refusal")), [1, 2, 6]),
             (Filter(study_instance_uid="unknown"), []),
+        ]
+        for which, positions in table:
+            assert [event.position for event in store.read(which)] == positions, which
+
+    @pytest.mark.parametrize("rows", [1, 4096])
+    def test_reading_by_patient_device_kind_of_entry_and_time(
+        self, store: EventStore, monkeypatch: pytest.MonkeyPatch, rows: int
+    ) -> None:
+        """What stands or stood under an identifier while it named the patient; filters combine, whatever is indexed."""
+        monkeypatch.setattr("plscp.store.index.MOST_ROWS", rows)
+
+        def note(index: int) -> EntryDraft:
+            return entry(f"{index}", index=index, data=b'"entry":{"template":"","kind":"note"}')
+
+        patient = RegistryRecord(
+            {"what": "patient.changed"}, "patient", "HOSP|P1", "org.plscp.patient.changed.v1", "P1"
+        )
+        send(
+            store,
+            RegistryDraft([patient], 1 << 40, NOW, "http", ignore),
+            request([note(0), entry("b", index=1)], accepted("9.9")),
+            request([note(5)], accepted("9.9"), ae="XRAY1"),
+            request([entry("c", index=7)], administered()),
+            request(decision=rejected(), ae="XRAY1"),
+        )
+        moved = move(store, 2, "2.2")
+        places = [b'{"patient":{"id":"%b","issuer":"HOSP"}}' % each for each in (b"P-9.9", b"P-2.2")]
+        correction_of = b'"correction":{"moved_from":%b,"moved_to":%b}' % (places[0], places[1])
+        assigned = b'"patient":{"id":"P-2.2","issuer":"HOSP"},' + correction_of
+        (done,) = send(store, correction("ab12", moved._replace(withdrawn=correction_of, assigned=assigned)))
+        assert isinstance(done, Stored)
+        withdrawn = store.read(Filter(kinds=("correction",)))[0].position
+        ten = datetime(2026, 11, 22, 10, tzinfo=UTC).timestamp() * 1_000_000
+        old, new = [("P-9.9", "HOSP", 0, LAST)], [("P-2.2", "HOSP", 0, LAST)]
+        table: list[tuple[Filter, list[int]]] = [
+            (Filter(patient=old), [2, 3, 4, withdrawn]),
+            (Filter(patient=new), [withdrawn + 1]),
+            (Filter(patient=[("P-9.9", "HOSP", 3, withdrawn)]), [3, 4]),
+            (Filter(patient=[("P-9.9", "", 0, LAST)]), []),
+            (Filter(patient=[]), []),
+            (Filter(patient=[("P1", "HOSP", 0, LAST)], patient_keys=["HOSP|P1"]), [1, 5]),
+            (Filter(patient=old, after=2, upto=4, latest=True, limit=1), [4]),
+            (Filter(patient=old, study_instance_uid="2.2"), []),
+            (Filter(calling_ae="XRAY1"), [4, 6]),
+            (Filter(calling_ae="XRAY1", kinds=("refusal",)), [6]),
+            (Filter(entry_kind="note"), [2, 4]),
+            (Filter(entry_kind="note", calling_ae="HEMO1"), [2]),
+            (Filter(since=int(ten) + 1_000_000, until=int(ten) + 5_000_000, kinds=("entry",)), [3]),
+            (Filter(since=int(ten) + 1, kinds=("entry",)), [3, 4, 5]),
+            (Filter(upto=2), [1, 2]),
         ]
         for which, positions in table:
             assert [event.position for event in store.read(which)] == positions, which
