@@ -18,15 +18,15 @@ def preferred(accept: str, offered: Sequence[str]) -> str:
     Raises:
         ApiProblem: 406, where none is accepted.
     """
-    ranges = [quality for each in accept.split(",") if (quality := _range(each)) is not None]
+    ranges = [found for each in accept.split(",") if (found := _range(each)) is not None]
     if not ranges and not accept.strip():
         return offered[0]
 
     def quality(media: str) -> float:
         for fitting in (media, media.partition("/")[0] + "/*", "*/*"):  # the most specific one decides
-            found = [q for wanted, q in ranges if wanted == fitting]
-            if found:
-                return max(found)
+            weights = [weight for wanted, weight in ranges if wanted == fitting]
+            if weights:
+                return max(weights)
         return 0.0
 
     best = max(offered, key=quality)

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from plscp.cli.demo import Fetching, Lines, Panels, Received, answer_line, sums
-from plscp.cli.view import line, said
+from plscp.cli.view import line
+from plscp.records.brief import said
 from plscp.scu.pci_case import Played, pci_case
 from plscp.scu.sending import Answer
 
