@@ -208,8 +208,8 @@ def test_everything_is_exported(server: FakeServer, ask: Ask) -> None:
     assert ask(server, "HEAD", PATH, headers={"Accept": CSV}).headers["content-type"] == "text/csv; charset=utf-8"
 
 
-def test_an_export_is_written_as_it_is_read(running: Running) -> None:
-    """A store that fails in its middle breaks it off: nobody takes the part for the whole."""
+def test_an_export_is_written_as_it_is_read(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """A store that fails in its middle breaks it off: nobody takes the part for the whole. It is logged once, and not as a defect."""
     for _ in range(20_000):
         running.server.store.add("entry", entry(), key="1.2.3")
     with httpx.stream("GET", f"{running.url}{PATH}", headers={"Accept": NDJSON}, timeout=60) as answer:
@@ -218,6 +218,7 @@ def test_an_export_is_written_as_it_is_read(running: Running) -> None:
         running.server.store.failure = AWAY
         with pytest.raises(httpx.RemoteProtocolError):
             list(got)
+    assert [record.name for record in caplog.records if record.name.startswith("uvicorn")] == []
 
 
 def test_a_store_that_is_away_is_told_before_the_answer_begins(server: FakeServer, ask: Ask) -> None:
