@@ -106,14 +106,22 @@ class Cluster:
     def _sized(self, name: str, state: TopicState) -> TopicState:
         if state.refusal:
             return state
-        asked = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None})
+        asked = ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None, "cleanup.policy": None})
         try:
             answer = self._admin.describe_configs([asked], config_filter="all")
         except kafka_errors.AuthorizationError as error:
             return state._replace(refusal=f"its max.message.bytes cannot be read: {one_line(error)}")
-        largest = int(answer["topic"][name]["max.message.bytes"]["value"])
-        small = f"its max.message.bytes is {largest}, less than {SMALLEST}" if largest < SMALLEST else ""
-        return state._replace(largest=largest, refusal=small)
+        found = answer["topic"][name]
+        largest, policy = int(found["max.message.bytes"]["value"]), found["cleanup.policy"]["value"]
+        refusal = f"its max.message.bytes is {largest}, less than {SMALLEST}" if largest < SMALLEST else ""
+        if "compact" in policy:
+            # Of one key the last record would be left, and a barrier, which has none, is refused.
+            mended = f"--bootstrap-server {self._kafka.bootstrap_servers[0]} --alter --topic {name}"
+            refusal = (
+                f"its cleanup.policy is {policy}, which deletes events that were not read: "
+                f"kafka-configs.sh {mended} --add-config cleanup.policy=delete"
+            )
+        return state._replace(largest=largest, refusal=refusal)
 
 
 _MISSING = "it is missing"

@@ -107,6 +107,28 @@ def test_a_missing_topic_waits_alone(kafka_broker: Broker, twin: WritableTwin, p
     check(kafka_broker.address, prefix, twin)
 
 
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+def test_a_compacted_topic_waits_alone(
+    kafka_broker: Broker, twin: WritableTwin, prefix: str, admin: Any, policy: str
+) -> None:
+    """It would keep one event a key, and takes no barrier: one line names what mends it, and then everything comes."""
+    topic = f"{prefix}.study"
+    make(admin, topic, cleanup_policy=policy)
+    twin.requests_of_all(8)
+    with Child(settings(twin, kafka_broker.address, prefix)) as relay:
+        relay.until_state(topic, "waiting")
+        relay.until_state(f"{prefix}.quarantine", "running")
+        configure(admin, topic, cleanup_policy="delete")
+        relay.until_done(twin)
+        (said,) = relay.events("relay-topic-waits")
+    assert said["topic"] == topic
+    assert said["why"] == (
+        f"its cleanup.policy is {policy}, which deletes events that were not read: kafka-configs.sh --bootstrap-server "
+        f"{kafka_broker.address} --alter --topic {topic} --add-config cleanup.policy=delete"
+    )
+    check(kafka_broker.address, prefix, twin)
+
+
 def read_until(broker: Broker, twin: WritableTwin, prefix: str, count: int) -> list[Any]:
     """Read until so many own records are there."""
 
