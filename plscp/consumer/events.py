@@ -1,8 +1,9 @@
-"""What consumers are handed: events, and records that could not be read."""
+"""What consumers are handed: events, and records that could not be read; made of a record's headers, key and value."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 from plscp.records.parts import BARRIER, POSITION, STORE
 from plscp.records.values import Record, read
@@ -42,6 +43,7 @@ class Unreadable:
         reason: why it could not be read; names no content.
         type: as far as it says one, else empty.
         topic, partition, offset: where it was read.
+        store, position: as far as its headers say them, else empty and 0.
         key, value, headers: raw; None, None and none where Kafka's own client cannot take the record's batch apart (its
             checksum is wrong, its compression unknown, ...), and then also for those after it in the same batch.
         data: None, so that a program that only asks for the `data` it knows passes it over.
@@ -52,54 +54,54 @@ class Unreadable:
     topic: str
     partition: int
     offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    store: str = ""
+    position: int = 0
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
     data: ClassVar[None] = None
 
 
-class RecordHeaders(NamedTuple):
-    """What a record's headers say; empty and 0 where they name no type, and no place in a store's order."""
+def decode(
+    headers: Iterable[tuple[str, bytes | None]] | None,
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    topic: str = "",
+    partition: int = -1,
+    offset: int = -1,
+) -> Event | Unreadable | None:
+    """What one record of Kafka is, whichever client has read it; never raises.
 
-    type: str
-    store: str
-    position: int
-    texts: dict[str, str]
+    Args:
+        headers, key, value: as they are on the wire.
+        topic, partition, offset: where it was read; kept, and what `Positions` goes by.
 
-    @property
-    def barrier(self) -> bool:
-        """Whether it is the relay's own mark, which says nothing to consumers."""
-        return self.type == BARRIER and not self.position
-
-
-def head(raw: Any) -> RecordHeaders:
-    """The headers of a ConsumerRecord, or of an `Unreadable`; never raises."""
-    texts = {name: (value or b"").decode("utf-8", "replace") for name, value in raw.headers}
-    digits = texts.get(POSITION, "")
-    store = texts.get(STORE, "")
+    Returns:
+        The event; None for the relay's barrier, which says nothing to consumers; else what could not be read, and why.
+    """
+    raw = tuple(headers or ())
+    texts = {name: (content or b"").decode("utf-8", "replace") for name, content in raw}
+    kind, store, digits = texts.get("ce_type", ""), texts.get(STORE, ""), texts.get(POSITION, "")
     # At most the digits of 64 bits: what is longer is not a position, and slow to convert.
     placed = bool(store) and digits.isascii() and digits.isdigit() and len(digits) < 20
-    return RecordHeaders(texts.get("ce_type", ""), store if placed else "", int(digits) if placed else 0, texts)
-
-
-def event(raw: Any, headers: RecordHeaders) -> Event | Unreadable:
-    """A ConsumerRecord as an event, or as what could not be read; never raises."""
-    texts = headers.texts
+    position = int(digits) if placed else 0
+    if kind == BARRIER and not position:
+        return None
     missing = [name for name in ("ce_type", "ce_id", STORE) if not texts.get(name)]
     try:
         if missing:
             raise ValueError(f"no header {', '.join(missing)}")
-        if not headers.position:
+        if not position:
             raise ValueError(f"header {POSITION} is not a position")
-        data = read(headers.type, raw.value or b"")
-        key = (raw.key or b"").decode()
+        data = read(kind, value or b"")
+        text = (key or b"").decode()
     except Exception as error:  # whatever is wrong with one record: the others go on
         reason = str(error).partition("\n")[0] or type(error).__name__
-        return Unreadable(
-            reason, headers.type, raw.topic, raw.partition, raw.offset, raw.key, raw.value, tuple(raw.headers)
-        )
-    place = (raw.topic, raw.partition, raw.offset, headers.store, headers.position)
-    return Event(headers.type, texts["ce_id"], key, *place, _time(texts.get("ce_time", "")), data)
+        at = store if placed else "", position
+        return Unreadable(reason, kind, topic, partition, offset, *at, key, value, raw)
+    time = _time(texts.get("ce_time", ""))
+    return Event(kind, texts["ce_id"], text, topic, partition, offset, store, position, time, data)
 
 
 def _time(text: str) -> datetime | None:

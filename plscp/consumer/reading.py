@@ -16,8 +16,8 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from plscp.consumer.events import Event, Unreadable, event, head
-from plscp.consumer.ledger import Ledger
+from plscp.consumer.events import Event, Unreadable, decode
+from plscp.consumer.positions import Positions
 from plscp.errors import Unreachable
 from plscp.relay.clients import connected
 
@@ -115,7 +115,8 @@ class _Member:
         self.handled = False
         self.stopped = threading.Event()
         self._config, self._topics, self._idle_seconds = config, topics, idle_seconds
-        self._ledger = Ledger()
+        self._positions = Positions()
+        self._due: dict[TopicPartition, int] = {}
         self._listener = _Listener()
         self._failed: tuple[TopicPartition, int] | None = None
 
@@ -125,17 +126,17 @@ class _Member:
         try:
             consumer.subscribe(self._topics, listener=self._listener)
             for raw in self._records(consumer):
-                place = TopicPartition(raw.topic, raw.partition)
-                headers = head(raw)
-                store, position = headers.store, headers.position
-                if not headers.barrier and (not position or self._ledger.new(place, store, position)):
+                place = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
+                unread = isinstance(raw, Unreadable)
+                found = raw if unread else decode(raw.headers, raw.key, raw.value, **place)
+                if found and self._positions.new(found):
                     try:
-                        yield raw if isinstance(raw, Unreadable) else event(raw, headers)
+                        yield found
                     except GeneratorExit:
                         if self.handled:
-                            self._ledger.done(place, raw.offset, store, position)
+                            self._done(raw, found)
                         raise
-                self._ledger.done(place, raw.offset, store, position)
+                self._done(raw, found)
         except KafkaError:
             if not self.stopped.is_set():  # else the coordinator was away, and is no longer waited for
                 raise
@@ -143,6 +144,12 @@ class _Member:
             with suppress(KafkaError):  # what cannot be committed now comes again
                 self._commit(consumer, once=True)
             consumer.close(timeout_ms=COMMIT_MS)
+
+    def _done(self, raw: Any, found: Event | Unreadable | None) -> None:
+        """A record was handled, or passed over: the next one to read is the one after it."""
+        if found:
+            self._positions.handled(found)
+        self._due[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
 
     def _connected(self) -> Any:
         try:
@@ -201,26 +208,30 @@ class _Member:
             self._begin(consumer, partition)
         consumer.seek(partition, at[1] + 1)
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        return Unreadable(reason, "", partition.topic, partition.partition, at[1], None, None, ())
+        return Unreadable(reason, "", partition.topic, partition.partition, at[1])
 
     def _begin(self, consumer: Any, partition: TopicPartition) -> None:
         """Read what the one that had a partition before committed with its offset."""
         committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
-        self._ledger.begin(partition, committed.metadata if committed else "")
+        self._positions.begin(*partition, committed.metadata if committed else "")
+        self._due.pop(partition, None)
         self._listener.assigned.discard(partition)
 
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
         """Commit what is due; waits for a coordinator that is away, unless `once`."""
-        while due := self._ledger.due:
-            offsets = {place: OffsetAndMetadata(*at, -1) for place, at in due.items()}
+        while self._due:
+            offsets = {
+                place: OffsetAndMetadata(offset, self._positions.text(*place), -1)
+                for place, offset in self._due.items()
+            }
             try:
                 self._while_away(partial(consumer.commit, offsets, timeout_ms=COMMIT_MS), once=once)
             except OUT_OF_GROUP:
                 pass  # the next poll joins again; a successor, or this process, begins at what was committed
             except errors.OffsetMetadataTooLargeError:
-                self._ledger.limit //= 2
+                self._positions.limit //= 2
                 continue
-            self._ledger.settled()
+            self._due.clear()
 
     def _while_away(self, ask: Callable[[], Any], *, once: bool = False) -> Any:
         """What the coordinator answers, as soon as there is one; `stop` ends the waiting with an error."""

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from kafka import TopicPartition as Place
 
-from plscp.consumer.ledger import LIMIT, Ledger, Positions
+from plscp.consumer import Positions, Unreadable
+from plscp.consumer.positions import LIMIT
 
 STORES = ("11111111-0000-0000-0000-000000000000", "22222222-0000-0000-0000-000000000000", "Größe")
 PLACES = (Place("t", 0), Place("t", 1), Place("u", 0))
+
+
+def record(place: Place, store: str, position: int) -> Unreadable:
+    """One of a store; whether it can be read does not matter."""
+    return Unreadable("", "", place.topic, place.partition, 0, store, position)
 
 
 class Group(RuleBasedStateMachine):
@@ -27,7 +33,7 @@ class Group(RuleBasedStateMachine):
         super().__init__()
         self.logs: dict[Place, list[tuple[str, int]]] = {place: [] for place in PLACES}
         self.committed: dict[Place, tuple[int, str]] = {}
-        self.ledgers = [Ledger(), Ledger()]
+        self.positions = [Positions(), Positions()]
         self.owner: dict[Place, int] = {}
         self.at: dict[Place, int] = {}
         self.handled: dict[tuple[Place, str], list[int]] = defaultdict(list)
@@ -42,7 +48,7 @@ class Group(RuleBasedStateMachine):
     def assign(self, place: Place, member: int) -> None:
         offset, metadata = self.committed.get(place, (0, ""))
         self.owner[place], self.at[place] = member, offset
-        self.ledgers[member].begin(place, metadata)
+        self.positions[member].begin(*place, metadata)
 
     @rule(place=st.sampled_from(PLACES), store=st.sampled_from(STORES), ahead=st.integers(1, 5))
     def publish(self, place: Place, store: str, ahead: int) -> None:
@@ -62,25 +68,21 @@ class Group(RuleBasedStateMachine):
         if self.at[place] == len(self.logs[place]):
             return
         store, position = self.logs[place][self.at[place]]
-        ledger = self.ledgers[self.owner[place]]
-        if ledger.new(place, store, position):
+        known, found = self.positions[self.owner[place]], record(place, store, position)
+        if known.new(found):
             if crash:
                 self.restart(self.owner[place])
                 return
             assert position not in self.handled[place, store], "handed over twice"
             self.handled[place, store].append(position)
-        ledger.done(place, self.at[place], store, position)
+        known.handled(found)
         self.at[place] += 1
-        self.commit(self.owner[place])
-
-    def commit(self, member: int) -> None:
-        self.committed |= self.ledgers[member].due
-        self.ledgers[member].settled()
+        self.committed[place] = self.at[place], known.text(*place)
 
     @rule(member=members)
     def restart(self, member: int) -> None:
         """A new process knows only what was committed."""
-        self.ledgers[member] = Ledger()
+        self.positions[member] = Positions()
         for place, owner in self.owner.items():
             if owner == member:
                 self.assign(place, member)
@@ -101,52 +103,70 @@ class Group(RuleBasedStateMachine):
 TestGroup = Group.TestCase
 
 
+def counted(highest: dict[str, int]) -> Positions:
+    """Such that these are the highest."""
+    made = Positions()
+    for store, position in highest.items():
+        made.handled(record(PLACES[0], store, position))
+    return made
+
+
 @given(st.dictionaries(st.text(max_size=40), st.integers(1, 2**63 - 1), max_size=200), st.integers(0, 3 * LIMIT))
 def test_what_fits_is_read_back(highest: dict[str, int], limit: int) -> None:
     """Never longer than the broker takes, never a number that was not counted; those read last are kept."""
-    positions = Positions(highest)
-    text = positions.text(limit)
+    positions, again = counted(highest), Positions()
+    positions.limit = limit
+    text = positions.text(*PLACES[0])
     assert text.isascii()
     assert len(text) <= limit
     kept = json.loads(text)["plscp"] if text else {}
     assert list(kept.items()) == list(highest.items())[len(highest) - len(kept) :]
-    assert Positions.parse(text) == Positions(kept)
+    again.begin(*PLACES[0], text)
+    assert again.text(*PLACES[0]) == text
+    assert again.text(*PLACES[1]) == ""
 
 
 def test_how_many_stores_fit() -> None:
     """With ids and positions as they are: 86 stores on one partition before the first is left out."""
-    stores = {f"{number:08x}-0000-0000-0000-000000000000": 1_000_000 for number in range(100)}
-    text = Positions(stores).text()
+    text = counted({f"{number:08x}-0000-0000-0000-000000000000": 1_000_000 for number in range(100)}).text(*PLACES[0])
     assert len(json.loads(text)["plscp"]) == 86
     assert next(iter(json.loads(text)["plscp"])) == "0000000e-0000-0000-0000-000000000000"
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "null", "[]", "3", '{"plscp":1}', '{"plscp":{"a":"x"}}', '{"plscp":{"a":null}}', "by hand", "[" * 999],
-)
-def test_metadata_that_somebody_else_wrote_says_nothing(text: str) -> None:
+    [
+        None, "", "{", "null", "[]", "3", '{"plscp":1}', '{"plscp":{"a":"x"}}', '{"plscp":{"b":1,"a":null}}', "by hand",
+        "[" * 999,
+    ],
+)  # fmt: skip
+def test_metadata_that_somebody_else_wrote_says_nothing(text: str | None) -> None:
     """Offsets may be set with Kafka's own tools: then everything from there counts as new."""
-    assert Positions.parse(text) == Positions()
+    positions = Positions()
+    positions.begin(*PLACES[0], text)
+    assert positions.text(*PLACES[0]) == ""
 
 
 def test_a_member_that_was_taken_out_of_the_group_knows_what_it_handled() -> None:
     """Its commit came too late: the same record is given to it again, and is no new one."""
-    ledger, place = Ledger(), PLACES[0]
-    ledger.begin(place, "")
-    ledger.done(place, 7, "s", 5)
-    ledger.settled()
-    ledger.begin(place, Positions({"s": 3}).text())
-    assert not ledger.new(place, "s", 5)
-    assert ledger.new(place, "s", 6)
+    positions = counted({"s": 5})
+    positions.begin(*PLACES[0], '{"plscp":{"s":3}}')
+    assert not positions.new(record(PLACES[0], "s", 5))
+    assert positions.new(record(PLACES[0], "s", 6))
+    assert positions.new(record(PLACES[1], "s", 5))
 
 
 def test_what_a_successor_handled_counts_as_well() -> None:
     """The committed number may be above the own one."""
-    ledger, place = Ledger(), PLACES[0]
-    ledger.begin(place, "")
-    ledger.done(place, 7, "s", 5)
-    ledger.begin(place, Positions({"s": 9, "r": 1}).text())
-    assert not ledger.new(place, "s", 9)
-    assert not ledger.new(place, "r", 1)
-    assert ledger.due == {}
+    positions = counted({"s": 5})
+    positions.begin(*PLACES[0], '{"plscp":{"s":9,"r":1}}')
+    assert not positions.new(record(PLACES[0], "s", 9))
+    assert not positions.new(record(PLACES[0], "r", 1))
+
+
+def test_what_says_no_position_is_always_new() -> None:
+    """Nothing says that it is a repeat; it is handed over, and leaves nothing behind."""
+    positions = Positions()
+    positions.handled(record(PLACES[0], "", 0))
+    assert positions.new(record(PLACES[0], "", 0))
+    assert positions.text(*PLACES[0]) == ""
