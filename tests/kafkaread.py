@@ -7,7 +7,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 
 class Read(NamedTuple):
-    """One record of an own store; barriers are left out."""
+    """One record of an own store, and as kafka-python gave it; barriers are left out."""
 
     topic: str
     partition: int
@@ -16,6 +16,7 @@ class Read(NamedTuple):
     position: int
     headers: dict[str, str]
     value: dict[str, Any]
+    raw: Any
 
 
 def read_all(bootstrap: str, prefix: str, *, store: str = "") -> list[Read]:
@@ -39,7 +40,8 @@ def read_all(bootstrap: str, prefix: str, *, store: str = "") -> list[Read]:
                     key = record.key.decode() if record.key is not None else ""
                     value = json.loads(record.value)
                     position = int(headers["position"])
-                    found.append(Read(place.topic, place.partition, record.offset, key, position, headers, value))
+                    at = place.topic, place.partition, record.offset
+                    found.append(Read(*at, key, position, headers, value, record))
         return found
     finally:
         consumer.close()

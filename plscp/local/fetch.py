@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import import_module, resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,9 +85,9 @@ def put(content: Path, place: Path) -> None:
         os.close(folder)
 
 
-def jar_list() -> list[Jar]:
-    """The checked-in list."""
-    text = resources.files("plscp.local").joinpath("kafka-jars.txt").read_text("ascii")
+def jar_list(file: Traversable | None = None) -> list[Jar]:
+    """A checked-in list; by default what a broker needs."""
+    text = (file or resources.files("plscp.local").joinpath("kafka-jars.txt")).read_text("ascii")
     rows = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
     return [Jar(coordinate, digest, int(size)) for coordinate, digest, size in rows]
 

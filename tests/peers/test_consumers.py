@@ -1,0 +1,56 @@
+"""The example consumers for Node and Flink give what `consume` gives: of real records, of every kind, with barriers and repeats."""
+
+import json
+import os
+import shutil
+import subprocess
+from operator import itemgetter
+from pathlib import Path
+
+import pytest
+
+from plscp.errors import CommandError
+from plscp.local.fetch import jar_list
+from tests.conftest import Broker
+from tests.consumer.javac import compiled
+from tests.consumer.mixed import EXAMPLES, Mixed, agrees, mixed
+from tests.peers.test_asyncapi import MODULES
+
+pytestmark = [pytest.mark.kafka, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
+
+HERE = Path(__file__).parent
+OPEN = ("io", "lang", "lang.reflect", "net", "nio", "text", "time", "util", "util.concurrent", "util.concurrent.atomic")
+"""Packages of Java that Flink reaches into."""
+
+
+@pytest.fixture(scope="module")
+def topics(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+    """With everything that a consumer meets."""
+    return mixed(kafka_broker.address, tmp_path_factory.mktemp("server"))
+
+
+def test_a_node_program(topics: Mixed) -> None:
+    """With kafkajs."""
+    node = shutil.which("node")
+    if node is None or not (MODULES / "kafkajs").is_dir():
+        pytest.skip("kafkajs is missing (make peers installs it where there are node and npm)")
+    environment = os.environ | {"NODE_PATH": str(MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+    agrees([node, str(EXAMPLES / "node" / "events.js")], topics, env=environment)
+
+
+def test_flink_sql(topics: Mixed, tmp_path: Path) -> None:
+    """The recipe as it stands, up to the end of the topics, in whatever order its tasks come; 135 MB are fetched once."""
+    try:
+        java, *path = compiled(HERE / "Recipe.java", tmp_path, jar_list(HERE / "flink-jars.txt"))
+    except CommandError as error:
+        pytest.skip(str(error))
+    text = (EXAMPLES / "flink" / "events.sql").read_text("utf-8").replace("127.0.0.1:9092", topics.broker)
+    text = text.replace("plscp.procedure-log;plscp.medication-administration", ";".join(topics.topics))
+    text = text.replace("'scan.startup.mode'", "'scan.bounded.mode' = 'latest-offset', 'scan.startup.mode'")
+    (tmp_path / "events.sql").write_text(text, "utf-8")
+    opened = [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in OPEN]
+    command = [java, *opened, *path, "Recipe", str(tmp_path / "events.sql")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    found = [json.loads(each) for each in ended.stdout.splitlines()]
+    assert sorted(found, key=itemgetter("id")) == sorted(topics.lines, key=itemgetter("id"))
