@@ -213,7 +213,7 @@ class _Member:
     def _begin(self, consumer: Any, partition: TopicPartition) -> None:
         """Read what the one that had a partition before committed with its offset."""
         committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
-        self._positions.begin(*partition, committed.metadata if committed else "")
+        self._positions.begin(partition.topic, partition.partition, committed.metadata if committed else "")
         self._due.pop(partition, None)
         self._listener.assigned.discard(partition)
 

@@ -16,7 +16,7 @@ def compiled(source: Path, folder: Path, jars: Sequence[Jar]) -> list[str]:
     """Compile a program of one file into a folder; the command that runs a class of it with the jars."""
     java, files = fetch(jars=[*jars, COMPILER])
     path = ":".join(map(str, files[:-1]))
-    options = ["-source", "17", "-target", "17", "-cp", path, "-d", folder]
+    options: list[str | Path] = ["-source", "17", "-target", "17", "-cp", path, "-d", folder]
     made = subprocess.run(
         [java, "-jar", files[-1], *options, source], capture_output=True, text=True, check=False, timeout=300
     )

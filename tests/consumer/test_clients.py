@@ -81,7 +81,12 @@ def test_kafka_connect(topics: Mixed, tmp_path: Path) -> None:
     with (tmp_path / "worker.properties").open("a", encoding="utf-8") as worker:
         worker.write(f"listeners=http://127.0.0.1:{free_port()}\n")  # of its own HTTP API
     whole = read_all(topics.broker, topics.topics[0].rpartition(".")[0])
-    command = [java, "-cp", ":".join(map(str, jars)), "org.apache.kafka.connect.cli.ConnectStandalone"]
+    command: list[str | Path] = [
+        java,
+        "-cp",
+        ":".join(map(str, jars)),
+        "org.apache.kafka.connect.cli.ConnectStandalone",
+    ]
     with (
         (tmp_path / "log").open("wb") as log,
         subprocess.Popen([*command, *(tmp_path / file.name for file in files)], stdout=log, stderr=log) as process,

@@ -48,7 +48,7 @@ class Group(RuleBasedStateMachine):
     def assign(self, place: Place, member: int) -> None:
         offset, metadata = self.committed.get(place, (0, ""))
         self.owner[place], self.at[place] = member, offset
-        self.positions[member].begin(*place, metadata)
+        self.positions[member].begin(place.topic, place.partition, metadata)
 
     @rule(place=st.sampled_from(PLACES), store=st.sampled_from(STORES), ahead=st.integers(1, 5))
     def publish(self, place: Place, store: str, ahead: int) -> None:
@@ -121,7 +121,7 @@ def test_what_fits_is_read_back(highest: dict[str, int], limit: int) -> None:
     assert len(text) <= limit
     kept = json.loads(text)["plscp"] if text else {}
     assert list(kept.items()) == list(highest.items())[len(highest) - len(kept) :]
-    again.begin(*PLACES[0], text)
+    again.begin("t", 0, text)
     assert again.text(*PLACES[0]) == text
     assert again.text(*PLACES[1]) == ""
 
@@ -143,14 +143,14 @@ def test_how_many_stores_fit() -> None:
 def test_metadata_that_somebody_else_wrote_says_nothing(text: str | None) -> None:
     """Offsets may be set with Kafka's own tools: then everything from there counts as new."""
     positions = Positions()
-    positions.begin(*PLACES[0], text)
+    positions.begin("t", 0, text)
     assert positions.text(*PLACES[0]) == ""
 
 
 def test_a_member_that_was_taken_out_of_the_group_knows_what_it_handled() -> None:
     """Its commit came too late: the same record is given to it again, and is no new one."""
     positions = counted({"s": 5})
-    positions.begin(*PLACES[0], '{"plscp":{"s":3}}')
+    positions.begin("t", 0, '{"plscp":{"s":3}}')
     assert not positions.new(record(PLACES[0], "s", 5))
     assert positions.new(record(PLACES[0], "s", 6))
     assert positions.new(record(PLACES[1], "s", 5))
@@ -159,7 +159,7 @@ def test_a_member_that_was_taken_out_of_the_group_knows_what_it_handled() -> Non
 def test_what_a_successor_handled_counts_as_well() -> None:
     """The committed number may be above the own one."""
     positions = counted({"s": 5})
-    positions.begin(*PLACES[0], '{"plscp":{"s":9,"r":1}}')
+    positions.begin("t", 0, '{"plscp":{"s":9,"r":1}}')
     assert not positions.new(record(PLACES[0], "s", 9))
     assert not positions.new(record(PLACES[0], "r", 1))
 
