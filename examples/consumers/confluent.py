@@ -43,6 +43,7 @@ def main(broker, group, *topics):
             "bootstrap.servers": broker,
             "group.id": group,
             "enable.auto.commit": False,
+            "allow.auto.create.topics": False,  # plscp makes its topics, with the number of partitions that it is told
             "auto.offset.reset": "earliest",  # a new group begins with what there is, not with what comes next
             "topic.metadata.refresh.interval.ms": 10_000,  # a topic that is made later is found soon
         }

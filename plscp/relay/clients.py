@@ -1,4 +1,4 @@
-"""Makes kafka-python's clients so that one that finds no broker leaves nothing behind."""
+"""Makes kafka-python's clients so that one that finds no broker leaves nothing behind, and none makes a topic by asking for it."""
 
 import logging
 from collections.abc import Callable
@@ -25,6 +25,8 @@ def connected(make: Callable[..., Any], config: dict[str, Any], *, quiet: bool =
 
     def network(**given: Any) -> Any:
         made.append(KafkaNetClient(**given))
+        # 3.0.12 does not hand the setting of this name on: who asks for a topic that is not there would make it.
+        made[-1].cluster.config["allow_auto_create_topics"] = False
         return made[-1]
 
     try:

@@ -12,7 +12,7 @@ from queue import Queue
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from plscp.cli import demo
 from plscp.consumer import Event, consume
@@ -28,6 +28,8 @@ from tests.serving import Serving, until
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "consumers"
+MAKES_TOPICS = {"auto.create.topics.enable": "true"}
+"""Of a broker: as most of them are set, who asks for a topic that is not there makes it."""
 IDLE_MS = 60_000
 """Where nothing comes for so long, a test gives up."""
 
@@ -152,11 +154,25 @@ def _committed(broker: str, group: str) -> int:
     return sum(at.offset for at in committed(broker, group).values())
 
 
-def agrees(command: Sequence[str], topics: Mixed, **popen: Any) -> None:
-    """Hold an example against `consume`: all of it; and, begun again, nothing of what is only repeated."""
+def agrees(command: Sequence[str], topics: Mixed, *, waits: bool = True, **popen: Any) -> None:
+    """Hold an example against `consume`: all of it; and, begun again, nothing of what is only repeated.
+
+    Args:
+        waits: also told a topic that is not there, which it does not make.
+    """
     group = f"group-{uuid4().hex[:8]}"
-    whole = [*command, topics.broker, group, *topics.topics]
+    missing = [f"{group}.later"] if waits else []
+    whole = [*command, topics.broker, group, *topics.topics, *missing]
     found = [json.loads(each) for each in printed(whole, topics.broker, group, topics.records, **popen)]
     assert in_order(found) == in_order(topics.lines)
     topics.repeated()
     assert printed(whole, topics.broker, group, topics.records, **popen) == []
+    assert not {*missing} & topics_of(topics.broker)
+
+
+def topics_of(broker: str) -> set[str]:
+    """Names of all topics."""
+    admin = KafkaAdminClient(bootstrap_servers=broker)
+    found = set[str](admin.list_topics())
+    admin.close()
+    return found

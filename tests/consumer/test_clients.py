@@ -4,18 +4,20 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import pytest
 from kafka import KafkaConsumer
 
+from plscp.consumer import Event, consume
 from plscp.local.fetch import fetch, jar_list
-from plscp.local.kafka import free_port
-from tests.conftest import Broker
+from plscp.local.kafka import LocalBroker, free_port
 from tests.consumer.javac import compiled
-from tests.consumer.mixed import EXAMPLES, IDLE_MS, ROOT, Mixed, agrees, mixed
+from tests.consumer.mixed import EXAMPLES, IDLE_MS, MAKES_TOPICS, ROOT, Mixed, agrees, mixed, topics_of
 from tests.kafkaread import read_all
 from tests.serving import until
 
@@ -28,9 +30,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def topics(kafka_broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Mixed:
+def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
     """With everything that a consumer meets."""
-    return mixed(kafka_broker.address, tmp_path_factory.mktemp("server"))
+    with LocalBroker(tmp_path_factory.mktemp("kafka"), properties=MAKES_TOPICS) as broker:
+        yield mixed(broker.address, tmp_path_factory.mktemp("server"))
 
 
 def test_every_kind_is_among_what_they_read(topics: Mixed) -> None:
@@ -43,6 +46,14 @@ def test_every_kind_is_among_what_they_read(topics: Mixed) -> None:
     }
     assert len({each["type"] for each in topics.lines}) == 11
     assert len(topics.lines) < topics.records
+
+
+def test_consume_makes_no_topic(topics: Mixed) -> None:
+    """It waits for one that is not there; the relay makes it, with as many partitions as it is told."""
+    group = f"group-{uuid4().hex[:8]}"
+    with consume(topics.broker, topics=[*topics.topics, group], group=group, consumer_timeout_ms=IDLE_MS) as events:
+        assert isinstance(next(events), Event)
+    assert group not in topics_of(topics.broker)
 
 
 @pytest.mark.parametrize("name", ["kafka_python", "confluent"])

@@ -43,6 +43,7 @@ public final class Events implements ConsumerRebalanceListener {
         settings.put("bootstrap.servers", args[0]);
         settings.put("group.id", args[1]);
         settings.put("enable.auto.commit", "false");
+        settings.put("allow.auto.create.topics", "false"); // plscp makes its topics, with as many partitions as it is told
         settings.put("auto.offset.reset", "earliest"); // a new group begins with what there is, not with what comes next
         settings.put("metadata.max.age.ms", "10000"); // a topic that is made later is found soon
         settings.put("key.deserializer", StringDeserializer.class.getName());

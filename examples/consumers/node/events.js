@@ -7,7 +7,8 @@ const { Kafka, logLevel } = require('kafkajs')
 const [broker, groupId, ...topics] = process.argv.slice(2)
 const kafka = new Kafka({ brokers: [broker], logLevel: logLevel.ERROR })
 const admin = kafka.admin()
-const consumer = kafka.consumer({ groupId, metadataMaxAge: 10_000 }) // a topic that is made later is found soon
+// plscp makes its topics, with as many partitions as it is told. kafkajs ends with an error where one is not there yet.
+const consumer = kafka.consumer({ groupId, allowAutoTopicCreation: false })
 
 // By topic and partition: the highest position of each store. It is kept as metadata of the offset that is committed.
 const highest = new Map()
