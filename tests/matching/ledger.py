@@ -81,8 +81,9 @@ class Ledger:
         said = json.loads(event.payload)["correction"]
         position, entry = said["event_position"], self.entries[said["event_position"]]
         if event.type == WITHDRAWN_TYPE:
-            assert entry.where == self._place(said["moved_from"], entry), self._story("withdrawn from elsewhere")
+            assert self._now(entry) == self._place(said["moved_from"], entry), self._story("withdrawn from elsewhere")
             assert said["who"] != "server" or not entry.moved_by, self._story("moved by itself after people did")
+            assert entry.where is not None
             self._undo.setdefault(said["id"], {})[position] = entry.where, self.person(position)
             entry.where = None
             return
@@ -165,10 +166,10 @@ class Ledger:
         return where[0] if where else ""
 
     def _all(self) -> dict[int, Where | None]:
-        return {
-            position: entry.where and (entry.where[0], self._truth.who(entry.where[1]))
-            for position, entry in self.entries.items()
-        }
+        return {position: self._now(entry) for position, entry in self.entries.items()}
+
+    def _now(self, entry: Entry) -> Where | None:
+        return entry.where and (entry.where[0], self._truth.who(entry.where[1]))
 
     def _story(self, what: str) -> str:
         return "\n".join([*self._truth.log, what])

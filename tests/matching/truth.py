@@ -138,14 +138,15 @@ class Truth:
             ]
             # Where two are told to be there, the newer one must have been named from there, and the other not since.
             alive = any(self._is_alive(other, moment, until) for other in others)
-            if not alive and (not others or self._is_confirmed(one)):
+            if not alive and (not others or self._confirmed(one)):
                 names.add(one.patient)
         return names | ({self.occupant(room, moment)} - {NOBODY})
 
-    def _is_confirmed(self, one: Told) -> bool:
-        """Whether who came to a room was named from there, or had a step there."""
-        named = any(who == one.patient and where == one.room and when >= one.since for who, where, when in self.signs)
-        return named or any(step.study == one.uid and step.room == one.room for step in self.steps)
+    def _confirmed(self, one: Told) -> list[datetime]:
+        """When who came to a room was named from there, or a step there began."""
+        named = [when for who, where, when in self.signs if (who, where) == (one.patient, one.room)]
+        begun = [step.since for step in self.steps if step.study == one.uid and step.room == one.room]
+        return [*(when for when in named if when >= one.since), *begun]
 
     def _is_alive(self, one: Told, moment: datetime, until: datetime) -> bool:
         """Whether who is told to be in a room was named from there, or had a step in progress, at a time or later."""
@@ -159,12 +160,13 @@ class Truth:
 
     def _is_gone(self, one: Told, newest: Told) -> bool:
         """Whether somebody between the two came to the room for certain, after whom nothing more was heard of the first."""
+        ever = datetime.max.replace(tzinfo=one.since.tzinfo)
         return any(
             other.room == one.room
-            and other.patient not in {one.patient, newest.patient}
+            and other is not newest
+            and other.patient != one.patient
             and one.since <= other.since <= newest.since
-            and self._is_confirmed(other)
-            and not self._is_alive(one, other.since, datetime.max.replace(tzinfo=other.since.tzinfo))
+            and any(not self._is_alive(one, when, ever) for when in self._confirmed(other))
             for other in self.told
         )
 
