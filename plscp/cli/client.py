@@ -60,25 +60,42 @@ class Api:
         """What was found, where --json asks for it; else None."""
         return found if self.json else None
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """GET a JSON answer; parameters that are None are left out."""
-        return self._call("GET", path, params=_given(query))
+    def get(self, path: str, query: Mapping[str, Any] | None = None, *, missing: str = "") -> Any:
+        """GET a JSON answer; parameters that are None are left out.
+
+        Args:
+            missing: what a 404 is about and what helps, for the error's line; so of `post`.
+        """
+        return self._call("GET", path, missing, params=_given(query))
 
     def put(self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None) -> Any:
         """PUT a JSON body."""
         return self._call("PUT", path, params=_given(query), json=dict(body))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None) -> Any:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        *,
+        missing: str = "",
+    ) -> Any:
         """POST, with a JSON body or without."""
-        return self._call("POST", path, params=_given(query), **({} if body is None else {"json": dict(body)}))
+        more = {} if body is None else {"json": dict(body)}
+        return self._call("POST", path, missing, params=_given(query), **more)
 
     def delete(self, path: str) -> Any:
         """DELETE, and a JSON answer."""
         return self._call("DELETE", path)
 
-    def _call(self, method: str, path: str, **more: Any) -> Any:
-        with self._answer("JSON", method, path, timeout=self.seconds, **more) as answer:
-            return json.loads(answer.read())
+    def _call(self, method: str, path: str, missing: str = "", **more: Any) -> Any:
+        try:
+            with self._answer("JSON", method, path, timeout=self.seconds, **more) as answer:
+                return json.loads(answer.read())
+        except HttpProblem as problem:
+            if missing and problem.status == httpx.codes.NOT_FOUND:
+                problem.args = (f"{problem}: {missing}",)
+            raise
 
     def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The values of an answer that is kept open, as they come."""

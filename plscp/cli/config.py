@@ -28,7 +28,8 @@ def init(
         raise CommandError(f"{path} is there already: --force overwrites it") from None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from None
-    print(f"{path} written: look at [locations] and [devices], then plscp serve --config {path}")
+    option = "" if path == Path("plscp.toml") else f" --config {path}"
+    print(f"{path} written: look at [locations] and [devices], then plscp serve{option}")
 
 
 @config.command("check")

@@ -254,7 +254,7 @@ def demo(
     Needs nothing: what has to be fetched is kept in the cache folder. Leaves nothing running.
     """
     out = output.console()
-    with _ended_by_signals(), ExitStack() as stack:
+    with ended_by_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plscp-demo-")))
         address = _broker(stack, folder, out) if kafka else ""
         out.print("Starting the server: SQLite store, DICOM and HTTP on free ports")
@@ -370,7 +370,7 @@ def _program() -> str:
 
 
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP end the demo as Ctrl-C does: in order."""
 
     def interrupt(*_: object) -> None:

@@ -5,33 +5,90 @@ from typing import Annotated, Any
 
 import typer
 
-from plscp.cli import output
-from plscp.cli.options import a_uid, long_text
-from plscp.scu.requests import ProcedureLogRequest, code, device_observer, moment, quantity
-from plscp.templates.clinical_entries import DrugAdministered
+from plscp.cli import output, view
+from plscp.cli.options import Json, a_uid, long_text
+from plscp.config.values import nearest
+from plscp.errors import CommandError
+from plscp.records.examples import EXAMPLE_OBSERVER, administration, entries
+from plscp.scu import pci_case as case
+from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest, device_observer, moment
+from plscp.templates.entries import ENTRY_KINDS, Untyped
+from plscp.templates.substance import SubstanceAdministered
+
+A_STUDY = "1.2.3"
+"""Study Instance UID where no identifier is given: of no hospital's study."""
+
+
+def _examples() -> dict[str, Any]:
+    """The published example of each kind by the kind's name, and what else a lab reports most, from the demo's case."""
+    made = {entry.kind.replace("_", "-"): entry for entry in [*entries(), administration()]}
+    return made | {
+        "contrast": case.shot("8", "4"),
+        "balloon": case.inflated(1, "10", "20"),
+        "stent": case.intervention("DeviceDeployed", 2, "Stent", {"inflation_pressure": ("14", "atm")}),
+    }
 
 
 def example(
+    kind: Annotated[str | None, typer.Argument(help="What happened, as the list names it.")] = None,
     *,
-    study: Annotated[str, typer.Option("--study", help="Study Instance UID.", callback=a_uid)] = "1.2.3",
-    patient: Annotated[str, typer.Option("--patient", help="Patient ID.", callback=long_text)] = "4711",
-    location: Annotated[str, typer.Option("--location", help="Performed Location.", callback=long_text)] = "",
+    study: Annotated[
+        str | None,
+        typer.Option(help=f"Study Instance UID; {A_STUDY} where nothing else names a study.", callback=a_uid),
+    ] = None,
+    patient: Annotated[str | None, typer.Option(help="Patient ID.", callback=long_text)] = None,
+    location: Annotated[str | None, typer.Option(help="Performed Location.", callback=long_text)] = None,
+    every: Annotated[bool, typer.Option("--list", help="List what there is; so without KIND.")] = False,
+    json: Json = False,
 ) -> None:
-    """Print an event as typed JSON: heparin was given now. `plscp send` sends it, `plscp explain` checks it."""
-    given = DrugAdministered(
-        observation_datetime=moment(datetime.now(UTC)),
-        action=code("122083", "DCM"),
-        drug=code("84812008", "SCT"),
-        dose=quantity("5000", "[iU]"),
-    )
-    request = ProcedureLogRequest(
-        study_instance_uid=study,
-        patient_id=patient,
-        performed_location=location,
-        context=device_observer("1.2.826.0.1.3680043.9.3811.1", "Pump 1"),
-        entries=[given],
-    )
-    output.print_json(_filled(request.model_dump(mode="json")))
+    """Print an event that happened now, as typed JSON: `plscp explain` checks it, `plscp send` sends it.
+
+    One identifier is enough where it names one open study. Only the identifiers that are given are in the event.
+    """
+    made = _examples()
+    given = {"study_instance_uid": study, "patient_id": patient, "performed_location": location}
+    if kind is None and any(given.values()):
+        raise CommandError("example: which kind of event? See plscp example --list", 2)
+    if kind is None or every:
+        _list(made, json=json)
+        return
+    entry = made.get(kind.lower().replace("_", "-"))
+    if entry is None:
+        near = next((f'; did you mean "{name}"?' for name in made if kind.lower() in _happened(made[name]).lower()), "")
+        near = near or nearest(kind, made) or "; see plscp example --list"
+        raise CommandError(f"example: no example {kind}{near}", 2)
+    said = {name: value for name, value in given.items() if value} or {"study_instance_uid": A_STUDY}
+    output.print_json(_filled(_request(entry, said).model_dump(mode="json")))
+
+
+def _request(entry: Any, given: dict[str, str]) -> ProcedureLogRequest | SubstanceAdministrationRequest:
+    """The request of an entry, now, that names what is given."""
+    now = moment(datetime.now(UTC))
+    if isinstance(entry, SubstanceAdministered):
+        if set(given) != {"patient_id"}:
+            raise CommandError(
+                "example: an administration names its patient, and no study or place: --patient alone", 2
+            )
+        entry.administered = now
+        return SubstanceAdministrationRequest(**given, administration=entry)
+    (entry.item if isinstance(entry, Untyped) else entry).observation_datetime = now
+    return ProcedureLogRequest(**given, context=device_observer(*EXAMPLE_OBSERVER), entries=[entry])
+
+
+def _list(made: dict[str, Any], *, json: bool) -> None:
+    headings = ("example", "what happened", "template")
+    rows = [(name, _happened(entry), _table(entry.kind)) for name, entry in made.items()]
+    found = [dict(zip(headings, row, strict=True)) for row in rows]
+    output.table(headings, rows, "", json=found if json else None)
+
+
+def _happened(entry: Any) -> str:
+    return view.said(entry.model_dump()) if isinstance(entry, SubstanceAdministered) else case.label(entry)
+
+
+def _table(kind: str) -> str:
+    found = ENTRY_KINDS.get(kind)
+    return f"{found.head.tid} {found.head.name}" if found else ""
 
 
 def _filled(value: Any) -> Any:

@@ -65,8 +65,10 @@ def list_studies(
 def show_study(context: typer.Context, study_instance_uid: StudyUid, *, at: At = None) -> None:
     """Show a study: where it was when, its openings, by what each came; as of a position without that."""
     api: Api = context.obj
-    path = _path(study_instance_uid)
-    found = api.get(path, {"at": at}) if at is not None else api.get(f"{path}/history")
+    path, query = (
+        (_path(study_instance_uid), {"at": at}) if at is not None else (f"{_path(study_instance_uid)}/history", {})
+    )
+    found = api.get(path, query, missing=_missing(study_instance_uid))
     output.page(output.described(found) if at is not None else _study_lines(found), json=api.as_json(found))
 
 
@@ -116,12 +118,16 @@ def open_study(
 def close_study(context: typer.Context, study_instance_uid: StudyUid) -> None:
     """Close a study; it takes events for the grace."""
     api: Api = context.obj
-    found = api.post(f"{_path(study_instance_uid)}/close")
+    found = api.post(f"{_path(study_instance_uid)}/close", missing=_missing(study_instance_uid))
     output.changed(found, json=api.as_json(found))
 
 
 def _path(study_instance_uid: str) -> str:
     return f"/api/v1/studies/{segment(study_instance_uid.strip(' '))}"
+
+
+def _missing(study_instance_uid: str) -> str:
+    return f"study {study_instance_uid}; see plscp study list and plscp study open"
 
 
 # --- procedure steps ---

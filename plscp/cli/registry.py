@@ -12,7 +12,7 @@ from plscp.cli.options import POSITION_AT_MOST, group, long_text
 from plscp.errors import CommandError, HttpProblem
 
 app = group()
-app.add_typer(patient := group("Patients: their identifiers, also to register one by hand."), name="patient")
+app.add_typer(patient := group("Patients: their identifiers, also to add one by hand."), name="patient")
 app.add_typer(admission := group("Admissions: whose they are."), name="admission")
 app.add_typer(room := group("Rooms: who is there."), name="room")
 
@@ -42,7 +42,7 @@ def show_patient(
     """Show a patient: what names this person, since when and by what; as of a position without that."""
     api: Api = context.obj
     path = f"/api/v1/patients/{segment(patient_id)}"
-    found = api.get(path, {"issuer": issuer, "at": at})
+    found = api.get(path, {"issuer": issuer, "at": at}, missing=f"patient {patient_id}; see plscp patient add")
     if at is not None:
         output.page(output.described(found), json=api.as_json(found))
         return
@@ -60,8 +60,8 @@ def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[v
     yield from changes(history["changes"])
 
 
-@patient.command("register", cls=ServerCommand)
-def register_patient(
+@patient.command("add", cls=ServerCommand)
+def add_patient(
     context: typer.Context,
     patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="Patient ID.", callback=long_text)],
     *,
@@ -85,7 +85,7 @@ def register_patient(
     else:
         if patient_id.strip(" ") != known["id"]:  # the API gives such an ID anew, which is a feed's to say
             now = output.in_brief(_identifier(known))
-            raise CommandError(f"patient register: {patient_id} names {now} by now: see plscp patient show")
+            raise CommandError(f"patient add: {patient_id} names {now} by now: see plscp patient show")
     found = api.put(path, body, query)
     output.changed(found, json=api.as_json(found))
 
@@ -107,7 +107,8 @@ def show_admission(
 ) -> None:
     """Show an admission, now or as it was at a position."""
     api: Api = context.obj
-    found = api.get(f"/api/v1/admissions/{segment(admission_id)}", {"issuer": issuer, "at": at})
+    missing = f"admission {admission_id}; a feed or the registry file would name it"
+    found = api.get(f"/api/v1/admissions/{segment(admission_id)}", {"issuer": issuer, "at": at}, missing=missing)
     output.page(output.described(found), json=api.as_json(found))
 
 

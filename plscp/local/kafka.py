@@ -109,6 +109,7 @@ class LocalBroker(OwnProcess):
         properties: further lines of server.properties.
         progress: told how far fetching is, where anything has to be fetched.
         host: the address of this machine that it listens on; nobody is asked who he is.
+        port: its port; 0: a free one.
 
     Attributes:
         address: ``HOST:PORT``; empty before the first start.
@@ -121,11 +122,12 @@ class LocalBroker(OwnProcess):
         properties: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         host: str = HOST,
+        port: int = 0,
     ) -> None:
         self.folder = folder
         self.host = host
         self.properties = dict(properties or {})
-        self.port = 0
+        self.port, self._wanted = 0, port
         self.cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
         self._progress = progress
         self._runtime: Runtime | None = None
@@ -148,8 +150,8 @@ class LocalBroker(OwnProcess):
             self._run()
             self._await(timeout)
             return self
-        for left in reversed(range(OTHER_PORTS)):
-            self.port = free_port(self.host)
+        for left in reversed(range(1 if self._wanted else OTHER_PORTS)):
+            self.port = self._wanted or free_port(self.host)
             try:
                 self._format()
                 self._run()

@@ -23,6 +23,8 @@ NOW: Final = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
 UID: Final = "1.2.826.0.1.3680043.9.7.1"
 WHEN: Final = Moment(text="20260301143000.000000+0000", precision="fraction")
 STUDY: Final = f"{UID}.1"
+EXAMPLE_OBSERVER: Final = (f"{UID}.9", "Recorder 2")
+"""UID and name of the device that reports."""
 
 
 def examples() -> Iterator[tuple[str, str, Any]]:
@@ -89,7 +91,7 @@ def _entry_record(entry: Any) -> v.EntryRecord:
     found = {"study_instance_uid": STUDY, "patient_id": "4711", "location": "lab-1"}
     observer = Observer(
         type=Coded(value="121007", scheme="DCM", meaning="Device"),
-        device=DeviceObserver(uid=Text(text=f"{UID}.9"), name=Text(text="Recorder 2")),
+        device=DeviceObserver(uid=Text(text=EXAMPLE_OBSERVER[0]), name=Text(text=EXAMPLE_OBSERVER[1])),
     )
     return v.EntryRecord(
         **_ACCEPTED,
@@ -108,7 +110,13 @@ def _reduced() -> r.ReducedRecord:
 
 
 def _administration() -> v.AdministrationRecord:
-    entry = SubstanceAdministered(
+    match = _match("patient", {"patient_id": "4711"}, {"id": "4711"}, "HOSPITAL|4711")
+    return v.AdministrationRecord(**_ACCEPTED, study=None, match=match, entry=administration())
+
+
+def administration() -> SubstanceAdministered:
+    """What was given, of a Substance Administration: accepted without a finding under a strict profile."""
+    return SubstanceAdministered(
         kind="substance_administered",
         template="",
         administered=WHEN,
@@ -118,8 +126,6 @@ def _administration() -> v.AdministrationRecord:
         device_id="PUMP-3",
         dose=amount("5000", "[iU]"),
     )
-    match = _match("patient", {"patient_id": "4711"}, {"id": "4711"}, "HOSPITAL|4711")
-    return v.AdministrationRecord(**_ACCEPTED, study=None, match=match, entry=entry)
 
 
 _CORRECTION: Final = "5d0c9a1e7b3f2468"
@@ -235,11 +241,10 @@ _SAID: Final[Mapping[str, str | Key]] = {
     "lesion_identified.stenosis": ("80", "%"),
     "lesion_identified.stenosis.phase": ("128955008", "SCT"),
     "lesion_identified.timi_flow": ("371864007", "SCT"),
-    "drug_administered.action": ("122086", "DCM"),
-    "drug_administered.drug": ("109218004", "SCT"),
-    "drug_administered.route": ("58100008", "SCT"),
-    "drug_administered.volume": ("8", "ml"),
-    "drug_administered.rate": ("4", "ml/s"),
+    "drug_administered.action": ("122083", "DCM"),
+    "drug_administered.drug": ("84812008", "SCT"),
+    "drug_administered.route": ("47625008", "SCT"),
+    "drug_administered.dose": ("5000", "[iU]"),
     "drug_administered.administered_by": "Doe^Jane",
     "device_used.action": ("371876007", "SCT"),
     "device_used.device": _STENT,

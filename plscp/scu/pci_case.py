@@ -5,6 +5,7 @@ Four things go wrong on purpose, as they do in real labs: an outdated Study Inst
 entry without a mandatory row, and an operator who may not.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -317,7 +318,7 @@ class Request:
     def label(self) -> str:
         """What happened, in a few words."""
         if isinstance(self.content, ProcedureLogRequest):
-            return ", ".join(map(_label, self.content.entries))
+            return ", ".join(map(label, self.content.entries))
         return self.content.administration.product_names[0]
 
     def dataset(self, when: datetime) -> Dataset:
@@ -327,7 +328,8 @@ class Request:
         return made
 
 
-def _label(entry: AnyEntry) -> str:
+def label(entry: AnyEntry) -> str:
+    """What a log entry says, in a few words of its codes."""
     item = entry_item(entry)
     value, concept = item.value, item.concept.meaning if item.concept else item.value_type
     if isinstance(value, str):
@@ -341,7 +343,7 @@ def _label(entry: AnyEntry) -> str:
 
 
 def _amount(value: Numeric) -> str:
-    units = value.units.value.strip("[]{}") if value.units is not None and value.units.value != "1" else ""
+    units = re.sub(r"[][{}]", "", value.units.value) if value.units is not None and value.units.value != "1" else ""
     return f"{value.text} {units}" if units else ""
 
 

@@ -29,7 +29,7 @@ HINTS: Final[dict[str | int, str]] = {
     comments.UNKNOWN_STUDY: _NEVER_NAMED,
     comments.UNKNOWN_STUDY_NO_CURRENT: _NEVER_NAMED,
     comments.UNKNOWN_PATIENT: _NEVER_NAMED,
-    comments.PATIENT_NOT_KNOWN: "no feed, file or command has named it: plscp patient register, or see the feed",
+    comments.PATIENT_NOT_KNOWN: "no feed, file or command has named it: plscp patient add, or see the feed",
     comments.ADMISSION_NOT_KNOWN: _NEVER_NAMED,
     comments.NO_CURRENT_STUDY: _OPEN_IT,
     comments.NONE_AT_LOCATION: _OPEN_IT,

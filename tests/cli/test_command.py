@@ -202,6 +202,33 @@ def test_serve_with_bad_settings(run: Run, tmp_path: Path, text: str, status: in
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plscp.toml"]
 
 
+def test_serve_without_settings_says_what_it_would_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what to type; status 2, and nothing is made: a store in a folder that happens to be the current one is not meant."""
+    monkeypatch.setenv("PLSCP_DICOM__AE_TITLE", "CATH")
+    ran = run("serve")
+    assert ran.status == 2
+    for part in (
+        "CATH at 127.0.0.1:11112",
+        "none is named; all others are refused",
+        "127.0.0.1:8080",
+        "none: events stay",
+    ):
+        assert part in ran.out, part
+    assert f"{tmp_path}/data/plscp.db, which it would make" in ran.out
+    assert ran.err == "plscp: serve: no settings file: `plscp config init` writes one, --defaults runs as above\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_serve_takes_the_defaults_or_a_file(run: Run, tmp_path: Path) -> None:
+    """Who asks for the defaults where there is a file is told so, and gets neither."""
+    (tmp_path / "plscp.toml").write_text("")
+    ran = run("serve", "--defaults")
+    assert (ran.status, ran.out) == (2, "")
+    assert "no settings file, and plscp.toml is one" in ran.err
+
+
 @pytest.mark.parametrize(
     ("typed", "allowed"),
     [

@@ -71,15 +71,24 @@ def test_a_patient_is_shown_with_since_when_each_identifier_is_theirs(told: Call
     assert json.loads(told("patient", "show", "P1", "--json").out)["identifiers"][2]["role"] == "former"
 
 
-def test_a_patient_is_registered_by_hand_and_said_anew(told: Call) -> None:
+def test_a_patient_is_added_by_hand_and_said_anew(told: Call) -> None:
     """What is not given stays; an ID that was merged away is not given to somebody else."""
-    assert "Roe^Max" in told("patient", "register", "P7", "--issuer", "HOSP", "--name", "Roe^Max").out
-    told("patient", "register", "P7", "--issuer", "HOSP", "--sex", "M")
+    assert "Roe^Max" in told("patient", "add", "P7", "--issuer", "HOSP", "--name", "Roe^Max").out
+    told("patient", "add", "P7", "--issuer", "HOSP", "--sex", "M")
     found = json.loads(told("patient", "show", "P7", "--json").out)
     assert (found["issuer"], found["name"], found["sex"]) == ("HOSP", "Roe^Max", "M")
-    assert "P1 names P2 by now" in told("patient", "register", "P1", "--name", "Roe^Max", status=1).err
+    assert "P1 names P2 by now" in told("patient", "add", "P1", "--name", "Roe^Max", status=1).err
     assert told("patient", "show", "P1").out.startswith("P2")
-    assert "birth" in told("patient", "register", "P8", "--birth-date", "soon", status=2).err
+    assert "birth" in told("patient", "add", "P8", "--birth-date", "soon", status=2).err
+
+
+def test_what_is_not_known_is_named_with_what_would_make_it_known(told: Call) -> None:
+    """One line: which, and the command to type."""
+    assert "not known: patient P9; see plscp patient add" in told("patient", "show", "P9", status=1).err
+    for command in ("show", "close"):
+        said = told("study", command, "9.9", status=1).err
+        assert "not known: study 9.9; see plscp study list and plscp study open" in said
+    assert "not known: admission V9" in told("admission", "show", "V9", status=1).err
 
 
 def test_rooms_are_listed_with_who_is_there(told: Call) -> None:

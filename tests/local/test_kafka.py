@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from plscp.cli import main
 from plscp.errors import CommandError
 from plscp.local import kafka as local
 from plscp.local.kafka import HOST, LocalBroker, cluster_id
@@ -47,6 +48,14 @@ def test_one_life_of_a_broker(own_broker: Callable[[], LocalBroker]) -> None:
     until(lambda: cluster_id(HOST, broker.port, 10) == cluster, "an answer after thawing")
     broker.stop()
     assert not broker.running
+
+
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is fetched or started: one line that names the option."""
+    with socket.create_server((HOST, 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["kafka", "--port", str(port)], {}) == 3
+    assert capsys.readouterr().err == f"plscp: kafka: {HOST}:{port}: Address already in use; see --port\n"
 
 
 @pytest.mark.kafka

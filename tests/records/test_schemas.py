@@ -79,7 +79,7 @@ def test_what_is_always_there_must_be_there(gone: str) -> None:
 @pytest.mark.parametrize(
     ("name", "path", "wrong"),
     [
-        ("drug_administered", ("entry", "volume", "value"), "8"),
+        ("drug_administered", ("entry", "dose", "value"), "8"),
         ("drug_administered", ("entry", "drug"), "heparin"),
         ("drug_administered", ("entry", "kind"), 1),
         ("note", ("entry", "text"), None),

@@ -251,7 +251,7 @@ def test_the_runbook_can_be_followed(tmp_path: Path) -> None:
     walk.start()
     try:
         walk.run(
-            "plscp example --study 1.2.3 --patient 4711 > event.json\n"
+            "plscp example drug-administered --study 1.2.3 > event.json\n"
             "! plscp send 127.0.0.1 11112 event.json --now -aet HEMO1\n"
             "plscp study open 1.2.3 --patient 4711 --location LAB1\n"
         )

@@ -1,6 +1,7 @@
 """What `plscp serve` says when it cannot be started, and what it does when Kafka is away: one line, never a traceback."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -38,6 +39,24 @@ def start(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "plscp.toml").write_text(text)
     command = [sys.executable, "-m", "plscp", "serve", "--config", str(folder / "plscp.toml")]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+
+
+def test_the_defaults_run_where_they_are_asked_for(tmp_path: Path) -> None:
+    """Without a settings file, and with what the environment says; the store is made where the defaults have it."""
+    command = [sys.executable, "-m", "plscp", "serve", "--defaults"]
+    environ = os.environ | {"PLSCP_DICOM__PORT": "0", "PLSCP_HTTP__PORT": "0"}
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        with process.stdout as said:
+            assert [line.split()[0] for line in (said.readline(), said.readline())] == ["http", "listening"]
+            process.terminate()
+            assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(60)
+    assert (tmp_path / "data" / "plscp.db").exists()
 
 
 @contextlib.contextmanager
