@@ -1,6 +1,5 @@
 """The README's examples run as they stand."""
 
-import os
 import re
 import socket
 import subprocess
@@ -12,14 +11,18 @@ import pytest
 
 from plscp.cli import main
 from plscp.cli.commands import COMMANDS
+from plscp.cli.explaining import table
 from plscp.config import load, starter
 from plscp.local.kafka import free_port
 from plscp.scu.pci_case import DEVICES, CaseSubject, pci_case
 from plscp.statuses import STATUSES
+from plscp.templates.rows import Term
 from tests.events import now
 from tests.serving import until
+from tests.system.newcomer import COMMANDS as TYPED
+from tests.system.newcomer import ROOT, RUN_IT, SCREENS, Newcomer
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 def open_port(port: int) -> bool:
@@ -55,64 +58,31 @@ def test_the_stock_example_knows_what_the_settings_say_of_matching() -> None:
     assert "keeper.load()" in code
 
 
-def run_it() -> list[str]:
-    """The command lines of "Run it", top to bottom."""
-    part = README.split("## Run it")[1].split("\n## ")[0]
-    return [line.strip() for line in part.splitlines() if line.startswith("    ")]
-
-
+@pytest.mark.kafka
+@pytest.mark.slow
 def test_run_it_can_be_followed(tmp_path: Path) -> None:
-    """Its commands, top to bottom, by a shell in a fresh folder: each ends well and says nothing on standard error."""
-    root = Path(__file__).parents[2]
-    (tmp_path / ".venv").symlink_to(root / ".venv")  # what `make venv` makes
-    dicom, http = free_ports()
-    variables = {"PATH": os.environ["PATH"], "PLSCP_DICOM__PORT": str(dicom), "PLSCP_HTTP__PORT": str(http)}
-    lines = run_it()
-    assert lines[0].split("#")[0].strip() == "make venv"
-    assert re.search(r"^venv:", (root / "Makefile").read_text(), re.MULTILINE)
-    serving: subprocess.Popen[str] | None = None
-    said: dict[str, str] = {}
-    try:
-        for line in lines[1:]:
-            assert line.startswith(".venv/bin/plscp ")
-            command = line.split("#")[0].strip().replace("11112", str(dicom))
-            if command == ".venv/bin/plscp serve":
-                with (tmp_path / "log").open("w") as log:
-                    serving = subprocess.Popen(
-                        command.split(), cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=log, text=True
-                    )
-                assert serving.stdout is not None
-                assert serving.stdout.readline() == f"http 127.0.0.1:{http}\n"
-                assert serving.stdout.readline() == f"listening PLSCP 127.0.0.1:{dicom}\n"
-                continue
-            ran = subprocess.run(
-                ["bash", "-c", command],
-                cwd=tmp_path,
-                env=variables,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                check=False,
-            )
-            assert (ran.returncode, ran.stderr) == (0, ""), command
-            said[command.split()[1]] = ran.stdout
-    finally:
-        if serving is not None:
-            serving.terminate()
-            assert serving.wait(60) == 0
-            assert serving.stdout is not None
-            serving.stdout.close()
-    assert "0000 success; study 1.2.3, patient 4711" in said["send"]
-    assert "0000 success" in said["explain"]
+    """Its commands, top to bottom, in a fresh folder: each does what it says, and what is shown of their output is what they print."""
+    assert TYPED[0].split("#")[0].strip() == "make venv"
+    assert re.search(r"^venv:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    newcomer = Newcomer(tmp_path)
+    assert newcomer.follow() == SCREENS
+    said = newcomer.said
     assert "C103" not in said["simulate"]  # all four devices are known, and find the study that was opened
-    assert "Patient transferred to CCU" in said["event"]
-    assert "C102" in said["quarantine"]
+    (comment,) = re.findall(r"\(0000,0902\), `([^`]+)`", RUN_IT)
+    assert f"({comment})" in said["simulate"]
+    assert re.findall(r" (C1\w\w) ", said["quarantine"]) == ["C102", "C110"]
 
 
-def free_ports() -> list[int]:
-    """Two ports that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return [one.getsockname()[1], other.getsockname()[1]]
+def test_the_error_comment_is_explained_word_for_word() -> None:
+    """Each of its words has a row of the table, which says what the template says."""
+    (comment,) = re.findall(r"\(0000,0902\), `([^`]+)`", RUN_IT)
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (.*) \|$", RUN_IT, re.MULTILINE))
+    assert " ".join(rows) == comment
+    (row,) = table()["TID3108", "4"]
+    assert row.head.name in rows["TID3108"]
+    assert isinstance(row.row.concept, Term)
+    assert row.row.concept.meaning in rows["r4"]
+    assert (row.row.req, row.row.concept.value, row.row.concept.scheme) == ("M", "121154", "DCM")
 
 
 def test_the_starter_settings_know_every_device_of_the_case(tmp_path: Path) -> None:
@@ -143,6 +113,6 @@ def test_every_status_is_explained() -> None:
 
 def test_every_command_and_file_that_is_named_exists() -> None:
     """Nothing is promised that is not there."""
-    assert {*re.findall(r"(?:^ +|`)\.venv/bin/plscp (\w+)", README, re.MULTILINE)} <= set(COMMANDS)
+    assert {*re.findall(r"(?:^ +|`|\.venv/bin/)plscp (\w+)", README, re.MULTILINE)} <= set(COMMANDS)
     for link in re.findall(r"\]\(([^)]+)\)", README):
-        assert (Path(__file__).parents[2] / link.partition("#")[0]).exists(), link
+        assert (ROOT / link.partition("#")[0]).exists(), link
