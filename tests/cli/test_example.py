@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from plscp.records.examples import WHEN
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.templates.entries import TYPED
 from tests.cli.conftest import Run
@@ -43,6 +44,7 @@ def test_an_example_has_no_finding(run: Run, tmp_path: Path, kind: str) -> None:
     names = ("patient_id", "study_instance_uid", "study_id", "performed_location", "issuer_of_patient_id")
     assert {name: made[name] for name in names if name in made} == named_by
     assert len(json.dumps(made, indent=2).splitlines()) < 130
+    assert WHEN.text not in json.dumps(made)  # it happened now, and not when the published ones did
     (tmp_path / "event.json").write_text(json.dumps(made))
     explained = json.loads(run("explain", "event.json", "--strict", "--json").out)
     assert (explained["status"], explained["findings"]) == ("0000", [])
