@@ -36,7 +36,7 @@ class _Comparison:
 
     def compare(self, old: Schema, new: Schema, field: str) -> Iterator[Break]:
         """What breaks at a field and below."""
-        pair = (old.get("$ref", ""), new.get("$ref", ""))
+        pair = (_reference(old), _reference(new))
         if all(pair):
             if pair in self._done:
                 return
@@ -56,8 +56,8 @@ class _Comparison:
             elif name != "null":
                 yield Break(place, "was removed")
         added = sorted(after.keys() - before.keys())
-        # A union with an alternative for every kind that is not known is made to grow.
-        if added and not any("not" in one.get("properties", {}).get("kind", {}) for one in before.values()):
+        # What is told apart by its `kind` is made to grow: readers pass over kinds that they do not know.
+        if added and not all("const" in one.get("properties", {}).get("kind", {}) for one in before.values()):
             yield Break(field, f"may be {', '.join(added)} now")
 
     def _one(self, old: Schema, new: Schema, field: str) -> Iterator[Break]:
@@ -83,8 +83,8 @@ class _Comparison:
 
     def _alternatives(self, schema: Schema, side: int) -> dict[str, Schema]:
         """What a value may be, by its `kind`, name or type; a choice within a choice counts as one."""
-        if "$ref" in schema:
-            schema = self._defs[side].get(schema["$ref"].rpartition("/")[2], {})
+        if reference := _reference(schema):
+            schema = self._defs[side].get(reference.rpartition("/")[2], {})
         choices = [one for choice in ("oneOf", "anyOf") for one in schema.get(choice, ())]
         if not choices:
             kind = schema.get("properties", {}).get("kind", {}).get("const")
@@ -93,6 +93,11 @@ class _Comparison:
         for one in choices:
             found |= self._alternatives(one, side)
         return found
+
+
+def _reference(schema: Schema) -> str:
+    """The class that a schema names, be it beside a description of the member; empty where it names none."""
+    return str(schema.get("$ref") or next((one.get("$ref", "") for one in schema.get("allOf", ())), ""))
 
 
 def _values(old: Schema, new: Schema, field: str) -> Iterator[Break]:

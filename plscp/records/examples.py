@@ -149,9 +149,9 @@ def _withdrawn() -> r.WithdrawnRecord:
 
 def _assigned() -> v.AssignedRecord:
     entry = next(made for made in entries() if made.kind == "drug_administered")
-    whole = dict(_entry_record(entry)) | {"event_id": f"{_CORRECTION}-1", "position": 58}
-    del whole["type"]
-    return v.AssignedRecord(**whole, correction=_correction())
+    record = _entry_record(entry)
+    whole = {name: getattr(record, name) for name in record.model_fields_set}
+    return v.AssignedRecord(**whole | {"event_id": f"{_CORRECTION}-1", "position": 58}, correction=_correction())
 
 
 def _refusal() -> r.RefusalRecord:

@@ -1,9 +1,11 @@
-"""The published contract as files: a JSON Schema (2020-12) for each type, examples, and an AsyncAPI 3 document."""
+"""The published contract as files: a JSON Schema for each type and each kind of entry, examples, and an AsyncAPI 3 document."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -21,47 +23,132 @@ from plscp.records.parts import (
     WITHDRAWN_TYPE,
     ReducedRecord,
     RelayStarted,
+    StudyChange,
 )
-from plscp.records.values import ADAPTERS, KINDS, RECORDS, AssignedRecord, EntryRecord
+from plscp.records.values import ADAPTERS, KINDS, LATER, RECORDS, AssignedRecord, EntryRecord
+from plscp.templates.entries import TYPED, Untyped
+from plscp.templates.log_entries import LogContext
+from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.values import Amount
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DRAFT_07: Final = "http://json-schema.org/draft-07/schema#"
+
+ENTRIES: Final = {model.model_fields["kind"].default: model for model in (*TYPED, Untyped, SubstanceAdministered)}
+"""The class of each kind of entry."""
+
+_NULL_TOO: Final[dict[type[BaseModel], tuple[str, ...]]] = {
+    Amount: ("value",),
+    LogContext: ("room",),
+    StudyChange: ("planned",),
+    ReducedRecord: ("observation_uid", "study", "same_content_as"),
+}
+"""Members that may be left out and are written as null as well; all others that may be left out are never null."""
 
 
 class _Published(GenerateJsonSchema):
+    """What is written: narrower than what `plscp.records.values` reads."""
+
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         """Titles would only repeat the names."""
         return False
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
-        """Without `discriminator`, which is OpenAPI's; `kind` is a constant in each alternative."""
-        made = super().tagged_union_schema(schema)
-        made.pop("discriminator", None)
+        """One flat choice, without `discriminator`, which is OpenAPI's: `kind` is a constant in each alternative.
+
+        The class for kinds that a reader does not know would take every `kind`; none is written as one.
+        """
+        written = {tag: of for tag, of in schema["choices"].items() if tag != LATER}
+        made = super().tagged_union_schema(schema | {"choices": written})
+        return {"oneOf": [one for choice in made["oneOf"] for one in choice.get("oneOf", [choice])]}
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """What may be null keeps that: it loses the default by which `_never_null` tells what may not."""
+        made = super().model_schema(schema)
+        for model, members in _NULL_TOO.items():
+            for member in members if issubclass(schema["cls"], model) else ():
+                made["properties"][member].pop("default")
         return made
 
 
-def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of a CloudEvents type's value. Raises KeyError: there is no such type."""
-    record = RECORDS.get(kind, RelayStarted)
+def schema(name: str, *, draft_07: bool = False) -> dict[str, Any]:
+    """The JSON Schema of a CloudEvents type's value, or of a kind of entry. Raises KeyError: there is neither.
+
+    Args:
+        draft_07: in that older dialect, which says of a member of a class no more than the class.
+    """
+    made = _entry(name) if name in ENTRIES else _record(name)
+    return dict(_everywhere(_everywhere(made, _never_null), _as_draft_07 if draft_07 else _apart))
+
+
+def _entry(kind: str) -> dict[str, Any]:
+    made = ENTRIES[kind].model_json_schema(schema_generator=_Published)
+    return {"$schema": DIALECT, "$id": f"urn:plscp:schema:entry:{kind}", **made}
+
+
+def _record(kind: str) -> dict[str, Any]:
     made = ADAPTERS[kind].json_schema(schema_generator=_Published)
+    record = RECORDS.get(kind, RelayStarted)
     defined = made.get("$defs", {})
     alternatives = [defined[model.__name__] for model in (record, ReducedRecord) if model.__name__ in defined]
     for each in alternatives or [made]:
         each["properties"]["type"] |= {"const": kind}
         each["properties"]["type"].pop("default")
         each["required"].insert(0, "type")
-    return {
-        "$schema": DIALECT,
-        "$id": f"urn:plscp:schema:{kind}",
-        "title": kind,
-        "description": record.__doc__,
-        **made,
-    }
+    title = "".join(word.capitalize() for word in re.findall("[a-z]+", kind)[2:-1])
+    about = {"title": title, "description": record.__doc__}
+    return {"$schema": DIALECT, "$id": f"urn:plscp:schema:{kind}", **made, **about}
+
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _everywhere(value: Any, change: Change) -> Any:
+    """The value with each object in it changed, inner ones first."""
+    if isinstance(value, dict):
+        return change({name: _everywhere(inner, change) for name, inner in value.items()})
+    return [_everywhere(each, change) for each in value] if isinstance(value, list) else value
+
+
+_NULL: Final = {"type": "null"}
+
+
+def _never_null(of: dict[str, Any]) -> dict[str, Any]:
+    """A member that may be left out is left out where there is nothing."""
+    if "anyOf" not in of or of.get("default", ...) is not None:
+        return of
+    choices = [one for one in of["anyOf"] if one != _NULL]
+    about = {name: value for name, value in of.items() if name not in {"anyOf", "default"}}
+    return {**(choices[0] if len(choices) == 1 else {"anyOf": choices}), **about}
+
+
+def _apart(of: dict[str, Any]) -> dict[str, Any]:
+    """What is said beside a reference stands apart from it: generators make a numbered double of the class otherwise."""
+    if "$ref" not in of or len(of) == 1:
+        return of
+    return {"allOf": [{"$ref": of["$ref"]}], **{name: value for name, value in of.items() if name != "$ref"}}
+
+
+def _as_draft_07(of: dict[str, Any]) -> dict[str, Any]:
+    """There a reference stands alone; and a type or null is a list, which generators for Java want."""
+    if "$ref" in of:
+        return {"$ref": of["$ref"].replace("#/$defs/", "#/definitions/")}
+    if "$defs" in of:
+        of = {"definitions" if name == "$defs" else name: value for name, value in of.items()}
+    if "$schema" in of:
+        of["$schema"] = DRAFT_07
+    match of:
+        case {"anyOf": [{"type": str(kind), **one}, {"type": "null"}], **about}:
+            return {"type": [kind, "null"], **one, **about}
+    return of
 
 
 def files() -> Iterator[tuple[str, str]]:
     """Path below `schemas/`, and content, of every generated file."""
-    for kind in ADAPTERS:
-        yield f"{kind}.json", text(schema(kind))
+    for folder, draft_07 in (("", False), ("draft-07/", True)):
+        for name in (*ADAPTERS, *ENTRIES):
+            place = f"{folder}entries/{name}.json" if name in ENTRIES else f"{folder}{name}.json"
+            yield place, text(schema(name, draft_07=draft_07))
     for kind, name, value in examples():
         yield f"examples/{kind}/{name}.json", text(as_json(value))
     yield "asyncapi.json", text(asyncapi())

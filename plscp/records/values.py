@@ -47,7 +47,7 @@ class UnknownEntry(Part):
 
     model_config = ConfigDict(extra="allow")
 
-    kind: str = Field(json_schema_extra={"not": {"enum": [*KINDS, ADMINISTERED]}})
+    kind: str
     template: str = ""
 
 

@@ -79,7 +79,7 @@ def without_kind(kind: str) -> Change:
     """A kind of entry is published no longer."""
 
     def change(made: dict[str, Any]) -> None:
-        known = made["$defs"]["EntryRecord"]["properties"]["entry"]["oneOf"][0]["oneOf"]
+        known = made["$defs"]["EntryRecord"]["properties"]["entry"]["oneOf"]
         known[:] = [one for one in known if not one["$ref"].endswith(f"/{kind}")]
 
     return change
@@ -88,7 +88,7 @@ def without_kind(kind: str) -> Change:
 def new_kind(made: dict[str, Any]) -> None:
     """A kind of entry that readers do not know yet."""
     made["$defs"]["Later"] = {"type": "object", "title": "Later", "properties": {"kind": {"const": "later"}}}
-    made["$defs"]["EntryRecord"]["properties"]["entry"]["oneOf"][0]["oneOf"].append({"$ref": "#/$defs/Later"})
+    made["$defs"]["EntryRecord"]["properties"]["entry"]["oneOf"].append({"$ref": "#/$defs/Later"})
 
 
 def null(inner: dict[str, Any]) -> dict[str, Any]:
