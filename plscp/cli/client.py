@@ -44,7 +44,7 @@ class Api:
     def __init__(
         self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None, *, json: bool = False
     ) -> None:
-        host = _host(url)
+        host = host_of(url)
         if not host:
             raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
         self.url, self.json, self.seconds = url.rstrip("/"), json, ANSWER_SECONDS
@@ -129,7 +129,7 @@ class Api:
     def _away(self, error: httpx.HTTPError) -> CommandError:
         if isinstance(error, httpx.TimeoutException):
             return CommandError(f"{self.url} has not answered within {self.seconds:g} s", UNREACHABLE)
-        if fault := _tls_fault(error):
+        if fault := tls_fault(error):
             return CommandError(f"{self.url}: {fault}; see --ca-file", UNREACHABLE)
         if isinstance(error, httpx.ConnectError):
             return CommandError(
@@ -138,7 +138,7 @@ class Api:
         return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
 
 
-def _tls_fault(error: BaseException | None) -> str:
+def tls_fault(error: BaseException | None) -> str:
     """Why there is no TLS, in OpenSSL's words; empty where that is not why."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
@@ -147,7 +147,7 @@ def _tls_fault(error: BaseException | None) -> str:
     return "" if error is None else "the server does not speak TLS as this command does"
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """The host of an address of HTTP, or empty where it is none."""
     try:
         parts = urlsplit(url)
@@ -191,7 +191,7 @@ def _api(  # noqa: PLR0917  # one argument per option
         if not token.isascii():
             raise CommandError(f"{token_file}: must hold a line of ASCII text", 2)
     if ca_file is not None:
-        tls = _trusting("--ca-file", ca_file)
+        tls = trusting("--ca-file", ca_file)
     if url is None or (token is None and config is not None):
         try:
             found = settings(config)
@@ -202,7 +202,7 @@ def _api(  # noqa: PLR0917  # one argument per option
         if token is None:
             token = found.token()
         if tls is None and found.http.tls is not None:
-            tls = _trusting("http.tls.certificate", Path(found.http.tls.certificate), alone=True)
+            tls = trusting("http.tls.certificate", Path(found.http.tls.certificate), alone=True)
         if url is None:
             host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.http.host, found.http.host)  # noqa: S104  # compared, not bound
             url = f"http{'s' if found.http.tls is not None else ''}://{f'[{host}]' if ':' in host else host}:{found.http.port}"
@@ -213,7 +213,7 @@ ServerCommand = with_options(_api)
 """A command that asks a running server: its `context.obj` is the Api."""
 
 
-def _trusting(setting: str, file: Path, *, alone: bool = False) -> ssl.SSLContext:
+def trusting(setting: str, file: Path, *, alone: bool = False) -> ssl.SSLContext:
     """A client's side of TLS 1.2 at least, which trusts the file's CAs, or alone whoever has its first certificate, whatever host it names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

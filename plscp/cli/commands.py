@@ -37,7 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "restore": ("upkeep", "Make a store out of a backup; stop the server first."),
     "conformance": ("reference", "Print the DICOM conformance statement."),
     "reference": ("reference", "What there is to look up: metrics, log events."),
-    "schema": ("schema", "What is published: export, show, check the schemas."),
+    "schema": ("schema", "What is published: export, show, check, register the schemas."),
     "relay": ("upkeep", "The relay's cursor: repartition, rewind."),
 }
 """The module below `plscp.cli` whose `app` has the command, and its line in the list of commands."""

@@ -1,18 +1,24 @@
-"""`plscp schema`: the contract of what is published, as files; and whether it still keeps what was released."""
+"""`plscp schema`: the contract of what is published, as files and in a registry; and whether it still keeps what was released."""
 
 import json
+import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 
 from plscp.cli import output
+from plscp.cli.client import host_of, trusting
 from plscp.cli.options import Json, group
+from plscp.cli.schema_registry import ANSWER_SECONDS, Compatibility, SchemaRegistry
+from plscp.config import secretfile
+from plscp.config.model import LOOPBACK
 from plscp.errors import CommandError
 from plscp.records.compatibility import Break, breaks
-from plscp.records.schemas import files, schema, text
+from plscp.records.schemas import ENTRIES, files, schema, text
 from plscp.records.values import ADAPTERS
 
 RELEASED = Path("schemas/released")
@@ -36,13 +42,26 @@ def export(
 
 
 @schemas.command("show")
-def show(kind: Annotated[str, typer.Argument(metavar="TYPE", help="CloudEvents type, or part of it.")]) -> None:
-    """Print the JSON Schema of one type."""
-    found = [kind] if kind in ADAPTERS else [name for name in ADAPTERS if kind in name]
+def show(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="CloudEvents type, or part of it, or kind of entry; absent: list them."),
+    ] = None,
+    *,
+    draft_07: Annotated[bool, typer.Option("--draft-07", help="In the dialect draft-07 instead of 2020-12.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the JSON Schema of one type or kind of entry, or list them."""
+    if name is None:
+        every = [(each, schema(each)["description"]) for each in (*ADAPTERS, *ENTRIES)]
+        rows = [{"name": each, "description": about} for each, about in every]
+        output.table(["name", "description"], every, "nothing", json=rows if json else None)
+        return
+    found = [name] if name in ADAPTERS or name in ENTRIES else [each for each in ADAPTERS if name in each]
     if len(found) != 1:
-        near = found or get_close_matches(kind, ADAPTERS, 1, 0.3)
-        raise CommandError(f"schema show: no one type is {kind!r}; did you mean {' or '.join(near) or 'another'}?", 2)
-    print(text(schema(found[0])), end="")
+        near = found or [*get_close_matches(name, ADAPTERS, 1, 0.3), *get_close_matches(name, ENTRIES, 1, 0.6)]
+        raise CommandError(f"schema show: no one type is {name!r}; did you mean {' or '.join(near) or 'another'}?", 2)
+    print(text(schema(found[0], draft_07=draft_07)), end="")
 
 
 @schemas.command("check")
@@ -76,6 +95,75 @@ def registry_file() -> None:
     from plscp.matching.bodies import RegistryFileBody  # noqa: PLC0415  # no other command here needs it
 
     print(text(RegistryFileBody.json_schema()), end="")
+
+
+@schemas.command("register")
+def register(
+    *,
+    registry: Annotated[
+        str,
+        typer.Option("--registry", metavar="URL", help="Address of its Confluent API.", envvar="PLSCP_REGISTRY_URL"),
+    ],
+    user: Annotated[
+        str | None,
+        typer.Option(
+            help="User; the password is in --password-file or PLSCP_REGISTRY_PASSWORD.", envvar="PLSCP_REGISTRY_USER"
+        ),
+    ] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File with the user's password.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with a bearer token; or in PLSCP_REGISTRY_TOKEN.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of the CAs to trust, for https.", envvar="PLSCP_REGISTRY_CA_FILE"),
+    ] = None,
+    compatibility: Annotated[
+        Compatibility, typer.Option(help="What a subject asks of new versions; NONE where the registry cannot compare.")
+    ] = Compatibility.FORWARD_TRANSITIVE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be registered, and change nothing.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Register the schema of each type in a schema registry, under the type as subject; what is there already stays."""
+    host = host_of(registry)
+    if not host:
+        raise CommandError(f"--registry: {registry[:100]}: must be an address such as https://registry.example:8081", 2)
+    password = _secret("--password-file", password_file, "PLSCP_REGISTRY_PASSWORD")
+    token = _secret("--token-file", token_file, "PLSCP_REGISTRY_TOKEN")
+    if (user is None) != (password is None):
+        raise CommandError("schema register: a user and a password go together: --user, --password-file", 2)
+    if user is not None and token is not None:
+        raise CommandError("schema register: a user or a token, not both", 2)
+    with httpx.Client(
+        base_url=registry,
+        auth=(user, password) if user is not None and password is not None else None,
+        headers={"Authorization": f"Bearer {token}"} if token is not None else {},
+        trust_env=host not in LOOPBACK,
+        verify=trusting("--ca-file", ca_file) if ca_file is not None else True,
+        timeout=ANSWER_SECONDS,
+    ) as client:
+        # Draft-07 is what every registry reads; without `$id`, a URN, against which some cannot resolve the references.
+        done = [
+            SchemaRegistry(client, compatibility).register(
+                kind,
+                text({name: value for name, value in schema(kind, draft_07=True).items() if name != "$id"}),
+                dry_run=dry_run,
+            )
+            for kind in ADAPTERS
+        ]
+    rows = [each._asdict() for each in done]
+    cells = [(each.subject, each.outcome, *("" if n is None else n for n in each[2:])) for each in done]
+    output.table(["subject", "outcome", "version", "id"], cells, "nothing", json=rows if json else None)
+
+
+def _secret(option: str, file: Path | None, variable: str) -> str | None:
+    """A secret out of a file or, where none is named, of the environment."""
+    found = os.environ.get(variable) if file is None else secretfile.lines(option, str(file), 1)[0]
+    if found is not None and not (found.isascii() and found.isprintable()):
+        raise CommandError(f"{option}: must hold a line of ASCII text", 2)
+    return found or None
 
 
 def _broken(folder: Path) -> Iterator[tuple[str, Break]]:

@@ -84,7 +84,7 @@ class PublishedFinding(Part):
     template: str = Field(default="", examples=["TID3106"])
     row: str = Field(default="", description="Of that template's table.")
     refuse: bool = Field(default=False, description="This alone refuses the request.")
-    positions: list[int] = Field(default=[], description="Of the entries that it is about.")
+    positions: list[int] = Field(default_factory=list, description="Of the entries that it is about.")
 
 
 @lru_cache(maxsize=1024)
@@ -254,7 +254,7 @@ class Refusal(Part):
     sop_class: str
     match: Match | None
     entry_kinds: list[str] = Field(
-        default=[],
+        default_factory=list,
         description="Kinds of the entries that the request holds, each once; empty where they could not be read.",
         examples=[["drug_administered"]],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plscp.records.schemas import files, schema
+from plscp.records.schemas import ENTRIES, files, schema
 from plscp.records.values import ADAPTERS
 from tests.cli.conftest import Run
 
@@ -26,6 +26,14 @@ def test_show_prints_one_schema(run: Run) -> None:
     """By its type, or by a part that only it has."""
     for name in (ENTRY, "procedure-log"):
         assert json.loads(run("schema", "show", name).out) == schema(ENTRY)
+    assert json.loads(run("schema", "show", "note", "--draft-07").out) == schema("note", draft_07=True)
+
+
+def test_show_lists_types_and_kinds_of_entry(run: Run) -> None:
+    """Where none is named; with what each is."""
+    assert [each["name"] for each in json.loads(run("schema", "show", "--json").out)] == [*ADAPTERS, *ENTRIES]
+    lines = run("schema", "show").out.splitlines()
+    assert any(line.startswith("drug_administered ") and "TID 3106" in line for line in lines)
 
 
 @pytest.mark.parametrize(("name", "near"), [("study", "org.plscp.study.opened.v1 or "), ("procedurelog", ENTRY)])
