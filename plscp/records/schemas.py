@@ -34,7 +34,8 @@ from plscp.templates.values import Amount
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DRAFT_07: Final = "http://json-schema.org/draft-07/schema#"
 
-ENTRIES: Final = {model.model_fields["kind"].default: model for model in (*TYPED, Untyped, SubstanceAdministered)}
+_ENTRIES: Final[tuple[type[BaseModel], ...]] = (*TYPED, Untyped, SubstanceAdministered)
+ENTRIES: Final = {str(model.model_fields["kind"].default): model for model in _ENTRIES}
 """The class of each kind of entry."""
 
 _NULL_TOO: Final[dict[type[BaseModel], tuple[str, ...]]] = {
@@ -138,8 +139,8 @@ def _as_draft_07(of: dict[str, Any]) -> dict[str, Any]:
     if "$schema" in of:
         of["$schema"] = DRAFT_07
     match of:
-        case {"anyOf": [{"type": str(kind), **one}, {"type": "null"}], **about}:
-            return {"type": [kind, "null"], **one, **about}
+        case {"anyOf": [{"type": str(kind)} as one, {"type": "null"}], **about}:
+            return {**one, **about, "type": [kind, "null"]}
     return of
 
 

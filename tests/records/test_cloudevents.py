@@ -32,6 +32,6 @@ def test_a_record_is_an_event_of_its_type(kind: str, name: str, value: object) -
 def test_the_barrier_is_an_event() -> None:
     """It is about nothing; where there is no time, the SDK takes its own."""
     event = from_binary_event(
-        KafkaMessage(dict(Envelope("6f1c").barrier("r", 6)), None, b'{"store":"6f1c"}'), JSONFormat()
+        KafkaMessage(dict(Envelope("6f1c").barrier("r", None)), None, b'{"store":"6f1c"}'), JSONFormat()
     )
     assert (event.get_type(), event.get_subject()) == (BARRIER, None)
