@@ -37,7 +37,7 @@ cluster: .venv/stamp-dev  ## the image and the chart on a real Kubernetes, kille
 	@$(PYTEST) -s tests/cluster $(ARGS)
 
 .PHONY: check
-check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files, the published contract
+check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generated files, the published contract, the site
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy plscp tests $(wildcard benchmarks)
@@ -45,6 +45,11 @@ check: .venv/stamp-dev  ## lint, format, types, walls between the rooms, generat
 	@.venv/bin/python .ci/structure
 	@.ci/generated
 	.venv/bin/plscp schema check
+	@$(MAKE) --no-print-directory site
+
+.PHONY: site
+site: .venv/stamp-dev  ## docs/ as a site in build/site; fails where a link or an anchor leads nowhere
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 .PHONY: generate
 generate: .venv/stamp-dev  ## write the generated files anew
