@@ -1,35 +1,136 @@
-"""The documents for those who run plscp: what they name exists, and what they tell to type works.
+"""The documents: what they name exists, what they tell to type works, and each of their blocks says by its kind how it is held.
 
-A block marked `sh` is run here, top to bottom; `toml` goes to the end of /etc/plscp/plscp.toml; `console` needs root, a cluster or
-Kafka and is not run, except that `systemctl` starts and stops a server here too.
+`sh` is run, top to bottom: of the guides here, else by the test module that names the document. `toml` is read as the file that it is
+for; in a guide one without a title goes to the end of /etc/plscp/plscp.toml. `json`, `yaml` and `python` are read, and held against what
+plscp has. `console` needs root, a cluster or Kafka and is not run, except that `systemctl` starts and stops a server here too; `text` and
+`http` show what comes. Any other language is an excerpt of an example, which has its own test.
 """
 
+import ast
 import importlib
+import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
+import yaml
+from markdown_it import MarkdownIt
 
 from plscp.cli.commands import COMMANDS, build
-from plscp.config import Settings
+from plscp.config import Settings, starter
+from plscp.feeds.operator_file import apply_operators
+from plscp.feeds.registry_file import check
 from plscp.local.kafka import free_port
 from plscp.logs import EVENTS
+from plscp.matching.model import Policy
+from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
+from plscp.records.values import ADAPTERS
+from plscp.scu.files import TYPED
 
 ROOT: Final = Path(__file__).parents[2]
 GUIDES: Final = ("operate", "secure", "runbook")
 DOCUMENTS: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DECISIONS: Final = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+BLOCK: Final = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHOWN: Final = frozenset({"console", "text", "http"})
+"""Kinds of blocks that show something, and are not run."""
 NO_EVENTS: Final = frozenset({"read-token", "feed-token", "operate-token"})
 
 
 def text_of(guide: str) -> str:
     """One of the guides."""
     return (ROOT / "docs" / f"{guide}.md").read_text("utf-8")
+
+
+class Block(NamedTuple):
+    """A block of code: its kind, the file that it is for where it says one, and what is in it."""
+
+    kind: str
+    title: str
+    text: str
+
+
+def blocks(text: str) -> list[Block]:
+    """Every block of a document, as a reader of Markdown finds them; one that is indented has no kind."""
+    found = []
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type in {"fence", "code_block"}:
+            kind, _, more = token.info.partition(" ")
+            found.append(Block(kind, more.removeprefix('title="').removesuffix('"'), token.content))
+    return found
+
+
+def in_languages(block: Block, folder: Path) -> None:
+    """Hold a block that is neither run nor only shown against what reads it."""
+    match block.kind:
+        case "python":
+            imports_exist(ast.parse(block.text))
+        case "toml":
+            file = folder / "block.toml"
+            file.write_text(block.text, "utf-8")
+            assert faults_of_toml(file, tomllib.loads(block.text)) == []
+        case "json":
+            values = json.loads(block.text)
+            for value in values if isinstance(values, list) else [values]:
+                for name in TYPED.keys() & value.keys():
+                    TYPED[name].model_validate(value)
+                if value.get("type") in ADAPTERS:
+                    ADAPTERS[value["type"]].validate_python(value)
+        case "yaml":
+            assert yaml.safe_load(block.text)
+        case _:
+            examples = [path.read_text("utf-8", "ignore") for path in (ROOT / "examples").rglob("*") if path.is_file()]
+            assert block.kind, "a block without a kind: console or text where it is not to be run"
+            assert any(block.text in example for example in examples), (
+                f"neither of a known kind nor of an example: {block}"
+            )
+
+
+def imports_exist(program: ast.Module) -> None:
+    """Each module that is imported, and each name out of one."""
+    for node in ast.walk(program):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                importlib.import_module(name.name)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module
+            for name in node.names:
+                assert hasattr(importlib.import_module(node.module), name.name), f"{node.module}.{name.name}"
+
+
+def faults_of_toml(file: Path, content: dict[str, Any]) -> list[str]:
+    """What the server says of it: of a registry file, of operators' file, or of settings."""
+    if isinstance(content.get("operators"), list):
+        return check(file, Registry(), Policy(), apply_operators).refused
+    if content.keys() & {"patients", "admissions", "studies"}:
+        return check(file, Registry(), Policy()).refused
+    whole = tomllib.loads(starter())
+    for name, table in content.items():
+        whole[name] = {**whole.get(name, {}), **table}
+    Settings.model_validate(whole)  # what it names may stand in the other tables; files need not be there
+    return []
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS[1:], ROOT / "CONTRIBUTING.md", *DECISIONS], ids=lambda path: path.stem)
+def test_every_block_has_a_kind_and_holds(path: Path, tmp_path: Path) -> None:
+    """None is passed over: what is no command for a shell is read here, as its kind has it."""
+    text = path.read_text("utf-8")
+    found = blocks(text)
+    assert [(block.kind, block.text) for block in found] == BLOCK.findall(text)  # what the tests below go by
+    for block in found:
+        if path in DECISIONS:
+            assert block.kind
+        elif block.kind not in {"sh", *SHOWN}:
+            in_languages(block, tmp_path)
+    if path.stem not in GUIDES and any(block.kind == "sh" for block in found):
+        modules = [module for module in (ROOT / "tests").rglob("test_*.py") if module != Path(__file__)]
+        assert any(path.name in module.read_text("utf-8") for module in modules), "no test runs its commands"
 
 
 def anchors(text: str) -> set[str]:
@@ -165,10 +266,10 @@ class Walk:
     def follow(self, text: str) -> None:
         """Every block, in order."""
         try:
-            for kind, block in BLOCK.findall(text):
+            for kind, title, block in blocks(text):
                 if kind == "sh":
                     self.run(block)
-                elif kind == "toml":
+                elif kind == "toml" and not title:
                     with self.settings.open("a") as file:
                         file.write("\n" + self.here_for(block))
                 elif kind == "console":
