@@ -5,22 +5,20 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import compress
+from itertools import compress, groupby
 from typing import Any, Final
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-WIDE = 200
-"""Columns where the output is no terminal: nothing is cut."""
+WIDE: Final = 100_000
+"""Columns where the output is no terminal: what is one line stays one."""
 
-WHOLE: Final = {"position", "id", "status", "outcome", "device", "times"}
-"""Columns of short words and of what is copied: never broken."""
-
-TIMES: Final = {"time", "last", "occurred", "opened", "closed", "last message"}
-DATE: Final = len("2026-01-01")
-"""Columns of a time, which is broken after its date where there is no room."""
+GAP: Final = 2
+"""Spaces between the columns of a table."""
 
 _AN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
@@ -54,33 +52,78 @@ def warn(answer: Mapping[str, Any]) -> None:
         print(f"warning: {clean(each)}", file=sys.stderr)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
-    """A table, or a line that says that there is nothing; or `json` instead. A cell that is a (text, style) pair has a colour.
+class Listing:
+    """Rows below headings, in columns that break only between words; where these have no room side by side, row after row in lines.
 
-    Columns in which nothing stands are left out but for the first: on a terminal their room is needed.
+    Args:
+        rows: a cell that is a (text, style) pair has a colour.
     """
+
+    def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        cells = [[*map(_cell, row)] for row in rows]
+        kept = [not column or any(row[column].plain for row in cells) for column in range(len(headings))]
+        self._headings = [*compress(headings, kept)]  # without what no row has: its room is needed
+        self._rows = [[*compress(row, kept)] for row in cells]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield a table, or lines."""
+        widths = self._widths(options.max_width)
+        if widths is None:
+            yield from self._lines()
+            return
+        made = Table(box=None, header_style="bold", pad_edge=False)
+        for heading, width in zip(self._headings, widths, strict=True):
+            made.add_column(heading, overflow="fold", width=width)
+        for row in self._rows:
+            made.add_row(*row)
+        yield made
+
+    def _widths(self, room: int) -> list[int] | None:
+        """What each column gets: its longest word at the least, then what there is, to those first that want little; None: no room."""
+        columns = [[Text(name), *(row[at] for row in self._rows)] for at, name in enumerate(self._headings)]
+        widths = [max(cell_len(word) for cell in column for word in cell.plain.split() or [""]) for column in columns]
+        wanted = [max(cell.cell_len for cell in column) for column in columns]
+        left = room - GAP * (len(columns) - 1) - sum(widths)
+        if left < 0:
+            return None
+        order = sorted(range(len(columns)), key=lambda at: wanted[at] - widths[at])
+        for others, at in zip(range(len(columns), 0, -1), order, strict=True):
+            more = min(wanted[at] - widths[at], left // others)
+            widths[at] += more
+            left -= more
+        return widths
+
+    def _lines(self) -> Iterator[RenderableType]:
+        for row in self._rows:
+            for at, (name, cell) in enumerate(zip(self._headings, row, strict=True)):
+                if cell.plain:
+                    yield _named(0 if at == 0 else 1, name, cell)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
+    """A `Listing`, or a line that says that there is nothing; or `json` instead."""
     if json is not None:
         print_json(json)
         return
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    cells = [[*map(_cell, row)] for row in rows]
-    kept = [not column or any(row[column].plain for row in cells) for column in range(len(headings))]
-    for heading in compress(headings, kept):
-        made.add_column(
-            heading, overflow="fold", no_wrap=heading in WHOLE, min_width=DATE if heading in TIMES else None
-        )
-    for row in cells:
-        made.add_row(*compress(row, kept))
-    console().print(made if made.row_count else Text(empty, style="dim"))
+    shown = [*rows]
+    console().print(Listing(headings, shown) if shown else Text(empty, style="dim"))
+
+
+def _named(depth: int, name: str, value: Text) -> RenderableType:
+    """An indented `name: value`, either of which may be empty."""
+    text = Text().append(clean(name) + (": " if name and value.plain else ""), style="bold")
+    return Padding.indent(text.append_text(value), 2 * depth)
 
 
 def line(cells: Iterable[object]) -> None:
     """Cells on one line, at once; a (text, style) pair has a colour, what is empty is left out."""
     shown = [cell for cell in map(_cell, cells) if cell.plain]
-    console().print(Text("  ").join(shown), soft_wrap=True)
+    console().print(Text("  ").join(shown))
 
 
 def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
     if isinstance(value, tuple) and len(value) == 2:
         return Text(clean(value[0]), style=str(value[1]))
     return Text("" if value is None else clean(value))
@@ -93,11 +136,31 @@ def page(lines: Iterable[tuple[int, str, object, str]], *, json: Any = None) -> 
         return
     out = console()
     for depth, name, value, style in lines:
-        text = Text("  " * depth)
-        if name:
-            text.append(clean(name) + ("" if value == "" else ": "), style="bold")
-        text.append(clean(value), style=style)
-        out.print(text)
+        out.print(_named(depth, name, Text(clean(value), style=style)))
+
+
+def document(markdown: str, *, json: bool) -> None:
+    """A document in Markdown; or as JSON its sections: heading, text, and each table as its columns and rows."""
+    if json:
+        print_json({"sections": [*_sections(markdown)]})
+    else:
+        print(markdown, end="")
+
+
+def _sections(markdown: str) -> Iterator[dict[str, Any]]:
+    for section in re.split(r"^(?=#+ )", markdown, flags=re.MULTILINE)[1:]:
+        heading, *lines = section.splitlines()
+        tables = []
+        for of_a_table, some in groupby(lines, lambda line: line.startswith("|")):
+            if of_a_table:
+                columns, _, *rows = ([*map(_plain_cell, re.split(r"(?<!\\)\|", line)[1:-1])] for line in some)
+                tables.append({"columns": columns, "rows": rows})
+        text = "\n".join(line for line in lines if not line.startswith("|")).strip()
+        yield {"heading": heading.lstrip("# "), "level": len(heading.split()[0]), "text": text, "tables": tables}
+
+
+def _plain_cell(cell: str) -> str:
+    return cell.strip().replace("\\|", "|")
 
 
 def changed(answer: Mapping[str, Any], *, json: Any = None) -> None:

@@ -147,7 +147,7 @@ def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None =
     wanted = [len(made) for _, made in lists]
     for (headings, made), room in zip(lists, _shares(wanted, rows), strict=True):
         if made:
-            parts.append(_table(headings, made, room))
+            parts.append(output.Listing(headings, made) if rows is None else _table(headings, made, room))
     return Group(*parts)
 
 
@@ -200,7 +200,7 @@ def _summary(status: Mapping[str, Any]) -> Text:
         f"corrections proposed: {status.get('corrections_proposed')}",
         f"requests retried: {status.get('requests_retried')}",
     ]
-    return Text(output.clean("  ".join(cells)))
+    return Text("\n".join(output.clean("  ".join(some)) for some in (cells[:4], cells[4:])))
 
 
 def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[tuple[list[str], Rows]]:
