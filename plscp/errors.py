@@ -19,8 +19,9 @@
     ├── InvalidBody              a body of HTTP or of the registry file that cannot be read: one line (HTTP 422)
     ├── BrokenMessage            an HL7 message that cannot be read or kept: AE or AR with its place
     ├── ConfigError              settings that cannot be used: one line, exit status 2
-    ├── RelayError               the relay cannot go on by itself: one line
-    │   └── Unreachable              no broker answers
+    ├── RelayError               the relay cannot go on by itself: one line, exit status 3
+    │   ├── Unreachable              no broker answers
+    │   └── CursorUnchanged          what was asked of the relay's cursor cannot be done: exit status 1
     └── CommandError             a command that failed: one line, exit status 1 (or as given)
         └── HttpProblem              the server that a command asked answered with a problem document
 """
@@ -180,6 +181,12 @@ class Unreachable(RelayError):
     """No broker answers; `str()` is the cause on one line."""
 
     label, retriable = "broker-unreachable", True
+
+
+class CursorUnchanged(RelayError):
+    """What an operator asked of the relay's cursor cannot be done: it stays as it is."""
+
+    label, exit_status = "cursor-unchanged", 1
 
 
 class CommandError(PlscpError):

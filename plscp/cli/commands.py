@@ -8,6 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from plscp import __version__
+from plscp.cli import EXIT_STATUSES
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Run the server until SIGTERM."),
@@ -49,6 +50,11 @@ class Commands(TyperGroup):
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self.commands.update({name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()})
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002  # as it is called
+        """End the help with the exit statuses."""
+        with formatter.section("Exit status"):
+            formatter.write_dl([(str(number), meaning) for number, meaning in EXIT_STATUSES.items()])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Load what the first argument names."""

@@ -33,19 +33,22 @@ def init(
 
 
 @config.command("check")
-def check(config: Config = None) -> int:
+def check(json: Json = False, config: Config = None) -> int:
     """Check the settings, file and environment together, and the registry file: every fault on a line, then exit status 2."""
     path = settings_file(config)
-    faults = settings_room.problems(path, os.environ)
+    faults, warnings = settings_room.problems(path, os.environ), list[str]()
+    if not faults:
+        found = settings_room.load(path, os.environ)
+        warnings = [*found.warnings(), *found.registry_file()[1]]
+    if json:
+        output.print_json({"file": str(path) if path else None, "faults": faults, "warnings": warnings})
+    elif not faults:
+        print(f"{path or 'the defaults'}: no fault")
     for fault in faults:
         typer.echo(f"plscp: {f'{path}: ' if path else ''}{fault}", err=True)
-    if faults:
-        return 2
-    found = settings_room.load(path, os.environ)
-    for warning in [*found.warnings(), *found.registry_file()[1]]:
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
-    print(f"{path or 'the defaults'}: no fault")
-    return 0
+    return 2 if faults else 0
 
 
 @config.command("show")
@@ -59,9 +62,9 @@ def show(json: Json = False, config: Config = None) -> None:
 
 
 @config.command("reference")
-def reference() -> None:
+def reference(json: Json = False) -> None:
     """Print the reference of all settings, in Markdown."""
-    print(settings_room.reference(), end="")
+    output.document(settings_room.reference(), json=json)
 
 
 @config.command("schema")

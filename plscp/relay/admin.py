@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
 
-from plscp.errors import RelayError
+from plscp.errors import CursorUnchanged, RelayError
 from plscp.relay.cluster import Cluster, TopicState
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.relay.settings import RelaySettings
@@ -38,18 +38,19 @@ def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
         topic: with or without prefix.
 
     Raises:
-        RelayError: the relay runs, the broker is away, nothing was published yet, or the topic has not more partitions.
+        CursorUnchanged: nothing was published yet, or the topic has not more partitions.
+        RelayError: the relay runs, or the broker is away.
     """
     name = _name(settings, topic)
     full = settings.kafka.topic(name)
     with _stopped(settings) as (source, cursor):
         known = cursor.topic(full)
         if known is None:
-            raise RelayError(f"{full}: nothing was published yet, its partitions are counted when something is")
+            raise CursorUnchanged(f"{full}: nothing was published yet, its partitions are counted when something is")
         found = _look(settings, full)
         before = known.partitions.epochs[-1][1]
         if found.partitions <= known.partitions.count:
-            raise RelayError(f"{full} has {found.partitions} partitions and {before} are in use: nothing to do")
+            raise CursorUnchanged(f"{full} has {found.partitions} partitions and {before} are in use: nothing to do")
         head = source.head()
         plan = known.partitions.enlarged(head, found.partitions)
         cursor.save(full, known._replace(partitions=plan))
@@ -64,21 +65,22 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
         position: the last one that is not published again; 0: all.
 
     Raises:
-        RelayError: the relay runs, the broker is away, or the topic holds own records above the position.
+        CursorUnchanged: the topic holds own records above the position, or the store has no such position.
+        RelayError: the relay runs, or the broker is away.
     """
     name = _name(settings, topic)
     full = settings.kafka.topic(name)
     if position < 0:
-        raise RelayError("a position is 0 or more")
+        raise CursorUnchanged("a position is 0 or more")
     with _stopped(settings) as (source, cursor):
         head = source.head()
         if position > head:
-            raise RelayError(f"{full}: the store ends at position {head}")
+            raise CursorUnchanged(f"{full}: the store ends at position {head}")
         found = _look(settings, full)
         known = cursor.topic(full)
         plan = known.partitions if known else Partitions.fixed(found.partitions)
         if found.partitions < plan.count:
-            raise RelayError(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
+            raise CursorUnchanged(f"{full} has {found.partitions} partitions, fewer than the {plan.count} in use")
         above: set[int] = set()
         with readable(full), TopicReader(settings.kafka, full, found.partitions, source.store_id) as reader:
             checkpoints = {part: PartitionCheckpoint(end) for part, end in reader.ends.items()}
@@ -88,7 +90,7 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
                 if read.position > position:
                     above.add(read.position)
         if above:
-            raise RelayError(
+            raise CursorUnchanged(
                 f"{full} holds {len(above)} records of this store above position {position}, up to {max(above)}: "
                 "they would come twice; make the topic anew first"
             )
@@ -101,7 +103,7 @@ def _name(settings: RelaySettings, topic: str) -> str:
     prefix = settings.kafka.topic_prefix + "."
     name = topic.removeprefix(prefix)
     if name not in settings.topics:
-        raise RelayError(f"no topic {topic}: there are {', '.join(settings.topics)}")
+        raise CursorUnchanged(f"no topic {topic}: there are {', '.join(settings.topics)}")
     return name
 
 
@@ -119,5 +121,5 @@ def _look(settings: RelaySettings, full: str) -> TopicState:
     with closing(Cluster(settings.kafka)) as cluster:
         found = cluster.look([full], create=False)[full]
     if found.refusal:
-        raise RelayError(f"{full}: {found.refusal}")
+        raise CursorUnchanged(f"{full}: {found.refusal}")
     return found

@@ -305,8 +305,7 @@ class ScuAssociation:
                 tls_args=(secure, self.peer.host) if secure is not None else None,
             )
         except OSError as error:
-            unknown = isinstance(error, socket.gaierror)
-            raise CommandError(f"no association with {where}: {error.strerror}", 2 if unknown else 1) from error
+            raise CommandError(f"no association with {where}: {error.strerror}", 3) from error
         if association.is_established:
             self._association = association
             self._check_confirmed(where)
@@ -328,7 +327,7 @@ class ScuAssociation:
                 why += ", as one that wants TLS does"
             elif secure.failure:
                 why = secure.failure
-            raise CommandError(f"no association with {where}: {why}")
+            raise CommandError(f"no association with {where}: {why}", 3)
         raise CommandError(f"no association with {where}: it was aborted")
 
     def _check_confirmed(self, where: str) -> None:

@@ -221,7 +221,7 @@ def restore(
     """
     began = time.monotonic()
     if not backup.is_file():
-        raise CommandError(f"{backup}: there is no such file")
+        raise CommandError(f"{backup}: there is no such file", 2)
     part = path.with_name(path.name + PART)
     try:
         private_folder(path.parent)

@@ -33,15 +33,6 @@ def test_help_names_every_command(run: Run) -> None:
     assert "Commands:" in bare.out
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_help_of_each(run: Run, name: str) -> None:
-    """Each command explains itself."""
-    ran = run(name, "--help")
-    assert ran.status == 0
-    assert f"Usage: plscp {name}" in ran.out
-    assert ran.err == ""
-
-
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
