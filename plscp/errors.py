@@ -27,10 +27,22 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from plscp.findings import Finding
 from plscp.statuses import STATUSES, STEP_STATUSES, StatusInfo
+
+DEFECT: Final = 70
+INTERRUPTED: Final = 130
+EXIT_STATUSES: Final = {
+    0: "done; of serve: it was told to stop, and did",
+    1: "it failed, or the answer is no: a failure status, a refused association, not all well",
+    2: "wrong usage or settings, or a file that cannot be read",
+    3: "a server, store or broker cannot be reached or opened",
+    DEFECT: "a defect of plscp; PLSCP_DEBUG=1 shows where",
+    INTERRUPTED: "interrupted",
+}
+"""What the exit status of each command means."""
 
 
 class PlscpError(Exception):

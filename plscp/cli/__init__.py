@@ -5,21 +5,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
-from plscp.errors import CommandError, PlscpError
-
-DEFECT: Final = 70
-INTERRUPTED: Final = 130
-EXIT_STATUSES: Final = {
-    0: "done; of serve: it was told to stop, and did",
-    1: "it failed, or the answer is no: a failure status, a refused association, not all well",
-    2: "wrong usage or settings, or a file that cannot be read",
-    3: "a server, store or broker cannot be reached or opened",
-    DEFECT: "a defect of plscp; PLSCP_DEBUG=1 shows where",
-    INTERRUPTED: "interrupted",
-}
-"""What the exit status of each command means."""
+from plscp.errors import DEFECT, INTERRUPTED, CommandError, PlscpError
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:

@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from plscp import __version__
-from plscp.cli import EXIT_STATUSES
+from plscp.errors import EXIT_STATUSES
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Run the server until SIGTERM."),

@@ -19,7 +19,9 @@ app.command()(example)
 
 @app.command()
 def explain(
-    file: Annotated[Path, typer.Argument(help="Action Information: DICOM, DICOM JSON, or JSON in typed form.")],
+    file: Annotated[
+        Path, typer.Argument(help="Action Information: DICOM, DICOM JSON, JSON in typed form; or a published record.")
+    ],
     *,
     strict: Annotated[bool, typer.Option("--strict", help="As for a device whose validation is strict.")] = False,
     sop_class: Annotated[Kind | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,

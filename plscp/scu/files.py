@@ -1,7 +1,7 @@
 """Reading Action Information from files: DICOM (PS3.10, or a bare data set), the DICOM JSON Model (PS3.18 Annex F), typed JSON.
 
 Typed JSON is a `ProcedureLogRequest` or a `SubstanceAdministrationRequest` of `plscp.scu.requests`, told by its `entries`
-or its `administration`.
+or its `administration`; or a published record (contract section 4), told by its `type`, whose entry is taken as a device would send it.
 """
 
 import json
@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from plscp.content.reader import EXPLICIT_LITTLE
 from plscp.errors import CommandError
+from plscp.records.values import ADMINISTERED
 from plscp.scu import first_line
 from plscp.scu.encoding import Encoded, encode, of_file
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
@@ -86,6 +87,8 @@ def _json(path: Path, raw: bytes) -> Dataset:
             found = found[0]
         if not isinstance(found, dict):
             raise CommandError(f"{path}: a data set is a JSON object, not {json.dumps(found)[:20]}", 2)
+        if "type" in found:
+            found = _as_sent(path, found)
         for name, request in TYPED.items():
             if name in found:
                 return _typed(path, request, found)
@@ -95,6 +98,19 @@ def _json(path: Path, raw: bytes) -> Dataset:
     except Exception as error:  # pydicom raises whatever the wrong place leads to
         raise CommandError(f"{path}: not in the DICOM JSON Model: {first_line(error)}", 2) from error
     return made
+
+
+def _as_sent(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The request in typed form that would bring a record's entry to where it stands."""
+    entry, patient, study = (record.get(name) for name in ("entry", "patient", "study"))
+    if not (isinstance(entry, dict) and isinstance(patient, dict)):
+        raise CommandError(f"{path}: a record without an entry: {str(record['type'])[:100]}", 2)
+    made = {"patient_id": patient.get("id", "")}
+    if entry.get("kind") == ADMINISTERED:
+        return made | {"issuer_of_patient_id": patient.get("issuer", ""), "administration": entry}
+    if isinstance(study, dict):
+        made |= {name: study.get(name, "") for name in ("study_instance_uid", "study_id")}
+    return made | {"context": record.get("context") or {}, "entries": [entry]}
 
 
 def _typed(path: Path, request: type[ProcedureLogRequest | SubstanceAdministrationRequest], found: Any) -> Dataset:

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import pytest
 from typer.core import TyperCommand
 
-from plscp.cli import DEFECT, EXIT_STATUSES, INTERRUPTED, main, output
+from plscp.cli import main, output
 from plscp.cli.client import Api
 from plscp.cli.commands import COMMANDS, build
 from plscp.cli.demo import DemoServer
+from plscp.errors import DEFECT, EXIT_STATUSES, INTERRUPTED
 from plscp.scu.pci_case import CaseSubject
 from tests.cli.conftest import Run
 

@@ -20,6 +20,8 @@ from tests.templates import build
 from tests.templates.trees import LINE, entry, item_for
 from tests.web.fake import Running, item
 
+EXAMPLES = Path(__file__).parents[2] / "schemas" / "examples"
+
 
 def incomplete(second: int) -> Dataset:
     """An intervention without its attempt identifier (TID 3108 row 4), another item in its place."""
@@ -62,6 +64,20 @@ def test_what_is_right_is_accepted(run: Run, tmp_path: Path, name: str) -> None:
     assert (ran.status, ran.err) == (0, "")
     assert "0000 success\n0 refuse it, 0 are noted" in ran.out
     assert ("Substance Administration" if "administration" in name else "TID3106 r1 drug_administered") in ran.out
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.json")), ids=lambda path: path.stem)
+def test_a_published_record_is_drawn_as_it_would_be_sent(run: Run, path: Path) -> None:
+    """Each of the examples: its entry by the way back to content items; a record without an entry is one line."""
+    entry = json.loads(path.read_text("utf-8")).get("entry")
+    ran = run("explain", str(path))
+    if entry is None:
+        assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert "a record without an entry" in ran.err
+        return
+    assert (ran.status, ran.err) == (0, "")
+    assert "0000 success\n0 refuse it, 0 are noted" in ran.out
+    assert f" {entry['kind']}]" in ran.out or "observation_datetime" not in entry or entry["kind"] == "untyped"
 
 
 def test_each_item_has_its_row_and_each_finding_its_place(run: Run, tmp_path: Path) -> None:
