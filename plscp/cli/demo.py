@@ -42,6 +42,8 @@ CATCH_UP_SECONDS = 30.0
 PREFIX = "plscp"
 TOPICS = tuple(f"{PREFIX}.{name}" for name in ("procedure-log", "medication-administration", "quarantine"))
 """Where the case's entries and refusals are published."""
+SIDE_BY_SIDE = 100
+"""Columns of a terminal that has room for two panels beside each other."""
 LOOK_SECONDS = 0.2
 """Between two looks at the store, without Kafka; and at what was received."""
 
@@ -388,7 +390,7 @@ def answer_line(one: Played) -> Text:
     """Time in the case, device, status, and what happened; for anything but Success its name and Error Comment."""
     answer = one.answer
     style = output.status_style(answer.code)
-    text = Text(f"{output.clock(one.request.at)} {one.request.device:<7} ", no_wrap=True, overflow="ellipsis")
+    text = Text(f"{output.clock(one.request.at)} {one.request.device:<7} ")
     text.append(f"{answer.code} ", style=f"bold {style}")
     if answer.status:
         text.append(output.clean(answer.name + (f" ({answer.comment})" if answer.comment else "")) + " ", style=style)
@@ -414,33 +416,43 @@ class Lines:
 
 
 class Panels:
-    """For a terminal: answers on the left, what the consumer received on the right, both growing downwards."""
+    """For a terminal: answers on the left, what the consumer received on the right (on a narrow one below), both growing downwards."""
 
     def __init__(self, out: Console, source: str, case: Sequence[Request], speed: float) -> None:
         self._source, self._case, self._speed = source, case, speed
         self._played: list[Played] = []
         self._received: list[Received] = []
         self.answered, self.received = self._played.append, self._received.append
-        self._rows = max(out.size.height - 6, 8)
+        self._out, self._columns = out, 2 if out.width >= SIDE_BY_SIDE else 1
+        self._rows = max((out.size.height - 6) * self._columns // 2 - 2, 4)
         self.shown = Live(console=out, refresh_per_second=8, get_renderable=self._render)
 
     def _render(self) -> Group:
-        played, received, rows = list(self._played), list(self._received), self._rows
+        played, received = list(self._played), list(self._received)
         at = output.clock(max((one.request.at for one in played), default=0.0))
         head = Text(f"Coronary intervention, {at} of 20:00 at {self._speed:g} times life   ", "bold")
         had, wanted = Counter(one.request.device for one in played), Counter(each.device for each in self._case)
         for device in DEVICES:
             head.append(f"{device} {had[device]}/{wanted[device]}  ", "cyan")
-        answers = map(answer_line, played[-rows:])
-        events = (view.line(one.value, one.place) for one in received[-rows:])
+        answers = self._panel("What each device was answered", map(answer_line, reversed(played)))
+        events = (view.line(one.value, one.place) for one in reversed(received))
+        consumed = self._panel(f"What {self._source} received: {len(received)}", events)
+        if self._columns == 1:
+            return Group(head, answers, consumed)
         columns = Table.grid(expand=True)
         columns.add_column(ratio=1)
         columns.add_column(ratio=1)
-        columns.add_row(
-            Panel(Group(*answers), title="What each device was answered", height=rows + 2),
-            Panel(Group(*events), title=f"What {self._source} received: {len(received)}", height=rows + 2),
-        )
+        columns.add_row(answers, consumed)
         return Group(head, columns)
+
+    def _panel(self, title: str, newest_first: Iterable[Text]) -> Panel:
+        """As many of the newest as there is room for; each is told whole."""
+        lines: list[Text] = []
+        for text in newest_first:
+            lines[:0] = text.wrap(self._out, self._out.width // self._columns - 4)
+            if len(lines) >= self._rows:
+                break
+        return Panel(Group(*lines[-self._rows :]), title=title, height=self._rows + 2)
 
 
 class Fetching:
@@ -474,7 +486,7 @@ def summary(out: Console, case: Sequence[Request], played: Sequence[Played], fou
     out.print("\nWhat was not simply Success, and why", style="bold")
     for one in special:
         line = Text("  ").append(answer_line(one))
-        out.print(line.append(f" - {one.request.why or 'not meant'}", style="dim"), soft_wrap=True)
+        out.print(line.append(f" - {one.request.why or 'not meant'}", style="dim"))
     counts = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "entries", "refusals", ""):
         counts.add_column(heading, justify="left" if not heading else "right")

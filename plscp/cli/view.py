@@ -71,7 +71,7 @@ def row(event: Mapping[str, Any]) -> tuple[object, ...]:
 
 def line(event: Mapping[str, Any], place: str) -> Text:
     """One event on a line: where it was found, its device, and what it says."""
-    text = Text(f"{place} ", style="dim", no_wrap=True, overflow="ellipsis")
+    text = Text(f"{place} ", style="dim")
     text.append(f"{(event.get('sender') or {}).get('ae_title', ''):<7} ", style="not dim")
     return text.append(output.clean(what(event)), style="not dim" if "entry" in event else "not dim red")
 

@@ -99,6 +99,23 @@ def test_panels_show_both_sides_at_once() -> None:
         assert part in last
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_panels_show_is_not_cut(width: int) -> None:
+    """The newest is told whole, over several lines where it is long; where two panels have no room beside each other, one is below."""
+    out = Console(file=io.StringIO(), width=width, height=40, force_terminal=True, color_system=None)
+    view = Panels(out, "a Kafka consumer", CASE, 50)
+    longest = max(PLAYED, key=lambda one: len(answer_line(one)))
+    view.answered(longest)
+    view.received(
+        Received("medication-administration[3]@12", EVENT.value | {"entry": {"kind": "note", "text": "word " * 30}})
+    )
+    out.print(view.shown.get_renderable())
+    shown = text(out)
+    assert "\u2026" not in shown
+    assert shown.count("word") == 30
+    assert set(answer_line(longest).plain.split()) <= set(shown.replace("\u2502", " ").split())
+
+
 def test_a_status_that_is_not_success_is_named_with_its_comment() -> None:
     """Success is a code only."""
     warned = replace(PLAYED[0], answer=Answer(0xB101, "another clock"))
