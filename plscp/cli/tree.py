@@ -34,7 +34,7 @@ def draw(out: Console, made: Explained, name: str, *, fold: bool) -> None:
     log = made.sop_class == PROCEDURAL_EVENT_LOGGING
     tree = Tree(Text(f"{clean(name)}: {_NAMES[log]}", style="bold"), guide_style="dim")
     _Drawing(made, fold=fold).into(tree)
-    out.print(tree, soft_wrap=not out.is_terminal)
+    out.print(tree)
     refusing = sum(finding.refuse for finding in made.findings)
     code = f"{made.status.code:04X}"
     said = Text(f"{code} {made.status.name}", style=f"bold {status_style(code)}")
@@ -45,7 +45,7 @@ def draw(out: Console, made: Explained, name: str, *, fold: bool) -> None:
         said.append(
             "; whether a study or patient is found for it only a server can tell: plscp match", style="not bold"
         )
-    out.print(said, soft_wrap=True)
+    out.print(said)
 
 
 class _Drawing:
