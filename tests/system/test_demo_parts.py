@@ -107,7 +107,7 @@ def test_what_panels_show_is_not_cut(width: int) -> None:
     longest = max(PLAYED, key=lambda one: len(answer_line(one)))
     view.answered(longest)
     view.received(
-        Received("medication-administration[3]@12", EVENT.value | {"entry": {"kind": "note", "text": "word " * 30}})
+        Received("medication-administration[3]@12", {**EVENT.value, "entry": {"kind": "note", "text": "word " * 30}})
     )
     out.print(view.shown.get_renderable())
     shown = text(out)
