@@ -132,6 +132,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with DemoServer(tmp_path_factory.mktemp("lab"), "") as server:
         assert main(["simulate", "127.0.0.1", str(server.port), "--speed", "10000", "-q"], {}) == 0
         assert main(["study", "open", "1.2.3", "--patient", "4711", "--url", server.url], {}) == 0
+        assert main(["operator", "add", "N9", "L", "--url", server.url], {}) == 0
         api = Api(server.url)
         entries = api.get("/api/v1/events", {"after": 0, "study": UID})["events"]
         body = {"positions": [entries[0]["position"]], "to": {"study_instance_uid": "1.2.3"}, "why": "wrong room"}
