@@ -45,9 +45,12 @@ CALLS = {
     "event list": "",
     "event show": "{position}",
     "event tail": "--after 0 --limit 3",
+    "event export": "",
     "event timeline": UID,
     "quarantine list": "",
     "quarantine show": "{item}",
+    "quarantine explain": "{item}",
+    "quarantine export": "{item}",
     "quarantine replay": "--all --dry-run",
     "correction list": "",
     "correction show": "{correction}",
@@ -76,6 +79,7 @@ CALLS = {
     "schema export": "made",
     "schema show": "",
     "schema check": f"{ROOT}/schemas/released",
+    "schema registry-file": "",
     "schema release": "made/released",
     "relay repartition": "study --config kafka.toml",
     "relay rewind": "study --to 0 --config kafka.toml",
@@ -86,9 +90,9 @@ ANSWERS_NO = {"step end", "correction confirm", "correction reject", "feed show"
 """Of these: that there is no such thing, or that what waits would be refused again."""
 NO_DATA = {"serve", "demo", "config init", "schema release"}
 """What reads nothing for others."""
-JSON_ALWAYS = {"config schema", "example"}
+JSON_ALWAYS = {"config schema", "schema registry-file", "example"}
 NEEDS_KAFKA = {"verify", "relay repartition", "relay rewind"}
-LINES = {"event tail", "send", "simulate"}
+LINES = {"event tail", "event export", "send", "simulate"}
 """Commands that have a JSON document for each line."""
 IN_TABLES = [name for name in CALLS if name.split()[-1] in {"list", "messages", "timeline", "tail", "status", "match"}]
 IN_TABLES += ["study show", "patient show", "event show", "quarantine show", "quarantine replay", "schema show"]
@@ -154,7 +158,7 @@ def files(run: Run, lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "kafka.toml").write_text('[kafka]\nbootstrap_servers = ["127.0.0.1:9"]\n')
     (tmp_path / "store.toml").write_text('[store]\nurl = "sqlite:///other.db"\n')
     (tmp_path / "broken.toml").write_text("[dicom")
-    (tmp_path / "event.json").write_text(run("example").out)
+    (tmp_path / "event.json").write_text(run("example", *CALLS["example"].split()).out)
 
 
 def test_the_calls_are_of_every_command() -> None:
