@@ -25,6 +25,7 @@ SCP = "127.0.0.1 {port} -aet HEMO1"
 CALLS = {
     "serve": "--config server.toml",
     "demo": "--no-kafka",
+    "kafka": "",
     "config init": "made.toml",
     "config check": "--config server.toml",
     "config show": "--config server.toml",
@@ -37,7 +38,7 @@ CALLS = {
     "study open": "1.2.3 --patient 4711",
     "study close": "1.2.3",
     "patient show": CaseSubject.patient_id,
-    "patient register": "P9 --name Doe^Jo",
+    "patient add": "P9 --name Doe^Jo",
     "admission show": CaseSubject.admission_id,
     "room list": "",
     "step list": "--all",
@@ -66,7 +67,7 @@ CALLS = {
     "feed show": "1",
     "match": "--patient 4711",
     "explain": "event.json",
-    "example": "",
+    "example": "drug-administered --study 1.2.3",
     "send": f"{SCP} event.json",
     "simulate": "127.0.0.1 {port} --speed 10000",
     "echo": SCP,
@@ -88,7 +89,7 @@ CALLS = {
 
 ANSWERS_NO = {"step end", "correction confirm", "correction reject", "feed show", "quarantine replay"}
 """Of these: that there is no such thing, or that what waits would be refused again."""
-NO_DATA = {"serve", "demo", "config init", "schema release"}
+NO_DATA = {"serve", "demo", "kafka", "config init", "schema release"}
 """What reads nothing for others."""
 JSON_ALWAYS = {"config schema", "schema registry-file", "example"}
 NEEDS_KAFKA = {"verify", "relay repartition", "relay rewind"}

@@ -15,7 +15,7 @@ README = ROOT / "README.md"
 RUN_IT = README.read_text("utf-8").split("## Run it\n")[1].split("\n## ")[0]
 _SCREEN = re.compile(r"```text\n(.*?)```", re.DOTALL)
 SCREENS = _SCREEN.findall(RUN_IT)
-COMMANDS = [line.strip() for line in _SCREEN.sub("", RUN_IT).splitlines() if line.startswith("    ")]
+COMMANDS = "".join(re.findall(r"```sh\n(.*?)```", RUN_IT, re.DOTALL)).splitlines()
 CONSUMER = "plscp.consumer.examples.drug_sheet"
 CHANGING = [
     (r"\d{14}\.\d{6}\+0000", "20260301143000.000000+0000"),

@@ -33,7 +33,7 @@ def open_port(port: int) -> bool:
 
 def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ten lines on a stock pynetdicom AE: an event that fits no study gets C103, and the server says why."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.split("\n\n")[-1].strip().splitlines()) <= 10
     port = free_port()
     (tmp_path / "plscp.toml").write_text('[store]\nurl = "sqlite:///plscp.db"\n[devices.HEMO1]\n')
@@ -52,7 +52,7 @@ def test_the_stock_example_answers_devices(tmp_path: Path, capsys: pytest.Captur
 
 def test_the_stock_example_knows_what_the_settings_say_of_matching() -> None:
     """A Patient ID with an issuer that only `[issuers]` spells would name nobody otherwise."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    *_, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     for name in ("matching_locations", "matching_issuers", "policy"):
         assert f"config.{name}()" in code
     assert "keeper.load()" in code
@@ -95,11 +95,9 @@ def test_the_starter_settings_know_every_device_of_the_case(tmp_path: Path) -> N
 def test_the_request_that_is_built_in_python_has_no_finding() -> None:
     """Its codes are in their context groups, its units valid."""
     part = README.split("## Build a device")[1].split("\n## ")[0]
-    code = "".join(
-        line[4:] + "\n" for line in part.split("    from", 1)[1].splitlines() if line.startswith("    ") or not line
-    )
+    (code,) = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
     names: dict[str, Any] = {}
-    exec("from" + part.split("    from", 1)[1].splitlines()[0] + "\n" + code, names)
+    exec(code, names)
     assert names["raw"]
     assert names["request"].findings() == []
 
