@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from plscp.cli import output, view
+from plscp.cli import output
 from plscp.cli.options import Json, a_uid, long_text
 from plscp.config.values import nearest
 from plscp.errors import CommandError
+from plscp.records.brief import said
 from plscp.records.examples import EXAMPLE_OBSERVER, administration, entries
 from plscp.scu import pci_case as case
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest, device_observer, moment
@@ -83,7 +84,7 @@ def _list(made: dict[str, Any], *, json: bool) -> None:
 
 
 def _happened(entry: Any) -> str:
-    return view.said(entry.model_dump()) if isinstance(entry, SubstanceAdministered) else case.label(entry)
+    return said(entry.model_dump()) if isinstance(entry, SubstanceAdministered) else case.label(entry)
 
 
 def _table(kind: str) -> str:
