@@ -80,6 +80,7 @@ CALLS = {
     "schema export": "made",
     "schema show": "",
     "schema check": f"{ROOT}/schemas/released",
+    "schema register": "--registry http://127.0.0.1:9",
     "schema registry-file": "",
     "schema release": "made/released",
     "relay repartition": "study --config kafka.toml",
@@ -89,7 +90,7 @@ CALLS = {
 
 ANSWERS_NO = {"step end", "correction confirm", "correction reject", "feed show", "quarantine replay"}
 """Of these: that there is no such thing, or that what waits would be refused again."""
-NO_DATA = {"serve", "demo", "kafka", "config init", "schema release"}
+NO_DATA = {"serve", "demo", "kafka", "config init", "schema release", "schema register"}
 """What reads nothing for others."""
 JSON_ALWAYS = {"config schema", "schema registry-file", "example"}
 NEEDS_KAFKA = {"verify", "relay repartition", "relay rewind"}
@@ -189,6 +190,8 @@ def test_each_command_ends_with_the_status_of_what_happened(
         expected[*(word if word != lab.names["port"] else "9" for word in words)] = 3
     elif name in {*NEEDS_KAFKA, "backup"}:
         expected[*(word if word != "server.toml" else "store.toml" for word in words)] = 3  # there is no store
+    elif name == "schema register":
+        expected[*words] = 3
     for typed, status in expected.items():
         ran = run(*typed)
         assert (ran.status, ran.err.count("\n")) == (status, 1), (typed, ran)
