@@ -105,7 +105,7 @@ def test_the_same_over_tls(serving: Serving, tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "device.py").write_text(PROGRAM)
     (tmp_path / "device_tls.py").write_text(OVER_TLS.replace("2762", port))
     assert run(tmp_path, "device_tls.py") == "0000 1.2.3"
-    [typed] = re.findall(r"^plscp (echo localhost .*)$", GUIDE, re.MULTILINE)
+    [typed] = re.findall(r"^plscp (echo 127.0.0.1 .*)$", GUIDE, re.MULTILINE)
     words = typed.replace("2762", port).split()
     assert main([str(tmp_path / word) if word.endswith((".pem", ".key")) else word for word in words], {}) == 0
     assert "0000 success" in capsys.readouterr().out
