@@ -20,7 +20,7 @@ from plscp.cli import output
 from plscp.cli.client import UNREACHABLE, Api, ServerCommand
 from plscp.cli.options import group
 from plscp.errors import CommandError
-from plscp.web.verdict import span
+from plscp.web.verdict import behind, span
 
 app = group()
 
@@ -33,6 +33,8 @@ LEAST_ROWS: Final = 3
 FIXED_LINES: Final = 9
 """Lines of a screen that are no rows of a list: verdict, summary, headings."""
 LONGEST_UID: Final = 14
+MOST_PEERS: Final = 5
+"""Refused peers that are listed, those refused last first."""
 
 Rows = Sequence[Sequence[object]]
 
@@ -236,8 +238,11 @@ def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[t
     yield ["last error", "what", "", ""], errors
     peers = [
         (one["calling_ae"], one["address"], one["times"], ago(one.get("last"), now), one["hint"] or one["rule"])
-        for one in status.get("refused_peers", ())[:5]
+        for one in status.get("refused_peers", ())[:MOST_PEERS]
     ]
+    more = len(status.get("refused_peers", ())) - MOST_PEERS
+    if more > 0:
+        peers.append(("", "", "", "", f"and {more} more, refused before: plscp status --json"))
     yield ["refused peer", "address", "times", "last", "why"], peers
     if whole:
         retries = [
@@ -259,7 +264,7 @@ def _device(device: Mapping[str, Any], status: Mapping[str, Any], now: object) -
         " ".join(device.get("location", ())),
         Text(str(connected), style="green" if connected else "dim"),
         Text(last + (" silent" if silent else ""), style="yellow" if silent else ""),
-        Text("" if difference is None else f"{difference:+.0f} s", style="yellow" if off else ""),
+        Text("" if difference is None else behind(difference), style="yellow" if off else ""),
         Text(str(refused), style="red" if refused else "dim"),
         " ".join(filter(None, parts)),
     )

@@ -8,6 +8,7 @@ from rich.text import Text
 from plscp.cli import output
 from plscp.matching.words import CLOCKS, RULES
 from plscp.records.brief import said
+from plscp.web.verdict import behind
 
 HEADINGS: Final = ("position", "occurred", "device", "what", "study or patient", "answer")
 """Of the columns that `row` fills."""
@@ -116,9 +117,9 @@ def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line
     clock = match.get("clock") or {}
     if clock:
         difference = clock.get("difference_seconds")
-        behind = "" if difference is None else f" ({difference:+.0f} s behind)"
+        by = "" if difference is None else f" ({behind(difference)})"
         state = str(clock.get("state"))
-        yield depth + 1, "device's clock", CLOCKS.get(state, state) + behind, "" if state == "known" else "yellow"
+        yield depth + 1, "device's clock", CLOCKS.get(state, state) + by, "" if state == "known" else "yellow"
     yield from output.described({name: match.get(name) for name in ("given", "found")}, depth=depth + 1)
     taken = status == "0000" or status.startswith("B")
     for candidate in match.get("candidates") or []:

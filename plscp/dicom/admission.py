@@ -223,11 +223,13 @@ class RefusedPeers:
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._rows: OrderedDict[tuple[str, str, str], dict[str, Any]] = OrderedDict()  # those refused last come last
+        self._rows: OrderedDict[tuple[str, str, PeerRefusal], dict[str, Any]] = (
+            OrderedDict()
+        )  # those refused last come last
 
     def note(self, calling_ae: str, address: str, refusal: PeerRefusal) -> None:
         """A peer was refused."""
-        key, now = (calling_ae, address, refusal.rule), self._clock().isoformat(timespec="seconds")
+        key, now = (calling_ae, address, refusal), self._clock().isoformat(timespec="seconds")
         before = self._rows.pop(key, {"times": 0, "first": now})
         self._rows[key] = {
             "calling_ae": calling_ae,

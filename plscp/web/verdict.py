@@ -73,7 +73,7 @@ def _devices(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     if silent:
         yield "warning", f"DEVICE SILENT {_some(silent)}"
     off = [
-        f"{device['ae_title']} {device['clock_difference']:+.0f} s"
+        f"{device['ae_title']} {behind(device['clock_difference'])}"
         for device in devices
         if abs(device.get("clock_difference") or 0) > tolerance
     ]
@@ -96,6 +96,12 @@ def _seconds(since: Any, until: Any) -> float | None:
         return (datetime.fromisoformat(str(until)) - datetime.fromisoformat(str(since))).total_seconds()
     except (TypeError, ValueError):
         return None
+
+
+def behind(seconds: float) -> str:
+    """A device's clock difference as people say it: how far behind this server's clock, or ahead of it."""
+    whole = round(seconds)
+    return f"{abs(whole)} s {'ahead' if whole < 0 else 'behind'}" if whole else "0 s"
 
 
 def span(seconds: float) -> str:

@@ -115,6 +115,23 @@ def test_a_large_lab_is_cut_and_says_so() -> None:
     assert "D59" in "\n".join(drawn(lab(devices=devices), height=None))
 
 
+def test_the_latest_refused_peers_are_listed_and_the_others_counted() -> None:
+    """Also where every row is printed."""
+    peers = [{**lab()["refused_peers"][0], "calling_ae": f"NOBODY{n}"} for n in range(7)]
+    text = "\n".join(drawn(lab(refused_peers=peers), height=None, width=200))
+    assert "NOBODY4" in text
+    assert "NOBODY5" not in text
+    assert "and 2 more" in text
+    assert "more, refused before" not in "\n".join(drawn(lab(refused_peers=peers[:5]), height=None, width=200))
+
+
+def test_a_clock_is_behind_or_ahead() -> None:
+    """In words: a sign leaves open whose clock is meant."""
+    devices = [{**lab()["devices"][0], "ae_title": f"D{n}", "clock_difference": 7200.4 * n} for n in (-1, 0, 1)]
+    text = "\n".join(drawn(lab(devices=devices), height=None, width=200))
+    assert all(said in text for said in (" 7200 s ahead ", " 0 s ", " 7200 s behind "))
+
+
 def test_no_answer_stands_above_what_was_known_last() -> None:
     """Or alone, where there never was an answer."""
     lines = drawn(lab(), "no answer since 12:00:00")

@@ -32,24 +32,26 @@ class Clock:
         return self.now
 
 
-def test_a_row_for_each_peer_and_rule() -> None:
-    """Times, first and last; who was refused last comes first; a hint is the latest."""
+def test_a_row_for_each_peer_and_cause() -> None:
+    """Times, first and last; who was refused last comes first; one cause hides no other of the same rule."""
     peers = RefusedPeers(Clock())
     peers.note("A", "10.0.0.1", UNKNOWN)
     peers.note("B", "10.0.0.1", UNKNOWN)
-    peers.note("A", "10.0.0.1", PeerRefusal("dicom.unknown_devices", "add it now"))
-    peers.note("A", "10.0.0.1", PeerRefusal("devices.address", "lacks"))
+    peers.note("A", "10.0.0.1", UNKNOWN)
+    peers.note("A", "10.0.0.1", PeerRefusal("dicom.tls.client_ca", "client-certificate-expired"))
+    peers.note("A", "10.0.0.1", PeerRefusal("dicom.tls.client_ca", "client-certificate-missing"))
     rows = peers.as_list()
-    assert [(row["calling_ae"], row["rule"], row["times"]) for row in rows] == [
-        ("A", "devices.address", 1),
-        ("A", "dicom.unknown_devices", 2),
-        ("B", "dicom.unknown_devices", 1),
+    assert [(row["calling_ae"], row["hint"], row["times"]) for row in rows] == [
+        ("A", "client-certificate-missing", 1),
+        ("A", "client-certificate-expired", 1),
+        ("A", "add it", 2),
+        ("B", "add it", 1),
     ]
-    assert rows[1] == {
+    assert rows[2] == {
         "calling_ae": "A",
         "address": "10.0.0.1",
         "rule": "dicom.unknown_devices",
-        "hint": "add it now",
+        "hint": "add it",
         "times": 2,
         "first": "2026-03-01T12:00:01+00:00",
         "last": "2026-03-01T12:00:03+00:00",
