@@ -64,7 +64,7 @@ def in_force(running: Settings, wanted: Settings) -> Settings:
     except ValidationError as error:
         faults = faults_of(error)
     if faults:
-        raise ConfigError(f"{faults[0]}: until a restart")
+        raise ConfigError(f"{faults[0]}: restart the server, since not all of this applies while it runs")
     return found
 
 

@@ -25,7 +25,7 @@ class Reason(NamedTuple):
     mend: str
 
 
-_CLOCK: Final = 'Set the device\'s clock (NTP), or `times` of its table to "untrusted"'
+_CLOCK: Final = 'Set the device\'s clock (NTP), or `times` of its table to "untrusted"; where its times have no offset: `timezone` of its table'
 _OPEN: Final = "Open the study (`plscp study open`, or its feed), then send again"
 _REGISTER: Final = "Register the patient (feed, registry file or API), then send again"
 _ISSUERS: Final = "Add the spelling to `[issuers]`; the log line `issuer-unusable` names it"

@@ -16,7 +16,10 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
 
 MOST_FINDINGS: Final = 20
 
-_CLOCK: Final = "compare the clock of {title} with this server's: plscp status shows the difference"
+_CLOCK: Final = (
+    "compare the times that {title} sent (plscp quarantine explain) with their arrival: "
+    "its clock is wrong, or they have no offset: set {table}.timezone"
+)
 _NEVER_NAMED: Final = "no feed, file or command has named it: plscp study open, or see the feed"
 _LACKS_SPELLING: Final = "add the spelling to [issuers]; event issuer-unusable has it"
 _OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then plscp quarantine replay, where it is not replayed by itself"
