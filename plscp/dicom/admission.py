@@ -223,9 +223,8 @@ class RefusedPeers:
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        self._rows: OrderedDict[tuple[str, str, PeerRefusal], dict[str, Any]] = (
-            OrderedDict()
-        )  # those refused last come last
+        # Those refused last come last.
+        self._rows: OrderedDict[tuple[str, str, PeerRefusal], dict[str, Any]] = OrderedDict()
 
     def note(self, calling_ae: str, address: str, refusal: PeerRefusal) -> None:
         """A peer was refused."""
