@@ -96,7 +96,7 @@ LINES = [
     (procedural([note(now())], study="1.2.9.9.9"), PEL, "MOBILE", ["C103", comments.UNKNOWN_STUDY, "plscp study open"]),
     (procedural([note(now())]), PEL, "HEMO1", ["C103", comments.NONE_AT_LOCATION, "open the study in LAB1"]),
     (procedural([note(now())], patient="QXQ-2"), PEL, "MOBILE", ["C103", comments.UNKNOWN_PATIENT, "plscp study open"]),
-    (procedural([note(now() + timedelta(hours=1))]), PEL, "HEMO1", ["C103", "clock", "compare the clock of HEMO1"]),
+    (procedural([note(now() + timedelta(hours=1))]), PEL, "HEMO1", ["C103", "clock", "compare the times that HEMO1 sent"]),
     (substance(now(), patient="QXQ-3"), SAL, "NODRUGS", ["0124", 'devices.NODRUGS.sop_classes lacks "substance-']),
     (substance(now(), patient="QXQ-3"), SAL, "HEMO1", ["C110", comments.PATIENT_NOT_KNOWN, "plscp patient add"]),
     (procedural([WRONG]), PEL, "HEMO1", ["C102", "TID3108 r", "at 2"]),
