@@ -128,8 +128,8 @@ def register(
 ) -> None:
     """Register the schema of each type in a schema registry, under the type as subject; what is there already stays."""
     host = host_of(registry)
-    if not host:
-        raise CommandError(f"--registry: {registry[:100]}: must be an address such as https://registry.example:8081", 2)
+    if not host or {*"@?#"} & {*registry}:  # it is not said again: there may be a password in it
+        raise CommandError("--registry: must be an address such as https://registry.example:8081; see --user", 2)
     password = _secret("--password-file", password_file, "PLSCP_REGISTRY_PASSWORD")
     token = _secret("--token-file", token_file, "PLSCP_REGISTRY_TOKEN")
     if (user is None) != (password is None):

@@ -207,3 +207,19 @@ def test_what_is_no_registry_is_one_line(run: Run, registry: Registry) -> None:
     ran = run("schema", "register", "--registry", registry.url)
     assert (ran.status, ran.err.count("\n")) == (1, 1)
     assert "is not a schema registry with Confluent's API: it answered 200" in ran.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ci:s3cret@127.0.0.1:9",
+        "ftp://ci:s3cret@127.0.0.1:9",
+        "http://127.0.0.1:9/?key=s3cret",
+        "http://127.0.0.1:9/#s3cret",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_said_again(run: Run, url: str) -> None:
+    """What is printed ends in the logs of whatever runs the command."""
+    ran = run("schema", "register", "--registry", url)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "s3cret" not in ran.err
