@@ -58,7 +58,7 @@ class Positions:
         try:
             highest = json.loads(metadata or "")["plscp"]
             committed = {str(store): int(position) for store, position in highest.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return
         for store, position in committed.items():
             self._count(topic, partition, store, position)

@@ -137,7 +137,7 @@ def test_how_many_stores_fit() -> None:
     "text",
     [
         None, "", "{", "null", "[]", "3", '{"plscp":1}', '{"plscp":{"a":"x"}}', '{"plscp":{"b":1,"a":null}}', "by hand",
-        "[" * 999,
+        "[" * 999, '{"plscp":{"a":1e999}}',
     ],
 )  # fmt: skip
 def test_metadata_that_somebody_else_wrote_says_nothing(text: str | None) -> None:
