@@ -84,9 +84,10 @@ def mixed(broker: str, folder: Path) -> Mixed:
             content = as_json(value) | {"position": number, "event_id": f"2-{number}"}
             made[of[kind]].append(record(kind, json.dumps(content).encode(), number, store=OTHER))
     later = json.loads(made[f"{prefix}.procedure-log"][0].value or b"")
-    later |= {"position": number + 1, "event_id": f"2-{number + 1}"}
-    later["entry"] = {"kind": "robot_moved", "axis": [1, {"x": 2}]}
-    made[f"{prefix}.procedure-log"].append(record(later["type"], json.dumps(later).encode(), number + 1, store=OTHER))
+    later["entry"] = {"kind": "robot_moved", "axis": [1, {"x": 2}], "track": "." * 300_000}
+    for position in range(number + 1, number + 7):  # together more than clients fetch of a partition at once
+        later |= {"position": position, "event_id": f"2-{position}"}
+        made[f"{prefix}.procedure-log"].append(record(later["type"], json.dumps(later).encode(), position, store=OTHER))
     for topic, records in made.items():
         write(broker, topic, [barrier(store=OTHER), *records])
     found = Mixed(broker, sorted({*made, f"{prefix}.quarantine"}), [])

@@ -38,7 +38,7 @@ function line(topic, headers, key, value) {
   })
 }
 
-async function eachBatch({ batch, heartbeat, isRunning, isStale }) {
+async function eachBatch({ batch, resolveOffset, heartbeat, isRunning, isStale }) {
   const { topic, partition } = batch
   const numbers = await known(topic, partition)
   let next
@@ -53,6 +53,7 @@ async function eachBatch({ batch, heartbeat, isRunning, isStale }) {
       }
     }
     next = String(BigInt(offset) + 1n)
+    resolveOffset(offset) // a commit alone would not make kafkajs go on after it
     await heartbeat()
   }
   if (next) await consumer.commitOffsets([{ topic, partition, offset: next, metadata: JSON.stringify({ plscp: numbers }) }])
