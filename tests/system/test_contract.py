@@ -19,6 +19,7 @@ from plscp.scu import requests as r
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.substance import SubstanceAdministered
 from tests.conftest import Broker
+from tests.consumer.test_corrections import states
 from tests.kafkaread import read_all
 from tests.rawscu import RawScu
 from tests.scu.test_requests import full
@@ -125,14 +126,8 @@ def test_a_consumer_that_keeps_one_state_for_each_entry_ends_right(sent: Sent) -
     first, second = sorted((event for event in log if event.type.endswith("entry.v1")), key=lambda e: e.position)[:2]
     ends = []
     for order in permutations(partitions):
-        state: dict[str, tuple[int, Any]] = {}
-        for event in (each for partition in order for each in log if each.partition == partition):
-            correction = getattr(event.data, "correction", None)
-            entry_id = correction.event_id if correction else event.id
-            if event.position > state.get(entry_id, (0, None))[0]:
-                gone = event.type == "org.plscp.event.withdrawn.v1"
-                state[entry_id] = event.position, None if gone else event.data
-        ends.append([state[each.id][1].study.study_instance_uid for each in (first, second)])
+        state = states(each for partition in order for each in log if each.partition == partition)
+        ends.append([state[each.id].study.study_instance_uid for each in (first, second)])
         assert len(state) == len(sent.entries)
     assert ends == [[STUDY, OTHER]] * len(ends)
     for key in (STUDY, OTHER):
