@@ -28,7 +28,7 @@ explore: .venv/stamp-dev  ## every property with new values, EXAMPLES=500 each, 
 	@PLSCP_TEST_SEED=$(SEED) .venv/bin/python -m tests.explore --minutes $(MINUTES) --examples $(EXAMPLES) --jobs $(JOBS) $(ARGS)
 
 .PHONY: peers
-peers: .venv/stamp-dev  ## tests against other people's programs (DCMTK); as root on Debian it installs them
+peers: .venv/stamp-dev  ## tests against other people's programs, with 300 MB from npm and Maven Central; as root on Debian it installs DCMTK and a JDK
 	@.ci/peers
 	@$(PYTEST) tests/peers $(ARGS)
 
