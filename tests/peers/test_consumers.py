@@ -15,6 +15,7 @@ from plscp.local.fetch import jar_list
 from plscp.local.kafka import LocalBroker
 from tests.consumer.javac import compiled
 from tests.consumer.mixed import EXAMPLES, MAKES_TOPICS, Mixed, agrees, mixed
+from tests.consumer.writing import new_topic, patient, write
 from tests.peers.test_asyncapi import MODULES
 
 pytestmark = [pytest.mark.kafka, pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")]
@@ -31,13 +32,30 @@ def topics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mixed]:
         yield mixed(broker.address, tmp_path_factory.mktemp("server"))
 
 
-def test_a_node_program(topics: Mixed) -> None:
-    """With kafkajs."""
+ENVIRONMENT = os.environ | {"NODE_PATH": str(MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
+
+@pytest.fixture
+def node_program() -> list[str]:
+    """The command that runs it; its test is skipped, with the reason, where that cannot be."""
     node = shutil.which("node")
     if node is None or not (MODULES / "kafkajs").is_dir():
         pytest.skip("kafkajs is missing (make peers installs it where there are node and npm)")
-    environment = os.environ | {"NODE_PATH": str(MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
-    agrees([node, str(EXAMPLES / "node" / "events.js")], topics, waits=False, env=environment)
+    return [node, str(EXAMPLES / "node" / "events.js")]
+
+
+def test_a_node_program(topics: Mixed, node_program: list[str]) -> None:
+    """With kafkajs."""
+    agrees(node_program, topics, waits=False, env=ENVIRONMENT)
+
+
+def test_a_node_program_ends_at_what_it_cannot_read(topics: Mixed, node_program: list[str]) -> None:
+    """It does not stand there as if nothing came."""
+    topic = new_topic(topics.broker)
+    write(topics.broker, topic, [patient(1), patient(2)._replace(value=b"{"), patient(3)])
+    command = [*node_program, topics.broker, topic, topic]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT)
+    assert (ended.returncode, [json.loads(each)["id"] for each in ended.stdout.splitlines()]) == (1, ["1-1"])
 
 
 def test_flink_sql(topics: Mixed, tmp_path: Path) -> None:

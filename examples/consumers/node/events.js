@@ -13,6 +13,8 @@ const consumer = kafka.consumer({ groupId, allowAutoTopicCreation: false })
 // By topic and partition: the highest position of each store. It is kept as metadata of the offset that is committed.
 const highest = new Map()
 consumer.on(consumer.events.GROUP_JOIN, () => highest.clear()) // what others had meanwhile is not known here
+// It does not go on after what it cannot read, and would stay as if nothing came.
+consumer.on(consumer.events.CRASH, ({ payload }) => payload.restart || process.exit(1))
 
 async function known(topic, partition) {
   const place = `${topic}/${partition}`
