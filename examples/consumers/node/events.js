@@ -55,7 +55,7 @@ async function eachBatch({ batch, resolveOffset, heartbeat, isRunning, isStale }
       }
     }
     next = String(BigInt(offset) + 1n)
-    resolveOffset(offset) // a commit alone would not make kafkajs go on after it
+    resolveOffset(offset) // without it kafkajs fetches the same again, and never what is beyond its first fetch
     await heartbeat()
   }
   if (next) await consumer.commitOffsets([{ topic, partition, offset: next, metadata: JSON.stringify({ plscp: numbers }) }])
@@ -69,6 +69,7 @@ async function main() {
   process.once('SIGINT', async () => {
     await consumer.disconnect()
     await admin.disconnect()
+    process.exit() // kafkajs goes on where it was just joining the group
   })
   await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch })
 }
