@@ -61,10 +61,14 @@ _OF_PATIENT: Final = f"""
                 SELECT position, '{{' || data || '}}' AS value FROM events WHERE kind = 'correction' AND position > :after
             )
         )
+        UNION ALL SELECT position, value ->> '$.change.id', value ->> '$.change.issuer' FROM (
+            SELECT position, '{{' || data || '}}' AS value FROM events
+            WHERE kind = 'registry' AND type LIKE 'org.plscp.patient.%' AND key IN (SELECT value FROM json_each(:keys))
+            AND position > :after
+        )
     ) f JOIN json_each(:patient) n ON f.patient_id = n.value ->> 0 AND f.issuer = n.value ->> 1
-        AND f.position >= n.value ->> 2 AND f.position < n.value ->> 3
-    UNION SELECT position FROM events WHERE kind = 'registry' AND topic = 'patient' AND position > :after
-        AND key IN (SELECT value FROM json_each(:keys))"""  # noqa: S608 -- our words
+        AND f.position >= n.value ->> 2 AND f.position < n.value ->> 3"""  # noqa: S608 -- our words
+"""A key is not one patient's alone: an ID that was merged away can be given anew, and makes the same one."""
 _OF_DEVICE: Final = """EXISTS (
     SELECT 1 FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n = x.request AND c.calling_ae = :calling_ae)"""
 _OF_ENTRY_KIND: Final = """

@@ -96,26 +96,28 @@ async def list_events(call: ApiCall) -> bytes | Response:
         which.after = call[LAST_EVENT_ID]
     if form == JSON or latest:
         which.limit = which.limit or DEFAULT_EVENTS
+    await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
+    which = await asyncio.to_thread(_up_to_now, call, which)
     if call.request.method == "HEAD":
         return Response(headers=NOT_KEPT, media_type=form)
-    await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
     if follow:
         if call.request.app.state.followers >= MOST_FOLLOWERS:
             raise ApiProblem(503, f"{MOST_FOLLOWERS} answers are being kept open already", {"Retry-After": "10"})
         return StreamingResponse(_following(call, which, form), media_type=form, headers=NOT_KEPT)
     if form != JSON:
         return StreamingResponse(_exported(call, which, form), media_type=form, headers=NOT_KEPT)
-    head = call.server.store.head()[0]
     found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
     last = found[-1].position if found else which.after
-    looked_through = last if len(found) == which.limit and not latest else max(head, last)
+    looked_through = last if len(found) == which.limit and not latest else max(which.upto, last)
     return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
 
 
 def _which(call: ApiCall) -> Filter:
-    """What is asked for. The patient is whoever the registry says now: IDs are merged and given anew."""
+    """What is asked for; the patient by `_up_to_now`."""
     kind = call["kind"]
-    which = Filter(
+    if call["issuer"] and not call["patient"]:
+        raise ApiProblem(422, "issuer goes with patient")
+    return Filter(
         after=call["after"],
         limit=call["limit"],
         latest=call["latest"],
@@ -126,18 +128,31 @@ def _which(call: ApiCall) -> Filter:
         since=call["since"],
         until=call["until"],
     )
-    if call["issuer"] and not call["patient"]:
-        raise ApiProblem(422, "issuer goes with patient")
+
+
+def _up_to_now(call: ApiCall, which: Filter) -> Filter:
+    """What is asked for, up to the store's head, and by the IDs that named the patient until there; reads the store.
+
+    In this order: an ID is merged or given anew at a position, and what came after that must not be looked at without knowing it.
+
+    Raises:
+        ApiProblem: 409, several patients have the ID, or it names another one by now than it did for `which`.
+        StoreError: the store cannot be read.
+    """
+    now = replace(which, upto=call.server.store.head()[0])
     if call["patient"]:
+        call.server.keeper.catch_up()
         with call.server.keeper.lock:
             registry = call.server.keeper.registry
             patients = registry.named_as_given(call["patient"].strip(" "), call["issuer"].strip(" "))
             if len(patients) > 1:
                 raise ApiProblem(409, f"{len(patients)} patients have this ID: name the issuer")
             spans = [span for patient in patients for span in registry.spans_of(patient)]
-            which.patient = [(*each, since, LAST if until is None else until) for each, since, until in spans]
-            which.patient_keys = [key for patient in patients for key in registry.keys_of(patient)]
-    return which
+            now.patient = [(*each, since, LAST if until is None else until) for each, since, until in spans]
+            now.patient_keys = [key for patient in patients for key in registry.keys_of(patient)]
+        if not {span[:3] for span in which.patient or ()} <= {span[:3] for span in now.patient}:
+            raise ApiProblem(409, "this ID names another patient by now")
+    return now
 
 
 def _at_once(which: Filter) -> int:
@@ -147,7 +162,7 @@ def _at_once(which: Filter) -> int:
 
 async def _latest(call: ApiCall, which: Filter) -> list[StoredEvent]:
     """The last ones of what fits, in order."""
-    store, upto = call.server.store, call.server.store.head()[0]
+    store, upto = call.server.store, which.upto
     found: list[StoredEvent] = []
     while upto > which.after and len(found) < which.limit:
         after = max(which.after, upto - _at_once(which))
@@ -158,18 +173,17 @@ async def _latest(call: ApiCall, which: Filter) -> list[StoredEvent]:
 
 
 async def _pages(call: ApiCall, which: Filter, *, follow: bool = False) -> AsyncIterator[list[StoredEvent]]:
-    """What fits, a page at a time, until there is no more or `limit` is reached; 0: without bound.
+    """What fits, a page at a time, up to `upto` or until `limit` is reached; 0: without bound.
 
     Args:
-        follow: wait for more instead, until the server stops; the page is empty where nothing came for a while.
+        follow: wait for more then, until the server stops; the page is empty where nothing came for a while.
     """
     server, store, after, left = call.server, call.server.store, which.after, which.limit
     sent = monotonic()
     while not (follow and server.draining):
-        head = store.head()[0]
-        while after < head:
+        while after < which.upto:
             size = min(PAGE_EVENTS, left) if which.limit else PAGE_EVENTS
-            upto = min(head, after + _at_once(which))
+            upto = min(which.upto, after + _at_once(which))
             page = await asyncio.to_thread(store.read, replace(which, after=after, upto=upto, limit=size))
             after = page[-1].position if len(page) == size else upto
             if page:
@@ -182,12 +196,12 @@ async def _pages(call: ApiCall, which: Filter, *, follow: bool = False) -> Async
             return
         # The store tells nobody but the relay when it has committed: a look costs less than a wake-up per commit.
         until = sent + KEEP_ALIVE_SECONDS
-        while not server.draining and store.head()[0] == head and monotonic() < until:  # noqa: ASYNC110
+        while not server.draining and store.head()[0] == which.upto and monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(LOOK_SECONDS)
         if monotonic() >= until:
             yield []
             sent = monotonic()
-        which = replace(_which(call), limit=which.limit)
+        which = await asyncio.to_thread(_up_to_now, call, which)
 
 
 async def _exported(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
@@ -214,7 +228,7 @@ async def _following(call: ApiCall, which: Filter, form: str) -> AsyncIterator[b
         why = "store"
         log.warning("store-failed", where="http", why=str(error))
     except ApiProblem:
-        why = "patient"  # another one has the ID by now, and no issuer was given
+        why = "patient"  # another one has the ID by now
     finally:
         state.followers -= 1
     if form == EVENT_STREAM:

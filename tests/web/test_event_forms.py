@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from plscp.matching.registry import Registry
+from plscp.service.keeper import RegistryKeeper
 from plscp.store import EventStore
 from plscp.store.port import Accepted, EntryDraft
 from plscp.web import events
@@ -21,6 +23,7 @@ from tests.web.fake import AWAY, FakeServer, Running, entry
 from tests.web.test_stores import submit
 
 PATH = "/api/v1/events"
+LATER = "2026-01-01T13:00:00.000Z"
 
 
 @pytest.mark.parametrize(
@@ -126,11 +129,34 @@ def test_an_id_that_was_given_anew_names_whom_it_named_then(searched: FakeServer
     """What came under it before stays the former patient's, what came since is the new one's."""
     assert ask(searched, "PUT", "/api/v1/patients/P2?issuer=H", json={"name": "New^Person"}).status_code == 200
     again = Accepted(0, "medication-administration", "H|P2", "", "P2", "H", b'"patient":{"id":"P2","issuer":"H"}')
-    submit(store, "d" * 32, again, [drafted(4, "2026-01-01T13:00:00.000Z", "note")])
+    submit(store, "d" * 32, again, [drafted(4, LATER, "note")])
     last = store.head()[0]
-    for patient, positions in (("P1", [7, 8, 9]), ("P2", [last])):
-        found = ask(searched, "GET", f"{PATH}?patient={patient}&issuer=H").json()["events"]
+    for patient, positions in (("P1", [1, 3, 7, 8, 9, 11]), ("P2", [last - 2, last - 1, last])):
+        found = ask(searched, "GET", f"{PATH}?patient={patient}&issuer=H&kind=all").json()["events"]
         assert [event["position"] for event in found] == positions
+
+
+def test_no_event_is_judged_by_an_older_registry(searched: FakeServer, store: EventStore, ask: Ask) -> None:
+    """What was committed a moment ago: an ID that was given anew, and an event under it."""
+    registry, searched.keeper = searched.keeper, RegistryKeeper(store, Registry())
+    assert ask(searched, "PUT", "/api/v1/patients/P2?issuer=H", json={}).status_code == 200
+    anew = Accepted(0, "procedure-log", "1.9", "1.9", "P2", "H", b'"patient":{"id":"P2","issuer":"H"}')
+    submit(store, "d" * 32, anew, [drafted(4, LATER, "note")])
+    searched.keeper = registry
+    found = ask(searched, "GET", f"{PATH}?patient=P1&issuer=H").json()["events"]
+    assert [event["position"] for event in found] == [7, 8, 9]
+
+
+def test_an_id_that_is_given_anew_ends_a_stream(searched: FakeServer, ask: Ask) -> None:
+    """Who follows one patient is not shown another one; by an ID of a patient who is merged, the survivor."""
+    with Running(searched) as running, stream(running, "patient=P2&issuer=H&kind=all&after=8") as answer:
+        got = sent(answer)
+        assert [next(got)["id"], next(got)["id"]] == ["9", "11"]
+        merged = {"prior": {"id": "P1", "issuer": "H"}}
+        assert ask(searched, "POST", "/api/v1/patients/P3/merge?issuer=H", json=merged).status_code == 200
+        assert next(got)["id"] == "13"
+        assert ask(searched, "PUT", "/api/v1/patients/P2?issuer=H", json={}).status_code == 200
+        assert list(got) == [{"event": "end", "data": '{"why":"patient"}'}]
 
 
 @pytest.mark.parametrize(
