@@ -48,7 +48,8 @@ SELECT position, standing, study_instance_uid, patient_id, issuer, correction FR
 """
 HAS_ENTRIES: Final = """
 SELECT ?1 <> '' AND (EXISTS (SELECT 1 FROM standings WHERE study_instance_uid = ?1) OR EXISTS (
-    SELECT 1 FROM requests_of_study r WHERE r.study_instance_uid = ?1 AND r.last_position - r.first_position >= (
+    SELECT 1 FROM requests_of_study r WHERE r.study_instance_uid = ?1 AND r.study_instance_uid <> ''
+    AND r.last_position - r.first_position >= (
         SELECT count(*) FROM standings s WHERE s.position BETWEEN r.first_position AND r.last_position)))
 """
 SUPERSEDE: Final = """

@@ -52,13 +52,21 @@ _UNDER_PATIENT: Final = """
     FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n > (SELECT indexed FROM head) AND r.first_position > 0
     AND (c.patient_id, c.issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:patient))"""
 """Requests that were stored under a patient: through all contexts, which are far fewer, and what is not indexed yet."""
-_OF_PATIENT: Final = f"""
+_EVENTS_UNDER_PATIENT: Final = f"""
+    SELECT x.position, u.patient_id, u.issuer FROM ({_UNDER_PATIENT}) u
+    CROSS JOIN events x ON x.position BETWEEN u.first_position AND u.last_position"""  # noqa: S608 -- our words
+_EVENTS_BETWEEN: Final = """
+    SELECT x.position, c.patient_id, c.issuer FROM events x CROSS JOIN requests r ON r.n = x.request CROSS JOIN contexts c ON c.n = r.context
+    WHERE x.position > :after AND x.position <= :upto"""
+_FEW: Final = 1000
+"""Positions that are looked through sooner than all contexts."""
+_OF_PATIENT: Final = """
     SELECT f.position FROM (
-        SELECT x.position, u.patient_id, u.issuer FROM ({_UNDER_PATIENT}) u
-        CROSS JOIN events x ON x.position BETWEEN u.first_position AND u.last_position
+        {}
         UNION ALL SELECT position, coalesce(p ->> 'id', m ->> 'id'), coalesce(p ->> 'issuer', m ->> 'issuer') FROM (
             SELECT position, value ->> '$.patient' AS p, value ->> '$.correction.moved_from.patient' AS m FROM (
-                SELECT position, '{{' || data || '}}' AS value FROM events WHERE kind = 'correction' AND position > :after
+                SELECT position, '{{' || data || '}}' AS value FROM events INDEXED BY corrections_by_key
+                WHERE kind = 'correction' AND position > :after
             )
         )
         UNION ALL SELECT position, value ->> '$.change.id', value ->> '$.change.issuer' FROM (
@@ -67,7 +75,7 @@ _OF_PATIENT: Final = f"""
             AND position > :after
         )
     ) f JOIN json_each(:patient) n ON f.patient_id = n.value ->> 0 AND f.issuer = n.value ->> 1
-        AND f.position >= n.value ->> 2 AND f.position < n.value ->> 3"""  # noqa: S608 -- our words
+        AND f.position >= n.value ->> 2 AND f.position < n.value ->> 3"""
 """A key is not one patient's alone: an ID that was merged away can be given anew, and makes the same one."""
 _OF_DEVICE: Final = """EXISTS (
     SELECT 1 FROM requests r CROSS JOIN contexts c ON c.n = r.context WHERE r.n = x.request AND c.calling_ae = :calling_ae)"""
@@ -90,8 +98,9 @@ FROM retries t CROSS JOIN requests r ON r.n = t.request WHERE t.rowid < ? {} ORD
 _OF_EVENT: Final = "AND t.request = (SELECT request FROM events WHERE position = ?)"
 _FIRST_UNDER_STUDY: Final = """
 SELECT e.position FROM requests_of_study r CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
-WHERE r.study_instance_uid = :study AND e.kind = 'entry'
+WHERE r.study_instance_uid = :study AND r.study_instance_uid <> '' AND +e.kind = 'entry'
 """
+"""As `_ENTRIES`, with a + by which SQLite makes no index of all events for one question."""
 _ENTRIES: Final = {
     "study": f"""
 {_FIRST_UNDER_STUDY} AND e.position NOT IN (SELECT position FROM standings)
@@ -99,7 +108,7 @@ UNION SELECT position FROM standings WHERE study_instance_uid = :study
 """,  # noqa: S608 -- our words
     "patient": f"""
 SELECT e.position FROM ({_UNDER_PATIENT}) r CROSS JOIN events e ON e.position BETWEEN r.first_position AND r.last_position
-WHERE e.kind = 'entry' AND e.position NOT IN (SELECT position FROM standings)
+WHERE +e.kind = 'entry' AND e.position NOT IN (SELECT position FROM standings)
 UNION SELECT position FROM standings WHERE (patient_id, issuer) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:patient))
 """,  # noqa: S608 -- our words
 }
@@ -268,7 +277,8 @@ class SqliteStore:
         if which.study_instance_uid:
             wanted.append(f"x.position IN ({_OF_STUDY})")
         if which.patient is not None:
-            wanted.append(f"x.position IN ({_OF_PATIENT})")
+            events = _EVENTS_BETWEEN if which.upto - which.after <= _FEW else _EVENTS_UNDER_PATIENT
+            wanted.append(f"x.position IN ({_OF_PATIENT.format(events)})")
         if which.kinds:
             wanted.append("x.kind IN (SELECT value FROM json_each(:kinds))")
         if which.entry_kind:

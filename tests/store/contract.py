@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -883,9 +884,8 @@ class EventStoreContract:
         def note(index: int) -> EntryDraft:
             return entry(f"{index}", index=index, data=b'"entry":{"template":"","kind":"note"}')
 
-        patient = RegistryRecord(
-            {"what": "patient.changed"}, "patient", "HOSP|P1", "org.plscp.patient.changed.v1", "P1"
-        )
+        said = {"what": "patient.changed", "id": "P1", "issuer": "HOSP"}
+        patient = RegistryRecord(said, "patient", "HOSP|P1", "org.plscp.patient.changed.v1", "P1")
         send(
             store,
             RegistryDraft([patient], 1 << 40, NOW, "http", ignore),
@@ -910,6 +910,7 @@ class EventStoreContract:
             (Filter(patient=[("P-9.9", "", 0, LAST)]), []),
             (Filter(patient=[]), []),
             (Filter(patient=[("P1", "HOSP", 0, LAST)], patient_keys=["HOSP|P1"]), [1, 5]),
+            (Filter(patient=[("P1", "HOSP", 2, LAST)], patient_keys=["HOSP|P1"]), [5]),
             (Filter(patient=old, after=2, upto=4, latest=True, limit=1), [4]),
             (Filter(patient=old, study_instance_uid="2.2"), []),
             (Filter(calling_ae="XRAY1"), [4, 6]),
@@ -920,8 +921,11 @@ class EventStoreContract:
             (Filter(since=int(ten) + 1, kinds=("entry",)), [3, 4, 5]),
             (Filter(upto=2), [1, 2]),
         ]
+        head = store.head()[0]
         for which, positions in table:
             assert [event.position for event in store.read(which)] == positions, which
+            near = replace(which, upto=min(which.upto, head))
+            assert [event.position for event in store.read(near)] == positions, near
 
     def test_a_timeline_is_in_the_order_of_occurrence(self, store: EventStore) -> None:
         """Entries by when they occurred, then by position; other studies' are not among them."""
