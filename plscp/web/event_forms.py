@@ -17,7 +17,7 @@ COLUMNS: Final = (
     "code", "quantity", "unit", "status", "event_id",
 )  # fmt: skip
 """Of CSV: `what` in a few words; `item` and `code` say with what, such as the drug; `quantity` is the first one of the entry."""
-_FORMULA: Final = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_FORMULA: Final = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 KEEP_ALIVE: Final = b":\n\n"
@@ -56,10 +56,11 @@ def _written(table: Sequence[Sequence[object]]) -> bytes:
 def _cell(value: object) -> str:
     """Text that no spreadsheet takes for a formula, and no terminal for a command.
 
-    What begins like a formula gets an apostrophe, unless it is a number.
+    What begins like a formula gets an apostrophe, unless it is a number; also behind what a spreadsheet may take for the end of a
+    cell, as with the semicolon of many countries.
     """
     text = _CONTROL.sub("\ufffd", str(value))
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub(r"\1'", text)
 
 
 def _row(kind: str, event: Mapping[str, Any]) -> tuple[object, ...]:
@@ -83,7 +84,9 @@ def _row(kind: str, event: Mapping[str, Any]) -> tuple[object, ...]:
         named.get("id", ""),
         named.get("issuer", ""),
         entry.get("kind", kind) if kind == "entry" else kind,
-        said(entry) if entry else change.get("what") or event.get("comment") or event.get("status_name") or "withdrawn",
+        said(entry)
+        if entry
+        else change.get("what") or event.get("comment") or event.get("status_name") or ("withdrawn" if moved else kind),
         word(item),
         of_code,
         amount.get("text", ""),

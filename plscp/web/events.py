@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from plscp.errors import StoreError
 from plscp.logs import log
@@ -44,6 +45,19 @@ LOOK_SECONDS: Final = 0.2
 """Between two looks at the store's head while an answer is kept open."""
 KEEP_ALIVE_SECONDS: Final = 15.0
 """After which a stream of server-sent events in which nothing came gets a comment."""
+
+
+class KeptOpen(StreamingResponse):
+    """An answer that is kept open: counted from the moment it is decided on, before anything else has its turn."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As Starlette sends an answer."""
+        state = scope["app"].state
+        state.followers += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            state.followers -= 1
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -98,17 +112,18 @@ async def list_events(call: ApiCall) -> bytes | Response:
         which.limit = which.limit or DEFAULT_EVENTS
     await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
     which = await asyncio.to_thread(_up_to_now, call, which)
+    if which.after > which.upto:
+        raise ApiProblem(422, f"the store has come to position {which.upto} only: what comes next would be passed over")
     if call.request.method == "HEAD":
         return Response(headers=NOT_KEPT, media_type=form)
     if follow:
         if call.request.app.state.followers >= MOST_FOLLOWERS:
             raise ApiProblem(503, f"{MOST_FOLLOWERS} answers are being kept open already", {"Retry-After": "10"})
-        return StreamingResponse(_following(call, which, form), media_type=form, headers=NOT_KEPT)
+        return KeptOpen(_following(call, which, form), media_type=form, headers=NOT_KEPT)
     if form != JSON:
         return StreamingResponse(_exported(call, which, form), media_type=form, headers=NOT_KEPT)
     found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
-    last = found[-1].position if found else which.after
-    looked_through = last if len(found) == which.limit and not latest else max(which.upto, last)
+    looked_through = found[-1].position if len(found) == which.limit and not latest else which.upto
     return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
 
 
@@ -217,8 +232,6 @@ async def _exported(call: ApiCall, which: Filter, form: str) -> AsyncIterator[by
 
 async def _following(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
     """Events as they come, until the caller goes, `limit` is reached or the server stops; the last server-sent one says which."""
-    state = call.request.app.state
-    state.followers += 1
     try:
         async for page in _pages(call, which, follow=True):
             if page or form == EVENT_STREAM:
@@ -229,8 +242,6 @@ async def _following(call: ApiCall, which: Filter, form: str) -> AsyncIterator[b
         log.warning("store-failed", where="http", why=str(error))
     except ApiProblem:
         why = "patient"  # another one has the ID by now
-    finally:
-        state.followers -= 1
     if form == EVENT_STREAM:
         yield ended(why)
 

@@ -169,6 +169,7 @@ def test_an_id_that_is_given_anew_ends_a_stream(searched: FakeServer, ask: Ask) 
         ("since=yesterday", 422, "since must be a time with its offset"),
         ("until=2026-01-01T10:00:00", 422, "until must be a time with its offset"),
         ("latest=1&follow=1", 422, "latest ends where follow begins"),
+        ("after=3", 422, "the store has come to position 2 only"),
     ],
 )
 def test_a_search_that_cannot_be_made(server: FakeServer, ask: Ask, query: str, status: int, why: str) -> None:
@@ -194,11 +195,12 @@ def test_rows(server: FakeServer, ask: Ask) -> None:
     server.store.add("refusal", {"status": "C102", "comment": "missing, at 3.2", "sender": {"ae_title": "HEMO1"}})
     moved = {"moved_from": {"study_instance_uid": "1.2.3", "patient": {"id": "P1", "issuer": "H"}}}
     server.store.add("correction", {"correction": moved})
+    server.store.add("expunged", {"expunged": {"requests": 3}})
     answer = ask(server, "GET", f"{PATH}?kind=all", headers={"Accept": "text/csv"})
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.text.startswith(",".join(COLUMNS) + "\r\n1,")
-    assert answer.text.count("\r\n") == 6
-    patient, study, drug, refusal, withdrawn = table(answer)
+    assert answer.text.count("\r\n") == 7
+    patient, study, drug, refusal, withdrawn, expunged = table(answer)
     assert (patient["patient"], patient["issuer"], patient["what"]) == ("P1", "H", "patient.changed")
     assert (study["kind"], study["study"], study["patient"]) == ("registry", "1.2.3", "P1")
     assert drug == {
@@ -209,6 +211,7 @@ def test_rows(server: FakeServer, ask: Ask) -> None:
     }  # fmt: skip
     assert (refusal["what"], refusal["status"]) == ("missing, at 3.2", "C102")
     assert (withdrawn["what"], withdrawn["study"], withdrawn["patient"]) == ("withdrawn", "1.2.3", "P1")
+    assert (expunged["kind"], expunged["what"], expunged["study"]) == ("expunged", "expunged", "")
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
@@ -217,7 +220,9 @@ def test_no_formula_reaches_a_spreadsheet(server: FakeServer, ask: Ask, begin: s
     text = f'{begin}HYPERLINK("http://x","y")'
     said = {"kind": "note\x1b[31m", "text": text, "dose": {"text": "-1.5E3", "unit": {"value": begin + "mL"}}}
     server.store.add("entry", entry(entry=said), key="1.2.3")
-    (row,) = table(ask(server, "GET", PATH, headers={"Accept": CSV}))
+    server.store.add("entry", entry(entry={"kind": "note", "text": f"see;{begin}1+1;= 1"}), key="1.2.3")
+    row, behind = table(ask(server, "GET", PATH, headers={"Accept": CSV}))
+    assert behind["item"] == f"see;'{begin}1+1;'= 1"
     assert row["kind"] == "note\ufffd[31m"
     assert (row["item"], row["quantity"], row["unit"]) == (f"'{text}", "-1.5E3", f"'{begin}mL")
 

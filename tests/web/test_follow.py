@@ -107,6 +107,21 @@ def test_followers_are_bounded_and_go(running: Running) -> None:
     assert until(free, "a place among the followers")
 
 
+def test_followers_that_come_at_once_are_bounded(running: Running) -> None:
+    """Each counts before the next one is looked at."""
+    running.server.store.add("entry", entry())
+
+    async def asked() -> list[int]:
+        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=60) as client:
+            request = client.build_request("GET", f"{running.url}/api/v1/events?follow=1")
+            answers = await asyncio.gather(*(client.send(request, stream=True) for _ in range(MOST_FOLLOWERS + 8)))
+            for answer in answers:
+                await answer.aclose()
+            return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(asked()) == [200] * MOST_FOLLOWERS + [503] * 8
+
+
 def test_taken_port() -> None:
     """A port that is taken is one line that names the setting."""
     with socket.socket() as other:
