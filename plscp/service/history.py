@@ -97,13 +97,27 @@ def _openings(changes: Sequence[_Change]) -> Iterator[Json]:
 # --- patients --------------------------------------------------------------------------------------------------------------
 
 
-def of_patient(store: EventStore, patient: Patient, keys: Sequence[str]) -> Json:
+def of_patient(
+    store: EventStore, patient: Patient, keys: Sequence[str], spans: Iterable[tuple[PatientId, int, int | None]]
+) -> Json:
     """The identifiers of a patient, each with what it is, since when and by what; and every change.
 
     Args:
         keys: of `Registry.keys_of`: its changes, and those of patients that were merged into it.
+        spans: of `Registry.spans_of`: under such a key stand others' as well, where an ID was given anew.
     """
-    found = dict(_changes(store, keys))
+    owned: dict[PatientId, list[tuple[int, int | None]]] = {}
+    for identifier, since_position, until in spans:
+        owned.setdefault(identifier, []).append((since_position, until))
+
+    def is_theirs(change: _Change) -> bool:
+        said, position = change.said, int(change.by["position"])
+        if not said["what"].startswith("patient."):
+            return False
+        whose = owned.get(PatientId(said["id"], said["issuer"]), ())
+        return any(since <= position and (until is None or position < until) for since, until in whose)
+
+    found = {key: [each for each in changes if is_theirs(each)] for key, changes in _changes(store, keys)}
     since: dict[PatientId, tuple[str, Json]] = {}
     for each in found.get(patient.key, ()):
         if "other_ids" in each.said:

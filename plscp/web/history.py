@@ -26,8 +26,8 @@ async def patient_history(call: ApiCall) -> PatientHistory:
     keeper, store = call.server.keeper, call.server.store
     with keeper.lock:
         patient = named_patient(call, keeper.registry)
-        keys = keeper.registry.keys_of(patient)
-    return PatientHistory.model_validate(await asyncio.to_thread(history.of_patient, store, patient, keys))
+        keys, spans = keeper.registry.keys_of(patient), [*keeper.registry.spans_of(patient)]
+    return PatientHistory.model_validate(await asyncio.to_thread(history.of_patient, store, patient, keys, spans))
 
 
 @operation("GET", "/api/v1/rooms", RoomBoard, role="read")

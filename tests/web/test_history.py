@@ -117,6 +117,22 @@ def test_a_patient_shows_since_when_and_by_what_each_identifier_is_theirs(case: 
     case.get("/api/v1/patients/P2/history", 409)
 
 
+def test_an_id_that_is_given_anew_begins_a_history(case: Case) -> None:
+    """The new patient's key is the former one's: neither shows what is the other's. Nor does an admission of the same ID."""
+    before = case.get("/api/v1/patients/P2/history")
+    case.say("10:00", "hl7", "ADT|H|11", changes.put_patient, {"id": "P1", "issuer": "", "name": "New^Person"})
+    case.say("10:10", "file", "", changes.put_admission, {"id": "P1", "patient": {"id": "P1"}, "location": "W5"})
+    anew = case.get("/api/v1/patients/P1/history")
+    assert [(each["what"], each["message"]) for each in anew["changes"]] == [
+        ("patient.changed", "ADT|H|11"),
+        ("patient.demographics", "ADT|H|11"),
+    ]
+    assert [(each["id"], by(each["since"])) for each in anew["identifiers"]] == [
+        ("P1", f"{anew['changes'][0]['position']} hl7 ADT|H|11")
+    ]
+    assert case.get("/api/v1/patients/P2/history")["changes"] == before["changes"]
+
+
 def test_what_was_known_at_a_position(case: Case) -> None:
     """The registry of then; what was not known yet is not found; a position that the store has not reached is refused."""
     assert case.get(STUDY)["patient"]["id"] == "P2"
