@@ -1,6 +1,7 @@
 """Requests built from typed entries: what is written is what is read, for every kind of entry and in every transfer syntax."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -229,9 +230,9 @@ def test_what_is_misspelt_is_said_with_its_place(tmp_path: Path, typed: dict[str
 def test_the_readme_says_how(tmp_path: Path) -> None:
     """Its example runs as it stands, and what it dumps is a file of the same request."""
     readme = Path(__file__).parents[2].joinpath("README.md").read_text()
-    lines = readme.split("## Build a device")[1].split("\n## ")[0].splitlines()
+    (code,) = re.findall(r"```python\n(.*?)```", readme.split("## Build a device")[1].split("\n## ")[0], re.DOTALL)
     names: dict[str, Any] = {}
-    exec("\n".join(line[4:] for line in lines if line.startswith("    ")), names)  # our own text
+    exec(code, names)  # our own text
     made = action.procedural(decoded(names["raw"], "1.2.840.10008.1.2"), strict=True)
     assert made.entries[0].kind == "drug_administered"
     path = tmp_path / "request.json"

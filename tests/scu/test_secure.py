@@ -149,7 +149,7 @@ def test_both_sides_name_the_cause(tmp_path: Path, name: str, version: str, caps
     if files is not None:
         files.context.maximum_version = ssl.TLSVersion[version]
     with Listener(certificates=files) as listener:
-        assert echo(listener, tmp_path, *options) == 1
+        assert echo(listener, tmp_path, *options) == 3
         peer = refused_by(listener)
         port = listener.port
     said = f"{row.cause}: {HANDSHAKES[row.cause]}"
@@ -179,7 +179,7 @@ def test_nothing_in_common(tmp_path: Path, least: str, suites: str, cause: str) 
 
 def test_a_plain_tool_at_the_port_of_tls(listener: Listener, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The connection is closed, which says little: the line says that a port of TLS does so, and the server has the cause."""
-    assert echo(listener, folder) == 1
+    assert echo(listener, folder) == 3
     assert "closed the connection, as one that wants TLS does" in capsys.readouterr().err
     peer = refused_by(listener)
     assert peer["hint"] == f"not-tls: {HANDSHAKES['not-tls']}"
