@@ -167,13 +167,19 @@ class Misplaced:
         if known is not None and known.state != "proposed":
             return  # somebody has decided already
         by_position = {position: request for request in placed for position in request.positions}
+        came_from = placed[0].study_instance_uid
 
         def where(position: int, registry: Registry) -> Destination:
-            if _named(by_position[position], registry) != target:
+            mistaken = position == positions[0] and _was_mistaken(registry, came_from)
+            if mistaken or _named(by_position[position], registry) != target:
                 raise Conflict("the registry has changed: it is looked at again")
             return destination(registry, Place(target, "", ""))
 
-        if all(request.applies for request in placed) and not self._was_mistaken(placed[0].study_instance_uid):
+        applies = all(request.applies for request in placed)
+        if applies:
+            with self._keeper.lock:
+                applies = not _was_mistaken(self._keeper.registry, came_from)
+        if applies:
             change = None if known is not None else self._change(target, positions, placed)
             order = Order(correction, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
             try:
@@ -184,7 +190,7 @@ class Misplaced:
             record = RegistryRecord(
                 self._change(target, positions, placed),
                 None,
-                placed[0].study_instance_uid,
+                came_from,
                 PROPOSED_TYPE,
                 correction,
             )
@@ -198,12 +204,6 @@ class Misplaced:
         sender = senders.pop() if len(senders) == 1 else ""
         return proposed(MOVE, to, BECAUSE, positions=positions, origins=[came_from], calling_ae=sender)
 
-    def _was_mistaken(self, uid: str) -> bool:
-        """Whether a modality said that it had picked a study's worklist entry by mistake: whose the events are only people know."""
-        with self._keeper.lock:
-            steps = self._keeper.registry.steps.all()
-        return any(step.reason == INCORRECT_WORKLIST_ENTRY and uid in step.studies for step in steps)
-
     def _place(self, uid: str) -> Place:
         study = self._keeper.registry.study(uid)
         return Place(uid, *(study.patient_id if study is not None else ("", "")))
@@ -211,6 +211,11 @@ class Misplaced:
 
 def _failed(error: StoreError) -> None:
     log.warning("store-failed", where="corrections", why=str(error))
+
+
+def _was_mistaken(registry: Registry, uid: str) -> bool:
+    """Whether a modality said that it had picked a study's worklist entry by mistake: whose the events are only people know."""
+    return any(step.reason == INCORRECT_WORKLIST_ENTRY and uid in step.studies for step in registry.steps.all())
 
 
 def _named(request: PlacedRequest, registry: Registry) -> str:

@@ -15,6 +15,7 @@ from plscp.matching.corrections import CorrectionBody, SettleBody
 from plscp.matching.model import Device
 from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY, StepBegun, StepSaid, StepStudy
 from plscp.service import waiting
+from plscp.service.corrections import Order
 from plscp.service.misplaced import BECAUSE, Misplaced
 from plscp.service.profile import Profile
 from plscp.store.corrections import CORRECTION
@@ -133,6 +134,32 @@ def test_what_came_by_a_worklist_entry_picked_by_mistake_is_proposed_only(lab: L
     assert found[BECAUSE].state == "proposed"
     assert found[BECAUSE].change["to"]["study_instance_uid"] == "1.2.826.3"
     assert lab.at(B) == [one]
+
+
+@pytest.mark.parametrize("policy", ["apply"], indirect=True)
+def test_a_mistake_that_is_said_while_entries_are_moved_is_heard(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The modality says so after the look and before the move."""
+    rig = lab.rig
+    begun = StepBegun("1.9", False, (StepStudy(A),), "PA", "HOSP", "XA1", "XA1", "", at("08:30"))
+    said = StepSaid("1.9", "DISCONTINUED", at("08:31"), INCORRECT_WORKLIST_ENTRY)
+    rig.clock("08:31")
+    rig.change(lambda registry: step_changes.begin_step(registry, begun, rig.policy, rig.now))
+    rig.change(lambda registry: step_changes.end_step(registry, "1.9", rig.policy, rig.now))
+    lab.put(A, status="open", location="LAB1")
+    assert lab.log("10:05") == f"0000 {A} PA"
+    [one] = lab.at(A)
+    rig.clock("10:20")
+    lab.b_was_there()
+    move = rig.corrections.move
+
+    async def interrupted(order: Order) -> Any:
+        await rig.keeper.change(lambda registry: step_changes.set_step(registry, said, rig.policy, rig.now), "mpps")
+        return await move(order)
+
+    monkeypatch.setattr(rig.corrections, "move", interrupted)
+    lab.look()
+    found = {str(each.change["because"]): each for each in rig.store.proposals()}
+    assert (lab.at(A), lab.at(B), found[BECAUSE].state) == ([one], [], "proposed")
 
 
 @pytest.mark.parametrize("policy", ["apply"], indirect=True)
