@@ -217,9 +217,8 @@ class Secured(asyncio.Protocol):
             self._raw.close()
         else:
             cause = handshakes.cause(error, "server")
-            if cause == handshakes.OTHER and certificates.certificate(
-                self._tls
-            ):  # such as a key that is not the certificate's
+            if cause == handshakes.OTHER and certificates.certificate(self._tls):
+                # Such as a key that is not the certificate's.
                 cause = "client-certificate-refused"
             if cause.startswith("client-certificate-"):
                 self._association.refused_certificate = certificates.described(self._tls)
