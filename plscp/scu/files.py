@@ -1,7 +1,8 @@
 """Reading Action Information from files: DICOM (PS3.10, or a bare data set), the DICOM JSON Model (PS3.18 Annex F), typed JSON.
 
 Typed JSON is a `ProcedureLogRequest` or a `SubstanceAdministrationRequest` of `plscp.scu.requests`, told by its `entries`
-or its `administration`; or a published record (contract section 4), told by its `type`, whose entry is taken as a device would send it.
+or its `administration`; or, to look at, a published record (contract section 4), told by its `type`, whose entry is taken as a device would
+send it. It is not sent again: its request's Timezone Offset is not in it, and without an Observation UID it would be logged twice.
 """
 
 import json
@@ -36,7 +37,7 @@ def encoded(path: Path) -> Encoded:
     Raises:
         CommandError: one line, exit status 2: the file cannot be read, or is neither DICOM nor JSON.
     """
-    raw, made = _load(path)
+    raw, made = _load(path, records=True)
     if made is not None:
         try:
             return Encoded(encode(made), EXPLICIT_LITTLE)
@@ -69,16 +70,16 @@ def read(path: Path) -> Dataset:
     return made
 
 
-def _load(path: Path) -> tuple[bytes, Dataset | None]:
+def _load(path: Path, *, records: bool = False) -> tuple[bytes, Dataset | None]:
     """The bytes of a file, and the data set where they are JSON."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", 2) from error
-    return raw, _json(path, raw) if raw.lstrip()[:1] in {b"{", b"["} else None
+    return raw, _json(path, raw, records=records) if raw.lstrip()[:1] in {b"{", b"["} else None
 
 
-def _json(path: Path, raw: bytes) -> Dataset:
+def _json(path: Path, raw: bytes, *, records: bool) -> Dataset:
     try:
         found: Any = json.loads(raw)
         if isinstance(found, list):
@@ -88,6 +89,8 @@ def _json(path: Path, raw: bytes) -> Dataset:
         if not isinstance(found, dict):
             raise CommandError(f"{path}: a data set is a JSON object, not {json.dumps(found)[:20]}", 2)
         if "type" in found:
+            if not records:
+                raise CommandError(f"{path}: a published record is not sent again; plscp explain draws it", 2)
             found = _as_sent(path, found)
         for name, request in TYPED.items():
             if name in found:

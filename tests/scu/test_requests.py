@@ -238,3 +238,11 @@ def test_the_readme_says_how(tmp_path: Path) -> None:
     path = tmp_path / "request.json"
     path.write_text(names["request"].model_dump_json())
     assert read(path) == names["request"].dataset()
+
+
+def test_a_published_record_is_not_sent_again() -> None:
+    """It would be another event: its request's Timezone Offset is not in it, nor need an Observation UID be."""
+    path = Path(__file__).parents[2] / "schemas" / "examples" / "org.plscp.procedure-log.entry.v1" / "note.json"
+    with pytest.raises(CommandError, match="a published record is not sent again"):
+        read(path)
+    assert encoded(path).raw
