@@ -1,5 +1,7 @@
 """`plscp correction`: entries that stand under the wrong study or patient are listed, moved and moved back, over the HTTP API."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -98,6 +100,8 @@ def make_correction(
     if chosen:
         body["entries"] = chosen
     to = _place(to_study, to_patient, to_issuer)
+    if bool(positions) == bool(chosen):
+        raise CommandError("correction make: say which entries: their positions, or --study or --patient", 2)
     if not to:
         raise CommandError("correction make: say where to, with --to-study or --to-patient", 2)
     _say_why("make", why, dry_run=dry_run)
@@ -120,7 +124,8 @@ def confirm_correction(
     """Do what is proposed; with a target of yours the entries go there instead."""
     body = _given(to=_place(to_study, to_patient, to_issuer), why=why, who=who, dry_run=dry_run)
     api: Api = context.obj
-    show_done(api, api.post(f"{_path(correction_id)}/confirm", body))
+    proposal = api.get(_path(correction_id))
+    show_done(api, api.post(f"{_path(correction_id)}/confirm", body), proposal)
 
 
 @correction.command("reject", cls=ServerCommand)
@@ -161,8 +166,17 @@ def _place(study: str | None, patient: str | None, issuer: str | None) -> dict[s
     return _given(study_instance_uid=study, patient=named)
 
 
-def show_done(api: Api, done: dict[str, Any]) -> None:
-    """What moved, a line each; of a dry run what would move."""
+def _without_moves(done: Mapping[str, Any], proposal: Mapping[str, Any]) -> str:
+    """What was done, or would be, where nothing moves: a request that was refused is replayed."""
+    replay = proposal.get("what") == "proposal.replay"
+    item, place = proposal.get("quarantine") if replay else "", view.place(proposal.get("to") or {})
+    if done["dry_run"]:
+        return f"would be logged: refused request {item}, to {place}" if item else "nothing would move"
+    return f"{done['id']} is settled, " + (f"request {item} is logged" if item else "nothing was moved")
+
+
+def show_done(api: Api, done: dict[str, Any], proposal: Mapping[str, Any] = MappingProxyType({})) -> None:
+    """What moved, a line each; of a dry run what would move; of a proposal to replay that instead."""
     output.table(
         ["position", "occurred", "from", "to"],
         [
@@ -174,7 +188,7 @@ def show_done(api: Api, done: dict[str, Any]) -> None:
             )
             for move in done["moves"]
         ],
-        "nothing would move" if done["dry_run"] else f"{done['id']} is settled, nothing was moved",
+        _without_moves(done, proposal),
         json=api.as_json(done),
     )
     if done["moves"] and not api.json:

@@ -8,7 +8,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, ServerCommand, segment
-from plscp.cli.options import POSITION_AT_MOST, a_uid, an_ae_title, group, long_text, short_text
+from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text, short_text
 from plscp.cli.registry import At, by, changes
 from plscp.errors import CommandError, HttpProblem
 
@@ -180,7 +180,11 @@ def end_step(
     cls=ServerCommand,
     help="Show events as they come, until Ctrl-C or the server's end; with --json one per line.",
 )
-@event.command("export", cls=ServerCommand, help="Write events as CSV to standard output; with --json one per line.")
+@event.command(
+    "export",
+    cls=ServerCommand,
+    help="Write events as CSV to standard output; with --json one per line. An entry that was moved is written where it first stood; --kind correction has where it went.",
+)
 def events(
     context: typer.Context,
     *,
@@ -209,8 +213,11 @@ def events(
             help="entry (the default), registry, refusal, proposal, correction, expunged or all; or a kind of entry, such as drug_administered."
         ),
     ] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred not before then.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred before then.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Occurred not before then, such as 2026-11-26T22:00.", callback=a_moment),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred before then.", callback=a_moment)] = None,
 ) -> None:
     """What is stored, or what comes: the commands differ only in where they begin and end, and in how they write it."""
     api: Api = context.obj

@@ -29,8 +29,10 @@ Device = Annotated[
 Reason = Annotated[
     str | None, typer.Option(help="How the last refusal begins: a status (C103), or status and Error Comment.")
 ]
-Since = Annotated[str | None, typer.Option(help="Refused last not before this time.", callback=a_moment)]
-Until = Annotated[str | None, typer.Option(help="Refused last before this time.", callback=a_moment)]
+Since = Annotated[
+    str | None, typer.Option(help="Refused last not before then, such as 2026-11-26T22:00.", callback=a_moment)
+]
+Until = Annotated[str | None, typer.Option(help="Refused last before then.", callback=a_moment)]
 
 app = group()
 app.add_typer(quarantine := group("Quarantine: refused requests, why, and their replay."), name="quarantine")
@@ -68,6 +70,8 @@ def list_items(
         "nothing in quarantine",
         json=api.as_json(found),
     )
+    if found.get("next") and not api.json:
+        output.line(["there are more, refused earlier: --limit, --device, --since"])
 
 
 def _which(calling_ae: str | None, reason: str | None, since: str | None, until: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
-from plscp.errors import Conflict, InvalidBody, StoreUnavailable
+from plscp.errors import Conflict, InvalidBody, StoreError, StoreUnavailable
 from plscp.logs import log
 from plscp.matching import changes
 from plscp.matching.corrections import (
@@ -28,6 +28,7 @@ from plscp.matching.corrections import (
     for_entry,
     iso,
     merged_by,
+    proposal_id,
     proposed,
 )
 from plscp.matching.model import Place
@@ -309,6 +310,13 @@ class Corrections:
         if refused:
             raise Conflict(refused)
         return await self._settle(proposal, "confirmed", who, why)
+
+    async def replayed(self, item_id: str, place: Place, who: str) -> None:
+        """A request was replayed by hand: where just that was proposed, nobody is asked any more."""
+        proposal = await asyncio.to_thread(self._store.proposal, proposal_id([item_id, place.as_json()]))
+        if proposal is not None and proposal.state == "proposed":
+            with suppress(Conflict, StoreError):  # the replay counts all the same; confirmed later it is settled too
+                await self._settle(proposal, "confirmed", who, "replayed by hand")
 
     async def _confirm_merge(self, proposal: Proposal, body: SettleBody, who: str, why: str) -> CorrectionOutcome:
         """Merge the patient of the study that is named into the one who survives; his entries follow by the merge itself."""

@@ -21,7 +21,9 @@ _CLOCK: Final = (
     "its clock is wrong, or they have no offset: set {table}.timezone"
 )
 _NEVER_NAMED: Final = "no feed, file or command has named it: plscp study open, or see the feed"
-_LACKS_SPELLING: Final = "add the spelling to [issuers]; event issuer-unusable has it"
+_LACKS_SPELLING: Final = (
+    "add that spelling to [issuers]: plscp quarantine show has it, and the log line issuer-unusable"
+)
 _OPEN_IT: Final = "open the study{room} (plscp study open, or its feed), then plscp quarantine replay, where it is not replayed by itself"
 _CLOSE_LEFT: Final = "close the study that has left: plscp study list, plscp study close"
 _WHOSE: Final = "look which patient is on the table: {title} may have another selected"

@@ -7,11 +7,13 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from plscp.matching.model import Place
 from plscp.matching.registry import microseconds
 from plscp.records.parts import published
 from plscp.service.replay import ReplayOutcome
 from plscp.store.port import LAST
 from plscp.store.quarantine import QuarantineItem
+from plscp.web.guard import ROLE
 from plscp.web.operations import ApiCall, Parameter, flag, moment, operation, paged
 from plscp.web.problems import ApiProblem
 from plscp.web.quarantine_answers import (
@@ -109,6 +111,8 @@ async def replay(call: ApiCall) -> ReplayAnswer:
         raise ApiProblem(409, f"{outcome.id} cannot be replayed: {outcome.comment}")
     if outcome.outcome == "failed":
         raise ApiProblem(503, f"the store took nothing: {outcome.comment or 'try again'}", {"Retry-After": "1"})
+    if not asked.entries:
+        await _settle(call, outcome)
     return ReplayAnswer.model_validate(_replayed(outcome))
 
 
@@ -148,10 +152,18 @@ async def replay_all(call: ApiCall) -> ReplayPage:
         done += 1
         if outcome is not None:
             results.append(outcome)
+            await _settle(call, outcome)
             if outcome.outcome == "failed":
                 break
     following = {"next": found[done - 1][0]} if 0 < done < len(found) else {}
     return ReplayPage.model_validate({"results": [_replayed(each) for each in results], **following})
+
+
+async def _settle(call: ApiCall, outcome: ReplayOutcome) -> None:
+    """What was proposed for a request is done once it was replayed whole."""
+    if outcome.kept:
+        place = Place(outcome.study_instance_uid, outcome.patient_id, outcome.issuer)
+        await call.server.corrections.replayed(outcome.id, place, str(call.request.scope.get(ROLE, "without token")))
 
 
 async def _asked(call: ApiCall, model: type[Taken]) -> Taken:

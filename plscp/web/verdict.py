@@ -8,6 +8,8 @@ Level = Literal["ok", "warning", "critical"]
 BEHIND_SECONDS: Final = 60.0
 CERTIFICATE_DAYS: Final = 14.0
 MOST_NAMED: Final = 3
+MANY_REFUSED: Final = 10
+"""Open refused requests of a device that is being set up; more of them, and nothing taken since, are somebody's events."""
 
 
 def verdict(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,6 +71,13 @@ def findings(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
 def _devices(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     tolerance = float(status.get("clock_tolerance") or 120.0)
     devices = status.get("devices") or ()
+    refused = [
+        f"{device['ae_title']} {device['quarantine_open']}"
+        for device in devices
+        if (device.get("quarantine_open") or 0) > MANY_REFUSED and _refused_last(device)
+    ]
+    if refused:
+        yield "warning", f"DEVICE REFUSED {_some(refused)}"
     silent = [str(device["ae_title"]) for device in devices if device.get("silent")]
     if silent:
         yield "warning", f"DEVICE SILENT {_some(silent)}"
@@ -79,6 +88,12 @@ def _devices(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
     ]
     if off:
         yield "warning", f"CLOCK OFF {_some(off)}"
+
+
+def _refused_last(device: Mapping[str, Any]) -> bool:
+    """Whether nothing that a device sent was taken since its last refusal."""
+    since = _seconds((device.get("last_refusal") or {}).get("time"), device.get("last_event"))
+    return bool(device.get("last_refusal")) and (since is None or since < 0)
 
 
 def _states(relay: Mapping[str, Any]) -> set[str]:

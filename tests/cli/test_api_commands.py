@@ -138,6 +138,7 @@ FAILURES = [
     (["correction", "make", "0", "--to-study", "1.2"], 2, "a position is a number from 1 on"),
     (["correction", "make", "1", "--to-issuer", "X"], 2, "an issuer goes with a Patient ID"),
     (["correction", "make", "--study", "1.2", "--to-study", "1.3"], 2, "say why, with --why"),
+    (["correction", "make", "--to-study", "1.2", "--why", "x"], 2, "say which entries"),
     (["correction", "make", "1", "--why", "x"], 2, "say where to, with --to-study or --to-patient"),
     (
         ["correction", "make", "--study", "1.2", "--to-study", "1.3", "--since", "soon"],
@@ -312,3 +313,18 @@ def test_what_a_correction_moved_is_said_in_a_sentence(capsys: pytest.CaptureFix
     assert capsys.readouterr().out.endswith("\n2 moved by correction ab12\n")
     show_done(api, {"id": "ab12", "moves": [move], "dry_run": True})
     assert capsys.readouterr().out.endswith("\n1 would move: nothing was kept\n")
+
+
+def test_what_a_confirmed_replay_does_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing moves by it, but a refused request is logged."""
+    api, done = Api("http://127.0.0.1:9"), {"id": "ab12", "moves": [], "dry_run": True}
+    proposal = {"what": "proposal.replay", "quarantine": "f00", "to": {"study_instance_uid": "1.2"}}
+    show_done(api, done, proposal)
+    show_done(api, done | {"dry_run": False}, proposal)
+    show_done(api, done, proposal | {"what": "proposal.merge"})
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "would be logged: refused request f00, to 1.2",
+        "ab12 is settled, request f00 is logged",
+        "nothing would move",
+    ]

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from plscp.errors import StoreUnavailable
 from plscp.matching import changes, second_look
-from plscp.matching.model import Device, Operator
+from plscp.matching.model import Device, Operator, Place
 from plscp.matching.records import PatientId
 from plscp.service import waiting
 from plscp.service.profile import Profile
@@ -85,6 +85,25 @@ def test_c4_another_patients_study_was_there(rig: Rig) -> None:
     rig.study(U1, "PA", location="LAB2")
     assert came(rig) == "proposed 1"
     assert why(rig) == second_look._ANOTHER
+
+
+def test_what_was_proposed_is_done_by_a_replay_by_hand(rig: Rig) -> None:
+    """Only where it went where the proposal said: else people are asked on."""
+    rig.study(U2, "PB", location="LAB1")
+    refused(rig, "08:01", "C104", patient="PA")
+    rig.clock("08:20")
+    rig.study(U1, "PA", location="LAB2")
+    assert came(rig) == "proposed 1"
+    outcome = rig.replayed()
+    assert outcome.kept
+    states = []
+    for study in (U2, outcome.study_instance_uid):
+        place = Place(study, outcome.patient_id, outcome.issuer)
+        rig.run(rig.corrections.replayed(outcome.id, place, "operate"))
+        states.append([(one.state, one.who, one.why) for one in rig.store.proposals()])
+    assert states == [[("proposed", "", "")], [("confirmed", "operate", "replayed by hand")]]
+    rig.run(rig.corrections.replayed(outcome.id, place, "somebody else"))
+    assert [one.who for one in rig.store.proposals()] == ["operate"]
 
 
 def test_c5_the_real_id_typed_before_the_merge(rig: Rig) -> None:
