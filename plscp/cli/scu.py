@@ -231,7 +231,8 @@ def simulate(
 ) -> None:
     """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
 
-    Four requests are written to be refused or corrected. Fails when a request gets no answer, or another is refused.
+    The SCP must know the study and its patient (plscp study open), or be told with --mpps. Four requests are
+    written to be refused or corrected. Fails when a request gets no answer, or another is refused.
     """
     call: ScuCall = context.obj
     subject = CaseSubject(

@@ -105,7 +105,12 @@ def rewind(
 
 @app.command()
 def verify(json: Json = False, config: Config = None) -> int:
-    """Verify store and topics; may run beside the server. Exit status 0: all well; 1: not; 3: Kafka or store not reachable."""
+    """Verify store and topics; may run beside the server. Exit status 0: all well; 1: not; 3: Kafka or store not reachable.
+
+    Of each partition: records that are missing, repeats (droppable: harmless, by their position), out of order, misplaced in another
+    partition, foreign (of other stores), not judged (older than what Kafka keeps), reduced (too large), and beyond the backup that
+    the store was restored from.
+    """
     found = relay_settings(config)
 
     def chain(_head: int) -> int | None:
