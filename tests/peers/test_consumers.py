@@ -1,6 +1,7 @@
 """The example consumers for Node and Flink give what `consume` gives: of real records, of every kind, with barriers and repeats."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
