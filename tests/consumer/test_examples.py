@@ -1,10 +1,10 @@
 """The example consumers and the README's, as programs of their own on the real broker."""
 
 import csv
+import re
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,9 +144,9 @@ def test_an_example_is_short(name: str) -> None:
 def test_the_loop_of_the_readme(kafka_broker: Broker, tmp_path: Path) -> None:
     """As it stands there, but for the broker's address and the topic."""
     section = (ROOT / "README.md").read_text("utf-8").split("## Read the events")[1].split("\n## ")[0]
-    code = "\n".join(line for line in section.splitlines() if line.startswith("    ") or not line)
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     topic = new_topic(kafka_broker.address)
-    made = textwrap.dedent(code).replace("127.0.0.1:9092", kafka_broker.address).replace("plscp.procedure-log", topic)
+    made = code.replace("127.0.0.1:9092", kafka_broker.address).replace("plscp.procedure-log", topic)
     (tmp_path / "loop.py").write_text(made)
     given = DrugAdministered(observation_datetime=WHEN, action=dcm("122083", "Drug administered"), drug=HEPARIN)
     bad = patient(2)._replace(value=b"{")
