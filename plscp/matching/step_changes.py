@@ -239,8 +239,7 @@ def _in_earnest(registry: Registry, study: Study, step: ProcedureStep) -> tuple[
     """
     steps = [
         step if each.sop_instance_uid == step.sop_instance_uid else each
-        for each in registry.steps.all()
-        if study.study_instance_uid in each.studies
+        for each in registry.steps.of_study(study.study_instance_uid)
     ]
     wrong = [each for each in steps if each.reason == INCORRECT_WORKLIST_ENTRY]
     right = [each for each in steps if each.reason != INCORRECT_WORKLIST_ENTRY]

@@ -86,12 +86,16 @@ class Steps(Forkable):
 
     def __init__(self) -> None:
         self._steps: dict[str, ProcedureStep] = {}
+        self._of_study: dict[str, tuple[str, ...]] = {}
         self._in_progress: dict[str, int] = {}  # their positions, in the order in which they began
 
     def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> ProcedureStep:
         """Apply a change of kind ``step.changed``, which has the step's whole new state; returns the step."""
         del time_us
         step = step_from(change)
+        if step.sop_instance_uid not in self._steps:  # its studies stay the same
+            for study in step.studies:
+                self._of_study[study] = (*self._of_study.get(study, ()), step.sop_instance_uid)
         self._steps[step.sop_instance_uid] = step
         if step.in_progress:
             self._in_progress.setdefault(step.sop_instance_uid, position)
@@ -102,6 +106,10 @@ class Steps(Forkable):
     def get(self, sop_instance_uid: str) -> ProcedureStep | None:
         """A step, or None for one that was never reported."""
         return self._steps.get(sop_instance_uid)
+
+    def of_study(self, study_instance_uid: str) -> list[ProcedureStep]:
+        """The steps of a study, in the order in which they were first reported."""
+        return [self._steps[uid] for uid in self._of_study.get(study_instance_uid, ())]
 
     def in_progress(self) -> list[ProcedureStep]:
         """The steps that hold studies open, in the order in which they began."""

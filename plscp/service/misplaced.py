@@ -170,8 +170,7 @@ class Misplaced:
         came_from = placed[0].study_instance_uid
 
         def where(position: int, registry: Registry) -> Destination:
-            mistaken = position == positions[0] and _was_mistaken(registry, came_from)
-            if mistaken or _named(by_position[position], registry) != target:
+            if _was_mistaken(registry, came_from) or _named(by_position[position], registry) != target:
                 raise Conflict("the registry has changed: it is looked at again")
             return destination(registry, Place(target, "", ""))
 
@@ -215,7 +214,7 @@ def _failed(error: StoreError) -> None:
 
 def _was_mistaken(registry: Registry, uid: str) -> bool:
     """Whether a modality said that it had picked a study's worklist entry by mistake: whose the events are only people know."""
-    return any(step.reason == INCORRECT_WORKLIST_ENTRY and uid in step.studies for step in registry.steps.all())
+    return any(step.reason == INCORRECT_WORKLIST_ENTRY for step in registry.steps.of_study(uid))
 
 
 def _named(request: PlacedRequest, registry: Registry) -> str:
