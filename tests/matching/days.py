@@ -174,9 +174,12 @@ class Days(RuleBasedStateMachine):
         """The next patient's study is opened while another patient still lies there."""
         self.hospital.tell_open(room, patient)
 
-    @rule(room=room, patient=patient, pause=pause, comes=st.booleans())
-    def overlap(self, room: str, patient: str, pause: float, *, comes: bool) -> None:
-        """The next patient's study is opened early; the device names who lies there, and the next one who perhaps comes."""
+    @rule(room=room, patient=patient, pause=pause, comes=st.booleans(), late=st.booleans())
+    def overlap(self, room: str, patient: str, pause: float, *, comes: bool, late: bool) -> None:
+        """The next patient's study is opened early; the device names who lies there, and the next one who perhaps comes.
+
+        What occurred before it named the first of them may come late, by place alone.
+        """
         places = SENDERS[self.known].profile.device.locations
         room = places[0] if len(places) == 1 else room
         self.open_early(room, patient)
@@ -190,6 +193,8 @@ class Days(RuleBasedStateMachine):
                 self.sent.append(self.hospital.report(self.known, room, timedelta(0), {"P": lies}))
             self.hospital.pass_minutes(1)
         self.hospital.pass_minutes(16)
+        if late:
+            self.sent.append(self.hospital.report(self.known, room, timedelta(minutes=22), {}))
 
     @rule(room=room, patient=patient)
     def schedule(self, room: str, patient: str) -> None:

@@ -133,7 +133,7 @@ class Truth:
                 for other in there
                 if other.patient != one.patient
                 and _sure(other, moment)
-                and not self._is_gone(other, one)
+                and not self._is_gone(other, one, moment)
                 and not (mistaken and other.uid in self.mistaken)
             ]
             # Where two are told to be there, the newer one must have been named from there, and the other not since.
@@ -158,7 +158,7 @@ class Truth:
             for step in self.steps
         )
 
-    def _is_gone(self, one: Told, newest: Told) -> bool:
+    def _is_gone(self, one: Told, newest: Told, moment: datetime) -> bool:
         """Whether somebody between the two came to the room for certain, after whom nothing more was heard of the first."""
         ever = datetime.max.replace(tzinfo=one.since.tzinfo)
         return any(
@@ -166,7 +166,7 @@ class Truth:
             and other is not newest
             and other.patient != one.patient
             and one.since <= other.since <= newest.since
-            and any(not self._is_alive(one, when, ever) for when in self._confirmed(other))
+            and any(when <= moment and not self._is_alive(one, when, ever) for when in self._confirmed(other))
             for other in self.told
         )
 

@@ -95,14 +95,14 @@ def test_what_is_accepted_by_now_closes_the_item_and_says_that_it_was_replayed(r
     assert rig.replayed(item.id).outcome == "closed"
 
 
-def test_consumers_of_an_earlier_version_read_it(rig: Rig) -> None:
-    """The released schema takes what says `replayed`, and what was not replayed has no such member."""
+def test_consumers_that_do_not_know_of_replays_read_it(rig: Rig) -> None:
+    """A schema without `replayed` takes what says it, and what was not replayed has no such member."""
     refused(rig)
     rig.study(U1, "PA", location="LAB1")
     rig.replayed()
     rig.send(events.procedural([note("08:02")], patient="PA"), calling="HEMO1", when="08:02")
     released = json.loads((Path("schemas") / "released" / f"{ENTRY_TYPE}.json").read_text("utf-8"))
-    assert "replayed" not in json.dumps(released)
+    del released["$defs"]["EntryRecord"]["properties"]["replayed"]
     replayed, other = entries(rig)
     for entry in (replayed, other):
         jsonschema.validate(entry, released)
