@@ -9,7 +9,7 @@ from plscp.service.corrections import CorrectionOutcome
 from plscp.store.corrections import Proposal
 from plscp.store.port import LAST
 from plscp.web.answers import CorrectionAnswer, CorrectionDone, CorrectionPage
-from plscp.web.guard import ROLE
+from plscp.web.guard import role_of
 from plscp.web.operations import ApiCall, Parameter, operation, paged
 from plscp.web.problems import ApiProblem
 
@@ -79,7 +79,7 @@ async def _known(call: ApiCall) -> Proposal:
 
 def _who(call: ApiCall, body: SettleBody) -> str:
     """Who says so: by the name that the caller gives, and by the role of the token."""
-    role = str(call.request.scope.get(ROLE, "without token"))
+    role = role_of(call.request.scope)
     return f"{body.who} ({role})" if body.who else role
 
 

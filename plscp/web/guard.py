@@ -24,6 +24,11 @@ ROLE: Final = "plscp.role"
 """In the scope of a request that a token let in: its role."""
 
 
+def role_of(scope: Scope) -> str:
+    """In words, for what is kept about who changed something: the role of the token that let a request in, if one did."""
+    return str(scope.get(ROLE, "without token"))
+
+
 class Guard:
     """ASGI middleware in front of everything below /api/.
 

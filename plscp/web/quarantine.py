@@ -13,7 +13,7 @@ from plscp.records.parts import published
 from plscp.service.replay import ReplayOutcome
 from plscp.store.port import LAST
 from plscp.store.quarantine import QuarantineItem
-from plscp.web.guard import ROLE
+from plscp.web.guard import role_of
 from plscp.web.operations import ApiCall, Parameter, flag, moment, operation, paged
 from plscp.web.problems import ApiProblem
 from plscp.web.quarantine_answers import (
@@ -163,7 +163,7 @@ async def _settle(call: ApiCall, outcome: ReplayOutcome) -> None:
     """What was proposed for a request is done once it was replayed whole."""
     if outcome.kept:
         place = Place(outcome.study_instance_uid, outcome.patient_id, outcome.issuer)
-        await call.server.corrections.replayed(outcome.id, place, str(call.request.scope.get(ROLE, "without token")))
+        await call.server.corrections.replayed(outcome.id, place, role_of(call.request.scope))
 
 
 async def _asked(call: ApiCall, model: type[Taken]) -> Taken:
