@@ -65,10 +65,8 @@ def list_studies(
 def show_study(context: typer.Context, study_instance_uid: StudyUid, *, at: At = None) -> None:
     """Show a study: where it was when, its openings, by what each came; as of a position without that."""
     api: Api = context.obj
-    path, query = (
-        (_path(study_instance_uid), {"at": at}) if at is not None else (f"{_path(study_instance_uid)}/history", {})
-    )
-    found = api.get(path, query, missing=_missing(study_instance_uid))
+    path = _path(study_instance_uid) + ("/history" if at is None else "")
+    found = api.get(path, {"at": at}, missing=_missing(study_instance_uid))
     output.page(output.described(found) if at is not None else _study_lines(found), json=api.as_json(found))
 
 
