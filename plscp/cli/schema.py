@@ -144,9 +144,10 @@ def register(
         verify=trusting("--ca-file", ca_file) if ca_file is not None else True,
         timeout=ANSWER_SECONDS,
     ) as client:
+        there = SchemaRegistry(client, compatibility)
         # Draft-07 is what every registry reads; without `$id`, a URN, against which some cannot resolve the references.
         done = [
-            SchemaRegistry(client, compatibility).register(
+            there.register(
                 kind,
                 text({name: value for name, value in schema(kind, draft_07=True).items() if name != "$id"}),
                 dry_run=dry_run,
