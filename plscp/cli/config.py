@@ -8,7 +8,7 @@ import typer
 
 from plscp import config as settings_room
 from plscp.cli import output
-from plscp.cli.options import Config, Json, group, settings, settings_file
+from plscp.cli.options import SETTINGS_FILE, Config, Json, group, settings, settings_file
 from plscp.errors import CommandError
 
 app = group()
@@ -17,7 +17,7 @@ app.add_typer(config := group("Settings: write, check, show."), name="config")
 
 @config.command("init")
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("plscp.toml"),
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = SETTINGS_FILE,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
 ) -> None:
     """Write a commented settings file to start from."""
@@ -28,7 +28,7 @@ def init(
         raise CommandError(f"{path} is there already: --force overwrites it") from None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from None
-    option = "" if path == Path("plscp.toml") else f" --config {path}"
+    option = "" if path == SETTINGS_FILE else f" --config {path}"
     print(f"{path} written: look at [locations] and [devices], then plscp serve{option}")
 
 

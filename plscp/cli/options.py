@@ -20,6 +20,8 @@ SECONDS_AT_MOST: Final = 86_400.0
 IDENTITY_BYTES_AT_MOST: Final = 1024
 POSITION_AT_MOST: Final = (1 << 62) - 1
 """The highest position that the API can be asked for."""
+SETTINGS_FILE: Final = Path("plscp.toml")
+"""In the working folder: what is read, or written, where none is named."""
 
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
@@ -40,8 +42,7 @@ SOP_CLASSES = {Kind.procedural: PROCEDURAL_EVENT_LOGGING, Kind.substance: SUBSTA
 
 def settings_file(config: Path | None) -> Path | None:
     """The settings file to read: the one that is named, else ./plscp.toml where there is one."""
-    default = Path("plscp.toml")
-    return config if config is not None else default if default.is_file() else None
+    return config if config is not None else SETTINGS_FILE if SETTINGS_FILE.is_file() else None
 
 
 def settings(config: Path | None) -> Settings:
