@@ -20,7 +20,7 @@ from plscp.web.problems import ApiProblem
 from tests.serving import until
 from tests.web.conftest import Ask
 from tests.web.fake import AWAY, FakeServer, Running, entry
-from tests.web.test_stores import submit
+from tests.web.test_stores import drafted, submit
 
 PATH = "/api/v1/events"
 LATER = "2026-01-01T13:00:00.000Z"
@@ -57,12 +57,6 @@ def test_what_is_accepted(accept: str, chosen: str | None) -> None:
 
 
 # --- search ---
-
-
-def drafted(index: int, occurred: str, kind: str) -> EntryDraft:
-    data = f'"occurred":{{"time":"{occurred}"}},"entry":{{"template":"3106","kind":"{kind}","n":{index}}}'.encode()
-    digest = bytes([index]) * 32
-    return EntryDraft(index, "org.plscp.procedure-log.entry.v1", occurred, "", digest, digest, data)
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ def submit(
     assert done.wait(60)
 
 
-def drafted(index: int, occurred: str) -> EntryDraft:
-    data = f'"occurred":{{"time":"{occurred}"}},"entry":{{"kind":"note","n":{index}}}'.encode()
+def drafted(index: int, occurred: str, kind: str = "note") -> EntryDraft:
+    data = f'"occurred":{{"time":"{occurred}"}},"entry":{{"template":"3106","kind":"{kind}","n":{index}}}'.encode()
     digest = bytes([index]) * 32
     return EntryDraft(index, "org.plscp.procedure-log.entry.v1", occurred, "", digest, digest, data)
 
