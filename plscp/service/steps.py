@@ -1,6 +1,5 @@
 """Steps 1 to 10 of contract section 2, a function each: from a request to the draft that the store takes."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -9,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode, too_large
+from plscp.content.syntax import is_ui
 from plscp.dicom.answer import Encodable, Status
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, MissingAttribute, Refused
 from plscp.findings import Finding
@@ -46,7 +46,6 @@ from plscp.templates.request import ProcedureLog, SubstanceAdministration, Typed
 
 Answer = tuple[Status, Encodable | None]
 
-_UID: Final = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 NOT_ALLOWED: Final = Finding("sop-class-not-allowed", "calling AE title may not use this SOP Class")
 RECORD: Final = 1
 """Action Type ID of both SOP Classes (Tables P.2-2 and P.3-2)."""
@@ -214,7 +213,7 @@ def _check_instance(instance: str, profile: Profile) -> Finding | None:
         if profile.strict:
             raise Refused(0x0112, [absent])
         return absent
-    if len(instance) > 64 or not _UID.fullmatch(instance):
+    if not is_ui(instance):
         raise Refused(0x0117, [Finding("sop-instance-invalid", "Requested SOP Instance UID is no valid UID", place)])
     if instance in INSTANCES.values():
         raise Refused(0x0119, [Finding("class-instance-conflict", "the instance is the other SOP Class's", place)])
