@@ -174,11 +174,9 @@ class Misplaced:
                 raise Conflict("the registry has changed: it is looked at again")
             return destination(registry, Place(target, "", ""))
 
-        applies = all(request.applies for request in placed)
-        if applies:
-            with self._keeper.lock:
-                applies = not _was_mistaken(self._keeper.registry, came_from)
-        if applies:
+        with self._keeper.lock:
+            mistaken = _was_mistaken(self._keeper.registry, came_from)
+        if not mistaken and all(request.applies for request in placed):
             change = None if known is not None else self._change(target, positions, placed)
             order = Order(correction, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
             try:
