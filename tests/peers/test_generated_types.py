@@ -9,21 +9,28 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plscp.local import fetch
+from plscp.records import schemas
 from plscp.records.examples import as_json, examples
-from plscp.records.parts import WITHDRAWN_TYPE
-from plscp.records.schemas import ENTRIES, schema
+from plscp.records.parts import WITHDRAWN_TYPE, ReducedRecord, RelayStarted
+from plscp.records.schemas import ENTRIES
 from plscp.records.values import ADAPTERS, RECORDS
+from tests.peers.test_asyncapi import MODULES
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
-MODULES = ROOT / "build" / "peers" / "node_modules"
 GOLDEN = ROOT / "tests" / "records" / "golden" / "now.jsonl"
-ENTRY = "org.plscp.procedure-log.entry.v1"
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """As it is published; made once, since it is asked for with every record."""
+    return schemas.schema(name)
 
 
 def title(name: str) -> str:
@@ -185,11 +192,10 @@ def test_java_reads_real_records(generated: Path, tmp_path: Path) -> None:
     sources = [HERE / "ReadRecords.java", *(generated / "java").rglob("*.java")]
     ended = ran([javac, "-nowarn", "-cp", jars, "-d", tmp_path, *sources])
     assert ended.returncode == 0, ended.stderr
-    shown = {kind: RECORDS.get(kind, ADAPTERS[kind]) for kind in ADAPTERS}
     given = ""
     for kind, value in RECORDS_READ:
-        name = "ReducedRecord" if "reduced" in value else getattr(shown[kind], "__name__", "RelayStarted")
-        name = title(kind) if "oneOf" not in schema(kind) else name
+        record = ReducedRecord if "reduced" in value else RECORDS.get(kind, RelayStarted)
+        name = record.__name__ if "oneOf" in schema(kind) else title(kind)
         given += f"org.example.{title(kind).lower()}\t{name}\t{json.dumps(value)}\n"
     kinds = [f"{kind}={title(kind)}" for kind in ENTRIES]
     ended = ran([tool("java"), "-cp", f"{tmp_path}{os.pathsep}{jars}", "ReadRecords", *kinds], given)
