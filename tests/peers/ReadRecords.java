@@ -44,7 +44,6 @@ class ReadRecords {
       for (Class<?> union : record.getInterfaces()) {
         mapper.addMixIn(union, Given.class);
       }
-      String entry = "";
       JsonNode kind = mapper.readTree(parts[2]).path("entry").path("kind");
       if (kind.isTextual()) {
         for (String each : kinds) {
@@ -56,13 +55,13 @@ class ReadRecords {
               mapper.addMixIn(union, ByKind.class);
             }
           } catch (ClassNotFoundException notOfThisType) {
-            continue;
+            // Records of this type have no entry of this kind.
           }
         }
-        Object value = mapper.readValue(parts[2], record);
-        entry = record.getMethod("getEntry").invoke(value).getClass().getSimpleName();
       }
-      System.out.println(entry + "\t" + mapper.writeValueAsString(mapper.readValue(parts[2], record)));
+      Object value = mapper.readValue(parts[2], record);
+      String entry = kind.isTextual() ? record.getMethod("getEntry").invoke(value).getClass().getSimpleName() : "";
+      System.out.println(entry + "\t" + mapper.writeValueAsString(value));
     }
   }
 }
