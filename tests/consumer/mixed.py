@@ -22,7 +22,7 @@ from plscp.records.schemas import TOPICS
 from plscp.records.values import RECORDS
 from plscp.scu.pci_case import CaseSubject, pci_case, play, registry_file
 from plscp.scu.sending import RemoteScp, ScuAssociation
-from tests.consumer.writing import OTHER, Written, barrier, committed, record, write
+from tests.consumer.writing import OTHER, Written, barrier, done, record, write
 from tests.kafkaread import read_all
 from tests.serving import Serving, until
 
@@ -137,7 +137,7 @@ def printed(command: Sequence[str], broker: str, group: str, records: int, **pop
             reader = threading.Thread(target=lambda: said.put(process.communicate()))
             reader.start()
             until(
-                lambda: process.poll() is not None or _committed(broker, group) == records,
+                lambda: process.poll() is not None or done(broker, group) == records,
                 "all to be committed",
                 200,
             )
@@ -149,10 +149,6 @@ def printed(command: Sequence[str], broker: str, group: str, records: int, **pop
             process.kill()
     assert process.returncode in {0, 130}, complaint
     return out.splitlines()
-
-
-def _committed(broker: str, group: str) -> int:
-    return sum(at.offset for at in committed(broker, group).values())
 
 
 def agrees(command: Sequence[str], topics: Mixed, *, waits: bool = True, **popen: Any) -> None:

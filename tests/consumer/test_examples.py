@@ -18,7 +18,7 @@ from plscp.templates.log_entries import Consumable, Note
 from plscp.templates.substance import SubstanceAdministered
 from plscp.templates.values import Amount, Coded, CodeValue, Moment, PersonName, Quantity, Text
 from tests.conftest import Broker
-from tests.consumer.writing import administered, committed, logged, new_topic, patient, write
+from tests.consumer.writing import administered, done, logged, new_topic, patient, write
 from tests.serving import until
 
 pytestmark = [
@@ -66,7 +66,7 @@ def example(name: str, broker: str, topics: list[str], group: str, *, count: int
     command = ("-m", f"plscp.consumer.examples.{name}", broker, "--group", group, "--topics", *topics)
     with running(*command) as process:
         found = first(process, count)
-        until(lambda: sum(at.offset for at in committed(broker, group).values()) == records, "all to be committed")
+        until(lambda: done(broker, group) == records, "all to be committed")
         process.send_signal(signal.SIGINT)
         _, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (0, "")

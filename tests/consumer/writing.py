@@ -143,3 +143,8 @@ def committed(broker: str, group: str) -> dict[TopicPartition, OffsetAndMetadata
         return found
     finally:
         admin.close()
+
+
+def done(broker: str, group: str) -> int:
+    """How many records a consumer group has committed, of all partitions together."""
+    return sum(at.offset for at in committed(broker, group).values())
