@@ -16,10 +16,10 @@ from plscp.cli import main
 from plscp.dicom.handshakes import HANDSHAKES
 from plscp.statuses import INSTANCES, STATUSES
 from tests.serving import Serving
-from tests.system.test_documents import Walk
+from tests.system.test_documents import Walk, text_of
 from tests.tls import authority, device, write
 
-GUIDE: Final = (Path(__file__).parents[2] / "docs" / "device.md").read_text("utf-8")
+GUIDE: Final = text_of("device")
 PROGRAM, OVER_TLS = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 [TABLES] = re.findall(r"^```toml\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 SETTINGS: Final = """
@@ -163,9 +163,8 @@ def test_a_fault_shows_as_the_table_says(serving: Serving, row: list[str], capsy
 
     def send(dataset: Dataset, **more: str) -> str:
         said = "no association"
-        for _ in range(
-            20
-        ):  # where the server rejects and closes at once, pynetdicom does not always see that it was rejected
+        # Where the server rejects and closes at once, pynetdicom does not always see that it was rejected.
+        for _ in range(20):
             said = str(names["send"](dataset, serving.host, serving.port, **more))
             if said != "no association":
                 break
