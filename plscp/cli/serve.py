@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from plscp.cli import output, view
 from plscp.cli.options import Config, group, settings, settings_file
 from plscp.config import Settings
 from plscp.errors import CommandError
+from plscp.store.files import sqlite_path
 
 app = group()
 
@@ -45,7 +45,7 @@ def serve(
 
 def _would(found: Settings) -> Iterator[view.Line]:
     """What a server with these settings is, for somebody who has not written any."""
-    store = Path(found.store.url.removeprefix("sqlite:///")).absolute()
+    store = sqlite_path(found.store.url).absolute()
     others = "any may call" if found.dicom.unknown_devices == "accept" else "all others are refused"
     yield 0, "without a settings file the server would be", "", ""
     yield 1, "DICOM", f"AE title {found.dicom.ae_title} at {found.dicom.host}:{found.dicom.port}", ""

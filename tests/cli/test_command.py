@@ -212,6 +212,14 @@ def test_serve_without_settings_says_what_it_would_do(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_serve_names_the_store_that_it_would_open(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A URL writes a space as %20, and a file's name does not."""
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "plscp.db").touch()
+    monkeypatch.setenv("PLSCP_STORE__URL", "sqlite:///a%20b/plscp.db")
+    assert f"{tmp_path}/a b/plscp.db, which is there" in run("serve").out
+
+
 def test_serve_takes_the_defaults_or_a_file(run: Run, tmp_path: Path) -> None:
     """Who asks for the defaults where there is a file is told so, and gets neither."""
     (tmp_path / "plscp.toml").write_text("")
