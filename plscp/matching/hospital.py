@@ -112,9 +112,14 @@ def _family_name(name: str) -> str:
 def merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
     """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits none or several open studies is proposed, and nothing moves.
 
-    One that turns a merge around, made in the wrong direction before, makes the ID that survives now the current one again.
+    One that turns a merge around, made in the wrong direction before, makes the ID that survives now the current one again. One of an
+    ID that was the survivor's and is another's by now is proposed as well: an old message that comes again must not make one of the two.
     """
     known = plan.known(*survivor) if plan.usable(prior.id) else None
+    if known is not None and plan.gave_away(known, prior):
+        because = "the prior Patient ID was the survivor's and was given anew since"
+        _propose_merge(plan, survivor, prior, because)
+        return f"{because}: a merge is proposed"
     if known is not None and plan.is_former(known, plan.identifier(*survivor)):
         again = not plan.means_current(known, plan.identifier(*survivor))
         if again and plan.means_current(known, plan.identifier(*prior)):

@@ -110,6 +110,16 @@ class Plan:
             for one in patient.former_ids
         )
 
+    def gave_away(self, patient: Patient, named: PatientId) -> bool:
+        """Whether an identifier, in any spelling of its issuer, was a patient's and is another patient's now."""
+        owner = self.known(*named)
+        spellings = self.view.spellings(self.identifier(*named))
+        return (
+            owner is not None
+            and owner.number != patient.number
+            and not {*self.view.named_by(patient)}.isdisjoint(spellings)
+        )
+
     def names_another(self, patient_id: PatientId, patient: Patient | None) -> bool:
         """Whether others than this patient have an ID of its authority, or of none for an identifier without issuer."""
         owners = map(self.view.owner, self.view.spellings(patient_id))

@@ -243,6 +243,22 @@ def test_a_merge_that_is_turned_around() -> None:
     assert hospital.hear(around) == []
 
 
+def test_an_old_merge_that_comes_again_is_proposed_where_the_prior_id_is_another_patients_by_now() -> None:
+    """TRAUMA7 was merged into P9 and is the next patient's: the message once more moves nobody; her own merge is made."""
+    hospital = Hospital()
+    merge = message("ADT^A40", pid("P9^^^HOSP", "Real^Name", "19700101"), "MRG|TRAUMA7^^^HOSP")
+    hospital.hear(message("ADT^A04", pid("TRAUMA7^^^HOSP", "Trauma^Seven"), pv1("ED", V1)))
+    hospital.hear(merge)
+    assert hospital.hear(merge) == []
+    hospital.hear(message("ADT^A04", pid("TRAUMA7^^^HOSP", "Trauma^Seven"), pv1("ED", "V2^^^HOSP")))
+    assert hospital.hear(merge) == ["proposal.merge"]
+    assert hospital.notes == ["the prior Patient ID was the survivor's and was given anew since: a merge is proposed"]
+    assert hospital.ids("TRAUMA7") == ("TRAUMA7", [], [])
+    hospital.hear(message("ADT^A40", pid("P10^^^HOSP", "Next^Name"), "MRG|TRAUMA7^^^HOSP"))
+    assert hospital.ids("TRAUMA7")[0] == "P10"
+    assert (visit(hospital)[0], visit(hospital, "V2")[0]) == ("P9", "P10")
+
+
 def test_several_merges_in_one_message_are_all_or_nothing() -> None:
     """A40 repeats PID and MRG; where one cannot be made none is."""
     hospital = Hospital()
