@@ -1,21 +1,19 @@
 """An association on its connection: transport, clocks and fairness around the upper layer, and the answers of the handler."""
 
-import asyncio
 import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from plscp.dicom import dimse, fairness, negotiation, pdu, sockets
-from plscp.dicom.admission import PeerCertificate
 from plscp.dicom.answer import PendingResponse
 from plscp.dicom.dimse import ActionEvent, Message, Peer
 from plscp.dicom.fairness import AT_ONCE_SECONDS, LOOK_AGAIN_SECONDS, ConnectionBudget
 from plscp.dicom.negotiation import Rejection
+from plscp.dicom.tls import PeerConnection
 from plscp.dicom.upper_layer import (
     ANSWERING,
     ENDS,
@@ -41,7 +39,7 @@ _Receipt = tuple[object, bool]
 _LOST: Final = ("lost", "transport")
 
 
-class Association(asyncio.Protocol):
+class Association(PeerConnection):
     """A connection, and the association on it.
 
     Attributes:
@@ -50,15 +48,11 @@ class Association(asyncio.Protocol):
         deadline: monotonic seconds after which the acceptor calls `overdue`.
         established: when the association was accepted, UTC, or None.
         requests: how many were answered.
-        secured: what the log says of TLS: version, subject and names of the client's certificate; empty without TLS.
-        certificate: the client's certificate; None without TLS, or where none is asked for.
         refused: whether a setting refused the peer, which was said and kept then.
-        refused_certificate: what the log says of a client certificate that was refused, or why it can say nothing; empty for others.
-        socket: of its connection, or None where there is none any more.
-        end_is_there: whether the peer may have ended the connection already, though that was not read yet.
     """
 
     def __init__(self, owner: "Acceptor") -> None:
+        super().__init__()
         self._owner = owner
         self._settings = owner.settings
         self.id = f"{_PROCESS}-{next(_numbers):x}"
@@ -69,13 +63,7 @@ class Association(asyncio.Protocol):
         self.opened = time.monotonic()
         self.established: datetime | None = None
         self.requests = 0
-        self.secured: Mapping[str, Any] = {}
-        self.certificate: PeerCertificate | None = None
         self.refused = False
-        self.refused_certificate: Mapping[str, str] = {}
-        self._transport: Any = None
-        self.socket: Any = None
-        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self.socket)
         self._pdu_began = self._message_began = self._stalled = 0.0
         self._write_paused = self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads
@@ -100,12 +88,10 @@ class Association(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """E5."""
-        self._transport = transport
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.requestor = Peer("", str(peer[0]), int(peer[1]))
         self._budget = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
-        self.socket = transport.get_extra_info("socket")
-        sockets.tune(self.socket)
         self._owner.connected(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -140,11 +126,6 @@ class Association(asyncio.Protocol):
         if self.state is State.STA13:
             self.charge(fairness.READ_SECONDS + fairness.READ_BYTE_SECONDS * len(data))
         self.take(data)
-
-    def acknowledge(self) -> None:
-        """Acknowledge what was read at once."""
-        if self.socket is not None and not sockets.acknowledge(self.socket):
-            self.socket = None
 
     # --- what was received ---------------------------------------------------------------------------------------------
 
@@ -498,5 +479,4 @@ class Association(asyncio.Protocol):
         """Close without a PDU; `why` says so in logs and counts."""
         if why:
             self._why = ("closed", why)
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
+        super().close()

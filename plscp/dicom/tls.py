@@ -6,7 +6,7 @@ import itertools
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from plscp.dicom import certificates, handshakes, sockets
 from plscp.dicom.admission import ATTRIBUTES, PeerCertificate, peer_certificate
@@ -23,41 +23,41 @@ MOST_HELD: Final = 256 * 1024
 _CLIENT_HELLO: Final = 1
 
 
-class PlainPeer(Protocol):
-    """What is told by `Secured` of a connection: an association, or another protocol's connection over TLS.
+class PeerConnection(asyncio.Protocol):
+    """A connection of a peer, on its own or behind `Secured`.
 
     Attributes:
+        socket: None where there is none any more.
         end_is_there: whether the peer's end may be among what was not read yet.
         secured: version of TLS and the client's certificate, for the log, once the handshake is done.
-        certificate: of the client.
-        refused_certificate: what a client presented that was refused, for the log.
+        certificate: of the client; None without TLS, or where none is asked for.
+        refused_certificate: what a client presented that was refused, for the log, or why it can say nothing.
     """
 
-    end_is_there: Callable[[], bool]
-    secured: Mapping[str, Any]
-    certificate: PeerCertificate | None
-    refused_certificate: Mapping[str, str]
+    def __init__(self) -> None:
+        self._transport: Any = None
+        self.socket: Any = None
+        self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self.socket)
+        self.secured: Mapping[str, Any] = {}
+        self.certificate: PeerCertificate | None = None
+        self.refused_certificate: Mapping[str, str] = {}
 
     def connection_made(self, transport: Any) -> None:
         """There is a connection, with or without a handshake."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
-
-    def pause_writing(self) -> None:
-        """The peer does not read."""
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
+        self._transport = transport
+        self.socket = transport.get_extra_info("socket")
+        sockets.tune(self.socket)
 
     def acknowledge(self) -> None:
-        """Bytes came."""
+        """Acknowledge what was read at once: a sender with Nagle's algorithm waits for that."""
+        if self.socket is not None and not sockets.acknowledge(self.socket):
+            self.socket = None
 
     def reading(self) -> None:
         """Bytes came that were sent after what was written before."""
 
     def take(self, data: bytes) -> None:
-        """What was deciphered."""
+        """Work off these bytes, deciphered, after those that wait."""
 
     def ended(self) -> None:
         """The peer said that it is the end."""
@@ -66,7 +66,10 @@ class PlainPeer(Protocol):
         """So much time was spent on it."""
 
     def close(self, why: str = "") -> None:
-        """Close it, for this reason."""
+        """Close it without another word to the peer; `why` says so in the log."""
+        del why
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.close()
 
 
 class Secured(asyncio.Protocol):
@@ -76,7 +79,7 @@ class Secured(asyncio.Protocol):
     listener would count the connection; and it takes 256 KiB for each. Here the association is there from accept on.
     """
 
-    def __init__(self, files: Certificates, association: PlainPeer, turns: Turns) -> None:
+    def __init__(self, files: Certificates, association: PeerConnection, turns: Turns) -> None:
         self._certificates = files
         self._association = association
         self._turns = turns
@@ -302,7 +305,7 @@ def _described(tls: ssl.SSLObject, certificate: Any) -> dict[str, Any]:
 async def listen(
     room: str,
     address: tuple[str, int],
-    made: Callable[[], Any],
+    made: Callable[[], PeerConnection],
     turns: Turns,
     certificates: Certificates | None = None,
     *,
@@ -313,7 +316,6 @@ async def listen(
     Args:
         room: what the settings call it.
         address: host, and port without TLS.
-        made: what each connection gets: an asyncio protocol that is a `PlainPeer`.
         turns: of the handshakes.
         certificates: for connections over TLS, on the port that goes with them.
         backlog: connections that the kernel keeps, and that are accepted in one turn of the event loop.

@@ -14,12 +14,11 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Literal, NamedTuple
 
-from plscp.dicom import sockets
 from plscp.dicom.acceptor import Acceptor
-from plscp.dicom.admission import PeerCertificate, printable, within
+from plscp.dicom.admission import printable, within
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.fairness import Turns
-from plscp.dicom.tls import listen
+from plscp.dicom.tls import PeerConnection, listen
 from plscp.logs import log
 
 VT, FS, CR = b"\x0b", b"\x1c", b"\r"
@@ -191,20 +190,18 @@ class FeedSender:
     name: str = ""
 
 
-class MllpConnection(asyncio.Protocol):
+class MllpConnection(PeerConnection):
     """One connection: its messages are handled one after the other, each before the next is looked at.
 
     Attributes:
         sender: who sends.
         closing: no further message is taken.
-        The others are those of `plscp.dicom.tls.PlainPeer`.
     """
 
     def __init__(self, listener: "MllpListener") -> None:
+        super().__init__()
         self._listener = listener
         self._framing = Framing(listener.settings.message)
-        self._transport: Any = None
-        self._socket: Any = None
         self._work: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
         self._drained.set()
@@ -215,18 +212,12 @@ class MllpConnection(asyncio.Protocol):
         self.active = time.monotonic()
         self.sender = FeedSender("", 0)
         self.closing = False
-        self.secured: Mapping[str, Any] = {}
-        self.certificate: PeerCertificate | None = None
-        self.refused_certificate: Mapping[str, str] = {}
-        self.end_is_there: Callable[[], bool] = bool
 
     # --- from the transport ---
 
     def connection_made(self, transport: Any) -> None:
         """Count it; close it where it may not be."""
-        self._transport = transport
-        self._socket = transport.get_extra_info("socket")
-        sockets.tune(self._socket)
+        super().connection_made(transport)
         peer = transport.get_extra_info("peername") or ("", 0)
         self.sender = FeedSender(str(peer[0]), int(peer[1]))
         self._listener.connected(self)
@@ -259,22 +250,6 @@ class MllpConnection(asyncio.Protocol):
         """The sender reads again."""
         self._drained.set()
 
-    # --- from TLS, too ---
-
-    def acknowledge(self) -> None:
-        """Acknowledge what was read at once: a sender with Nagle's algorithm waits for that."""
-        if self._socket is not None and not sockets.acknowledge(self._socket):
-            self._socket = None
-
-    def reading(self) -> None:
-        """Nothing hangs on it: an acknowledgement proves itself."""
-
-    def ended(self) -> None:
-        """The end by close_notify is one like any other."""
-
-    def charge(self, seconds: float) -> None:
-        """Senders are few and known: their time is not counted."""
-
     def take(self, data: bytes) -> None:
         """Work off these bytes, after those that wait."""
         if self.closing:
@@ -291,8 +266,7 @@ class MllpConnection(asyncio.Protocol):
         """Take nothing more and close; `why` says so in the log."""
         self._why = self._why or why
         self.closing = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
+        super().close()
 
     # --- messages ---
 
