@@ -3,7 +3,7 @@
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -27,6 +27,10 @@ KEPT_OF_TOO_LONG: Final = 64 * 1024
 
 _ELEMENT: Final = struct.Struct("<HHL")
 _US: Final = struct.Struct("<H")
+_GROUP_LENGTH: Final = struct.Struct("<HHLL")
+_US_ELEMENT: Final = struct.Struct("<HHLH")
+_ALWAYS: Final = struct.Struct("<" + 4 * "HHLH")
+"""Elements of every response."""
 _UNSAID: Final = re.compile(r"[^ -\[\]-~]")
 """What an Error Comment must not hold: all but printable ASCII, and the backslash."""
 
@@ -169,43 +173,15 @@ def _element(number: int, value: bytes, pad: bytes = b"\0") -> bytes:
     return _ELEMENT.pack(0, number, len(value)) + value
 
 
-def _sendable(uid: str) -> bool:
-    """Whether it may stand in an answer: what a peer sent is not sent back unseen."""
-    return uid.isascii() and uid.isprintable() and 0 < len(uid) <= 64
-
-
-def _response(command: Command, status: int, fields: dict[int, bytes], *, has_data: bool, message_id: int) -> bytes:
-    """A response command set in tag order, with its group length."""
-    field = command.field or N_ACTION_RQ
-    action = field == N_ACTION_RQ
-    values: dict[int, bytes] = {
-        COMMAND_FIELD: _US.pack(field | RESPONSE),
-        RESPONDED_MESSAGE_ID: _US.pack(message_id),
-        DATA_SET_TYPE: _US.pack(0x0001 if has_data else NO_DATA_SET),
-        STATUS: _US.pack(status),
-    }
-    if _sendable(command.sop_class):
-        values[AFFECTED_SOP_CLASS] = command.sop_class.encode("ascii")
-    if field in HANDED_OVER and command.instance and _sendable(command.instance):
-        values[AFFECTED_INSTANCE] = command.instance.encode("ascii")
-    if action and command.action_type is not None and (has_data or status in {0x0000, 0x0115, 0x0123}):
-        values[ACTION_TYPE] = _US.pack(command.action_type)
-    values |= fields
-    body = b"".join(
-        _element(number, values[number], b" " if number == ERROR_COMMENT else b"\0") for number in sorted(values)
-    )
-    return _element(0x0000, struct.pack("<L", len(body))) + body
-
-
 @lru_cache(maxsize=512)
-def _template(
-    field: int, sop_class: str, instance: str | None, action_type: int | None, *, status: int, has_data: bool
-) -> tuple[bytes, bytes]:
-    """A response without optional fields, cut where the Message ID goes."""
-    command = Command(field, 0, False, sop_class, instance, action_type, 0)
-    raw = _response(command, status, {}, has_data=has_data, message_id=0)
-    offset = _value_offset(raw, RESPONDED_MESSAGE_ID)
-    return raw[:offset], raw[offset + 2 :]
+def _uid_again(number: int, uid: str) -> bytes:
+    """The element that gives a request's UID back; none for what cannot be one: what a peer sent is not sent back unseen."""
+    sendable = uid.isascii() and uid.isprintable() and 0 < len(uid) <= 64
+    return _element(number, uid.encode("ascii")) if sendable else b""
+
+
+def _tags(number: int, tags: Sequence[int]) -> bytes:
+    return _element(number, b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags))
 
 
 def response(command: Command, status: int, *, has_data: bool) -> bytes:
@@ -215,28 +191,31 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
         status: an int, or a `Status` with further fields.
         has_data: whether an Action Reply follows.
     """
-    fields: dict[int, bytes] = {}
-    if isinstance(status, Status):
-        if status.comment:
-            fields[ERROR_COMMENT] = _UNSAID.sub("?", status.comment)[:64].encode("ascii")
-        if status.instance:
-            fields[AFFECTED_INSTANCE] = status.instance.encode("ascii")
-        if status.error_id is not None:
-            fields[ERROR_ID] = _US.pack(status.error_id)
-        for number, tags in ((ATTRIBUTE_LIST, status.attributes), (OFFENDING_ELEMENT, status.offending)):
-            if tags:
-                fields[number] = b"".join(struct.pack("<HH", tag >> 16, tag & 0xFFFF) for tag in tags)
-    if fields:
-        return _response(command, int(status), fields, has_data=has_data, message_id=command.message_id)
-    head, tail = _template(
-        command.field,
-        command.sop_class,
-        command.instance,
-        command.action_type,
-        status=int(status),
-        has_data=has_data,
-    )
-    return head + _US.pack(command.message_id) + tail
+    said = status if isinstance(status, Status) else Status(status)
+    field = command.field or N_ACTION_RQ
+    body = _uid_again(AFFECTED_SOP_CLASS, command.sop_class)
+    data_set = 0x0001 if has_data else NO_DATA_SET
+    body += _ALWAYS.pack(
+        0, COMMAND_FIELD, 2, field | RESPONSE,
+        0, RESPONDED_MESSAGE_ID, 2, command.message_id,
+        0, DATA_SET_TYPE, 2, data_set,
+        0, STATUS, 2, said,
+    )  # fmt: skip
+    if said.offending:
+        body += _tags(OFFENDING_ELEMENT, said.offending)
+    if said.comment:
+        body += _element(ERROR_COMMENT, _UNSAID.sub("?", said.comment)[:64].encode("ascii"), b" ")
+    if said.error_id is not None:
+        body += _US_ELEMENT.pack(0, ERROR_ID, 2, said.error_id)
+    if said.instance:
+        body += _element(AFFECTED_INSTANCE, said.instance.encode("ascii"))
+    elif field in HANDED_OVER and command.instance:
+        body += _uid_again(AFFECTED_INSTANCE, command.instance)
+    if said.attributes:
+        body += _tags(ATTRIBUTE_LIST, said.attributes)
+    if field == N_ACTION_RQ and command.action_type is not None and (has_data or said in {0x0000, 0x0115, 0x0123}):
+        body += _US_ELEMENT.pack(0, ACTION_TYPE, 2, command.action_type)
+    return _GROUP_LENGTH.pack(0, 0x0000, 4, len(body)) + body
 
 
 # --- what a handler gets and returns ----------------------------------------------------------------------------------
@@ -284,12 +263,7 @@ class Message:
         return self.length if self.truncated_digest else 0
 
     @property
-    def MessageID(self) -> int:  # noqa: N802  # pynetdicom's name, as the following
-        """(0000,0110)."""
-        return self.command.message_id
-
-    @property
-    def RequestedSOPClassUID(self) -> str:  # noqa: N802
+    def RequestedSOPClassUID(self) -> str:  # noqa: N802  # pynetdicom's name, as the following
         """(0000,0003)."""
         return self.command.sop_class
 
