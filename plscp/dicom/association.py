@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 NEVER: Final = float("inf")
 _numbers = itertools.count(1)
 _PROCESS: Final = secrets.token_hex(4)
-_Receipt = tuple[object, bool]
-"""What the store is told, and whether the connection's end was certainly not there yet when the answer was written."""
 _LOST: Final = ("lost", "transport")
 
 
@@ -46,7 +44,7 @@ class Association(PeerConnection):
         id: opaque, for logs.
         requestor, acceptor: the two sides, as pynetdicom's handlers know them.
         deadline: monotonic seconds after which the acceptor calls `overdue`.
-        established: when the association was accepted, UTC, or None.
+        established: when the association was accepted, UTC.
         requests: how many were answered.
         refused: whether a setting refused the peer, which was said and kept then.
     """
@@ -76,12 +74,13 @@ class Association(PeerConnection):
         self._why = _LOST
         self._waiting: deque[tuple[Message, datetime]] = deque()
         self._busy = False
-        self._written: list[_Receipt] = []  # of answers since the last read
-        self._receipts: list[_Receipt] = []  # of those before it
+        # Receipts of answers since the last read and before it, and whether the connection's end was certainly not there yet.
+        self._written: list[tuple[object, bool]] = []
+        self._receipts: list[tuple[object, bool]] = []
 
     @property
     def state(self) -> State:
-        """Of the state machine of PS3.8."""
+        """Of PS3.8."""
         return self._layer.state
 
     # --- transport -----------------------------------------------------------------------------------------------------
@@ -199,8 +198,8 @@ class Association(PeerConnection):
             self._close_after(self._layer.reject(proposal), "rejected", proposal.label)
             return
         confirmed = identity is not None and identity.response and self._owner.confirms(proposal.calling_ae)
-        offered = negotiation.OPERATIONS.keys() if self._settings.procedure_steps else negotiation.WITHOUT_STEPS
-        answer, contexts = self._layer.accept(proposal, confirmed=confirmed, offered=offered)
+        steps = self._settings.procedure_steps
+        answer, contexts = self._layer.accept(proposal, confirmed=confirmed, steps=steps)
         self._closes = self._owner.closes_without_release(proposal.calling_ae)
         self.established = datetime.now(UTC)
         self._transport.write(answer)
@@ -213,16 +212,21 @@ class Association(PeerConnection):
         self._rest_if(self._budget.charge(seconds))
 
     def _rest_if(self, rest: float) -> None:
-        """Rest for so many seconds, if any."""
         if rest > 0.0 and not self._resting and self.state is not State.STA1:
             self._owner.slowed(self, "futile-work")
             self.rest(rest)
 
     def rest(self, seconds: float) -> None:
         """Take nothing but an end for so long; before the association, until it is this connection's turn among those of its address."""
-        if not self._resting and self.state is not State.STA1:
-            self._begin_rest()
-            self._wait(seconds)
+        if self._resting or self.state is State.STA1:
+            return
+        self._resting = True
+        self._rested_since = time.monotonic()
+        if self.state not in ANSWERING or self._layer.message_is_open or self._layer.upcoming not in {None, *ENDS}:
+            self._held = True
+            self._read_or_pause()
+        self._watch()
+        self._wait(seconds)
 
     def _wait(self, seconds: float) -> None:
         if self.state is State.STA2:
@@ -250,16 +254,7 @@ class Association(PeerConnection):
         else:
             self._wait(rest)
 
-    def _begin_rest(self) -> None:
-        self._resting = True
-        self._rested_since = time.monotonic()
-        if self.state not in ANSWERING or self._layer.message_is_open or self._layer.upcoming not in {None, *ENDS}:
-            self._held = True
-            self._read_or_pause()
-        self._watch()
-
     def _end_rest(self) -> None:
-        """Read on."""
         self._stop_resting()
         if self.state is not State.STA1:
             self._read_or_pause()
@@ -357,14 +352,13 @@ class Association(PeerConnection):
         command = message.command
         if not command.asks:
             return  # nothing of ours is outstanding, and nothing of theirs can be cancelled
-        verification = message.context.abstract_syntax == negotiation.VERIFICATION
         if command.field not in negotiation.OPERATIONS[message.context.abstract_syntax]:
             self._respond(message, 0x0211)
         elif message.repeated:
             self._respond(message, 0x0210)
         elif command.fault:
             self._respond(message, command.fault)
-        elif verification:
+        elif message.context.abstract_syntax == negotiation.VERIFICATION:
             self._respond(message, 0x0000)
         else:
             self._act(message, arrived)
@@ -372,27 +366,23 @@ class Association(PeerConnection):
     def _act(self, message: Message, arrived: datetime) -> None:
         try:
             answer = self._owner.handler(ActionEvent(self, message, arrived))
-        except Exception:  # a defect of the handler must not take the listener with it
+            if isinstance(answer, PendingResponse):
+                if answer.answer is None:
+                    self._busy = True
+                    answer.then(partial(self._answered, message))
+                    return
+                answer = answer.answer
+            self._respond(message, *answer)
+        except Exception:  # a defect of the handler, or what cannot be encoded, must not take the listener with it
             self._defect(message)
-            return
-        if isinstance(answer, PendingResponse):
-            if answer.answer is None:
-                self._busy = True
-                answer.then(partial(self._answered, message))
-                return
-            answer = answer.answer
-        self._answer(message, answer)
 
     def _answered(self, message: Message, answer: Any) -> None:
         self._busy = False
-        self._answer(message, answer)
-        self._go_on()
-
-    def _answer(self, message: Message, answer: Any) -> None:
         try:
             self._respond(message, *answer)
-        except Exception:  # not the pair that it should be, or cannot be encoded
+        except Exception:
             self._defect(message)
+        self._go_on()
 
     def _defect(self, message: Message) -> None:
         log.exception("internal-error", where="association", association=self.id, message_id=message.command.message_id)

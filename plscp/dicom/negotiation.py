@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,8 +45,6 @@ OPERATIONS: Final[Mapping[str, frozenset[int]]] = {
     MODALITY_PERFORMED_PROCEDURE_STEP: frozenset({N_CREATE_RQ, N_SET_RQ}),
 }
 """Command Fields of what may be asked for, by SOP Class."""
-WITHOUT_STEPS: Final = OPERATIONS.keys() - {MODALITY_PERFORMED_PROCEDURE_STEP}
-"""The SOP Classes that are always provided."""
 _SOP_CLASSES: Final = {sop_class.encode(): sop_class for sop_class in OPERATIONS}
 _PREFERENCE: Final = {name.encode(): place for place, name in enumerate(TRANSFER_SYNTAXES)}
 _UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
@@ -246,17 +244,14 @@ def user_identity(value: bytes) -> UserIdentity:
 
 
 def accept(
-    proposal: AssociationProposal,
-    max_length: int,
-    confirmed: bool = False,
-    offered: Collection[str] = frozenset(OPERATIONS),
+    proposal: AssociationProposal, max_length: int, confirmed: bool = False, steps: bool = True
 ) -> tuple[bytes, Mapping[int, Context]]:
     """Negotiate: the requestor is SCU only (PS3.7 D.3.3.4).
 
     Args:
         max_length: our own Maximum Length Received in bytes.
         confirmed: whether the answer says that the user identity was taken (PS3.7 D.3.3.7.2).
-        offered: the SOP Classes of ours that are provided.
+        steps: whether the Modality Performed Procedure Step SOP Class is provided.
 
     Returns:
         The A-ASSOCIATE-AC, and the accepted contexts by their ID.
@@ -266,7 +261,7 @@ def accept(
     roles: set[bytes] = set()
     for context in proposal.contexts:
         name, syntax, result = context.abstract_syntax, context.transfer_syntax, context.result
-        if result in {_ACCEPTANCE, _NO_TRANSFER_SYNTAX} and _SOP_CLASSES[name] not in offered:
+        if not steps and _SOP_CLASSES.get(name) == MODALITY_PERFORMED_PROCEDURE_STEP:
             result = _NO_ABSTRACT_SYNTAX
         if result == _ACCEPTANCE and not proposal.scu_roles.get(name, True):
             result = _USER_REJECTION

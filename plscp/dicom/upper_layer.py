@@ -4,7 +4,7 @@ Left out of Table 9-10, because an acceptor that never asks for a release never 
 Sta9 to Sta12 (release asked for by us, release collision), the events E1, E2 and E11 and the actions that belong to them.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
@@ -284,14 +284,10 @@ class UpperLayer:
     # --- requests and responses ----------------------------------------------------------------------------------------
 
     def accept(
-        self,
-        proposal: AssociationProposal,
-        *,
-        confirmed: bool = False,
-        offered: Collection[str] = frozenset(negotiation.OPERATIONS),
+        self, proposal: AssociationProposal, *, confirmed: bool = False, steps: bool = True
     ) -> tuple[bytes, Mapping[int, Context]]:
         """A-ASSOCIATE response: the A-ASSOCIATE-AC, and the accepted contexts by their ID; arguments as of `negotiation.accept`."""
-        answer, contexts = negotiation.accept(proposal, self._bounds.pdu, confirmed, offered)
+        answer, contexts = negotiation.accept(proposal, self._bounds.pdu, confirmed, steps)
         self._max_length = proposal.max_length
         self._assembler = Assembler(contexts, self._bounds)
         self._move(TableEvent.ACCEPT)
