@@ -31,12 +31,7 @@ _NOTHING: Final = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """Where to listen for TLS and with which files (PEM).
-
-    Attributes:
-        client_ca: given: a client certificate is required, and one of these must have issued it.
-        section: of the settings, for messages.
-    """
+    """Where to listen for TLS and with which files (PEM); with `client_ca` a client certificate of one of these is required."""
 
     certificate: str
     private_key: str
@@ -46,15 +41,11 @@ class TlsSettings:
 
 
 class Certificates:
-    """What the files hold now.
+    """What the files hold now. Raises ConfigError where one cannot be used: one line names it and says what is wrong.
 
     Attributes:
-        settings: which files.
         context: for new connections.
         expires: for each file when the first of its certificates expires, in seconds since the epoch.
-
-    Raises:
-        ConfigError: a file cannot be used; one line names it and says what is wrong.
     """
 
     def __init__(self, settings: TlsSettings) -> None:
@@ -64,11 +55,7 @@ class Certificates:
         self.context, self.expires = self._load()
 
     def ready(self, certificate: str, private_key: str, client_ca: str | None = None) -> Callable[[], None]:
-        """Read other files; what is returned takes them. On the thread that looks. Connections that are open keep what they have.
-
-        Raises:
-            ConfigError: one of them cannot be used.
-        """
+        """Read other files, on the thread that looks; what is returned takes them. Open connections keep what they have."""
         settings = replace(self.settings, certificate=certificate, private_key=private_key, client_ca=client_ca)
         other = Certificates(settings)
 
@@ -100,7 +87,7 @@ class Certificates:
                 log.warning("certificate-expired", file=name, expired=_stated(when))
 
     def load(self) -> ssl.SSLContext:
-        """A context of its own, out of the files as they are now. Raises ConfigError."""
+        """A context of its own, out of the files as they are now."""
         return self._load()[0]
 
     def _load(self) -> tuple[ssl.SSLContext, dict[str, float]]:
@@ -137,7 +124,6 @@ class Certificates:
 
 
 def _fault(settings: TlsSettings, field: str, what: str) -> ConfigError:
-    """What is wrong with the file that this field names."""
     return ConfigError(f"{settings.section}.{field}: {getattr(settings, field)}: {what}")
 
 
@@ -177,15 +163,10 @@ def _first_expiry(settings: TlsSettings, field: str) -> tuple[str, float]:
 
 
 class Handshake(ssl.SSLObject):
-    """A TLS connection that keeps what the peer presented.
-
-    Attributes:
-        message: the peer's Certificate message with its header, or empty.
-        version_read: of TLS, as a number (RFC 8446 4.1.2).
-    """
+    """A TLS connection that keeps what the peer presented: its Certificate message with the header."""
 
     message: bytes = b""
-    version_read: int = 0
+    version_read: int = 0  # of TLS (RFC 8446 4.1.2)
 
 
 def keep_presented(context: ssl.SSLContext) -> None:
@@ -197,19 +178,8 @@ def keep_presented(context: ssl.SSLContext) -> None:
 
 def _note(connection: object, direction: str, version: int, *message: Any) -> None:
     content, kind, data = message
-    if (
-        content == _HANDSHAKE
-        and kind == _CERTIFICATE_MESSAGE
-        and direction == "read"
-        and isinstance(connection, Handshake)
-    ):
+    if (content, kind, direction) == (_HANDSHAKE, _CERTIFICATE_MESSAGE, "read") and isinstance(connection, Handshake):
         connection.message, connection.version_read = data, version
-
-
-def forget(connection: object) -> None:
-    """The handshake is done: nothing of it is wanted any more."""
-    if isinstance(connection, Handshake):
-        connection.message = b""
 
 
 def certificate(connection: object) -> bytes:
@@ -255,9 +225,6 @@ def _name(der: bytes, start: int, stop: int) -> str:
     return printable(", ".join(parts)[:MOST_SHOWN])
 
 
-# --- DER ---------------------------------------------------------------------------------------------------------------
-
-
 def _expiry(der: bytes) -> float:
     """Seconds since the epoch of notAfter (RFC 5280 4.1): Python's ssl tells it of a peer's certificate only."""
     _, (tag, start, stop) = _values(der, *_certificate_fields(der)[3][1:])  # validity
@@ -266,22 +233,14 @@ def _expiry(der: bytes) -> float:
 
 
 def _certificate_fields(der: bytes) -> list[tuple[int, int, int]]:
-    """Tag, start and stop of what a certificate (RFC 5280 4.1) holds: serialNumber, signature, issuer, validity, subject and so on.
-
-    Raises:
-        ValueError, IndexError: it is none.
-    """
+    """Tag, start and stop of what a certificate (RFC 5280 4.1) holds: serialNumber, signature, issuer, validity, subject and so on."""
     certificate = next(_values(der, 0, len(der)), _NOTHING)
     fields = list(_values(der, *next(_values(der, *certificate[1:]), _NOTHING)[1:]))
     return fields[fields[0][0] == 0xA0 :]  # version, which the oldest leave out
 
 
 def _values(der: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """The DER values between these places: tag, where the content starts and where it stops.
-
-    Raises:
-        ValueError: one goes on beyond the end.
-    """
+    """The DER values between these places: tag, where the content starts and where it stops. Raises ValueError or IndexError."""
     while start < stop:
         tag, size, at = der[start], der[start + 1], start + 2
         if size & 0x80:

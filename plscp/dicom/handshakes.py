@@ -33,18 +33,15 @@ _VERIFICATION: Final = {
     **dict.fromkeys((62, 63, 64), "wrong-name"),
 }
 """What is wrong with the other's certificate, by OpenSSL's number (X509_V_ERR_*)."""
-_ALERTS: Final = {
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "expired",
-    "TLSV1_ALERT_UNKNOWN_CA": "unknown-issuer",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "missing",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "refused",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "refused",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "refused",
-    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "refused",
-    "TLSV1_ALERT_ACCESS_DENIED": "refused",
-}
-"""What the other says of our certificate."""
 _CAUSES: Final = {
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "{side}-certificate-expired",
+    "TLSV1_ALERT_UNKNOWN_CA": "{side}-certificate-unknown-issuer",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "{side}-certificate-missing",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "{side}-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "{side}-certificate-refused",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "{side}-certificate-refused",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "{side}-certificate-refused",
+    "TLSV1_ALERT_ACCESS_DENIED": "{side}-certificate-refused",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "client-certificate-missing",
     "TLSV1_ALERT_PROTOCOL_VERSION": "tls-version",
     "UNSUPPORTED_PROTOCOL": "tls-version",
@@ -54,6 +51,7 @@ _CAUSES: Final = {
     "NO_SHARED_GROUP": "tls-nothing-in-common",
     "NO_SHARED_SIGNATURE_ALGORITHMS": "tls-nothing-in-common",
 }
+"""By OpenSSL's reason; an alert is what the other says of our certificate."""
 
 
 def cause(error: ssl.SSLError, side: Side, *, agreed: bool = False) -> str:
@@ -67,10 +65,8 @@ def cause(error: ssl.SSLError, side: Side, *, agreed: bool = False) -> str:
     reason = error.reason or ""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{other}-certificate-{_VERIFICATION.get(error.verify_code, 'refused')}"
-    if reason in _ALERTS:
-        return f"{side}-certificate-{_ALERTS[reason]}"
     if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":
         return f"{side}-certificate-missing" if agreed and side == "client" else "tls-nothing-in-common"
     if reason == "WRONG_VERSION_NUMBER":  # of a record: a server sees before that there is no ClientHello
         return NOT_TLS if side == "client" else "tls-version"
-    return _CAUSES.get(reason, OTHER)
+    return _CAUSES.get(reason, OTHER).format(side=side)

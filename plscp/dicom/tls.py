@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from plscp.dicom import certificates, handshakes, sockets
 from plscp.dicom.admission import ATTRIBUTES, PeerCertificate, peer_certificate
-from plscp.dicom.certificates import MOST_SHOWN, Certificates
+from plscp.dicom.certificates import MOST_SHOWN, Certificates, Handshake
 from plscp.dicom.fairness import Turns
 from plscp.errors import CommandError
 
@@ -112,11 +112,11 @@ class Secured(asyncio.Protocol):
         del self._association
 
     def pause_writing(self) -> None:
-        """Tell the association."""
+        """The peer does not read."""
         self._association.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the association."""
+        """The peer reads again."""
         self._association.resume_writing()
 
     def eof_received(self) -> bool:
@@ -143,10 +143,9 @@ class Secured(asyncio.Protocol):
         else:
             waits, self._held = bool(self._held), self._held + data
             if not waits:
-                self._turns.wait(self._shake)
+                self._turns.wait(self._shake)  # it takes a hundred times as long as a request's deciphering
 
     def _shake(self) -> None:
-        """A handshake takes a hundred times as long as a request's deciphering: it has its turn."""
         if not self._raw.is_closing():
             self._take(b"")
 
@@ -193,7 +192,8 @@ class Secured(asyncio.Protocol):
                     found: Any = tls.getpeercert()
                     self._association.secured = _described(tls, found)
                     self._association.certificate = peer_certificate(found)
-                    certificates.forget(tls)
+                    if isinstance(tls, Handshake):
+                        tls.message = b""  # nothing of it is wanted any more
                 while piece := tls.read(PIECE):
                     plain.append(piece)
             except ssl.SSLWantReadError:
@@ -262,8 +262,7 @@ class Secured(asyncio.Protocol):
 class Records:
     """Where in the peer's stream the records of TLS begin and end (RFC 8446 5.1).
 
-    What a record holds can be deciphered when all of it was read, and yet was sent before what we wrote since its first byte
-    was: it proves nothing about an answer that was written in between.
+    What a record holds was sent before what we wrote since its first byte was read: it proves nothing about such an answer.
     """
 
     def __init__(self) -> None:
@@ -311,7 +310,7 @@ async def listen(
     *,
     backlog: int = 100,
 ) -> asyncio.Server:
-    """Listen for connections, in the running event loop.
+    """Listen for connections, in the running event loop; raises CommandError where the address cannot be listened on.
 
     Args:
         room: what the settings call it.
@@ -319,9 +318,6 @@ async def listen(
         turns: of the handshakes.
         certificates: for connections over TLS, on the port that goes with them.
         backlog: connections that the kernel keeps, and that are accepted in one turn of the event loop.
-
-    Raises:
-        CommandError: the address cannot be listened on; one line says why.
     """
     host, port = address if certificates is None else (address[0], certificates.settings.port)
 
