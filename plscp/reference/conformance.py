@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from importlib import resources
 from typing import Any, Final
@@ -25,7 +25,6 @@ from plscp.templates import attributes, substance
 from plscp.templates.compiled import declared
 from plscp.templates.entries import TYPED
 from plscp.templates.log_entries import LogContext
-from plscp.templates.rows import Template
 
 _GAP: Final = re.compile(r"\{\{(\w+)\}\}")
 
@@ -117,11 +116,7 @@ _TYPES: Final[dict[int, tuple[str, str]]] = {
 
 
 def statement(settings: Settings | None = None) -> str:
-    """The whole statement in Markdown.
-
-    Args:
-        settings: whose numbers are told; the defaults by default.
-    """
+    """The whole statement in Markdown, with the numbers of these settings or of the defaults."""
     chosen = settings or Settings()
     return filled(template(), lambda name: VALUES[name](chosen))
 
@@ -194,6 +189,11 @@ def _substance(_settings: Settings) -> str:
     return table((dictionary_description(tag), tag_text(tag), kinds.get(tag, "SQ"), *_TYPES[tag]) for tag in tags)
 
 
+_FIELDS: Final = {
+    0x0107: ["Attribute Identifier List"],
+    0x0110: ["Error ID"],
+    0x0120: ["Attribute Identifier List"],
+}
 _IDENTIFIERS: Final = {
     U: "Study Instance UID", P: "Patient ID", S: "Study ID", L: "Performed Location", A: "the device has a location",
 }  # fmt: skip
@@ -214,18 +214,18 @@ def _rules(_settings: Settings) -> str:
     )
 
 
+def _beside(info: StatusInfo, *more: str) -> str:
+    """What may stand beside a status."""
+    comment = ["Error Comment"] if info.comment else []
+    return ", ".join([*comment, *_FIELDS.get(info.code, ()), *more])
+
+
 def _statuses(_settings: Settings) -> str:
     def row(info: StatusInfo) -> tuple[str, ...]:
         meaning, act = MEANT[info.code]
-        beside = ["Error Comment"] if info.comment else []
-        if info.code == 0x0110:
-            beside.append("Error ID")
-        if info.code == 0x0120:
-            beside.append("Attribute Identifier List")
-        if info.performed:
-            beside.append("Action Reply (Procedural Event Logging)")
+        beside = _beside(info, "Action Reply (Procedural Event Logging)") if info.performed else _beside(info)
         logged, again = ("yes", "") if info.performed else ("", "yes" if info.retriable else "no")
-        return f"{info.code:04X}", f"{meaning} ({info.section})", logged, ", ".join(beside), again, act
+        return f"{info.code:04X}", f"{meaning} ({info.section})", logged, beside, again, act
 
     return table(row(info) for info in STATUSES.values())
 
@@ -233,12 +233,7 @@ def _statuses(_settings: Settings) -> str:
 def _step_statuses(_settings: Settings) -> str:
     def row(info: StatusInfo) -> tuple[str, ...]:
         meaning, act = MEANT_OF_STEPS[info.code]
-        beside = ["Error Comment"] if info.comment else []
-        if info.code == 0x0110:
-            beside.append("Error ID")
-        if info.code in {0x0107, 0x0120}:
-            beside.append("Attribute Identifier List")
-        return f"{info.code:04X}", f"{meaning} ({info.section.split(', PS3.4 5')[0]})", ", ".join(beside), act
+        return f"{info.code:04X}", f"{meaning} ({info.section.split(', PS3.4 5')[0]})", _beside(info), act
 
     return table(row(info) for info in STEP_STATUSES.values())
 
@@ -252,7 +247,13 @@ def _reasons(_settings: Settings) -> str:
 
 
 def _templates(_settings: Settings) -> str:
-    heads = {head.identifier: head for head in _heads()}
+    """Every template that a log includes."""
+    models: list[Any] = [LogContext, *TYPED]
+    for model in models:  # it grows by what each includes
+        parts = [part for _, row, item in declared(model) for part in (row.include, item)]
+        models += [part for part in dict.fromkeys(parts) if hasattr(part, "model_fields") and part not in models]
+    found = [model.head for model in models if getattr(model, "head", None) is not None]
+    heads = {head.identifier: head for head in found if head.identifier}
     return table(
         (
             identifier,
@@ -263,22 +264,6 @@ def _templates(_settings: Settings) -> str:
         )
         for identifier, head in sorted(heads.items(), key=lambda pair: int(pair[0]))
     )
-
-
-def _heads() -> Iterator[Template]:
-    """The heads of every template that a log includes."""
-    waiting: list[Any] = [LogContext, *TYPED]
-    seen: set[Any] = set()
-    while waiting:
-        model = waiting.pop()
-        if model in seen:
-            continue
-        seen.add(model)
-        if getattr(model, "head", None) is not None and model.head.identifier:
-            yield model.head
-        for _, row, item in declared(model):
-            waiting += [row.include] if row.include is not None else []
-            waiting += [item] if hasattr(item, "model_fields") else []
 
 
 def _bounds(settings: Settings) -> str:

@@ -12,32 +12,45 @@ from plscp.metrics import families
 
 _SOURCE: Final = Path(plscp.__file__).parent
 _LEVELS: Final = ("debug", "info", "warning", "error", "exception", "critical")
+_METRICS: Final = """\
+# Metrics
+
+Written by `plscp reference metrics`; do not edit.
+
+`/metrics` has them in Prometheus' text format, on the listeners of the API and of the probes, without a token. Times are in
+seconds, sizes in bytes. Labels come from closed lists: no patient, no study, no AE title that the settings do not name. What
+goes beyond the bound of label sets counts as `other`. A histogram has `_bucket`, `_sum` and `_count` behind its name. What
+prometheus-client says of any process is there too: `process_start_time_seconds`, `process_resident_memory_bytes` and so on.
+
+| metric | type | labels | what it says |
+| --- | --- | --- | --- |
+"""
+_LOG_EVENTS: Final = """\
+# Log events
+
+Written by `plscp reference log-events`; do not edit.
+
+Logs go to standard error: one JSON object on a line, or a line for people on a terminal (`[log] format`). Each has `event`,
+`level` and `timestamp` (UTC). The names are a closed list; a field may be absent where there is nothing to say. No line of level
+info or above holds a name or an identifier of a patient: `request_id` and `position` lead to the event
+(`plscp event show POSITION`, `plscp quarantine show ID`).
+
+| event | level | fields | what it means |
+| --- | --- | --- | --- |
+"""
 
 
 def metrics() -> str:
     """docs/metrics.md."""
-    rows = sorted(families(), key=lambda family: family.name)
-    lines = [
-        "# Metrics",
-        "",
-        "Written by `plscp reference metrics`; do not edit.",
-        "",
-        "`/metrics` has them in Prometheus' text format, on the listeners of the API and of the probes, without a token. Times are in",
-        "seconds, sizes in bytes. Labels come from closed lists: no patient, no study, no AE title that the settings do not name. What",
-        "goes beyond the bound of label sets counts as `other`. A histogram has `_bucket`, `_sum` and `_count` behind its name. What",
-        "prometheus-client says of any process is there too: `process_start_time_seconds`, `process_resident_memory_bytes` and so on.",
-        "",
-        "| metric | type | labels | what it says |",
-        "| --- | --- | --- | --- |",
-    ]
-    for family in rows:
+    text = _METRICS
+    for family in sorted(families(), key=lambda family: family.name):
         labels = ", ".join(f"`{label}`" for label in family.labels)
-        lines.append(f"| `{family.name}` | {family.kind} | {labels} | {family.text} |")
-    return "\n".join(lines) + "\n"
+        text += f"| `{family.name}` | {family.kind} | {labels} | {family.text} |\n"
+    return text
 
 
 class LogCall(NamedTuple):
-    """One logging call: the event's name, its level, and the names of the fields that are told there."""
+    """One logging call, with the names of the fields that are told there."""
 
     event: str
     level: str
@@ -50,24 +63,12 @@ def log_events() -> str:
     for call in calls():
         levels[call.event].add("error" if call.level == "exception" else call.level)
         fields[call.event].update(dict.fromkeys(call.fields))
-    lines = [
-        "# Log events",
-        "",
-        "Written by `plscp reference log-events`; do not edit.",
-        "",
-        "Logs go to standard error: one JSON object on a line, or a line for people on a terminal (`[log] format`). Each has `event`,",
-        "`level` and `timestamp` (UTC). The names are a closed list; a field may be absent where there is nothing to say. No line of level",
-        "info or above holds a name or an identifier of a patient: `request_id` and `position` lead to the event",
-        "(`plscp event show POSITION`, `plscp quarantine show ID`).",
-        "",
-        "| event | level | fields | what it means |",
-        "| --- | --- | --- | --- |",
-    ]
+    text = _LOG_EVENTS
     for event, meaning in sorted(EVENTS.items()):
         shown = ", ".join(level for level in _LEVELS if level in levels[event])
         told = ", ".join(f"`{name}`" for name in fields[event] if name != "exc_info")
-        lines.append(f"| `{event}` | {shown} | {told} | {meaning} |")
-    return "\n".join(lines) + "\n"
+        text += f"| `{event}` | {shown} | {told} | {meaning} |\n"
+    return text
 
 
 def calls() -> Iterator[LogCall]:
@@ -87,14 +88,10 @@ def calls() -> Iterator[LogCall]:
             if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
                 known = of_module | _dictionaries(scope)
                 for node in ast.walk(scope):
-                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _logs(node.func):
-                        yield from _told(node, node.func.attr, known)
-
-
-def _logs(called: ast.Attribute) -> bool:
-    logger = called.value
-    name = logger.id if isinstance(logger, ast.Name) else getattr(logger, "attr", "")
-    return called.attr in _LEVELS and name == "log"
+                    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                        logger, level = node.func.value, node.func.attr
+                        if level in _LEVELS and "log" in {getattr(logger, "id", ""), getattr(logger, "attr", "")}:
+                            yield from _told(node, level, known)
 
 
 def _dictionaries(scope: ast.AST) -> dict[str, ast.expr]:
