@@ -46,7 +46,7 @@ CONNECTION_SECONDS: Final = 0.0003
 
 
 class Acceptor:
-    """Accepts associations and hands their N-ACTION requests to a handler, in the running event loop.
+    """Accepts associations and hands their requests to a handler, in the running event loop.
 
     Args:
         handler: as pynetdicom's for `evt.EVT_N_ACTION`: from an event to `(status, data set or None)`, or to a
@@ -58,7 +58,6 @@ class Acceptor:
             the answers before it arrived.
 
     Attributes:
-        accounts: what each address, and each association after that, took for nothing.
         turns: of the handshakes.
         address_turns: of connections whose address is in debt.
         draining: the server stops; nothing new is accepted.
@@ -100,15 +99,7 @@ class Acceptor:
         self._repeats = Repeats(_say_refused, clock=lambda: time.monotonic())  # noqa: PLW0108  # the clock of the deadlines, which tests exchange
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
-        """Listen; returns each bound address and port.
-
-        Args:
-            certificates: for associations over TLS, on the port that goes with them; the handshake is within the time that the
-                first PDU has.
-
-        Raises:
-            CommandError: the address cannot be listened on; one line says why.
-        """
+        """Listen, as `listen`; returns each bound address and port. A handshake is within the time that the first PDU has."""
         address = (self.settings.host, self.settings.port)
         made = partial(Association, self)
         server = await listen("dicom", address, made, self.turns, certificates, backlog=ACCEPTED_AT_ONCE)
@@ -134,7 +125,7 @@ class Acceptor:
 
     @property
     def refused_peers(self) -> list[dict[str, Any]]:
-        """The peers that a setting refused: calling_ae, address, rule, hint, times, first, last; those refused last come first."""
+        """The peers that a setting refused, as `RefusedPeers.as_list`."""
         return self._refused.as_list()
 
     @property
@@ -145,7 +136,7 @@ class Acceptor:
     # --- from the associations -----------------------------------------------------------------------------------------
 
     def connected(self, association: Association) -> None:
-        """A connection was made: take it, close it, or close an older one that has no association yet."""
+        """Take a connection, close it, or close an older one that has no association yet."""
         address = association.requestor.address
         payer = self.payer(address)
         self._open[association] = None
@@ -357,8 +348,7 @@ class Acceptor:
             answers: seconds after that in which requests in hand are answered.
 
         Returns:
-            How the associations ended that were open when it stopped listening: `released` by their devices, `aborted` by us because
-            the server stopped, `left` in any other way.
+            How associations ended meanwhile: `released` by their devices, `aborted` because the server stopped, or `left`.
         """
         self.draining = True
         self.stop_listening()
@@ -378,7 +368,7 @@ class Acceptor:
         self._changed.set()
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
-        """Until it is done, which a connection's end or `hurry` may change, or so much time has passed."""
+        """Until it is done, or so much time has passed."""
         deadline = time.monotonic() + seconds
         while not done() and (left := deadline - time.monotonic()) > 0:
             self._changed.clear()

@@ -5,7 +5,7 @@ And the peers that a setting refused, for whoever asks why a device gets no asso
 
 import hmac
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,12 +63,7 @@ class PeerRefusal:
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """A client certificate that a trusted CA issued.
-
-    Attributes:
-        subject: pairs of attribute type, in short, and value.
-        names: alternative names as `DNS:...`, `IP:...` or `URI:...`, in one spelling each.
-    """
+    """A client certificate that a trusted CA issued: attributes of its subject, and alternative names such as `DNS:...`."""
 
     subject: frozenset[tuple[str, str]]
     names: frozenset[str]
@@ -94,13 +89,7 @@ class UserIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What is known of a peer when it asks for an association.
-
-    Attributes:
-        calling_ae: printable ASCII without backslash, not empty.
-        address: as the socket says.
-        secured: whether it called over TLS.
-    """
+    """What is known of a peer when it asks for an association; `secured`: over TLS."""
 
     calling_ae: str
     address: str
@@ -123,25 +112,16 @@ class CertificateName:
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """What a device must show; what is empty or None is not asked for.
-
-    Attributes:
-        passcode: the one in force now; asked each time, since its file may change.
-    """
+    """What a device must show; what is empty or None is not asked for."""
 
     address: tuple[IPv4Network | IPv6Network, ...] = ()
     certificate: tuple[CertificateName, ...] = ()
     username: str | None = None
-    passcode: Callable[[], str] | None = None
+    passcode: Callable[[], str] | None = None  # asked each time, since its file may change
 
 
 def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -> PeerRefusal | None:
-    """Why a peer is refused, or None where it may associate.
-
-    Args:
-        devices: by calling AE title.
-        unknown: whether calling AE titles that are none of the devices' are accepted.
-    """
+    """Why a peer is refused, or None where it may associate; `unknown`: also under an AE title that is none of the devices'."""
     title = caller.calling_ae
     required = devices.get(title)
     if required is None:
@@ -160,7 +140,6 @@ def refusal(caller: Caller, devices: Mapping[str, Required], *, unknown: bool) -
 
 
 def _unlike(caller: Caller, wanted: tuple[CertificateName, ...]) -> str:
-    """What is wrong with the caller's certificate; empty: nothing."""
     if not caller.secured:
         return "asks for TLS: the device called the port without it"
     if caller.certificate is None:
@@ -171,7 +150,7 @@ def _unlike(caller: Caller, wanted: tuple[CertificateName, ...]) -> str:
 
 
 def _stranger(identity: UserIdentity | None, required: Required) -> str:
-    """What is wrong with the user identity; empty: nothing. Takes as long whatever is wrong with name and passcode."""
+    """What is wrong with the user identity. Takes as long whatever is wrong with name and passcode."""
     if identity is None:
         return "the device sent no user identity"
     if identity.kind == 0:
@@ -215,16 +194,11 @@ def toml_key(title: str) -> str:
 
 
 class RefusedPeers:
-    """At most a hundred of them: where there are more, an address that fills the list with invented AE titles loses its own.
-
-    Args:
-        clock: the time, UTC.
-    """
+    """At most a hundred of them: where there are more, an address that fills the list with invented AE titles loses its own."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
-        # Those refused last come last.
-        self._rows: OrderedDict[tuple[str, str, PeerRefusal], dict[str, Any]] = OrderedDict()
+        self._rows: dict[tuple[str, str, PeerRefusal], dict[str, Any]] = {}  # those refused last come last
 
     def note(self, calling_ae: str, address: str, refusal: PeerRefusal) -> None:
         """A peer was refused."""
@@ -252,14 +226,11 @@ class RefusedPeers:
 
 
 def certificate_name(text: str) -> CertificateName:
-    """Read a certificate as a setting names it.
+    """Read a certificate as a setting names it; what is none is a ValueError that says how they look.
 
     Args:
         text: parts of a subject such as `CN=HEMO1, O=Clinic` (a comma in a value is written with a backslash before it), or one of
             `DNS:hemo1.example`, `IP:10.1.2.3`, `URI:urn:hemo1`.
-
-    Raises:
-        ValueError: it is none of these; the text says how they look.
     """
     kind, colon, value = text.partition(":")
     if colon and kind.strip().upper() in {"DNS", "IP", "URI"}:

@@ -38,8 +38,6 @@ AFFECTED_SOP_CLASS, REQUESTED_SOP_CLASS, COMMAND_FIELD = 0x0002, 0x0003, 0x0100
 MESSAGE_ID, RESPONDED_MESSAGE_ID, DATA_SET_TYPE, STATUS = 0x0110, 0x0120, 0x0800, 0x0900
 OFFENDING_ELEMENT, ERROR_COMMENT, ERROR_ID = 0x0901, 0x0902, 0x0903
 AFFECTED_INSTANCE, REQUESTED_INSTANCE, ATTRIBUTE_LIST, ACTION_TYPE = 0x1000, 0x1001, 0x1005, 0x1008
-
-
 _MALFORMED: Final = "a command set that cannot be answered"
 
 
@@ -72,11 +70,7 @@ class Command:
 
 
 def elements(raw: bytes) -> dict[int, bytes]:
-    """Element number of group 0000 to value.
-
-    Raises:
-        InvalidPdu: it is no Implicit VR Little Endian command set.
-    """
+    """Element number of group 0000 to value; raises InvalidPdu for what is no Implicit VR Little Endian command set."""
     found: dict[int, bytes] = {}
     position, end = 0, len(raw)
     while position < end:
@@ -92,11 +86,7 @@ def elements(raw: bytes) -> dict[int, bytes]:
 
 
 def parse(raw: bytes) -> Command:
-    """A command set.
-
-    Raises:
-        InvalidPdu: it cannot be answered.
-    """
+    """A command set; raises InvalidPdu where it cannot be answered."""
     found = elements(raw)
     message_id, data_set_type, action = (_us(found.get(number)) for number in (MESSAGE_ID, DATA_SET_TYPE, ACTION_TYPE))
     sop_class = found.get(REQUESTED_SOP_CLASS, found.get(AFFECTED_SOP_CLASS, b""))
@@ -118,7 +108,6 @@ def parse(raw: bytes) -> Command:
 
 
 def _us(value: bytes | None) -> int | None:
-    """A US of one value; None where it is none."""
     return _US.unpack(value)[0] if value is not None and len(value) == 2 else None
 
 
@@ -185,12 +174,7 @@ def _tags(number: int, tags: Sequence[int]) -> bytes:
 
 
 def response(command: Command, status: int, *, has_data: bool) -> bytes:
-    """The response command set (PS3.7 Tables 10.3-6, 10.3-8 and 10.3-10), with what PS3.7 Annex C lets stand beside the status.
-
-    Args:
-        status: an int, or a `Status` with further fields.
-        has_data: whether an Action Reply follows.
-    """
+    """The response command set (PS3.7 Tables 10.3-6, 10.3-8 and 10.3-10), with what PS3.7 Annex C lets stand beside the status."""
     said = status if isinstance(status, Status) else Status(status)
     field = command.field or N_ACTION_RQ
     body = _uid_again(AFFECTED_SOP_CLASS, command.sop_class)
@@ -259,7 +243,7 @@ class Message:
 
     @property
     def truncated_length(self) -> int:
-        """Length of the whole where it was too long, else 0."""
+        """Where it was too long, else 0."""
         return self.length if self.truncated_digest else 0
 
     @property
@@ -295,7 +279,7 @@ class ActionEvent:
     """One request: N-ACTION, with what pynetdicom's `evt.Event` has for `evt.EVT_N_ACTION`; N-CREATE or N-SET.
 
     Attributes:
-        assoc: the association: `id`, `requestor`, `acceptor`.
+        assoc: the `Association`.
         timestamp: UTC, when the last byte of the request was read.
     """
 
@@ -329,12 +313,7 @@ def encoded(dataset: Encodable, context: Context) -> bytes:
 
 
 class Assembler:
-    """Puts the messages of one association together.
-
-    Args:
-        contexts: the accepted ones by their ID.
-        bounds: of a command set, and of a data set that is kept whole.
-    """
+    """Puts the messages of one association together, out of the accepted contexts and within bounds."""
 
     def __init__(self, contexts: Mapping[int, Context], bounds: WireBounds) -> None:
         self._contexts = contexts
@@ -354,13 +333,7 @@ class Assembler:
         return self._context is not None
 
     def feed(self, data: bytes, position: int, end: int) -> list[Message]:
-        """Take the PDVs of one P-DATA-TF.
-
-        Args:
-            data: holds the PDU's variable field from `position` to `end`.
-
-        Returns:
-            The messages that it completed, usually none or one.
+        """Take the PDVs of one P-DATA-TF, between these places; returns the messages that it completed, usually none or one.
 
         Raises:
             InvalidPdu: what arrived is no message.

@@ -72,15 +72,11 @@ def _now() -> float:
 class Accounts:
     """For each payer the seconds of the event loop's time that led to no accepted request.
 
-    Connections that ask nothing, fragments without end, requests that are refused: each may be cheap, and many of them are
-    not. A debt wears off with time, and an accepted request makes up for the work around it: a device that sends what it should
-    is never slowed, however much it sends.
+    A debt wears off with time, and an accepted request makes up for the work around it: a device that sends what it should is never
+    slowed, however much it sends.
 
     Payers without an accepted request in the last minutes are strangers. Any number of them together has no more than
     `STRANGERS_SHARE` of the time: the more are in debt, the more slowly the debt of each wears off.
-
-    Args:
-        clock: monotonic seconds.
     """
 
     def __init__(self, settings: NetworkSettings, clock: Callable[[], float] = _now) -> None:
@@ -94,11 +90,7 @@ class Accounts:
         self._looked = self._counted = clock()
 
     def charge(self, payer: Payer, seconds: float, most: float = float("inf")) -> float:
-        """Work was done for this payer, or made up for where negative; returns for how many seconds to rest.
-
-        Args:
-            most: seconds of rest beyond which a debt does not grow.
-        """
+        """Work was done for this payer, or made up for where negative; returns for how long to rest, `most` at most, in seconds."""
         if self._share >= 1.0:
             return 0.0
         now = self._time()
@@ -180,11 +172,7 @@ class Accounts:
 
 
 class Turns:
-    """Handshakes one after the other, a few in each turn of the event loop: 400 that begin together take 0.2 s.
-
-    Args:
-        later: calls something after so many seconds.
-    """
+    """Handshakes one after the other, a few in each turn of the event loop: 400 that begin together take 0.2 s."""
 
     def __init__(self, later: Callable[[float, Callable[[], None]], None]) -> None:
         self._later = later
@@ -215,16 +203,11 @@ class Turns:
 
 @dataclass(slots=True)
 class _Line:
-    """The connections of one address that wait, the oldest first.
+    """The connections of one address that wait, the oldest first."""
 
-    Attributes:
-        read: when the last of them was read, or the first began to wait.
-        called: whether somebody will look.
-    """
-
-    read: float
+    read: float  # when the last of them was read, or the first began to wait
     waiting: dict[Callable[[], None], None] = field(default_factory=dict)
-    called: bool = False
+    called: bool = False  # somebody will look
 
 
 class AddressTurns:
@@ -233,9 +216,6 @@ class AddressTurns:
     The next is read when the debt is paid, and else after a second divided by those who wait, though not more than ten in a
     second: a scanner behind an address makes others there wait for some seconds (twelve, where a hundred wait), and does not keep
     them out.
-
-    Args:
-        later: calls something after so many seconds.
     """
 
     def __init__(self, accounts: Accounts, later: Callable[[float, Callable[[], None]], None]) -> None:
@@ -281,23 +261,7 @@ class ConnectionBudget:
 
     Args:
         address: pays until an association is accepted; None: nobody does (a trusted proxy's).
-
-    Attributes:
-        taken: seconds of work.
-        associated: whether an association was accepted, which pays from then on.
     """
-
-    __slots__ = (
-        "_accounts",
-        "_address",
-        "_allowed",
-        "_answered",
-        "_entered",
-        "_noted",
-        "_payers",
-        "associated",
-        "taken",
-    )
 
     def __init__(self, accounts: Accounts, address: str | None) -> None:
         self._accounts, self._address = accounts, address
@@ -359,9 +323,8 @@ class ConnectionBudget:
     def refused(self, length: int, seconds: float) -> float:
         """A request with a data set of so many bytes was refused; returns for how many seconds to rest.
 
-        Args:
-            seconds: of work of others that it costs beside what was taken; nothing where it is one of those that are free, and what
-                was taken since the answer before it is made up for then.
+        It costs so many seconds of work of others beside what was taken. One of those that are free costs nothing, and what was
+        taken since the answer before it is made up for.
         """
         requests = 1 + length // REFUSED_BYTES
         wanted = {payer: part * requests for payer, part in self._payers.items()}

@@ -84,11 +84,10 @@ REJECTIONS: Final[Mapping[Rule, Rejection]] = {
 
 @dataclass(frozen=True, slots=True)
 class ProposedContext:
-    """A presentation context as it is proposed.
+    """A presentation context as it is proposed, with the result as far as roles do not matter (PS3.8 Table 9-18).
 
     Attributes:
         transfer_syntax: the one that we prefer of those that we take; where it is not accepted the first of these, or else of all.
-        result: as far as roles do not matter (PS3.8 Table 9-18).
     """
 
     context_id: int
@@ -103,7 +102,6 @@ class AssociationProposal:
 
     Attributes:
         max_length: the requestor's Maximum Length Received in bytes; 0: no limit.
-        contexts: by their ID.
         scu_roles: whether the requestor would be SCU, by SOP Class of ours, where it selects roles.
     """
 
@@ -144,16 +142,12 @@ def _uid(value: bytes) -> bytes:
 
 
 def read(body: bytes, max_contexts: int) -> tuple[AssociationProposal | Rejection, UserIdentity | None]:
-    """Read an A-ASSOCIATE-RQ. Items that nobody knows are ignored, as PS3.8 9.3.1 wants it.
+    """Read the variable field of an A-ASSOCIATE-RQ; raises InvalidPdu where it breaks PS3.8 9.3.2.
 
-    Args:
-        body: the PDU without its six bytes of type and length.
+    Items that nobody knows are ignored, as PS3.8 9.3.1 wants it.
 
     Returns:
         The proposal, or why it is rejected before anything else is looked at; and the user identity, where there is one.
-
-    Raises:
-        InvalidPdu: it breaks PS3.8 9.3.2.
     """
     if len(body) < _FIXED:
         raise InvalidPdu(_UNREADABLE)
@@ -187,8 +181,7 @@ def read(body: bytes, max_contexts: int) -> tuple[AssociationProposal | Rejectio
     return AssociationProposal(calling, called, max_length, tuple(contexts), scu_roles), identity
 
 
-def _context(value: bytes) -> ProposedContext:
-    """A Presentation Context item (PS3.8 Table 9-13)."""
+def _context(value: bytes) -> ProposedContext:  # PS3.8 Table 9-13
     if len(value) < 4:
         raise InvalidPdu(_UNREADABLE)
     abstract: list[bytes] = []

@@ -34,12 +34,7 @@ def abort(source: int, reason: int) -> bytes:
 
 
 def p_data(context_id: int, kind: int, payload: bytes, max_length: int) -> bytes:
-    """One part of a message, a command set or a data set, as P-DATA-TF PDUs.
-
-    Args:
-        kind: COMMAND, or 0 for a data set.
-        max_length: the peer's Maximum Length Received; 0: no limit (PS3.8 D.1).
-    """
+    """A command set (of kind COMMAND) or data set (0) as P-DATA-TF PDUs; a Maximum Length Received of 0 is no limit (PS3.8 D.1)."""
     size = len(payload)
     if not max_length or size + 6 <= max_length:
         return struct.pack(">BxLLBB", P_DATA_TF, size + 6, size + 2, context_id, kind | LAST) + payload

@@ -17,7 +17,7 @@ MOST_NAMES: Final = 32
 
 @dataclass(slots=True)
 class _Cause:
-    """One cause: when it was said last, when it happened last, what is said of it, and how often it was not."""
+    """When it was said last, when it happened last, what is said of it, and how often it was not."""
 
     said: float
     happened: float

@@ -6,36 +6,24 @@ from ipaddress import IPv4Network, IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class WireBounds:
-    """How much is taken of one association, in bytes where nothing else is said.
+    """How much is taken of one association, in bytes where nothing else is said."""
 
-    Attributes:
-        pdu: Maximum Length Received that is announced.
-        presentation_contexts: of an A-ASSOCIATE-RQ.
-        data_set: longest data set; a longer one reaches the handler cut and marked.
-        waiting_requests: those that wait; beyond, reading stops.
-    """
-
-    pdu: int = 16382
+    pdu: int = 16382  # Maximum Length Received that is announced
     associate_request: int = 64 * 1024
-    presentation_contexts: int = 128
+    presentation_contexts: int = 128  # number
     command_set: int = 16 * 1024
-    data_set: int = 1 << 20
-    waiting_requests: int = 8
+    data_set: int = 1 << 20  # a longer one reaches the handler cut and marked
+    waiting_requests: int = 8  # number; beyond, reading stops
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """How long what was begun may take, in seconds.
+    """How long what was begun may take, in seconds."""
 
-    Attributes:
-        first_pdu_deadline: from the connection to the end of its A-ASSOCIATE-RQ.
-        artim: how long a connection may stay open after A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP.
-    """
-
-    first_pdu_deadline: float = 10.0
+    first_pdu_deadline: float = 10.0  # from the connection to the end of its A-ASSOCIATE-RQ
     pdu_deadline: float = 10.0
     message_deadline: float = 30.0
-    artim: float = 10.0
+    artim: float = 10.0  # from A-ABORT, A-ASSOCIATE-RJ or A-RELEASE-RP to the connection's end
 
 
 @dataclass(frozen=True, slots=True)

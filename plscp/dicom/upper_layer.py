@@ -177,11 +177,7 @@ Indication = (
 
 
 class UpperLayer:
-    """One association. What is received is worked off PDU by PDU, with `next`, so that whoever asks can stop in between.
-
-    Attributes:
-        state: of the state machine.
-    """
+    """One association. What is received is worked off PDU by PDU, with `next`, so that whoever asks can stop in between."""
 
     def __init__(self, bounds: WireBounds) -> None:
         self._bounds = bounds
@@ -228,7 +224,6 @@ class UpperLayer:
         self._pass_over()
 
     def _pass_over(self) -> None:
-        """Drop what nobody wants."""
         if self.state is State.STA1 or not self._patience:
             self._buffer, self._position = b"", 0
         elif self._skip:
@@ -237,10 +232,7 @@ class UpperLayer:
             self._position += passed
 
     def next(self) -> Indication | None:
-        """Work off the next PDU; None: it is not there as a whole.
-
-        A PDU is judged as soon as its header is there.
-        """
+        """Work off the next PDU, which is judged by its header; None: it is not there as a whole."""
         data, start = self._buffer, self._position
         if len(data) - start < 6:
             return None
@@ -286,7 +278,7 @@ class UpperLayer:
     def accept(
         self, proposal: AssociationProposal, *, confirmed: bool = False, steps: bool = True
     ) -> tuple[bytes, Mapping[int, Context]]:
-        """A-ASSOCIATE response: the A-ASSOCIATE-AC, and the accepted contexts by their ID; arguments as of `negotiation.accept`."""
+        """A-ASSOCIATE response: as `negotiation.accept`."""
         answer, contexts = negotiation.accept(proposal, self._bounds.pdu, confirmed, steps)
         self._max_length = proposal.max_length
         self._assembler = Assembler(contexts, self._bounds)
@@ -338,7 +330,6 @@ class UpperLayer:
         self.state = TABLE[event][self.state].state
 
     def _do(self, event: TableEvent, *told: Any) -> Indication:
-        """Do what the table says, and go where it says."""
         action, self.state = TABLE[event][self.state]
         return _ACTIONS[action](self, *told)
 
