@@ -202,29 +202,34 @@ class Acceptor:
         outcome = outcome if said or outcome == "rejected" else "closed"
         self._counters.association(outcome, reason)
         if not said:
-            self._note(outcome, reason, association)
+            self._no_handshake(association, reason)
+            if self._first_time(outcome, reason, association):
+                about = {"calling_ae": association.requestor.ae_title, "address": address, "reason": reason}
+                if association.refused_certificate:
+                    log.warning("connection-closed", **about, **association.refused_certificate)
+                elif outcome == "rejected":
+                    log.info("association-rejected", **about)
+                else:
+                    log.info("connection-closed", **about)
         self._changed.set()
 
-    def refusal(self, association: Association, identity: UserIdentity | None) -> PeerRefusal | None:
+    def refusal(self, association: Association, called: str, identity: UserIdentity | None) -> PeerRefusal | None:
         """Why this peer gets no association, or None; that it was refused is said, counted and kept."""
-        peer, called = association.requestor, association.acceptor.ae_title
-        settings = self.settings
-        wrong = settings.ae_title is not None and called != settings.ae_title
-        if wrong:
-            found: PeerRefusal | None = PeerRefusal(
-                "dicom.ae_title", f'the device must call {settings.ae_title}, or set dicom.called_ae = "any"'
-            )
+        title, address = association.requestor.ae_title, association.requestor.address
+        wanted = self.settings.ae_title
+        if wanted not in {None, called}:
+            hint = f'the device must call {wanted}, or set dicom.called_ae = "any"'
+            found: PeerRefusal | None = PeerRefusal("dicom.ae_title", hint)
         else:
             secured, certificate = bool(association.secured), association.certificate
-            found = self.admit(Caller(peer.ae_title, peer.address, secured, certificate, identity))
-            found = found or self._crowd(peer.address)
+            found = self.admit(Caller(title, address, secured, certificate, identity)) or self._crowd(address)
         if found is not None:
             association.refused = True
             self._counters.peer_refused(found.rule)
-            self._refused.note(peer.ae_title, peer.address, found)
-            told = {"calling_ae": peer.ae_title, "address": peer.address, "rule": found.rule, "hint": found.hint}
-            told |= {"called_ae": called} if wrong else {}
-            self._repeats.happened((found.rule, peer.address), peer.ae_title, **told)
+            self._refused.note(title, address, found)
+            told = {"calling_ae": title, "address": address, "rule": found.rule, "hint": found.hint}
+            told |= {"called_ae": called} if found.rule == "dicom.ae_title" else {}
+            self._repeats.happened((found.rule, address), title, **told)
         return found
 
     def _crowd(self, address: str) -> PeerRefusal | None:
@@ -276,20 +281,6 @@ class Acceptor:
     def later(seconds: float, call: Callable[[], None]) -> None:
         """Call this in the event loop after so many seconds."""
         asyncio.get_running_loop().call_later(seconds, call)
-
-    def _note(self, outcome: str, reason: str, association: Association) -> None:
-        """A connection ended without an association."""
-        peer, refused = association.requestor, association.refused_certificate
-        self._no_handshake(association, reason)
-        if not self._first_time(outcome, reason, association):
-            return
-        about = {"calling_ae": peer.ae_title, "address": peer.address, "reason": reason}
-        if refused:
-            log.warning("connection-closed", **about, **refused)
-        elif outcome == "rejected":
-            log.info("association-rejected", **about)
-        else:
-            log.info("connection-closed", **about)
 
     def _no_handshake(self, association: Association, cause: str) -> None:
         """Count and keep a peer that ended in the handshake of TLS: it has not said its AE title."""

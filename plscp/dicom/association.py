@@ -42,7 +42,7 @@ class Association(PeerConnection):
 
     Attributes:
         id: opaque, for logs.
-        requestor, acceptor: the two sides, as pynetdicom's handlers know them.
+        requestor: the peer, as pynetdicom's handlers know it.
         deadline: monotonic seconds after which the acceptor calls `overdue`.
         established: when the association was accepted, UTC.
         requests: how many were answered.
@@ -55,7 +55,6 @@ class Association(PeerConnection):
         self._settings = owner.settings
         self.id = f"{_PROCESS}-{next(_numbers):x}"
         self.requestor = Peer("")
-        self.acceptor = Peer(owner.settings.ae_title or "")
         self._layer = UpperLayer(owner.settings.bounds)
         self.deadline = NEVER
         self.opened = time.monotonic()
@@ -88,8 +87,7 @@ class Association(PeerConnection):
     def connection_made(self, transport: Any) -> None:
         """E5."""
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername") or ("", 0)
-        self.requestor = Peer("", str(peer[0]), int(peer[1]))
+        self.requestor.address = str((transport.get_extra_info("peername") or ("",))[0])
         self._budget = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
         self._owner.connected(self)
 
@@ -191,8 +189,8 @@ class Association(PeerConnection):
         """What the upper layer's user says to a proposal."""
         proposal, identity = asked.proposal, asked.identity
         if not isinstance(proposal, Rejection):
-            self.requestor.ae_title, self.acceptor.ae_title = proposal.calling_ae, proposal.called_ae
-            if (refusal := self._owner.refusal(self, identity)) is not None:
+            self.requestor.ae_title = proposal.calling_ae
+            if (refusal := self._owner.refusal(self, proposal.called_ae, identity)) is not None:
                 proposal = negotiation.REJECTIONS[refusal.rule]
         if isinstance(proposal, Rejection):
             self._close_after(self._layer.reject(proposal), "rejected", proposal.label)

@@ -207,11 +207,10 @@ def response(command: Command, status: int, *, has_data: bool) -> bytes:
 
 @dataclass(slots=True)
 class Peer:
-    """One side of an association: AE title, address and port."""
+    """Who asked for an association."""
 
     ae_title: str
     address: str = ""
-    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,16 +355,6 @@ class UpperLayer:
         self._buffer, self._position = b"", 0
         return AbortIndication()
 
-    def _abort_as_user(self, _: int, what: str) -> Indication:
-        """Without a reason, which is not significant then (PS3.8 9.3.8)."""
-        return ProviderAbortIndication(what, pdu.SERVICE_USER, pdu.NOT_SPECIFIED)
-
-    def _abort_as_provider(self, reason: int, what: str) -> Indication:
-        return ProviderAbortIndication(what, pdu.SERVICE_PROVIDER, reason)
-
-    def _ignore(self, *_: Any) -> Indication:
-        return UnwantedIndication()
-
     def _abort_again(self, reason: int, _: str) -> Indication:
         self._patience = 0
         return UnwantedIndication(pdu.abort(pdu.SERVICE_PROVIDER, reason))
@@ -374,12 +364,13 @@ _ACTIONS: Final[Mapping[str, Callable[..., Indication]]] = {
     "AE-6": UpperLayer._associate,
     "DT-2": UpperLayer._data,
     "AR-2": UpperLayer._release,
-    "AA-1": UpperLayer._abort_as_user,
+    # Without a reason, which is not significant then (PS3.8 9.3.8).
+    "AA-1": lambda _layer, _reason, what: ProviderAbortIndication(what, pdu.SERVICE_USER, pdu.NOT_SPECIFIED),
     "AA-2": UpperLayer._end,
     "AA-3": UpperLayer._end,
-    "AA-6": UpperLayer._ignore,
+    "AA-6": lambda *_: UnwantedIndication(),
     "AA-7": UpperLayer._abort_again,
-    "AA-8": UpperLayer._abort_as_provider,
+    "AA-8": lambda _layer, reason, what: ProviderAbortIndication(what, pdu.SERVICE_PROVIDER, reason),
 }
 """What the actions on something received do (PS3.8 Tables 9-6 to 9-9); timers and connections are the server's."""
 _TAKEN: Final = {
