@@ -71,11 +71,11 @@ class Association(PeerConnection):
         self._closes = False  # without a release: so the device is said to do
         self._budget: ConnectionBudget
         self._why = _LOST
-        self._waiting: deque[tuple[Message, datetime]] = deque()
+        self._waiting: deque[ActionEvent] = deque()
         self._busy = False
-        # Receipts of answers since the last read and before it, and whether the connection's end was certainly not there yet.
-        self._written: list[tuple[object, bool]] = []
+        # Receipts of answers of which nobody knows yet that they arrived; whether the connection's end was certainly not there then.
         self._receipts: list[tuple[object, bool]] = []
+        self._answered_before = 0  # the last read: so many of them
 
     @property
     def state(self) -> State:
@@ -131,7 +131,7 @@ class Association(PeerConnection):
         layer = self._layer
         layer.receive(data)
         began = now = time.monotonic()
-        while not ((self._receipts or self._resting or self._read_paused) and self._must_wait()):
+        while not ((self._answered_before or self._resting or self._read_paused) and self._must_wait()):
             indication = layer.next()
             if indication is None:
                 break
@@ -152,7 +152,7 @@ class Association(PeerConnection):
         kind = layer.upcoming
         if kind is None or (self._read_paused and layer.state is not State.STA13):
             return True
-        if self._receipts and layer.upcoming_is_new:
+        if self._answered_before and layer.upcoming_is_new:
             self._first_byte(kind)
         if self._resting and layer.state in ANSWERING and kind not in ENDS:
             self._held = True
@@ -166,8 +166,7 @@ class Association(PeerConnection):
                 self._message_began = time.monotonic()
             if found.messages:
                 now = datetime.now(UTC)
-                for message in found.messages:
-                    self._waiting.append((message, now))
+                self._waiting.extend(ActionEvent(self, message, now) for message in found.messages)
                 self._work()
         elif isinstance(found, AssociateIndication):
             self._associate(found)
@@ -273,9 +272,7 @@ class Association(PeerConnection):
 
     def reading(self) -> None:
         """Only bytes that are read later than an answer was written can prove that it arrived."""
-        if self._written:
-            self._receipts += self._written
-            self._written.clear()
+        self._answered_before = len(self._receipts)
 
     @property
     def in_hand(self) -> bool:
@@ -286,8 +283,9 @@ class Association(PeerConnection):
         """The first byte of a further message or of an A-RELEASE-RQ proves that the answers before it arrived."""
         begins = first == pdu.P_DATA_TF and not self._layer.message_is_open
         if self.state is State.STA6 and (begins or first == pdu.RELEASE_RQ):
-            receipts, self._receipts = self._receipts, []
-            self._owner.on_delivery_confirmed([receipt for receipt, _ in receipts])
+            arrived, self._receipts = self._receipts[: self._answered_before], self._receipts[self._answered_before :]
+            self._answered_before = 0
+            self._owner.on_delivery_confirmed([receipt for receipt, _ in arrived])
 
     def ended(self) -> None:
         """Of a device that closes without a release this proves what was written before its end was there (contract section 1)."""
@@ -295,15 +293,15 @@ class Association(PeerConnection):
             return
         if self._transport.get_write_buffer_size() or not sockets.all_arrived(self.socket):
             return
-        receipts = [receipt for receipt, open_then in self._receipts + self._written if open_then]
+        receipts = [receipt for receipt, open_then in self._receipts if open_then]
         if receipts:
             self._owner.on_delivery_confirmed(receipts)
 
     def _forget(self) -> None:
         """Nothing that waits is wanted any more."""
         self._waiting.clear()
-        self._written.clear()
         self._receipts.clear()
+        self._answered_before = 0
 
     # --- messages ------------------------------------------------------------------------------------------------------
 
@@ -311,8 +309,7 @@ class Association(PeerConnection):
         """Work off what waits, in order, one at a time; then a release that waits."""
         layer = self._layer
         while self._waiting and not self._busy and not self._write_paused and layer.state in ANSWERING:
-            message, arrived = self._waiting.popleft()
-            self._handle(message, arrived)
+            self._handle(self._waiting.popleft())
         if layer.state is State.STA8 and not self._waiting and not self._busy:
             self._close_after(layer.release(), "released", "released")
         if layer.state in ANSWERING:
@@ -346,8 +343,8 @@ class Association(PeerConnection):
         else:
             self._watch()
 
-    def _handle(self, message: Message, arrived: datetime) -> None:
-        command = message.command
+    def _handle(self, event: ActionEvent) -> None:
+        message, command = event.request, event.request.command
         if not command.asks:
             return  # nothing of ours is outstanding, and nothing of theirs can be cancelled
         if command.field not in negotiation.OPERATIONS[message.context.abstract_syntax]:
@@ -359,11 +356,12 @@ class Association(PeerConnection):
         elif message.context.abstract_syntax == negotiation.VERIFICATION:
             self._respond(message, 0x0000)
         else:
-            self._act(message, arrived)
+            self._act(event)
 
-    def _act(self, message: Message, arrived: datetime) -> None:
+    def _act(self, event: ActionEvent) -> None:
+        message = event.request
         try:
-            answer = self._owner.handler(ActionEvent(self, message, arrived))
+            answer = self._owner.handler(event)
             if isinstance(answer, PendingResponse):
                 if answer.answer is None:
                     self._busy = True
@@ -402,7 +400,7 @@ class Association(PeerConnection):
                 cost = fairness.REFUSAL_SECONDS + fairness.REFUSED_BYTE_SECONDS * message.length
                 self._rest_if(self._budget.refused(message.length, cost))
         if (receipt := getattr(status, "receipt", None)) is not None:
-            self._written.append((receipt, open_then))
+            self._receipts.append((receipt, open_then))
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
