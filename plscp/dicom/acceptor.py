@@ -247,28 +247,13 @@ class Acceptor:
         """An association was accepted."""
         self._associations[association.requestor.address] += 1
         self._unassociated.pop(association, None)
-        log.info(
-            "association-accepted",
-            association=association.id,
-            calling_ae=association.requestor.ae_title,
-            address=association.requestor.address,
-            contexts=len(contexts),
-            **association.secured,
-        )
+        log.info("association-accepted", **association.who(), contexts=len(contexts), **association.secured)
 
     def aborted(self, association: Association, what: str, source: int, reason: int) -> None:
         """An association or connection was aborted by us."""
         self._no_handshake(association, what)
         if self._first_time("aborted", what, association):
-            log.warning(
-                "association-aborted",
-                association=association.id,
-                calling_ae=association.requestor.ae_title,
-                address=association.requestor.address,
-                why=what,
-                source=source,
-                reason=reason,
-            )
+            log.warning("association-aborted", **association.who(), why=what, source=source, reason=reason)
 
     def slowed(self, association: Association, reason: str) -> None:
         """A connection is not read for a while: `futile-work` of its own or its address, or `waiting-requests`."""
@@ -360,11 +345,11 @@ class Acceptor:
 
     async def _until(self, done: Callable[[], bool], seconds: float) -> None:
         """Until it is done, or so much time has passed."""
-        deadline = time.monotonic() + seconds
-        while not done() and (left := deadline - time.monotonic()) > 0:
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not done():
+                    self._changed.clear()
+                    await self._changed.wait()
 
     def end_idle(self) -> None:
         """Abort what has no request in hand; the others are aborted when theirs are answered."""
@@ -375,14 +360,7 @@ class Acceptor:
     def shut(self, association: Association) -> None:
         """Abort an association because the server stops."""
         if association.state in ANSWERING:
-            log.warning(
-                "association-aborted",
-                association=association.id,
-                calling_ae=association.requestor.ae_title,
-                address=association.requestor.address,
-                why="shutdown",
-                in_hand=association.in_hand,
-            )
+            log.warning("association-aborted", **association.who(), why="shutdown", in_hand=association.in_hand)
         association.end()
 
     def close(self) -> None:

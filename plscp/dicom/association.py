@@ -82,6 +82,10 @@ class Association(PeerConnection):
         """Of PS3.8."""
         return self._layer.state
 
+    def who(self) -> dict[str, str]:
+        """What the log names it by."""
+        return {"association": self.id, "calling_ae": self.requestor.ae_title, "address": self.requestor.address}
+
     # --- transport -----------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
