@@ -28,21 +28,16 @@ from plscp.logs import log
 
 __all__ = ["Acceptor", "NetworkSettings"]
 
-SWEEP_SECONDS: Final = 0.25
-"""Seconds between two looks at the deadlines."""
+SWEEP_SECONDS: Final = 0.25  # between two looks at the deadlines
 BACKLOG: Final = 512
-ACCEPTED_AT_ONCE: Final = 8
-"""In one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each."""
+ACCEPTED_AT_ONCE: Final = 8  # in one turn of the event loop; asyncio would take as many as its backlog, 0.1 ms each
 MOST_NOTED: Final = 1000
 MOST_TITLES: Final = 32
 """Devices of one address that are told apart in what is logged once for each, by their AE title or refused certificate: it is whatever
 the peer says."""
-ANSWERS_SECONDS: Final = 10.0
-"""For requests in hand when the server stops, where it is not told otherwise."""
-LAST_SECONDS: Final = 1.0
-"""Until A-ABORTs have left and connections are gone, at the end."""
-CONNECTION_SECONDS: Final = 0.0003
-"""Seconds of work that a connection costs before its first byte."""
+ANSWERS_SECONDS: Final = 10.0  # for requests in hand when the server stops, where it is not told otherwise
+LAST_SECONDS: Final = 1.0  # until A-ABORTs have left and connections are gone, at the end
+CONNECTION_SECONDS: Final = 0.0003  # of work that a connection costs before its first byte
 
 
 class Acceptor:

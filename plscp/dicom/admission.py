@@ -26,10 +26,8 @@ Rule = Literal[
 """The setting that refuses a peer."""
 USERNAME, USERNAME_AND_PASSCODE = 1, 2
 """User-Identity-Types that can be judged (PS3.7 Table D.3-14)."""
-MOST_PEERS: Final = 100
-"""Of those refused, that are kept."""
-MOST_SHOWN: Final = 120
-"""Characters of a certificate's subject in a hint."""
+MOST_PEERS: Final = 100  # of those refused, that are kept
+MOST_SHOWN: Final = 120  # characters of a certificate's subject in a hint
 ATTRIBUTES: Final = {
     "commonName": "CN",
     "organizationName": "O",

@@ -14,16 +14,14 @@ from plscp.errors import ConfigError
 from plscp.files import Files
 from plscp.logs import log
 
-SUITES: Final = "ECDHE+AESGCM"
-"""Of TLS 1.2, as BCP 195 (RFC 9325 4.2) recommends; those of TLS 1.3 are all fit."""
+SUITES: Final = "ECDHE+AESGCM"  # of TLS 1.2, as BCP 195 (RFC 9325 4.2) recommends; those of TLS 1.3 are all fit
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _KEY: Final = re.compile(r"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----")
 _FITS_NOT: Final = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "UNKNOWN_KEY_TYPE"})
 MOST_SHOWN: Final = 256
 _HANDSHAKE, _CERTIFICATE_MESSAGE, _TLS_13 = 22, 11, 0x0304
 _HOOK: Final[Any] = vars(ssl.SSLContext.__mro__[1]).get("_msg_callback")
-_SHORT: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}
-"""Attribute types below 2.5.4 (RFC 4514 3)."""
+_SHORT: Final = {3: "CN", 6: "C", 7: "L", 8: "ST", 10: "O", 11: "OU"}  # attribute types below 2.5.4 (RFC 4514 3)
 _ENCODINGS: Final = {12: "utf-8", 19: "ascii", 20: "latin-1", 22: "ascii", 28: "utf-32-be", 30: "utf-16-be"}
 """Of the string types of ASN.1, by their tags."""
 _NOTHING: Final = (0, 0, 0)

@@ -18,19 +18,16 @@ from plscp.dicom.pdu import COMMAND, LAST, PDV, InvalidPdu, p_data
 from plscp.dicom.settings import WireBounds
 
 C_ECHO_RQ, N_SET_RQ, N_ACTION_RQ, N_CREATE_RQ, C_CANCEL_RQ = 0x0030, 0x0120, 0x0130, 0x0140, 0x0FFF
-HANDED_OVER: Final = frozenset({N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ})
-"""Command Fields of what a handler answers."""
+HANDED_OVER: Final = frozenset({N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ})  # Command Fields of what a handler answers
 RESPONSE: Final = 0x8000
 NO_DATA_SET: Final = 0x0101
-KEPT_OF_TOO_LONG: Final = 64 * 1024
-"""Bytes of a data set that is longer than the bound."""
+KEPT_OF_TOO_LONG: Final = 64 * 1024  # bytes of a data set that is longer than the bound
 
 _ELEMENT: Final = struct.Struct("<HHL")
 _US: Final = struct.Struct("<H")
 _GROUP_LENGTH: Final = struct.Struct("<HHLL")
 _US_ELEMENT: Final = struct.Struct("<HHLH")
-_ALWAYS: Final = struct.Struct("<" + 4 * "HHLH")
-"""Elements of every response."""
+_ALWAYS: Final = struct.Struct("<" + 4 * "HHLH")  # elements of every response
 _UNSAID: Final = re.compile(r"[^ -\[\]-~]")
 """What an Error Comment must not hold: all but printable ASCII, and the backslash."""
 

@@ -10,28 +10,23 @@ from plscp.dicom.settings import NetworkSettings
 
 BURST_SECONDS: Final = 0.25
 """Seconds of futile work that one may have on credit: what is in hand of a busy device counts until it is accepted."""
-MOST_FORGIVEN_SECONDS: Final = 0.02
-"""Seconds of work that one accepted request makes up for."""
-ENTERED_SECONDS: Final = 0.001
-"""Seconds of work that are put to an account at once: most of it is made up for before."""
+MOST_FORGIVEN_SECONDS: Final = 0.02  # of work that one accepted request makes up for
+ENTERED_SECONDS: Final = 0.001  # of work that are put to an account at once: most of it is made up for before
 OWN_SECONDS: Final = 0.002
 """Seconds of futile work of its own below which an association does not rest, whatever others owe under its name or at its address."""
 UNASSOCIATED_SECONDS: Final = 0.02
 """Seconds of work that a connection may take for handshake and A-ASSOCIATE-RQ before it waits again while its address is in debt."""
 MOST_UNASSOCIATED_REST_SECONDS: Final = 10.0
 """Seconds in which an address's debt of connections and proposals is paid at the latest: more is not counted."""
-TITLES: Final = 4
-"""AE titles of one address that may take their share each; where more do, those who owe pay together."""
+TITLES: Final = 4  # AE titles of one address that may take their share each; where more do, those who owe pay together
 REFUSED_PER_SECOND: Final = 20
 """Refused requests of one AE title at one address that cost nothing: to be refused is normal for a device under test."""
 REFUSED_AT_ONCE: Final = 60
-REFUSED_BYTES: Final = 4096
-"""Of a refused data set; a longer one counts as several."""
+REFUSED_BYTES: Final = 4096  # of a refused data set; a longer one counts as several
 LONGEST_TURN_SECONDS: Final = 1.0
 """Until the next connection of an address in debt is read, where one waits; where several do, it is divided by them."""
 SHORTEST_TURN_SECONDS: Final = 0.1
-LOOK_AGAIN_SECONDS: Final = 0.25
-"""Longest time in seconds until what rests is looked at again."""
+LOOK_AGAIN_SECONDS: Final = 0.25  # longest time in seconds until what rests is looked at again
 SHORTEST_REST_SECONDS: Final = 0.001
 MOST_REST_SECONDS: Final = 10.0
 """Of an association at a time: also where others go on under its name it is answered in the end."""
@@ -40,26 +35,21 @@ STRANGERS_SHARE: Final = 1 / 3
 """Share of the event loop's time of all strangers together, in which each in debt has the same part; none has more than his own share."""
 STRANGERS_CREDIT_SECONDS: Final = 1.0
 """What all strangers in debt may have on credit together; each has the same part, and `BURST_SECONDS` at most."""
-LEAST_CREDIT_SECONDS: Final = 0.01
-"""Of each of them, however many there are; a stranger that owes less is not in debt."""
+LEAST_CREDIT_SECONDS: Final = 0.01  # of each of them, however many there are; a stranger that owes less is not in debt
 KNOWN_SECONDS: Final = 300.0
 """After an accepted request, in which its association, AE title and address are no strangers."""
-NOTED_EVERY_SECONDS: Final = 1.0
-"""So often is an accepted request of a connection noted for that."""
+NOTED_EVERY_SECONDS: Final = 1.0  # so often is an accepted request of a connection noted for that
 COUNTED_EVERY_SECONDS: Final = 0.1
 MOST_SLOWER: Final = 10.0
 """Times as long as else until the next connection of a stranger's address in debt is read, where there are many strangers."""
-AT_ONCE_SECONDS: Final = 0.005
-"""Seconds of work on the PDUs of one connection before it is the others' turn."""
+AT_ONCE_SECONDS: Final = 0.005  # of work on the PDUs of one connection before it is the others' turn
 READ_SECONDS: Final = 0.0001
 """What a read costs after our last PDU, when no byte is looked at: there are peers that go on sending without end."""
 READ_BYTE_SECONDS: Final = 4e-10
 REFUSAL_SECONDS: Final = 0.001
 """Of work of other threads that a refused request costs: it is kept, logged and published."""
-REFUSED_BYTE_SECONDS: Final = 2e-7
-"""The same for each byte of its data set: large ones are read in a thread."""
-SHAKING_SECONDS: Final = 0.002
-"""Seconds of handshakes in one turn of the event loop."""
+REFUSED_BYTE_SECONDS: Final = 2e-7  # the same for each byte of its data set: large ones are read in a thread
+SHAKING_SECONDS: Final = 0.002  # of handshakes in one turn of the event loop
 
 Payer = str | tuple[str, str]
 """An address, before an association is accepted; afterwards an address and the calling AE title there, an empty one for all of them."""

@@ -6,8 +6,7 @@ from typing import Final, Literal
 Side = Literal["client", "server"]
 """The device is the client."""
 
-RECORD: Final = 0x16
-"""First byte of what begins a handshake (RFC 8446 5.1); no type of a PDU."""
+RECORD: Final = 0x16  # first byte of what begins a handshake (RFC 8446 5.1); no type of a PDU
 NOT_TLS: Final = "not-tls"
 OTHER: Final = "tls-handshake"
 HANDSHAKES: Final = {

@@ -10,11 +10,7 @@ from plscp import __version__
 from plscp.dicom.admission import Rule, UserIdentity
 from plscp.dicom.dimse import C_ECHO_RQ, N_ACTION_RQ, N_CREATE_RQ, N_SET_RQ, Context
 from plscp.dicom.pdu import ASSOCIATE_AC, InvalidPdu
-from plscp.statuses import (
-    MODALITY_PERFORMED_PROCEDURE_STEP,
-    PROCEDURAL_EVENT_LOGGING,
-    SUBSTANCE_ADMINISTRATION_LOGGING,
-)
+from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP, PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 VERIFICATION: Final = "1.2.840.10008.1.1"
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
@@ -50,8 +46,7 @@ _PREFERENCE: Final = {name.encode(): place for place, name in enumerate(TRANSFER
 _UID: Final = re.compile(rb"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")
 _NOBODYS: Final = b"2.25.0"
 _UNREADABLE: Final = "an A-ASSOCIATE-RQ that cannot be read"
-_FIXED: Final = 68
-"""Bytes of the fields before the items (PS3.8 Tables 9-11 and 9-17)."""
+_FIXED: Final = 68  # bytes of the fields before the items (PS3.8 Tables 9-11 and 9-17)
 
 
 @dataclass(frozen=True, slots=True)

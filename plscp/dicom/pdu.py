@@ -5,10 +5,8 @@ from typing import Final
 
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA_TF, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 
-HEADER: Final = struct.Struct(">BxL")
-"""PDU type and length."""
-PDV: Final = struct.Struct(">LBB")
-"""Item length, presentation context ID, message control header."""
+HEADER: Final = struct.Struct(">BxL")  # PDU type and length
+PDV: Final = struct.Struct(">LBB")  # item length, presentation context ID, message control header
 
 RELEASE_RP_PDU: Final = struct.pack(">BxLL", RELEASE_RP, 4, 0)
 

@@ -6,13 +6,10 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-BETWEEN_SECONDS: Final = 60.0
-"""Between two lines about one cause."""
-FORGOTTEN_SECONDS: Final = 3600.0
-"""Without a repeat after which a cause is new again."""
+BETWEEN_SECONDS: Final = 60.0  # between two lines about one cause
+FORGOTTEN_SECONDS: Final = 3600.0  # without a repeat after which a cause is new again
 MOST_CAUSES: Final = 1000
-MOST_NAMES: Final = 32
-"""Names of one group that are told apart: as a rule they are whatever a peer says."""
+MOST_NAMES: Final = 32  # names of one group that are told apart: as a rule they are whatever a peer says
 
 
 @dataclass(slots=True)

@@ -14,12 +14,10 @@ from plscp.dicom.certificates import MOST_SHOWN, Certificates, Handshake
 from plscp.dicom.fairness import Turns
 from plscp.errors import CommandError
 
-PIECE: Final = 16 * 1024
-"""Bytes that are deciphered at once: OpenSSL's buffers keep the size they once had."""
+PIECE: Final = 16 * 1024  # bytes that are deciphered at once: OpenSSL's buffers keep the size they once had
 MOST_HELLO: Final = 16 * 1024
 """Longest ClientHello; OpenSSL would make room for 128 KiB as soon as that length is announced."""
-MOST_HELD: Final = 256 * 1024
-"""Bytes of a handshake that may wait for their turn."""
+MOST_HELD: Final = 256 * 1024  # bytes of a handshake that may wait for their turn
 _CLIENT_HELLO: Final = 1
 
 

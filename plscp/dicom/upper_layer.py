@@ -35,8 +35,7 @@ class State(IntEnum):
     __hash__ = int.__hash__
 
 
-ANSWERING: Final = frozenset({State.STA6, State.STA8})
-"""In which P-DATA may be sent."""
+ANSWERING: Final = frozenset({State.STA6, State.STA8})  # in which P-DATA may be sent
 
 
 class TableEvent(IntEnum):

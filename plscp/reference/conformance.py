@@ -189,11 +189,7 @@ def _substance(_settings: Settings) -> str:
     return table((dictionary_description(tag), tag_text(tag), kinds.get(tag, "SQ"), *_TYPES[tag]) for tag in tags)
 
 
-_FIELDS: Final = {
-    0x0107: ["Attribute Identifier List"],
-    0x0110: ["Error ID"],
-    0x0120: ["Attribute Identifier List"],
-}
+_FIELDS: Final = {0x0107: ["Attribute Identifier List"], 0x0110: ["Error ID"], 0x0120: ["Attribute Identifier List"]}
 _IDENTIFIERS: Final = {
     U: "Study Instance UID", P: "Patient ID", S: "Study ID", L: "Performed Location", A: "the device has a location",
 }  # fmt: skip
