@@ -51,12 +51,6 @@ class Acceptor:
         confirms: whether the user identity of a calling AE title was looked at: a positive response that it requests says so.
         closes_without_release: whether a device ends its connection in place of an A-RELEASE-RQ: of it an orderly end proves that
             the answers before it arrived.
-
-    Attributes:
-        turns: of the handshakes.
-        address_turns: of connections whose address is in debt.
-        draining: the server stops; nothing new is accepted.
-        ending: what has no request in hand is aborted.
     """
 
     def __init__(
@@ -76,7 +70,9 @@ class Acceptor:
         self.admit = admit
         self.confirms = confirms
         self.closes_without_release = closes_without_release
-        self.draining = self.ending = self._hurried = False
+        self.draining = False  # the server stops; nothing new is accepted
+        self.ending = False  # what has no request in hand is aborted
+        self._hurried = False
         self._ends = dict.fromkeys(("released", "aborted", "left"), 0)
         self._counters = counters or NetworkCounters()
         self._servers: list[asyncio.Server] = []
@@ -87,7 +83,7 @@ class Acceptor:
         self._sweeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self.accounts = Accounts(settings)
-        self.turns = Turns(self.later)
+        self.turns = Turns(self.later)  # of the handshakes
         self.address_turns = AddressTurns(self.accounts, self.later)
         self._noted: dict[tuple[str, str, str], set[str]] = {}
         self._refused = RefusedPeers()

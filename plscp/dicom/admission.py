@@ -72,15 +72,10 @@ class PeerCertificate:
 
 @dataclass(frozen=True, slots=True)
 class UserIdentity:
-    """A User Identity sub-item (PS3.7 D.3.3.7.1); neither field is ever shown.
+    """A User Identity sub-item (PS3.7 D.3.3.7.1); neither of its two fields is ever shown."""
 
-    Attributes:
-        kind: User-Identity-Type; 0: it cannot be read.
-        response: whether a positive response is requested.
-    """
-
-    kind: int
-    response: bool
+    kind: int  # User-Identity-Type; 0: it cannot be read
+    response: bool  # a positive one is requested
     primary: bytes = field(default=b"", repr=False)
     secondary: bytes = field(default=b"", repr=False)
 

@@ -5,23 +5,14 @@ from typing import Any, Final, Protocol
 
 
 class Status(int):
-    """A DIMSE status with the fields that PS3.7 Annex C lets stand beside it; usable wherever an int is.
+    """A DIMSE status with the fields that PS3.7 Annex C lets stand beside it; usable wherever an int is."""
 
-    Attributes:
-        comment: Error Comment (0000,0902), printable ASCII, 64 characters at most, or empty.
-        error_id: Error ID (0000,0903), or None.
-        attributes: Attribute Identifier List (0000,1005), tags as ints.
-        offending: Offending Element (0000,0901), tags as ints.
-        instance: Affected SOP Instance UID (0000,1000) that the SCP has made, where an N-CREATE names none.
-        receipt: opaque; the acceptor hands it to `on_delivery_confirmed` once the answer is known to have arrived.
-    """
-
-    comment: str = ""
-    error_id: int | None = None
-    attributes: Sequence[int] = ()
-    offending: Sequence[int] = ()
-    instance: str = ""
-    receipt: object = None
+    comment: str = ""  # Error Comment (0000,0902), printable ASCII, 64 characters at most
+    error_id: int | None = None  # (0000,0903)
+    attributes: Sequence[int] = ()  # Attribute Identifier List (0000,1005), tags as ints
+    offending: Sequence[int] = ()  # Offending Element (0000,0901), tags as ints
+    instance: str = ""  # Affected SOP Instance UID (0000,1000) that the SCP has made, where an N-CREATE names none
+    receipt: object = None  # handed to `on_delivery_confirmed` once the answer is known to have arrived
 
 
 SUCCESS: Final = Status(0)
@@ -36,12 +27,9 @@ class Encodable(Protocol):
 
 
 class PendingResponse:
-    """An answer that may still be to come: what a handler returns in place of it.
+    """An answer that may still be to come: what a handler returns in place of it; `answer` is None until then.
 
     It is given where it is taken, in the event loop, and calls at once: a future would cost a timer and two turns of the loop.
-
-    Attributes:
-        answer: (status, data set or None), or None as long as there is none.
     """
 
     __slots__ = ("_then", "answer")

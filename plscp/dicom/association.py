@@ -38,29 +38,20 @@ _LOST: Final = ("lost", "transport")
 
 
 class Association(PeerConnection):
-    """A connection, and the association on it.
-
-    Attributes:
-        id: opaque, for logs.
-        requestor: the peer, as pynetdicom's handlers know it.
-        deadline: monotonic seconds after which the acceptor calls `overdue`.
-        established: when the association was accepted, UTC.
-        requests: how many were answered.
-        refused: whether a setting refused the peer, which was said and kept then.
-    """
+    """A connection, and the association on it."""
 
     def __init__(self, owner: "Acceptor") -> None:
         super().__init__()
         self._owner = owner
         self._settings = owner.settings
-        self.id = f"{_PROCESS}-{next(_numbers):x}"
+        self.id = f"{_PROCESS}-{next(_numbers):x}"  # for logs
         self.requestor = Peer("")
         self._layer = UpperLayer(owner.settings.bounds)
-        self.deadline = NEVER
+        self.deadline = NEVER  # monotonic seconds after which the acceptor calls `overdue`
         self.opened = time.monotonic()
-        self.established: datetime | None = None
-        self.requests = 0
-        self.refused = False
+        self.established: datetime | None = None  # UTC
+        self.requests = 0  # that were answered
+        self.refused = False  # by a setting, which was said and kept then
         self._pdu_began = self._message_began = self._stalled = 0.0
         self._write_paused = self._read_paused = False
         self._full = False  # as many requests wait as may, or answers that nobody reads

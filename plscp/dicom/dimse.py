@@ -40,25 +40,16 @@ _MALFORMED: Final = "a command set that cannot be answered"
 
 @dataclass(slots=True)
 class Command:
-    """A command set as far as an acceptor of ours needs it.
+    """A command set as far as an acceptor of ours needs it; what may be absent is None then."""
 
-    Attributes:
-        field: Command Field (0000,0100), or 0 where it is absent or mistyped.
-        sop_class: Requested or Affected SOP Class UID as sent, without padding.
-        instance: Requested SOP Instance UID, of an N-CREATE the Affected one; None where absent.
-        action_type: Action Type ID, or None where absent.
-        fault: 0212H where an element is mistyped, else 0.
-        data_unclear: Command Data Set Type, absent or mistyped, does not say whether a data set follows.
-    """
-
-    field: int
+    field: int  # Command Field (0000,0100); 0 where it is absent or mistyped
     message_id: int
     has_data: bool
-    sop_class: str
-    instance: str | None
+    sop_class: str  # Requested or Affected, as sent, without padding
+    instance: str | None  # Requested SOP Instance UID, of an N-CREATE the Affected one
     action_type: int | None
-    fault: int
-    data_unclear: bool = False
+    fault: int  # 0212H where an element is mistyped, else 0
+    data_unclear: bool = False  # Command Data Set Type, absent or mistyped, does not say whether a data set follows
 
     @property
     def asks(self) -> bool:
@@ -221,21 +212,14 @@ class Context:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Message:
-    """One complete request; an N-ACTION-RQ has the attribute names of pynetdicom's N_ACTION primitive, too.
-
-    Attributes:
-        raw: the encoded data set; of a too long one the first 64 KiB.
-        length: of the whole data set in bytes.
-        truncated_digest: SHA-256 of the whole where it was too long, else empty.
-        repeated: whether its Message ID was outstanding when it came.
-    """
+    """One complete request; an N-ACTION-RQ has the attribute names of pynetdicom's N_ACTION primitive, too."""
 
     context: Context
     command: Command
-    raw: bytes
-    length: int
-    truncated_digest: bytes = b""
-    repeated: bool = False
+    raw: bytes  # the encoded data set; of a too long one the first 64 KiB
+    length: int  # of the whole data set in bytes
+    truncated_digest: bytes = b""  # SHA-256 of the whole where it was too long
+    repeated: bool = False  # its Message ID was outstanding when it came
 
     @property
     def truncated_length(self) -> int:
@@ -272,16 +256,11 @@ class Message:
 
 @dataclass(slots=True, eq=False, repr=False)
 class ActionEvent:
-    """One request: N-ACTION, with what pynetdicom's `evt.Event` has for `evt.EVT_N_ACTION`; N-CREATE or N-SET.
+    """One request: N-ACTION, with what pynetdicom's `evt.Event` has for `evt.EVT_N_ACTION`; N-CREATE or N-SET."""
 
-    Attributes:
-        assoc: the `Association`.
-        timestamp: UTC, when the last byte of the request was read.
-    """
-
-    assoc: Any
+    assoc: Any  # the `Association`
     request: Message
-    timestamp: datetime
+    timestamp: datetime  # UTC, when the last byte of the request was read
 
     @property
     def context(self) -> Context:

@@ -79,32 +79,23 @@ REJECTIONS: Final[Mapping[Rule, Rejection]] = {
 
 @dataclass(frozen=True, slots=True)
 class ProposedContext:
-    """A presentation context as it is proposed, with the result as far as roles do not matter (PS3.8 Table 9-18).
-
-    Attributes:
-        transfer_syntax: the one that we prefer of those that we take; where it is not accepted the first of these, or else of all.
-    """
+    """A presentation context as it is proposed."""
 
     context_id: int
     abstract_syntax: bytes
-    transfer_syntax: bytes
-    result: int
+    transfer_syntax: bytes  # that we prefer; where none is accepted the first of those that we take, or of all
+    result: int  # as far as roles do not matter (PS3.8 Table 9-18)
 
 
 @dataclass(frozen=True, slots=True)
 class AssociationProposal:
-    """A readable A-ASSOCIATE-RQ.
-
-    Attributes:
-        max_length: the requestor's Maximum Length Received in bytes; 0: no limit.
-        scu_roles: whether the requestor would be SCU, by SOP Class of ours, where it selects roles.
-    """
+    """A readable A-ASSOCIATE-RQ."""
 
     calling_ae: str
     called_ae: str
-    max_length: int
+    max_length: int  # the requestor's Maximum Length Received in bytes; 0: no limit
     contexts: tuple[ProposedContext, ...]
-    scu_roles: Mapping[bytes, bool]
+    scu_roles: Mapping[bytes, bool]  # whether the requestor would be SCU, by SOP Class of ours, where it selects roles
 
 
 def _title(raw: bytes) -> str:

@@ -31,23 +31,21 @@ class NetworkSettings:
     """Where to listen, whom for, and how much to take.
 
     Attributes:
-        ae_title: called AE title that is checked, or None for any.
         futile_share: share of the event loop's time that one address may take before an association is accepted, and one AE title
             at an address after that, with what leads to no accepted request; beyond, they are read more slowly; 1: never.
-        trusted_proxies: networks whose connections are not counted against one address: many devices are behind each.
-        procedure_steps: whether the Modality Performed Procedure Step SOP Class is provided.
     """
 
     host: str = "127.0.0.1"
     port: int = 11112
-    ae_title: str | None = "PLSCP"
+    ae_title: str | None = "PLSCP"  # called AE title that is checked; None: any
     max_associations: int = 1000
     max_associations_per_address: int = 50
     bounds: WireBounds = WireBounds()
     deadlines: Deadlines = Deadlines()
     futile_share: float = 0.05
+    # Many devices are behind each: their connections do not count against one address.
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    procedure_steps: bool = False
+    procedure_steps: bool = False  # the Modality Performed Procedure Step SOP Class is provided
 
 
 class NetworkCounters:

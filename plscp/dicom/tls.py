@@ -22,23 +22,16 @@ _CLIENT_HELLO: Final = 1
 
 
 class PeerConnection(asyncio.Protocol):
-    """A connection of a peer, on its own or behind `Secured`.
-
-    Attributes:
-        socket: None where there is none any more.
-        end_is_there: whether the peer's end may be among what was not read yet.
-        secured: version of TLS and the client's certificate, for the log, once the handshake is done.
-        certificate: of the client; None without TLS, or where none is asked for.
-        refused_certificate: what a client presented that was refused, for the log, or why it can say nothing.
-    """
+    """A connection of a peer, on its own or behind `Secured`."""
 
     def __init__(self) -> None:
         self._transport: Any = None
         self.socket: Any = None
+        # Whether the peer's end may be among what was not read yet.
         self.end_is_there: Callable[[], bool] = lambda: sockets.ended(self.socket)
-        self.secured: Mapping[str, Any] = {}
-        self.certificate: PeerCertificate | None = None
-        self.refused_certificate: Mapping[str, str] = {}
+        self.secured: Mapping[str, Any] = {}  # version of TLS and the client's certificate, for the log
+        self.certificate: PeerCertificate | None = None  # of the client, where one is asked for
+        self.refused_certificate: Mapping[str, str] = {}  # what a client presented, for the log, or why it says nothing
 
     def connection_made(self, transport: Any) -> None:
         """There is a connection, with or without a handshake."""

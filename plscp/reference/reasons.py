@@ -6,23 +6,17 @@ from plscp.matching import comments as c
 from plscp.matching.step_changes import ENDED, PATIENT_AMBIGUOUS, PATIENT_CONTRADICTS, PATIENTS_SEVERAL
 
 When = Literal["always", "strict", "setting", "warning", "never"]
+"""`always` refuses; `strict`: only with `validation = "strict"`; `setting`: a setting says whether it refuses or warns; `warning`: it
+is logged with a Warning; `never`: a finding beside the event."""
 
 
 class Reason(NamedTuple):
-    """One reason.
+    """One reason."""
 
-    Attributes:
-        text: the reason as it stands in the comment; what varies is in angle brackets.
-        statuses: what it may be answered with; empty: it is never the cause of a refusal.
-        when: `always` refuses; `strict`: only with `validation = "strict"`; `setting`: a setting says whether it refuses or
-            warns; `warning`: it is logged with a Warning; `never`: a finding beside the event.
-        mend: what to do.
-    """
-
-    text: str
-    statuses: str
+    text: str  # as it stands in the comment; what varies is in angle brackets
+    statuses: str  # what it may be answered with; empty: it is never the cause of a refusal
     when: When
-    mend: str
+    mend: str  # what to do
 
 
 _CLOCK: Final = 'Set the device\'s clock (NTP), or `times` of its table to "untrusted"; where its times have no offset: `timezone` of its table'
