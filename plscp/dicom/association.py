@@ -48,6 +48,7 @@ class Association(PeerConnection):
         self.requestor = Peer("")
         self._layer = UpperLayer(owner.settings.bounds)
         self.deadline = NEVER  # monotonic seconds after which the acceptor calls `overdue`
+        self._late = ""  # what is overdue then
         self.opened = time.monotonic()
         self.established: datetime | None = None  # UTC
         self.requests = 0  # that were answered
@@ -411,18 +412,19 @@ class Association(PeerConnection):
         layer, deadlines = self._layer, self._settings.deadlines
         if layer.state is State.STA13:
             return
-        deadline = NEVER
+        self.deadline = NEVER
         if layer.state is State.STA2:
             if not self._resting:
-                deadline = self.opened + deadlines.first_pdu_deadline
+                self.deadline = self.opened + deadlines.first_pdu_deadline
         elif self._write_paused:
-            deadline = self._stalled + deadlines.pdu_deadline  # answers that nobody reads
+            self.deadline, self._late = self._stalled + deadlines.pdu_deadline, "answers that nobody reads"
         elif layer.state in ANSWERING:
             if layer.unread and not self._read_paused:
-                deadline = self._pdu_began + deadlines.pdu_deadline
+                self.deadline, self._late = self._pdu_began + deadlines.pdu_deadline, "a PDU that does not end"
             if layer.message_is_open and not self._full and not self._resting:
-                deadline = min(deadline, self._message_began + deadlines.message_deadline)
-        self.deadline = deadline
+                end = self._message_began + deadlines.message_deadline
+                if end <= self.deadline:
+                    self.deadline, self._late = end, "a message that does not end"
 
     def overdue(self) -> None:
         """The deadline has passed: E18, or a PDU or message that does not end."""
@@ -434,15 +436,7 @@ class Association(PeerConnection):
                 sockets.drop_unsent(self.socket)  # it neither closed nor, perhaps, read
             self._transport.abort()
         elif self.state is not State.STA1:
-            what = "a PDU that does not end"
-            if self._write_paused:
-                what = "answers that nobody reads"
-            elif (
-                self._layer.message_is_open
-                and self.deadline >= self._message_began + self._settings.deadlines.message_deadline
-            ):
-                what = "a message that does not end"
-            self._heed(self._layer.abort_for(pdu.NOT_SPECIFIED, what))
+            self._heed(self._layer.abort_for(pdu.NOT_SPECIFIED, self._late))
             self.take(b"")  # what was begun may be an end of the peer's
 
     def end(self) -> None:
