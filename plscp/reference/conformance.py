@@ -4,6 +4,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from importlib import resources
 from typing import Any, Final
 
@@ -144,10 +145,6 @@ def table(rows: Iterable[Iterable[object]]) -> str:
 def _contexts(_settings: Settings) -> str:
     syntaxes = ", ".join(f"{UID(uid).name} ({uid})" for uid in negotiation.TRANSFER_SYNTAXES)
     return table((f"{UID(uid).name} ({uid})", syntaxes, "SCP", "none") for uid in negotiation.OPERATIONS)
-
-
-def _sop_classes(_settings: Settings) -> str:
-    return table((UID(uid).name, uid, "no", "yes") for uid in negotiation.OPERATIONS)
 
 
 def _instances(_settings: Settings) -> str:
@@ -306,12 +303,9 @@ def _seconds(value: timedelta) -> str:
     return f"{value.total_seconds():g}"
 
 
-def _dicom(name: str) -> Callable[[Settings], str]:
-    def shown(settings: Settings) -> str:
-        value = getattr(settings.dicom, name)
-        return _seconds(value) if isinstance(value, timedelta) else str(value)
-
-    return shown
+def _dicom(name: str, settings: Settings) -> str:
+    value = getattr(settings.dicom, name)
+    return _seconds(value) if isinstance(value, timedelta) else str(value)
 
 
 VALUES: Final[dict[str, Callable[[Settings], str]]] = {
@@ -329,13 +323,13 @@ VALUES: Final[dict[str, Callable[[Settings], str]]] = {
     "name_mismatch": lambda s: "" if s.matching.name_mismatch == "log" else ", C110",
     "error_ids": lambda _: table((number, label, _ERRORS[label]) for label, number in ERROR_IDS.items()),
     **{
-        name: _dicom(name)
+        name: partial(_dicom, name)
         for name in (
             "ae_title", "timezone", "max_waiting_requests", "first_pdu_deadline", "pdu_deadline", "message_deadline",
             "max_associate_request", "max_presentation_contexts", "max_pdu", "max_command_set", "drain_grace",
         )
     },
-    "sop_classes": _sop_classes,
+    "sop_classes": lambda _: table((UID(uid).name, uid, "no", "yes") for uid in negotiation.OPERATIONS),
     "instances": _instances,
     "association_policies": _policies,
     "rejections": _rejections,
