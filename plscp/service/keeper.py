@@ -59,8 +59,6 @@ class RegistryKeeper:
         registry: read it only under `lock`, or on the one thread that uses it; another may take its place.
         policy: `[matching]`, for what the server does by itself: the turnover of rooms.
         turning_over: whether such a change is on its way.
-        closed: told the Study Instance UID of each study that is closed or cancelled, and the position of that change, on any
-            thread, under the lock.
         changed: told of all changes once they are applied: in their order, none twice, on any thread, outside the lock, and
             before who asked for the change has its answer; so they leave their work to others. What the store had at start
             (`load`) is told to nobody.
@@ -92,7 +90,6 @@ class RegistryKeeper:
         self._late: dict[tuple[str, str], None] = {}  # (study, place) of signs of life that came after a turnover
         self._signs_meanwhile: list[tuple[str, str, int, int]] | None = None
         self._pruned = clock()
-        self.closed: Callable[[str, int], None] = lambda _study, _position: None
         self.changed: list[Changed] = []
         self._untold: deque[tuple[list[int], list[Mapping[str, Any]]]] = deque()
         self._telling = Lock()
@@ -114,7 +111,7 @@ class RegistryKeeper:
             if not self.registry.position and (found := self._saved(self.registry, self.policy)) is not None:
                 self.registry, saved = found, found.position
                 self._saved_position = saved
-            self._apply_changes(self.registry, self.closed)
+            self._apply_changes(self.registry)
             self._load_signs(self.registry, self.policy)
             self._find_late()
             return self.registry.position, saved
@@ -209,20 +206,10 @@ class RegistryKeeper:
         return position
 
     def _catch_up(self) -> int:
-        return self._apply_changes(self.registry, self.closed, self._untold)
+        return self._apply_changes(self.registry, tell=True)
 
-    def _apply_changes(
-        self,
-        registry: Registry,
-        closed: Callable[[str, int], None] | None = None,
-        untold: deque[tuple[list[int], list[Mapping[str, Any]]]] | None = None,
-        upto: int | None = None,
-    ) -> int:
-        """Apply what the store has, up to a position; returns the registry's.
-
-        Args:
-            upto: of a registry that is made beside the one in use, so that others run meanwhile.
-        """
+    def _apply_changes(self, registry: Registry, *, tell: bool = False, upto: int | None = None) -> int:
+        """Apply what the store has; `upto` a position, and so that others run meanwhile. Returns the registry's position."""
         read = registry.position
         while changes := list(self._store.changes(read, _CHANGES_AT_ONCE)):
             read = changes[-1][0]
@@ -232,12 +219,10 @@ class RegistryKeeper:
                 if upto is not None and count % _BETWEEN_BREATHS == 0:
                     time.sleep(_BREATH_SECONDS)
                 registry.apply(position, moment, change)
-                if closed is not None and change["what"] in {"study.closed", "study.cancelled"}:
-                    closed(change["study_instance_uid"], position)
             if registry is self.registry:
                 self._unsaved += len(changes)
-            if untold is not None and self.changed:
-                untold.append(([position for position, _, _ in changes], [change for _, _, change in changes]))
+            if tell and self.changed:
+                self._untold.append(([position for position, _, _ in changes], [change for _, _, change in changes]))
         return registry.position
 
     def _tell(self) -> None:

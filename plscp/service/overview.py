@@ -95,10 +95,12 @@ class ClosedCases:
         self._seen: tuple[int, int] | None = None
         self.of_cases: dict[str, int] = {}
 
-    def closed(self, study_instance_uid: str, position: int) -> None:
-        """A study was closed or cancelled by the registry change at a position; from any thread, costs nothing."""
+    def changed(self, positions: Sequence[int], changes: Sequence[Mapping[str, Any]]) -> None:
+        """Registry changes were applied; from any thread."""
         with self._lock:
-            self._closed[study_instance_uid] = position
+            for position, change in zip(positions, changes, strict=True):
+                if change["what"] in {"study.closed", "study.cancelled"}:
+                    self._closed[change["study_instance_uid"]] = position
 
     def review(self) -> None:
         """Judge what closed since the last time, and count what is open; in a thread.
@@ -221,7 +223,7 @@ class ServerOverview:
         """Take over from the store when each device sent its last event, and watch the closings from now on. Raises StoreError."""
         for calling_ae, time_us in self._store.last_arrivals().items():
             self.devices.accepted(calling_ae, time_us)
-        self._keeper.closed = self.cases.closed
+        self._keeper.changed.append(self.cases.changed)
 
     def measure_devices(self) -> None:
         """Set the metrics of the configured devices."""

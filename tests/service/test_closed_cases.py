@@ -32,7 +32,7 @@ class Watched:
         """As after a restart."""
         self.metrics = Metrics()
         self.cases = ClosedCases(self.server.store, self.server.keeper, profile, self.metrics)
-        self.server.keeper.closed = self.cases.closed
+        self.server.keeper.changed.append(self.cases.changed)
 
     @property
     def closed(self) -> float:
