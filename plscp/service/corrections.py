@@ -60,7 +60,7 @@ MOST_TRIES: Final = 50
 
 
 class Moved(NamedTuple):
-    """One entry that a correction moves, or would."""
+    """An entry that a correction moves, or would."""
 
     position: int
     event_id: str
@@ -70,12 +70,7 @@ class Moved(NamedTuple):
 
 
 class CorrectionOutcome(NamedTuple):
-    """What became of a correction.
-
-    Attributes:
-        moves: what it moved; of a dry run what it would move.
-        position: of its last event; 0 for a dry run.
-    """
+    """What a correction moved, or would, and the position of its last event; 0 for a dry run."""
 
     id: str
     moves: Sequence[Moved]
@@ -86,7 +81,6 @@ class Order(NamedTuple):
     """A correction that is to be made, before it is known where its entries stand.
 
     Attributes:
-        positions: of the entries.
         where: says of an entry, by its position and the registry, where to; raises Conflict.
         change: of the proposal, where it is none that is kept already: its id is new.
         moved_by: id of the correction that must have moved each entry last, empty for none: else nothing moves. None: whoever did.
@@ -101,10 +95,6 @@ class Order(NamedTuple):
     change: dict[str, Any] | None = None
     reverts: str = ""
     moved_by: str | None = None
-
-
-Planned = tuple[list[EventMove], list[Moved], int]
-"""What moves, as the store takes it and for people, and the registry's position on which it was planned."""
 
 
 class Corrections:
@@ -134,7 +124,7 @@ class Corrections:
         if bool(body.positions) == (body.entries is not None):
             raise InvalidBody("positions: give them, or entries: one of the two")
         place = body.to.place
-        positions = body.positions if body.entries is None else await self._chosen(body.entries)
+        positions = body.positions if body.entries is None else await asyncio.to_thread(self._chosen, body.entries)
         sender = body.entries.calling_ae if body.entries is not None else ""
         change = proposed(MOVE, place, body.why, positions=positions, calling_ae=sender)
         order = Order(secrets.token_hex(8), positions, _to(place), who, body.why, "http", change)
@@ -149,12 +139,20 @@ class Corrections:
         """
         _require(proposal, "proposed")
         change, why = proposal.change, body.why or str(proposal.change.get("because", ""))
-        what = str(change["what"])
-        if what == REPLAY:
-            return await self._confirm_replay(proposal, body, who, why)
-        if what == MERGE:
-            return await self._confirm_merge(proposal, body, who, why)
-        positions = change.get("positions") or await self._all_under(change)
+        if change["what"] == REPLAY:
+            if self.replay is None:
+                raise Conflict("this server cannot replay what is in quarantine")
+            if body.to is not None:
+                raise InvalidBody("to: where a replayed request belongs, the rules say")
+            refused = "" if body.dry_run else await self.replay(str(change["quarantine"]), _place(change["to"]))
+            if refused:
+                raise Conflict(refused)
+            return await self._settle(proposal, "confirmed", who, why, dry_run=body.dry_run)
+        if change["what"] == MERGE:
+            if not body.dry_run:
+                await self._merge(proposal, body)
+            return await self._settle(proposal, "confirmed", who, why, dry_run=body.dry_run)
+        positions = change.get("positions") or await asyncio.to_thread(self._all_under, change)
         place, said_at = (_place(change["to"]), proposal.position) if body.to is None else (body.to.place, None)
         order = Order(proposal.id, positions, _to(place, said_at), who, why, "http")
         return await self.move(order, dry_run=body.dry_run)
@@ -180,23 +178,12 @@ class Corrections:
             try:
                 return destination(registry, place, moved_at)
             except Conflict:
-                raise Conflict(
-                    f"the entry at {position} came from a study that is another patient's by now: move it by hand"
-                ) from None
+                why = f"the entry at {position} came from a study that is another patient's by now: move it by hand"
+                raise Conflict(why) from None
 
-        back = list(dict.fromkeys(place for place, _ in came_from.values()))
-        change = proposed(MOVE, back[0], body.why, positions=list(came_from)) | {"reverts": proposal.id}
-        order = Order(
-            secrets.token_hex(8),
-            list(came_from),
-            where,
-            who,
-            body.why,
-            "http",
-            change,
-            proposal.id,
-            moved_by=proposal.id,
-        )
+        positions = list(came_from)
+        change = proposed(MOVE, came_from[positions[0]][0], body.why, positions=positions) | {"reverts": proposal.id}
+        order = Order(secrets.token_hex(8), positions, where, who, body.why, "http", change, proposal.id, proposal.id)
         return await self.move(order, dry_run=body.dry_run)
 
     async def move(self, order: Order, *, dry_run: bool = False) -> CorrectionOutcome:
@@ -226,37 +213,34 @@ class Corrections:
             if isinstance(result, Stored):
                 log.info("entries-moved", correction=order.id, entries=len(moves), position=result.position)
                 return CorrectionOutcome(order.id, moved, result.position)
-            await self._look_again(order)
+            # The registry has changed, or where entries stand, or what became of the proposal.
+            await asyncio.to_thread(self._keeper.catch_up)
+            for known, state in ((order.id if order.change is None else "", "proposed"), (order.reverts, "confirmed")):
+                if known:
+                    await self._require_still(known, state)
         raise StoreUnavailable("where the entries stand keeps changing: try again")
 
-    async def _look_again(self, order: Order) -> None:
-        """Something has changed since: the registry, where entries stand, or what became of the proposal."""
-        await asyncio.to_thread(self._keeper.catch_up)
-        for known, state in ((order.id if order.change is None else "", "proposed"), (order.reverts, "confirmed")):
-            if known:
-                found = await asyncio.to_thread(self._store.proposal, known)
-                if found is not None:
-                    _require(found, state)
+    async def _require_still(self, correction: str, state: str) -> None:
+        found = await asyncio.to_thread(self._store.proposal, correction)
+        if found is not None:
+            _require(found, state)
 
-    def _plan(self, order: Order) -> Planned:
-        """What moves, on where the entries stand now and on the registry as it is."""
+    def _plan(self, order: Order) -> tuple[list[EventMove], list[Moved], int]:
+        """What moves, as the store takes it and for people, and the registry's position on which that was planned."""
         found = self._store.standing(sorted(set(order.positions)))
         missing = set(order.positions) - {one.at.position for one in found}
         if missing:
             raise Conflict(f"there is no entry at position {min(missing)}")
         for one in found:
-            if order.moved_by is not None and one.at.correction != order.moved_by:
-                later = one.at.correction
+            later = one.at.correction
+            if order.moved_by is not None and later != order.moved_by:
                 raise Conflict(f"{later} has moved the entry at {one.at.position} since: revert that one first")
         moves, moved = [], []
         with self._keeper.lock:
             self._keeper.catch_up()
             registry = self._keeper.registry
             for one in found:
-                administration = one.entry.topic != "procedure-log"
-                there = order.where(one.at.position, registry)
-                there = for_entry(registry, there, administration=administration)
-                made = _move(registry, one, there, order, administration=administration)
+                made = _move(registry, one, order)
                 if made is not None:
                     moves.append(made[0])
                     moved.append(made[1])
@@ -266,7 +250,6 @@ class Corrections:
         return moves, moved, position
 
     async def _submit(self, draft: CorrectionDraft) -> Result:
-        """What the store says. Raises StoreError."""
         future: ThreadFuture[Result] = ThreadFuture()
 
         def done(result: Result) -> None:
@@ -294,22 +277,8 @@ class Corrections:
             if isinstance(result, Stored):
                 log.info("correction-settled", correction=proposal.id, state=state, position=result.position)
                 return CorrectionOutcome(proposal.id, [], result.position)
-            found = await asyncio.to_thread(self._store.proposal, proposal.id)
-            if found is not None:
-                _require(found, "proposed")
+            await self._require_still(proposal.id, "proposed")
         raise StoreUnavailable("the registry keeps changing: try again")
-
-    async def _confirm_replay(self, proposal: Proposal, body: SettleBody, who: str, why: str) -> CorrectionOutcome:
-        if self.replay is None:
-            raise Conflict("this server cannot replay what is in quarantine")
-        if body.to is not None:
-            raise InvalidBody("to: where a replayed request belongs, the rules say")
-        if body.dry_run:
-            return CorrectionOutcome(proposal.id, [], 0)
-        refused = await self.replay(str(proposal.change["quarantine"]), _place(proposal.change["to"]))
-        if refused:
-            raise Conflict(refused)
-        return await self._settle(proposal, "confirmed", who, why)
 
     async def replayed(self, item_id: str, place: Place, who: str) -> None:
         """A request was replayed by hand: where just that was proposed, nobody is asked any more."""
@@ -318,13 +287,11 @@ class Corrections:
             with suppress(Conflict, StoreError):  # the replay counts all the same; confirmed later it is settled too
                 await self._settle(proposal, "confirmed", who, "replayed by hand")
 
-    async def _confirm_merge(self, proposal: Proposal, body: SettleBody, who: str, why: str) -> CorrectionOutcome:
+    async def _merge(self, proposal: Proposal, body: SettleBody) -> None:
         """Merge the patient of the study that is named into the one who survives; his entries follow by the merge itself."""
         change = proposal.change
         chosen = body.to.place if body.to is not None else Place("", "", "")
         survivor = _place(change["to"])
-        if body.dry_run:
-            return CorrectionOutcome(proposal.id, [], 0)
 
         def planned(registry: Registry) -> Sequence[RegistryRecord]:
             prior = merged_by(registry, change, chosen, proposal.position)
@@ -332,46 +299,33 @@ class Corrections:
             return changes.merge_patient(registry, into, {"prior": prior.as_json()}, self._keeper.policy, utc_now())
 
         await self._keeper.change(planned, "http")
-        return await self._settle(proposal, "confirmed", who, why)
 
-    async def _chosen(self, entries: EntriesBody) -> list[int]:
+    def _chosen(self, entries: EntriesBody) -> list[int]:
         place = entries.place
         if bool(place.study_instance_uid) == bool(place.patient_id):
             raise InvalidBody("entries: name the study under which they stand, or the patient")
-        patient_ids: list[tuple[str, str]] = []
-        if place.patient_id:
-            with self._keeper.lock:
-                patient = destination(self._keeper.registry, place).patient
-                patient_ids = [(each.id, each.issuer) for each in self._keeper.registry.named_by(patient)]
-        which = EntryFilter(
-            place.study_instance_uid,
-            patient_ids,
-            entries.calling_ae,
-            iso(entries.since),
-            iso(entries.until),
-            MOST_MOVED + 1,
-        )
-        found = await asyncio.to_thread(self._store.entries, which)
-        return await asyncio.to_thread(self._of_patient, found, patient.number) if place.patient_id else found
-
-    def _of_patient(self, positions: Sequence[int], number: int) -> list[int]:
-        """Those that stand under a patient: an ID that was given anew named another one before."""
-        found = self._store.standing(positions)
+        since, until = iso(entries.since), iso(entries.until)
+        which = EntryFilter(place.study_instance_uid, (), entries.calling_ae, since, until, MOST_MOVED + 1)
+        if not place.patient_id:
+            return self._store.entries(which)
+        with self._keeper.lock:
+            patient = destination(self._keeper.registry, place).patient
+            which.patient_ids = [(each.id, each.issuer) for each in self._keeper.registry.named_by(patient)]
+        found, chosen = self._store.standing(self._store.entries(which)), []
         with self._keeper.lock:
             registry = self._keeper.registry
-            owners = [
-                registry.owner(registry.current_patient(one.at.patient_id, one.at.issuer, one.at.standing))
-                for one in found
-            ]
-        pairs = zip(found, owners, strict=True)
-        return [one.at.position for one, owner in pairs if owner is not None and owner.number == number]
+            for at in (one.at for one in found):  # an ID that was given anew named another patient before
+                owner = registry.owner(registry.current_patient(at.patient_id, at.issuer, at.standing))
+                if owner is not None and owner.number == patient.number:
+                    chosen.append(at.position)
+        return chosen
 
-    async def _all_under(self, change: dict[str, Any]) -> list[int]:
+    def _all_under(self, change: dict[str, Any]) -> list[int]:
         """Of a proposal that names no entries: all that stand where it says."""
         found: list[int] = []
         for place in map(_place, change["from"]):
             if place.study_instance_uid:
-                found += await self._chosen(EntriesBody(study_instance_uid=place.study_instance_uid))
+                found += self._chosen(EntriesBody(study_instance_uid=place.study_instance_uid))
         return found
 
     def _came_from(self, proposal: Proposal) -> dict[int, tuple[Place, int]]:
@@ -395,11 +349,11 @@ def _to(place: Place, position: int | None = None) -> Callable[[int, Registry], 
     return lambda _, registry: destination(registry, place, position)
 
 
-def _move(
-    registry: Registry, one: StandingEvent, there: Destination, order: Order, *, administration: bool
-) -> tuple[EventMove, Moved] | None:
-    """How one entry moves; None where it stands there already."""
-    key, at, patient = there.key(administration=administration), one.at, there.patient.current
+def _move(registry: Registry, one: StandingEvent, order: Order) -> tuple[EventMove, Moved] | None:
+    """How an entry moves; None where it stands there already."""
+    at, administration = one.at, one.entry.topic != "procedure-log"
+    there = for_entry(registry, order.where(at.position, registry), administration=administration)
+    patient = there.patient.current
     stood = registry.current_patient(at.patient_id, at.issuer, at.standing)
     owner = registry.owner(stood)
     study = there.study.study_instance_uid if there.study is not None else ""
@@ -415,23 +369,21 @@ def _move(
         why=order.why,
         **({"reverts": order.reverts} if order.reverts else {}),
     )
-    reference = (
-        None
-        if there.study is None
-        else StudyReference(
+    reference = None
+    if there.study is not None:
+        reference = StudyReference(
             study_instance_uid=study,
             study_id=there.study.study_id,
             accession_number=there.study.accession_number,
             location=there.study.location,
         )
-    )
     whole = assigned(one.entry.payload, reference, Identifier(id=patient.id, issuer=patient.issuer), correction)
     move = EventMove(
         at,
         Standing(at.position, 0, study, *patient),
         "medication-administration" if administration else "procedure-log",
         one.last.key,
-        key,
+        there.key(administration=administration),
         one.entry.occurred,
         Withdrawn(correction=correction).members(),
         whole,
@@ -453,4 +405,4 @@ def _place(said: dict[str, Any]) -> Place:
 
 
 def _nobody(_: Result) -> None:
-    """Until it is submitted."""
+    pass
