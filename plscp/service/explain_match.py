@@ -8,7 +8,6 @@ from typing import Any, Final
 from plscp.errors import InvalidBody
 from plscp.matching import rules, substance
 from plscp.matching.model import Decision, Instant, MatchQuestion, SubstanceQuestion
-from plscp.matching.times import instant
 from plscp.records.values import match_of, seconds
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
@@ -66,14 +65,7 @@ def explain_match(
         policy = profile.policy
         text = as_dt(query.get("at", "")) or now.strftime("%Y%m%d%H%M%S.%f") + "+0000"
         try:
-            moment = instant(
-                text,
-                request_offset="",
-                device_zone=profile.zone,
-                server_zone=profile.server_zone,
-                arrival=now,
-                tolerance=policy.clock_tolerance,
-            )
+            moment = profile.instant(text, now)
         except ValueError as error:
             raise InvalidBody(f"at: {error}") from None
         frame = query.get("frame", policy.synchronization_frame_of_reference_uid).strip()

@@ -18,7 +18,6 @@ from plscp.matching.corrections import MOVE, Destination, destination, proposal_
 from plscp.matching.model import Instant, MatchQuestion, Place
 from plscp.matching.registry import Registry
 from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY
-from plscp.matching.times import instant
 from plscp.records.parts import PROPOSED_TYPE
 from plscp.service.corrections import Corrections, Order
 from plscp.service.keeper import RegistryKeeper
@@ -229,14 +228,7 @@ def _time(occurred: Mapping[str, Any], profile: Profile, arrival: datetime) -> I
     if occurred["basis"] not in {"device", "server"}:
         return Instant(occurred["text"], earliest, latest, occurred["basis"])
     try:
-        again = instant(
-            occurred["text"],
-            request_offset="",
-            device_zone=profile.zone,
-            server_zone=profile.server_zone,
-            arrival=arrival,
-            tolerance=profile.policy.clock_tolerance,
-        )
+        again = profile.instant(occurred["text"], arrival)
     except ValueError:
         return None
     return again if abs(again.earliest - earliest) < timedelta(milliseconds=1) else None

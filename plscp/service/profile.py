@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from plscp.matching.model import Device, Operator, Policy
+from plscp.matching.model import Device, Instant, Operator, Policy
+from plscp.matching.times import instant
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
 BOTH = frozenset({PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING})
@@ -34,6 +35,17 @@ class Profile:
     closes_without_release: bool = False
     silent_after: timedelta | None = None
     configured: bool = True
+
+    def instant(self, text: str, arrival: datetime, offset: str = "") -> Instant:
+        """A DT as it is read for this device; `offset`: of its request. Raises ValueError as `plscp.matching.times.instant`."""
+        return instant(
+            text,
+            request_offset=offset,
+            device_zone=self.zone,
+            server_zone=self.server_zone,
+            arrival=arrival,
+            tolerance=self.policy.clock_tolerance,
+        )
 
 
 Profiles = Callable[[str], Profile]

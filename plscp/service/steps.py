@@ -18,7 +18,6 @@ from plscp.matching.known_entries import StoredEntry, check_known_administration
 from plscp.matching.match_context import occurred_between
 from plscp.matching.model import Decision, Instant, MatchQuestion, Move, SubstanceQuestion
 from plscp.matching.registry import Registry, microseconds
-from plscp.matching.times import instant
 from plscp.records.parts import (
     ADMINISTRATION_TYPE,
     ENTRY_TYPE,
@@ -34,11 +33,7 @@ from plscp.records.values import Own, given_study, match_of, seconds, sender_of,
 from plscp.service.clock import ClockDifferences
 from plscp.service.profile import Profile
 from plscp.service.reply import comment
-from plscp.statuses import (
-    INSTANCES,
-    PROCEDURAL_EVENT_LOGGING,
-    STATUSES,
-)
+from plscp.statuses import INSTANCES, PROCEDURAL_EVENT_LOGGING, STATUSES
 from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected, Stored
 from plscp.store.quarantine import ReplayOf
 from plscp.templates import action
@@ -52,15 +47,11 @@ RECORD: Final = 1
 
 
 class SignOfLife(NamedTuple):
-    """That a study was alive at a place: when the request's latest entry occurred, microseconds since the epoch.
-
-    Attributes:
-        latest_us: the latest time at which it may have occurred: the device's clock may be slow.
-    """
+    """That a study was alive at a place when the request's latest entry occurred; microseconds since the epoch."""
 
     place: str
     earliest_us: int
-    latest_us: int
+    latest_us: int  # the device's clock may be slow
 
 
 class DatedContent(NamedTuple):
@@ -95,8 +86,6 @@ class Pending:
     """One request between its last byte and its answer.
 
     Attributes:
-        event: as dicom, or pynetdicom, hands it over.
-        give: answers it; `answered`: whether that was done.
         raw, identity, dated: what step 5 makes of it.
         noticed: findings of steps 1 to 7.
         content: what steps 6 and 7 make of it; or `refused`.
@@ -181,14 +170,10 @@ class Pending:
 
 
 def check_command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | None:
-    """Steps 1 to 4.
+    """Steps 1 to 4; a finding where lenient validation lets something pass.
 
     Args:
         request: pynetdicom's N_ACTION primitive, or the acceptor's own with the same attributes.
-        abstract_syntax: the presentation context's.
-
-    Returns:
-        A finding where lenient validation lets something pass.
 
     Raises:
         Refused: 0118H, 0117H, 0119H, 0112H, 0123H or 0124H.
@@ -206,7 +191,7 @@ def check_command(request: Any, abstract_syntax: str, profile: Profile) -> Findi
 
 
 def _check_instance(instance: str, profile: Profile) -> Finding | None:
-    """Step 2 for a Requested SOP Instance UID that is not the class's own; a UID as PS3.5 section 9.1 says."""
+    """Step 2 for a Requested SOP Instance UID that is not the class's own."""
     place = "(0000,1001)"
     if not instance:
         absent = Finding("sop-instance-absent", "Requested SOP Instance UID is absent", place)
@@ -279,7 +264,15 @@ def date_entries(
     """
     profile, arrival = pending.profile, pending.arrival
     policy, entries = profile.policy, entries_of(typed)
-    times = _times(pending, entries, typed.timezone_offset)
+    times: list[Instant] = []
+    for entry in entries:
+        try:
+            times.append(profile.instant(entry.observation_datetime, arrival, typed.timezone_offset))
+        except ValueError as error:
+            finding = Finding("bad-datetime", str(error)[:60], path=entry.path, refuse=True)
+            refused = DoesNotMatchTemplate([finding]) if pending.procedural else InvalidArgument([finding])
+            refused.kinds = tuple(each.kind for each in entries)
+            raise refused from None
     question: MatchQuestion | SubstanceQuestion
     synchronized = False
     dated: Sequence[Finding] = ()
@@ -338,12 +331,7 @@ def date_entries(
 
 
 def occurred_of(moment: Instant, behind: float | None, *, synchronized: bool) -> dict[str, Any]:
-    """When an entry occurred, as it is published.
-
-    Args:
-        behind: the device's clock difference in seconds.
-        synchronized: whether its request follows this server's Synchronization Frame of Reference.
-    """
+    """When an entry occurred, as it is published; `behind`: the device's clock difference in seconds."""
     return {
         "time": moment.earliest,
         "until": None if moment.latest == moment.earliest else moment.latest,
@@ -357,29 +345,6 @@ def occurred_of(moment: Instant, behind: float | None, *, synchronized: bool) ->
 def entries_of(typed: ProcedureLog | SubstanceAdministration) -> Sequence[TypedEntry]:
     """The entries of a log; an administration is one."""
     return typed.entries if isinstance(typed, ProcedureLog) else [typed.entry]
-
-
-def _times(pending: Pending, entries: Sequence[TypedEntry], offset: str) -> list[Instant]:
-    profile = pending.profile
-    times: list[Instant] = []
-    for entry in entries:
-        try:
-            times.append(
-                instant(
-                    entry.observation_datetime,
-                    request_offset=offset,
-                    device_zone=profile.zone,
-                    server_zone=profile.server_zone,
-                    arrival=pending.arrival,
-                    tolerance=profile.policy.clock_tolerance,
-                )
-            )
-        except ValueError as error:
-            finding = Finding("bad-datetime", str(error)[:60], path=entry.path, refuse=True)
-            refused = DoesNotMatchTemplate([finding]) if pending.procedural else InvalidArgument([finding])
-            refused.kinds = tuple(each.kind for each in entries)
-            raise refused from None
-    return times
 
 
 # --- steps 8 and 9: where it belongs -------------------------------------------------------------------------------------
@@ -455,18 +420,18 @@ def reject(pending: Pending, refused: Refused | Decision) -> Rejected:
     else:
         said, findings = comment(refused.findings), refused.findings
         kinds = kinds or refused.kinds
+    status = f"{refused.status:04X}"
     data = Refusal(
         sender=pending.sender,
         findings=[published(finding) for finding in findings],
-        status=f"{refused.status:04X}",
+        status=status,
         status_name=STATUSES[refused.status].name,
         comment=said,
         sop_class=pending.sop_class,
         match=match,
         entry_kinds=list(dict.fromkeys(kinds)),
     ).members()
-    outcome = f"{refused.status:04X} {said}"
-    return Rejected(refused.status, outcome, data, said, content_refused=match is None, proposal=proposal)
+    return Rejected(refused.status, f"{status} {said}", data, said, content_refused=match is None, proposal=proposal)
 
 
 def _propose(pending: Pending, move: Move, because: str) -> RegistryRecord:
