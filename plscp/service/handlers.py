@@ -67,15 +67,12 @@ class Handlers:
 
     Args:
         store: where requests go; nothing is answered Success before it says so.
-        keeper: the registry.
-        profiles: from a calling AE title to how it is treated, by the settings that hold now; they change under the keeper's lock.
+        profiles: by the settings that hold now; they change under the keeper's lock.
         bounds: of a data set (step 5).
         answer_deadline: seconds after which a device gets a failure although the store has not answered.
         clock: gives the time of arrival, UTC, in place of the listener's.
 
     Attributes:
-        devices: what each calling AE title did last.
-        clocks: what was measured of each device's clock.
         refusals: the log's lines about refused requests; to be flushed every second or so.
         quarantined: told of each request that was refused by matching and is in quarantine, on any thread, before its answer.
     """
@@ -124,18 +121,15 @@ class Handlers:
         """
         loop = asyncio.get_running_loop()
         response = PendingResponse()
-        if is_large(event):
 
-            def give(answer: Answer) -> None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                    loop.call_soon_threadsafe(response.give, answer)
+        def give_later(answer: Answer) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(response.give, answer)
 
-            pending = self._pending(event, give)
-            self._slow_lane.submit(self._run_apart, pending)
-        else:
-            pending = self._start(event, response.give)
-            if response.answer is not None:
-                return response
+        pending = self._pending(event, give_later if is_large(event) else response.give)
+        self._run(pending)
+        if response.answer is not None:
+            return response
         under_way = self._under_way
         while under_way and under_way[0][1].answered:
             under_way.popleft()
@@ -162,7 +156,8 @@ class Handlers:
         """Answer a request from any thread but the event loop's; blocks until the commit or the answer deadline."""
         response, answered = PendingResponse(), Event()
         response.then(lambda _: answered.set())
-        pending = self._start(event, response.give)
+        pending = self._pending(event, response.give)
+        self._run_steps(pending)
         if not answered.wait(self._deadline):
             self._late(pending)
             answered.wait()  # where the store was quicker
@@ -179,21 +174,17 @@ class Handlers:
         """
         pending = self._pending(event, lambda answer: done(pending, answer))
         pending.replaying, pending.arrival = replaying, event.timestamp
-        if is_large(event):
+        self._run(pending)
+
+    # --- the steps ---
+
+    def _run(self, pending: Pending) -> None:
+        if is_large(pending.event):
             self._slow_lane.submit(self._run_apart, pending)
         else:
             self._run_steps(pending)
 
-    # --- the steps ---
-
-    def _start(self, event: Any, give: Callable[[Answer], None]) -> Pending:
-        """Steps 1 to 9, then hand over to the store; `give` is called once, at once or from the thread of the store's results."""
-        pending = self._pending(event, give)
-        self._run_steps(pending)
-        return pending
-
     def _run_apart(self, pending: Pending) -> None:
-        """As `_start`, on the thread for large data sets."""
         try:
             self._run_steps(pending)
         except Exception:
@@ -219,7 +210,7 @@ class Handlers:
         )
 
     def _run_steps(self, pending: Pending) -> None:
-        """Steps 1 to 9 by the profile that the request has."""
+        """Steps 1 to 9 by the profile that the request has, then hand over to the store."""
         try:
             noticed = steps.check_command(pending.event.request, pending.sop_class, pending.profile)
         except Refused as refused:
@@ -238,9 +229,8 @@ class Handlers:
             Exception
         ):  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
             log.exception("internal-error", where="handlers", **pending.about())
-            pending.refused = Refused(
-                0x0110, [Finding("internal-error", "this server failed on the request", refuse=True)]
-            )
+            defect = Finding("internal-error", "this server failed on the request", refuse=True)
+            pending.refused = Refused(0x0110, [defect])
         self._decide_and_submit(pending)
 
     def _read(self, pending: Pending) -> None:
@@ -341,7 +331,6 @@ class Handlers:
     # --- what the store says ---
 
     def _on_result(self, pending: Pending, result: Result) -> None:
-        """The store has spoken."""
         try:
             match result:
                 case Stored():
@@ -421,12 +410,7 @@ class Handlers:
         quarantine: str = "",
         why: str = "",
     ) -> None:
-        """Answer, and say so.
-
-        Args:
-            position: where it is stored; or what people type to see it in quarantine.
-            why: for the log, where the answer itself may not say it.
-        """
+        """Answer, and say so; `why`: for the log, where the answer itself may not say it."""
         with self._answering:  # the deadline passes in another thread than the store's results come in
             if pending.answered:
                 return

@@ -119,7 +119,7 @@ class Case:
         def resolve(answer: Answer) -> None:
             self.answers.append(answer[0])
 
-        self.handlers._start(_event(self.item), resolve)
+        self.handlers._run_steps(self.handlers._pending(_event(self.item), resolve))
 
     def hear(self) -> None:
         """The device has the last answer that was a Success."""
