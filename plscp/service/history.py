@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from plscp.matching.records import Patient, PatientId, Study, utc_text
 from plscp.matching.registry import Registry, moment_of
 from plscp.service.keeper import RegistryKeeper
-from plscp.store.port import EventStore
+from plscp.store.port import EventStore, StoredEvent
 
 Json = dict[str, Any]
 _AT_ONCE: Final = 500
@@ -16,11 +17,7 @@ _AT_ONCE: Final = 500
 
 
 class _Change(NamedTuple):
-    """A registry change.
-
-    Attributes:
-        by: its ``position``, ``time``, ``what``, ``reason``, ``source`` and ``message``.
-    """
+    """What a registry change said, and what is told of it: ``position``, ``time``, ``what``, ``reason``, ``source``, ``message``."""
 
     said: Json
     by: Json
@@ -31,13 +28,20 @@ def _changes(store: EventStore, keys: Sequence[str]) -> Iterator[tuple[str, list
     for at in range(0, len(keys), _AT_ONCE):
         found = sorted(store.changes_of(keys[at : at + _AT_ONCE]), key=lambda event: event.key)  # keeps their order
         for key, events in groupby(found, lambda event: event.key):
-            yield key, [_change(event.position, event.occurred, event.payload, event.change) for event in events]
+            yield key, [_change(event) for event in events]
 
 
-def _change(position: int, time: str, payload: bytes, change: str | None) -> _Change:
-    said, lead = json.loads(change or "{}"), json.loads(payload)
-    by = {"position": position, "time": time, "what": said["what"], "reason": said.get("reason", "")}
-    return _Change(said, by | {"source": lead.get("source", ""), "message": lead.get("message", "")})
+def _change(event: StoredEvent) -> _Change:
+    said, lead = json.loads(event.change or "{}"), json.loads(event.payload)
+    by = {
+        "position": event.position,
+        "time": event.occurred,
+        "what": said["what"],
+        "reason": said.get("reason", ""),
+        "source": lead.get("source", ""),
+        "message": lead.get("message", ""),
+    }
+    return _Change(said, by)
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------------
@@ -48,23 +52,18 @@ def of_study(store: EventStore, study: Study) -> Json:
     changes = [
         each for _, found in _changes(store, [study.study_instance_uid]) for each in found if "stays" in each.said
     ]
+    stays = [stay.as_json() for stay in study.stays]
+    for index, stay in enumerate(stays):
+        for name in ("arrived", "left"):
+            stay[f"{name}_by"] = _first_to_say(changes, index, name, len(stays)) if stay[name] else None
     return {
         **study.as_json(),
-        "stays": _stays(study, changes),
+        "stays": stays,
         "openings": list(_openings(changes)),
         "changes": [
             {**each.by, **{name: each.said[name] for name in ("status", "location", "patient")}} for each in changes
         ],
     }
-
-
-def _stays(study: Study, changes: Sequence[_Change]) -> list[Json]:
-    """The stays as they are known now, with the change that said when each began, and ended."""
-    stays = [stay.as_json() | {"arrived_by": None, "left_by": None} for stay in study.stays]
-    for index, stay in enumerate(stays):
-        for name in ("arrived", "left"):
-            stay[f"{name}_by"] = _first_to_say(changes, index, name, len(stays)) if stay[name] else None
-    return stays
 
 
 def _first_to_say(changes: Sequence[_Change], index: int, name: str, count: int) -> Json | None:
@@ -151,58 +150,46 @@ def _roles(said: Mapping[str, Any]) -> Iterator[tuple[PatientId, str]]:
 
 def of_rooms(store: EventStore, keeper: RegistryKeeper) -> list[Json]:
     """Each location that is configured or where a study is: who is there since when and by what, and who left last."""
+    rooms: list[Json] = []
+    stays: dict[str, int] = {}  # of each study that is in a room
     with keeper.lock:
         registry = keeper.registry
-        places = dict.fromkeys([*map(registry.place, registry.locations), *registry.presence.occupied()])
-        rooms = [_room(registry, place) for place in places]
-        here = {
-            each["study_instance_uid"]: registry.study(each["study_instance_uid"])
-            for room in rooms
-            for each in room["studies"]
-        }
-    brought = dict(_changes(store, list(here)))
-    for room in rooms:
-        for each in room["studies"]:
-            study = here[each["study_instance_uid"]]
-            changes = [change for change in brought.get(each["study_instance_uid"], ()) if "stays" in change.said]
-            assert study is not None
-            each["arrived_by"] = _first_to_say(changes, len(study.stays) - 1, "arrived", len(study.stays))
+        for place in dict.fromkeys([*map(registry.place, registry.locations), *registry.presence.occupied()]):
+            here = [study for uid in registry.presence.now(place) if (study := registry.study(uid)) is not None]
+            stays |= {study.study_instance_uid: len(study.stays) for study in here}
+            room = {
+                "location": place,
+                "configured": registry.locations.resolve(place) is not None,
+                "studies": sorted((_present(registry, place, study) for study in here), key=itemgetter("arrived")),
+                "left_last": None,
+            }
+            last = registry.presence.last_to_leave(place)
+            if last is not None and (left := registry.study(last.study_instance_uid)) is not None:
+                patient = left.patient_id.as_json()
+                room["left_last"] = {
+                    "study_instance_uid": last.study_instance_uid,
+                    "patient": patient,
+                    "left": utc_text(last.left),
+                }
+            rooms.append(room)
+    brought = dict(_changes(store, list(stays)))
+    for each in (each for room in rooms for each in room["studies"]):
+        uid = each["study_instance_uid"]
+        changes = [change for change in brought.get(uid, ()) if "stays" in change.said]
+        each["arrived_by"] = _first_to_say(changes, stays[uid] - 1, "arrived", stays[uid])
     return rooms
 
 
-def _room(registry: Registry, place: str) -> Json:
-    here = (registry.study(uid) for uid in registry.presence.now(place))
-    last = registry.presence.last_to_leave(place)
-    left = None if last is None else registry.study(last.study_instance_uid)
-    gone = None
-    if last is not None and left is not None:
-        gone = {
-            "study_instance_uid": last.study_instance_uid,
-            "patient": left.patient_id.as_json(),
-            "left": utc_text(last.left),
-        }
-    studies = sorted(
-        _present(registry, place, (study for study in here if study is not None)), key=lambda each: str(each["arrived"])
-    )
+def _present(registry: Registry, place: str, study: Study) -> Json:
+    uid, stay = study.study_instance_uid, study.stays[-1]
+    alive = registry.last_sign_of_life(uid, place)
+    by_request = alive and alive == registry.life.last_request(uid, place)
     return {
-        "location": place,
-        "configured": registry.locations.resolve(place) is not None,
-        "studies": studies,
-        "left_last": gone,
+        "study_instance_uid": uid,
+        "patient": registry.patient_number(study.patient).identifiers(),
+        "arrived": utc_text(stay.arrived),
+        "confirmed": utc_text(stay.confirmed),
+        "steps": list(study.steps),
+        "last_sign_of_life": utc_text(moment_of(alive)) if alive else None,
+        "last_sign_by": ("request" if by_request else "change") if alive else None,
     }
-
-
-def _present(registry: Registry, place: str, studies: Iterable[Study]) -> Iterator[Json]:
-    for study in studies:
-        uid, stay = study.study_instance_uid, study.stays[-1]
-        alive = registry.last_sign_of_life(uid, place)
-        by_request = alive and alive == registry.life.last_request(uid, place)
-        yield {
-            "study_instance_uid": uid,
-            "patient": registry.patient_number(study.patient).identifiers(),
-            "arrived": utc_text(stay.arrived),
-            "confirmed": utc_text(stay.confirmed),
-            "steps": list(study.steps),
-            "last_sign_of_life": utc_text(moment_of(alive)) if alive else None,
-            "last_sign_by": ("request" if by_request else "change") if alive else None,
-        }
