@@ -4,10 +4,10 @@ import asyncio
 import gc
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock, RLock
@@ -52,8 +52,7 @@ class RegistryKeeper:
     knows of a later change, and then this one reads what it missed. So the same few lines serve one server or several.
 
     Args:
-        clock: gives the time of changes, UTC.
-        snapshot: the file of the registry's snapshot, beside the store; None: there is none.
+        snapshot: the file of the registry's snapshot; None: there is none.
 
     Attributes:
         registry: read it only under `lock`, or on the one thread that uses it; another may take its place.
@@ -106,17 +105,25 @@ class RegistryKeeper:
         Raises:
             StoreError: it cannot be read.
         """
-        with self.lock, _no_collection():
-            saved = 0
-            if not self.registry.position and (found := self._saved(self.registry, self.policy)) is not None:
-                self.registry, saved = found, found.position
-                self._saved_position = saved
-            self._apply_changes(self.registry)
-            self._load_signs(self.registry, self.policy)
-            self._find_late()
-            return self.registry.position, saved
+        # While millions of objects are made that all stay, looking through them for garbage takes half of the time.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            with self.lock:
+                if (
+                    not self.registry.position
+                    and (found := self._from_snapshot(self.registry, self.policy)) is not None
+                ):
+                    self.registry, self._saved_position = found, found.position
+                self._apply_changes(self.registry)
+                self._load_signs(self.registry, self.policy)
+                self._find_late()
+                return self.registry.position, self._saved_position
+        finally:
+            if collecting:
+                gc.enable()
 
-    def _saved(self, like: Registry, policy: Policy, upto: int | None = None) -> Registry | None:
+    def _from_snapshot(self, like: Registry, policy: Policy, upto: int | None = None) -> Registry | None:
         """A registry out of the snapshot, if it fits, with the settings of another one."""
         found = self._empty(like.locations, like.issuers)
         fits = self._snapshot is not None and self._snapshot.read(found, _made_with(found, policy), upto)
@@ -138,7 +145,7 @@ class RegistryKeeper:
         with self.lock:
             like, policy = self.registry, self.policy
         with self._looking_back:  # one at a time: each holds a registry
-            registry = self._saved(like, policy, position) or self._empty(like.locations, like.issuers)
+            registry = self._from_snapshot(like, policy, position) or self._empty(like.locations, like.issuers)
             self._apply_changes(registry, upto=position)
             return registry
 
@@ -201,12 +208,9 @@ class RegistryKeeper:
             StoreError: the store cannot be read.
         """
         with self.lock:
-            position = self._catch_up()
+            position = self._apply_changes(self.registry, tell=True)
         self._tell()
         return position
-
-    def _catch_up(self) -> int:
-        return self._apply_changes(self.registry, tell=True)
 
     def _apply_changes(self, registry: Registry, *, tell: bool = False, upto: int | None = None) -> int:
         """Apply what the store has; `upto` a position, and so that others run meanwhile. Returns the registry's position."""
@@ -283,7 +287,8 @@ class RegistryKeeper:
             self._apply_changes(registry)
             self._load_signs(registry, policy)
             with self.lock:
-                while registry.position != self._catch_up():  # what was committed meanwhile; both know the same
+                # What was committed meanwhile; both know the same.
+                while registry.position != self._apply_changes(self.registry, tell=True):
                     self._apply_changes(registry)
                 for study, place, time_us, perhaps_us in self._signs_meanwhile:
                     registry.sign_of_life(study, place, time_us, by_request=True, perhaps_us=perhaps_us)
@@ -304,7 +309,6 @@ class RegistryKeeper:
 
         Args:
             planner: called again whenever the registry has moved on meanwhile.
-            source, message: as of a `RegistryDraft`.
 
         Returns:
             The position of the last event appended, in a list; empty where there is nothing to change.
@@ -373,11 +377,7 @@ class RegistryKeeper:
             self._signs_meanwhile.append((study, place, time_us, perhaps_us))
 
     def turn_over_after(self, study: str, place: str, time_us: int) -> None:
-        """What follows for a room from a sign of life that was noted is planned, and not waited for.
-
-        Args:
-            time_us: when it occurred, microseconds since the epoch.
-        """
+        """What follows for a room from a sign of life that was noted is planned, and not waited for."""
         with self.lock:
             registry = self.registry
             place = registry.place(place)
@@ -446,18 +446,6 @@ class RegistryKeeper:
                 self._turn_over_once()
 
         self.begin(plan, "server", done)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """While millions of objects are made that all stay, looking through them for garbage takes half of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _memory(policy: Policy) -> timedelta:

@@ -40,7 +40,7 @@ UNKNOWN: Final = frozenset({"untyped", "coded_measurement"})
 
 
 class LastRefusal(NamedTuple):
-    """Why a device was refused last, and when (microseconds since the epoch, UTC): nothing that it sent but its AE title."""
+    """Why a device was refused last, and when: nothing that it sent but its AE title."""
 
     time_us: int
     calling_ae: str
@@ -49,12 +49,11 @@ class LastRefusal(NamedTuple):
 
 
 class Devices:
-    """What each device did last, by calling AE title.
+    """What each device did last, by calling AE title; times in microseconds since the epoch.
 
     Attributes:
-        events: when the last accepted request arrived, microseconds since the epoch; also taken over from the store.
+        events: when the last accepted request arrived; also taken over from the store.
         refusals: how many were refused since the start.
-        last: the last refusal of each.
     """
 
     def __init__(self) -> None:
@@ -74,7 +73,7 @@ class Devices:
             self.last[calling_ae] = LastRefusal(time_us, calling_ae, status, comment)
 
     def latest_refusals(self) -> list[LastRefusal]:
-        """The last refusal of each device, newest first, the newest of them."""
+        """Newest first, the newest of them."""
         return sorted(self.last.values(), reverse=True)[:MOST_REFUSALS]
 
 
@@ -176,12 +175,11 @@ class ServerOverview:
     """Keeps what metrics and status show; all of it is worked out of other parts.
 
     Args:
-        configured: the AE titles of `[devices]`, as they are now.
+        configured: the AE titles of `[devices]`.
         associations: the open ones, as the acceptor lists them.
 
     Attributes:
         quarantine: open items by calling AE title, as of the last count.
-        cases: those that closed with refusals.
     """
 
     def __init__(
