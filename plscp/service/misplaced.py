@@ -129,43 +129,31 @@ class Misplaced:
         if values[0]["sender"]["location"] != (places[0] if len(places) == 1 else ""):
             return None  # the device stands elsewhere by now: rule 7 would look for it in the wrong room
         arrival = datetime.fromtimestamp(entries[0].arrival / 1_000_000, UTC)
-        times = [_time(value["occurred"], profile, arrival) for value in values]
-        if any(moment is None for moment in times):
+        times = [moment for value in values if (moment := _time(value["occurred"], profile, arrival)) is not None]
+        if len(times) < len(values):
             return None
-        given = match["given"]
-        identifiers = Identifiers(
-            study_instance_uid=given.get("study_instance_uid", ""),
-            patient_id=given.get("patient_id", ""),
-            study_id=given.get("study_id", ""),
-            performed_location=given.get("performed_location", ""),
-        )
-        difference = values[0]["occurred"]["clock_difference_seconds"]
-        question = MatchQuestion(
-            identifiers,
-            profile.device,
-            profile.policy,
-            [moment for moment in times if moment is not None],
-            arrival,
-            None if difference is None else timedelta(seconds=difference),
-        )
+        names = ("study_instance_uid", "patient_id", "study_id", "performed_location")
+        given = Identifiers(**{name: match["given"].get(name, "") for name in names})
+        seconds = values[0]["occurred"]["clock_difference_seconds"]
+        difference = None if seconds is None else timedelta(seconds=seconds)
+        question = MatchQuestion(given, profile.device, profile.policy, times, arrival, difference)
         positions = tuple(one.at.position for one in entries)
         return PlacedRequest(uid, positions, question, calling_ae, profile.policy.corrections == "apply")
 
     def _elsewhere(self, requests: Sequence[PlacedRequest]) -> list[tuple[PlacedRequest, str]]:
         """Those for which the rules name another study now, and which."""
         with self._keeper.lock:
-            registry = self._keeper.registry
-            decided = [(request, _named(request, registry)) for request in requests]
+            decided = [(request, _named(request, self._keeper.registry)) for request in requests]
         return [(request, uid) for request, uid in decided if uid not in {"", request.study_instance_uid}]
 
     async def _propose(self, target: str, placed: Sequence[PlacedRequest]) -> None:
         """Propose to move what stands wrongly, or do so where every device's policy says it."""
-        positions = sorted(position for request in placed for position in request.positions)[:MOST_MOVED]
+        by_position = {position: request for request in placed for position in request.positions}
+        positions = sorted(by_position)[:MOST_MOVED]
         correction = proposal_id([positions, target])
         known = await asyncio.to_thread(self._store.proposal, correction)
         if known is not None and known.state != "proposed":
             return  # somebody has decided already
-        by_position = {position: request for request in placed for position in request.positions}
         came_from = placed[0].study_instance_uid
 
         def where(position: int, registry: Registry) -> Destination:
@@ -174,39 +162,32 @@ class Misplaced:
             return destination(registry, Place(target, "", ""))
 
         with self._keeper.lock:
-            mistaken = _was_mistaken(self._keeper.registry, came_from)
+            registry = self._keeper.registry
+            mistaken = _was_mistaken(registry, came_from)
+            to, origin = _place(registry, target), _place(registry, came_from)
+        senders = {request.calling_ae for request in placed}
+        sender = senders.pop() if len(senders) == 1 else ""
+        change = proposed(MOVE, to, BECAUSE, positions=positions, origins=[origin], calling_ae=sender)
         if not mistaken and all(request.applies for request in placed):
-            change = None if known is not None else self._change(target, positions, placed)
-            order = Order(correction, positions, where, _WHO, BECAUSE, "server", change, moved_by="")
+            new = change if known is None else None
+            order = Order(correction, positions, where, _WHO, BECAUSE, "server", new, moved_by="")
             try:
                 await self._corrections.move(order)
             except Conflict:
                 self._due.add([target])
         elif known is None:
-            record = RegistryRecord(
-                self._change(target, positions, placed),
-                None,
-                came_from,
-                PROPOSED_TYPE,
-                correction,
-            )
+            record = RegistryRecord(change, None, came_from, PROPOSED_TYPE, correction)
             await self._keeper.change(lambda _: [record], "server")
             log.info("correction-proposed", correction=correction, entries=len(positions))
-
-    def _change(self, target: str, positions: Sequence[int], placed: Sequence[PlacedRequest]) -> dict[str, Any]:
-        with self._keeper.lock:
-            to, came_from = (self._place(uid) for uid in (target, placed[0].study_instance_uid))
-        senders = {request.calling_ae for request in placed}
-        sender = senders.pop() if len(senders) == 1 else ""
-        return proposed(MOVE, to, BECAUSE, positions=positions, origins=[came_from], calling_ae=sender)
-
-    def _place(self, uid: str) -> Place:
-        study = self._keeper.registry.study(uid)
-        return Place(uid, *(study.patient_id if study is not None else ("", "")))
 
 
 def _failed(error: StoreError) -> None:
     log.warning("store-failed", where="corrections", why=str(error))
+
+
+def _place(registry: Registry, uid: str) -> Place:
+    study = registry.study(uid)
+    return Place(uid, *(study.patient_id if study is not None else ("", "")))
 
 
 def _was_mistaken(registry: Registry, uid: str) -> bool:
