@@ -40,10 +40,6 @@ class SecondLook:
 
     Items whose request names its study or patient are replayed, where nothing speaks against it (`why_ask`); of the others that would
     be accepted by now a replay is proposed. `[matching] replay` turns that off, for a device or for all.
-
-    Args:
-        replay: replays them.
-        clock: gives the time, UTC.
     """
 
     def __init__(
@@ -91,11 +87,7 @@ class SecondLook:
         return {name: value for name, value in given.items() if name != "patient_id" or not is_placeholder(value)}
 
     def load(self) -> None:
-        """Take what is open from the store, in a thread: what was refused on an older registry than that of now waits.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """Take what is open from the store: what was refused on an older registry than that of now waits. Raises StoreError."""
         items = []
         for refusal in reversed(self._store.open_refusals(MOST_ITEMS)):
             match, status = refusal.data.get("match"), int(str(refusal.data.get("status") or "0"), 16)
@@ -133,11 +125,6 @@ class SecondLook:
                 ids = [item_id for change in changes for item_id in self._items.concerned(change, registry, reach)]
         self._waiting.add(ids)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits to be judged again."""
-        return self._waiting.idle
-
     # --- looking ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -168,7 +155,6 @@ class SecondLook:
                 began = time.monotonic()
 
     async def _look_at(self, item: OpenItem) -> None:
-        """Judge one item again. Raises StoreError."""
         mode = self._profiles(item.calling_ae).policy.replay
         if mode == "off":
             return
@@ -196,11 +182,10 @@ class SecondLook:
     async def _propose(self, item: OpenItem, outcome: ReplayOutcome, why: str) -> None:
         """Ask people, once for each place that an item would go to."""
         place = Place(outcome.study_instance_uid, outcome.patient_id, outcome.issuer)
-        change = proposed(REPLAY, place, why, calling_ae=item.calling_ae, quarantine=item.id)
-        change["rule"] = outcome.rule
         correction = proposal_id([item.id, place.as_json()])
         if await asyncio.to_thread(self._store.proposal, correction) is not None:
             return
+        change = proposed(REPLAY, place, why, calling_ae=item.calling_ae, quarantine=item.id) | {"rule": outcome.rule}
         record = RegistryRecord(change, None, place.key, PROPOSED_TYPE, correction)
         await self._keeper.change(lambda _registry: [record], SERVER)
         self._metrics.replays_proposed.child().add()

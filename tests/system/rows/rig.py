@@ -167,7 +167,7 @@ class Rig:
         asyncio.run_coroutine_threadsafe(nothing(), self._loop).result(60)
         until(lambda: not self.keeper.turning_over, "the turnover")
         if self.looks_again:
-            until(lambda: self.second_look.idle, "the second look")
+            until(lambda: self.second_look._waiting.idle, "the second look")
 
     def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
         """Put a study at the time that the clock shows; without patient its patient stays as it is."""
