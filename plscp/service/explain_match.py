@@ -8,6 +8,7 @@ from typing import Any, Final
 from plscp.errors import InvalidBody
 from plscp.matching import rules, substance
 from plscp.matching.model import Decision, Instant, MatchQuestion, SubstanceQuestion
+from plscp.matching.registry import Registry
 from plscp.records.values import match_of, seconds
 from plscp.service.clock import ClockDifferences
 from plscp.service.keeper import RegistryKeeper
@@ -40,9 +41,7 @@ def as_dt(text: str) -> str:
 def explain_match(
     keeper: RegistryKeeper, profiles: Profiles, clocks: ClockDifferences, query: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The decision on a request that arrives now with one entry.
-
-    The device's clock counts as it was measured by what it has sent.
+    """The decision on a request that arrives now with one entry; the device's clock counts as it was measured by what it has sent.
 
     Args:
         query: ``sop_class`` (of SOP_CLASSES), ``ae_title``, ``at`` (when the entry occurred, as the device stamps it: a DT or ISO 8601,
@@ -76,24 +75,24 @@ def explain_match(
             decision = Decision(0x0124, findings=[NOT_ALLOWED], registry_position=keeper.registry.position)
         elif sop_class == PROCEDURAL_EVENT_LOGGING:
             given = Identifiers(
-                study_instance_uid=query.get("study_instance_uid", "").strip(),
-                patient_id=query.get("patient_id", "").strip(),
-                issuer_of_patient_id=query.get("issuer", "").strip(),
-                issuer_universal_entity_id=query.get("issuer_universal_entity_id", "").strip(),
-                study_id=query.get("study_id", "").strip(),
-                performed_location=query.get("location", "").strip(),
+                study_instance_uid=_said(query, "study_instance_uid"),
+                patient_id=_said(query, "patient_id"),
+                issuer_of_patient_id=_said(query, "issuer"),
+                issuer_universal_entity_id=_said(query, "issuer_universal_entity_id"),
+                study_id=_said(query, "study_id"),
+                performed_location=_said(query, "location"),
                 synchronization_frame_of_reference_uid=frame,
             )
             question = MatchQuestion(given, profile.device, policy, [moment], now, difference)
             decision = rules.decide(question, keeper.registry)
         else:
-            decision = _administration(_question(profile, query, moment, now), profile, keeper)
+            decision = _administration(query, profile, moment, now, keeper.registry)
+    status = STATUSES[decision.status]
+    why = hint(decision.status, decision.comment, decision.findings, profile, sop_class)
     return match_of(decision) | {
-        "status_name": STATUSES[decision.status].name,
+        "status_name": status.name,
         "comment": decision.comment,
-        "hint": hint(decision.status, decision.comment, decision.findings, profile, sop_class)
-        if not STATUSES[decision.status].performed
-        else "",
+        "hint": "" if status.performed else why,
         "study_instance_uid": decision.study_instance_uid,
         "patient": {"id": decision.patient_id, "issuer": decision.issuer},
         "findings": [finding.as_json() for finding in decision.findings],
@@ -103,15 +102,22 @@ def explain_match(
     }
 
 
-def _question(profile: Profile, query: Mapping[str, str], moment: Instant, now: datetime) -> SubstanceQuestion:
+def _said(query: Mapping[str, str], name: str) -> str:
+    return query.get(name, "").strip()
+
+
+def _administration(
+    query: Mapping[str, str], profile: Profile, moment: Instant, now: datetime, registry: Registry
+) -> Decision:
+    """Steps 7 to 9; what step 7 refuses for its time is answered before the patient is looked for."""
     value, _, scheme = query.get("operator", "").partition("^")
-    return SubstanceQuestion(
-        patient_id=query.get("patient_id", "").strip(),
-        issuer_of_patient_id=query.get("issuer", "").strip(),
-        issuer_universal_entity_id=query.get("issuer_universal_entity_id", "").strip(),
-        patient_name=query.get("patient_name", "").strip(),
-        admission_id=query.get("admission_id", "").strip(),
-        issuer_of_admission_id=query.get("issuer_of_admission_id", "").strip(),
+    question = SubstanceQuestion(
+        patient_id=_said(query, "patient_id"),
+        issuer_of_patient_id=_said(query, "issuer"),
+        issuer_universal_entity_id=_said(query, "issuer_universal_entity_id"),
+        patient_name=_said(query, "patient_name"),
+        admission_id=_said(query, "admission_id"),
+        issuer_of_admission_id=_said(query, "issuer_of_admission_id"),
         operators=[(value, scheme)] if value else [],
         device=profile.device,
         policy=profile.policy,
@@ -119,15 +125,10 @@ def _question(profile: Profile, query: Mapping[str, str], moment: Instant, now: 
         arrival=now,
         allowed=profile.operators,
     )
-
-
-def _administration(question: SubstanceQuestion, profile: Profile, keeper: RegistryKeeper) -> Decision:
-    """Steps 7 to 9; what step 7 refuses for its time is answered before the patient is looked for."""
     dated = substance.time_findings(question, strict=profile.strict)
     refusing = next((finding for finding in dated if finding.refuse), None)
     if refusing is not None:
-        position = keeper.registry.position
-        return Decision(0x0115, findings=dated, registry_position=position, comment=refusing.reason)
-    decision = substance.decide(question, keeper.registry)
+        return Decision(0x0115, findings=dated, registry_position=registry.position, comment=refusing.reason)
+    decision = substance.decide(question, registry)
     decision.findings = [*dated, *decision.findings]
     return decision
