@@ -33,18 +33,16 @@ def _line(commands: int) -> bytes:
     return line
 
 
-def _store_id(url: str) -> str:
-    with closing(RelayView.open(url)) as view:
-        if not view.store_id:
-            raise RelayError(f"there is no store at {url} yet")
-        return view.store_id
-
-
-def _settings(line: bytes) -> RelaySettings:
+def _opened(line: bytes) -> tuple[RelaySettings, Cursor]:
     try:
-        return RelaySettings.from_json(json.loads(line))
+        settings = RelaySettings.from_json(json.loads(line))
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigError(f"the relay cannot read its settings: {error}") from error
+    with closing(RelayView.open(settings.store_url)) as view:
+        store_id = view.store_id
+    if not store_id:
+        raise RelayError(f"there is no store at {settings.store_url} yet")
+    return settings, Cursor(settings.cursor, store_id, patience=PATIENCE)
 
 
 def main() -> NoReturn:
@@ -52,8 +50,7 @@ def main() -> NoReturn:
     logs.configure()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this when it is done itself
     try:
-        settings = _settings(_line(0))
-        cursor = Cursor(settings.cursor, _store_id(settings.store_url), patience=PATIENCE)
+        settings, cursor = _opened(_line(0))
     except PlscpError as error:
         logs.log.error("relay-stopped", why=str(error))
         sys.exit(error.exit_status)

@@ -41,8 +41,7 @@ def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
         CursorUnchanged: nothing was published yet, or the topic has not more partitions.
         RelayError: the relay runs, or the broker is away.
     """
-    name = _name(settings, topic)
-    full = settings.kafka.topic(name)
+    full = settings.kafka.topic(_name(settings, topic))
     with _stopped(settings) as (source, cursor):
         known = cursor.topic(full)
         if known is None:
@@ -52,8 +51,7 @@ def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
         if found.partitions <= known.partitions.count:
             raise CursorUnchanged(f"{full} has {found.partitions} partitions and {before} are in use: nothing to do")
         head = source.head()
-        plan = known.partitions.enlarged(head, found.partitions)
-        cursor.save(full, known._replace(partitions=plan))
+        cursor.save(full, known._replace(partitions=known.partitions.enlarged(head, found.partitions)))
         return Repartitioned(full, before, found.partitions, head + 1)
 
 
@@ -100,8 +98,7 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
 
 def _name(settings: RelaySettings, topic: str) -> str:
     """The topic's name without prefix."""
-    prefix = settings.kafka.topic_prefix + "."
-    name = topic.removeprefix(prefix)
+    name = topic.removeprefix(settings.kafka.topic_prefix + ".")
     if name not in settings.topics:
         raise CursorUnchanged(f"no topic {topic}: there are {', '.join(settings.topics)}")
     return name

@@ -22,15 +22,14 @@ class TopicState(NamedTuple):
 
     Attributes:
         topic_id: UUID; another one means that it was made again.
-        partitions: their count.
         largest: max.message.bytes.
         refusal: why nothing can be written there, or empty.
     """
 
-    topic_id: str
-    partitions: int
-    largest: int
-    refusal: str
+    topic_id: str = ""
+    partitions: int = 0
+    largest: int = 0
+    refusal: str = ""
 
 
 def one_line(error: BaseException) -> str:
@@ -55,7 +54,7 @@ class Cluster:
         """The state of each topic; missing ones are made where the settings say so, unless `create` is False."""
         with self._asking():
             found = self._describe(topics)
-            missing = [name for name, state in found.items() if state.refusal == _MISSING]
+            missing = [name for name, state in found.items() if state == _MISSING]
             if missing and create and self._kafka.create_topics:
                 found |= self._create(missing)
             return {name: self._sized(name, state) for name, state in found.items()}
@@ -94,14 +93,14 @@ class Cluster:
             "configs": {"cleanup.policy": "delete"},
         }
         answer = self._admin.create_topics(dict.fromkeys(missing, wanted), raise_errors=False)
-        refused: dict[str, str] = {}
+        refused: dict[str, TopicState] = {}
         for topic in answer["topics"]:
             error = kafka_errors.for_code(topic["error_code"])
             if error not in {kafka_errors.NoError, kafka_errors.TopicAlreadyExistsError}:
-                refused[topic["name"]] = f"it is missing and cannot be made: {error.__name__}"
+                refused[topic["name"]] = TopicState(refusal=f"it is missing and cannot be made: {error.__name__}")
         made = [name for name in missing if name not in refused]
         self._admin.wait_for_topics(made)
-        return self._describe(made) | {name: TopicState("", 0, 0, why) for name, why in refused.items()}
+        return self._describe(made) | refused
 
     def _sized(self, name: str, state: TopicState) -> TopicState:
         if state.refusal:
@@ -124,18 +123,20 @@ class Cluster:
         return state._replace(largest=largest, refusal=refusal)
 
 
-_MISSING = "it is missing"
+_MISSING = TopicState(refusal="it is missing")
 
 
 def _state(described: dict[str, Any] | None) -> TopicState:
-    code = described["error_code"] if described else kafka_errors.UnknownTopicOrPartitionError.errno
-    error = kafka_errors.for_code(code)
-    if described is None or error is kafka_errors.UnknownTopicOrPartitionError:
-        return TopicState("", 0, 0, _MISSING)
+    if described is None:
+        return _MISSING
+    error = kafka_errors.for_code(described["error_code"])
+    if error is kafka_errors.UnknownTopicOrPartitionError:
+        return _MISSING
     if error is not kafka_errors.NoError:
-        return TopicState("", 0, 0, error.__name__)
-    allowed = described.get("authorized_operations")
-    refusal = "writing to it is not allowed" if allowed is not None and "WRITE" not in allowed else ""
-    if not refusal and allowed is not None and "READ" not in allowed:
+        return TopicState(refusal=error.__name__)
+    allowed, refusal = described.get("authorized_operations"), ""
+    if allowed is not None and "WRITE" not in allowed:
+        refusal = "writing to it is not allowed"
+    elif allowed is not None and "READ" not in allowed:
         refusal = "reading it, which recovery needs, is not allowed"
     return TopicState(str(described["topic_id"]), len(described["partitions"]), 0, refusal)

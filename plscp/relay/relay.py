@@ -69,7 +69,7 @@ class Relay:
     def __init__(self, settings: RelaySettings, cursor: Cursor, commands: int, status: int) -> None:
         self.settings = settings
         self._shared = Shared(settings, cursor)
-        self._view = self._shared.view()  # the main thread's
+        self._view = RelayView.open(settings.store_url)  # the main thread's
         self.publishers = [TopicPublisher(name, self._shared) for name in settings.topics]
         self._commands, self._status = commands, status
         self._cluster = Cluster(settings.kafka)

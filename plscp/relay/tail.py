@@ -1,7 +1,7 @@
 """Reads what a topic holds of a store, and of the stores that it was restored from."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
@@ -14,7 +14,6 @@ from plscp.relay.clients import connected
 from plscp.relay.cluster import one_line
 from plscp.relay.cursor import PartitionCheckpoint, Partitions
 from plscp.relay.settings import KafkaSettings
-from plscp.store.relay_view import RelayView
 
 POLL_MS = 200
 
@@ -24,7 +23,6 @@ class PublishedRecord(NamedTuple):
 
     Attributes:
         record: kafka-python's ConsumerRecord.
-        headers: by name.
         position: in the store that published it; 0 where that store does not count.
         upto: up to which position that store counts.
     """
@@ -76,14 +74,10 @@ class TopicReader:
     def records(
         self, starts: Mapping[int, int] | None = None, ends: Mapping[int, int] | None = None
     ) -> Iterator[PublishedRecord]:
-        """Every record of each partition, the relay's barriers left out.
+        """Every record of each partition from an offset to before another, the relay's barriers left out.
 
         Ends by the consumer's position, not by the arrival of a record: the last offset may be a control record, or
         nothing at all.
-
-        Args:
-            starts: by partition: the first offset, where it is not the first that the broker has.
-            ends: by partition: the offset to stop before, where it is not the end.
         """
         consumer, ends = self._consumer, {**self.ends, **(ends or {})}
         first = {part: max((starts or {}).get(part, 0), begin) for part, begin in self.begins.items()}
@@ -111,6 +105,29 @@ class TopicReader:
             self.partitions = max(self.partitions or said, said, key=lambda each: each.epochs[-1])
         return None
 
+    def tail(
+        self, starts: Mapping[int, int], barriers: Mapping[int, int]
+    ) -> tuple[dict[int, PartitionCheckpoint], list[int]]:
+        """The highest own position of each partition before its barrier, and the positions of records beyond the backup.
+
+        A restored store's events have been published under the id of the store that the backup was made of: what that one published
+        up to the backup counts as own. What it published later says that everything up to the backup is there.
+
+        Args:
+            starts: as of `records`.
+            barriers: the barrier's offset, by partition.
+        """
+        beyond: list[int] = []
+        highest = {part: PartitionCheckpoint(offset + 1) for part, offset in barriers.items()}
+        for found in self.records(starts, barriers):
+            part, position, event_id = found.record.partition, found.position, found.headers.get("ce_id", b"").decode()
+            if found.beyond:
+                beyond.append(position)
+                position, event_id = found.upto, ""
+            if position > highest[part].position:
+                highest[part] = highest[part]._replace(position=position, event_id=event_id)
+        return highest, beyond
+
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
@@ -119,44 +136,3 @@ def readable(what: str) -> Iterator[None]:
         yield
     except kafka_errors.KafkaError as error:
         raise RelayError(f"{what} cannot be read: {one_line(error)}") from error
-
-
-class Tail(NamedTuple):
-    """What was read of a topic.
-
-    Attributes:
-        checkpoints: by partition: the offset after its barrier, and the highest own position before.
-        begins: by partition: the first offset that the broker still has.
-        partitions: what the own barriers before these say at last, or None.
-        beyond: positions of records that a store which this one was restored from published after the backup.
-    """
-
-    checkpoints: Mapping[int, PartitionCheckpoint]
-    begins: Mapping[int, int]
-    partitions: Partitions | None
-    beyond: Sequence[int] = ()
-
-
-def read_tail(
-    kafka: KafkaSettings, topic: str, source: RelayView, starts: Mapping[int, int], barriers: Mapping[int, int]
-) -> Tail:
-    """The highest own position of each partition from an offset to its barrier.
-
-    A restored store's events have been published under the id of the store that the backup was made of: what that one published
-    up to the backup counts as own. What it published later says that everything up to the backup is there.
-
-    Args:
-        starts: by partition: offset to read from; below what the broker still has: from its first.
-        barriers: by partition: the barrier's offset.
-    """
-    beyond: list[int] = []
-    highest = {part: PartitionCheckpoint(offset + 1) for part, offset in barriers.items()}
-    with TopicReader(kafka, topic, len(barriers), source.store_id, source.ancestors()) as reader:
-        for found in reader.records(starts, barriers):
-            part, position, event_id = found.record.partition, found.position, found.headers.get("ce_id", b"").decode()
-            if found.beyond:
-                beyond.append(position)
-                position, event_id = found.upto, ""
-            if position > highest[part].position:
-                highest[part] = highest[part]._replace(position=position, event_id=event_id)
-    return Tail(highest, reader.begins, reader.partitions, beyond)

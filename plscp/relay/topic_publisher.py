@@ -17,7 +17,7 @@ from plscp.relay.cluster import TopicState, one_line
 from plscp.relay.cursor import Cursor, PartitionCheckpoint, Partitions, TopicCursor
 from plscp.relay.producer import REDUCED, Envelope, InFlight, Producer
 from plscp.relay.settings import RelaySettings
-from plscp.relay.tail import read_tail
+from plscp.relay.tail import TopicReader
 from plscp.store.relay_view import Record, RelayView
 
 EXIT_UNKNOWN: Final = 70
@@ -62,10 +62,6 @@ class Shared:
         self._attempted: set[str] = set()
         self._gate = threading.Event()
         self._dying = threading.Lock()
-
-    def view(self) -> RelayView:
-        """A view of the store for the calling thread, which closes it."""
-        return RelayView.open(self.settings.store_url)
 
     def changed(self) -> None:
         """A status line is due."""
@@ -188,7 +184,7 @@ class TopicPublisher:
         """Recover and publish until the topic refuses or the process ends; the body of a thread."""
         self._now("recovering")
         producer = None
-        source = self._shared.view()
+        source = RelayView.open(self._shared.settings.store_url)
         try:
             producer = Producer(self._shared.settings.kafka, self.topic, found.partitions, largest=found.largest)
             self._recover(producer, found, source)
@@ -223,9 +219,11 @@ class TopicPublisher:
         starts = {} if again else {part: checkpoint.next_offset for part, checkpoint in before.items()}
         shorter = sorted(part for part, offset in barriers.items() if offset < starts.get(part, 0))
         starts |= dict.fromkeys(shorter, 0)
-        tail = read_tail(self._shared.settings.kafka, self.topic, source, starts, barriers)
-        if known is None and tail.partitions is not None:
-            plan = tail.partitions
+        kafka = self._shared.settings.kafka
+        with TopicReader(kafka, self.topic, len(barriers), source.store_id, source.ancestors()) as reader:
+            tail, beyond = reader.tail(starts, barriers)
+        if known is None and reader.partitions is not None:
+            plan = reader.partitions
             _refuse_fewer(found, plan)
         if again or shorter:
             why = "it was made again" if again else "it is shorter than it was"
@@ -235,14 +233,14 @@ class TopicPublisher:
             part: before[part]._replace(next_offset=read.next_offset)
             if part in before and before[part].position > read.position
             else read
-            for part, read in tail.checkpoints.items()
+            for part, read in tail.items()
         }
         self._compare(source)
         lowest = min(self._checkpoints[part].position for part in range(plan.count)) + 1
         self.low = max(lowest, known.low if known else 0)
         self.topic_id, self.partitions = found.topic_id, plan
-        if tail.beyond:
-            log.warning("store-restored", topic=self.topic, beyond=len(tail.beyond), highest=max(tail.beyond))
+        if beyond:
+            log.warning("store-restored", topic=self.topic, beyond=len(beyond), highest=max(beyond))
         if known is None:
             self._barriers(producer, plan, count_known=True)
         self._save()
@@ -253,7 +251,9 @@ class TopicPublisher:
             highest=max(checkpoint.position for checkpoint in self._checkpoints.values()),
             low=self.low,
             cursor="used" if known else "none",
-            taken_by_retention=sorted(part for part, at in before.items() if tail.begins.get(part, 0) > at.next_offset),
+            taken_by_retention=sorted(
+                part for part, at in before.items() if reader.begins.get(part, 0) > at.next_offset
+            ),
         )
 
     def _barriers(self, producer: Producer, plan: Partitions, *, count_known: bool) -> dict[int, int]:
@@ -294,8 +294,11 @@ class TopicPublisher:
         recovered = {part: checkpoint.position for part, checkpoint in self._checkpoints.items()}
         while not self._shared.halted:
             self._settle()
-            if not self._news:
-                self._rest()
+            if (
+                not self._news
+            ):  # until there is more, or something to keep: what is acknowledged meanwhile is taken over then
+                self._event.wait(SAVE_SECONDS if self.in_flight.records or self.low != self._saved[1] else None)
+                self._event.clear()
                 continue
             self._news = False  # before the store is asked
             head = source.head()
@@ -317,11 +320,6 @@ class TopicPublisher:
             else:
                 self.reached = max(self.reached, head)
         raise OlderStore(self._shared.halted)
-
-    def _rest(self) -> None:
-        """Until there is more, or something to keep: what is acknowledged meanwhile is taken over then."""
-        self._event.wait(SAVE_SECONDS if self.in_flight.records or self.low != self._saved[1] else None)
-        self._event.clear()
 
     def _send(self, producer: Producer, record: Record, partition: int, largest: int) -> None:
         position, _, text, _, event_id, _, _, value = record
