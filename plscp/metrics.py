@@ -17,11 +17,7 @@ from plscp import __version__, logs
 from plscp.dicom.admission import Rule
 from plscp.dicom.settings import NetworkCounters
 from plscp.findings import Finding
-from plscp.statuses import (
-    MODALITY_PERFORMED_PROCEDURE_STEP,
-    PROCEDURAL_EVENT_LOGGING,
-    SUBSTANCE_ADMINISTRATION_LOGGING,
-)
+from plscp.statuses import SOP_CLASS_NAMES
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
@@ -32,12 +28,6 @@ MOST_CHILDREN: Final = 2000
 SECONDS: Final = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 STAGES: Final = ("decode", "validate", "match", "commit", "total")
-
-_SOP_CLASSES: Final = {
-    PROCEDURAL_EVENT_LOGGING: "procedural-event-logging",
-    SUBSTANCE_ADMINISTRATION_LOGGING: "substance-administration-logging",
-    MODALITY_PERFORMED_PROCEDURE_STEP: "modality-performed-procedure-step",
-}
 
 
 Child = TypeVar("Child")
@@ -348,12 +338,12 @@ class Metrics(Collector, NetworkCounters):
 
     def answered(self, sop_class: str, status: int, seconds: float) -> None:
         """A request was answered, so many seconds after its last byte."""
-        self.requests.child(_SOP_CLASSES.get(sop_class, OTHER), f"{status:04X}").add()
+        self.requests.child(SOP_CLASS_NAMES.get(sop_class, OTHER), f"{status:04X}").add()
         self._total(seconds)
 
     def retried(self, sop_class: str) -> None:
         """A repeat got the stored answer."""
-        self.retries.child(_SOP_CLASSES.get(sop_class, OTHER)).add()
+        self.retries.child(SOP_CLASS_NAMES.get(sop_class, OTHER)).add()
 
     def retried_so_far(self) -> int:
         """Repeats since the start that got the stored answer."""

@@ -12,6 +12,12 @@ INSTANCES: Final = {
 }
 """The well-known SOP Instance of each SOP Class of Annex P."""
 MODALITY_PERFORMED_PROCEDURE_STEP: Final = "1.2.840.10008.3.1.2.3.3"
+SOP_CLASS_NAMES: Final = {
+    PROCEDURAL_EVENT_LOGGING: "procedural-event-logging",
+    SUBSTANCE_ADMINISTRATION_LOGGING: "substance-administration-logging",
+    MODALITY_PERFORMED_PROCEDURE_STEP: "modality-performed-procedure-step",
+}
+"""As settings, metrics and the HTTP API name SOP Classes."""
 
 
 class StatusInfo(NamedTuple):

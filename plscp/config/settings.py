@@ -43,11 +43,7 @@ from plscp.matching.model import Device, Operator, Policy
 from plscp.matching.records import GENERATED_ISSUER
 from plscp.matching.registry import Issuers, Locations, Registry
 from plscp.service.profile import Profile
-from plscp.statuses import (
-    MODALITY_PERFORMED_PROCEDURE_STEP,
-    PROCEDURAL_EVENT_LOGGING,
-    SUBSTANCE_ADMINISTRATION_LOGGING,
-)
+from plscp.statuses import SOP_CLASS_NAMES
 
 if TYPE_CHECKING:
     import ssl
@@ -62,11 +58,7 @@ if TYPE_CHECKING:
 Taken = TypeVar("Taken")
 _MOST_NAMED = 8
 """Devices that a warning names."""
-_SOP_CLASSES = {
-    "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
-    "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
-    "modality-performed-procedure-step": MODALITY_PERFORMED_PROCEDURE_STEP,
-}
+_SOP_CLASSES = {name: uid for uid, name in SOP_CLASS_NAMES.items()}
 
 
 class Settings(Section):

@@ -15,14 +15,10 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
 from plscp.service.refusals import hint
 from plscp.service.steps import NOT_ALLOWED, occurred_of
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
+from plscp.statuses import INSTANCES, PROCEDURAL_EVENT_LOGGING, SOP_CLASS_NAMES, STATUSES
 from plscp.templates.request import Identifiers
 
-SOP_CLASSES: Final = {
-    "procedural-event-logging": PROCEDURAL_EVENT_LOGGING,
-    "substance-administration-logging": SUBSTANCE_ADMINISTRATION_LOGGING,
-}
-"""By the names that the settings use."""
+SOP_CLASSES: Final = {SOP_CLASS_NAMES[uid]: uid for uid in INSTANCES}
 
 _ISO: Final = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(\.\d{1,6})?\d*)?(?:([Zz])|([+-]\d\d):?(\d\d))?", re.ASCII
@@ -51,8 +47,7 @@ def explain_match(
             without ``ae_title`` it is a device that may send everything and has no settings of its own.
 
     Returns:
-        The published ``match`` object; beside it status name, study, patient, findings, comment, what to do (``hint``), and when the
-        entry occurred.
+        The published ``match`` object, and more beside it.
 
     Raises:
         InvalidBody: ``at`` is no time.

@@ -12,7 +12,7 @@ from plscp.matching import comments
 from plscp.service import reply
 from plscp.service.profile import Profile
 from plscp.service.steps import Pending
-from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES
+from plscp.statuses import SOP_CLASS_NAMES, STATUSES
 
 MOST_FINDINGS: Final = 20
 
@@ -72,12 +72,7 @@ HINTS: Final[dict[str | int, str]] = {
 
 
 def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, sop_class: str) -> str:
-    """What to do, on one line without anything that the device sent but its AE title; empty where nobody can say.
-
-    Args:
-        status, comment: as answered.
-        these: findings, the first of them the reason.
-    """
+    """What to do, on one line without anything that the device sent but its AE title; empty where nobody can say."""
     title, rooms = profile.device.ae_title, " or ".join(profile.device.locations)
     table = f"devices.{toml_key(title)}"
     if not title and not profile.configured:
@@ -85,8 +80,7 @@ def hint(status: int, comment: str, these: Sequence[Finding], profile: Profile, 
     if status == 0x0124 and not profile.configured:  # its table was taken out while it has an association
         return f"add [{table}] to the settings"
     if status == 0x0124:
-        kind = "procedural-event" if sop_class == PROCEDURAL_EVENT_LOGGING else "substance-administration"
-        return f'{table}.sop_classes lacks "{kind}-logging"'
+        return f'{table}.sop_classes lacks "{SOP_CLASS_NAMES[sop_class]}"'
     place = f"{table}.location is missing, or have it send Patient ID or Performed Location"
     if not profile.configured:
         place = f"add [{table}] with its location to the settings, or have it send Patient ID"
@@ -99,9 +93,6 @@ class Refusals:
     """Says which requests were refused, so that whoever stands at the console sees why and what to do.
 
     A cause is a status with its comment, of one device at one address. The findings are in the quarantine, and in the log at debug.
-
-    Args:
-        clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
