@@ -6,6 +6,9 @@ nothing. What still refuses it is told and not kept. See contract section 1.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
@@ -83,12 +86,7 @@ def why_not(item: QuarantineItem) -> str:
 
 
 class Replay:
-    """Replays quarantine items.
-
-    Args:
-        handlers: whose steps are run.
-        clock: gives the time of a replay, UTC.
-    """
+    """Replays quarantine items by the handlers' steps."""
 
     def __init__(
         self, store: EventStore, handlers: Handlers, metrics: Metrics, *, clock: Callable[[], datetime] = utc_now
@@ -109,12 +107,8 @@ class Replay:
         Args:
             item_id: the item's id, or a beginning of it that no other has.
             entries: indexes, from 0, of the only entries that are wanted; empty: all of them.
-            dry_run: keep nothing.
             source: who has it replayed, as the published entries say it.
             keep: for an acceptance that depends on what is found.
-
-        Raises:
-            StoreError: the quarantine cannot be read.
         """
         item = await asyncio.to_thread(self._store.quarantine_item, item_id)
         if item is None:
@@ -137,14 +131,7 @@ class Replay:
         return ReplayOutcome(item.id, "refused", status=0xC103, comment=_STOOD_ELSEWHERE) if by_wrong_place else outcome
 
     async def confirm(self, item_id: str, place: Place) -> str:
-        """Replay an item that people were asked about, if it still belongs where they were told.
-
-        Args:
-            place: study and patient that were proposed.
-
-        Returns:
-            Why it was not taken; empty where it was, or was accepted before.
-        """
+        """Replay an item if it still belongs where people were told; why it was not taken, empty where it was, or was before."""
         elsewhere = False
 
         def keep(_pending: Pending, decision: Decision, _registry: Registry) -> bool:
@@ -170,14 +157,14 @@ class Replay:
         return f"refused still: {outcome.comment or STATUSES[outcome.status].name}"
 
     async def _run(self, item: QuarantineItem, replaying: Replaying) -> ReplayOutcome:
-        loop = asyncio.get_running_loop()
-        judged: asyncio.Future[tuple[Pending, Answer]] = loop.create_future()
+        judged: ThreadFuture[tuple[Pending, Answer]] = ThreadFuture()
 
         def done(pending: Pending, answer: Answer) -> None:
-            loop.call_soon_threadsafe(_resolve, judged, (pending, answer))
+            with suppress(InvalidStateError):  # nobody waits any more
+                judged.set_result((pending, answer))
 
         self._handlers.replay(_event(item), replaying, done)
-        pending, (status, _) = await judged
+        pending, (status, _) = await asyncio.wrap_future(judged)
         outcome = _outcome(item, pending, int(status), status.comment or "")
         if outcome.kept:
             self._metrics.replayed.child(replaying.source, outcome.outcome).add()
@@ -191,11 +178,6 @@ class Replay:
                 request_id=pending.request_id,
             )
         return outcome
-
-
-def _resolve(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
 
 
 def _event(item: QuarantineItem) -> Any:
