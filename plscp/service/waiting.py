@@ -13,26 +13,16 @@ FAILED_SECONDS: Final = 5.0
 
 
 class Waiting:
-    """Keys of what waits, each at most once, the first first. Nothing of it is kept when the server ends.
-
-    Args:
-        most: of more the first are left out; None: there is no bound.
-    """
+    """Keys of what waits, each at most once, the first first; of more than `most` the first are left out. Nothing of it is kept."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
         self._keys: dict[str, None] = {}
         self._lock = Lock()
-        self._busy = True
         self._wake: Callable[[], object] = lambda: None
 
     def __len__(self) -> int:
         return len(self._keys)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits and nothing is looked at."""
-        return not (self._busy or self._keys)
 
     def add(self, keys: Iterable[str]) -> None:
         """Have these wait, and `run` look at them; from any thread."""
@@ -77,9 +67,7 @@ class Waiting:
                     await asyncio.to_thread(load)
                     loaded = True
                 more.clear()
-                self._busy = True
                 await look()
-                self._busy = False
                 await more.wait()
             except StoreError as error:
                 failed(error)

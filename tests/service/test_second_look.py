@@ -346,7 +346,7 @@ def test_what_the_store_does_not_take_goes_on_waiting(rig: Rig, monkeypatch: pyt
 
     monkeypatch.setattr(rig.store, "quarantine_item", read)
     rig.study(U1, "PA", location="LAB1")
-    until(lambda: rig.second_look._waiting.idle, "the second look")
+    until(lambda: rig.second_look.idle, "the second look")
     assert came(rig) == "replayed 1"
     assert failing == []
 

@@ -39,6 +39,22 @@ def at(clock: str) -> datetime:
     return datetime.fromisoformat(f"2024-05-14T{clock}").replace(tzinfo=UTC)
 
 
+class WatchedLook(SecondLook):
+    """Says when nothing waits and nothing is looked at."""
+
+    _busy = True
+
+    async def _look_at_all(self) -> None:
+        self._busy = True
+        await super()._look_at_all()
+        self._busy = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has looked at everything."""
+        return not (self._busy or len(self._waiting))
+
+
 class Rig:
     """A server whose clock shows `now`.
 
@@ -79,7 +95,7 @@ class Rig:
         self.handlers = Handlers(self.store, self.keeper, self.profile, counters=self.metrics, clock=lambda: self.now)
         self.replay = Replay(self.store, self.handlers, self.metrics, clock=lambda: self.now)
         if self.looks_again:
-            self.second_look = SecondLook(
+            self.second_look = WatchedLook(
                 self.store, self.keeper, self.profile, self.replay, self.metrics, clock=lambda: self.now
             )
             self.handlers.quarantined = self.second_look.quarantined
@@ -167,7 +183,7 @@ class Rig:
         asyncio.run_coroutine_threadsafe(nothing(), self._loop).result(60)
         until(lambda: not self.keeper.turning_over, "the turnover")
         if self.looks_again:
-            until(lambda: self.second_look._waiting.idle, "the second look")
+            until(lambda: self.second_look.idle, "the second look")
 
     def study(self, uid: str, patient: str = "", *, issuer: str = "HOSP", status: str = "open", **more: Any) -> None:
         """Put a study at the time that the clock shows; without patient its patient stays as it is."""
