@@ -47,7 +47,6 @@ class PlacedRequest(NamedTuple):
     positions: tuple[int, ...]
     question: MatchQuestion
     calling_ae: str
-    applies: bool
 
 
 class Misplaced:
@@ -138,7 +137,7 @@ class Misplaced:
         difference = None if seconds is None else timedelta(seconds=seconds)
         question = MatchQuestion(given, profile.device, profile.policy, times, arrival, difference)
         positions = tuple(one.at.position for one in entries)
-        return PlacedRequest(uid, positions, question, calling_ae, profile.policy.corrections == "apply")
+        return PlacedRequest(uid, positions, question, calling_ae)
 
     def _elsewhere(self, requests: Sequence[PlacedRequest]) -> list[tuple[PlacedRequest, str]]:
         """Those for which the rules name another study now, and which."""
@@ -168,7 +167,7 @@ class Misplaced:
         senders = {request.calling_ae for request in placed}
         sender = senders.pop() if len(senders) == 1 else ""
         change = proposed(MOVE, to, BECAUSE, positions=positions, origins=[origin], calling_ae=sender)
-        if not mistaken and all(request.applies for request in placed):
+        if not mistaken and all(request.question.policy.corrections == "apply" for request in placed):
             new = change if known is None else None
             order = Order(correction, positions, where, _WHO, BECAUSE, "server", new, moved_by="")
             try:
