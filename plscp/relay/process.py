@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,21 +23,14 @@ GRACE: Final = 5.0
 """Seconds between the end of its standard input and SIGKILL."""
 
 Status = dict[str, Any]
-Published = dict[str, dict[str, int]]
-"""Counts by topic and outcome."""
 
 
 class RelayProcess:
     """Runs the relay and keeps it running.
 
     Args:
-        settings: what it is told.
         on_status: called on the event loop with each status line; counts in ``published`` go on across restarts.
-        command: what is run.
         log_level: debug, info, warning or error: lines of the relay below it are not written.
-
-    Attributes:
-        restarts: how often it was started anew.
     """
 
     def __init__(
@@ -54,7 +48,7 @@ class RelayProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._before: Published = {}
+        self._before: dict[str, dict[str, int]] = {}  # what earlier processes had published, by topic and outcome
         self._status: Status = {}
         self.restarts = 0
 
@@ -148,11 +142,9 @@ class RelayProcess:
 
     def _tell(self, status: Status) -> None:
         """Hand a status line on, with what the processes before this one had published."""
-        published: Published = {topic: dict(counts) for topic, counts in self._before.items()}
+        published = {topic: Counter(counts) for topic, counts in self._before.items()}
         for topic, counts in (status.get("published") or {}).items():
-            sums = published.setdefault(topic, {})
-            for outcome, count in counts.items():
-                sums[outcome] = sums.get(outcome, 0) + count
+            published.setdefault(topic, Counter()).update(counts)
         self._status = status | {"published": published, "restarts": self.restarts}
         self._on_status(self._status)
 

@@ -183,7 +183,11 @@ class Relay:
                         publisher.keep()
                     os._exit(0)
                 set_level(_LEVEL_OF.get(woken[-1:], "info"))
-                self._wake()
+                with contextlib.suppress(StoreError):  # the others hear of it with the next status
+                    bounds = self._view.bounds()
+                    for publisher in self.publishers:
+                        if bounds.get(publisher.name, (0, 0))[1] > publisher.reached:
+                            publisher.wake()
             if self._shared.poke[0] in ready:
                 os.read(self._shared.poke[0], 65536)
             states = self._states()
@@ -193,16 +197,6 @@ class Relay:
                     publisher.wake()
                 self._say(self.status())
                 last, due = states, time.monotonic() + self.settings.status_seconds
-
-    def _wake(self) -> None:
-        """Wake the publishers that have records to publish; the others hear of it with the next status."""
-        try:
-            bounds = self._view.bounds()
-        except StoreError:
-            return  # the publishers find out for themselves, with the next status
-        for publisher in self.publishers:
-            if bounds.get(publisher.name, (0, 0))[1] > publisher.reached:
-                publisher.wake()
 
     def _states(self) -> dict[str, dict[str, str]]:
         """What each topic does; while no broker answers none is said to be running."""
@@ -222,7 +216,13 @@ class Relay:
         oldest of them was recorded. ``published``: counts by topic and outcome. ``away_since``: when a broker was first asked that
         has not answered since, ISO 8601 UTC; empty while one answers.
         """
-        pending, age = self._pending()
+        pending, oldest = 0, 0.0
+        for publisher in self.publishers:
+            if of_topic := self._backlogs[publisher.name].pending(self._view, publisher.progress):
+                pending += of_topic
+                for record in self._view.records(publisher.low - 1, 1, [publisher.name]):
+                    oldest = max(oldest, _age(record[7]))
+        age = round(oldest, 3)
         away, since = self._kafka()
         problems = [f"{publisher.topic}: {publisher.why}" for publisher in self.publishers if publisher.why]
         return {
@@ -238,16 +238,6 @@ class Relay:
             "away_since": datetime.fromtimestamp(since, UTC).isoformat(timespec="seconds") if since else "",
             "errors": [self._shared.halted] if self._shared.halted else [away] if away else problems,
         }
-
-    def _pending(self) -> tuple[int, float]:
-        pending, oldest = 0, 0.0
-        for publisher in self.publishers:
-            of_topic = self._backlogs[publisher.name].pending(self._view, publisher.progress)
-            if of_topic:
-                pending += of_topic
-                for record in self._view.records(publisher.low - 1, 1, [publisher.name]):
-                    oldest = max(oldest, _age(record[7]))
-        return pending, round(oldest, 3)
 
     def _say(self, status: dict[str, Any]) -> None:
         line = json.dumps(status).encode() + b"\n"
