@@ -34,9 +34,6 @@ def repartition(settings: RelaySettings, topic: str) -> Repartitioned:
 
     Records that are in the store keep their partition, published or not: so none can come twice, in two partitions.
 
-    Args:
-        topic: with or without prefix.
-
     Raises:
         CursorUnchanged: nothing was published yet, or the topic has not more partitions.
         RelayError: the relay runs, or the broker is away.
@@ -59,7 +56,6 @@ def rewind(settings: RelaySettings, topic: str, position: int) -> Rewound:
     """Publish everything above a position again: for a topic that was made again, or lost its end.
 
     Args:
-        topic: with or without prefix.
         position: the last one that is not published again; 0: all.
 
     Raises:

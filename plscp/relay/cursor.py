@@ -102,7 +102,6 @@ class TopicCursor(NamedTuple):
     Attributes:
         topic_id: the broker's UUID for it; another one means that the topic was made again.
         low: every record of this topic with a lower position is acknowledged.
-        checkpoints: by partition.
     """
 
     topic_id: str
@@ -203,8 +202,7 @@ def _put(base: Any, topic: str, known: TopicCursor, prefix: str = "") -> None:
 def peek(file: Path, store_id: str) -> dict[str, TopicCursor]:
     """What the cursor of this store says of each topic, read beside a running relay; nothing where it is another store's.
 
-    Raises:
-        RelayError: it cannot be read.
+    Raises RelayError.
     """
     if not file.exists():
         return {}

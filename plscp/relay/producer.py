@@ -46,12 +46,7 @@ class Envelope:
         return made
 
     def barrier(self, run: str, partitions: Partitions | None) -> Headers:
-        """The headers of a barrier: no position; consumers skip it.
-
-        Args:
-            run: what makes this recovery different from others.
-            partitions: said where it is known.
-        """
+        """The headers of a barrier: no position; consumers skip it. `run` makes this recovery different from others."""
         said = [] if partitions is None else [(PARTITIONS, str(partitions).encode())]
         return [*self._fixed(BARRIER), ("ce_id", run.encode()), *said]
 

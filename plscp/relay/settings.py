@@ -26,13 +26,10 @@ class KafkaSettings:
     """How to reach Kafka and what topics are like.
 
     Attributes:
-        bootstrap_servers: host:port of brokers to start from.
         topic_prefix: topics are ``PREFIX.procedure-log`` and so on.
-        client_id: what brokers log.
         create_topics: make missing topics; else they are waited for, with an alarm.
         partitions, replication_factor: of topics that are made; -1: the broker's default.
         request_timeout_ms: after which a request counts as lost and the connection is closed.
-        connect_timeout_ms: for the first connection of a client.
         extra: further settings as kafka-python names them (security_protocol, sasl_*, ssl_*, ...).
     """
 
@@ -109,8 +106,6 @@ class RelaySettings:
     """Everything that a relay process needs.
 
     Attributes:
-        store_url: as in [store].
-        cursor: the relay's own small database.
         topics: names without prefix.
         stall_seconds: without any acknowledgement while the broker answers, after which the relay starts anew.
         gate_seconds: how long the first publication waits for the other topics' recovery.

@@ -78,9 +78,7 @@ class Shared:
         """Return when the topic's publisher, which knows where to go on, may publish.
 
         Nothing is published before every topic was looked at: one of them may show that the store is too old.
-
-        Raises:
-            OlderStore: nothing may be published.
+        Raises OlderStore: nothing may be published.
         """
         self.attempted(name)
         self._gate.wait(self.settings.gate_seconds)
@@ -118,9 +116,6 @@ class Progress(NamedTuple):
 
 class TopicPublisher:
     """One topic.
-
-    Args:
-        name: without prefix.
 
     Attributes:
         state: ``starting``, ``waiting``, ``recovering``, ``running`` or ``halted``.

@@ -262,9 +262,7 @@ def beyond(settings: RelaySettings) -> list[Beyond]:
     """What Kafka holds beyond the backup that the store was restored from, in order of position.
 
     Read from where the relay's cursor was at the backup, so it is quick.
-
-    Raises:
-        RelayError: Kafka or the store cannot be reached.
+    Raises RelayError: Kafka or the store cannot be reached.
     """
     lost: list[Beyond] = []
     with closing(RelayView.open(settings.store_url)) as source, readable("Kafka"):

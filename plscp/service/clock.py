@@ -119,7 +119,6 @@ class ClockDifferences:
 
         Args:
             times: of its entries; only DateTimes to the second that have one reading are compared.
-            arrival: UTC, when it was read.
             tolerance: by how much differences may differ and still agree.
             for_a_day: the request follows this server's Synchronization Frame of Reference: where the last hour's measurements
                 do not agree, those of the last day count.

@@ -101,8 +101,7 @@ class Corrections:
     """Makes, confirms, rejects and reverts corrections.
 
     Attributes:
-        replay: judges a quarantine item once more, and takes it if it belongs to a place; why it was not, or empty. None: this
-            server cannot.
+        replay: judges a quarantine item once more, and takes it if it belongs to a place; why it was not, or empty.
     """
 
     def __init__(self, store: EventStore, keeper: RegistryKeeper) -> None:
@@ -111,12 +110,7 @@ class Corrections:
         self.replay: Callable[[str, Place], Awaitable[str]] | None = None
 
     async def make(self, body: CorrectionBody, who: str) -> CorrectionOutcome:
-        """Move entries as somebody says.
-
-        Raises:
-            InvalidBody, Conflict: it cannot be done as it is said.
-            StoreError: nothing was kept.
-        """
+        """Move entries as somebody says. Raises InvalidBody, Conflict, or StoreError: nothing was kept."""
         if body.to is None:
             raise InvalidBody("to: name the study, or the patient")
         if not body.why and not body.dry_run:
@@ -131,12 +125,7 @@ class Corrections:
         return await self.move(order, dry_run=body.dry_run)
 
     async def confirm(self, proposal: Proposal, body: SettleBody, who: str) -> CorrectionOutcome:
-        """Do what is proposed, or move the same entries to where somebody says.
-
-        Raises:
-            InvalidBody, Conflict: as `make`; or it is settled already.
-            StoreError: nothing was kept.
-        """
+        """Do what is proposed, or move the same entries to where somebody says. Raises as `make`."""
         _require(proposal, "proposed")
         change, why = proposal.change, body.why or str(proposal.change.get("because", ""))
         if change["what"] == REPLAY:

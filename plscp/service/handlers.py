@@ -68,9 +68,7 @@ class Handlers:
     Args:
         store: where requests go; nothing is answered Success before it says so.
         profiles: by the settings that hold now; they change under the keeper's lock.
-        bounds: of a data set (step 5).
         answer_deadline: seconds after which a device gets a failure although the store has not answered.
-        clock: gives the time of arrival, UTC, in place of the listener's.
 
     Attributes:
         refusals: the log's lines about refused requests; to be flushed every second or so.
@@ -111,10 +109,7 @@ class Handlers:
     # --- the acceptor's side -----------------------------------------------------------------------------------------
 
     def begin(self, event: Any) -> PendingResponse:
-        """Start on a request; in the event loop of our acceptor, whatever the size of the data set.
-
-        Args:
-            event: as pynetdicom's `evt.Event` for N-ACTION.
+        """Start on a request, as pynetdicom's `evt.Event` for N-ACTION; in the event loop of our acceptor.
 
         Returns:
             What has (status, Action Reply), or is given it in the event loop after the commit or at the answer deadline.

@@ -97,13 +97,10 @@ class RegistryKeeper:
     # --- start, and earlier positions ---
 
     def load(self) -> tuple[int, int]:
-        """At start: take what the store has.
+        """At start: take what the store has. Raises StoreError.
 
         Returns:
             The registry's position, and that of the snapshot it was made from, or 0.
-
-        Raises:
-            StoreError: it cannot be read.
         """
         # While millions of objects are made that all stay, looking through them for garbage takes half of the time.
         collecting = gc.isenabled()
@@ -138,9 +135,7 @@ class RegistryKeeper:
         """The registry as it was when that was the store's last position, by the names that `[locations]` gives now.
 
         Without signs of life by requests. It costs what a start does: call it in a thread, beside which others have their turn.
-
-        Raises:
-            StoreError: the store cannot be read.
+        Raises StoreError.
         """
         with self.lock:
             like, policy = self.registry, self.policy
@@ -160,10 +155,7 @@ class RegistryKeeper:
         """Write a snapshot of the registry as it is now, if it is another than the last; never on the event loop.
 
         Meanwhile decisions and changes go on, on a view that is laid over what is written. That it could not be written is logged:
-        the next start takes longer, that is all.
-
-        Args:
-            hurry: the server ends: nobody else needs the processor.
+        the next start takes longer, that is all. `hurry`: the server ends, and nobody else needs the processor.
         """
         if self._snapshot is None:
             return
@@ -204,8 +196,7 @@ class RegistryKeeper:
     def catch_up(self) -> int:
         """Apply every registry change that the store has and the registry has not; returns the registry's position.
 
-        Raises:
-            StoreError: the store cannot be read.
+        Raises StoreError.
         """
         with self.lock:
             position = self._apply_changes(self.registry, tell=True)
@@ -266,12 +257,7 @@ class RegistryKeeper:
 
         What the registry holds depends on `locations`: studies are found by the lab that the name in the change stands for. So
         with others it is made anew from the store, while the one before goes on answering, and the two are exchanged.
-
-        Args:
-            hold: called at that moment, under `lock`: what else changes with them.
-
-        Raises:
-            StoreError: the store cannot be read, and nothing has changed.
+        `hold` is called at that moment, under `lock`: what else changes with them. Raises StoreError: nothing has changed.
         """
         with self.lock:
             before = self.policy
@@ -307,15 +293,10 @@ class RegistryKeeper:
     async def change(self, planner: Planner, source: str, message: str = "") -> list[int]:
         """Make a registry change durable and known here.
 
-        Args:
-            planner: called again whenever the registry has moved on meanwhile.
+        The planner is called again whenever the registry has moved on meanwhile; what it raises is raised, or StoreError.
 
         Returns:
             The position of the last event appended, in a list; empty where there is nothing to change.
-
-        Raises:
-            Conflict: from the planner.
-            StoreError: nothing was kept.
         """
         result: ThreadFuture[list[int]] = ThreadFuture()
 

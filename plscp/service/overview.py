@@ -104,8 +104,7 @@ class ClosedCases:
     def review(self) -> None:
         """Judge what closed since the last time, and count what is open; in a thread.
 
-        Raises:
-            StoreError: the quarantine cannot be read; what closed is judged the next time.
+        Raises StoreError: the quarantine cannot be read; what closed is judged the next time.
         """
         with self._lock:
             closed = dict(self._closed)

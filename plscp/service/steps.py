@@ -259,8 +259,7 @@ def date_entries(
 ) -> DatedContent:
     """The end of step 7: when the entries occurred. What is noticed is left with the request.
 
-    Raises:
-        Refused: C102 or 0115H for a DateTime that is none, or that cannot be.
+    Raises Refused: C102 or 0115H for a DateTime that is none, or that cannot be.
     """
     profile, arrival = pending.profile, pending.arrival
     policy, entries = profile.policy, entries_of(typed)
