@@ -141,7 +141,7 @@ class Corrections:
             if not body.dry_run:
                 await self._merge(proposal, body)
             return await self._settle(proposal, "confirmed", who, why, dry_run=body.dry_run)
-        positions = change.get("positions") or await asyncio.to_thread(self._all_under, change)
+        positions = change.get("positions", ()) or await asyncio.to_thread(self._all_under, change)
         place, said_at = (_place(change["to"]), proposal.position) if body.to is None else (body.to.place, None)
         order = Order(proposal.id, positions, _to(place, said_at), who, why, "http")
         return await self.move(order, dry_run=body.dry_run)
