@@ -51,10 +51,10 @@ class Backlog:
         highest = source.bounds().get(self._topic, (0, 0))[1]
         if highest <= self._upto:
             self._upto = max(self._upto, head)
-            return max(self._count - progress.done, 0)
-        upto = min(highest, self._upto + COUNTED_AT_ONCE_POSITIONS)
-        self._count += source.count(self._topic, self._upto, upto)
-        self._upto = max(head, highest) if upto == highest else upto
+        else:
+            upto = min(highest, self._upto + COUNTED_AT_ONCE_POSITIONS)
+            self._count += source.count(self._topic, self._upto, upto)
+            self._upto = max(head, highest) if upto == highest else upto
         return max(self._count - progress.done, 0) + max(highest - self._upto, 0)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Event, Lock, RLock
 from typing import Any, Final
 
 from plscp.errors import PlscpError, StoreError, StoreUnavailable
@@ -77,7 +77,7 @@ class RegistryKeeper:
         self._unsaved = 0  # changes applied since the last try to write one
         self._saved_position = 0
         self._saving = Lock()
-        self._hurry = False
+        self._hurry = Event()
         self._looking_back = Lock()
         self.registry = registry
         self.policy = policy or Policy()
@@ -159,7 +159,8 @@ class RegistryKeeper:
         """
         if self._snapshot is None:
             return
-        self._hurry = hurry
+        if hurry:
+            self._hurry.set()
         with self._saving:
             try:
                 if not self._save(self._snapshot):
@@ -175,7 +176,7 @@ class RegistryKeeper:
             self._unsaved = 0
             self.registry = going_on = written.fork()
         try:
-            whole = snapshot.write(written, _made_with(written, policy), self._pause)
+            whole = snapshot.write(written, _made_with(written, policy), self._hurry.wait)
         finally:
             with self.lock:
                 same = self.registry is going_on  # else other settings made another registry meanwhile
@@ -185,11 +186,6 @@ class RegistryKeeper:
         if whole and same:
             self._saved_position = position
         return whole
-
-    def _pause(self, seconds: float) -> None:
-        """Let others run for as long as they had to wait."""
-        if not self._hurry:
-            time.sleep(seconds)
 
     # --- what the store has ---
 

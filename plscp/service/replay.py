@@ -122,9 +122,8 @@ class Replay:
 
         def kept(pending: Pending, decision: Decision, registry: Registry) -> bool:
             nonlocal by_wrong_place
-            here = pending.sender.location
-            moved = stood and registry.place(here) != registry.place(stood)
-            by_wrong_place = decision.rule == _BY_DEVICE and bool(moved)
+            moved = bool(stood) and registry.place(pending.sender.location) != registry.place(stood)
+            by_wrong_place = moved and decision.rule == _BY_DEVICE
             return not by_wrong_place and not dry_run and keep(pending, decision, registry)
 
         outcome = await self._run(item, Replaying(item.identity, source, self._clock(), kept, wanted))
@@ -132,13 +131,9 @@ class Replay:
 
     async def confirm(self, item_id: str, place: Place) -> str:
         """Replay an item if it still belongs where people were told; why it was not taken, empty where it was, or was before."""
-        elsewhere = False
 
         def keep(_pending: Pending, decision: Decision, _registry: Registry) -> bool:
-            nonlocal elsewhere
-            found = Place(decision.study_instance_uid, decision.patient_id, decision.issuer)
-            elsewhere = found != place
-            return not elsewhere
+            return Place(decision.study_instance_uid, decision.patient_id, decision.issuer) == place
 
         outcome = await self.replay(item_id, keep=keep)
         if outcome is None:
@@ -152,7 +147,7 @@ class Replay:
             return "" if same else "it was accepted since, and stands under another study or patient than was proposed"
         if outcome.kept:
             return ""
-        if outcome.performed and elsewhere:
+        if outcome.performed:
             return "by now it would belong to another study or patient than was proposed: plscp quarantine show says to which"
         return f"refused still: {outcome.comment or STATUSES[outcome.status].name}"
 

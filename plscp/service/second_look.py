@@ -159,11 +159,9 @@ class SecondLook:
         if mode == "off":
             return
         why = ""
-        judged: list[Decision] = []
 
         def keep(pending: Pending, decision: Decision, registry: Registry) -> bool:
             nonlocal why
-            judged[:] = [decision]
             if pending.content is None or not STATUSES[decision.status].performed:
                 return False
             why = why_ask(pending.content.question, decision, registry, item, self._clock())
@@ -176,7 +174,7 @@ class SecondLook:
         elif outcome.outcome == "failed":
             error = self._store.refusing()
             raise error if error is not None else StoreError("a replay was not taken")
-        elif outcome.performed and judged:
+        elif outcome.performed:
             await self._propose(item, outcome, why or "the settings ask for it")
 
     async def _propose(self, item: OpenItem, outcome: ReplayOutcome, why: str) -> None:

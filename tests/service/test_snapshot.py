@@ -349,7 +349,7 @@ def pause(_):
     pieces += 1
     if moment == str(pieces):
         end()
-keeper._pause = pause
+keeper._hurry.wait = pause
 if moment == "synced":
     Path.replace = end
 if moment == "replaced":
