@@ -1,6 +1,5 @@
 """What the broker says about topics; one connection, made when it is needed and thrown away when it fails."""
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -40,15 +39,11 @@ def one_line(error: BaseException) -> str:
 
 
 class Cluster:
-    """Looks at topics and makes them; safe from several threads.
-
-    Every method raises `Unreachable` when no broker answers.
-    """
+    """Looks at topics and makes them, for one thread; every method raises `Unreachable` when no broker answers."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._kafka = kafka
         self._admin: Any = None
-        self._turn = threading.Lock()
 
     def look(self, topics: Sequence[str], *, create: bool = True) -> dict[str, TopicState]:
         """The state of each topic; missing ones are made where the settings say so, unless `create` is False."""
@@ -72,13 +67,12 @@ class Cluster:
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        with self._turn:
-            try:
-                yield
-            except kafka_errors.KafkaError as error:
-                self.close()
-                servers = ", ".join(self._kafka.bootstrap_servers)
-                raise Unreachable(f"no broker answers at {servers}: {one_line(error)}") from error
+        try:
+            yield
+        except kafka_errors.KafkaError as error:
+            self.close()
+            servers = ", ".join(self._kafka.bootstrap_servers)
+            raise Unreachable(f"no broker answers at {servers}: {one_line(error)}") from error
 
     def _describe(self, topics: Sequence[str]) -> dict[str, TopicState]:
         if self._admin is None:
