@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -73,6 +74,11 @@ class ScuCall(NamedTuple):
         parts.append(f"{answer.milliseconds:.1f} ms")
         text = output.clean(f"{what}: {'; '.join(parts)}")
         output.console().print(text, markup=False, style=output.status_style(answer.code))
+
+    def again(self, words: str) -> None:
+        """What a device does that lost its association, on standard error."""
+        if not self.quiet:
+            print(output.clean(words), file=sys.stderr, flush=True)
 
 
 def _call(
@@ -232,7 +238,8 @@ def simulate(
     """Play a coronary intervention of 20 minutes from four devices (HEMO1, XRAY1, INJECT1, TABLET1) against any SCP.
 
     The SCP must know the study and its patient (plscp study open), or be told with --mpps. Four requests are
-    written to be refused or corrected. Fails when a request gets no answer, or another is refused.
+    written to be refused or corrected. A device whose association ends associates again, and sends what was not
+    answered again. Fails when a request gets no answer, or another is refused.
     """
     call: ScuCall = context.obj
     subject = CaseSubject(
@@ -260,7 +267,7 @@ def simulate(
             output.console().print(text, markup=False, style=output.status_style(answer.code))
 
     with _procedure_step(call, subject) if mpps else contextlib.nullcontext():
-        played = play(case, connect, speed=speed, told=told, stop=threading.Event())
+        played = play(case, connect, speed=speed, told=told, again=call.again)
         check(played, case)
 
 
@@ -280,4 +287,5 @@ def _procedure_step(call: ScuCall, subject: CaseSubject) -> Iterator[None]:
             yield
             final = "COMPLETED"
         finally:
-            told(final, association.set_step(step_ended(final, datetime.now(UTC)), uid))
+            ended = partial(association.set_step, step_ended(final, datetime.now(UTC)), uid)
+            told(final, association.until_answered(ended, lambda why: call.again(f"{XRAY}: {why}"), threading.Event()))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
@@ -485,15 +486,19 @@ def play(
     *,
     speed: float,
     told: Callable[[Played], None],
+    again: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> list[Played]:
     """Send every request at its time and wait for its answer before the device's next one.
+
+    A device whose association ends associates again, and sends what was not answered again; in vain, it sends nothing more.
 
     Args:
         requests: the case.
         connect: makes the association of a calling AE title, not opened yet.
         speed: how many of the case's seconds pass in one; every DateTime is that of sending all the same.
         told: called with each answer, from the devices' threads, one at a time.
+        again: told in words when a device associates again.
         stop: set it to end early, between two requests.
 
     Returns:
@@ -510,10 +515,13 @@ def play(
             if ending.wait(max(started + request.at / speed - time.monotonic(), 0)):
                 return
             sent = datetime.now(UTC)
-            answer = associations[device].send(request.dataset(sent), request.sop_class)
+            send = partial(associations[device].send, request.dataset(sent), request.sop_class)
+            answer = associations[device].until_answered(send, lambda why: again(f"{device}: {why}"), ending)
             with one_at_a_time:
                 played.append(Played(request, answer, sent))
                 told(played[-1])
+            if answer.status is None:
+                return
 
     try:
         for association in associations.values():

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ FIND_PENDING: Final = frozenset({0xFF00, 0xFF01})
 """Statuses of a match, with and without its optional keys (PS3.4 Table K.4-1)."""
 MEDIUM: Final = 0
 """Priority (0000,0700)."""
+PAUSES_SECONDS: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Before each further try to associate; together as long as a server takes to start again."""
 REST_SECONDS: Final = 0.001
 """Seconds between two looks whether pynetdicom's thread is at rest; it looks around every millisecond itself."""
 
@@ -412,6 +415,32 @@ class ScuAssociation:
             sop_class,
             lambda message_id: self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], message_id),
         )
+
+    def until_answered(
+        self, send: Callable[[], Answer], said: Callable[[str], None], ending: threading.Event
+    ) -> Answer:
+        """Send; where no answer comes, associate again after a growing pause and send again, as devices do.
+
+        Args:
+            said: told in words why, and what comes next.
+            ending: set it to try no further.
+
+        Returns:
+            The answer; without status where none came on the last association either, or there was none.
+        """
+        answer = send()
+        for pause in PAUSES_SECONDS:
+            if answer.status is not None:
+                break
+            said(f"{answer.comment}: associating again in {pause:g} s, to send it again")
+            if ending.wait(pause):
+                break
+            try:
+                self.open()
+                answer = send()
+            except CommandError as error:
+                answer = Answer(None, str(error))
+        return answer
 
     def create_step(self, dataset: Dataset, sop_instance_uid: str) -> Answer:
         """N-CREATE a Modality Performed Procedure Step and wait for the answer; as `send`."""

@@ -1,5 +1,7 @@
 """A server with `[feeds.mpps]` as a process: killed while a step is in progress, and a whole case around a step."""
 
+import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from plscp.scu.pci_case import pci_case
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from tests import events
 from tests.feeds.modality import Modality, created, ended
@@ -110,3 +113,31 @@ def test_a_case_around_a_step(tmp_path: Path) -> None:
         assert step["status"] == "COMPLETED"
         assert step["ended"] is not None
         assert datetime.fromisoformat(step["started"]) <= datetime.now(UTC)
+
+
+def test_a_simulated_case_goes_on_when_its_server_starts_again(tmp_path: Path) -> None:
+    """Killed amid a case: each device, also the one with a step, associates again, says so, and all is stored once."""
+    with Serving(tmp_path, SETTINGS) as server:
+        httpx.put(f"{server.http}/api/v1/admissions/V-90210", json={"patient": {"id": "4711-0815", "issuer": "HOSP"}})
+        server.config.write_text(server.config.read_text().replace("port = 0", f"port = {server.port}", 1))
+        command = ["simulate", server.host, str(server.port), "--speed", "200", "--mpps", "--json"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "plscp", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as simulated:
+            assert simulated.stdout is not None
+            begun = [simulated.stdout.readline() for _ in range(8)]
+            server.kill()
+            server.start()
+            out, err = simulated.communicate(timeout=120)
+        answers = [json.loads(line) for line in (*begun, *out.splitlines())]
+        assert simulated.returncode == 0, err
+        assert "Traceback" not in err
+        for device in ("HEMO1", "XRAY1", "INJECT1", "TABLET1"):
+            assert re.search(rf"^{device}: .+: associating again in 0\.5 s, to send it again$", err, re.MULTILINE), err
+        case = [answer for answer in answers if "step" not in answer]
+        assert len(case) == len(pci_case())
+        assert all(answer["status"] == answer["expected"] for answer in case)
+        stored = server.get("/api/v1/events", limit=1000)["events"]
+        assert len(stored) == sum(answer["entries"] for answer in case if answer["expected"][0] != "C")
+        [step] = server.get("/api/v1/steps")["steps"]
+        assert step["status"] == "COMPLETED"
