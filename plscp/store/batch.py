@@ -5,7 +5,7 @@ of the questions is that of contract section 1 and steps 5a to 10 of section 2.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -96,7 +96,7 @@ class Batch:
         position, digest, registry_position, request_count: the head as it moves.
         recorded: the time that all events of this transaction carry.
         requests, events: to add, in order.
-        topics: topic -> (first, last position added).
+        topics: topic -> its (first, last position).
         retries, delivered, clocks, messages: rows to add.
         proposals: ids of the proposals to add, with their positions.
         settled, reverted: what becomes of proposals, by id; and with which position that of corrections ends.
@@ -105,12 +105,12 @@ class Batch:
         expired: whose raw bytes go, or None where that was not asked.
     """
 
-    def __init__(self, head: StoreHead, known: Lookups, now: int) -> None:
+    def __init__(self, head: StoreHead, topics: Mapping[str, tuple[int, int]], known: Lookups, now: int) -> None:
         self.position, self.digest, self.registry_position, self.request_count = head
         self.recorded = datetime.fromtimestamp(now // 1000 / 1000, UTC)
         self.requests: list[RequestRecord] = []
         self.events: list[EventRow] = []
-        self.topics: dict[str, tuple[int, int]] = {}
+        self.topics = dict(topics)
         self._known = known
         self.retries: list[tuple[Any, ...]] = []
         self.delivered: dict[str, None] = {}

@@ -2,7 +2,6 @@
 
 import json
 import time
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,11 +11,11 @@ import apsw
 
 from plscp.errors import StoreBroken
 from plscp.store.batch import Batch
-from plscp.store.chain import REQUEST_COLUMNS, EventRow, request_of
+from plscp.store.chain import EventRow
 from plscp.store.connections import BUSY_MS, insert, translate
-from plscp.store.corrections import Standing
-from plscp.store.index import Index, Seen, identity_key, keys_of
-from plscp.store.lookups import Answered, Expired, ExpiredItem, Lookups, Outcome, QuarantineRow
+from plscp.store.index import Index
+from plscp.store.limits import StoreLimits
+from plscp.store.lookups import ID_BYTES, Expired, Lookups, QuarantineRow, ids_in, integers
 from plscp.store.port import (
     CLOCKS_KEPT_US,
     MOST_MESSAGE_BYTES,
@@ -28,58 +27,13 @@ from plscp.store.port import (
 )
 from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
-QUARANTINED: Final = "SELECT EXISTS (SELECT 1 FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value)"
-ANSWERED: Final = f"""
-SELECT (SELECT lower(hex(f.request_id)) FROM requests f WHERE f.n = ?),
-    EXISTS (SELECT 1 FROM delivered d WHERE d.request_id = (SELECT request_id FROM requests WHERE n = ?2)), {REQUEST_COLUMNS}
-FROM request_rows WHERE n = ?2
-"""  # noqa: S608 -- our names
-_AT: Final = """
-    e.position, coalesce(s.standing, e.position), coalesce(s.study_instance_uid, c.study_instance_uid),
-    coalesce(s.patient_id, c.patient_id), coalesce(s.issuer, c.issuer), coalesce(s.correction, '')"""
-"""Where an entry stands: the columns of a `Standing`."""
-STANDING: Final = f"""
-SELECT {_AT}, r.arrival, c.shared
-FROM carray(?) k CROSS JOIN events e ON e.position = k.value CROSS JOIN requests r ON r.n = e.request
-CROSS JOIN contexts c ON c.n = r.context LEFT JOIN standings s ON s.position = e.position WHERE e.kind = 'entry'
-"""  # noqa: S608 -- our names
-MOVED: Final = """
-SELECT position, standing, study_instance_uid, patient_id, issuer, correction FROM standings WHERE position = ?
-"""
-HAS_ENTRIES: Final = """
-SELECT ?1 <> '' AND (EXISTS (SELECT 1 FROM standings WHERE study_instance_uid = ?1) OR EXISTS (
-    SELECT 1 FROM requests_of_study r WHERE r.study_instance_uid = ?1 AND r.study_instance_uid <> ''
-    AND r.last_position - r.first_position >= (
-        SELECT count(*) FROM standings s WHERE s.position BETWEEN r.first_position AND r.last_position)))
-"""
 SUPERSEDE: Final = """
 UPDATE proposals SET state = 'superseded', settled = ?1 WHERE state = 'proposed' AND position < ?1 AND EXISTS (
     SELECT 1 FROM events e CROSS JOIN json_each('{' || e.data || '}', '$.change.positions') j
     WHERE e.position = proposals.position AND j.value IN (SELECT value FROM carray(?2)))
 """
 """Open proposals about entries that were moved otherwise."""
-OLDEST_RAW: Final = """
-SELECT n, arrival, raw IS NOT NULL, raw_length, first_position, last_position FROM requests
-WHERE n > (SELECT expunged FROM head) ORDER BY n LIMIT ?
-"""
-LOOK_ROWS: Final = 4
-"""Request rows that are looked at for each whose raw bytes may go: those of refusals have none."""
-EXPIRED: Final = """
-SELECT identity, calling_ae, length(raw) FROM quarantine INDEXED BY quarantine_raw
-WHERE raw IS NOT NULL AND (closed_position IS NULL) = 0 AND last_time < ? LIMIT ?
-"""
 EXPUNGE: Final = "UPDATE requests SET raw = NULL WHERE n IN (SELECT value FROM carray(?))"
-REPLAYED: Final = """
-SELECT x.identity, x.entry, x.position FROM carray(?) k CROSS JOIN replayed_entries x ON x.identity = k.value
-"""
-ITEMS: Final = """
-SELECT q.identity, q.calling_ae, q.address, q.sop_class, q.transfer_syntax, q.first_time, q.last_time, q.times,
-    q.raw_length, q.raw_digest, q.closed_position, q.raw IS NOT NULL
-FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value
-"""
-OUTCOMES: Final = (
-    "SELECT outcome, status, comment, position, first_time, last_time, times FROM refusals WHERE identity = ?"
-)
 SAVE_ITEM: Final = """
 INSERT INTO quarantine (identity, calling_ae, address, sop_class, transfer_syntax, first_time, last_time, times,
     raw_length, raw_digest, closed_position)
@@ -120,8 +74,7 @@ DELETE FROM refused_messages WHERE n <= (
 MOVE: Final = """
 UPDATE head SET position = ?, digest = ?, registry_position = ?, requests = ?, topics = ?, delivered = ? WHERE position = ?
 """
-_ID_BYTES: Final = 16
-MOST_DELIVERED_BYTES: Final = 128 * _ID_BYTES
+MOST_DELIVERED_BYTES: Final = 128 * ID_BYTES
 """Proofs of arrival in the head row, where they cost no page of their own."""
 
 WORST_WAL: Final = 16
@@ -136,14 +89,9 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 def _id_bytes(request_id: str) -> bytes:
     """A request id as it is kept; ValueError where it is none."""
     made = bytes.fromhex(request_id)
-    if len(made) != _ID_BYTES:
-        raise ValueError(f"a request id has {2 * _ID_BYTES} hex digits")
+    if len(made) != ID_BYTES:
+        raise ValueError(f"a request id has {2 * ID_BYTES} hex digits")
     return made
-
-
-def integers(numbers: "array[int]") -> Any:
-    """An array of 64-bit integers, as a query takes it."""
-    return apsw.carray(numbers, flags=apsw.SQLITE_CARRAY_INT64)
 
 
 def milliseconds(utc: str) -> int:
@@ -187,15 +135,10 @@ class SqliteLedger:
         room_for_refusals: whether the quarantine may grow.
     """
 
-    def __init__(
-        self, connection: Any, *, room_for_refusals: Callable[[], bool], quarantine_bytes: int, checkpoint_pages: int
-    ) -> None:
-        self._connection = connection
-        self._room_for_refusals = room_for_refusals
-        self._quarantine_bytes = quarantine_bytes
-        self._checkpoint_pages = checkpoint_pages
+    def __init__(self, connection: Any, limits: StoreLimits, room_for_refusals: Callable[[], bool]) -> None:
+        self._connection, self._limits, self._room_for_refusals = connection, limits, room_for_refusals
         self._wal_pages = 0
-        self._checkpoint_at = checkpoint_pages
+        self._checkpoint_at = limits.checkpoint_pages
         self._clocks_added = 0
         self._forgot_clocks = 0
         connection.set_wal_hook(self._committed)
@@ -203,7 +146,7 @@ class SqliteLedger:
         self._topics = topics_of(connection)
         self._delivered: bytes = connection.execute("SELECT delivered FROM head").get
         self._index = Index(connection)
-        self._replayed: bool = connection.execute("SELECT EXISTS (SELECT 1 FROM replayed_entries)").get
+        self._any_replayed: bool = connection.execute("SELECT EXISTS (SELECT 1 FROM replayed_entries)").get
         self._contexts: dict[tuple[Any, ...], int] = {}
         self._last_context: int = connection.execute("SELECT ifnull(max(n), 0) FROM contexts").get
 
@@ -215,21 +158,29 @@ class SqliteLedger:
             Exception: one of the drafts cannot be stored; nothing was kept.
         """
         with self._transaction():
-            batch = Batch(self.head, self._look_up(drafts), time.time_ns() // 1000)
+            known = Lookups(
+                self._connection,
+                self._index,
+                drafts,
+                delivered=self._delivered,
+                any_replayed=self._any_replayed,
+                room_for_refusals=self._room_for_refusals,
+            )
+            batch = Batch(self.head, self._topics, known, time.time_ns() // 1000)
             results = [batch.take(draft) for draft in drafts]
             if batch.empty:
                 self._connection.execute("ROLLBACK")
                 return results
             contexts = self._save(batch)
-            topics, delivered = self._bounds(batch), self._save_delivered(batch)
-            self._connection.execute(MOVE, (*batch.head, json.dumps(topics), delivered, self.head.position))
+            delivered = self._save_delivered(batch)
+            self._connection.execute(MOVE, (*batch.head, json.dumps(batch.topics), delivered, self.head.position))
             if self._connection.changes() != 1:
                 raise StoreBroken("the store's head moved: another program writes to it")
             if batch.clocks:
                 self._forget_clocks(batch.clocks)
-        self.head, self._topics, self._delivered = batch.head, topics, delivered
+        self.head, self._topics, self._delivered = batch.head, batch.topics, delivered
         self._index.add(batch.seen)
-        self._replayed = self._replayed or bool(batch.replayed)
+        self._any_replayed = self._any_replayed or bool(batch.replayed)
         self._last_context += len(contexts)
         self._contexts |= contexts
         while len(self._contexts) > CONTEXTS_KEPT:
@@ -247,107 +198,14 @@ class SqliteLedger:
                 connection.execute("COMMIT")
         except BaseException as error:
             failure = translate(error, connection.system_errno if isinstance(error, apsw.IOError) else 0)
-            self._roll_back()
+            try:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            except apsw.Error as worse:
+                raise StoreBroken(f"the store cannot be trusted any more: rolling back failed: {worse}") from worse
             if failure is None or failure is error:
                 raise
             raise failure from error
-
-    def _roll_back(self) -> None:
-        try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except apsw.Error as error:
-            raise StoreBroken(f"the store cannot be trusted any more: rolling back failed: {error}") from error
-
-    # --- looking up ---
-
-    def _look_up(self, drafts: Sequence[Draft]) -> Lookups:
-        requests = [draft for draft in drafts if isinstance(draft, RequestRecord)]
-        keys = {draft.request_id: keys_of(draft) for draft in requests}
-        identities = {draft.identity: keys[draft.request_id].identity for draft in requests}
-        replays = [(draft.replay, draft.dated) for draft in requests if draft.replay is not None]
-        identities |= {replay.content: identity_key(replay.content, dated) for replay, dated in replays}
-        seen = self._index.find(keys.values(), identities.values()) if keys else {}
-        known = Lookups(
-            keys,
-            seen,
-            {},
-            {},
-            {},
-            self._moved,
-            self._stored_under,
-            self._has_entries,
-            self._proposed,
-            self._room_for_refusals,
-            self._expired,
-        )
-        if identities:
-            wanted = apsw.carray(
-                (*identities, *(replay.item for replay, _ in replays if replay.item not in identities))
-            )
-            if self._connection.execute(QUARANTINED, (wanted,)).get:
-                known.items = self._items(wanted)
-            if self._replayed:
-                for identity, entry, position in self._connection.execute(REPLAYED, (wanted,)):
-                    known.replayed.setdefault(identity, {})[entry] = position
-        for identity, key in identities.items():
-            if row := seen.get(key):
-                known.answered[identity] = self._answered(row)
-        return known
-
-    def _answered(self, row: Seen) -> Answered:
-        first_id, delivered, *about = self._connection.execute(ANSWERED, (row.first, row.other)).fetchall()[0]
-        latest = request_of(about)
-        pending = bytes.fromhex(latest.request_id)
-        waits = any(self._delivered.startswith(pending, at) for at in range(0, len(self._delivered), _ID_BYTES))
-        return Answered(latest, first_id, bool(delivered) or waits)
-
-    def _moved(self, position: int) -> Standing | None:
-        row = self._connection.execute(MOVED, (position,)).fetchone()
-        return None if row is None else Standing(*row)
-
-    def _stored_under(self, positions: Iterable[int]) -> dict[int, tuple[Standing, bytes]]:
-        wanted = array("q", positions)
-        if not wanted:
-            return {}
-        rows = self._connection.execute(STANDING, (integers(wanted),))
-        same: dict[bytes, bytes] = {}  # hundreds of entries of one request have one context
-        return {at[0]: (Standing(*at), same.setdefault(shared, shared)) for *at, _, shared in rows}
-
-    def _has_entries(self, study_instance_uid: str) -> bool:
-        return bool(self._connection.execute(HAS_ENTRIES, (study_instance_uid,)).get)
-
-    def _proposed(self, proposal_id: str) -> str:
-        return self._connection.execute("SELECT state FROM proposals WHERE id = ?", (proposal_id,)).get or ""
-
-    def _items(self, identities: object) -> dict[bytes, QuarantineRow]:
-        """The quarantine items of these identities (a carray), each with its outcomes."""
-        items = {}
-        for row in self._connection.execute(ITEMS, (identities,)).fetchall():
-            item = QuarantineRow(*row)
-            for outcome in self._connection.execute(OUTCOMES, (item.identity,)):
-                item.outcomes[outcome[0]] = Outcome(*outcome)
-            items[item.identity] = item
-        return items
-
-    def _expired(self, before: int, now: int, most: int) -> Expired:
-        """What of the oldest requests that were not looked at yet, and of closed items, has raw bytes to lose.
-
-        What arrived before a moment goes, up to the first that did not. What is dated after `now` is passed over: it came
-        while a clock was wrong, and nobody knows its age.
-        """
-        upto, raw_bytes, low, high = 0, 0, 0, 0
-        requests: list[int] = []
-        for n, arrival, kept, length, first, last in self._connection.execute(OLDEST_RAW, (most * LOOK_ROWS,)):
-            if before <= arrival <= now or len(requests) == most:
-                break
-            upto = n
-            if kept and arrival < before:
-                requests.append(n)
-                raw_bytes += length
-                low, high = low or first, last or high
-        items = [ExpiredItem(*row) for row in self._connection.execute(EXPIRED, (before, most))]
-        return Expired(upto, requests, (low, high), raw_bytes, items)
 
     # --- writing ---
 
@@ -370,32 +228,21 @@ class SqliteLedger:
         insert(connection, "INSERT INTO proposals (id, position)", list(batch.proposals.items()))
         if batch.settled:
             self._save_corrections(batch)
-        if batch.replayed:
-            insert(
-                connection, "INSERT OR REPLACE INTO replayed_entries", [(*of, at) for of, at in batch.replayed.items()]
-            )
+        replayed = [(*of, at) for of, at in batch.replayed.items()]
+        insert(connection, "INSERT OR REPLACE INTO replayed_entries", replayed)
         if batch.messages:
             self._save_messages(batch.messages)
-        if batch.items:
-            self._save_items(batch.items.values())
+        self._save_items(batch.items.values())
         if batch.expired is not None:
             self._expunge(batch.expired)
         return contexts
-
-    def _bounds(self, batch: Batch) -> dict[str, tuple[int, int]]:
-        """The bounds of each topic after a batch."""
-        topics = {**self._topics}
-        for topic, (low, high) in batch.topics.items():
-            topics[topic] = (topics.get(topic, (low,))[0], high)
-        return topics
 
     def _save_delivered(self, batch: Batch) -> bytes:
         """What the head row then holds; now and then all of it goes to the table."""
         delivered = self._delivered + b"".join(map(_id_bytes, batch.delivered))
         if len(delivered) <= MOST_DELIVERED_BYTES:
             return delivered
-        ids = [(delivered[at : at + _ID_BYTES],) for at in range(0, len(delivered), _ID_BYTES)]
-        insert(self._connection, "INSERT OR IGNORE INTO delivered", ids)
+        insert(self._connection, "INSERT OR IGNORE INTO delivered", [(each,) for each in ids_in(delivered)])
         return b""
 
     def _save_items(self, items: Iterable[QuarantineRow]) -> None:
@@ -408,7 +255,9 @@ class SqliteLedger:
             if item.raw is not None:
                 execute("UPDATE quarantine SET raw = ? WHERE identity = ?", (item.raw, item.identity))
                 used = execute(USE, (item.calling_ae, len(item.raw))).get
-                while used > self._quarantine_bytes and (oldest := execute(OLDEST, (item.calling_ae,)).fetchone()):
+                while used > self._limits.quarantine_bytes and (
+                    oldest := execute(OLDEST, (item.calling_ae,)).fetchone()
+                ):
                     n, length = oldest
                     execute("UPDATE quarantine SET raw = NULL WHERE n = ?", (n,))
                     used = execute(USE, (item.calling_ae, -length)).get
@@ -425,7 +274,7 @@ class SqliteLedger:
         for proposal_id in batch.reverted:
             execute("UPDATE proposals SET state = 'reverted' WHERE id = ?", (proposal_id,))
         if batch.standings:
-            execute(SUPERSEDE, (batch.position, integers(array("q", batch.standings))))
+            execute(SUPERSEDE, (batch.position, integers(batch.standings)))
 
     def _save_messages(self, messages: Sequence[MessageRefused]) -> None:
         """Write refused messages of feeds; then the oldest go, until few enough are left."""
@@ -440,7 +289,7 @@ class SqliteLedger:
 
     def _expunge(self, these: Expired) -> None:
         if these.requests:
-            self._connection.execute(EXPUNGE, (integers(array("q", these.requests)),))
+            self._connection.execute(EXPUNGE, (integers(these.requests),))
         for item in these.items:
             self._connection.execute("UPDATE quarantine SET raw = NULL WHERE identity = ?", (item.identity,))
             self._connection.execute(USE, (item.calling_ae, -item.raw_bytes)).fetchall()
@@ -478,7 +327,7 @@ class SqliteLedger:
     def _copy_back(self) -> None:
         if self._wal_pages < self._checkpoint_at:
             return
-        if self._wal_pages <= WORST_WAL * self._checkpoint_pages:
+        if self._wal_pages <= WORST_WAL * self._limits.checkpoint_pages:
             self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
             return
         self._connection.set_busy_timeout(RESTART_MS)
@@ -488,7 +337,7 @@ class SqliteLedger:
             self._connection.set_busy_timeout(BUSY_MS)
         if self._wal_pages:
             # A reader that stays, a backup as a rule: each try makes requests wait for nothing.
-            self._checkpoint_at = self._wal_pages + WORST_WAL * self._checkpoint_pages
+            self._checkpoint_at = self._wal_pages + WORST_WAL * self._limits.checkpoint_pages
 
     def _checkpoint(self, mode: int) -> None:
         pages, done = self._wal_pages, 0
@@ -501,7 +350,7 @@ class SqliteLedger:
             raise failure or StoreBroken(f"checkpoint failed: {error}") from error
         # The log starts from its beginning only when all of it was copied; else wait for as many pages again.
         self._wal_pages = 0 if done >= pages else pages
-        self._checkpoint_at = self._checkpoint_pages + self._wal_pages
+        self._checkpoint_at = self._limits.checkpoint_pages + self._wal_pages
 
     def probe(self) -> None:
         """Write and sync one small change; StoreError where that fails."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +12,9 @@ from plscp.records.parts import value
 from plscp.store.chain import first_broken_position
 from plscp.store.connections import Readers, open_for_writing
 from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
-from plscp.store.ledger import HAS_ENTRIES, STANDING, SqliteLedger, integers, milliseconds
+from plscp.store.ledger import SqliteLedger, milliseconds
 from plscp.store.limits import StoreLimits
+from plscp.store.lookups import HAS_ENTRIES, STANDING, integers
 from plscp.store.port import (
     LAST,
     MOST_COUNTED,
@@ -196,12 +196,7 @@ class SqliteStore:
         former = list(ancestors(connection))
         self._reserve = limits.disk_reserve
         self._readers = Readers(path, vfs=vfs)
-        ledger = SqliteLedger(
-            connection,
-            room_for_refusals=self._room_for_refusals,
-            quarantine_bytes=limits.quarantine_bytes,
-            checkpoint_pages=limits.checkpoint_pages,
-        )
+        ledger = SqliteLedger(connection, limits, self._room_for_refusals)
         self._watermark = Watermark(self.disk_free, limits.disk_watermark, every=limits.disk_look_seconds)
         self._writer = Writer(
             ledger,
@@ -317,11 +312,11 @@ class SqliteStore:
         if not positions:
             return []
         with self._readers.use() as connection:
-            found = connection.execute(STANDING, (integers(array("q", positions)),)).fetchall()
+            found = connection.execute(STANDING, (integers(positions),)).fetchall()
             at = sorted((Standing(*row[:-2]), row[-2]) for row in found)
             if not at:
                 return []
-            wanted = integers(array("q", {position for one, _ in at for position in one[:2]}))
+            wanted = integers({position for one, _ in at for position in one[:2]})
             events = {row[0]: _event(*row) for row in connection.execute(_AT_POSITIONS, (wanted,))}
         return [StandingEvent(events[one.position], events[one.standing], one, arrival) for one, arrival in at]
 
