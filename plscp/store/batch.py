@@ -1,13 +1,13 @@
 """The rules of one append transaction: what becomes of each draft, which position it gets, and what is to be written.
 
-Pure: an adapter looks up what is `Known`, hands the drafts over one by one and writes what the batch has collected. The order
-of the questions is that of contract section 1 and steps 5a to 10 of section 2.
+The ledger hands the drafts over one by one and writes what the batch has collected. The order of the questions is that of
+contract section 1 and steps 5a to 10 of section 2.
 """
 
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from plscp.digests import sha256
 from plscp.errors import StoreFull
@@ -54,6 +54,7 @@ from plscp.store.port import (
 from plscp.store.quarantine import ReplayOf
 from plscp.store.schema import StoreHead
 
+AnyLead = TypeVar("AnyLead", bound=Lead)
 Planned = tuple[EntryDraft, EntryKeys, list[PublishedFinding]]
 """An entry to add, and the writer's own finding or none."""
 
@@ -68,12 +69,11 @@ def _probable_repeat(other: int) -> list[PublishedFinding]:
     return [PublishedFinding(code="probable-repeat", reason=reason, positions=[other])]
 
 
-def _no_room() -> StoreFull:
-    return StoreFull("the disk is down to its reserve: nothing more is kept in quarantine")
+def _no_room() -> Failed:
+    return Failed(StoreFull("the disk is down to its reserve: nothing more is kept in quarantine"))
 
 
 def _measure_raw(draft: RequestRecord) -> None:
-    """Length and digest of the whole request, where it was not cut."""
     if draft.raw_length < 0:
         draft.raw_length = len(draft.raw)
     draft.raw_digest = draft.raw_digest or sha256(draft.raw)
@@ -83,10 +83,15 @@ def _answer(
     outcome: Literal["added", "retry"], record: RequestRecord, entries: int = 0, moved: Standing | None = None
 ) -> Stored:
     """The answer that a request has got, for good; and where its first entry stands, which may have been `moved`."""
-    said, position = record.decision, record.last_position
-    at = moved or Standing(0, 0, said.study_instance_uid, said.patient_id, said.issuer)
-    under = at.study_instance_uid, at.patient_id, at.issuer
-    return Stored(outcome, record.request_id, said.status, said.comment, *under, position, entries, at.standing)
+    said, standing = record.decision, moved.standing if moved else 0
+    under = _under(moved or said)
+    return Stored(
+        outcome, record.request_id, said.status, said.comment, *under, record.last_position, entries, standing
+    )
+
+
+def _under(at: Accepted | Rejected | Standing | KnownEntry) -> tuple[str, str, str]:
+    return at.study_instance_uid, at.patient_id, at.issuer
 
 
 class Batch:
@@ -134,17 +139,8 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        moved = self.expired is not None and self.expired.upto
-        return not (
-            self.requests
-            or self.events
-            or self.retries
-            or self.delivered
-            or self.items
-            or self.clocks
-            or self.messages
-            or moved
-        )
+        added = (self.requests, self.events, self.retries, self.delivered, self.items, self.clocks, self.messages)
+        return not any(added) and not (self.expired and self.expired.upto)
 
     def take(self, draft: Draft) -> Result | None:
         """Decide on one draft. None for what has no result."""
@@ -189,8 +185,8 @@ class Batch:
         if known and not plan:
             return self._all_known(draft, known[0])
         if draft.replay is not None and draft.replay.trial:
-            under = decision.study_instance_uid, decision.patient_id, decision.issuer
-            return Stored("added", draft.request_id, decision.status, decision.comment, *under, entries=len(plan))
+            answer = draft.request_id, decision.status, decision.comment
+            return Stored("added", *answer, *_under(decision), entries=len(plan))
         return self._accept(draft, decision, keys.identity, plan, fresh)
 
     # --- contract section 1 ---
@@ -240,24 +236,18 @@ class Batch:
         found = self._known.stored_under({position for _, position in known if position < self._first})
         for position in {position for _, position in known if position >= self._first}:
             record = next(r for r in self.requests if r.first_position <= position <= r.last_position)
-            under = record.decision
-            found[position] = (
-                Standing(position, position, under.study_instance_uid, under.patient_id, under.issuer),
-                under.context,
-            )
+            found[position] = Standing(position, position, *_under(record.decision)), record.decision.context
         entries = []
         for index, position in known:
             at, context = found[position]
             at = self.standings.get(position, at)
-            under_which = at.study_instance_uid, at.patient_id, at.issuer
-            entries.append(KnownEntry(index, position, *under_which, context, at.standing if at.correction else 0))
+            entries.append(KnownEntry(index, position, *_under(at), context, at.standing if at.correction else 0))
         return tuple(entries)
 
     def _all_known(self, draft: RequestRecord, first: KnownEntry) -> Stored:
         self._close(draft, first.position)
         # Not the other request's id: an answer to this one proves nothing about the answer to that one.
-        under = first.study_instance_uid, first.patient_id, first.issuer
-        return Stored("known", draft.request_id, 0x0000, "", *under, first.position, standing=first.standing)
+        return Stored("known", draft.request_id, 0x0000, "", *_under(first), first.position, standing=first.standing)
 
     # --- appending ---
 
@@ -271,10 +261,12 @@ class Batch:
         draft.keys = Keys(key, [keys for _, keys, _ in plan]).packed()
         about, subject = about_request(draft), decision.study_instance_uid or decision.key
         for entry, _, noticed in plan:
-            lead = EntryLead(
-                event_id=f"{draft.request_id}-{entry.index}",
-                position=self.position + 1,
-                recorded=self.recorded,
+            if replay and replay.some:
+                self.replayed[replay.content, entry.index] = self.position + 1
+                self._known.replayed.setdefault(replay.content, {})[entry.index] = self.position + 1
+            lead = self._lead(
+                EntryLead,
+                f"{draft.request_id}-{entry.index}",
                 request_id=draft.request_id,
                 entry_index=entry.index,
                 entry_count=draft.entry_count,
@@ -282,18 +274,8 @@ class Batch:
                 findings=[*entry.findings, *noticed],
                 **more,
             )
-            if replay and replay.some:
-                self.replayed[replay.content, entry.index] = self.position + 1
-                self._known.replayed.setdefault(replay.content, {})[entry.index] = self.position + 1
-            self._append(
-                "entry",
-                lead,
-                entry.data,
-                CloudEventAttributes(decision.topic, decision.key, entry.type, subject, entry.occurred),
-                request=draft,
-                entry=entry.index,
-                about=about,
-            )
+            envelope = CloudEventAttributes(decision.topic, decision.key, entry.type, subject, entry.occurred)
+            self._append("entry", lead, entry.data, envelope, request=draft, entry=entry.index, about=about)
         note_request(self._known.seen, fresh, key, draft.n)
         self.seen.update(fresh)
         self._known.seen.update(fresh)
@@ -302,9 +284,8 @@ class Batch:
         return _answer("added", draft, len(plan))
 
     def _registry(self, draft: RegistryDraft) -> Result:
-        if draft.registry_position < self.registry_position:
-            return Stale(self.registry_position)
-        if any(record.without_entries and self._has_entries(record.without_entries) for record in draft.records):
+        studies = [record.without_entries for record in draft.records if record.without_entries]
+        if draft.registry_position < self.registry_position or any(map(self._has_entries, studies)):
             return Stale(self.registry_position)
         change_id = secrets.token_hex(16)
         for index, record in enumerate(draft.records):
@@ -312,9 +293,11 @@ class Batch:
         return Stored("changed", change_id, position=self.registry_position)
 
     def _has_entries(self, study_instance_uid: str) -> bool:
-        here = any(r.decision.study_instance_uid == study_instance_uid and r.first_position for r in self.requests)
-        here = here or any(at.study_instance_uid == study_instance_uid for at in self.standings.values())
-        return here or self._known.has_entries(study_instance_uid)
+        return (
+            any(r.decision.study_instance_uid == study_instance_uid and r.first_position for r in self.requests)
+            or any(at.study_instance_uid == study_instance_uid for at in self.standings.values())
+            or self._known.has_entries(study_instance_uid)
+        )
 
     def _record(self, record: RegistryRecord, event_id: str, source: str, time: int, message: str = "") -> None:
         """Append a registry change, or a proposal that is not there yet."""
@@ -323,16 +306,9 @@ class Batch:
                 return
             self.proposals[record.subject] = self.position + 1
         kind = PROPOSAL if record.proposed else "registry"
-        lead = ChangeLead(
-            event_id=event_id, position=self.position + 1, recorded=self.recorded, source=source, message=message
-        )
-        self._append(
-            kind,
-            lead,
-            KeptChange(change=record.change).members(),
-            CloudEventAttributes(record.topic, record.key, record.type, record.subject, iso(time)),
-            time=time,
-        )
+        lead = self._lead(ChangeLead, event_id, source=source, message=message)
+        envelope = CloudEventAttributes(record.topic, record.key, record.type, record.subject, iso(time))
+        self._append(kind, lead, KeptChange(change=record.change).members(), envelope, time=time)
         if not record.proposed:
             self.registry_position = self.position
 
@@ -346,24 +322,15 @@ class Batch:
         _measure_raw(draft)
         self.requests.append(draft)
 
-    def _append(
-        self,
-        kind: str,
-        lead: Lead,
-        data: bytes,
-        envelope: CloudEventAttributes,
-        *,
-        time: int = 0,
-        request: RequestRecord | None = None,
-        entry: int | None = None,
-        about: bytes = b"",
-    ) -> None:
-        """Chain and collect the next event; arguments as of `EventRow`.
+    def _lead(self, kind: type[AnyLead], event_id: str, **more: Any) -> AnyLead:
+        """The lead of the next event."""
+        return kind(event_id=event_id, position=self.position + 1, recorded=self.recorded, **more)
 
-        Args:
-            request: whose event it is, or None for registry changes and proposals.
-            about: `about_request` of that request, or empty.
-        """
+    def _append(
+        self, kind: str, lead: Lead, data: bytes, envelope: CloudEventAttributes, *, time: int = 0,
+        request: RequestRecord | None = None, entry: int | None = None, about: bytes = b"",
+    ) -> None:  # fmt: skip
+        """Chain and collect the next event; `about`: `about_request` of its request, or empty."""
         position = lead.position
         assert position == self.position + 1
         event = (
@@ -380,15 +347,13 @@ class Batch:
     # --- corrections ---
 
     def _correct(self, draft: CorrectionDraft) -> Result:
-        stale = Stale(self.registry_position)
-        if draft.registry_position < self.registry_position:
-            return stale
-        if self._state(draft.id) != ("" if draft.proposal is not None else "proposed"):
-            return stale
-        if draft.reverts and self._state(draft.reverts) != "confirmed":
-            return stale
-        if any(self._standing(move.was.position) != move.was.standing for move in draft.moves):
-            return stale
+        if (
+            draft.registry_position < self.registry_position
+            or self._state(draft.id) != ("" if draft.proposal is not None else "proposed")
+            or (draft.reverts and self._state(draft.reverts) != "confirmed")
+            or any(self._standing(move.was.position) != move.was.standing for move in draft.moves)
+        ):
+            return Stale(self.registry_position)
         if draft.proposal is not None:
             self._record(draft.proposal, f"{draft.id}-p", draft.source, draft.time)
         first = self.position + 1
@@ -406,9 +371,8 @@ class Batch:
         """Of a proposal; empty where there is none."""
         if proposal_id in self.reverted:
             return "reverted"
-        settled = self.settled.get(proposal_id)
-        if settled is not None:
-            return settled.state
+        if proposal_id in self.settled:
+            return self.settled[proposal_id].state
         return "proposed" if proposal_id in self.proposals else self._known.proposed(proposal_id)
 
     def _moved(self, position: int) -> Standing | None:
@@ -416,7 +380,6 @@ class Batch:
         return self.standings.get(position) or self._known.moved(position)
 
     def _standing(self, position: int) -> int:
-        """Position of the event that says where an entry stands."""
         at = self._moved(position)
         return at.standing if at is not None else position
 
@@ -427,13 +390,8 @@ class Batch:
             (ASSIGNED_TYPE, move.now, move.key_now, move.assigned),
         )
         for event_id, (kind, at, key, data) in zip(event_ids, places, strict=True):
-            self._append(
-                CORRECTION,
-                Lead(event_id=event_id, position=self.position + 1, recorded=self.recorded),
-                data,
-                CloudEventAttributes(move.topic, key, kind, at.study_instance_uid or key, move.occurred),
-                time=draft.time,
-            )
+            envelope = CloudEventAttributes(move.topic, key, kind, at.study_instance_uid or key, move.occurred)
+            self._append(CORRECTION, self._lead(Lead, event_id), data, envelope, time=draft.time)
         self.standings[move.was.position] = move.now._replace(
             position=move.was.position, standing=self.position, correction=draft.id
         )
@@ -441,16 +399,9 @@ class Batch:
     def _settle(self, draft: CorrectionDraft) -> None:
         """Append that a proposal was confirmed or rejected, where nothing moves."""
         said = {"what": f"{PROPOSAL}.{draft.state}", "id": draft.id, "who": draft.who, "why": draft.why}
-        lead = ChangeLead(
-            event_id=f"{draft.id}-s", position=self.position + 1, recorded=self.recorded, source=draft.source
-        )
-        self._append(
-            PROPOSAL,
-            lead,
-            KeptChange(change=said).members(),
-            CloudEventAttributes(None, "", SETTLED_TYPE, draft.id, iso(draft.time)),
-            time=draft.time,
-        )
+        lead = self._lead(ChangeLead, f"{draft.id}-s", source=draft.source)
+        envelope = CloudEventAttributes(None, "", SETTLED_TYPE, draft.id, iso(draft.time))
+        self._append(PROPOSAL, lead, KeptChange(change=said).members(), envelope, time=draft.time)
 
     # --- retention ---
 
@@ -460,12 +411,11 @@ class Batch:
             return Stored("expunged", "")
         found = self._known.expired(draft.before, draft.now, draft.most)
         items = [item for item in found.items if item.identity not in self._known.items]
-        self.expired = found = found._replace(items=items)
+        self.expired = found._replace(items=items)
         count = len(found.requests) + len(items)
         if not count:
             return Stored("expunged", "")
-        event_id = secrets.token_hex(16)
-        low, high = found.positions
+        event_id, (low, high) = secrets.token_hex(16), found.positions
         said = {
             "from": low,
             "to": high,
@@ -473,14 +423,9 @@ class Batch:
             "quarantine": len(items),
             "bytes": found.raw_bytes + sum(item.raw_bytes for item in items),
         }
-        lead = ChangeLead(event_id=event_id, position=self.position + 1, recorded=self.recorded, source="retention")
-        self._append(
-            EXPUNGED,
-            lead,
-            Expunged(expunged=said).members(),
-            CloudEventAttributes(None, "", EXPUNGED_TYPE, "", iso(draft.now)),
-            time=draft.now,
-        )
+        lead = self._lead(ChangeLead, event_id, source="retention")
+        envelope = CloudEventAttributes(None, "", EXPUNGED_TYPE, "", iso(draft.now))
+        self._append(EXPUNGED, lead, Expunged(expunged=said).members(), envelope, time=draft.now)
         return Stored("expunged", event_id, position=self.position, entries=count)
 
     # --- quarantine ---
@@ -520,32 +465,22 @@ class Batch:
 
     def _message(self, draft: MessageRefused) -> Result:
         if not self._known.room_for_refusals():
-            return Failed(_no_room())
+            return _no_room()
         self.messages.append(draft)
         return Stored("kept", "")
 
     def _refuse(self, draft: RequestRecord, decision: Rejected) -> Result:
-        if (
-            draft.replay is not None
-        ):  # no repeat of the device: who had it replayed is told, and the item stays as it is
+        if draft.replay is not None:  # who had it replayed is told, and the item stays as it is
             return Stored("refused", draft.request_id, decision.status, decision.comment)
         if not self._known.room_for_refusals():
-            return Failed(_no_room())
+            return _no_room()
         item = self._item(draft.identity)
         if item is None:
             _measure_raw(draft)
             item = QuarantineRow(
-                draft.identity,
-                draft.calling_ae,
-                draft.address,
-                draft.sop_class,
-                draft.transfer_syntax,
-                draft.arrival,
-                draft.arrival,
-                0,
-                draft.raw_length,
-                draft.raw_digest,
-            )
+                draft.identity, draft.calling_ae, draft.address, draft.sop_class, draft.transfer_syntax, draft.arrival,
+                draft.arrival, 0, draft.raw_length, draft.raw_digest,
+            )  # fmt: skip
         self.items[draft.identity] = item
         item.times += 1
         item.last_time = draft.arrival
@@ -555,34 +490,20 @@ class Batch:
             item.transfer_syntax = draft.transfer_syntax
         outcome = item.outcomes.get(decision.outcome)
         if outcome is None:
-            position = self._publish_refusal(draft, decision, item)
-            item.outcomes[decision.outcome] = outcome = Outcome(
-                decision.outcome, decision.status, decision.comment, position, draft.arrival, draft.arrival, 0
-            )
+            said = decision.outcome, decision.status, decision.comment
+            position = self._publish_refusal(draft, decision, item.identity.hex()[:16])
+            outcome = Outcome(*said, position, draft.arrival, draft.arrival, 0)
+            item.outcomes[decision.outcome] = outcome
         outcome.times += 1
         outcome.last_time = draft.arrival
         if decision.proposal is not None:
             self._record(decision.proposal, f"{draft.request_id}-p", "server", draft.arrival)
         return Stored("refused", draft.request_id, decision.status, decision.comment, position=outcome.position)
 
-    def _publish_refusal(self, draft: RequestRecord, decision: Rejected, item: QuarantineRow) -> int:
-        position = self.position + 1
+    def _publish_refusal(self, draft: RequestRecord, decision: Rejected, item_id: str) -> int:
         self._number(draft, 1)
-        item_id = item.identity.hex()[:16]
-        lead = RefusalLead(
-            event_id=f"{draft.request_id}-r",
-            position=position,
-            recorded=self.recorded,
-            request_id=draft.request_id,
-            dataref=f"/api/v1/quarantine/{item_id}",
-        )
-        self._append(
-            "refusal",
-            lead,
-            decision.data,
-            CloudEventAttributes("quarantine", draft.calling_ae, REFUSED_TYPE, item_id, iso(draft.arrival)),
-            time=draft.arrival,
-            request=draft,
-            about=about_request(draft),
-        )
-        return position
+        about, dataref = about_request(draft), f"/api/v1/quarantine/{item_id}"
+        lead = self._lead(RefusalLead, f"{draft.request_id}-r", request_id=draft.request_id, dataref=dataref)
+        envelope = CloudEventAttributes("quarantine", draft.calling_ae, REFUSED_TYPE, item_id, iso(draft.arrival))
+        self._append("refusal", lead, decision.data, envelope, time=draft.arrival, request=draft, about=about)
+        return self.position
