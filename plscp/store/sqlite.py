@@ -1,8 +1,9 @@
 """The event store on SQLite (contract section 8): write-ahead log, every commit synced, one writer, readers beside it."""
 
 import json
-import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,9 +84,9 @@ _OF_ENTRY_KIND: Final = """
 x.kind = 'entry' AND instr(x.data, CAST('"kind":"' || :entry_kind || '"' AS BLOB)) AND '{' || x.data || '}' ->> '$.entry.kind' = :entry_kind
 """
 """Only what has these bytes somewhere is read as JSON."""
-_CHANGES: Final = (
-    "SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?"
-)
+_CHANGES: Final = """
+SELECT position, time, data FROM events WHERE kind = 'registry' AND position > ? ORDER BY position LIMIT ?
+"""
 _OF_KEYS: Final = "SELECT position FROM events WHERE kind = 'registry' AND key IN (SELECT value FROM json_each(?))"
 _RAW: Final = """
 SELECT r.raw_length, r.raw_digest, coalesce(length(r.raw), length(q.raw), 0) FROM events e CROSS JOIN requests r ON r.n = e.request
@@ -157,14 +158,10 @@ _LATE_US: Final = 60_000_000
 _MINUTE_US: Final = 60_000_000
 
 
-def _do_nothing(_: object) -> None:
-    """For those who need not hear of it."""
-
-
 class SqliteStore:
     """An `EventStore` in one file (beside it: its write-ahead log and its lock); made when it is missing.
 
-    What reads raises StoreError where the store does not answer, or is closed.
+    Its methods do what the port says of them; what reads raises StoreError where the store does not answer, or is closed.
 
     Args:
         call_soon: how the writer reaches the event loop, with the results of a batch and to be woken; see `plscp.store.writer`.
@@ -185,8 +182,8 @@ class SqliteStore:
         path: Path | str,
         *,
         call_soon: CallSoon = at_once,
-        on_fatal: Callable[[StoreError], None] = _do_nothing,
-        after_commit: Callable[[int], None] = _do_nothing,
+        on_fatal: Callable[[StoreError], None] = lambda _: None,
+        after_commit: Callable[[int], None] = lambda _: None,
         limits: StoreLimits = StoreLimits(),  # noqa: B008 -- a value, never changed
         vfs: str | None = None,
     ) -> None:
@@ -194,23 +191,21 @@ class SqliteStore:
         connection, self._lock = open_for_writing(path, vfs=vfs)
         self.store_id: str = connection.execute("SELECT store_id FROM head").get
         former = list(ancestors(connection))
-        self._reserve = limits.disk_reserve
         self._readers = Readers(path, vfs=vfs)
-        ledger = SqliteLedger(connection, limits, self._room_for_refusals)
         self._watermark = Watermark(self.disk_free, limits.disk_watermark, every=limits.disk_look_seconds)
+
+        def room_for_refusals() -> bool:
+            free = self.disk_free()
+            return free is None or free > limits.disk_reserve
+
         self._writer = Writer(
-            ledger,
-            call_soon=call_soon,
-            on_fatal=on_fatal,
-            after_commit=after_commit,
-            limits=limits,
-            watermark=self._watermark,
-        )
+            SqliteLedger(connection, limits, room_for_refusals), call_soon=call_soon, on_fatal=on_fatal,
+            after_commit=after_commit, limits=limits, watermark=self._watermark,
+        )  # fmt: skip
         restored = {"restored_from": former[-1]} if former else {}
         log.info("store-opened", store=self.store_id, position=self.head()[0], **restored)
 
     def close(self) -> None:
-        """Write what is queued, deliver it, close everything and let go of the lock. Safe to call twice."""
         self._writer.close()
         self._readers.close()
         self._lock.release()
@@ -218,47 +213,33 @@ class SqliteStore:
     # --- the writer ---
 
     def measure(self, committed: Callable[[float, int], None]) -> None:
-        """Tell this function the seconds and drafts of each commit."""
         self._writer.measured = committed
 
     def submit(self, draft: Draft) -> None:
-        """Queue a draft; see `EventStore.submit`."""
         self._writer.submit(draft)
 
     def head(self) -> tuple[int, int]:
-        """(position of the last event, position of the last registry change), as committed."""
-        head = self._writer.head
-        return head.position, head.registry_position
+        return self._writer.head.position, self._writer.head.registry_position
 
     def refusing(self) -> StoreError | None:
-        """Why nothing is stored at present."""
         return self._writer.failure
 
     def alive(self) -> bool:
-        """Whether the writer turns."""
         return self._writer.alive()
 
     def probe(self) -> None:
-        """Raises StoreError when nothing can be stored or read at present."""
         if self._writer.failure is not None:
             raise self._writer.failure
         self._all("SELECT position FROM head")
 
     def disk_free(self) -> int | None:
-        """Bytes free where the store lives; None where the system does not say."""
         try:
-            found = os.statvfs(self.path.parent)
+            return shutil.disk_usage(self.path.parent).free
         except OSError:
             return None
-        return found.f_bavail * found.f_frsize
 
     def full(self) -> bool:
-        """Whether requests are refused for lack of disk: it is below the watermark, or took nothing any more."""
         return self._watermark.look() or isinstance(self._writer.failure, StoreFull)
-
-    def _room_for_refusals(self) -> bool:
-        free = self.disk_free()
-        return free is None or free > self._reserve
 
     # --- reading ---
 
@@ -266,8 +247,12 @@ class SqliteStore:
         with self._readers.use() as connection:
             return list(connection.execute(query, named or bindings))
 
+    def _one(self, query: str, *bindings: Any) -> Any:
+        """The first row, or None."""
+        rows = self._all(query, *bindings)
+        return rows[0] if rows else None
+
     def read(self, which: Filter) -> list[StoredEvent]:
-        """Events in order of position."""
         wanted = ["x.position > :after", "x.position <= :upto"]
         if which.study_instance_uid:
             wanted.append(f"x.position IN ({_OF_STUDY})")
@@ -295,12 +280,10 @@ class SqliteStore:
         return [_event(*row) for row in rows]
 
     def event(self, position: int) -> StoredEvent | None:
-        """The event at a position."""
-        rows = self._all(f"{_EVENTS} WHERE e.position = ?", position)
-        return _event(*rows[0]) if rows else None
+        row = self._one(f"{_EVENTS} WHERE e.position = ?", position)
+        return _event(*row) if row else None
 
     def timeline(self, study_instance_uid: str, *, original: bool = False) -> list[StandingEvent]:
-        """A study's entries by when they occurred."""
         if not study_instance_uid:
             return []
         rows = self._all(_FIRST_UNDER_STUDY if original else _ENTRIES["study"], study=study_instance_uid)
@@ -308,7 +291,6 @@ class SqliteStore:
         return sorted(found, key=lambda e: (e.entry.occurred, e.entry.position))
 
     def standing(self, positions: Sequence[int]) -> list[StandingEvent]:
-        """The entries at these positions, and where they stand."""
         if not positions:
             return []
         with self._readers.use() as connection:
@@ -321,7 +303,6 @@ class SqliteStore:
         return [StandingEvent(events[one.position], events[one.standing], one, arrival) for one, arrival in at]
 
     def entries(self, which: EntryFilter) -> list[int]:
-        """Positions of entries by where they stand."""
         rows = self._all(
             _CHOSEN.format(_ENTRIES["study" if which.study_instance_uid else "patient"]),
             study=which.study_instance_uid,
@@ -334,22 +315,18 @@ class SqliteStore:
         return [position for (position,) in rows]
 
     def changes(self, after: int, limit: int = 1000) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """Registry changes after a position."""
         rows = self._all(_CHANGES, after, limit)
-        return iter([(position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows])
+        return ((position, time, json.loads(data[len(CHANGE) :])) for position, time, data in rows)
 
     def changes_of(self, keys: Sequence[str]) -> list[StoredEvent]:
-        """Registry changes of some keys, as events."""
         rows = self._all(f"{_EVENTS} WHERE e.position IN ({_OF_KEYS}) ORDER BY e.position", json.dumps(list(keys)))
         return [_event(*row) for row in rows]
 
     def digest(self, position: int) -> bytes | None:
-        """The digest of the event at a position."""
-        rows = self._all("SELECT digest FROM events WHERE position = ?", position)
-        return bytes(rows[0][0]) if rows else None
+        row = self._one("SELECT digest FROM events WHERE position = ?", position)
+        return row[0] if row else None
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
-        """Signs of life since then, oldest first; of each study and place the latest of each minute."""
         query = "SELECT arrival, study_instance_uid, alive_at, alive_us, request FROM arrived ORDER BY request DESC"
         latest: dict[tuple[str, str, int], tuple[int, int]] = {}
         for arrival, study, place, moment, _ in reversed(self._since(query, since_us)):
@@ -361,81 +338,60 @@ class SqliteStore:
         return iter(sorted(found, key=lambda sign: sign[2]))
 
     def clocks(self, since_us: int) -> Iterator[tuple[str, int, int]]:
-        """Clock differences measured since then, oldest first."""
         found = self._since("SELECT arrival, calling_ae, difference FROM clocks ORDER BY rowid DESC", since_us)
         found.sort(key=lambda row: row[0])
-        return iter([(calling_ae, arrival, difference) for arrival, calling_ae, difference in found])
+        return ((calling_ae, arrival, difference) for arrival, calling_ae, difference in found)
 
     def _since(self, query: str, since_us: int) -> list[Any]:
         """Rows whose arrival, the first column, is not before a moment, oldest first; the query brings the newest first."""
         found = []
-        with self._readers.use() as connection:
-            cursor = connection.execute(query)
-            for row in cursor:
+        with self._readers.use() as connection, closing(connection.execute(query)) as rows:
+            for row in rows:
                 if row[0] < since_us - _LATE_US:
                     break
                 if row[0] >= since_us:
                     found.append(row)
-            cursor.close()
-        found.reverse()
-        return found
+        return found[::-1]
 
     def has_entries(self, study_instance_uid: str) -> bool:
-        """Whether any entry stands under a study."""
-        return bool(self._all(HAS_ENTRIES, study_instance_uid)[0][0])
+        return bool(self._one(HAS_ENTRIES, study_instance_uid)[0])
 
     def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
-        """Repeats that got the stored answer, newest first."""
         of_event = (position,) if position else ()
         rows = self._all(_RETRIES.format(_OF_EVENT if position else ""), before, *of_event, limit)
         return [RetryNote(*row) for row in rows]
 
     def proposals(self, limit: int = 1000, *, before: int = LAST, state: str = "") -> list[Proposal]:
-        """Proposed corrections, newest first."""
         wanted = "p.position < ?1 AND (?3 = '' OR p.state = ?3)"
         rows = self._all(f"{_PROPOSALS} WHERE {wanted} ORDER BY p.position DESC LIMIT ?2", before, limit, state)
         return [_proposal(*row) for row in rows]
 
     def proposals_count(self) -> int:
-        """How many corrections are proposed."""
-        return int(self._all("SELECT count(*) FROM proposals WHERE state = 'proposed'")[0][0])
+        return int(self._one("SELECT count(*) FROM proposals WHERE state = 'proposed'")[0])
 
     def proposal(self, proposal_id: str) -> Proposal | None:
-        """One proposed correction by a unique prefix of its id."""
         if not proposal_id:
             return None
         rows = self._all(f"{_PROPOSALS} WHERE p.id BETWEEN ?1 AND ?1 || char(0x10FFFF) LIMIT 2", proposal_id.lower())
         return _proposal(*rows[0]) if len(rows) == 1 else None
 
     def quarantine(
-        self,
-        *,
-        calling_ae: str = "",
-        open_only: bool = False,
-        reason: str = "",
-        since: int = 0,
-        until: int = LAST,
-        limit: int = 1000,
-        before: int = LAST,
-    ) -> list[QuarantineItem]:
-        """Quarantine items, newest first."""
+        self, *, calling_ae: str = "", open_only: bool = False, reason: str = "", since: int = 0, until: int = LAST,
+        limit: int = 1000, before: int = LAST,
+    ) -> list[QuarantineItem]:  # fmt: skip
         wanted = f"{_WANTED} AND n < ?6 ORDER BY n DESC LIMIT ?7"
         return self._items(wanted, calling_ae, open_only, reason, since, until, before, limit)
 
     def quarantine_after(self, after: int, limit: int, **which: Any) -> list[tuple[int, str]]:
-        """(number, id) of quarantine items, oldest first."""
         wanted = {"calling_ae": "", "open_only": False, "reason": "", "since": 0, "until": LAST} | which
         query = f"SELECT n, identity FROM quarantine {_WANTED} AND n > ?6 ORDER BY n LIMIT ?7"  # noqa: S608 -- our words
         return [(n, identity.hex()[:16]) for n, identity in self._all(query, *wanted.values(), after, limit)]
 
     def replayed_entries(self, content: bytes) -> dict[int, int]:
-        """Which entries of a refused request were replayed singly."""
-        return dict(
-            self._all("SELECT entry, position FROM replayed_entries WHERE identity = ? ORDER BY entry", content)
-        )
+        query = "SELECT entry, position FROM replayed_entries WHERE identity = ? ORDER BY entry"
+        return dict(self._all(query, content))
 
     def quarantine_item(self, item_id: str) -> QuarantineItem | None:
-        """One item by a unique prefix of its identity in hex."""
         try:
             lowest, highest = (bytes.fromhex(item_id.ljust(64, end)) for end in "0f")
         except ValueError:
@@ -445,59 +401,42 @@ class SqliteStore:
 
     def _items(self, wanted: str, *bindings: Any) -> list[QuarantineItem]:
         items = []
-        with self._readers.use() as connection:
-            for identity, *about, closed_position, number in connection.execute(
-                f"{_ITEMS} {wanted}", bindings
-            ).fetchall():
-                outcomes = [
-                    {**dict(zip(_OUTCOME, found, strict=True)), "data": json.loads(b"{" + data + b"}")}
-                    for *found, data in connection.execute(_OUTCOMES, (identity,)).fetchall()
-                ]
-                items.append(
-                    QuarantineItem._make((identity.hex()[:16], identity, *about, outcomes, closed_position, number))
-                )
+        for identity, *about, closed_position, number in self._all(f"{_ITEMS} {wanted}", *bindings):
+            outcomes = [
+                {**dict(zip(_OUTCOME, found, strict=True)), "data": json.loads(b"{" + data + b"}")}
+                for *found, data in self._all(_OUTCOMES, identity)
+            ]
+            item = (identity.hex()[:16], identity, *about, outcomes, closed_position, number)
+            items.append(QuarantineItem._make(item))
         return items
 
     def quarantine_open(self) -> dict[str, int]:
-        """How many quarantine items are open, by calling AE title."""
         return dict(self._all(_OPEN_BY_DEVICE, MOST_COUNTED))
 
     def open_refusals(self, limit: int = 1000) -> list[OpenRefusal]:
-        """Quarantine items that are open, without the bytes, newest first."""
-        return [
-            OpenRefusal(
-                identity.hex()[:16],
-                calling_ae,
-                sop_class,
-                last_time,
-                json.loads(b"{" + (data or b"") + b"}"),
-                first_time or last_time,
-            )
-            for identity, calling_ae, sop_class, last_time, data, first_time in self._all(_OPEN_REFUSALS, limit)
-        ]
+        found = []
+        for identity, *about, last_time, data, first_time in self._all(_OPEN_REFUSALS, limit):
+            said = json.loads(b"{" + (data or b"") + b"}")
+            refusal = (identity.hex()[:16], *about, last_time, said, first_time or last_time)
+            found.append(OpenRefusal._make(refusal))
+        return found
 
     def last_arrivals(self) -> dict[str, int]:
-        """When the last accepted request of each calling AE title arrived."""
         return dict(self._all(_LAST_ARRIVALS, MOST_COUNTED))
 
     def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
-        """Refused messages of feeds, newest first."""
-        return [
-            RefusedMessage(*row) for row in self._all(f"{_MESSAGES} WHERE n < ? ORDER BY n DESC LIMIT ?", before, limit)
-        ]
+        rows = self._all(f"{_MESSAGES} WHERE n < ? ORDER BY n DESC LIMIT ?", before, limit)
+        return [RefusedMessage(*row) for row in rows]
 
     def refused_message(self, number: int) -> RefusedMessage | None:
-        """One refused message of a feed."""
-        rows = self._all(f"{_MESSAGES} WHERE n = ?", number)
-        return RefusedMessage(*rows[0]) if rows else None
+        row = self._one(f"{_MESSAGES} WHERE n = ?", number)
+        return RefusedMessage(*row) if row else None
 
     def raw_kept(self, position: int) -> RawKept | None:
-        """What is left of an event's request as it was received."""
-        rows = self._all(_RAW, position)
-        return RawKept(*rows[0]) if rows else None
+        row = self._one(_RAW, position)
+        return RawKept(*row) if row else None
 
     def first_broken_position(self) -> int | None:
-        """Walk the whole chain; the first position that does not fit, or None."""
         with self._readers.use() as connection:
             return first_broken_position(connection)
 

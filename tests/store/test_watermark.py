@@ -42,7 +42,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
         found[0], found[1], found[4] = 1, 1, disk()
         return os.statvfs_result(found)
 
-    monkeypatch.setattr("plscp.store.sqlite.os.statvfs", statvfs)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     return disk
 
 
