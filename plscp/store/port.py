@@ -23,6 +23,8 @@ MOST_COUNTED: Final = 100_000
 """Open quarantine items that are counted, and requests that are looked through: what is asked every second stays cheap."""
 LAST: Final = 2**63 - 1
 """Past every position and number."""
+MOST_MESSAGE_BYTES: Final = 64 << 10
+"""Kept of a refused message of a feed."""
 CLOCKS_KEPT_US: Final = 25 * 3_600_000_000
 """How long measured clock differences are kept: they count for up to a day."""
 
@@ -33,8 +35,8 @@ class EntryDraft:
 
     Attributes:
         index: 0-based, among the first-level entries of its request.
-        type: CloudEvents type, e.g. ``org.plscp.procedure-log.entry.v1``; the same of all entries of a request.
-        occurred: ISO 8601 UTC with milliseconds and Z: when it occurred (CloudEvents time).
+        type: CloudEvents type; the same of all entries of a request.
+        occurred: when, ISO 8601 UTC with milliseconds and Z (CloudEvents time).
         observation_uid: Observation UID (0040,A171) or empty.
         content: SHA-256 of the entry's canonical content (32 bytes).
         near_duplicate_key: SHA-256 of (Observation DateTime as sent, concept, value): what makes a probable repeat (32 bytes).
@@ -60,9 +62,8 @@ class Accepted:
 
     Attributes:
         status: 0000, B101, B102 or B104.
-        topic, key: where its entries are published; key is the partition key.
+        key: partition key of its entries.
         study_instance_uid: empty for administrations.
-        patient_id, issuer: under which it stands.
         context: JSON members (no braces) common to the request's entries: study, patient, match, sender, inherited context.
         comment: Error Comment for a warning.
         alive_at: the place where the request is a sign of life of its study, or empty where it is none.
@@ -88,10 +89,8 @@ class RegistryRecord(NamedTuple):
         change: the change as a JSON object: what the registry projection applies, and nothing else decides. Where its
             ``what`` begins with ``proposal``, it changes nothing and does not move the registry's position: it is kept once
             for each `subject`, to be confirmed by people.
-        topic: where it is published, or None for changes that are kept but not published.
-        key: partition key.
-        type: CloudEvents type, e.g. ``org.plscp.study.opened.v1``.
-        subject: CloudEvents subject; of a proposal its id.
+        topic, key: where it is published, with its partition key; without a topic it is kept alone.
+        type, subject: of CloudEvents; the subject of a proposal is its id.
         without_entries: Study Instance UID of a study under which no entry may stand for this change to be made, or empty.
     """
 
@@ -113,11 +112,9 @@ class Rejected:
     """A decision to refuse, from step 5 of the checks on: kept in quarantine.
 
     Attributes:
-        status: the failure status.
         outcome: what makes this refusal differ from another of the same identity: published once each. Status and
             first finding, e.g. ``C102 TID3108 r4 3.2``.
         data: JSON members of the refusal record (status, comment, findings, sender, ...), without braces.
-        comment: Error Comment.
         content_refused: True for steps 5 to 7: the content itself is at fault, so its entries are not looked up.
         proposal: a correction that would remove the reason, kept beside the refusal.
 
@@ -236,17 +233,15 @@ class RegistryDraft:
 
 @dataclass(slots=True)
 class Delivered:
-    """The answers to these requests are known to have arrived; stored lazily, with a later commit. No result."""
+    """The answers to these requests are known to have arrived; stored with a later commit. No result."""
 
     request_ids: Sequence[str]
 
 
 class ClockMeasured(NamedTuple):
-    """A device's clock difference, as one request shows it; stored lazily, with a later commit. No result.
+    """A device's clock difference, a request's arrival minus its latest DateTime in microseconds; stored with a later commit.
 
-    Attributes:
-        arrival: of the request, microseconds since the epoch, UTC.
-        difference: arrival minus the latest DateTime in the request, microseconds.
+    No result.
     """
 
     calling_ae: str
@@ -272,19 +267,16 @@ class Expunge:
     most: int = 256
 
 
-MOST_MESSAGE_BYTES: Final = 64 << 10
-"""Kept of a refused message of a feed."""
-
-
 @dataclass(slots=True)
 class MessageRefused:
     """A message of a feed that could not be taken: kept to be looked at. It has no position and moves nothing.
 
     Attributes:
-        source: the feed: ``hl7``, ``mpps``, ``worklist``.
+        source: the feed, as `RegistryDraft.source`.
         peer: who sent it, as the feed names its peers, such as ``10.1.2.3:40112``.
-        message: what identifies it in its feed, such as a control id; empty where that could not be read.
-        time, why: when it came, microseconds since the epoch, UTC; what the peer was told.
+        message: as `RegistryDraft.message`.
+        time: when it came, microseconds since the epoch, UTC.
+        why: what the peer was told.
         raw: as received; what is longer than `MOST_MESSAGE_BYTES` is cut.
         raw_length: bytes of the whole where `raw` was cut before.
     """
@@ -402,12 +394,7 @@ class Filter:
 
 
 class RetryNote(NamedTuple):
-    """A repeat that was answered with the stored answer: when (microseconds since the epoch, UTC), and from where.
-
-    Attributes:
-        position: of the last event of the request that it repeats.
-        number: its place in the order of all repeats.
-    """
+    """A repeat that was answered with the stored answer; `position` is that of the last event of the request that it repeats."""
 
     position: int
     arrival: int
@@ -420,13 +407,7 @@ class RetryNote(NamedTuple):
 
 
 class RawKept(NamedTuple):
-    """What is known of a request as it was received.
-
-    Attributes:
-        length: bytes of the whole.
-        digest: SHA-256 of the whole.
-        kept: bytes that are still there; in quarantine, where it was refused.
-    """
+    """Length in bytes and SHA-256 of a request as it was received, and how many of its bytes are still there."""
 
     length: int
     digest: bytes
@@ -473,7 +454,7 @@ class EventStore(Protocol):
         """The digest of the event at a position, which covers all events before it; None where there is none."""
 
     def activity(self, since_us: int) -> Iterator[tuple[str, str, int, int]]:
-        """Signs of life: (Study Instance UID, place, microseconds, arrival) of requests that arrived since then, oldest first.
+        """Signs of life of requests that arrived since then: (Study Instance UID, place, microseconds, arrival), oldest first.
 
         Of each study and place the latest of each minute, and the latest arrival of one.
         """
@@ -491,11 +472,7 @@ class EventStore(Protocol):
         """Positions of entries by where they stand, in order."""
 
     def retries(self, position: int = 0, limit: int = 100, *, before: int = LAST) -> list[RetryNote]:
-        """Repeats that were answered with the stored answer, newest first: of one event's request, or (0) of all.
-
-        Args:
-            before: only those of a smaller number.
-        """
+        """Repeats that got the stored answer, with a number below `before`, newest first: of one event's request, or (0) of all."""
 
     def proposals(self, limit: int = 1000, *, before: int = LAST, state: str = "") -> list[Proposal]:
         """Proposed corrections, also those by hand, of a smaller position than `before`, newest first; in one state, or all."""
@@ -513,16 +490,9 @@ class EventStore(Protocol):
         """One study's entries by when they occurred, then by position: those that stand there, or that stood there first."""
 
     def quarantine(
-        self,
-        *,
-        calling_ae: str = "",
-        open_only: bool = False,
-        reason: str = "",
-        since: int = 0,
-        until: int = LAST,
-        limit: int = 1000,
-        before: int = LAST,
-    ) -> list[QuarantineItem]:
+        self, *, calling_ae: str = "", open_only: bool = False, reason: str = "", since: int = 0, until: int = LAST,
+        limit: int = 1000, before: int = LAST,
+    ) -> list[QuarantineItem]:  # fmt: skip
         """Quarantine items; what was refused first last comes first, however often it was repeated.
 
         Args:
@@ -532,11 +502,7 @@ class EventStore(Protocol):
         """
 
     def quarantine_after(self, after: int, limit: int, **which: Any) -> list[tuple[int, str]]:
-        """(number, id) of quarantine items of a larger number; what was refused first first comes first.
-
-        Args:
-            which: ``calling_ae``, ``open_only``, ``reason``, ``since`` and ``until``, as of `quarantine`.
-        """
+        """(number, id) of quarantine items of a larger number, in order; `which` as of `quarantine`, but for limit and before."""
 
     def replayed_entries(self, content: bytes) -> dict[int, int]:
         """Which entries of a refused request were replayed singly, and their positions."""
@@ -551,10 +517,7 @@ class EventStore(Protocol):
         """Quarantine items that are open, those that were refused last first."""
 
     def last_arrivals(self) -> dict[str, int]:
-        """When the last accepted request of each calling AE title arrived, microseconds since the epoch, UTC.
-
-        Of the newest `MOST_COUNTED` requests.
-        """
+        """When the last accepted request of each calling AE title, of the newest `MOST_COUNTED`, arrived: microseconds since the epoch."""
 
     def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
         """Refused messages of feeds of a smaller number than `before`, newest first."""
