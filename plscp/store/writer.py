@@ -44,13 +44,9 @@ class Watermark:
     """
 
     def __init__(
-        self,
-        free: Callable[[], int | None],
-        least: int,
-        *,
-        every: float = 1.0,
+        self, free: Callable[[], int | None], least: int, *, every: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._free, self._least, self._every, self._clock = free, least, every, clock
         self._next = clock()
         self._lock = threading.Lock()
@@ -66,24 +62,24 @@ class Watermark:
             free = self._free()
             if free is None:
                 return self.low
-            enough = self._least + self._least // 10 if self.low else self._least
-            if free < enough and not self.low:
+            if not self.low and free < self._least:
                 self.low = True
                 log.error("disk-low", free=free, watermark=self._least, what="every request is answered 0213H")
-            elif free >= enough and self.low:
+            elif self.low and free >= self._least + self._least // 10:
                 self.low = False
                 log.warning("disk-recovered", free=free, watermark=self._least)
             return self.low
 
 
 def _size(draft: Draft) -> int:
+    size = 1000
+    if isinstance(draft, RequestRecord | MessageRefused):
+        size += len(draft.raw)
     if isinstance(draft, RequestRecord):
-        return len(draft.raw) + sum(len(entry.data) for entry in draft.entries) + 1000
-    if isinstance(draft, CorrectionDraft):
-        return sum(len(move.assigned) for move in draft.moves) + 1000
-    if isinstance(draft, MessageRefused):
-        return len(draft.raw) + 1000
-    return 1000
+        size += sum(len(entry.data) for entry in draft.entries)
+    elif isinstance(draft, CorrectionDraft):
+        size += sum(len(move.assigned) for move in draft.moves)
+    return size
 
 
 def _call_done(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None:
@@ -107,87 +103,57 @@ class Writer:
             half as large.
         on_fatal: called once, on the writer's thread, when the store cannot be trusted any more: the process must end.
         after_commit: called with the position of the last event, after results were delivered, when it has moved.
-        watermark: of the disk; looked at on this thread.
+
+    Attributes:
+        failure: why nothing is accepted at present, or None.
+        measured: told the seconds and drafts of each commit.
     """
 
     def __init__(
-        self,
-        ledger: SqliteLedger,
-        *,
-        call_soon: CallSoon,
-        on_fatal: Callable[[StoreError], None],
-        after_commit: Callable[[int], None],
-        limits: StoreLimits,
-        watermark: Watermark,
-    ) -> None:
-        self._ledger = ledger
-        self._watermark = watermark
-        self._call_soon = call_soon
-        self._asked = False
-        self._offered = False
-        self._seen = 0
-        self._on_fatal = on_fatal
-        self._after_commit = after_commit
+        self, ledger: SqliteLedger, *, call_soon: CallSoon, on_fatal: Callable[[StoreError], None],
+        after_commit: Callable[[int], None], limits: StoreLimits, watermark: Watermark,
+    ) -> None:  # fmt: skip
+        self._ledger, self._limits, self._watermark = ledger, limits, watermark
+        self._call_soon, self._on_fatal, self._after_commit = call_soon, on_fatal, after_commit
         self.measured: Callable[[float, int], None] = lambda _seconds, _drafts: None
-        self._limits = limits
         self._queue: deque[tuple[Draft, int]] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes, self._seen = 0, 0
         self._wake = threading.Condition(threading.Lock())
-        self._sleeping = False
-        self._closing = False
-        self._refusing: StoreError | None = None
-        self._busy_since = 0.0
-        self._refusing_since = 0.0
-        self._probe_at = 0.0
+        self._sleeping = self._asked = self._offered = self._closing = False
+        self.failure: StoreError | None = None
+        self._busy_since = self._refusing_since = self._probe_at = 0.0
         self._lazy: list[Draft] = []
-        self._lazy_until = 0.0
         self._clocks: list[Draft] = []
-        self._clocks_until = 0.0
+        self._lazy_until = self._clocks_until = 0.0
         self._in_hand: list[Draft] = []
         self.head = ledger.head
         self._thread = threading.Thread(target=self._run, name="plscp-store-writer", daemon=True)
         self._thread.start()
 
-    @property
-    def failure(self) -> StoreError | None:
-        """Why nothing is accepted at present, or None."""
-        return self._refusing
-
     def submit(self, draft: Draft) -> None:
         """Queue a draft, or call its `done` with a failure at once."""
-        if isinstance(draft, ClockMeasured):
-            self._submit_clock(draft)
-            return
-        size = _size(draft)
+        size, ask = _size(draft), False
         with self._wake:
             error = self._refusal(draft, size)
             if error is None:
-                self._queue.append((draft, size))
-                self._queued_bytes += size
-                ask = self._ask()
-        if error is None:
-            if ask:
-                self._call_soon(self._offer)
-        elif not isinstance(draft, Delivered):
-            draft.done(Failed(error))
-
-    def _submit_clock(self, draft: ClockMeasured) -> None:
-        """These are written once in a while, so that a commit need not write one page more; they may be lost."""
-        with self._wake:
-            if self._closing or self._refusing is not None or len(self._clocks) >= self._limits.queue_requests:
-                return
-            if not self._clocks:
-                self._clocks_until = time.monotonic() + self._limits.idle_seconds
-            self._clocks.append(draft)
-            ask = len(self._clocks) == 1 and self._ask()
+                self._enqueue(draft, size)
+                # A writer that is busy asks for itself when it is done.
+                ask = self._sleeping and not self._asked and (len(self._clocks) == 1 or bool(self._queue))
+                self._asked = self._asked or ask
         if ask:
             self._call_soon(self._offer)
+        elif error is not None and not isinstance(draft, Delivered | ClockMeasured):
+            draft.done(Failed(error))
 
-    def _ask(self) -> bool:
-        """Whether the loop is to be asked: a writer that is busy asks for itself when it is done."""
-        ask = self._sleeping and not self._asked
-        self._asked = self._asked or ask
-        return ask
+    def _enqueue(self, draft: Draft, size: int) -> None:
+        if not isinstance(draft, ClockMeasured):
+            self._queue.append((draft, size))
+            self._queued_bytes += size
+            return
+        # These are written once in a while, so that a commit need not write one page more; they may be lost.
+        if not self._clocks:
+            self._clocks_until = time.monotonic() + self._limits.idle_seconds
+        self._clocks.append(draft)
 
     def _offer(self) -> None:
         """The loop has had a turn: what waits is the writer's if nothing came in this turn, or a batch is full."""
@@ -204,18 +170,20 @@ class Writer:
 
     def _refusal(self, draft: Draft, size: int) -> StoreError | None:
         if self._closing:
-            broken = self._refusing is not None and self._refusing.fatal
-            return self._refusing if broken else StoreUnavailable("the store is closed")
+            broken = self.failure is not None and self.failure.fatal
+            return self.failure if broken else StoreUnavailable("the store is closed")
         if isinstance(draft, Delivered):
             return None  # lost, an equal bolus would later be taken for a repeat: these always fit
-        if self._refusing is not None:
-            return self._refusing
+        if self.failure is not None:
+            return self.failure
         if self._watermark.low and isinstance(draft, RequestRecord):
             return _low()
         limits = self._limits
-        if len(self._queue) >= limits.queue_requests or self._queued_bytes + size > limits.queue_bytes:
-            return StoreBusy("too many requests wait for the store")
-        return None
+        if isinstance(draft, ClockMeasured):
+            full = len(self._clocks) >= limits.queue_requests
+        else:
+            full = len(self._queue) >= limits.queue_requests or self._queued_bytes + size > limits.queue_bytes
+        return StoreBusy("too many requests wait for the store") if full else None
 
     def alive(self) -> bool:
         """Whether the writer turns: not ended, and not stuck in one step for longer than `stall_seconds`."""
@@ -241,7 +209,7 @@ class Writer:
                 if batch:
                     if batch := self._without_room(batch):
                         self._step(batch)
-                elif self._refusing is not None:
+                elif self.failure is not None:
                     self._probe()
                 else:
                     self._watermark.look()
@@ -267,7 +235,7 @@ class Writer:
             while True:
                 now = time.monotonic()
                 left: float | None = None
-                if self._refusing is not None:
+                if self.failure is not None:
                     if self._closing:
                         return [*self._take_lazy(), *self._take()] or None
                     left = self._probe_at - now
@@ -297,7 +265,7 @@ class Writer:
                         return self._take_lazy()
                 elif self._closing:
                     return None
-                if self._watermark.low and self._refusing is None:
+                if self._watermark.low and self.failure is None:
                     if now >= look_at:
                         return []
                     left = look_at - now if left is None else min(left, look_at - now)
@@ -351,7 +319,12 @@ class Writer:
             self._in_hand = []  # they have their results, whatever becomes of what follows
             if moved:
                 self._guarded(lambda: self._after_commit(self.head.position))
-            self._tidy()
+            try:
+                self._ledger.tidy()
+            except StoreBroken:
+                raise
+            except StoreError as error:
+                log.warning("store-failed", error=str(error), kind=error.label, where="checkpoint")
         self._in_hand = []
 
     def _one_by_one(self, batch: list[Draft]) -> None:
@@ -360,8 +333,8 @@ class Writer:
             self._deliver(batch, [Failed(StoreError("the store cannot keep this request"))])
             return
         for index, draft in enumerate(batch):
-            if self._refusing is not None:
-                self._refuse(batch[index:], self._refusing)
+            if self.failure is not None:
+                self._refuse(batch[index:], self.failure)
                 return
             try:
                 self._step([draft])
@@ -373,7 +346,7 @@ class Writer:
         """Everything that waits gets its failure; nothing is accepted until a probe succeeds."""
         log.error("store-failed", error=str(error), kind=error.label, requests=len(batch))
         with self._wake:
-            self._refusing = error
+            self.failure = error
             self._refusing_since = time.monotonic()
             self._probe_at = self._refusing_since + self._limits.probe_seconds
             everything = [*batch, *(draft for draft, _ in self._queue)]
@@ -389,25 +362,17 @@ class Writer:
         except StoreBroken:
             raise
         except StoreError as error:
-            self._refusing = error
+            self.failure = error
             self._probe_at = time.monotonic() + self._limits.probe_seconds
             return
         self._lazy_until = time.monotonic()
-        self._refusing = None
+        self.failure = None
         log.info("store-recovered", after_seconds=round(time.monotonic() - self._refusing_since, 1))
-
-    def _tidy(self) -> None:
-        try:
-            self._ledger.tidy()
-        except StoreBroken:
-            raise
-        except StoreError as error:
-            log.warning("store-failed", error=str(error), kind=error.label, where="checkpoint")
 
     def _break(self, error: StoreBroken) -> None:
         log.critical("store-fatal", error=str(error))
         with self._wake:
-            self._refusing = error
+            self.failure = error
             self._closing = True
             waiting = [*self._in_hand, *(draft for draft, _ in self._queue)]
             self._queue.clear()
