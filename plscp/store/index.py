@@ -6,7 +6,8 @@ know yet. Most keys begin with the time that the content states, so that what co
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import Any, Final, NamedTuple, Self
 
@@ -186,17 +187,17 @@ class Index:
         """Take rows of requests that are committed."""
         self._rows |= rows
 
-    def due(self, upto: int) -> bool:
-        """Whether it is time to `write`: also for requests without new keys, refused ones, which a start would read again."""
-        return max(len(self._rows), upto - self._upto) >= MOST_ROWS
+    def write_if_due(self, upto: int, transaction: Callable[[], AbstractContextManager[None]]) -> None:
+        """Write what is in memory, of requests up to this number, which is the last.
 
-    def write(self, upto: int) -> None:
-        """Within a transaction: write what is in memory, of requests up to this number, which is the last."""
-        insert(self._connection, "INSERT OR REPLACE INTO seen", sorted((key, *row) for key, row in self._rows.items()))
-        self._connection.execute(_ARRIVALS)
-        self._connection.execute("UPDATE head SET indexed = ?", (upto,))
-
-    def written(self, upto: int) -> None:
-        """That transaction is committed."""
+        Also for the sake of requests without new keys, refused ones, which a start would read again.
+        """
+        if max(len(self._rows), upto - self._upto) < MOST_ROWS:
+            return
+        with transaction():
+            rows = sorted((key, *row) for key, row in self._rows.items())
+            insert(self._connection, "INSERT OR REPLACE INTO seen", rows)
+            self._connection.execute(_ARRIVALS)
+            self._connection.execute("UPDATE head SET indexed = ?", (upto,))
         self._rows.clear()
         self._upto = upto

@@ -27,6 +27,7 @@ from plscp.store.port import (
 )
 from plscp.store.schema import CONTEXTS_KEPT, head_of, topics_of
 
+SETTLE: Final = "UPDATE proposals SET state = ?, moved = ?, settled = ?, reverts = ?, who = ?, why = ? WHERE id = ?"
 SUPERSEDE: Final = """
 UPDATE proposals SET state = 'superseded', settled = ?1 WHERE state = 'proposed' AND position < ?1 AND EXISTS (
     SELECT 1 FROM events e CROSS JOIN json_each('{' || e.data || '}', '$.change.positions') j
@@ -87,7 +88,6 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 def _id_bytes(request_id: str) -> bytes:
-    """A request id as it is kept; ValueError where it is none."""
     made = bytes.fromhex(request_id)
     if len(made) != ID_BYTES:
         raise ValueError(f"a request id has {2 * ID_BYTES} hex digits")
@@ -159,13 +159,9 @@ class SqliteLedger:
         """
         with self._transaction():
             known = Lookups(
-                self._connection,
-                self._index,
-                drafts,
-                delivered=self._delivered,
-                any_replayed=self._any_replayed,
-                room_for_refusals=self._room_for_refusals,
-            )
+                self._connection, self._index, drafts, delivered=self._delivered,
+                any_replayed=self._any_replayed, room_for_refusals=self._room_for_refusals,
+            )  # fmt: skip
             batch = Batch(self.head, self._topics, known, time.time_ns() // 1000)
             results = [batch.take(draft) for draft in drafts]
             if batch.empty:
@@ -238,7 +234,7 @@ class SqliteLedger:
         return contexts
 
     def _save_delivered(self, batch: Batch) -> bytes:
-        """What the head row then holds; now and then all of it goes to the table."""
+        """What the head row then holds; when it is full, all of it goes to the table."""
         delivered = self._delivered + b"".join(map(_id_bytes, batch.delivered))
         if len(delivered) <= MOST_DELIVERED_BYTES:
             return delivered
@@ -267,10 +263,7 @@ class SqliteLedger:
         execute = self._connection.execute
         insert(self._connection, "INSERT OR REPLACE INTO standings", [*batch.standings.values()])
         for proposal_id, settled in batch.settled.items():
-            execute(
-                "UPDATE proposals SET state = ?, moved = ?, settled = ?, reverts = ?, who = ?, why = ? WHERE id = ?",
-                (*settled, proposal_id),
-            )
+            execute(SETTLE, (*settled, proposal_id))
         for proposal_id in batch.reverted:
             execute("UPDATE proposals SET state = 'reverted' WHERE id = ?", (proposal_id,))
         if batch.standings:
@@ -282,9 +275,8 @@ class SqliteLedger:
             (m.source, m.peer, m.message, m.time, m.why, max(m.raw_length, len(m.raw)), m.raw[:MOST_MESSAGE_BYTES])
             for m in messages
         ]
-        insert(
-            self._connection, "INSERT INTO refused_messages (source, peer, message, time, why, raw_length, raw)", rows
-        )
+        into = "INSERT INTO refused_messages (source, peer, message, time, why, raw_length, raw)"
+        insert(self._connection, into, rows)
         self._connection.execute(FORGET_MESSAGES, (MESSAGES_KEPT, MESSAGES_KEPT_BYTES))
 
     def _expunge(self, these: Expired) -> None:
@@ -317,19 +309,14 @@ class SqliteLedger:
 
         Where that fails, it is a StoreError; what was committed is safe.
         """
-        self._copy_back()
-        upto = self.head.requests
-        if self._index.due(upto):
-            with self._transaction():
-                self._index.write(upto)
-            self._index.written(upto)
+        if self._wal_pages >= self._checkpoint_at:
+            if self._wal_pages <= WORST_WAL * self._limits.checkpoint_pages:
+                self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+            else:
+                self._start_wal_anew()
+        self._index.write_if_due(self.head.requests, self._transaction)
 
-    def _copy_back(self) -> None:
-        if self._wal_pages < self._checkpoint_at:
-            return
-        if self._wal_pages <= WORST_WAL * self._limits.checkpoint_pages:
-            self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
-            return
+    def _start_wal_anew(self) -> None:
         self._connection.set_busy_timeout(RESTART_MS)
         try:
             self._checkpoint(apsw.SQLITE_CHECKPOINT_RESTART)
