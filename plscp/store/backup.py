@@ -109,8 +109,7 @@ def back_up(
 
 def _check_room(source: Any, path: Path, target: Path, leave: int) -> None:
     needed = source.execute("PRAGMA page_count").get * source.execute("PRAGMA page_size").get
-    found = os.statvfs(target.parent)
-    free = found.f_bavail * found.f_frsize
+    free = shutil.disk_usage(target.parent).free
     same = path.parent.stat().st_dev == target.parent.stat().st_dev
     if free < needed + (leave if same else 0):
         kept = f" and the server's own {leave >> 20} MiB" if same and leave else ""

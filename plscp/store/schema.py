@@ -7,7 +7,7 @@ views put together again what was taken apart, and what is written with what is 
 """
 
 import json
-import os
+import shutil
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -159,41 +159,31 @@ class StoreHead(NamedTuple):
     requests: int
 
 
-def _topics_to_head(connection: Any) -> None:
-    """Layout 2: each commit writes two pages less. When a study last had an entry, its requests say."""
-    connection.execute("ALTER TABLE head ADD COLUMN topics TEXT NOT NULL DEFAULT '{}'")
-    connection.execute(
-        "UPDATE head SET topics = (SELECT json_group_object(topic, json_array(lowest, highest)) FROM topics)"
-    )
-    connection.execute("DROP TABLE topics; DROP TABLE activity")
+_TOPICS_TO_HEAD: Final = """
+ALTER TABLE head ADD COLUMN topics TEXT NOT NULL DEFAULT '{}';
+UPDATE head SET topics = (SELECT json_group_object(topic, json_array(lowest, highest)) FROM topics);
+DROP TABLE topics; DROP TABLE activity;
+"""
+"""Layout 2: each commit writes two pages less. When a study last had an entry, its requests say."""
+_SIGNS_OF_LIFE: Final = """
+ALTER TABLE requests RENAME COLUMN latest TO alive_at;
+ALTER TABLE requests ADD COLUMN alive_us INTEGER NOT NULL DEFAULT 0;
+UPDATE requests SET alive_at = '' WHERE alive_at <> '';
+CREATE INDEX retries_of_request ON retries (request);
+CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, difference INTEGER NOT NULL);
+CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+"""
+"""Layout 3: a request says where it is a sign of life; clock differences, proposals, the retries of a request.
 
-
-def _signs_of_life(connection: Any) -> None:
-    """Layout 3: a request says where it is a sign of life; clock differences, proposals, the retries of a request.
-
-    Of a request of an older layout nobody knows a place: its study looks quieter than it was, never livelier. A column that is
-    added stands last, so rows are written by the names of their columns.
-    """
-    connection.execute("ALTER TABLE requests RENAME COLUMN latest TO alive_at")
-    connection.execute("ALTER TABLE requests ADD COLUMN alive_us INTEGER NOT NULL DEFAULT 0")
-    connection.execute("UPDATE requests SET alive_at = '' WHERE alive_at <> ''")
-    connection.execute("""
-        CREATE INDEX retries_of_request ON retries (request);
-        CREATE TABLE clocks (arrival INTEGER NOT NULL, calling_ae TEXT NOT NULL, difference INTEGER NOT NULL);
-        CREATE TABLE proposals (id TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
-    """)
-
-
-def _retention(connection: Any) -> None:
-    """Layout 4: up to which request raw bytes were looked through by age; the stores that this one was restored from.
-
-    What is open in quarantine is asked every few seconds: an index holds all of the answer.
-    """
-    connection.execute("ALTER TABLE head ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0")
-    connection.execute("ALTER TABLE head ADD COLUMN ancestors TEXT NOT NULL DEFAULT '[]'")
-    connection.execute(
-        "CREATE INDEX quarantine_open ON quarantine (last_time, calling_ae, sop_class, identity) WHERE closed_position IS NULL"
-    )
+Of a request of an older layout nobody knows a place: its study looks quieter than it was, never livelier. A column that is
+added stands last, so rows are written by the names of their columns.
+"""
+_RETENTION: Final = """
+ALTER TABLE head ADD COLUMN expunged INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE head ADD COLUMN ancestors TEXT NOT NULL DEFAULT '[]';
+CREATE INDEX quarantine_open ON quarantine (last_time, calling_ae, sop_class, identity) WHERE closed_position IS NULL;
+"""
+"""Layout 4: up to which request raw bytes were looked through by age; the stores that this one was restored from."""
 
 
 def _few_pages(connection: Any) -> None:
@@ -239,21 +229,16 @@ def _few_pages(connection: Any) -> None:
     """)
 
 
-def _corrections(connection: Any) -> None:
-    """Layout 6: where moved events stand, what became of proposals, refused messages of feeds, entries replayed singly."""
-    for column, kind in _SETTLED.items():
-        connection.execute(f"ALTER TABLE proposals ADD COLUMN {column} {kind}")
-    connection.execute(_OF_LAYOUT_6)
-
-
-MIGRATIONS: Final[dict[int, Migration]] = {
-    1: _topics_to_head,
-    2: _signs_of_life,
-    3: _retention,
+_CORRECTIONS: Final = "".join(f"ALTER TABLE proposals ADD COLUMN {name} {kind};" for name, kind in _SETTLED.items())
+"""Layout 6: what became of proposals; beside it, in `_OF_LAYOUT_6`, where moved events stand, and more."""
+MIGRATIONS: Final[dict[int, str | Migration]] = {
+    1: _TOPICS_TO_HEAD,
+    2: _SIGNS_OF_LIFE,
+    3: _RETENTION,
     4: _few_pages,
-    5: _corrections,
+    5: _CORRECTIONS + _OF_LAYOUT_6,
 }
-"""From layout n to n + 1; each gets the connection, inside the one transaction that brings a store up to date."""
+"""From layout n to n + 1: SQL, or a function of the connection, in the one transaction that brings a store up to date."""
 REWRITTEN: Final = 5
 """Layout whose rows stand beside those of the older one until both are written."""
 _SMALL_STEP_BYTES: Final = 16 << 20
@@ -287,7 +272,7 @@ def layout_of(connection: Any, path: str, newest: int = VERSION) -> int:
     return version
 
 
-def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
+def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, str | Migration] = MIGRATIONS) -> None:
     """Create the layout or migrate an older one, in one transaction.
 
     Raises:
@@ -302,7 +287,11 @@ def bring_up_to_date(connection: Any, path: str, *, migrations: Mapping[int, Mig
         connection.execute("BEGIN IMMEDIATE")
         try:
             for n in range(version, newest):
-                migrations[n](connection)
+                step = migrations[n]
+                if isinstance(step, str):
+                    connection.execute(step)
+                else:
+                    step(connection)
             connection.execute(f"PRAGMA user_version = {newest}")
         except BaseException:
             connection.execute("ROLLBACK")
@@ -315,8 +304,7 @@ def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
     needed = _SMALL_STEP_BYTES
     if version < REWRITTEN:  # once in the write-ahead log, once in the database
         needed += 2 * connection.execute("PRAGMA page_count").get * connection.execute("PRAGMA page_size").get
-    found = os.statvfs(Path(path).parent)
-    free = found.f_bavail * found.f_frsize
+    free = shutil.disk_usage(Path(path).parent).free
     if free < needed:
         raise StoreNotOpened(
             f"{path} has layout {version}: bringing it to layout {newest} needs {needed >> 20} MiB of free disk, "
@@ -326,9 +314,7 @@ def _check_room(connection: Any, path: str, version: int, newest: int) -> None:
 
 def head_of(connection: Any) -> StoreHead:
     """The head row of a store."""
-    return StoreHead(
-        *connection.execute("SELECT position, digest, registry_position, requests FROM head").fetchall()[0]
-    )
+    return StoreHead(*connection.execute(f"SELECT {', '.join(StoreHead._fields)} FROM head").fetchall()[0])  # noqa: S608
 
 
 def topics_of(connection: Any) -> dict[str, tuple[int, int]]:

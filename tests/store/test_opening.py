@@ -265,7 +265,7 @@ def test_a_migration_that_the_disk_has_no_room_for_is_refused(
     def free(count: int) -> None:
         found = list(real)
         found[0], found[1], found[4] = 1, 1, count
-        monkeypatch.setattr("plscp.store.schema.os.statvfs", lambda _: os.statvfs_result(found))
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(found))
 
     free(enough - 1)
     line = refused(path)
