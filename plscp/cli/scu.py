@@ -32,8 +32,18 @@ from plscp.cli.options import (
 from plscp.config import secretfile
 from plscp.errors import CommandError
 from plscp.scu.files import read
-from plscp.scu.pci_case import DURATION, XRAY, CaseSubject, Played, check, pci_case, play
-from plscp.scu.procedure_steps import FinalStatus, step_begun, step_ended
+from plscp.scu.pci_case import (
+    DURATION,
+    XRAY,
+    CaseSubject,
+    FinalStatus,
+    Played,
+    check,
+    pci_case,
+    play,
+    step_begun,
+    step_ended,
+)
 from plscp.scu.requests import stamp
 from plscp.scu.sending import VERIFICATION, Answer, Identity, RemoteScp, ScuAssociation, client_context, sop_class_of
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP

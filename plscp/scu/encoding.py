@@ -1,8 +1,8 @@
-"""Data sets as bytes in each transfer syntax that plscp reads, and bytes of files with the one that they are in (PS3.5, PS3.10 7.1)."""
+"""Data sets as bytes in each transfer syntax that plscp reads, and the data sets in the bytes of files (PS3.5, PS3.10 7.1)."""
 
 import zlib
 from struct import unpack_from
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydicom import config
 from pydicom.charset import convert_encodings
@@ -26,16 +26,16 @@ class Encoded(NamedTuple):
     transfer_syntax: str
 
 
+def data_set(**attributes: Any) -> Dataset:
+    """A data set with these attributes, by their keywords."""
+    made = Dataset()
+    for keyword, value in attributes.items():
+        setattr(made, keyword, value)
+    return made
+
+
 def encode(dataset: Dataset, transfer_syntax: str = EXPLICIT_LITTLE) -> bytes:
-    """A data set without preamble and file meta information, whatever its values look like.
-
-    Args:
-        dataset: as it is: values are not judged here.
-        transfer_syntax: one of `SYNTAXES`.
-
-    Raises:
-        ValueError: another transfer syntax.
-    """
+    """A data set without preamble and file meta information, whatever its values look like; ValueError: not one of `SYNTAXES`."""
     if transfer_syntax not in SYNTAXES:
         raise ValueError(f"transfer syntax {transfer_syntax} is none of {', '.join(SYNTAXES)}")
     out = DicomBytesIO()

@@ -10,11 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import NAMESPACE_OID, uuid5
 
 from pydicom.dataset import Dataset
@@ -23,6 +24,7 @@ from pydicom.sr.codedict import codes
 from plscp.content.model import Code, Numeric
 from plscp.errors import CommandError
 from plscp.scu import requests as r
+from plscp.scu.encoding import data_set
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.scu.sending import Answer, ScuAssociation
 from plscp.templates import clinical_entries as clinical
@@ -46,6 +48,20 @@ DEVICES: Final = {
 DURATION: Final = 1200.0
 """Seconds that the case takes at speed 1."""
 NO_AMOUNTS: Final[Amounts] = {}
+FinalStatus = Literal["COMPLETED", "DISCONTINUED"]
+SCHEDULED_EMPTY: Final = (
+    "AccessionNumber", "RequestedProcedureID", "RequestedProcedureDescription", "ScheduledProcedureStepID",
+    "ScheduledProcedureStepDescription",
+)  # fmt: skip
+PERFORMED_EMPTY: Final = (
+    "PatientName", "PatientBirthDate", "PatientSex", "PerformedStationName", "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription", "PerformedProcedureStepEndDate", "PerformedProcedureStepEndTime",
+)  # fmt: skip
+PERFORMED_SEQUENCES: Final = (
+    "ReferencedPatientSequence", "ProcedureCodeSequence", "PerformedProtocolCodeSequence", "PerformedSeriesSequence",
+    "PerformedProcedureStepDiscontinuationReasonCodeSequence",
+)  # fmt: skip
+"""Attributes of Type 2 of a procedure step that stay empty."""
 XA_IMAGE: Final = "1.2.840.10008.5.1.4.1.1.12.1"
 
 
@@ -89,31 +105,25 @@ def _quantities(amounts: Amounts) -> dict[str, Any]:
 
 
 def status(name: str) -> log.PatientEvent:
-    """A patient status or event, a member of CID 3402."""
     return log.PatientEvent(event=member(3402, name))
 
 
 def note(kind: str, words: str) -> log.Note:
-    """A note; `kind` is a member of CID 3401."""
     return log.Note(type=member(3401, kind), text=words)
 
 
 def staff(action: str, name: str) -> log.StaffAction:
-    """A staff action, a member of CID 3404."""
     return log.StaffAction(action=member(3404, action), person=name)
 
 
 def equipment(happened: str, which: str) -> log.EquipmentEvent:
-    """An equipment event, a member of CID 3427."""
     return log.EquipmentEvent(event=member(3427, happened), equipment=which)
 
 
 def action(what: str, procedure: str, item_id: int, physician: str = "") -> log.ProcedureAction:
-    """A procedure action; `what` is a member of CID 3421, `procedure` of CID 3405."""
     by = [r.person(physician, concept=member(7453, "Performing"))] if physician else []
-    return log.ProcedureAction(
-        action=member(3421, what), procedure=member(3405, procedure), item_id=r.text(str(item_id)), performers=by
-    )
+    which = member(3405, procedure)
+    return log.ProcedureAction(action=member(3421, what), procedure=which, item_id=r.text(str(item_id)), performers=by)
 
 
 def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> log.ImageAcquired:
@@ -130,7 +140,6 @@ def acquired(study: str, run: int, frames: int, angles: tuple[int, int]) -> log.
 
 
 def consumable(happened: str, stock: CodeValue, lot: str) -> log.Consumable:
-    """One piece of stock; `happened` is a member of CID 3408."""
     return log.Consumable(
         action=member(3408, happened),
         material=stock,
@@ -140,10 +149,7 @@ def consumable(happened: str, stock: CodeValue, lot: str) -> log.Consumable:
     )
 
 
-def administered(
-    happened: str, what: Coded, route: str, amounts: Amounts, by: str = NURSE
-) -> clinical.DrugAdministered:
-    """A drug or contrast; `happened` is a member of CID 3409, `route` of CID 11."""
+def drug(happened: str, what: Coded, route: str, amounts: Amounts, by: str = NURSE) -> clinical.DrugAdministered:
     return clinical.DrugAdministered(
         action=member(3409, happened),
         drug=what,
@@ -154,16 +160,14 @@ def administered(
 
 
 def shot(millilitres: str, rate: str) -> clinical.DrugAdministered:
-    """Contrast from the injector."""
     amounts = {"volume": (millilitres, "mL"), "rate": (rate, "mL/s")}
-    return administered("ContrastAdministered", IOHEXOL, "IntracoronaryRoute", amounts, by="")
+    return drug("ContrastAdministered", IOHEXOL, "IntracoronaryRoute", amounts, by="")
 
 
 def device(  # noqa: PLR0917  # one argument per row of the template
     happened: str, what: str, site: str, stock: CodeValue, item_id: int = 0, sizes: Amounts = NO_AMOUNTS,
     intent: Coded | None = None,
 ) -> clinical.DeviceUsed:  # fmt: skip
-    """A device used; `happened` is a member of CID 3422, `what` of CID 3429, `site` of CID 3630."""
     return clinical.DeviceUsed(
         action=member(3422, happened),
         device=member(3429, what),
@@ -175,22 +179,18 @@ def device(  # noqa: PLR0917  # one argument per row of the template
     )
 
 
-def intervention(
-    happened: str, attempt: int, equipment_used: str, amounts: Amounts = NO_AMOUNTS
-) -> clinical.Intervention:
-    """An intervention at the LAD; `happened` is a member of CID 3412, the equipment of CID 3411."""
-    used, site = member(3411, equipment_used), member(3604, LAD)
+def intervention(happened: str, attempt: int, used: str, amounts: Amounts = NO_AMOUNTS) -> clinical.Intervention:
+    site = member(3604, LAD)
     return clinical.Intervention(
         action=member(3412, happened),
         site=clinical.InterventionSite(**site.model_dump()),
         attempt=r.text(str(attempt)),
-        devices=[clinical.InterventionDevice(**used.model_dump(), primary=member(230, "Yes"))],
+        devices=[clinical.InterventionDevice(**member(3411, used).model_dump(), primary=member(230, "Yes"))],
         **_quantities(amounts),
     )
 
 
 def inflated(attempt: int, pressure: str, seconds: str) -> clinical.Intervention:
-    """The balloon was inflated."""
     amounts = {"inflation_pressure": (pressure, "atm"), "inflation_duration": (seconds, "s")}
     return intervention("AngioplastyBalloonInflated", attempt, PTCA_BALLOON, amounts)
 
@@ -244,8 +244,8 @@ INJECTOR_LOG: Final[Log] = (
     (930, [consumable("RemainingConsumableDisposed", CONTRAST, "L-6606")]),
 )
 TABLET_LOG: Final[Log] = tuple(
-    (at, [administered(happened, drug, route, amounts)])
-    for at, happened, drug, route, amounts in (
+    (at, [drug(happened, what, route, amounts)])
+    for at, happened, what, route, amounts in (
         (180, "DrugAdministered", LIDOCAINE, "SubcutaneousRoute", {"volume": ("2", "mL"), "concentration": ("10", "mg/mL")}),
         (215, "DrugAdministered", VERAPAMIL, "IntraArterialRoute", {"dose": ("2.5", "mg")}),
         (240, "DrugAdministered", HEPARIN, "IntravenousRoute", {"dose": ("5000", "[iU]")}),
@@ -289,12 +289,11 @@ class CaseSubject:
 
 @dataclass(frozen=True)
 class Request:
-    """One N-ACTION request of the case.
+    """One N-ACTION request of the case; the DateTimes of its content are set when it is sent.
 
     Attributes:
         at: seconds into the case.
         device: calling AE title.
-        content: what happened; its DateTimes are set when it is sent.
         expect: the status that an SCP of the demo's settings answers.
         why: what is special about it, or empty.
     """
@@ -349,11 +348,7 @@ def _amount(value: Numeric) -> str:
 
 
 def pci_case(subject: CaseSubject | None = None) -> list[Request]:
-    """The case's requests in the order of their times.
-
-    Args:
-        subject: whom and what it is about.
-    """
+    """The case's requests in the order of their times."""
     who = subject or CaseSubject()
     procedure = log.ProcedureContext(
         description=r.text("Coronary angiography and PCI"),
@@ -421,10 +416,8 @@ def _administrations(who: CaseSubject) -> Iterator[Request]:
     stranger = CaseSubject(patient_id="9999-0000", issuer=who.issuer, patient_name="Nobody^Knows", admission_id="")
     wristband = "another patient's wristband was scanned, whom nobody knows"
     trainee = "the trainee may not add to the medication record"
-    heparin, ticagrelor = (
-        ("Heparin 5000 IU", "IntravenousRoute", "5000", "[iU]"),
-        ("Ticagrelor 180 mg", "OralRoute", "180", "mg"),
-    )
+    heparin = "Heparin 5000 IU", "IntravenousRoute", "5000", "[iU]"
+    ticagrelor = "Ticagrelor 180 mg", "OralRoute", "180", "mg"
     yield given(230, *heparin, 0xC110, wristband, to=stranger)
     yield given(241, *heparin)
     yield given(260, "Midazolam 1 mg", "IntravenousRoute", "1", "mg")
@@ -457,13 +450,59 @@ studies = [
 """
 
 
+def _clock(moment: datetime) -> tuple[str, str]:
+    """DA and TM in UTC."""
+    utc = moment.astimezone(UTC)
+    return utc.strftime("%Y%m%d"), utc.strftime("%H%M%S.%f")
+
+
+def step_begun(subject: CaseSubject, station: str, moment: datetime) -> Dataset:
+    """The N-CREATE of a Modality Performed Procedure Step: every attribute of Type 1 and 2 (PS3.4 Table F.7.2-1).
+
+    Args:
+        station: AE title of the X-ray system.
+        moment: when it began.
+    """
+    day, clock = _clock(moment)
+    scheduled = data_set(
+        StudyInstanceUID=subject.study_instance_uid,
+        ReferencedStudySequence=[],
+        ScheduledProtocolCodeSequence=[],
+        **dict.fromkeys(SCHEDULED_EMPTY, ""),
+    )
+    return data_set(
+        ScheduledStepAttributesSequence=[scheduled],
+        PatientID=subject.patient_id,
+        IssuerOfPatientID=subject.issuer,
+        PerformedProcedureStepID="1",
+        PerformedStationAETitle=station,
+        PerformedLocation=subject.location,
+        PerformedProcedureStepStartDate=day,
+        PerformedProcedureStepStartTime=clock,
+        TimezoneOffsetFromUTC="+0000",
+        PerformedProcedureStepStatus="IN PROGRESS",
+        Modality="XA",
+        StudyID=subject.study_id,
+        **dict.fromkeys(PERFORMED_EMPTY, ""),
+        **{keyword: [] for keyword in PERFORMED_SEQUENCES},
+    )
+
+
+def step_ended(status: FinalStatus, moment: datetime) -> Dataset:
+    """The N-SET that ends a step at a moment (PS3.4 Table F.7.2-1)."""
+    day, clock = _clock(moment)
+    return data_set(
+        PerformedProcedureStepStatus=status,
+        PerformedProcedureStepEndDate=day,
+        PerformedProcedureStepEndTime=clock,
+        TimezoneOffsetFromUTC="+0000",
+        PerformedSeriesSequence=[],
+    )
+
+
 @dataclass(frozen=True)
 class Played:
-    """One request of the case and what came of it.
-
-    Attributes:
-        sent: the DateTime of its last entry.
-    """
+    """One request of the case and what came of it; `sent` is the DateTime of its last entry."""
 
     request: Request
     answer: Answer
@@ -494,7 +533,6 @@ def play(
     A device whose association ends associates again, and sends what was not answered again; in vain, it sends nothing more.
 
     Args:
-        requests: the case.
         connect: makes the association of a calling AE title, not opened yet.
         speed: how many of the case's seconds pass in one; every DateTime is that of sending all the same.
         told: called with each answer, from the devices' threads, one at a time.
@@ -502,7 +540,10 @@ def play(
         stop: set it to end early, between two requests.
 
     Returns:
-        What was sent, in the order of the answers. Raises CommandError when a device gets no association.
+        What was sent, in the order of the answers.
+
+    Raises:
+        CommandError: a device gets no association at the beginning.
     """
     ending = stop or threading.Event()
     one_at_a_time = threading.Lock()
@@ -523,9 +564,9 @@ def play(
             if answer.status is None:
                 return
 
-    try:
+    with ExitStack() as opened:
         for association in associations.values():
-            association.open()
+            opened.enter_context(association)
         with ThreadPoolExecutor(len(devices), thread_name_prefix="device") as pool:
             started = time.monotonic()
             running = [pool.submit(run, device, started) for device in devices]
@@ -535,26 +576,21 @@ def play(
             except BaseException:
                 ending.set()
                 raise
-    finally:
-        for association in associations.values():
-            association.close()
     return played
 
 
 def check(played: Sequence[Played], case: Sequence[Request]) -> None:
-    """Raise CommandError, one line, unless every request got the kind of answer that it was written for.
+    """Raise CommandError, one line, unless every request of a case got the kind of answer that it was written for.
 
-    Args:
-        played: what came of it.
-        case: what was to be sent. A request that is written to be refused may be accepted by a laxer SCP.
+    A request that is written to be refused may be accepted by a laxer SCP.
     """
     silent = [one for one in played if one.answer.status is None]
     if silent or len(played) < len(case):
         raise CommandError(f"{len(case) - len(played) + len(silent)} of {len(case)} requests got no answer")
     refused = [one for one in played if not one.answer.performed and one.request.expect >> 12 != 0xC]
     if refused:
-        first = refused[0]
+        first = refused[0].answer
+        why = f": {first.comment}" if first.comment else ""
         raise CommandError(
-            f"{len(refused)} of {len(case)} requests were refused, the first with {first.answer.code} {first.answer.name}"
-            + (f": {first.answer.comment}" if first.answer.comment else "")
+            f"{len(refused)} of {len(case)} requests were refused, the first with {first.code} {first.name}{why}"
         )

@@ -9,12 +9,21 @@ from typing import Final
 from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
-from plscp.scu.encoding import encode
+from plscp.scu.encoding import data_set, encode
 from plscp.scu.sending import FIND_PENDING, RemoteScp, ScuAssociation
 
 WORKLIST: Final = "1.2.840.10008.5.1.4.31"
 """Modality Worklist Information Model - FIND."""
 SUCCESS, CANCELLED = 0x0000, 0xFE00
+KEYS: Final = (
+    "TimezoneOffsetFromUTC", "AccessionNumber", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+    "StudyInstanceUID", "RequestedProcedureID",
+)  # fmt: skip
+STEP_KEYS: Final = (
+    "ScheduledProcedureStepStartTime", "ScheduledStationName", "ScheduledProcedureStepLocation", "ScheduledProcedureStepID",
+    "ScheduledProcedureStepStatus",
+)  # fmt: skip
+"""What is to be given, of the entry and of its Scheduled Procedure Step (PS3.4 Table K.6-1)."""
 AFTER_CANCEL_ANSWERS: Final = 1000
 """That an SCP may still send once it was asked to end; beyond, the association is aborted."""
 
@@ -49,11 +58,7 @@ class WorklistAnswers:
 
 
 class WorklistQuery:
-    """One association with a worklist SCP; made, asked and forgotten. `ask` blocks: call it on a thread of its own.
-
-    Args:
-        peer: whom to ask, as whom, and how long to wait.
-    """
+    """One association with a worklist SCP; made, asked and forgotten. `ask` blocks: call it on a thread of its own."""
 
     def __init__(self, peer: RemoteScp) -> None:
         self._association = ScuAssociation(peer, [WORKLIST])
@@ -113,25 +118,15 @@ class WorklistQuery:
 
 def request(keys: WorklistKeys) -> Dataset:
     """The identifier of a query: what is matched, and empty what is to be given (PS3.4 K.6.1.2.2)."""
-    step = Dataset()
-    step.Modality = keys.modality
-    step.ScheduledStationAETitle = keys.station_ae_title
     days = sorted({f"{day:%Y%m%d}" for day in (keys.first_day, keys.last_day)})
-    step.ScheduledProcedureStepStartDate = "-".join(days)
-    for name in (
-        "ScheduledProcedureStepStartTime", "ScheduledStationName", "ScheduledProcedureStepLocation", "ScheduledProcedureStepID",
-        "ScheduledProcedureStepStatus",
-    ):  # fmt: skip
-        setattr(step, name, "")
-    made = Dataset()
-    made.ScheduledProcedureStepSequence = [step]
-    for name in (
-        "TimezoneOffsetFromUTC", "AccessionNumber", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-        "StudyInstanceUID", "RequestedProcedureID",
-    ):  # fmt: skip
-        setattr(made, name, "")
-    qualifiers = Dataset()
-    qualifiers.UniversalEntityID = ""
-    qualifiers.UniversalEntityIDType = ""
-    made.IssuerOfPatientIDQualifiersSequence = [qualifiers]
-    return made
+    step = data_set(
+        Modality=keys.modality,
+        ScheduledStationAETitle=keys.station_ae_title,
+        ScheduledProcedureStepStartDate="-".join(days),
+        **dict.fromkeys(STEP_KEYS, ""),
+    )
+    return data_set(
+        ScheduledProcedureStepSequence=[step],
+        IssuerOfPatientIDQualifiersSequence=[data_set(UniversalEntityID="", UniversalEntityIDType="")],
+        **dict.fromkeys(KEYS, ""),
+    )
