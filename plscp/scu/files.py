@@ -31,9 +31,6 @@ _NOT_IN_ACTION_INFORMATION = ("SOPClassUID", "SOPInstanceUID")
 def encoded(path: Path) -> Encoded:
     """The data set of a file as bytes: those of a DICOM file as they stand there, faults and all.
 
-    Args:
-        path: as for `read`.
-
     Raises:
         CommandError: one line, exit status 2: the file cannot be read, or is neither DICOM nor JSON.
     """
@@ -50,14 +47,10 @@ def encoded(path: Path) -> Encoded:
 
 
 def read(path: Path) -> Dataset:
-    """The data set of a file, ready to be sent.
+    """The data set of a file, DICOM with or without preamble or JSON, ready to be sent; CommandError: it cannot be read.
 
-    Args:
-        path: a DICOM file with or without preamble, or JSON; of a JSON array, its one object.
-
-    Returns:
-        The data set without file meta information, group lengths, SOP Class UID and SOP Instance UID, which Action
-        Information shall not hold (PS3.4 5.4.2.3). Raises CommandError, one line, when the file cannot be read.
+    It has no file meta information, group lengths, SOP Class UID and SOP Instance UID, which Action Information shall not
+    hold (PS3.4 5.4.2.3).
     """
     _, made = _load(path)
     if made is None:
@@ -71,7 +64,7 @@ def read(path: Path) -> Dataset:
 
 
 def _load(path: Path, *, records: bool = False) -> tuple[bytes, Dataset | None]:
-    """The bytes of a file, and the data set where they are JSON."""
+    """The bytes of a file, and the data set where they are JSON: of an array, its one object."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -117,7 +110,6 @@ def _as_sent(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _typed(path: Path, request: type[ProcedureLogRequest | SubstanceAdministrationRequest], found: Any) -> Dataset:
-    """A request in typed form, written as it is: whether a server would take it is not asked here."""
     try:
         made = request.model_validate(found)
     except ValidationError as error:
@@ -148,17 +140,9 @@ def _unknown(found: Any, made: Any, place: str = "") -> Iterator[str]:
 
 def _dicom(path: Path) -> Dataset:
     try:
-        found = dcmread(path, force=True)
-        made = Dataset(found)
-        _all(made)
+        made = Dataset(dcmread(path, force=True))
+        for _ in made.iterall():  # now, so that a broken element is an error of the file and not of the sending
+            pass
     except Exception as error:  # pydicom raises whatever the wrong byte leads to
         raise CommandError(f"{path}: not a DICOM data set: {first_line(error)}", 2) from error
     return made
-
-
-def _all(dataset: Dataset) -> None:
-    """Read every element now, so that a broken one is an error of the file and not of the sending."""
-    for element in dataset:
-        if element.VR == "SQ":
-            for part in element.value:
-                _all(part)

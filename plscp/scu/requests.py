@@ -28,7 +28,7 @@ from plscp.content.reader import EXPLICIT_LITTLE, decode
 from plscp.content.writing import code_item, dataset, others
 from plscp.errors import Refused
 from plscp.findings import Finding
-from plscp.scu.encoding import encode
+from plscp.scu.encoding import data_set, encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates import action, values
 from plscp.templates.entries import AnyEntry
@@ -57,13 +57,10 @@ class _Request(BaseModel, ABC):
     timezone_offset: str = Field(default="", description="Timezone Offset From UTC (0008,0201), +HHMM or -HHMM.")
 
     def dataset(self, *, check: bool = True) -> Dataset:
-        """Action Information of the request.
-
-        Args:
-            check: hold it against every check of the server, strictly, up to those that need its registry.
+        """Action Information of the request; `check`: held against every check of the server that needs no registry.
 
         Raises:
-            Refused: it would be refused; the findings say where and why.
+            Refused: a strict server would refuse it; the findings say where and why.
         """
         made = self._dataset()
         if self.timezone_offset:
@@ -96,12 +93,7 @@ class _Request(BaseModel, ABC):
 
 
 class ProcedureLogRequest(_Request):
-    """A Procedural Event: identifiers, the context that every entry has, and what happened, in order of time.
-
-    Attributes:
-        context: who reports, in which procedure and room.
-        entries: first-level entries, each with its Observation DateTime.
-    """
+    """A Procedural Event: identifiers, who reports in which procedure and room, and what happened, in order of time."""
 
     sop_class: ClassVar[str] = PROCEDURAL_EVENT_LOGGING
 
@@ -123,7 +115,6 @@ class ProcedureLogRequest(_Request):
         return made
 
 
-_NAMED: Final = {name: key for key, name in PARAMETERS.items()}
 _PLAIN: Final = {
     "SubstanceAdministrationNotes": "notes",
     "SubstanceAdministrationDeviceID": "device_id",
@@ -156,12 +147,13 @@ class SubstanceAdministrationRequest(_Request):
         if given.product_names:
             made.ProductName = given.product_names
         made.AdministrationRouteCodeSequence = [code_item(values.code_of(given.route))] if given.route else []
-        made.OperatorIdentificationSequence = [Dataset() for _ in given.operators]
-        for item, operator in zip(made.OperatorIdentificationSequence, given.operators, strict=True):
-            item.PersonIdentificationCodeSequence = [code_item(values.code_of(operator))]
+        made.OperatorIdentificationSequence = [
+            data_set(PersonIdentificationCodeSequence=[code_item(values.code_of(operator))])
+            for operator in given.operators
+        ]
         parameters = [
-            _parameter(CodeValue(value=key[0], scheme=key[1], meaning=meaning_of(key)), NUMERIC, value)
-            for name, key in _NAMED.items()
+            _parameter(CodeValue(value=key[0], scheme=key[1], meaning=meaning_of(key)), value)
+            for key, name in PARAMETERS.items()
             if (value := getattr(given, name)) is not None
         ]
         parameters += [_any_parameter(one) for one in given.parameters]
@@ -171,10 +163,9 @@ class SubstanceAdministrationRequest(_Request):
         return made
 
 
-def _parameter(concept: CodeValue | None, value_type: str, amount: Amount | None) -> Dataset:
+def _parameter(concept: CodeValue | None, amount: Amount | None) -> Dataset:
     """An item of the Content Item Macro whose number stands beside its concept (PS3.3 Table 10-2)."""
-    made = Dataset()
-    made.ValueType = value_type
+    made = data_set(ValueType=NUMERIC)
     if concept is not None:
         made.ConceptNameCodeSequence = [code_item(values.code_of(concept))]
     if amount is not None:
@@ -187,7 +178,7 @@ def _parameter(concept: CodeValue | None, value_type: str, amount: Amount | None
 def _any_parameter(item: Item) -> Dataset:
     if item.value_type != NUMERIC:
         return dataset(values.whole_item(item))
-    made = _parameter(item.concept, NUMERIC, item.quantity)
+    made = _parameter(item.concept, item.quantity)
     if item.observation_datetime is not None:
         made.ObservationDateTime = item.observation_datetime.text
     others(made, values.raw(item.item_elements))
@@ -254,12 +245,7 @@ def times(last: datetime, count: int) -> list[str]:
 
 
 def stamp(dataset: Dataset, when: datetime) -> None:
-    """Set the time of what happened to `when`: of the administration, or of the last first-level entry, in place.
-
-    Args:
-        dataset: Action Information of either SOP Class.
-        when: an aware time; entries before the last one lie a millisecond apart, strictly rising.
-    """
+    """Set in Action Information when it happened: the administration, or the last first-level entry, those before a millisecond apart."""
     if "ContentSequence" not in dataset:
         dataset.SubstanceAdministrationDateTime = moment(when).text
         return

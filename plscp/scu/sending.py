@@ -56,7 +56,7 @@ REST_SECONDS: Final = 0.001
 
 
 def quieten(association: Any) -> None:
-    """Let the reactor thread of a pynetdicom association come to rest: while it runs it may take the answer for a request of the peer's.
+    """Let the reactor thread of a pynetdicom association come to rest: it may take an answer for a request of the peer's.
 
     It says that it is paused before it is: only when it waits on the event can it take nothing.
     """
@@ -94,14 +94,10 @@ class RemoteScp:
     """Whom to call, as whom, and how long to wait.
 
     Attributes:
-        called: called AE title.
-        calling: calling AE title.
-        acse: seconds for an association to be answered.
-        dimse: seconds for a request to be answered.
-        connection: seconds for the connection. An association may be silent for as long as it likes.
+        called, calling: AE titles.
+        acse, dimse, connection: seconds for an association to be answered, for a request, and for the connection. An association may
+            be silent for as long as it likes.
         pdu: Maximum Length Received that is announced; 0 is no limit.
-        tls: for an association over TLS.
-        identity: the user identity, where one is negotiated.
     """
 
     host: str
@@ -118,12 +114,10 @@ class RemoteScp:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the SCP answered to one request.
+    """What the SCP answered to one request: status, Error Comment, Action Reply.
 
     Attributes:
-        status: value of Status (0000,0900), or None when no answer came.
-        comment: Error Comment (0000,0902), or empty.
-        study_instance_uid, patient_id: the Action Reply, or empty.
+        status: None when no answer came.
         milliseconds: from sending to answer.
     """
 
@@ -168,9 +162,8 @@ class FindAnswer:
     """One response to a C-FIND request.
 
     Attributes:
-        status: value of Status (0000,0900); one of `FIND_PENDING` where there may be more.
+        status: one of `FIND_PENDING` where there may be more.
         identifier: of a pending response the data set as it came, else empty.
-        comment: Error Comment (0000,0902), or empty.
     """
 
     status: int
@@ -195,8 +188,7 @@ def client_context(
 
     Args:
         ca: PEM file of the CAs that are trusted; None: the system's.
-        certificate: PEM file of the own certificate, for SCPs that ask for one.
-        key: PEM file of its private key without a passphrase; None: in the same file.
+        certificate, key: PEM files of the own certificate and of its key without a passphrase; None: none, or in the same file.
         names: what these three are called where they were given.
 
     Raises:
@@ -218,16 +210,11 @@ def client_context(
 
 
 class _Connection(ssl.SSLSocket):
-    """One that keeps why it failed: pynetdicom only logs it.
-
-    Attributes:
-        failure: the cause as `plscp.dicom.handshakes` names it, or empty.
-    """
+    """One that keeps why it failed, as `plscp.dicom.handshakes` names it: pynetdicom only logs it."""
 
     failure = ""
 
     def do_handshake(self, block: bool = False) -> None:
-        """Shake hands."""
         try:
             super().do_handshake(block)
         except ssl.SSLError as error:
@@ -235,7 +222,7 @@ class _Connection(ssl.SSLSocket):
             raise
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """Read; with TLS 1.3 what the server says of a certificate comes only after the device's part of the handshake."""
+        # With TLS 1.3 what the server says of a certificate comes only after the device's part of the handshake.
         try:
             return super().recv(buflen, flags)
         except ssl.SSLError as error:
@@ -244,37 +231,26 @@ class _Connection(ssl.SSLSocket):
 
 
 class _Handshake:
-    """What pynetdicom takes for a context: it keeps the connection.
-
-    Attributes:
-        connection: None before there is one.
-    """
+    """What pynetdicom takes for a context: it keeps the connection."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self._context = context
-        self.connection: _Connection | None = None
+        self._connection: _Connection | None = None
 
     def wrap_socket(self, sock: socket.socket, **given: Any) -> ssl.SSLSocket:
-        """As a context does it."""
         self._context.sslsocket_class = _Connection
-        self.connection = cast("_Connection", self._context.wrap_socket(sock, **given))
-        return self.connection
+        self._connection = cast("_Connection", self._context.wrap_socket(sock, **given))
+        return self._connection
 
     @property
     def failure(self) -> str:
         """Why it failed, in a word and in words; empty where nothing is known."""
-        found = self.connection.failure if self.connection is not None else ""
+        found = self._connection.failure if self._connection is not None else ""
         return f"{found}: {handshakes.HANDSHAKES[found]}" if found in handshakes.HANDSHAKES else found
 
 
 class ScuAssociation:
-    """An open association; a context manager that releases at its end.
-
-    Args:
-        peer: whom to call.
-        sop_classes: what to negotiate.
-        syntaxes: transfer syntaxes to propose, best first.
-    """
+    """An association, opened and released as a context manager; `syntaxes` are proposed, the best first."""
 
     def __init__(
         self,
@@ -284,10 +260,12 @@ class ScuAssociation:
     ) -> None:
         self.peer = peer
         self._ae = AE(ae_title=peer.calling)
-        self._ae.acse_timeout = peer.acse
-        self._ae.dimse_timeout = peer.dimse
+        self._ae.acse_timeout, self._ae.dimse_timeout, self._ae.connection_timeout = (
+            peer.acse,
+            peer.dimse,
+            peer.connection,
+        )
         self._ae.network_timeout = None  # devices are silent for hours
-        self._ae.connection_timeout = peer.connection
         self._ae.maximum_pdu_size = peer.pdu
         for sop_class in sop_classes:
             self._ae.add_requested_context(sop_class, list(syntaxes))
@@ -349,10 +327,7 @@ class ScuAssociation:
         self.close()
 
     def find(self, identifier: bytes, sop_class: str, message_id: int) -> Iterator[FindAnswer]:
-        """Send one C-FIND request (PS3.7 9.1.2), and give each response as it comes; none after one that is not Pending.
-
-        Args:
-            identifier: encoded in `syntax_of`.
+        """Send one C-FIND request (PS3.7 9.1.2), its identifier encoded in `syntax_of`, and give each response as it comes.
 
         Raises:
             CommandError: a response is none, no further one came in time, or the association was aborted.
@@ -405,16 +380,8 @@ class ScuAssociation:
         return self._association is not None and bool(self._association.is_established)
 
     def send(self, dataset: Dataset, sop_class: str) -> Answer:
-        """Send one N-ACTION request of Action Type 1 and wait for its answer.
-
-        Args:
-            dataset: Action Information.
-            sop_class: one of those negotiated; raises CommandError where the SCP did not accept it.
-        """
-        return self._ask(
-            sop_class,
-            lambda message_id: self._association.send_n_action(dataset, 1, sop_class, INSTANCES[sop_class], message_id),
-        )
+        """Send one N-ACTION request of Action Type 1 and wait for its answer; CommandError: the SCP did not accept the SOP Class."""
+        return self._ask(sop_class, "send_n_action", dataset, 1, sop_class, INSTANCES[sop_class])
 
     def until_answered(
         self, send: Callable[[], Answer], said: Callable[[str], None], ending: threading.Event
@@ -445,26 +412,21 @@ class ScuAssociation:
     def create_step(self, dataset: Dataset, sop_instance_uid: str) -> Answer:
         """N-CREATE a Modality Performed Procedure Step and wait for the answer; as `send`."""
         mpps = MODALITY_PERFORMED_PROCEDURE_STEP
-        return self._ask(
-            mpps,
-            lambda message_id: self._association.send_n_create(dataset, mpps, sop_instance_uid, message_id),
-        )
+        return self._ask(mpps, "send_n_create", dataset, mpps, sop_instance_uid)
 
     def set_step(self, dataset: Dataset, sop_instance_uid: str) -> Answer:
         """N-SET a Modality Performed Procedure Step and wait for the answer; as `send`."""
         mpps = MODALITY_PERFORMED_PROCEDURE_STEP
-        return self._ask(
-            mpps, lambda message_id: self._association.send_n_set(dataset, mpps, sop_instance_uid, message_id)
-        )
+        return self._ask(mpps, "send_n_set", dataset, mpps, sop_instance_uid)
 
-    def _ask(self, sop_class: str, sending: Callable[[int], tuple[Dataset, Dataset | None]]) -> Answer:
-        """Send with the next Message ID, and wait."""
+    def _ask(self, sop_class: str, operation: str, *arguments: Any) -> Answer:
+        """Send with the next Message ID by a method of pynetdicom's, and wait."""
         if not self.is_open:
             return Answer(None, "the association is no longer open")
         quieten(self._association)
         started = time.perf_counter()
         try:
-            status, reply = sending(next(self._message_ids))
+            status, reply = getattr(self._association, operation)(*arguments, next(self._message_ids))
         except ValueError as error:
             raise CommandError(
                 f"{self.peer.called} does not take {UID(sop_class).name.removesuffix(' SOP Class')}: {first_line(error)}"
@@ -472,13 +434,9 @@ class ScuAssociation:
         took = (time.perf_counter() - started) * 1000
         if "Status" not in status:
             return Answer(None, "no answer came in time, or the association was aborted", milliseconds=took)
-        return Answer(
-            int(status.Status),
-            str(status.get("ErrorComment", "") or ""),
-            str(reply.get("StudyInstanceUID", "") or "") if reply else "",
-            str(reply.get("PatientID", "") or "") if reply else "",
-            took,
-        )
+        told = reply or Dataset()
+        study, patient = (str(told.get(keyword, "") or "") for keyword in ("StudyInstanceUID", "PatientID"))
+        return Answer(int(status.Status), str(status.get("ErrorComment", "") or ""), study, patient, took)
 
     def echo(self) -> Answer:
         """Send one C-ECHO; the association must have been opened for Verification."""
