@@ -88,7 +88,7 @@ def steps_of(message: Hl7Message, rules: Hl7Rules, arrival: datetime) -> list[St
             rules.authorities,
             zone=rules.zone,
             arrival=arrival,
-            station=lambda ae_title: rules.stations.get(ae_title, ""),
+            stations=rules.stations,
         )
     if f"{code}^{event}" in hl7_staff.KINDS:
         return hl7_staff.plan_of(message, rules.schemes, zone=rules.zone, arrival=arrival)

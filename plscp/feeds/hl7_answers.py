@@ -2,13 +2,14 @@
 
 import itertools
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from plscp.errors import BrokenMessage
-from plscp.feeds.hl7_message import MessageHeader
+from plscp.feeds.hl7_message import MessageHeader, Separators
 
 APPLICATION: Final = "PLSCP"
 MOST_SAID: Final = 200
@@ -43,25 +44,24 @@ def answers(
         records: of a master file, the segments about its records, which the application's acknowledgement has (MFK).
     """
     accept, application = (header.fields.get(number, "").strip(" ") for number in (15, 16))
-    kind = "A" if error is None else "R" if error.rejected else "E"
     if not accept and not application:
-        return [_answer(header, now, f"A{kind}", error, records)]
+        return [_answer(header, now, "A", error, records)]
     wanted = {"AL": True, "SU": error is None, "ER": error is not None}
-    codes = [f"{mode}{kind}" for mode, asked in (("C", accept), ("A", application)) if wanted.get(asked, False)]
-    return [_answer(header, now, code, error, records if code.startswith("A") else ()) for code in codes]
+    asked = (("C", accept, ()), ("A", application, records))
+    return [_answer(header, now, mode, error, segments) for mode, when, segments in asked if wanted.get(when, False)]
 
 
 def _answer(
-    header: MessageHeader, now: datetime, code: str, error: BrokenMessage | None, records: Sequence[str] = ()
+    header: MessageHeader, now: datetime, mode: str, error: BrokenMessage | None, records: Sequence[str]
 ) -> str:
     """MSH, MSA, of what was not taken ERR, and of a master file its records; in the message's own encoding characters, its fields as they were sent."""
-    used = header.separators
-    sent = header.fields
+    used, sent = header.separators, header.fields
+    code = mode + ("A" if error is None else "R" if error.rejected else "E")
     event = sent.get(9, "").split(used.component)[1:2]
     version = sent.get(12, "").split(used.component)[0] or "2.5"
     name, whole = ("MFK", "MFK_M01") if records else ("ACK", "ACK")
     structure = [] if version in _WITHOUT_STRUCTURE else [whole]
-    kind = used.component.join([name, *event, *structure] if event and event[0] else [name])
+    kind = used.component.join([name, *event, *structure] if any(event) else [name])
     fields = {
         3: sent.get(5, "") or APPLICATION,
         4: sent.get(6, ""),
@@ -74,50 +74,26 @@ def _answer(
         12: sent.get(12, "") or version,
         18: sent.get(18, ""),
     }
-    encoding = f"{used.component}{used.repetition}{used.escape}{used.subcomponent}"
-    msh = used.field.join(["MSH", encoding, *(fields.get(number, "") for number in range(3, 19))]).rstrip(used.field)
-    said = "" if error is None else _escaped(str(error)[:MOST_SAID], header)
+    values = (fields.get(number, "") for number in range(3, 19))
+    msh = used.field.join(["MSH", "".join(used[1:]), *values]).rstrip(used.field)
+    said = "" if error is None else _escaped(str(error)[:MOST_SAID], used)
     msa = used.field.join(["MSA", code, sent.get(10, ""), *([said] if said else [])])
-    segments = [msh, msa]
-    if error is not None:
-        segments.append(used.field.join(_err(header, error, said)))
-    segments += records
-    return "".join(f"{segment}\r" for segment in segments)
+    err = [] if error is None else [used.field.join(_err(used, version, error, said))]
+    return "".join(f"{segment}\r" for segment in (msh, msa, *err, *records))
 
 
-def _err(header: MessageHeader, error: BrokenMessage, said: str) -> Iterator[str]:
-    """ERR: of v2.5 on the place as an ERL, the code and the text; of older ones the ELD alone."""
-    used = header.separators
+def _err(used: Separators, version: str, error: BrokenMessage, said: str) -> list[str]:
+    """ERR: of v2.5 on the place as an ERL, the code and the text; of older ones ERR-1 alone, an ELD."""
     place = [str(part) for part in error.place]
-    yield "ERR"
-    if _is_old(header.fields.get(12, "").split(used.component)[0]):
-        eld_code = used.subcomponent.join([str(error.code), _TEXTS.get(error.code, ""), "HL70357"])
-        yield used.component.join([*(place + [""] * 3)[:3], eld_code])
-        return
-    yield ""
-    yield used.component.join(place)
-    yield used.component.join([str(error.code), _TEXTS.get(error.code, ""), "HL70357"])
-    yield "E"
-    yield from ("", "", "")
-    yield said
+    code = [str(error.code), _TEXTS.get(error.code, ""), "HL70357"]
+    if re.match(r"2\.0*[0-4](\.|$)", version):
+        return ["ERR", used.component.join([*(place + [""] * 3)[:3], used.subcomponent.join(code)])]
+    return ["ERR", "", used.component.join(place), used.component.join(code), "E", "", "", "", said]
 
 
-def _is_old(version: str) -> bool:
-    """Whether a version of HL7 has ERR-1 alone: before 2.5."""
-    parts = version.split(".")
-    return parts[0] == "2" and len(parts) > 1 and parts[1].isdecimal() and int(parts[1]) < 5
-
-
-def _escaped(text: str, header: MessageHeader) -> str:
+def _escaped(text: str, used: Separators) -> str:
     """A text of ours in the encoding characters of the message; printable ASCII."""
-    used = header.separators
-    letters = {
-        used.escape: "E",
-        used.field: "F",
-        used.component: "S",
-        used.repetition: "R",
-        used.subcomponent: "T",
-    }
+    letters = dict(zip(used, "FSRET", strict=True))
     return "".join(
         f"{used.escape}{letters[each]}{used.escape}" if each in letters else each if " " <= each <= "~" else "?"
         for each in text

@@ -4,8 +4,8 @@ The message is parsed with python-hl7; character sets, escape sequences and what
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -32,23 +32,7 @@ CHARACTER_SETS: Final = {
 }
 """HL7 table 0211, as far as Python decodes them: by value the codec. UTF-16 and UTF-32 have bytes that end segments and frames."""
 READ: Final = frozenset(
-    {
-        "MSH",
-        "EVN",
-        "PID",
-        "MRG",
-        "PV1",
-        "ORC",
-        "OBR",
-        "TQ1",
-        "ZDS",
-        "IPC",
-        "AIL",
-        "MFI",
-        "MFE",
-        "STF",
-        "ORG",
-    }
+    ("MSH", "EVN", "PID", "MRG", "PV1", "ORC", "OBR", "TQ1", "ZDS", "IPC", "AIL", "MFI", "MFE", "STF", "ORG")
 )
 """Segments that are parsed; of others only the name is looked at."""
 TYPES: Final = frozenset({"ADT", "ORM", "OMI", "OMG", "MFN"})
@@ -57,6 +41,8 @@ DELETED: Final = '""'
 """A field that is to be empty from now on (2.5.3)."""
 _NAME: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _ESCAPED_MOST: Final = 64
+_HEXADECIMAL: Final = re.compile("X([2-7][0-9A-Fa-f])+")
+"""Bytes that are the same characters in every character set."""
 _UNDECODED: Final = "\ufffd"
 
 
@@ -68,8 +54,7 @@ class CompositeId(NamedTuple):
     type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Separators:
+class Separators(NamedTuple):
     """The encoding characters of a message (MSH-1 and MSH-2)."""
 
     field: str
@@ -94,10 +79,6 @@ class Segment:
         """Where something stands, as `BrokenMessage.place` has it."""
         return (self.name, self.sequence, field, repetition, *((component,) if component else ()))
 
-    def repetitions(self, field: int) -> int:
-        """How often a field stands there, empty ones included; 0 where the segment is shorter."""
-        return len(self._parsed[field]) if field < len(self._parsed) else 0
-
     def raw(self, field: int) -> str:
         """A whole field as it was sent, escape sequences and all."""
         return str(self._parsed[field]) if field < len(self._parsed) else ""
@@ -106,139 +87,124 @@ class Segment:
         """Whether the field has anything, be it that it is deleted."""
         return bool(self.raw(field).strip(" "))
 
-    def deleted(self, field: int) -> bool:
-        """Whether the field is to be empty from now on."""
-        return self.raw(field).strip(" ") == DELETED
-
     def text(self, field: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
         """A value without padding; empty where it is absent, empty or deleted. What did not decode is U+FFFD."""
-        value = self._leaf(field, repetition, component, subcomponent).strip(" ")
-        return "" if value == DELETED else self._unescaped(value).strip(" ")
+        value = self._sent(field, repetition, component, subcomponent).strip(" ")
+        return "" if value == DELETED else self._unescaped(value)[0].strip(" ")
 
-    def component(self, field: int, component: int, repetition: int = 1) -> list[str]:
-        """The subcomponents of a component."""
-        count = self._subcomponents(field, repetition, component)
-        return [self.text(field, component, index, repetition) for index in range(1, count + 1)]
-
-    def components(self, field: int, repetition: int = 1) -> list[str]:
+    def components(self, field: int) -> list[str]:
         """The components of a field, the first subcomponent of each."""
-        if not 1 <= repetition <= self.repetitions(field):
-            return []
-        found = self._parsed[field][repetition - 1]
-        return [
-            self.text(field, each, 1, repetition) for each in range(1, 1 if isinstance(found, str) else len(found) + 1)
-        ] or [self.text(field, 1, 1, repetition)]
+        return [self.text(field, number) for number in range(1, len(self._parts(field, 1)) + 1)]
 
     def identifying(self, field: int, component: int = 1, subcomponent: int = 1, repetition: int = 1) -> str:
         """As `text`, of what identifies somebody or something. Raises BrokenMessage: it did not decode, or cannot be unescaped."""
         place = self.place(field, repetition, component)
-        value = self._leaf(field, repetition, component, subcomponent)
+        value = self._sent(field, repetition, component, subcomponent)
         if _UNDECODED in value:
             raise BrokenMessage("an identifier does not decode in the character set of the message", DATA_TYPE, place)
-        if self._strange(value):
+        if not self._unescaped(value)[1]:
             raise BrokenMessage("an identifier has an escape sequence that cannot be read", DATA_TYPE, place)
         return self.text(field, component, subcomponent, repetition)
 
     def identifiers(self, field: int) -> list[CompositeId]:
         """The identifiers of a repeating CX field; empty and deleted repetitions left out. Raises BrokenMessage, as `identifying`."""
         found = []
-        for repetition in range(1, self.repetitions(field) + 1):
+        for repetition in range(1, len(self._parts(field)) + 1):
             if value := self.identifying(field, 1, 1, repetition):
                 authority = self.identifying(field, 4, 1, repetition) or self.identifying(field, 4, 2, repetition)
                 found.append(CompositeId(value, authority, self.text(field, 5, 1, repetition)))
         return found
 
-    def _leaf(self, field: int, repetition: int, component: int, subcomponent: int) -> str:
-        """A value as it was sent; what is not divided further is its own first part."""
-        found: Any = self._parsed[field] if field < len(self._parsed) else ""
-        for index in (repetition, component, subcomponent):
-            if isinstance(found, str):
-                if index != 1:
-                    return ""
-            elif 1 <= index <= len(found):
-                found = list.__getitem__(found, index - 1)
-            else:
-                return ""
-        return str(found)
+    def _parts(self, field: int, *within: int) -> Sequence[Any]:
+        """What a field is divided into, or a repetition or component of it; what is not divided is its own one part."""
+        parts = self._parsed[field] if field < len(self._parsed) else ()
+        for number in within:
+            part = parts[number - 1] if number <= len(parts) else ""
+            parts = (part,) if isinstance(part, str) else part
+        return parts
 
-    def _subcomponents(self, field: int, repetition: int, component: int) -> int:
-        found: Any = self._parsed[field] if field < len(self._parsed) else ""
-        for index in (repetition, component):
-            if isinstance(found, str):
-                return 1 if index == 1 and found else 0
-            if index > len(found):
-                return 0
-            found = list.__getitem__(found, index - 1)
-        return 1 if isinstance(found, str) else len(found)
+    def _sent(self, field: int, repetition: int, component: int, subcomponent: int) -> str:
+        parts = self._parts(field, repetition, component)
+        return str(parts[subcomponent - 1]) if subcomponent <= len(parts) else ""
 
-    # --- escape sequences (2.7) ---
+    def _unescaped(self, value: str) -> tuple[str, bool]:
+        """A value with its escape sequences read (2.7), and whether all could be; an escape character without an end stays.
 
-    def _pieces(self, value: str) -> Iterator[tuple[str, bool]]:
-        """Text and, marked True, the insides of escape sequences; an escape character without an end is text."""
-        parts = value.split(self._separators.escape)
-        at = 0
-        while at < len(parts):
-            yield parts[at], False
-            if at + 2 < len(parts) and len(parts[at + 1]) <= _ESCAPED_MOST:
-                yield parts[at + 1], True
-                at += 2
-            elif at + 1 < len(parts):
-                yield self._separators.escape, False
-                at += 1
-            else:
-                break
-
-    def _unescaped(self, value: str) -> str:
-        if self._separators.escape not in value:
-            return value
-        return "".join(self._meant(piece) or "" if inside else piece for piece, inside in self._pieces(value))
-
-    def _strange(self, value: str) -> bool:
-        """Whether a value has an escape sequence whose meaning is not known, or the escape character by itself."""
-        escape = self._separators.escape
-        return escape in value and any(
-            self._meant(piece) is None if inside else piece == escape for piece, inside in self._pieces(value)
-        )
-
-    def _meant(self, sequence: str) -> str | None:
-        """What an escape sequence stands for; highlighting for nothing; None where that is not known, such as other character sets."""
-        separators = self._separators
-        by_letter = {
-            "F": separators.field,
-            "S": separators.component,
-            "R": separators.repetition,
-            "E": separators.escape,
-            "T": separators.subcomponent,
-            "H": "",
-            "N": "",
-            ".br": " ",
-            ".sp": " ",
+        Highlighting stands for nothing; so does what is not known, such as other character sets.
+        """
+        used, known = self._separators, True
+        if used.escape not in value:
+            return value, True
+        letters = {
+            "F": used.field,
+            "S": used.component,
+            "R": used.repetition,
+            "E": used.escape,
+            "T": used.subcomponent,
+            **dict.fromkeys(("H", "N"), ""),
+            **dict.fromkeys((".br", ".sp"), " "),
         }
-        if sequence in by_letter:
-            return by_letter[sequence]
-        if re.fullmatch(r"X([2-7][0-9A-Fa-f])+", sequence):  # bytes that are the same characters in every character set
-            return bytes.fromhex(sequence[1:]).decode("ascii").replace("\x7f", _UNDECODED)
-        return None
+
+        def meant(found: re.Match[str]) -> str:
+            nonlocal known
+            sequence = found[1]
+            if sequence in letters:
+                return letters[sequence]
+            if sequence and _HEXADECIMAL.fullmatch(sequence):
+                return bytes.fromhex(sequence[1:]).decode("ascii").replace("\x7f", _UNDECODED)
+            known = False
+            return found[0] if sequence is None else ""
+
+        escape = re.escape(used.escape)
+        read = re.sub(f"{escape}([^{escape}]{{0,{_ESCAPED_MOST}}}){escape}|{escape}", meant, value)
+        return read, known
 
 
-def first_of(segments: Iterable[Segment], name: str) -> Segment | None:
-    """The first segment of a name."""
-    return next((segment for segment in segments if segment.name == name), None)
+class Segments(list[Segment]):
+    """Segments of a message, in their order."""
+
+    def first(self, name: str) -> Segment | None:
+        """The first of a name."""
+        return next((segment for segment in self if segment.name == name), None)
+
+    def all(self, name: str) -> list[Segment]:
+        """Those of a name."""
+        return [segment for segment in self if segment.name == name]
+
+    def groups(self, start: str) -> list["Segments"]:
+        """In groups, each from a segment of this name on; what stands before the first is left out."""
+        groups: list[Segments] = []
+        for segment in self:
+            if segment.name == start:
+                groups.append(Segments())
+            if groups:
+                groups[-1].append(segment)
+        return groups
+
+    def required(self, name: str) -> Segment:
+        """As `first`. Raises BrokenMessage: it is not there."""
+        found = self.first(name)
+        if found is None:
+            raise BrokenMessage(f"segment {name} is missing", SEGMENT_SEQUENCE, (name, 1))
+        return found
+
+    def required_groups(self, start: str) -> list["Segments"]:
+        """As `groups`. Raises BrokenMessage: there is none."""
+        self.required(start)
+        return self.groups(start)
 
 
-class Hl7Message:
-    """A message that was read.
+class Hl7Message(Segments):
+    """A message that was read: all segments that are parsed, MSH first.
 
     Attributes:
-        header: MSH.
-        segments: all that are parsed, in their order, MSH first.
         separators: its encoding characters.
         codec: of its character set, as Python calls it.
     """
 
-    def __init__(self, segments: Sequence[Segment], separators: Separators, codec: str) -> None:
-        self.header, self.segments = segments[0], segments
-        self.separators, self.codec = separators, codec
+    def __init__(self, segments: Iterable[Segment], separators: Separators, codec: str) -> None:
+        super().__init__(segments)
+        self.header, self.separators, self.codec = self[0], separators, codec
 
     @property
     def kind(self) -> str:
@@ -254,11 +220,6 @@ class Hl7Message:
         return stated or ("O01" if self.header.text(9, 1) == "ORM" else "")
 
     @property
-    def control_id(self) -> str:
-        """MSH-10."""
-        return self.header.text(10)
-
-    @property
     def sender(self) -> str:
         """Sending application and facility: ``MSH-3|MSH-4``."""
         return f"{self.header.text(3)}|{self.header.text(4)}"
@@ -266,32 +227,7 @@ class Hl7Message:
     @property
     def identity(self) -> str:
         """What identifies the message, in the registry's records: ``MSH-3|MSH-4|MSH-10``, cut to 200 characters."""
-        return f"{self.sender}|{self.control_id}"[:200]
-
-    def first(self, name: str) -> Segment | None:
-        """The first segment of a name."""
-        return first_of(self.segments, name)
-
-    def all(self, name: str) -> list[Segment]:
-        """The segments of a name."""
-        return [segment for segment in self.segments if segment.name == name]
-
-    def groups(self, start: str) -> list[list[Segment]]:
-        """The segments in groups, each from a segment of this name on; what stands before the first is left out."""
-        groups: list[list[Segment]] = []
-        for segment in self.segments:
-            if segment.name == start:
-                groups.append([])
-            if groups:
-                groups[-1].append(segment)
-        return groups
-
-    def required(self, name: str) -> Segment:
-        """As `first`. Raises BrokenMessage: it is not there."""
-        found = self.first(name)
-        if found is None:
-            raise BrokenMessage(f"segment {name} is missing", SEGMENT_SEQUENCE, (name, 1))
-        return found
+        return f"{self.sender}|{self.header.text(10)}"[:200]
 
 
 class MessageHeader(NamedTuple):
@@ -324,12 +260,9 @@ def _separators(line: str) -> Separators:
     given, ends, _ = line[4:].partition(field) if field else ("", "", "")
     # The fifth of them marks what was cut (v2.7), and nothing is.
     used = Separators(field, *given[:4])
-    four = (used.field, used.component, used.repetition, used.escape, used.subcomponent)
-    if not ends or not 1 <= len(given) <= 5 or len(set(four)) < 5 or not all(map(_is_separator, four)):
-        place = ("MSH", 1, 2)
-        raise BrokenMessage(
-            "MSH-1 and MSH-2 do not name five different encoding characters", DATA_TYPE, place, rejected=True
-        )
+    if not ends or not 1 <= len(given) <= 5 or len(set(used)) < 5 or not all(map(_is_separator, used)):
+        why = "MSH-1 and MSH-2 do not name five different encoding characters"
+        raise BrokenMessage(why, DATA_TYPE, ("MSH", 1, 2), rejected=True)
     return used
 
 
@@ -345,9 +278,8 @@ def read(data: bytes, default_codec: str) -> Hl7Message:
     """
     data = data.strip(b"\r\n ")
     if not data.startswith(b"MSH") or len(data) < 8:
-        raise BrokenMessage(
-            "segment MSH is missing: this is no HL7 message", SEGMENT_SEQUENCE, ("MSH", 1), rejected=True
-        )
+        why = "segment MSH is missing: this is no HL7 message"
+        raise BrokenMessage(why, SEGMENT_SEQUENCE, ("MSH", 1), rejected=True)
     line = re.split(rb"[\r\n]", data, maxsplit=1)[0].decode("latin-1")
     separators = _separators(line)
     fields = line.split(separators.field)
@@ -358,43 +290,37 @@ def read(data: bytes, default_codec: str) -> Hl7Message:
     text = data.decode(codec, "replace").replace("\r\n", "\r")
     if "\r" not in text:
         text = text.replace("\n", "\r")
-    kept, counts = [], dict[str, int]()
-    numbers = []
+    kept: list[tuple[str, int]] = []
+    counts = Counter[str]()
     for index, line in enumerate(text.split("\r")):
         name = line[:3]
         if not line.strip():
             continue
         if not _NAME.fullmatch(name) or line[3:4] not in {"", separators.field} or (name == "MSH" and index):
             raise BrokenMessage("a segment begins with no segment name", SEGMENT_SEQUENCE, ("MSH", 1))
-        counts[name] = counts.get(name, 0) + 1
+        counts[name] += 1
         if name in READ:
-            kept.append(line)
-            numbers.append(counts[name])
-    parsed = hl7.parse("\r".join(kept))
-    segments = [
-        Segment(segment, kept[index][:3], numbers[index], separators) for index, segment in enumerate(list(parsed))
-    ]
+            kept.append((line, counts[name]))
+    parsed = hl7.parse("\r".join(line for line, _ in kept))
+    segments = (
+        Segment(fields, line[:3], number, separators) for fields, (line, number) in zip(parsed, kept, strict=True)
+    )
     return Hl7Message(segments, separators, codec)
 
 
 def _codec(fields: Sequence[str], separators: Separators, default_codec: str) -> str:
     """The codec of MSH-18: of several character sets that which has the others in it. Raises BrokenMessage for one not known."""
-    named = [each.strip(" ") for each in (fields[17] if len(fields) > 17 else "").split(separators.repetition)]
-    codecs = []
-    for name in filter(None, named):
-        if name not in CHARACTER_SETS:
-            raise BrokenMessage(
-                "MSH-18 names a character set that is not known here", TABLE_VALUE, ("MSH", 1, 18), rejected=True
-            )
-        codecs.append(CHARACTER_SETS[name])
-    wider = [codec for codec in codecs if codec != "ascii"]
-    if len(set(wider)) > 1:
-        if all(codec.startswith("iso2022_jp") for codec in wider):
-            return "iso2022_jp_1"
-        raise BrokenMessage(
-            "MSH-18 names character sets that are not read together", TABLE_VALUE, ("MSH", 1, 18), rejected=True
-        )
-    return (wider or codecs or [default_codec])[0]
+    named = [name for each in "".join(fields[17:18]).split(separators.repetition) if (name := each.strip(" "))]
+    place = ("MSH", 1, 18)
+    if not CHARACTER_SETS.keys() >= set(named):
+        raise BrokenMessage("MSH-18 names a character set that is not known here", TABLE_VALUE, place, rejected=True)
+    codecs = {CHARACTER_SETS[name] for name in named}
+    wider = codecs - {"ascii"}
+    if wider == {"iso2022_jp", "iso2022_jp_1"}:
+        return "iso2022_jp_1"
+    if len(wider) > 1:
+        raise BrokenMessage("MSH-18 names character sets that are not read together", TABLE_VALUE, place, rejected=True)
+    return next(iter(wider or codecs), default_codec)
 
 
 # --- times ---------------------------------------------------------------------------------------------------------------

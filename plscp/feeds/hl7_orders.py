@@ -1,13 +1,12 @@
 """Orders (HL7 v2.8.2 chapter 4; IHE Radiology RAD-2 and RAD-4): ORM^O01, OMI^O23, OMG^O19, as steps of a plan."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from plscp.errors import BrokenMessage
-from plscp.feeds.hl7_message import REQUIRED_FIELD, SEGMENT_SEQUENCE, Hl7Message, Segment, moment
+from plscp.feeds.hl7_message import REQUIRED_FIELD, Hl7Message, Segments, moment
 from plscp.feeds.hl7_persons import Authorities, person, place_name
 from plscp.matching import hospital
 from plscp.matching.hospital import Step
@@ -22,22 +21,10 @@ _SAYS_NOTHING: Final = frozenset(
 )
 """Order controls (table 0119) that answer, or change nothing of whom, where and when."""
 _LONGEST_STUDY_ID: Final = 16
+_UID: Final = (("ZDS", 1), ("IPC", 3))
+_BEGINS: Final = (("TQ1", 7, 1), ("OBR", 36, 1), ("OBR", 27, 4), ("ORC", 7, 4))
+"""Field and component of when an order is to begin; the last two are the timing of old."""
 NO_UID: Final = "an order without a Study Instance UID: there is nothing to match by"
-
-
-@dataclass(slots=True)
-class _Order:
-    """One ORC, and the segments from it on."""
-
-    orc: Segment
-    segments: list[Segment]
-
-    def all(self, name: str) -> list[Segment]:
-        return [segment for segment in self.segments if segment.name == name]
-
-    def first(self, name: str, field: int, component: int = 1) -> str:
-        """The first identifying value that a segment of this name has there."""
-        return next(filter(None, (one.identifying(field, component) for one in self.all(name))), "")
 
 
 def plan_of(
@@ -46,51 +33,61 @@ def plan_of(
     *,
     zone: str,
     arrival: datetime,
-    station: Callable[[str], str],
+    stations: Mapping[str, str],
 ) -> list[Step]:
     """The steps of an order message.
 
     Args:
         zone: of times without an offset.
         arrival: UTC.
-        station: the one location of a device, by its AE title; else empty.
+        stations: the one location of a device, by its AE title.
 
     Raises:
         BrokenMessage: it cannot be read, or lacks what it is about.
     """
-    pid = message.required("PID")
-    said = person(pid, authorities)
+    said = person(message.required("PID"), authorities)
     if not said["other_ids"]:
         del said["other_ids"]  # who orders need not know them all: registration says which there are
-    orders = [_Order(group[0], group) for group in message.groups("ORC")]
-    if not orders:
-        raise BrokenMessage("segment ORC is missing", SEGMENT_SEQUENCE, ("ORC", 1))
     steps: list[Step] = [partial(_person, said=said)]
-    patient = {"id": said["id"], "issuer": said["issuer"]}
-    only = _only_uid(message)
+    orders = message.required_groups("ORC")
+    uids = {each.identifying(field) for name, field in _UID for each in message.all(name)} - {""}
     for order in orders:
-        control = order.orc.text(1)
+        orc = order[0]
+        control = orc.text(1)
         if not control:
-            raise BrokenMessage("the order control is missing", REQUIRED_FIELD, order.orc.place(1))
-        if control == "SC" and order.orc.text(5) == "CA":
+            raise BrokenMessage("the order control is missing", REQUIRED_FIELD, orc.place(1))
+        if control == "SC" and orc.text(5) == "CA":
             control = "CA"
         if control in _SAYS_NOTHING:
             continue
-        uid = order.first("ZDS", 1) or order.first("IPC", 3) or only
+        uid = _value(order, *_UID) or ("".join(uids) if len(uids) == 1 else "")  # one for all, wherever it stands
         if not uid:
-            steps.append(_without_uid)
+            steps.append(lambda _plan: NO_UID)
             continue
-        study: dict[str, Any] = {"study_instance_uid": uid, "patient": patient, **_identifiers(order)}
-        begins = _begins(message, order, zone, arrival)
-        if begins is not None:
-            study["planned"] = begins
-        places = [*_places(message, order, station)]
+        study: dict[str, Any] = {"study_instance_uid": uid, "patient": {"id": said["id"], "issuer": said["issuer"]}}
+        if accession := _value(order, ("IPC", 1), ("OBR", 18)):
+            study["accession_number"] = accession
+        procedure = _value(
+            order, ("IPC", 2), ("OBR", 19)
+        )  # the Requested Procedure ID, which modalities send as Study ID
+        if 0 < len(procedure) <= _LONGEST_STUDY_ID:
+            study["study_id"] = procedure
+        begins = (
+            moment(message, segment, field, component, zone=zone, arrival=arrival)
+            for name, field, component in _BEGINS
+            for segment in order.all(name)
+        )
+        if (planned := next(filter(None, begins), None)) is not None:
+            study["planned"] = planned
+        places = [*_places(message, order, stations)]
         steps.append(partial(_study, study=study, whom=said, places=places, control=control))
     return steps
 
 
-def _without_uid(_plan: Plan) -> str:
-    return NO_UID
+def _value(order: Segments, *where: tuple[str, int]) -> str:
+    """The first identifying value that stands in one of these fields."""
+    values = (segment.identifying(field) for name, field in where for segment in order.all(name))
+    return next(filter(None, values), "")
 
 
 def _person(plan: Plan, said: dict[str, Any]) -> str:
@@ -106,46 +103,11 @@ def _study(plan: Plan, study: dict[str, Any], whom: dict[str, Any], places: list
     return hospital.plan_order(plan, said, whom, renews=control in _RENEWS)
 
 
-def _only_uid(message: Hl7Message) -> str:
-    """The Study Instance UID of a message that has one for all of its orders, wherever it stands."""
-    found = {segment.identifying(1) for segment in message.all("ZDS")}
-    found |= {segment.identifying(3) for segment in message.all("IPC")}
-    found.discard("")
-    return found.pop() if len(found) == 1 else ""
-
-
-def _identifiers(order: _Order) -> dict[str, str]:
-    """Accession number (IPC-1, OBR-18), and as Study ID the Requested Procedure ID (IPC-2, OBR-19), which modalities send as that."""
-    accession = order.first("IPC", 1) or order.first("OBR", 18)
-    procedure = order.first("IPC", 2) or order.first("OBR", 19)
-    said = {"accession_number": accession} if accession else {}
-    if 0 < len(procedure) <= _LONGEST_STUDY_ID:
-        said["study_id"] = procedure
-    return said
-
-
-def _begins(message: Hl7Message, order: _Order, zone: str, arrival: datetime) -> datetime | None:
-    """When it is to begin: TQ1-7, OBR-36, or the timing of old (OBR-27.4, ORC-7.4)."""
-    for name, field, component in (("TQ1", 7, 1), ("OBR", 36, 1), ("OBR", 27, 4), ("ORC", 7, 4)):
-        for segment in order.all(name):
-            found = moment(message, segment, field, component, zone=zone, arrival=arrival)
-            if found is not None:
-                return found
-    return None
-
-
-def _places(message: Hl7Message, order: _Order, station: Callable[[str], str]) -> Iterator[str]:
+def _places(message: Hl7Message, order: Segments, stations: Mapping[str, str]) -> Iterator[str]:
     """Where it is to be, by what may name a lab, the surest first: room of the procedure step, its station, resources, the patient's place."""
     for ipc in order.all("IPC"):
-        yield from (ipc.text(8), ipc.text(8, 2), ipc.text(9), station(ipc.text(9)), ipc.text(7))
-    for ail in order.all("AIL"):
-        yield from _shorter(place_name(ail, 3))
-    for pv1 in message.all("PV1"):
-        yield from _shorter(place_name(pv1, 3))
-
-
-def _shorter(place: str) -> Iterator[str]:
-    """A person location, and what is left of it without its last parts: bed, facility."""
-    parts = place.split("^")
-    for count in range(len(parts), 0, -1):
-        yield "^".join(parts[:count]).rstrip("^")
+        yield from (ipc.text(8), ipc.text(8, 2), ipc.text(9), stations.get(ipc.text(9), ""), ipc.text(7))
+    for segment in (*order.all("AIL"), *message.all("PV1")):
+        parts = place_name(segment, 3).split("^")
+        for count in range(len(parts), 0, -1):  # without its last parts, too: bed, facility
+            yield "^".join(parts[:count]).rstrip("^")

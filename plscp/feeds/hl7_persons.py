@@ -14,7 +14,7 @@ from plscp.feeds.hl7_message import (
     CompositeId,
     Hl7Message,
     Segment,
-    first_of,
+    Segments,
 )
 from plscp.matching import hospital
 from plscp.matching.hospital import Step
@@ -67,19 +67,16 @@ def plan_of(message: Hl7Message, authorities: Authorities) -> list[Step] | None:
     Raises:
         BrokenMessage: it cannot be read, or lacks what it is about.
     """
-    event = message.event
-    if event in _UPDATES or event in _PERSONS:
-        return [*_person_and_visit(message, message.required("PID"), event, authorities)]
-    if event in _MERGES:
-        return [*_merges(message, authorities)]
     readers: Mapping[str, Callable[[Hl7Message, Authorities], Iterator[Step]]] = {
+        **dict.fromkeys((*_UPDATES, *_PERSONS), _person_and_visit),
+        **dict.fromkeys(_MERGES, _merges),
         "A17": _swap,
         "A24": partial(_two_persons, step=hospital.link),
         "A37": partial(_two_persons, step=hospital.unlink),
         "A45": _moved_visits,
         "A47": _changed_id,
     }
-    reader = readers.get(event)
+    reader = readers.get(message.event)
     return None if reader is None else [*reader(message, authorities)]
 
 
@@ -142,10 +139,6 @@ def _birth_date(pid: Segment) -> str | None:
     return text[:8]
 
 
-def _person_step(said: Mapping[str, Any], *, registers: bool = False) -> Step:
-    return lambda plan: hospital.plan_person(plan, said, registers=registers)
-
-
 # --- visits ---
 
 
@@ -177,21 +170,21 @@ def _visit(number: CompositeId, patient: PatientId, pv1: Segment | None, event: 
     return said
 
 
-def _person_and_visit(
-    message: Hl7Message, pid: Segment, event: str, authorities: Authorities, pv1: Segment | None = None
-) -> Iterator[Step]:
-    said = person(pid, authorities)
-    yield _person_step(said, registers=event in _REGISTERS)
-    if event not in _PERSONS:
-        pv1 = pv1 or message.first("PV1")
-        yield from _visit_step(pid, pv1, said, event)
-
-
 def _visit_step(pid: Segment, pv1: Segment | None, whom: Mapping[str, Any], event: str) -> Iterator[Step]:
     number = _visit_number(pid, pv1)
     if number is not None:
         said = _visit(number, PatientId(whom["id"], whom["issuer"]), pv1, event)
-        yield lambda plan: hospital.plan_visit(plan, said, whom)
+        yield partial(hospital.plan_visit, said=said, person=whom)
+
+
+def _person_and_visit(message: Hl7Message, authorities: Authorities, group: Segments | None = None) -> Iterator[Step]:
+    """What PID and PV1 say; `group` has those of one of several patients."""
+    segments, event = group or message, message.event
+    pid = segments.required("PID")
+    said = person(pid, authorities)
+    yield partial(hospital.plan_person, said=said, registers=event in _REGISTERS)
+    if event not in _PERSONS:
+        yield from _visit_step(pid, segments.first("PV1") or message.first("PV1"), said, event)
 
 
 def _swap(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
@@ -199,8 +192,8 @@ def _swap(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
     groups = message.groups("PID")
     if len(groups) != 2:
         raise BrokenMessage("A17 needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
-    for pid, *rest in groups:
-        yield from _person_and_visit(message, pid, "A17", authorities, first_of(rest, "PV1"))
+    for group in groups:
+        yield from _person_and_visit(message, authorities, group)
 
 
 def _two_persons(
@@ -210,14 +203,15 @@ def _two_persons(
     pids = message.all("PID")
     if len(pids) != 2:
         raise BrokenMessage(f"{message.event} needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
-    one, other = (_required_ids(pid, 3, authorities)[0] for pid in pids)
-    yield (
-        lambda plan: (
-            step(plan, one, other)
-            if plan.usable(one.id) and plan.usable(other.id)
-            else "a placeholder names nobody who could be linked"
-        )
-    )
+    named = [_required_ids(pid, 3, authorities)[0] for pid in pids]
+    yield _unless_placeholder(named, "a placeholder names nobody who could be linked", step, *named)
+
+
+def _unless_placeholder(
+    named: Sequence[PatientId], note: str, step: Callable[[Plan, PatientId, PatientId], str], *ids: PatientId
+) -> Step:
+    """A step that notes that nothing is done where one of these IDs is a placeholder."""
+    return lambda plan: step(plan, *ids) if all(plan.usable(one.id) for one in named) else note
 
 
 # --- merges and moves ---
@@ -226,33 +220,29 @@ def _two_persons(
 def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
     """A18, A34, A36, A40: for each PID the prior IDs of the MRG after it; then what PID says, and the prior account's visit."""
     groups = message.groups("PID")
-    if not groups or any(first_of(group, "MRG") is None for group in groups):
+    if not groups or any(group.first("MRG") is None for group in groups):
         raise BrokenMessage("a merge needs PID and MRG", SEGMENT_SEQUENCE, ("MRG", 1))
-    for pid, *rest in groups:
+    for group in groups:
+        pid = group[0]
         said = person(pid, authorities)
         survivor = PatientId(said["id"], said["issuer"])
         priors = []
-        for mrg in (segment for segment in rest if segment.name == "MRG"):
+        for mrg in group.all("MRG"):
             found = ids_of(mrg, 1, authorities) or ids_of(mrg, 4, authorities)
             if not found:
                 raise BrokenMessage("the prior Patient ID is missing", REQUIRED_FIELD, mrg.place(1))
             priors += found
+        note = "the surviving Patient ID is a placeholder: it names nobody"
         for prior in priors:
             if prior != survivor:
-                yield partial(_merge, survivor=survivor, prior=prior)
-        yield _person_step(said)
+                yield _unless_placeholder([survivor], note, hospital.merge, survivor, prior)
+        yield partial(hospital.plan_person, said=said)
         if message.event == "A36":
-            yield from _visit_step(pid, first_of(rest, "PV1"), said, message.event)
-            for mrg in (segment for segment in rest if segment.name == "MRG"):
+            yield from _visit_step(pid, group.first("PV1"), said, message.event)
+            for mrg in group.all("MRG"):
                 for account in mrg.identifiers(3)[:1]:
                     moved = {"id": account.id, "issuer": account.authority, "patient": survivor.as_json()}
                     yield partial(hospital.plan_visit, said=moved, person=said)
-
-
-def _merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
-    if not plan.usable(survivor.id):
-        return "the surviving Patient ID is a placeholder: it names nobody"
-    return hospital.merge(plan, survivor, prior)
 
 
 def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
@@ -260,12 +250,9 @@ def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Ste
     pid = message.required("PID")
     said = person(pid, authorities)
     patient = PatientId(said["id"], said["issuer"])
-    yield _person_step(said)
-    groups = message.groups("MRG")
-    if not groups:
-        raise BrokenMessage("segment MRG is missing", SEGMENT_SEQUENCE, ("MRG", 1))
-    for mrg, *rest in groups:
-        pv1 = first_of(rest, "PV1")
+    yield partial(hospital.plan_person, said=said)
+    for group in message.required_groups("MRG"):
+        mrg, pv1 = group[0], group.first("PV1")
         numbers = [*mrg.identifiers(5)[:1], *([number] if pv1 and (number := _visit_number(None, pv1)) else [])]
         if not numbers:
             raise BrokenMessage("the visit number is missing", REQUIRED_FIELD, mrg.place(5))
@@ -281,11 +268,6 @@ def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]
     said = person(pid, authorities)
     new, old = PatientId(said["id"], said["issuer"]), _required_ids(mrg, 1, authorities)[0]
     if new != old:
-        yield partial(_change, old=old, new=new)
-    yield _person_step(said)
-
-
-def _change(plan: Plan, old: PatientId, new: PatientId) -> str:
-    if not plan.usable(new.id):
-        return "the new Patient ID is a placeholder: it names nobody"
-    return hospital.change_id(plan, old, new)
+        note = "the new Patient ID is a placeholder: it names nobody"
+        yield _unless_placeholder([new], note, hospital.change_id, old, new)
+    yield partial(hospital.plan_person, said=said)
