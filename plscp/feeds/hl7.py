@@ -18,7 +18,7 @@ from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_answers import answers
 from plscp.feeds.hl7_message import DATA_TYPE, INTERNAL, REQUIRED_FIELD, TYPES, UNKNOWN_KEY, Hl7Message, header_of, read
 from plscp.feeds.hl7_persons import Authorities
-from plscp.feeds.mllp import KEPT_BYTES, FeedSender, MllpFrame, MllpListener, MllpSettings, framed
+from plscp.feeds.mllp import HL7, KEPT_BYTES, FeedSender, MllpFrame, MllpListener, MllpSettings, framed
 from plscp.logs import debugging, log
 from plscp.matching.hospital import Step
 from plscp.matching.plan import Plan
@@ -27,7 +27,6 @@ from plscp.metrics import OTHER, Metrics
 from plscp.service.keeper import RegistryKeeper, now_us, utc_now
 from plscp.store.port import EventStore, MessageRefused, RegistryRecord, Result
 
-HL7: Final = "hl7"
 _KIND: Final = re.compile(r"[A-Z0-9]{2,3}(\^[A-Z0-9]{2,3})?")
 MOST_SENDERS: Final = 200
 """Sending applications that are told apart in status and metrics; they are whatever a message says."""
@@ -131,7 +130,7 @@ class Hl7Feed:
         self._settings, self._rules = settings, rules
         self._keeper, self._store, self._metrics = keeper, store, metrics
         self._certificates = certificates
-        self._listener = MllpListener(settings, self._answer, self._broken, HL7)
+        self._listener = MllpListener(settings, self._answer, self._broken)
         self._turn = asyncio.Lock()
         self._changing: set[asyncio.Task[Any]] = set()
         self._sent: dict[str, _Sent] = {}

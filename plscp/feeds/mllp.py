@@ -28,8 +28,9 @@ AHEAD_BYTES: Final = 256 * 1024
 """Beyond the longest message, read ahead of the one in hand; then the sender waits."""
 SWEEP_SECONDS: Final = 0.25
 MOST_NOTED: Final = 1000
+HL7: Final = "hl7"
+"""What settings, status, log and metrics call the feed."""
 _ENDS: Final = re.compile(b"[\x0b\x1c]")
-_BETWEEN: Final = b"\r\n"
 
 
 # --- framing -------------------------------------------------------------------------------------------------------------
@@ -52,14 +53,13 @@ class MllpFrame(NamedTuple):
 class Framing:
     """Bytes in, messages out; the bytes may be cut anywhere.
 
-    The CR behind an FS may be absent or be an LF. What stands between messages otherwise is counted and left out, and so are frames
-    with nothing in them.
+    The CR behind an FS may be absent or be an LF. What stands between messages otherwise is left out, and so are frames with nothing
+    in them.
 
     Args:
         max_message: bytes; a longer message is left out but for its beginning.
 
     Attributes:
-        junk: bytes that stood between messages.
         open: whether a message was begun and not ended.
     """
 
@@ -68,7 +68,6 @@ class Framing:
         self._buffer = bytearray()
         self._scanned = 0
         self._head, self._dropped = b"", 0
-        self.junk = 0
         self.open = False
 
     @property
@@ -84,45 +83,38 @@ class Framing:
         """The next message, or None until more bytes come."""
         buffer = self._buffer
         while True:
-            if not self.open and not self._begin():
-                return None
+            if not self.open:
+                start = buffer.find(VT)
+                self.open = start >= 0
+                del buffer[: start + 1 if self.open else len(buffer)]
+                if not self.open:
+                    return None
             found = _ENDS.search(buffer, self._scanned)
             if found is None:
                 self._scanned = len(buffer)
                 if self._dropped + len(buffer) > self._most:
                     self._drop(len(buffer))
                 return None
-            at, ended = found.start(), found[0] == FS
-            if self._dropped + at > self._most:
-                self._drop(at)
-                at = 0
-            data, length = (self._head, self._dropped) if self._dropped else (bytes(buffer[:at]), at)
-            del buffer[: at + 1]
-            self._scanned, self._head, self._dropped = 0, b"", 0
-            self.open = not ended
+            self.open = found[0] == VT
+            data, length = self._cut(found.start(), self._most)
+            del buffer[:1]
             if length:
-                too_long = length > self._most
-                return MllpFrame(data, length, "no-end" if not ended else "too-long" if too_long else "")
+                return MllpFrame(data, length, "no-end" if self.open else "too-long" if length > self._most else "")
 
     def last(self) -> MllpFrame | None:
         """What was begun and not ended, when nothing comes any more; or None."""
-        if not self.open or not (self._dropped or self._buffer):
-            return None
-        if self._dropped + len(self._buffer) > KEPT_BYTES:
-            self._drop(len(self._buffer))
-        data, length = (self._head, self._dropped) if self._dropped else (bytes(self._buffer), len(self._buffer))
-        return MllpFrame(data, length, "no-end")
+        data, length = self._cut(len(self._buffer), KEPT_BYTES) if self.open else (b"", 0)
+        return MllpFrame(data, length, "no-end") if length else None
 
-    def _begin(self) -> bool:
-        """Leave out what stands before a message; whether one begins."""
-        buffer = self._buffer
-        start = buffer.find(VT)
-        between = bytes(buffer if start < 0 else buffer[:start])
-        self.junk += len(between.translate(None, _BETWEEN))
-        del buffer[: len(between) + 1]
-        self.open = start >= 0
-        self._scanned = 0
-        return self.open
+    def _cut(self, end: int, most: int) -> tuple[bytes, int]:
+        """A message that ends here, or the beginning of one that has more bytes than `most`; and its length."""
+        if self._dropped + end > most:
+            self._drop(end)
+            end = 0
+        taken = (self._head, self._dropped) if self._dropped else (bytes(self._buffer[:end]), end)
+        del self._buffer[:end]
+        self._scanned, self._head, self._dropped = 0, b"", 0
+        return taken
 
     def _drop(self, count: int) -> None:
         """Leave so many bytes of a message that is too long out."""
@@ -195,6 +187,7 @@ class MllpConnection(PeerConnection):
 
     Attributes:
         sender: who sends.
+        work: on the message in hand, if there is one.
         closing: no further message is taken.
     """
 
@@ -202,13 +195,13 @@ class MllpConnection(PeerConnection):
         super().__init__()
         self._listener = listener
         self._framing = Framing(listener.settings.message)
-        self._work: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
         self._drained.set()
         self._message_began: float | None = None
         self._why = ""
         self._read_paused = False
         self._sends_no_more = False
+        self.work: asyncio.Task[None] | None = None
         self.active = time.monotonic()
         self.sender = FeedSender("", 0)
         self.closing = False
@@ -235,7 +228,7 @@ class MllpConnection(PeerConnection):
     def eof_received(self) -> bool:
         """The sender sends no more, and may read on: what it has sent is answered first. Without TLS."""
         self._sends_no_more = True
-        return self.busy
+        return self.work is not None
 
     def data_received(self, data: bytes) -> None:
         """Bytes without TLS."""
@@ -256,7 +249,7 @@ class MllpConnection(PeerConnection):
             return
         self.active = time.monotonic()
         self._framing.receive(data)
-        if self._work is None:
+        if self.work is None:
             self._go_on()
         elif not self._read_paused and self._framing.waiting > self._listener.settings.message + AHEAD_BYTES:
             self._read_paused = True
@@ -274,8 +267,8 @@ class MllpConnection(PeerConnection):
         """Begin with the next message, if it is there."""
         frame = self._framing.next()
         if frame is not None:
-            self._work = asyncio.get_running_loop().create_task(self._handle(frame))
-            self._work.add_done_callback(self._done)
+            self.work = asyncio.get_running_loop().create_task(self._handle(frame))
+            self.work.add_done_callback(self._done)
         if not self._framing.open:
             self._message_began = None
         elif self._message_began is None or frame is not None:
@@ -285,38 +278,32 @@ class MllpConnection(PeerConnection):
         self.sender.messages += 1
         self.sender.secured = self.secured
         answer = await self._listener.handler(frame, self.sender)
-        if answer and self._transport is not None and not self._transport.is_closing():
+        if answer and not self._transport.is_closing():
             self._transport.write(answer)
             await self._drained.wait()
 
     def _done(self, work: asyncio.Task[None]) -> None:
-        self._work = None
+        self.work = None
         self.active = time.monotonic()
         if not work.cancelled() and work.exception() is not None:
             log.error("internal-error", where="feeds.mllp", exc_info=work.exception())
             self.close("internal error")
         if self.closing:
             self.close()
-            self._listener.idle()
             return
         if self._read_paused and self._framing.waiting <= AHEAD_BYTES:
             self._read_paused = False
             self._transport.resume_reading()
         self._go_on()
-        if self._sends_no_more and not self.busy:
+        if self._sends_no_more and self.work is None:
             self.close()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a message is in hand."""
-        return self._work is not None
 
     def look(self, now: float) -> None:
         """Close it where a deadline has passed, in monotonic seconds."""
         settings = self._listener.settings
-        if self.busy:
+        if self.work is not None:
             if now - self.active > settings.answer_deadline + settings.idle_deadline:
-                self._transport.abort()  # it does not read its answer
+                self.abort()  # it does not read its answer
         elif self._message_began is not None and now - self._message_began > settings.message_deadline:
             self.close("a message has no end")
         elif now - self.active > settings.idle_deadline:
@@ -325,13 +312,12 @@ class MllpConnection(PeerConnection):
     def abort(self) -> None:
         """Close at once."""
         self.closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     def finish(self) -> None:
         """Close as soon as the message in hand is answered."""
         self.closing = True
-        if not self.busy:
+        if self.work is None:
             self.close("shutdown")
 
 
@@ -341,22 +327,17 @@ class MllpListener:
     Args:
         handler: answers a message.
         broken: told what was begun and not ended when a connection ended.
-        feed: what the log calls it.
     """
 
     def __init__(
-        self, settings: MllpSettings, handler: Handler, broken: Callable[[MllpFrame, FeedSender], None], feed: str
+        self, settings: MllpSettings, handler: Handler, broken: Callable[[MllpFrame, FeedSender], None]
     ) -> None:
-        self.settings = settings
-        self.handler = handler
-        self.broken = broken
-        self._feed = feed
+        self.settings, self.handler, self.broken = settings, handler, broken
         self._servers: list[asyncio.Server] = []
         self._open: dict[MllpConnection, None] = {}
         self._addresses: Counter[str] = Counter()
         self._turns = Turns(Acceptor.later)
         self._sweeper: asyncio.Task[None] | None = None
-        self._all_idle = asyncio.Event()
         self._noted: set[tuple[str, str]] = set()
         self.refused = 0
 
@@ -370,8 +351,7 @@ class MllpListener:
             CommandError: the address cannot be listened on; one line says why.
         """
         address = (self.settings.host, self.settings.port)
-        made = partial(MllpConnection, self)
-        server = await listen(f"feeds.{self._feed}", address, made, self._turns, certificates)
+        server = await listen(f"feeds.{HL7}", address, partial(MllpConnection, self), self._turns, certificates)
         self._servers.append(server)
         self._sweeper = self._sweeper or asyncio.get_running_loop().create_task(self._sweep())
         return [sock.getsockname()[:2] for sock in server.sockets]
@@ -382,13 +362,10 @@ class MllpListener:
             server.close()
         for connection in list(self._open):
             connection.finish()
-        if any(connection.busy for connection in self._open):
-            self._all_idle.clear()
-            try:
-                await asyncio.wait_for(self._all_idle.wait(), self.settings.answer_deadline)
-            except TimeoutError:
-                for connection in list(self._open):
-                    connection.abort()
+        if in_hand := [connection.work for connection in self._open if connection.work is not None]:
+            _, late = await asyncio.wait(in_hand, timeout=self.settings.answer_deadline)
+            for connection in list(self._open) if late else ():
+                connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -418,17 +395,17 @@ class MllpListener:
         self._addresses[address] += 1
         why = ""
         if not self._allowed(address):
-            why = f"feeds.{self._feed}.senders"
+            why = f"feeds.{HL7}.senders"
         elif self._addresses[address] > self.settings.connections_per_address:
-            why = f"feeds.{self._feed}.max_connections_per_address"
+            why = f"feeds.{HL7}.max_connections_per_address"
         elif len(self._open) > self.settings.connections:
-            why = f"feeds.{self._feed}.max_connections"
+            why = f"feeds.{HL7}.max_connections"
         if why:
             self.refused += 1
             self._note(address, why)
             connection.close(why)
         else:
-            log.info("feed-connected", feed=self._feed, address=address)
+            log.info("feed-connected", feed=HL7, address=address)
 
     def disconnected(self, connection: MllpConnection, why: str) -> None:
         """A connection is gone."""
@@ -439,25 +416,19 @@ class MllpListener:
             del self._addresses[address]
         if connection.refused_certificate:
             self.refused += 1
-            self._note(address, why, connection.refused_certificate)
+            self._note(address, why, **connection.refused_certificate)
         elif not why.startswith("feeds."):
             messages = connection.sender.messages
-            log.info("feed-disconnected", feed=self._feed, address=address, messages=messages, reason=why)
-        self.idle()
+            log.info("feed-disconnected", feed=HL7, address=address, messages=messages, reason=why)
 
-    def idle(self) -> None:
-        """A message was answered while the listener stops."""
-        if not any(connection.busy for connection in self._open):
-            self._all_idle.set()
-
-    def _note(self, address: str, why: str, more: Mapping[str, str] | None = None) -> None:
+    def _note(self, address: str, why: str, **certificate: str) -> None:
         """Said once for each address and cause: who is refused tries again."""
         if len(self._noted) > MOST_NOTED:
             self._noted.clear()
-        shown = printable((more or {}).get("certificate", ""))
-        if (address, why + shown) not in self._noted:
-            self._noted.add((address, why + shown))
-            log.warning("feed-refused", feed=self._feed, address=address, rule=why, **(more or {}))
+        cause = address, why + printable(certificate.get("certificate", ""))
+        if cause not in self._noted:
+            self._noted.add(cause)
+            log.warning("feed-refused", feed=HL7, address=address, rule=why, **certificate)
 
     async def _sweep(self) -> None:
         while True:

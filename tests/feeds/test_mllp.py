@@ -22,14 +22,14 @@ from tests import serving, tls
 MOST = 50
 
 
-def frames(*pieces: bytes, most: int = MOST) -> tuple[list[MllpFrame], int]:
-    """The frames of pieces, and the bytes of junk."""
+def frames(*pieces: bytes, most: int = MOST) -> list[MllpFrame]:
+    """The frames of pieces."""
     framing, found = Framing(most), []
     for piece in pieces:
         framing.receive(piece)
         while (frame := framing.next()) is not None:
             found.append(frame)
-    return found, framing.junk
+    return found
 
 
 # --- framing ---
@@ -41,7 +41,7 @@ _BYTES = st.lists(st.sampled_from([b"\x0b", b"\x1c", b"\r", b"\n", b"MSH|", b"x"
 
 @given(_BYTES, st.lists(st.integers(0, 400)))
 def test_any_cut_gives_the_same_frames(data: bytes, cuts: list[int]) -> None:
-    """What is framed does not depend on how the bytes arrive; nothing is lost but what is counted."""
+    """What is framed does not depend on how the bytes arrive."""
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     pieces = [data[start:stop] for start, stop in pairwise(places)]
     assert frames(*pieces) == frames(data) == frames(*(bytes([each]) for each in data))
@@ -50,22 +50,22 @@ def test_any_cut_gives_the_same_frames(data: bytes, cuts: list[int]) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=MOST).map(lambda one: one.translate(None, b"\x0b\x1c")).filter(bool)))
 def test_what_is_framed_comes_out(messages: list[bytes]) -> None:
     """Every message, whole and in order."""
-    assert frames(b"".join(map(framed, messages))) == ([MllpFrame(one, len(one)) for one in messages], 0)
+    assert frames(b"".join(map(framed, messages))) == [MllpFrame(one, len(one)) for one in messages]
 
 
 def test_lenient_about_the_end_and_what_stands_between() -> None:
-    """The CR may be missing or be an LF; other bytes between messages are counted; empty frames are none."""
-    assert frames(b"\x0ba\x1c\x0bb\x1c\n\x0bc\x1c\r\n\r") == ([MllpFrame(each, 1) for each in (b"a", b"b", b"c")], 0)
-    assert frames(b"junk\x0ba\x1c\rmore\x1c\r\x0b\x1c\r") == ([MllpFrame(b"a", 1)], 9)
+    """The CR may be missing or be an LF; other bytes between messages are left out; empty frames are none."""
+    assert frames(b"\x0ba\x1c\x0bb\x1c\n\x0bc\x1c\r\n\r") == [MllpFrame(each, 1) for each in (b"a", b"b", b"c")]
+    assert frames(b"junk\x0ba\x1c\rmore\x1c\r\x0b\x1c\r") == [MllpFrame(b"a", 1)]
 
 
 def test_too_long_and_without_an_end() -> None:
     """Of a message that is too long the beginning is kept; one that another interrupts has no end."""
-    assert frames(b"\x0b" + b"x" * 60 + b"\x1c\r\x0bb\x1c")[0] == [
+    assert frames(b"\x0b" + b"x" * 60 + b"\x1c\r\x0bb\x1c") == [
         MllpFrame(b"x" * 50, 60, "too-long"),
         MllpFrame(b"b", 1),
     ]
-    assert frames(b"\x0bhalf\x0bb\x1c")[0] == [MllpFrame(b"half", 4, "no-end"), MllpFrame(b"b", 1)]
+    assert frames(b"\x0bhalf\x0bb\x1c") == [MllpFrame(b"half", 4, "no-end"), MllpFrame(b"b", 1)]
     framing = Framing(MOST)
     framing.receive(b"\x0bhalf")
     assert (framing.next(), framing.last()) == (None, MllpFrame(b"half", 4, "no-end"))
@@ -100,7 +100,7 @@ class Rig:
         self.broken: list[bytes] = []
         self.gate = asyncio.Event()
         self.gate.set()
-        self.listener = MllpListener(settings, self.handle, lambda frame, _: self.broken.append(frame.data), "hl7")
+        self.listener = MllpListener(settings, self.handle, lambda frame, _: self.broken.append(frame.data))
         self.port = 0
 
     async def handle(self, frame: MllpFrame, _sender: FeedSender) -> bytes:
@@ -348,7 +348,7 @@ def test_an_address_that_cannot_be_listened_on() -> None:
 
     async def run() -> None:
         async with rig() as made:
-            other = MllpListener(replace(made.listener.settings, port=made.port), made.handle, lambda *_: None, "hl7")
+            other = MllpListener(replace(made.listener.settings, port=made.port), made.handle, lambda *_: None)
             with pytest.raises(CommandError, match=r"feeds\.hl7: cannot listen on 127\.0\.0\.1"):
                 await other.start()
 
