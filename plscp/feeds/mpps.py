@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,25 +18,18 @@ from plscp.content.syntax import is_ui
 from plscp.dicom.answer import SUCCESS, PendingResponse, Status
 from plscp.dicom.dimse import N_CREATE_RQ
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue, Refused, StoreError
-from plscp.feeds.step_data import (
-    SCHEDULED,
-    STATUS,
-    CreatedStep,
-    StepUpdate,
-    TimeZones,
-    created_step,
-    step_update,
-)
+from plscp.feeds.step_data import SCHEDULED, STATUS, StepData, created_step, step_update
 from plscp.findings import Finding
 from plscp.logs import log
 from plscp.matching import step_changes
-from plscp.matching.match_context import SentIssuer, find_issuer
+from plscp.matching.match_context import find_issuer
 from plscp.matching.model import Device
 from plscp.matching.registry import Registry, microseconds
 from plscp.matching.step_changes import StepBegun, StepSaid
+from plscp.matching.steps import IN_PROGRESS
 from plscp.metrics import Metrics
 from plscp.service.handlers import is_large
-from plscp.service.keeper import Outcome, RegistryKeeper
+from plscp.service.keeper import Outcome, RegistryKeeper, utc_now
 from plscp.service.overview import Devices
 from plscp.service.profile import Profile, Profiles
 from plscp.service.reply import comment, failure, not_recorded
@@ -51,7 +44,7 @@ class _StepRequest:
     """One request between its last byte and its answer.
 
     Attributes:
-        created, update: what its data set says; one of both.
+        data: what its data set says.
         notes: what was left out of it, or is to be said of it: no identifiers of patients.
     """
 
@@ -61,9 +54,7 @@ class _StepRequest:
     arrival: datetime
     response: PendingResponse
     sop_instance_uid: str = ""
-    made: bool = False
-    created: CreatedStep | None = None
-    update: StepUpdate | None = None
+    data: StepData | None = None
     notes: list[str] = field(default_factory=list)
     timer: asyncio.TimerHandle | None = None
 
@@ -72,13 +63,17 @@ class _StepRequest:
         """Whether it is an N-CREATE; else an N-SET."""
         return bool(self.event.request.command.field == N_CREATE_RQ)
 
+    @property
+    def made(self) -> bool:
+        """Whether plscp makes the SOP Instance UID."""
+        return not self.event.request.command.instance
+
 
 class StepHandlers:
     """Answers the requests of the Modality Performed Procedure Step SOP Class; in the event loop.
 
     Args:
         store: keeps what is refused.
-        keeper: the registry that is changed.
         profiles: from an AE title to how that device is treated, by the settings that hold now.
         bounds: of a data set.
         devices: told what each calling AE title did last.
@@ -96,9 +91,7 @@ class StepHandlers:
         devices: Devices | None = None,
         answer_deadline: float = 10.0,
     ) -> None:
-        self._store = store
-        self._keeper = keeper
-        self._profiles = profiles
+        self._store, self._keeper, self._profiles = store, keeper, profiles
         self._bounds = bounds or Bounds()
         self._counters = counters or Metrics()
         self._devices = devices or Devices()
@@ -111,10 +104,7 @@ class StepHandlers:
             return self._keeper.registry.steps.count_in_progress()
 
     def begin(self, event: Any) -> PendingResponse:
-        """Start on a request.
-
-        Args:
-            event: as the acceptor hands it over; its Command Field says whether it is an N-CREATE or an N-SET.
+        """Start on a request, as the acceptor hands it over.
 
         Returns:
             What has (status, no data set), or is given it after the commit or at the answer deadline.
@@ -130,14 +120,11 @@ class StepHandlers:
             self._go_on(request, lambda: self._read(request))
         return request.response
 
-    def _go_on(self, request: _StepRequest, read: Callable[[], None]) -> None:
+    def _go_on(self, request: _StepRequest, read: Callable[[], StepData]) -> None:
         """Change the registry as the data set says, once it is read."""
         try:
-            read()
-            if request.creates:
-                self._create(request)
-            else:
-                self._set(request)
+            request.data = read()
+            (self._create if request.creates else self._set)(request, request.data)
         except Refused as refused:
             self._refuse(request, refused)
         except Exception:  # a defect must not leave the modality without an answer
@@ -146,7 +133,7 @@ class StepHandlers:
 
     # --- reading -------------------------------------------------------------------------------------------------------
 
-    def _read(self, request: _StepRequest) -> None:
+    def _read(self, request: _StepRequest) -> StepData:
         """Check command and data set. Raises Refused."""
         message = request.event.request
         if message.command.sop_class != MODALITY_PERFORMED_PROCEDURE_STEP:
@@ -156,23 +143,18 @@ class StepHandlers:
             raise Refused(0x0117)
         if not uid and not request.creates:
             raise Refused(0x0112)
-        request.sop_instance_uid, request.made = uid, not uid
+        request.sop_instance_uid = uid
         if MODALITY_PERFORMED_PROCEDURE_STEP not in request.profile.sop_classes:
             finding = Finding(
                 "step-not-allowed", "this device may not report procedure steps: see its sop_classes", refuse=True
             )
             raise Refused(0x0124, [finding])
         decoded = self._decode(request)
-        zones = TimeZones(request.profile, request.arrival)
-        elements = decoded.dataset.root.elements
-        if request.creates:
-            request.created = created_step(elements, zones)
-            request.notes += request.created.notes
-        else:
-            request.update = step_update(elements, zones)
-            request.notes += request.update.notes
+        read = created_step if request.creates else step_update
+        data = read(decoded.dataset.root.elements, request.profile, request.arrival, request.notes)
         # The same content gets the same UID (PS3.5 B.2): whoever got no answer does not know it, and sends the same again.
         request.sop_instance_uid = uid or f"2.25.{UUID(bytes=decoded.identity[:16], version=4).int}"
+        return data
 
     def _decode(self, request: _StepRequest) -> Decoded:
         message = request.event.request
@@ -195,56 +177,51 @@ class StepHandlers:
 
     # --- changing ------------------------------------------------------------------------------------------------------
 
-    def _create(self, request: _StepRequest) -> None:
-        created = request.created
-        assert created is not None
+    def _create(self, request: _StepRequest, data: StepData) -> None:
         begun: list[StepBegun] = []
 
         def planned(registry: Registry) -> list[RegistryRecord]:
-            issuer = self._issuer(request, created, registry)
-            said = StepBegun(
-                request.sop_instance_uid,
-                request.made,
-                created.studies,
-                created.patient_id,
-                issuer,
-                request.calling_ae,
-                created.station_ae_title,
-                self._place(request, created, registry),
-                created.started,
-            )
-            begun[:] = [said]
-            return step_changes.begin_step(registry, said, request.profile.policy, datetime.now(UTC))
+            begun[:] = [
+                StepBegun(
+                    request.sop_instance_uid,
+                    request.made,
+                    data.studies,
+                    data.patient_id,
+                    self._issuer(request, data, registry),
+                    request.calling_ae,
+                    data.station_ae_title,
+                    self._place(request, data, registry),
+                    data.time,
+                )
+            ]
+            return step_changes.begin_step(registry, begun[0], request.profile.policy, utc_now())
 
         def done(outcome: Outcome) -> None:
-            if isinstance(outcome, list):
-                self._note_left_open(request)
             if isinstance(outcome, Refused) and step_changes.PATIENT_CONTRADICTS in outcome.findings:
                 self._propose(request, begun[0], outcome)
                 return
+            if isinstance(outcome, list):
+                self._note_left_open(request)
             self._finish(request, outcome)
 
         self._keeper.begin(planned, "mpps", done, request.sop_instance_uid)
 
-    def _set(self, request: _StepRequest) -> None:
-        update = request.update
-        assert update is not None
+    def _set(self, request: _StepRequest, data: StepData) -> None:
         said: list[StepSaid] = []
 
         def planned(registry: Registry) -> list[RegistryRecord]:
-            issuer = self._issuer(request, update, registry)
             said[:] = [
                 StepSaid(
                     request.sop_instance_uid,
-                    update.status,
-                    update.ended,
-                    update.reason,
-                    update.studies,
-                    update.patient_id if not request.profile.policy.is_placeholder(update.patient_id) else "",
-                    issuer,
+                    data.status,
+                    data.time,
+                    data.reason,
+                    tuple(study.study_instance_uid for study in data.studies),
+                    "" if request.profile.policy.is_placeholder(data.patient_id) else data.patient_id,
+                    self._issuer(request, data, registry),
                 )
             ]
-            return step_changes.set_step(registry, said[0], request.profile.policy, datetime.now(UTC))
+            return step_changes.set_step(registry, said[0], request.profile.policy, utc_now())
 
         def done(outcome: Outcome) -> None:
             status = SUCCESS
@@ -259,12 +236,11 @@ class StepHandlers:
 
         self._keeper.begin(planned, "mpps", done, request.sop_instance_uid)
 
-    def _issuer(self, request: _StepRequest, said: CreatedStep | StepUpdate, registry: Registry) -> str:
+    def _issuer(self, request: _StepRequest, data: StepData, registry: Registry) -> str:
         """The Patient ID's issuer in its one spelling. Raises Refused: one was sent that cannot be used, so the ID names nobody."""
-        if not said.patient_id or request.profile.policy.is_placeholder(said.patient_id):
+        if not data.patient_id or request.profile.policy.is_placeholder(data.patient_id):
             return ""
-        sent = SentIssuer(said.issuer, said.universal_entity_id)
-        found = find_issuer(said.patient_id, sent, request.profile.device, request.profile.policy, registry)
+        found = find_issuer(data.patient_id, data.issuer, request.profile.device, request.profile.policy, registry)
         if found.unusable is None:
             return found.name
         if not request.creates:  # what it names is not set anyway
@@ -272,7 +248,7 @@ class StepHandlers:
         self._counters.issuer_unusable(request.calling_ae, found.unusable.code)
         raise Refused(0x0110, [found.unusable._replace(refuse=True)])
 
-    def _place(self, request: _StepRequest, created: CreatedStep, registry: Registry) -> str:
+    def _place(self, request: _StepRequest, created: StepData, registry: Registry) -> str:
         """The lab where the step is, or empty (contract section 3).
 
         An installed device is where the settings say; one with several locations, or none, is at the Performed Location that it
@@ -288,8 +264,8 @@ class StepHandlers:
             return places[0]
         if named and (not places or named in places):
             return named
-        if not named and not places:
-            listed = registry.locations.resolve(created.station_name) if created.station_name else None
+        if not named and not places and created.station_name:
+            listed = registry.locations.resolve(created.station_name)
             if listed is not None:
                 return listed
         request.notes.append("where the step is is not known: the station has no location in [devices], and sent none")
@@ -318,7 +294,7 @@ class StepHandlers:
         """Propose what would make a refused step right, then refuse it."""
 
         def planned(registry: Registry) -> list[RegistryRecord]:
-            return step_changes.propose_patient(registry, said, request.profile.policy, datetime.now(UTC))
+            return step_changes.propose_patient(registry, said, request.profile.policy, utc_now())
 
         def done(outcome: Outcome) -> None:
             if isinstance(outcome, Exception):
@@ -356,18 +332,18 @@ class StepHandlers:
             self._refused(request, refused)
 
         peer = request.event.assoc.requestor
-        why = f"{refused.status:04X} {refused.info.name}: {comment(refused.findings)}".removesuffix(": ")
-        kept = MessageRefused(
-            source="mpps",
-            peer=f"{request.calling_ae} {peer.address}:{peer.port}",
-            message=request.sop_instance_uid,
-            time=microseconds(request.arrival),
-            why=why,
-            raw=message.raw,
-            done=done,
-            raw_length=message.length,
+        self._store.submit(
+            MessageRefused(
+                source="mpps",
+                peer=f"{request.calling_ae} {peer.address}:{peer.port}",
+                message=request.sop_instance_uid,
+                time=microseconds(request.arrival),
+                why=f"{refused.status:04X} {refused.info.name}: {comment(refused.findings)}".removesuffix(": "),
+                raw=message.raw,
+                done=done,
+                raw_length=message.length,
+            )
         )
-        self._store.submit(kept)
 
     def _refused(self, request: _StepRequest, refused: Refused) -> None:
         status = Status(refused.status)
@@ -391,15 +367,15 @@ class StepHandlers:
             return
         if request.timer is not None:
             request.timer.cancel()
-        seconds = max((datetime.now(UTC) - request.arrival).total_seconds(), 0.0)
+        seconds = max((utc_now() - request.arrival).total_seconds(), 0.0)
         self._counters.answered(MODALITY_PERFORMED_PROCEDURE_STEP, int(status), seconds)
         arrived_us = microseconds(request.arrival)
         info = STEP_STATUSES[int(status)]
         told = {"status": f"{int(status):04X}", "meaning": info.name, **self._about(request)}
         if info.performed:
             self._devices.accepted(request.calling_ae, arrived_us)
-            said = request.update.status if request.update is not None else "IN PROGRESS"
-            log.info("procedure-step", said=said or "IN PROGRESS", position=position, **told)
+            said = (request.data and request.data.status) or IN_PROGRESS
+            log.info("procedure-step", said=said, position=position, **told)
         else:
             self._counters.device_refused(request.calling_ae)
             self._devices.refused(request.calling_ae, arrived_us, int(status), why)

@@ -13,6 +13,7 @@ from plscp.content.elements import Elements, items_of, tag_text, text_of, undeco
 from plscp.content.syntax import is_ui
 from plscp.errors import MissingAttribute, MissingAttributeValue, Refused
 from plscp.findings import Finding
+from plscp.matching.match_context import SentIssuer
 from plscp.matching.step_changes import StepStudy
 from plscp.matching.steps import IN_PROGRESS, StepStatus
 from plscp.matching.times import instant
@@ -34,51 +35,35 @@ _STATUSES: Final = frozenset({IN_PROGRESS, "COMPLETED", "DISCONTINUED"})
 _UNFIT: Final = re.compile(r"[\\\x00-\x1f\x7f]")
 _DATE: Final = re.compile(r"\d{8}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}(\d\d(\.\d{1,6})?)?", re.ASCII)
-_INVALID: Final = "invalid-attribute-value"
 
 
-class TimeZones(NamedTuple):
-    """Whose offset a time without one has, and by how much clocks may differ from its arrival."""
-
-    profile: Profile
-    arrival: datetime
-
-
-class CreatedStep(NamedTuple):
-    """An N-CREATE's data set: as `StepBegun`, before place and issuer are looked up.
+class StepData(NamedTuple):
+    """What an N-CREATE or an N-SET says, before the patient's issuer and the place are looked up.
 
     Attributes:
-        universal_entity_id: of (0010,0024), beside the issuer as sent.
+        status: None where it is not among what is set.
+        issuer: as it was sent.
+        time: when the step began or, of an N-SET, ended, in UTC; None where it was not stated, or cannot be used.
         location, station_name: Performed Location and Performed Station Name, as sent.
-        notes: what was left out because it cannot be used; no identifiers.
+        reason: why it was discontinued: Code Value and Coding Scheme Designator, ``110514^DCM``.
     """
 
+    status: StepStatus | None
     studies: tuple[StepStudy, ...]
     patient_id: str
-    issuer: str
-    universal_entity_id: str
-    station_ae_title: str
-    location: str
-    station_name: str
-    started: datetime | None
-    notes: tuple[str, ...]
+    issuer: SentIssuer
+    time: datetime | None
+    station_ae_title: str = ""
+    location: str = ""
+    station_name: str = ""
+    reason: str = ""
 
 
-class StepUpdate(NamedTuple):
-    """An N-SET's data set: as `StepSaid`, before the issuer is looked up."""
-
-    status: StepStatus | None
-    ended: datetime | None
-    reason: str
-    studies: tuple[str, ...]
-    patient_id: str
-    issuer: str
-    universal_entity_id: str
-    notes: tuple[str, ...]
-
-
-def created_step(elements: Elements, zones: TimeZones) -> CreatedStep:
+def created_step(elements: Elements, profile: Profile, arrival: datetime, notes: list[str]) -> StepData:
     """Read an N-CREATE's data set.
+
+    Args:
+        notes: gets what was left out because it cannot be used; no identifiers.
 
     Raises:
         Refused: 0120H, 0121H, 0106H for what names patient, study or status.
@@ -92,7 +77,7 @@ def created_step(elements: Elements, zones: TimeZones) -> CreatedStep:
         missing.append(STUDY_INSTANCE_UID)
     elif not all(text_of(item, STUDY_INSTANCE_UID) for item in items):
         empty.append(STUDY_INSTANCE_UID)
-    if zones.profile.strict:
+    if profile.strict:
         missing += [tag for tag in (*_NEEDED, PATIENT_ID) if tag not in elements]
         empty += [tag for tag in _NEEDED if tag in elements and not text_of(elements, tag)]
     if missing:
@@ -101,23 +86,21 @@ def created_step(elements: Elements, zones: TimeZones) -> CreatedStep:
         raise MissingAttributeValue(sorted(empty))
     if text_of(elements, STATUS) != IN_PROGRESS:
         raise _invalid("a step is created IN PROGRESS")
-    notes: list[str] = []
-    patient_id, issuer, entity = _patient(elements)
-    return CreatedStep(
+    patient_id, issuer = _patient(elements)
+    return StepData(
+        status=IN_PROGRESS,
         studies=_studies(elements, items, notes),
         patient_id=patient_id,
         issuer=issuer,
-        universal_entity_id=entity,
         station_ae_title=_short(elements, STATION_AE_TITLE, 16, notes),
         location=_short(elements, LOCATION, 64, notes),
         station_name=_short(elements, STATION_NAME, 64, notes),
-        started=_moment(elements, START_DATE, START_TIME, zones, notes),
-        notes=tuple(notes),
+        time=_moment(elements, (START_DATE, START_TIME), profile, arrival, notes),
     )
 
 
-def step_update(elements: Elements, zones: TimeZones) -> StepUpdate:
-    """Read an N-SET's data set.
+def step_update(elements: Elements, profile: Profile, arrival: datetime, notes: list[str]) -> StepData:
+    """Read an N-SET's data set; arguments as of `created_step`.
 
     Raises:
         Refused: 0121H, 0106H for a status, or for the end of a final one where the profile is strict; 0120H is no status of an
@@ -128,43 +111,36 @@ def step_update(elements: Elements, zones: TimeZones) -> StepUpdate:
         raise MissingAttributeValue([STATUS])
     if status and status not in _STATUSES:
         raise _invalid("no Performed Procedure Step Status")
-    ended = [END_DATE, END_TIME] if zones.profile.strict and status not in {"", IN_PROGRESS} else []
+    ended = [END_DATE, END_TIME] if profile.strict and status not in {"", IN_PROGRESS} else []
     if empty := [tag for tag in ended if not text_of(elements, tag)]:
         raise MissingAttributeValue(empty)
-    notes: list[str] = []
-    patient_id, issuer, entity = _patient(elements)
+    patient_id, issuer = _patient(elements)
     reasons = items_of(elements.get(DISCONTINUED_FOR)) if status == "DISCONTINUED" else []
     codes = [f"{text_of(item, CODE_VALUE)[:16]}^{text_of(item, CODING_SCHEME)[:16]}" for item in reasons[:1]]
-    return StepUpdate(
+    return StepData(
         status=cast("StepStatus", status) if status else None,
-        ended=_moment(elements, END_DATE, END_TIME, zones, notes),
-        reason="".join(codes),
-        studies=tuple(text_of(item, STUDY_INSTANCE_UID) for item in items_of(elements.get(SCHEDULED))),
+        studies=tuple(StepStudy(text_of(item, STUDY_INSTANCE_UID)) for item in items_of(elements.get(SCHEDULED))),
         patient_id=patient_id,
         issuer=issuer,
-        universal_entity_id=entity,
-        notes=tuple(notes),
+        time=_moment(elements, (END_DATE, END_TIME), profile, arrival, notes),
+        reason="".join(codes),
     )
 
 
 def _invalid(why: str) -> Refused:
-    return Refused(0x0106, [Finding(_INVALID, why, refuse=True)])
+    return Refused(0x0106, [Finding("invalid-attribute-value", why, refuse=True)])
 
 
-def _patient(elements: Elements) -> tuple[str, str, str]:
-    """Patient ID, its issuer, and the Universal Entity ID of its qualifiers; an identifier that is none names nobody for certain."""
-    qualifiers = items_of(elements.get(ISSUER_QUALIFIERS))
-    places: Sequence[tuple[Elements, int]] = [
-        (elements, PATIENT_ID),
-        (elements, ISSUER_OF_PATIENT_ID),
-        (qualifiers[0] if qualifiers else {}, UNIVERSAL_ENTITY_ID),
-    ]
-    for within, tag in places:
-        found = within.get(tag)
-        if found is not None and (undecoded(found) or _is_unfit(text_of(within, tag), 64)):
+def _patient(elements: Elements) -> tuple[str, SentIssuer]:
+    """Patient ID and its issuer; an identifier that is none names nobody for certain."""
+    qualifiers = next(iter(items_of(elements.get(ISSUER_QUALIFIERS))), {})
+    said = []
+    for within, tag in ((elements, PATIENT_ID), (elements, ISSUER_OF_PATIENT_ID), (qualifiers, UNIVERSAL_ENTITY_ID)):
+        found, text = within.get(tag), text_of(within, tag)
+        if (found is not None and undecoded(found)) or _is_unfit(text, 64):
             raise _invalid("Patient ID or its issuer is not valid")
-    patient_id, issuer, entity = (text_of(within, tag) for within, tag in places)
-    return patient_id, issuer, entity
+        said.append(text)
+    return said[0], SentIssuer(*said[1:])
 
 
 def _is_unfit(text: str, length: int) -> bool:
@@ -195,9 +171,11 @@ def _studies(elements: Elements, items: Sequence[Elements], notes: list[str]) ->
     return tuple(study._replace(study_id=study_id if alone else "") for study in found.values())
 
 
-def _moment(elements: Elements, day: int, clock: int, zones: TimeZones, notes: list[str]) -> datetime | None:
+def _moment(
+    elements: Elements, tags: tuple[int, int], profile: Profile, arrival: datetime, notes: list[str]
+) -> datetime | None:
     """A date and a time of at least minutes as UTC, by the rules for the times of events (contract section 3, Time)."""
-    profile = zones.profile
+    day, clock = tags
     date_text = text_of(elements, day).replace(".", "")  # as before 1993
     time_text = text_of(elements, clock).replace(":", "")
     if profile.device.times == "untrusted" or not (date_text or time_text):
@@ -209,7 +187,7 @@ def _moment(elements: Elements, day: int, clock: int, zones: TimeZones, notes: l
                 request_offset=text_of(elements, TIMEZONE_OFFSET),
                 device_zone=profile.zone,
                 server_zone=profile.server_zone,
-                arrival=zones.arrival,
+                arrival=arrival,
                 tolerance=profile.policy.clock_tolerance,
             ).earliest
         except ValueError:

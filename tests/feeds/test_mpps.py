@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import InvalidArgument, Refused
-from plscp.feeds.step_data import TimeZones, created_step, step_update
+from plscp.feeds.step_data import created_step, step_update
 from plscp.service.handlers import LARGE_BYTES
 from plscp.statuses import MAY_NO_LONGER_BE_UPDATED, STEP_STATUSES
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP as MPPS
@@ -327,9 +327,6 @@ def test_message_ids_and_many_at_once(server: StepServer) -> None:
     assert server.study(U1).steps == ("1.2.0", "1.2.2", "1.2.3")
 
 
-ZONES = TimeZones(PROFILES["STRICT"], datetime(2024, 5, 14, 12, tzinfo=UTC))
-
-
 @given(st.data())
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_read_or_refused(data: st.DataObject) -> None:
@@ -345,7 +342,8 @@ def test_any_bytes_are_read_or_refused(data: st.DataObject) -> None:
         return
     status = 0
     try:
-        (created_step if creates else step_update)(decoded.dataset.root.elements, ZONES)
+        read = created_step if creates else step_update
+        read(decoded.dataset.root.elements, PROFILES["STRICT"], datetime(2024, 5, 14, 12, tzinfo=UTC), [])
     except Refused as refused:
         status = refused.status
     assert status in STEP_STATUSES
