@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
@@ -101,7 +102,7 @@ class WorklistFeed:
         self._server = f"{settings.host}:{settings.port}"
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._query: WorklistQuery | None = None
+        self._asking: tuple[WorklistQuery, asyncio.Future[WorklistAnswers]] | None = None
         self._said: dict[str, ScheduledStudy] = {}  # what was taken, by Study Instance UID
         self._refused: dict[ScheduledStudy | bytes, str] = {}  # why, by what was refused: that is said once
         self._failures = 0
@@ -118,8 +119,10 @@ class WorklistFeed:
     async def stop(self) -> None:
         """Ask no more: a query is aborted, and a change on its way is finished."""
         self._stopping.set()
-        if self._query is not None:
-            threading.Thread(target=self._query.end, name="plscp-worklist-end", daemon=True).start()
+        if self._asking is not None:
+            query, asked = self._asking
+            threading.Thread(target=query.end, name="plscp-worklist-end", daemon=True).start()
+            asked.cancel()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=END_SECONDS)
             self._task.cancel()
@@ -186,39 +189,27 @@ class WorklistFeed:
 
     async def _ask(self) -> WorklistAnswers | None:
         """All answers; None where the server ends. Raises CommandError: there are none."""
-        loop = asyncio.get_running_loop()
-        query = self._query = WorklistQuery(self._peer)
-        asked: asyncio.Future[WorklistAnswers | None] = loop.create_future()
-        queries = self._queries()
-
-        def settle(answers: WorklistAnswers | None, error: Exception | None) -> None:
-            if asked.done():  # nobody waits any more
-                return
-            if error is None:
-                asked.set_result(answers)
-            else:
-                asked.set_exception(error)
+        query, queries = WorklistQuery(self._peer), self._queries()
+        answered: Future[WorklistAnswers] = Future()
+        answered.set_running_or_notify_cancel()  # nobody may wait for it any more when it comes
 
         def ask() -> None:
-            answers, fault = None, None
             try:
-                answers = query.ask(queries, self._settings.entries)
+                answered.set_result(query.ask(queries, self._settings.entries))
             except Exception as error:  # whatever it is, who waits learns of it
-                fault = error
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, answers, fault)
+                answered.set_exception(error)
 
-        async def give_up() -> None:
-            await self._stopping.wait()
-            settle(None, None)
-
+        asked = asyncio.wrap_future(answered)
+        self._asking = query, asked
         threading.Thread(target=ask, name="plscp-worklist", daemon=True).start()
-        giving_up = loop.create_task(give_up())
         try:
             return await asked
+        except asyncio.CancelledError:
+            if self._stopping.is_set():
+                return None
+            raise
         finally:
-            giving_up.cancel()
-            self._query = None
+            self._asking = None
 
     def _queries(self) -> list[WorklistKeys]:
         settings = self._settings

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from plscp.content.elements import Elements, items_of, text_of, undecoded
-from plscp.content.model import Bounds, RawElement
+from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.content.syntax import is_ui
 from plscp.errors import InvalidBody, Refused
@@ -87,9 +87,22 @@ def read_entry(
     if not is_ui(study):
         raise InvalidBody(f"Study Instance UID: {'not a UID (PS3.5 9.1)' if study else 'is missing'}")
     patient = PatientId(_identifying(root, _PATIENT_ID, "Patient ID"), _issuer(root, issuers))
-    planned, note = _planned(root, step, device_zone, server_zone, arrival)
+    notes: list[str] = []
+    planned = None
+    day, clock = _readable(step, _START_DATE), _readable(step, _START_TIME).replace(":", "")
+    try:
+        if day:
+            planned = instant(
+                day.replace(".", "") + clock,
+                request_offset=_readable(root, _OFFSET),
+                device_zone=device_zone,
+                server_zone=server_zone,
+                arrival=arrival,
+                tolerance=timedelta(days=1),
+            ).earliest
+    except ValueError as error:
+        notes.append(f"Scheduled Procedure Step Start Date and Time: {error}: not taken")
     study_id = _identifying(root, _REQUESTED_PROCEDURE_ID, "Requested Procedure ID")
-    notes = [note] if note else []
     if len(study_id) > STUDY_ID_CHARACTERS:
         notes.append(
             f"Requested Procedure ID has more than {STUDY_ID_CHARACTERS} characters: the study gets no Study ID"
@@ -115,16 +128,18 @@ def read_entry(
 
 def _identifying(elements: Elements, tag: int, name: str) -> str:
     """A text that identifies. Raises InvalidBody: it does not decode; a guess could be another patient's."""
-    element: RawElement | None = elements.get(tag)
-    if element is not None and undecoded(element):
+    if _is_undecoded(elements, tag):
         raise InvalidBody(f"{name}: does not decode in the character set that the entry names")
     return text_of(elements, tag)
 
 
 def _readable(elements: Elements, tag: int) -> str:
     """A text that identifies nobody; empty where it does not decode."""
-    element: RawElement | None = elements.get(tag)
-    return "" if element is not None and undecoded(element) else text_of(elements, tag)
+    return "" if _is_undecoded(elements, tag) else text_of(elements, tag)
+
+
+def _is_undecoded(elements: Elements, tag: int) -> bool:
+    return tag in elements and undecoded(elements[tag])
 
 
 def _issuer(root: Elements, issuers: Issuers) -> str:
@@ -141,26 +156,6 @@ def _issuer(root: Elements, issuers: Issuers) -> str:
             "Issuer of Patient ID and its qualifiers name two authorities: [issuers] may lack that they are one"
         )
     return named or universal
-
-
-def _planned(
-    root: Elements, step: Elements, device_zone: str | None, server_zone: str, arrival: datetime
-) -> tuple[datetime | None, str]:
-    """When the step is to start, in UTC, the first moment that may be meant; and a note where that cannot be read."""
-    day, clock = _readable(step, _START_DATE), _readable(step, _START_TIME).replace(":", "")
-    if not day:
-        return None, ""
-    try:
-        return instant(
-            day.replace(".", "") + clock,
-            request_offset=_readable(root, _OFFSET),
-            device_zone=device_zone,
-            server_zone=server_zone,
-            arrival=arrival,
-            tolerance=timedelta(days=1),
-        ).earliest, ""
-    except ValueError as error:
-        return None, f"Scheduled Procedure Step Start Date and Time: {error}: not taken"
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------------
@@ -222,7 +217,7 @@ def plan_scheduled(
         InvalidBody: a value cannot be taken, or the entries name different patients.
     """
     first, uid = said.first, said.first.study_instance_uid
-    known = plan.view.study(uid)
+    patient, known = first.patient.as_json(), plan.view.study(uid)
     if said.cancelled:
         if known is not None and known.status == "scheduled":
             end_study(plan, uid, "cancelled")
@@ -233,11 +228,11 @@ def plan_scheduled(
         raise InvalidBody("entries of one study name different patients")
     body: dict[str, Any] = {"study_instance_uid": uid}
     if plan.usable(first.patient.id) or known is None:
-        body["patient"] = first.patient.as_json()
+        body["patient"] = patient
     if plan.usable(first.patient.id):
         _plan_patient(plan, said)
-        if known is None or not is_whose(plan, first.patient.as_json(), known.patient):
-            require_nobody_else(plan, {name: said.said(name) for name in _DEMOGRAPHICS} | first.patient.as_json())
+        if known is None or not is_whose(plan, patient, known.patient):
+            require_nobody_else(plan, {name: said.said(name) for name in _DEMOGRAPHICS} | patient)
     if known is None or known.status == "cancelled":
         body["status"] = "scheduled"
     begun = known is not None and known.status in {"open", "closed"}
@@ -245,15 +240,16 @@ def plan_scheduled(
         if (value := said.said(name)) and not (begun and getattr(known, name)):
             body[name] = value
     if not begun:
-        body |= {"planned": first.planned} if first.planned is not None else {}
-        body |= {"location": place} if (place := _place(plan, first, locations_of)) else {}
+        if first.planned is not None:
+            body["planned"] = first.planned
+        if place := _place(plan, first, locations_of):
+            body["location"] = place
     plan_study(plan, body)
 
 
 def _plan_patient(plan: Plan, said: ScheduledStudy) -> None:
-    first = said.first
-    known = plan.known(*first.patient)
-    current = known.current if known is not None else first.patient
+    known = plan.known(*said.first.patient)
+    current = known.current if known is not None else said.first.patient
     body = {
         name: value
         for name in _DEMOGRAPHICS
