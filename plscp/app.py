@@ -21,7 +21,6 @@ from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.feeds.hl7 import Hl7Feed
 from plscp.feeds.mpps import StepHandlers
-from plscp.feeds.operator_file import apply_operators
 from plscp.feeds.running import Feed, Feeds
 from plscp.feeds.worklist import WorklistFeed
 from plscp.files import Files
@@ -405,7 +404,7 @@ class Server:
             if self.settings.registry.file is not None:
                 await registry_file.read(Path(self.settings.registry.file), self.keeper)
             if self.settings.operators_file is not None:
-                await registry_file.read(Path(self.settings.operators_file), self.keeper, apply_operators)
+                await registry_file.read(Path(self.settings.operators_file), self.keeper, registry_file.apply_operators)
 
     async def _start_relay(self) -> None:
         relay = self.settings.relay()

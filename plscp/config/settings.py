@@ -352,10 +352,10 @@ class Settings(Section):
 
     def registry_file(self) -> tuple[list[str], list[str]]:
         """What is wrong with the files of the registry and of operators, and what in them is probably not meant, a line each."""
-        from plscp.feeds import operator_file, registry_file  # noqa: PLC0415  # only `config check` asks
+        from plscp.feeds import registry_file  # noqa: PLC0415  # only `config check` asks
 
         files = {"registry": (self.registry.file, registry_file.apply_file)}
-        files["operators"] = (self.operators_file, operator_file.apply_operators)
+        files["operators"] = (self.operators_file, registry_file.apply_operators)
         refused, warnings = [], []
         for table, (name, plan_content) in files.items():
             if name is None:

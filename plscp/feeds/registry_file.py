@@ -1,9 +1,13 @@
-"""The registry file as a feed: read at start, when it changes and on SIGHUP; only differences to what it said before are changes."""
+"""Two files as feeds, the registry file and the operators' file, which says who may add to the Medication Administration Record.
+
+Each is read at start, when it changes and on SIGHUP; only differences to what it said before are changes.
+"""
 
 import asyncio
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,12 +17,15 @@ from plscp.logs import log
 from plscp.matching.bodies import Body, RegistryFileBody, cautions
 from plscp.matching.changes import end_study, plan_admission, plan_patient, plan_study
 from plscp.matching.model import Policy
+from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
 from plscp.matching.registry import Issuers, Registry
+from plscp.matching.staff import UNSAID, plan_operator, take_out
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord
 
 Entry = dict[str, Any]
+_OPERATORS: Final = "operators"
 _SECTIONS: Final = tuple(RegistryFileBody.model_fields)
 _IDENTITY: Final = frozenset({"study_instance_uid", "id", "issuer"})
 _EMPTIED: Final = frozenset({"location", "study_id", "accession_number"})
@@ -41,69 +48,6 @@ class Planned(NamedTuple):
 
 
 PlanContent = Callable[[Registry, Mapping[str, Any] | None, Mapping[str, Any], Policy, datetime], Planned]
-
-
-def content(path: Path) -> Mapping[str, Any]:
-    """The file as nested tables.
-
-    Raises:
-        InvalidBody: it cannot be read, or is not TOML in UTF-8; one line.
-    """
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise InvalidBody(error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise InvalidBody("is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidBody(" ".join(str(error).split())) from None
-
-
-def check(path: Path, registry: Registry, policy: Policy, plan_content: PlanContent | None = None) -> Planned:
-    """What a server that knows nothing yet would say to the file; the registry is an empty one, with the locations."""
-    try:
-        return (plan_content or apply_file)(registry, {}, content(path), policy, datetime.now(UTC))
-    except InvalidBody as error:
-        return Planned([], [str(error)], [])
-
-
-async def read(path: Path, keeper: RegistryKeeper, plan_content: PlanContent | None = None) -> int:
-    """Take what the file says: all of it, or nothing.
-
-    A file that cannot be used changes nothing, so that a slip of the pen does not stop a server during a case. Each row that is
-    refused, or probably not meant as it stands, is one line in the log.
-
-    Args:
-        plan_content: what its content means: `apply_file`, or that of another file.
-
-    Returns:
-        How many lines were logged as refused.
-    """
-    planned = Planned([], [], [])
-    positions: list[int] = []
-    try:
-        said = await asyncio.to_thread(content, path)
-
-        def plan(registry: Registry) -> list[RegistryRecord]:
-            nonlocal planned
-            planned = (plan_content or apply_file)(registry, None, said, keeper.policy, datetime.now(UTC))
-            return planned.records
-
-        positions = await keeper.change(plan, "file")
-    except PlscpError as error:
-        planned = Planned([], [str(error)], [])
-    if planned.refused:
-        _refused.add(path)
-    elif path in _refused:
-        _refused.discard(path)
-        log.info("registry-file-recovered", file=str(path))
-    for line in planned.refused:
-        log.error("registry-file-refused", file=str(path), why=line)
-    for line in planned.warnings:
-        log.warning("registry-warning", file=str(path), why=line)
-    if positions:
-        log.info("registry-changed", source="file", position=positions[-1])
-    return len(planned.refused)
 
 
 # --- what a new content changes --------------------------------------------------------------------------------------------
@@ -170,13 +114,7 @@ def tables(content: Mapping[str, Any], section: str, file: str) -> Sequence[Mapp
 
 def plain(value: Any) -> Any:
     """A value as JSON has it: TOML's dates become text."""
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(member) for member in value]
-    return value
+    return json.loads(json.dumps(value, default=lambda moment: moment.isoformat()))
 
 
 def _indexed(content: Mapping[str, Any], policy: Policy, issuers: Issuers) -> dict[str, dict[str, Entry]]:
@@ -249,3 +187,116 @@ def _plan_row(plan: Plan, row: _Row) -> Body | None:
     if row.section == "studies":
         return plan_study(plan, said)
     return plan_patient(plan, said, anew=row.old is None) if row.section == "patients" else plan_admission(plan, said)
+
+
+# --- the operators' file ---------------------------------------------------------------------------------------------------
+
+
+def apply_operators(
+    registry: Registry, previous: Mapping[str, Any] | None, current: Mapping[str, Any], policy: Policy, now: datetime
+) -> Planned:
+    """Plan what a new content of the operators' file changes; as `apply_file`.
+
+    A row says all that holds of its operator; an operator who is no longer listed is taken out. What has not changed in the file
+    changes nothing, whatever HTTP and HL7 have said since.
+    """
+    plan = Plan(registry, policy, now)
+    said = {_OPERATORS: registry.operators.file} if previous is None else previous
+    before, after = _by_code(said), _by_code(current)
+    changed = [
+        (f"{_OPERATORS} {number}", partial(plan_operator, plan, UNSAID | row, "file"))
+        for number, (code, row) in enumerate(after.items(), 1)
+        if row != before.get(code)
+    ]
+    refused, warnings = plan_rows(plan, changed)
+    if refused:
+        return Planned([], refused, warnings)
+    for code in before:
+        if code not in after:
+            take_out(plan, *code, "file")
+    rows = list(after.values())
+    if rows != list(registry.operators.file):
+        plan.add({"what": "operator.file", "content": rows}, None, "", "")
+    return Planned(plan.records, [], warnings)
+
+
+def _by_code(content: Mapping[str, Any]) -> dict[Code, Entry]:
+    """The rows by their codes; of those that share one, or have none, each has a key of its own and is refused by what it is."""
+    for name in content:
+        if name != _OPERATORS:
+            raise InvalidBody(f"operators' file: {name!r} is not {_OPERATORS}")
+    indexed: dict[Code, Entry] = {}
+    for number, row in enumerate(tables(content, _OPERATORS, "operators' file"), 1):
+        value, scheme = (str(row.get(name, "")).strip(" ") for name in ("value", "scheme"))
+        if (value, scheme) in indexed:
+            raise InvalidBody(
+                f"operators' file: {_OPERATORS} {number}: the code stands in a row before: one row says all of it"
+            )
+        indexed[value, scheme] = plain(row)
+    return indexed
+
+
+# --- reading -----------------------------------------------------------------------------------------------------------------
+
+
+def content(path: Path) -> Mapping[str, Any]:
+    """The file as nested tables.
+
+    Raises:
+        InvalidBody: it cannot be read, or is not TOML in UTF-8; one line.
+    """
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise InvalidBody(error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise InvalidBody("is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidBody(" ".join(str(error).split())) from None
+
+
+def check(path: Path, registry: Registry, policy: Policy, plan_content: PlanContent = apply_file) -> Planned:
+    """What a server that knows nothing yet would say to the file; the registry is an empty one, with the locations."""
+    try:
+        return plan_content(registry, {}, content(path), policy, datetime.now(UTC))
+    except InvalidBody as error:
+        return Planned([], [str(error)], [])
+
+
+async def read(path: Path, keeper: RegistryKeeper, plan_content: PlanContent = apply_file) -> int:
+    """Take what the file says: all of it, or nothing.
+
+    A file that cannot be used changes nothing, so that a slip of the pen does not stop a server during a case. Each row that is
+    refused, or probably not meant as it stands, is one line in the log.
+
+    Args:
+        plan_content: what its content means: `apply_file`, or `apply_operators`.
+
+    Returns:
+        How many lines were logged as refused.
+    """
+    planned = Planned([], [], [])
+    positions: list[int] = []
+    try:
+        said = await asyncio.to_thread(content, path)
+
+        def plan(registry: Registry) -> list[RegistryRecord]:
+            nonlocal planned
+            planned = plan_content(registry, None, said, keeper.policy, datetime.now(UTC))
+            return planned.records
+
+        positions = await keeper.change(plan, "file")
+    except PlscpError as error:
+        planned = Planned([], [str(error)], [])
+    if planned.refused:
+        _refused.add(path)
+    elif path in _refused:
+        _refused.discard(path)
+        log.info("registry-file-recovered", file=str(path))
+    for line in planned.refused:
+        log.error("registry-file-refused", file=str(path), why=line)
+    for line in planned.warnings:
+        log.warning("registry-warning", file=str(path), why=line)
+    if positions:
+        log.info("registry-changed", source="file", position=positions[-1])
+    return len(planned.refused)

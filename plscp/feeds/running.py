@@ -29,16 +29,8 @@ class Feed(Protocol):
         """Other settings hold from now on: what it asks for each time is new already, what it holds it has to look at."""
 
 
-async def _end(feed: Feed) -> None:
-    await feed.stop()
-
-
 class Feeds:
-    """Every feed of a server.
-
-    Args:
-        feeds: those that the settings ask for.
-    """
+    """Every feed of a server that the settings ask for."""
 
     def __init__(self, feeds: Sequence[Feed] = ()) -> None:
         self._feeds = tuple(feeds)
@@ -50,9 +42,8 @@ class Feeds:
 
     async def stop(self) -> None:
         """End every feed, all at once; safe to call twice, and without `start`."""
-        for feed, end in zip(
-            self._feeds, await asyncio.gather(*map(_end, self._feeds), return_exceptions=True), strict=True
-        ):
+        ends = await asyncio.gather(*(feed.stop() for feed in self._feeds), return_exceptions=True)
+        for feed, end in zip(self._feeds, ends, strict=True):
             if isinstance(end, Exception):  # a defect in one of them must not keep the server from its own end
                 log.error("internal-error", where=f"feeds.{feed.name}", exc_info=end)
 

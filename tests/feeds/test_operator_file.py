@@ -7,7 +7,7 @@ import pytest
 
 from plscp.config import Settings, load, problems
 from plscp.errors import ConfigError, InvalidBody
-from plscp.feeds.operator_file import apply_operators
+from plscp.feeds.registry_file import apply_operators
 from plscp.matching import staff
 from tests.matching.world import World
 

@@ -23,8 +23,7 @@ from markdown_it import MarkdownIt
 
 from plscp.cli.commands import COMMANDS, build
 from plscp.config import Settings, starter
-from plscp.feeds.operator_file import apply_operators
-from plscp.feeds.registry_file import check
+from plscp.feeds.registry_file import apply_operators, check
 from plscp.local.kafka import free_port
 from plscp.logs import EVENTS
 from plscp.matching.model import Policy
