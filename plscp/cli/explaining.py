@@ -9,7 +9,7 @@ from plscp.content.codes import meaning_of
 from plscp.content.elements import CONTENT_SEQUENCE
 from plscp.content.items import VALUE_TYPE
 from plscp.content.model import Bounds, Code, ContentItem, Numeric, ReferencedSop, Value
-from plscp.content.reader import DataSet, Decoded, decode
+from plscp.content.reader import Decoded, decode
 from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
@@ -46,7 +46,7 @@ class Explained:
     Attributes:
         status: the one that it would get before it is matched to a study or patient.
         comment: what is wrong as an Error Comment (0000,0902); the response has it where the status may have one.
-        dataset: what was read; None where it does not decode.
+        decoded: what was read; None where it does not decode.
         root: the content tree of a Procedural Event.
         rows: the row of each item, by path.
     """
@@ -55,7 +55,7 @@ class Explained:
     status: StatusInfo = STATUSES[0]
     comment: str = ""
     findings: list[Finding] = field(default_factory=list)
-    dataset: DataSet | None = None
+    decoded: Decoded | None = None
     root: ContentItem | None = None
     rows: dict[str, TableRow] = field(default_factory=dict)
 
@@ -79,23 +79,23 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     made = Explained(sop_class or PROCEDURAL_EVENT_LOGGING)
     try:
         decoded = _decoded(given, made.sop_class)
-        if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & decoded.dataset.root.elements.keys():
-            if not any(tag >> 16 == 0x0044 for tag in decoded.dataset.root.elements):
+        if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & decoded.root.elements.keys():
+            if not any(tag >> 16 == 0x0044 for tag in decoded.root.elements):
                 return None
             made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
             decoded = _decoded(given, made.sop_class)
-        made.dataset = decoded.dataset
+        made.decoded = decoded
         if made.sop_class == SUBSTANCE_ADMINISTRATION_LOGGING:
             administration = action.substance(decoded, strict=strict)
             made.findings = [*administration.findings, *administration.entry.findings]
         else:
-            made.root = decoded.dataset.content
+            made.root = decoded.content
             assert made.root is not None
             made.rows = trace(made.root)
             log = action.procedural(decoded, strict=strict)
             made.findings = [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
     except Refused as refused:
-        if made.dataset is None and sop_class is None and not any(tag in given.raw for tag in _CONTENT_SEQUENCE):
+        if made.decoded is None and sop_class is None and not any(tag in given.raw for tag in _CONTENT_SEQUENCE):
             made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
         made.status, made.findings, made.comment = refused.info, list(refused.findings), comment(refused.findings)
     return made

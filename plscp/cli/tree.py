@@ -82,8 +82,8 @@ class _Drawing:
     def into(self, tree: Tree) -> None:
         """Draws the attributes of the data set, then the content."""
         root = self.made.root
-        if self.made.dataset is not None:
-            elements = self.made.dataset.root.elements
+        if self.made.decoded is not None:
+            elements = self.made.decoded.root.elements
             named = {attribute.tag for attribute in (PROCEDURAL if root is not None else SUBSTANCE)}
             given = {tag for tag in named if tag in elements or tag_text(tag) in self.at}
             for tag in sorted(given if root is not None else given.union(elements)):

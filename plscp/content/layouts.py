@@ -88,7 +88,7 @@ class Encoding(NamedTuple):
 
     Attributes:
         name: tells it from the others.
-        head: reads an element's head; explicit: group, element, VR, length of two bytes; implicit: group, element, length.
+        head: reads an element's head: group, element, VR, empty where it is not sent, and length, of two bytes where it is.
         length: reads a length of four bytes.
         tagged: reads group, element and length of what has no VR.
         entry: the bytes with which an entry with a DateTime begins, before the length of that; `entry_size`: with the length.
@@ -152,7 +152,7 @@ def _encoding(name: bytes, order: Literal["<", ">"], *, explicit: bool) -> Encod
             dated[sent] = made._replace(canonical=second, total=made.total - 1)
     contains = text(RELATIONSHIP_TYPE, "CONTAINS")
     return Encoding(
-        name, explicit, order == ">", reading("HH2sH" if explicit else "HHI"), reading("I"), reading("HHI"),
+        name, explicit, order == ">", reading("HH2sH" if explicit else "HH0sI"), reading("I"), reading("HHI"),
         contains + datetime.start, len(contains) + datetime.size, openings, dated,
         head(0xFFFEE000, ""), datetime, head(CONCEPT_NAME, "SQ"), head(CONCEPT_CODE, "SQ"), head(MEASURED_VALUE, "SQ"),
         head(UNITS, "SQ"), number, head(CONTENT_SEQUENCE, "SQ"),

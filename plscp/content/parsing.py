@@ -52,6 +52,7 @@ from plscp.content.layouts import (
 from plscp.content.model import Bounds, ContentItem, Numeric, RawElement, Value
 from plscp.content.report import Report
 from plscp.content.syntax import is_dt
+from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
 
 DEEPEST: Final = 60
@@ -99,19 +100,6 @@ class Beginning:
     made: dict[Any, Any] = field(default_factory=dict)
 
 
-class DecodingError(Exception):
-    """The data set cannot be read.
-
-    Attributes:
-        bound: it is past a bound, rather than broken.
-    """
-
-    def __init__(self, finding: Finding, *, bound: bool) -> None:
-        super().__init__(finding.reason)
-        self.finding = finding
-        self.bound = bound
-
-
 class Reader:
     """One pass over the bytes of one data set.
 
@@ -120,7 +108,7 @@ class Reader:
         report: findings about the content item that was read last; at the end the root's.
         notes: what is odd about the encoding, without keeping it from being read.
         charset: Specific Character Set of the data set itself.
-        remembered: see `plscp.content.reader.DataSet`.
+        remembered: see `plscp.content.reader.Decoded`.
     """
 
     def __init__(self, raw: bytes, bounds: Bounds, *, content: bool) -> None:
@@ -146,7 +134,8 @@ class Reader:
             The data set, and the root of its content items.
 
         Raises:
-            DecodingError: it cannot be read, or is past a bound.
+            InvalidArgument: it cannot be read, or is past a bound.
+            DoesNotMatchTemplate: its content is past a bound.
         """
         where, item = self._where(encoding, DEFAULT), ParsedItem()
         pos, last, beginning = 0, -1, None
@@ -179,7 +168,7 @@ class Reader:
             left, item = self.left, ParsedItem()
             try:
                 _, last = self._item(item, 0, at, where, 0, delimited=False)
-            except DecodingError:
+            except Refused:
                 last = -1
             if last > 0 and not self.notes and not self.report.undecoded:
                 known = Beginning(item.elements, item.parts, self.charset, last, left - self.left)
@@ -199,8 +188,9 @@ class Reader:
         tag = self._outermost or tag
         return ".".join(map(str, self.path)) or (tag_text(tag) if tag else "")
 
-    def _fault(self, code: str, reason: str, tag: int, *, bound: bool = False) -> DecodingError:
-        return DecodingError(Finding(code, reason, self._place(tag), refuse=True), bound=bound)
+    def _fault(self, code: str, reason: str, tag: int, *, bound: bool = False) -> Refused:
+        kind = DoesNotMatchTemplate if bound and self.content else InvalidArgument
+        return kind([Finding(code, reason, self._place(tag), refuse=True)])
 
     def _note(self, code: str, reason: str, tag: int) -> None:
         self.notes.append(Finding(code, reason, self._place(tag)))
@@ -230,19 +220,18 @@ class Reader:
             # --- head ---
             if end - pos < 8:
                 raise self._fault("truncated", "an element's head is cut off", max(last, 0))
-            sent = b""
-            if explicit:
-                group, element, sent, length = head(raw, pos)
-                pos += 8
-                tag = group << 16 | element
-                described = EXPLICIT.get(sent)
-                if described is None:
-                    if tag == ITEM_DELIMITATION and delimited:
-                        ended = True
-                        break
-                    raise self._fault("bad-vr", "two bytes that are no VR", tag)
-                if group == _DELIMITERS:
-                    raise self._fault("no-element", "an item's tag where an element should stand", tag)
+            group, element, sent, length = head(raw, pos)
+            pos += 8
+            tag = group << 16 | element
+            described = EXPLICIT.get(sent)
+            if described is None and tag == ITEM_DELIMITATION and delimited:
+                ended = True
+                break
+            if described is None and explicit:
+                raise self._fault("bad-vr", "two bytes that are no VR", tag)
+            if group == _DELIMITERS:
+                raise self._fault("no-element", "an item's tag where an element should stand", tag)
+            if described is not None:
                 vr, kind, wide = described
                 if wide:
                     if end - pos < 4:
@@ -252,14 +241,6 @@ class Reader:
                     if vr == "UN":
                         vr, kind = ("SQ", SEQUENCE) if length == UNDEFINED else implicit(tag)
             else:
-                group, element, length = head(raw, pos)
-                pos += 8
-                tag = group << 16 | element
-                if group == _DELIMITERS:
-                    if tag == ITEM_DELIMITATION and delimited:
-                        ended = True
-                        break
-                    raise self._fault("no-element", "an item's tag where an element should stand", tag)
                 vr, kind = ("SQ", SEQUENCE) if length == UNDEFINED else dictionary(tag) or implicit(tag)
             if tag <= last or not ordered:
                 self._disorder(tag, last, made, noted=not ordered)
@@ -555,7 +536,7 @@ class Reader:
         left, noted, report, item = self.left, len(self.notes), Report(), ParsedItem()
         try:
             canonical, _ = self._sequence(item, tag, "SQ", begin, end - begin, end, where, depth + 1)
-        except DecodingError:
+        except Refused:
             code = None
         else:
             code = code_of(item.elements, tag, report)

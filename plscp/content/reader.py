@@ -14,9 +14,9 @@ from plscp.content.identity import first_datetime, identity
 from plscp.content.items import NEVER_REFUSED
 from plscp.content.layouts import BIG, IMPLICIT, LITTLE
 from plscp.content.model import Bounds, ContentItem
-from plscp.content.parsing import DecodingError, Reader
+from plscp.content.parsing import Reader
 from plscp.content.report import tell
-from plscp.errors import DoesNotMatchTemplate, InvalidArgument, TooLarge
+from plscp.errors import InvalidArgument, TooLarge
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 
@@ -30,10 +30,12 @@ _NOTES: Final = 64
 
 
 @dataclass(slots=True)
-class DataSet:
-    """A data set that was read.
+class Decoded:
+    """A data set that passed step 5: its identity is known, nothing else is judged yet.
 
     Attributes:
+        identity: SHA-256 over calling AE title, SOP Class and canonical content (contract section 1).
+        dated: the first DateTime that the canonical content states, as sent.
         root: its elements.
         character_set: Specific Character Set (0008,0005) of the data set itself.
         notes: what is odd about the encoding, without keeping it from being read.
@@ -43,27 +45,14 @@ class DataSet:
             what is in it was made of the same bytes.
     """
 
+    identity: bytes
+    dated: str
     root: ParsedItem
     character_set: CharacterSet
     notes: list[Finding]
     content: ContentItem | None
     about_content: list[Finding]
-    remembered: dict[Any, Any] | None = None
-
-
-@dataclass(slots=True)
-class Decoded:
-    """A data set that passed step 5: its identity is known, nothing else is judged yet.
-
-    Attributes:
-        identity: SHA-256 over calling AE title, SOP Class and canonical content (contract section 1).
-        dated: the first DateTime that the canonical content states, as sent.
-        dataset: its elements; only the templates room looks inside.
-    """
-
-    identity: bytes
-    dated: str
-    dataset: DataSet
+    remembered: dict[Any, Any] | None
 
 
 def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str, bounds: Bounds) -> Decoded:
@@ -88,34 +77,36 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
         raise too_large()
     if transfer_syntax == DEFLATED:
         raw = _inflate(raw, bounds.data_set)
-    procedural = sop_class == PROCEDURAL_EVENT_LOGGING
-    reader = Reader(bytes(raw), bounds, content=procedural)
-    try:
-        root, tree = reader.data_set(encoding)
-    except DecodingError as error:
-        kind = DoesNotMatchTemplate if error.bound and procedural else InvalidArgument
-        raise kind([error.finding]) from None
-    dataset = DataSet(root, reader.charset, reader.notes[:_NOTES], tree, reader.report, reader.remembered)
+    reader = Reader(bytes(raw), bounds, content=sop_class == PROCEDURAL_EVENT_LOGGING)
+    root, tree = reader.data_set(encoding)
     canonical = root.canonical
-    return Decoded(identity(calling_ae, sop_class, canonical), first_datetime(canonical), dataset)
+    return Decoded(
+        identity(calling_ae, sop_class, canonical),
+        first_datetime(canonical),
+        root,
+        reader.charset,
+        reader.notes[:_NOTES],
+        tree,
+        reader.report,
+        reader.remembered,
+    )
 
 
-def content_tree(dataset: DataSet, findings: list[Finding], *, strict: bool) -> ContentItem:
+def content_tree(decoded: Decoded, findings: list[Finding], *, strict: bool) -> ContentItem:
     """The content of a Procedural Event data set as a tree of content items.
 
     Args:
-        dataset: as the reader made it.
         findings: takes what is wrong, each with the item's path and whether it refuses the request.
         strict: refuse also what a lenient profile lets pass (contract section 2).
 
     Returns:
         The root, complete also where something is wrong: what is missing is empty.
     """
-    for finding in dataset.about_content:
+    for finding in decoded.about_content:
         refuse = finding.refuse or (strict and finding.code != NEVER_REFUSED)
         tell(finding._replace(refuse=refuse), findings)
-    assert dataset.content is not None
-    return dataset.content
+    assert decoded.content is not None
+    return decoded.content
 
 
 def too_large() -> TooLarge:

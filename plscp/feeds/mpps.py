@@ -151,7 +151,7 @@ class StepHandlers:
             raise Refused(0x0124, [finding])
         decoded = self._decode(request)
         read = created_step if request.creates else step_update
-        data = read(decoded.dataset.root.elements, request.profile, request.arrival, request.notes)
+        data = read(decoded.root.elements, request.profile, request.arrival, request.notes)
         # The same content gets the same UID (PS3.5 B.2): whoever got no answer does not know it, and sends the same again.
         request.sop_instance_uid = uid or f"2.25.{UUID(bytes=decoded.identity[:16], version=4).int}"
         return data

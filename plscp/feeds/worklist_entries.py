@@ -79,7 +79,7 @@ def read_entry(
         InvalidBody: it does not decode, has no Study Instance UID, or an identifier in it does not decode. One line, without patients.
     """
     try:
-        root = decode(raw, transfer_syntax, calling_ae="", sop_class=WORKLIST, bounds=BOUNDS).dataset.root.elements
+        root = decode(raw, transfer_syntax, calling_ae="", sop_class=WORKLIST, bounds=BOUNDS).root.elements
     except Refused as error:
         raise InvalidBody(f"the entry does not decode: {error}") from None
     step = next(iter(items_of(root.get(_STEPS))), {})

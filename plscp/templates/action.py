@@ -24,15 +24,14 @@ def procedural(decoded: Decoded, *, strict: bool, only: Collection[int] = ()) ->
         InvalidArgument: a named attribute's value is not valid (0115H).
         DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
     """
-    dataset = decoded.dataset
-    given, offset, about_attributes = procedural_attributes(dataset, strict=strict)
+    given, offset, about_attributes = procedural_attributes(decoded, strict=strict)
     about_tree: list[Finding] = []
-    root = content_tree(dataset, about_tree, strict=strict)
+    root = content_tree(decoded, about_tree, strict=strict)
     about_log: list[Finding] = []
     entries, context = type_entries(root, strict=strict, findings=about_log)
     if not entries:
         about_tree.append(Finding("no-entry", "a log without an entry", "", "A.35.7.3", refuse=True))
-    if not dataset.character_set.known and strict:
+    if not decoded.character_set.known and strict:
         about_tree.append(
             Finding("character-set-unknown", "unknown or contradicting terms", "(0008,0005)", refuse=True)
         )
@@ -52,7 +51,7 @@ def procedural(decoded: Decoded, *, strict: bool, only: Collection[int] = ()) ->
     if about_tree:
         about_tree = _hand_out(about_tree, {entry.path: entry for entry in entries})
     findings = [*about_attributes, *about_tree, *about_log]
-    return ProcedureLog(given, offset, dataset.character_set.text, entries, context, findings, count)
+    return ProcedureLog(given, offset, decoded.character_set.text, entries, context, findings, count)
 
 
 def _refusing_first(finding: Finding) -> bool:
@@ -84,4 +83,4 @@ def substance(decoded: Decoded, *, strict: bool) -> SubstanceAdministration:
         MissingAttributeValue: a Type 1 attribute, or both of a 1C pair, have no value (0121H).
         InvalidArgument: a value breaks its VR, VM or characters (0115H).
     """
-    return read_administration(decoded.dataset, strict=strict)
+    return read_administration(decoded, strict=strict)

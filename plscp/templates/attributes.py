@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from plscp.content.elements import Elements, items_of, shown, tag_text, text_of, undecoded
 from plscp.content.items import TIMEZONE_OFFSET
-from plscp.content.reader import DataSet
+from plscp.content.reader import Decoded
 from plscp.content.syntax import is_dt, is_line, is_offset, is_pn, is_ui
 from plscp.errors import InvalidArgument, MissingAttribute, MissingAttributeValue
 from plscp.findings import Finding
@@ -86,9 +86,9 @@ class AttributeChecker:
         findings: what does not refuse.
     """
 
-    def __init__(self, dataset: DataSet, *, strict: bool) -> None:
-        self.elements: Elements = dataset.root.elements
-        self.known = dataset.character_set.known
+    def __init__(self, decoded: Decoded, *, strict: bool) -> None:
+        self.elements: Elements = decoded.root.elements
+        self.known = decoded.character_set.known
         self.strict = strict
         self.findings: list[Finding] = []
         self._absent: list[int] = []
@@ -163,13 +163,13 @@ class AttributeChecker:
         """Text outside identifiers that does not decode."""
         (self.invalid if self.strict else self.note)("text-undecodable", "does not decode by its character set", tag)
 
-    def common(self, dataset: DataSet) -> str:
+    def common(self, decoded: Decoded) -> str:
         """What holds for both SOP Classes: the encoding's oddities, the character set, the offset from UTC.
 
         Returns:
             Timezone Offset From UTC (0008,0201), or empty.
         """
-        for note in dataset.notes:
+        for note in decoded.notes:
             (self._invalid if self.strict else self.findings).append(note._replace(refuse=self.strict))
         if not self.known:
             self.note("character-set-unknown", "unknown or contradicting terms", 0x00080005)
@@ -195,7 +195,7 @@ class AttributeChecker:
         return self.text(_UNIVERSAL_ENTITY_ID, items[0]) if items else ""
 
 
-def procedural_attributes(dataset: DataSet, *, strict: bool) -> tuple[Identifiers, str, list[Finding]]:
+def procedural_attributes(decoded: Decoded, *, strict: bool) -> tuple[Identifiers, str, list[Finding]]:
     """Checks the root's attributes of a Procedural Event: the five of Table P.2-2, and whose the Patient ID is.
 
     Returns:
@@ -204,11 +204,11 @@ def procedural_attributes(dataset: DataSet, *, strict: bool) -> tuple[Identifier
     Raises:
         MissingAttribute, MissingAttributeValue, InvalidArgument: see `AttributeChecker.end`.
     """
-    remembered = dataset.remembered
+    remembered = decoded.remembered
     found: tuple[Identifiers, str, list[Finding]] | None = None if remembered is None else remembered.get(strict)
     if found is None:
-        checker = AttributeChecker(dataset, strict=strict)
-        offset = checker.common(dataset)
+        checker = AttributeChecker(decoded, strict=strict)
+        offset = checker.common(decoded)
         for attribute in PROCEDURAL:
             checker.type_2(attribute.tag)
         patient, study, number, frame, location, issuer = map(checker.text, (*PROCEDURAL, _ISSUER))

@@ -8,7 +8,7 @@ from plscp.content import items as sr
 from plscp.content.codes import Key, group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
 from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
-from plscp.content.reader import DataSet
+from plscp.content.reader import Decoded
 from plscp.content.report import Report, tell
 from plscp.content.syntax import is_ds, is_dt
 from plscp.content.units import is_unit
@@ -112,15 +112,15 @@ class _Given(NamedTuple):
     issuer_of_admission_id: str
 
 
-def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministration:
+def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministration:
     """Checks Table P.3-2 and types the administration.
 
     Raises:
         MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
     """
-    elements = dataset.root.elements
-    checker = AttributeChecker(dataset, strict=strict)
-    offset = checker.common(dataset)
+    elements = decoded.root.elements
+    checker = AttributeChecker(decoded, strict=strict)
+    offset = checker.common(decoded)
     text = {attribute.tag: checker.text(attribute) for attribute in table.SUBSTANCE}
     for pair in _PAIRS:
         present = [tag for tag in pair if tag in elements]
@@ -158,7 +158,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         "",
         text[table.ADMINISTRATION_DATETIME],
         "",
-        sha256(dataset.root.canonical),
+        sha256(decoded.root.canonical),
         _near_duplicate_key(text, names, given),
         typed,
         path=tag_text(table.ADMINISTRATION_DATETIME),
@@ -171,7 +171,7 @@ def read_administration(dataset: DataSet, *, strict: bool) -> SubstanceAdministr
         issuer,
         [(code.value, code.scheme) for code in operators],
         offset,
-        dataset.character_set.text,
+        decoded.character_set.text,
         entry,
         checker.findings,
         universal,

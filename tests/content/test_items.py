@@ -20,7 +20,7 @@ PROPERTY = ("99", "L", "Some property")
 
 def tree(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> tuple[ContentItem, list[Finding]]:
     findings: list[Finding] = []
-    return content_tree(build.decoded(made, syntax).dataset, findings, strict=strict), findings
+    return content_tree(build.decoded(made, syntax), findings, strict=strict), findings
 
 
 def entry(*children: Dataset, **more: Any) -> Dataset:
@@ -297,7 +297,7 @@ def test_text_that_does_not_decode() -> None:
     decoded = decode(raw, build.EXPLICIT, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds())
     for strict in (False, True):
         findings: list[Finding] = []
-        [found] = content_tree(decoded.dataset, findings, strict=strict).children
+        [found] = content_tree(decoded, findings, strict=strict).children
         assert [(f.code, f.path, f.refuse) for f in findings] == [("text-undecodable", "1", strict)]
         assert type(found.value) is str
         assert found.value == "Gr\ufffd\ufffd\ufffde."
@@ -310,7 +310,7 @@ def test_a_meaning_that_does_not_decode() -> None:
     raw = build.encode(made).replace(b"Gr?n", b"Gr\xfcn")
     decoded = decode(raw, build.EXPLICIT, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=Bounds())
     findings: list[Finding] = []
-    root = content_tree(decoded.dataset, findings, strict=False)
+    root = content_tree(decoded, findings, strict=False)
     value = root.children[0].children[0].value
     assert value == Code("7", "L", "Gr\ufffdn", "", (RawElement(0x00080104, "LO", b"Gr\xfcn"),))
     assert [(f.code, f.path) for f in findings] == [("text-undecodable", "1.1")]

@@ -108,10 +108,9 @@ def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
         decoded = decode(raw, syntax, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=bounds)
     except Refused as refused:
         return refused.status, refused.findings
-    given = decoded.dataset
-    generic = decode(raw, syntax, calling_ae="A", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=bounds).dataset
-    made: list[Any] = [decoded.identity, told(given.root), told(generic.root), given.notes, given.content]
-    made.append(given.about_content)
+    generic = decode(raw, syntax, calling_ae="A", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=bounds)
+    made: list[Any] = [decoded.identity, told(decoded.root), told(generic.root), decoded.notes, decoded.content]
+    made.append(decoded.about_content)
     for strict in (False, True):
         try:
             log = action.procedural(decoded, strict=strict)

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 from plscp.content.elements import Elements, any_undecoded, items_of, shown, undecoded
 from plscp.content.model import Bounds, RawElement
-from plscp.content.reader import DataSet, decode
+from plscp.content.reader import Decoded, decode
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused, TooLarge
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from tests.templates import build
@@ -21,11 +21,11 @@ ITEM_HEAD, ITEM_END, SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0" + b
 WITHOUT = b"\xff" * 4
 
 
-def read(raw: bytes, syntax: str = build.IMPLICIT, sop_class: str = PROCEDURAL_EVENT_LOGGING, **bounds: int) -> DataSet:
-    return decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds(**bounds)).dataset
+def read(raw: bytes, syntax: str = build.IMPLICIT, sop_class: str = PROCEDURAL_EVENT_LOGGING, **bounds: int) -> Decoded:
+    return decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds(**bounds))
 
 
-def generic(raw: bytes, syntax: str = build.IMPLICIT) -> DataSet:
+def generic(raw: bytes, syntax: str = build.IMPLICIT) -> Decoded:
     """As `read`, with the items of Content Sequence as elements, not as content items."""
     return read(raw, syntax, SUBSTANCE_ADMINISTRATION_LOGGING)
 
@@ -278,4 +278,4 @@ def test_what_was_read_before_is_read_the_same_again() -> None:
         raw = build.encode(build.log(build.drug(1), build.drug(2), build.note(3)), syntax)
         first, second = (decode(raw, syntax, calling_ae="A", sop_class="1.2", bounds=Bounds()) for _ in range(2))
         assert first.identity == second.identity
-        assert first.dataset.root.canonical == second.dataset.root.canonical
+        assert first.root.canonical == second.root.canonical

@@ -124,8 +124,8 @@ def test_pydicom_reads_the_same(made: Dataset, undefined: bool) -> None:
             decoded = decode(
                 raw, syntax, calling_ae="HEMO1", sop_class=SUBSTANCE_ADMINISTRATION_LOGGING, bounds=Bounds()
             )
-            compare(decoded.dataset.root.elements, build.read(raw, syntax))
-            assert not decoded.dataset.notes
+            compare(decoded.root.elements, build.read(raw, syntax))
+            assert not decoded.notes
             identities.add(decoded.identity)
     assert len(identities) == 1
 

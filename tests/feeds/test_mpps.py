@@ -343,7 +343,7 @@ def test_any_bytes_are_read_or_refused(data: st.DataObject) -> None:
     status = 0
     try:
         read = created_step if creates else step_update
-        read(decoded.dataset.root.elements, PROFILES["STRICT"], datetime(2024, 5, 14, 12, tzinfo=UTC), [])
+        read(decoded.root.elements, PROFILES["STRICT"], datetime(2024, 5, 14, 12, tzinfo=UTC), [])
     except Refused as refused:
         status = refused.status
     assert status in STEP_STATUSES

@@ -42,7 +42,7 @@ def test_an_administration(syntax: str) -> None:
     assert (typed.product_names, typed.notes, typed.device_id) == (["Iohexol"], "slowly", "INJ-3")
     assert (found.entry.kind, found.entry.index, found.entry.template) == ("substance_administered", 0, "")
     assert found.entry.content == sha256(build.decoded(administration(TimezoneOffsetFromUTC="+0100"), syntax, SAL)
-                                         .dataset.root.canonical).digest()  # fmt: skip
+                                         .root.canonical).digest()  # fmt: skip
 
 
 def test_nothing_of_an_administration_is_dropped() -> None:
