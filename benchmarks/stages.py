@@ -46,7 +46,7 @@ from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import Draft, RequestRecord, Result, Stored
 from plscp.store.relay_view import RelayView
 from plscp.store.sqlite import SqliteStore
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from plscp.templates.request import ProcedureLog
 from tests import events
 from tests.dicom.wire import Line
@@ -131,7 +131,7 @@ def read(raw: bytes) -> Decoded:
 
 def typed(decoded: Decoded) -> ProcedureLog:
     """Steps 6 and 7, and the JSON of the entries and of what they inherit."""
-    log = action.procedural(decoded, strict=False)
+    log = read_log(decoded, strict=False)
     for entry in log.entries:
         entry_json(entry.typed)
     if (

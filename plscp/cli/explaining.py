@@ -15,13 +15,13 @@ from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
 from plscp.service.reply import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING, StatusInfo
-from plscp.templates import action
 from plscp.templates.compiled import declared
 from plscp.templates.engine import TemplateMatch
 from plscp.templates.entries import ENTRY_KINDS, match_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, LogContext
-from plscp.templates.procedure_log import match_context
+from plscp.templates.procedure_log import match_context, read_log
 from plscp.templates.rows import CONTAINS, Group, Row, Set, Template, Term
+from plscp.templates.substance import read_administration
 
 _CONTENT_SEQUENCE: Final = (b"\x40\x00\x30\xa7", b"\x00\x40\xa7\x30")
 EXAMPLES: Final = 3
@@ -86,13 +86,13 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
             decoded = _decoded(given, made.sop_class)
         made.decoded = decoded
         if made.sop_class == SUBSTANCE_ADMINISTRATION_LOGGING:
-            administration = action.substance(decoded, strict=strict)
+            administration = read_administration(decoded, strict=strict)
             made.findings = [*administration.findings, *administration.entry.findings]
         else:
             made.root = decoded.content
             assert made.root is not None
             made.rows = trace(made.root)
-            log = action.procedural(decoded, strict=strict)
+            log = read_log(decoded, strict=strict)
             made.findings = [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
     except Refused as refused:
         if made.decoded is None and sop_class is None and not any(tag in given.raw for tag in _CONTENT_SEQUENCE):

@@ -30,14 +30,14 @@ from plscp.errors import Refused
 from plscp.findings import Finding
 from plscp.scu.encoding import data_set, encode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action, values
+from plscp.templates import values
 from plscp.templates.entries import AnyEntry
 from plscp.templates.log_entries import LogContext
 from plscp.templates.observation_context import DeviceObserver, Observer, PersonObserver
-from plscp.templates.procedure_log import log_root
+from plscp.templates.procedure_log import log_root, read_log
 from plscp.templates.request import ProcedureLog, SubstanceAdministration
 from plscp.templates.rows import CONTAINS
-from plscp.templates.substance import NUMERIC, PARAMETERS, SubstanceAdministered
+from plscp.templates.substance import NUMERIC, PARAMETERS, SubstanceAdministered, read_administration
 from plscp.templates.values import Amount, Coded, CodeValue, Item, Moment, PersonName, Quantity, Text
 
 PLENTY: Final = Bounds(data_set=1 << 24, elements=1 << 20)
@@ -88,7 +88,7 @@ class _Request(BaseModel, ABC):
 
     def _checked(self, made: Dataset) -> ProcedureLog | SubstanceAdministration:
         decoded = decode(encode(made), EXPLICIT_LITTLE, calling_ae="", sop_class=self.sop_class, bounds=PLENTY)
-        typed = action.procedural if self.sop_class == PROCEDURAL_EVENT_LOGGING else action.substance
+        typed = read_log if self.sop_class == PROCEDURAL_EVENT_LOGGING else read_administration
         return typed(decoded, strict=True)
 
 

@@ -36,8 +36,9 @@ from plscp.service.reply import comment
 from plscp.statuses import INSTANCES, PROCEDURAL_EVENT_LOGGING, STATUSES
 from plscp.store.port import Accepted, EntryDraft, KnownEntry, RegistryRecord, Rejected, Stored
 from plscp.store.quarantine import ReplayOf
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from plscp.templates.request import ProcedureLog, SubstanceAdministration, TypedEntry
+from plscp.templates.substance import read_administration
 
 Answer = tuple[Status, Encodable | None]
 
@@ -248,10 +249,10 @@ def check_content(pending: Pending, decoded: Decoded) -> ProcedureLog | Substanc
     """Steps 6 and 7: attributes and templates. Raises Refused: 0115H, 0120H, 0121H or C102."""
     strict, only = pending.profile.strict, pending.replaying.entries if pending.replaying else ()
     if pending.procedural:
-        return action.procedural(decoded, strict=strict, only=only)
+        return read_log(decoded, strict=strict, only=only)
     if any(only):
         raise InvalidArgument([Finding("no-such-entry", "an administration is one entry, of index 0", refuse=True)])
-    return action.substance(decoded, strict=strict)
+    return read_administration(decoded, strict=strict)
 
 
 def date_entries(

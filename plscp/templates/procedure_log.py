@@ -1,17 +1,20 @@
-"""The Procedure Log as a whole: the root's context, and its entries (PS3.16 TID 3001)."""
+"""The Procedure Log as a whole: attributes, the root's context, and its entries (PS3.4 Table P.2-2, PS3.16 TID 3001)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from plscp.content.model import ContentItem
+from plscp.content.reader import Decoded, content_tree
+from plscp.errors import DoesNotMatchTemplate
 from plscp.findings import Finding
+from plscp.templates.attributes import procedural_attributes
 from plscp.templates.compiled import compiled
 from plscp.templates.engine import TemplateMatch, children, match, not_valid
 from plscp.templates.entries import entry_item, typed_entry
 from plscp.templates.log_entries import PROCEDURE_LOG, TITLE, LogContext
-from plscp.templates.request import TypedEntry
+from plscp.templates.request import ProcedureLog, TypedEntry
 from plscp.templates.rows import CONTAINS, named
 from plscp.templates.values import add_extras, code_of, code_value, whole, with_extras
 
@@ -20,6 +23,57 @@ CONTEXTS, LARGEST_CONTEXT_ITEMS, LARGEST_CONTEXT_CHARACTERS = 512, 50, 8192
 """Contexts remembered: most devices repeat theirs in every request."""
 _contexts: dict[tuple[object, ...], tuple[list[Finding], LogContext]] = {}
 _ALWAYS: Final[dict[str, Any]] = {"observers": [], "procedure": {}, "room": None, "equipment": [], "other": []}
+
+
+def read_log(decoded: Decoded, *, strict: bool, only: Collection[int] = ()) -> ProcedureLog:
+    """Checks and types a Procedural Event: steps 6 and 7 of contract section 2.
+
+    Args:
+        strict: the device's profile; else lenient.
+        only: indexes of the entries that are wanted; empty: all. What is wrong with the others then refuses nothing.
+
+    Raises:
+        MissingAttribute: a named attribute is absent and the profile is strict (0120H).
+        InvalidArgument: a named attribute's value is not valid (0115H).
+        DoesNotMatchTemplate: the content is not that of a Procedure Log (C102); all findings, refusing ones first.
+    """
+    given, offset, about_attributes = procedural_attributes(decoded, strict=strict)
+    about_tree: list[Finding] = []
+    root = content_tree(decoded, about_tree, strict=strict)
+    about_log: list[Finding] = []
+    entries, context = type_entries(root, strict=strict, findings=about_log)
+    if not entries:
+        about_tree.append(Finding("no-entry", "a log without an entry", "", "A.35.7.3", refuse=True))
+    if not decoded.character_set.known and strict:
+        about_tree.append(
+            Finding("character-set-unknown", "unknown or contradicting terms", "(0008,0005)", refuse=True)
+        )
+    count = 0
+    if only:
+        count, others = len(entries), {entry.path for entry in entries if entry.index not in only}
+        about_tree, about_log = (
+            [finding for finding in about if finding.path.partition(".")[0] not in others]
+            for about in (about_tree, about_log)
+        )
+        if not set(only) <= set(range(count)):
+            about_tree.append(Finding("no-such-entry", f"the request has {count} entries", refuse=True))
+        entries = [entry for entry in entries if entry.index in only]
+    if any(finding.refuse for finding in (*about_tree, *about_log)):
+        noticed = [finding for entry in entries for finding in entry.findings if not finding.refuse]
+        everything = [*about_tree, *about_log, *about_attributes, *noticed]
+        refused = DoesNotMatchTemplate(sorted(everything, key=lambda finding: not finding.refuse))
+        refused.kinds = tuple(entry.kind for entry in entries)
+        raise refused
+    by_path = {entry.path: entry for entry in entries}
+    findings = list(about_attributes)
+    for finding in about_tree:
+        entry = by_path.get(finding.path.partition(".")[0])
+        if entry is None:
+            findings.append(finding)
+        else:
+            entry.findings = [*entry.findings, finding]
+    findings += about_log
+    return ProcedureLog(given, offset, decoded.character_set.text, entries, context, findings, count)
 
 
 def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) -> tuple[list[TypedEntry], LogContext]:

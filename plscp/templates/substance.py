@@ -113,10 +113,12 @@ class _Given(NamedTuple):
 
 
 def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministration:
-    """Checks Table P.3-2 and types the administration.
+    """Checks Table P.3-2 and types the administration: steps 6 and 7 of contract section 2.
 
     Raises:
-        MissingAttribute, MissingAttributeValue, InvalidArgument: see `plscp.templates.action.substance`.
+        MissingAttribute: a mandatory attribute, or both of a 1C pair, are absent (0120H).
+        MissingAttributeValue: a Type 1 attribute, or both of a 1C pair, have no value (0121H).
+        InvalidArgument: a value breaks its VR, VM or characters (0115H).
     """
     elements = decoded.root.elements
     checker = AttributeChecker(decoded, strict=strict)

@@ -21,7 +21,8 @@ from plscp.findings import Finding
 from plscp.scu.encoding import Encoded
 from plscp.service.reply import comment
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
+from plscp.templates.substance import read_administration
 from tests.counted import calls
 from tests.templates import build
 from tests.templates.build import DOSE, EXPLICIT, LOG_NOTE, coded, dataset, drug, encode, item, log, note, num, text
@@ -39,9 +40,9 @@ def answer(raw: bytes, syntax: str, sop_class: str, *, strict: bool) -> tuple[in
     try:
         decoded = decode(raw, syntax, calling_ae="HEMO1", sop_class=sop_class, bounds=Bounds())
         if sop_class == PROCEDURAL_EVENT_LOGGING:
-            made = action.procedural(decoded, strict=strict)
+            made = read_log(decoded, strict=strict)
             return 0, [*made.findings, *(f for one in made.entries for f in one.findings)]
-        administration = action.substance(decoded, strict=strict)
+        administration = read_administration(decoded, strict=strict)
         return 0, [*administration.findings, *administration.entry.findings]
     except Refused as refused:
         told = comment(refused.findings)

@@ -18,7 +18,7 @@ from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from tests.templates import build
 
 MATERIAL = ("121145", "DCM", "Description of Material")
@@ -113,7 +113,7 @@ def outcome(raw: bytes, syntax: str, bounds: Bounds) -> Any:
     made.append(decoded.about_content)
     for strict in (False, True):
         try:
-            log = action.procedural(decoded, strict=strict)
+            log = read_log(decoded, strict=strict)
         except Refused as refused:
             made.append((refused.status, refused.findings))
         else:

@@ -17,7 +17,8 @@ from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
+from plscp.templates.substance import read_administration
 from tests.templates import build
 
 SETS = {
@@ -132,7 +133,7 @@ def test_pydicom_reads_the_same(made: Dataset, undefined: bool) -> None:
 
 def refusal(raw: bytes, syntax: str, sop_class: str, *, strict: bool) -> Refused | None:
     """What steps 5 to 7 refuse with, or None; any other exception is a defect."""
-    check = action.procedural if sop_class == PROCEDURAL_EVENT_LOGGING else action.substance
+    check = read_log if sop_class == PROCEDURAL_EVENT_LOGGING else read_administration
     try:
         check(decode(raw, syntax, calling_ae="A", sop_class=sop_class, bounds=Bounds()), strict=strict)
     except Refused as refused:

@@ -18,8 +18,9 @@ from plscp.dicom.pdu import InvalidPdu
 from plscp.dicom.upper_layer import State
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from plscp.templates.request import ProcedureLog
+from plscp.templates.substance import read_administration
 from tests.dicom.wire import CONTEXTS, Line, pdus_of
 from tests.rawscu import SYNTAXES, associate_rq
 
@@ -134,7 +135,7 @@ def data_set(raw: bytes) -> object:
     syntax, event = PLACES[raw[0] >> 1 & 7]
     sop_class = PROCEDURAL_EVENT_LOGGING if event else SUBSTANCE_ADMINISTRATION_LOGGING
     strict = bool(raw[0] & 1)
-    check: Any = action.procedural if event else action.substance
+    check: Any = read_log if event else read_administration
     found = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)
     with patch.object(parsing, "memory", Memory()):
         other = _read_and_typed(raw[1:], syntax, sop_class, check, strict=strict)

@@ -18,11 +18,10 @@ from plscp.errors import Refused
 from plscp.records.examples import as_json, examples
 from plscp.records.values import EntryRecord
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
-from plscp.templates import action
 from plscp.templates.compiled import CompiledTemplate
 from plscp.templates.entries import ENTRY_KINDS, entry_item
 from plscp.templates.log_entries import LogContext
-from plscp.templates.procedure_log import CONTEXT
+from plscp.templates.procedure_log import CONTEXT, read_log
 from tests.relay.judging import judge
 from tests.scu.test_requests import full
 from tests.templates.build import EXPLICIT, encode
@@ -53,7 +52,7 @@ def judged(log: ContentItem) -> list[Any] | None:
     made.SpecificCharacterSet = "ISO_IR 192"
     try:
         decoded = decode(encode(made), EXPLICIT, calling_ae="A", sop_class=PROCEDURAL_EVENT_LOGGING, bounds=BOUNDS)
-        taken = action.procedural(decoded, strict=False)
+        taken = read_log(decoded, strict=False)
     except Refused:
         return None
     entries = []

@@ -18,8 +18,7 @@ from plscp.reference.conformance import MEANT, VALUES, statement, template
 from plscp.scu.encoding import encode
 from plscp.scu.requests import SubstanceAdministrationRequest, code, moment
 from plscp.statuses import STATUSES, STEP_STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
-from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.substance import SubstanceAdministered, read_administration
 
 
 def test_every_gap_of_the_prose_is_filled_and_every_value_is_used() -> None:
@@ -85,7 +84,7 @@ def answer(given: Dataset, *, strict: bool) -> int:
         bounds=Bounds(),
     )
     try:
-        action.substance(decoded, strict=strict)
+        read_administration(decoded, strict=strict)
     except (MissingAttribute, MissingAttributeValue, InvalidArgument) as refused:
         return refused.status
     return 0x0000

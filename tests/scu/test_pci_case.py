@@ -14,7 +14,8 @@ from plscp.content.reader import decode as read
 from plscp.errors import DoesNotMatchTemplate
 from plscp.scu.pci_case import DEVICES, DURATION, CaseSubject, Request, by_device, pci_case, registry_file
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, STATUSES, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates.action import procedural, substance
+from plscp.templates.procedure_log import read_log
+from plscp.templates.substance import read_administration
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 WHEN = datetime(2026, 3, 1, 9, 30, 15, 250000, tzinfo=UTC)
@@ -142,12 +143,12 @@ def test_strict_validation_finds_nothing_but_what_is_wrong_on_purpose(request_: 
     decoded = read(raw, EXPLICIT, calling_ae=request_.device, sop_class=request_.sop_class, bounds=Bounds())
     if request_.expect == 0xC102:
         with pytest.raises(DoesNotMatchTemplate, match="TID3108 r4 missing 121154"):
-            procedural(decoded, strict=True)
+            read_log(decoded, strict=True)
     elif request_ in SUBSTANCE:
-        typed = substance(decoded, strict=True)
+        typed = read_administration(decoded, strict=True)
         assert not [*typed.findings, *typed.entry.findings]
     else:
-        log = procedural(decoded, strict=True)
+        log = read_log(decoded, strict=True)
         assert not [*log.findings, *(finding for entry in log.entries for finding in entry.findings)]
         assert "untyped" not in {entry.kind for entry in log.entries}
 

@@ -18,12 +18,11 @@ from plscp.scu.encoding import SYNTAXES, encode
 from plscp.scu.files import encoded, read
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
 from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
 from plscp.templates.entries import parse_entry
 from plscp.templates.log_entries import Note
-from plscp.templates.procedure_log import type_entries
-from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.procedure_log import read_log, type_entries
+from plscp.templates.substance import SubstanceAdministered, read_administration
 from plscp.templates.values import Item, Raw
 from tests.templates import build
 from tests.templates.strategies import KINDS
@@ -61,7 +60,7 @@ def test_every_kind_is_read_back_as_it_was_written(kind: str, syntax: str) -> No
     given = full(kind)
     request = ProcedureLogRequest(patient_id="P1", context=CONTEXT, entries=[given])
     raw = request.encode(syntax)
-    made = action.procedural(decoded(raw, syntax), strict=True)
+    made = read_log(decoded(raw, syntax), strict=True)
     assert parse_entry(entry_json(made.entries[0].typed)) == given
     assert made.identifiers.patient_id == "P1"
     assert json.loads(b"{" + context_json(made.context) + b"}")["context"]["room"] == {"text": "Lab 1"}
@@ -123,7 +122,7 @@ def test_a_log_needs_an_entry() -> None:
 def test_times_have_an_offset_and_text_its_letters() -> None:
     """Everything is written in UTF-8; the offset from UTC goes with the request where it is given."""
     request = ProcedureLogRequest(context=r.person_observer("Doe^Jürgen"), entries=[drug()], timezone_offset="+0100")
-    made = action.procedural(decoded(request.encode(), SYNTAXES[0]), strict=True)
+    made = read_log(decoded(request.encode(), SYNTAXES[0]), strict=True)
     assert (made.timezone_offset, made.character_set) == ("+0100", "ISO_IR 192")
     assert made.entries[0].observation_datetime == "20260301143000.000000+0000"
     assert "Doe^Jürgen" in context_json(made.context).decode()
@@ -159,7 +158,7 @@ def test_an_administration_is_read_back_as_it_was_written(syntax: str) -> None:
     """From the typed form through bytes to the typed form."""
     given = administration()
     request = SubstanceAdministrationRequest(patient_id="P1", issuer_of_patient_id="HOSP", administration=given)
-    made = action.substance(decoded(request.encode(syntax), syntax, SUBSTANCE_ADMINISTRATION_LOGGING), strict=True)
+    made = read_administration(decoded(request.encode(syntax), syntax, SUBSTANCE_ADMINISTRATION_LOGGING), strict=True)
     assert SubstanceAdministered.model_validate_json(entry_json(made.entry.typed)) == given
     assert (made.patient_id, made.issuer_of_patient_id, made.operators) == ("P1", "HOSP", [("N1001", "L")])
 
@@ -233,7 +232,7 @@ def test_the_readme_says_how(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", readme.split("## Build a device")[1].split("\n## ")[0], re.DOTALL)
     names: dict[str, Any] = {}
     exec(code, names)  # our own text
-    made = action.procedural(decoded(names["raw"], "1.2.840.10008.1.2"), strict=True)
+    made = read_log(decoded(names["raw"], "1.2.840.10008.1.2"), strict=True)
     assert made.entries[0].kind == "drug_administered"
     path = tmp_path / "request.json"
     path.write_text(names["request"].model_dump_json())

@@ -24,7 +24,7 @@ from plscp.content.model import Bounds
 from plscp.content.reader import Decoded, decode
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.relay_view import RelayView
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from plscp.templates.request import ProcedureLog
 from tests import events
 from tests.templates.trees import entry_json
@@ -46,7 +46,7 @@ def read(raw: bytes) -> Decoded:
 def typed(load: Load, count: int) -> Iterator[ProcedureLog]:
     """So many requests, read and typed under a strict profile."""
     for raw in itertools.islice(load.data(), count):
-        yield action.procedural(read(raw), strict=True)
+        yield read_log(read(raw), strict=True)
 
 
 def test_its_bytes_are_those_that_pydicom_writes() -> None:
@@ -105,7 +105,7 @@ def test_no_two_requests_are_the_same(name: str, real: Load) -> None:
 
 def _lenient(load: Load) -> Iterator[ProcedureLog]:
     for raw in load.data():
-        yield action.procedural(read(raw), strict=False)
+        yield read_log(read(raw), strict=False)
 
 
 def test_marks_become_the_running_number_and_the_time_less_the_age() -> None:

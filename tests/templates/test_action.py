@@ -13,9 +13,9 @@ from plscp.content.model import Bounds
 from plscp.content.reader import decode
 from plscp.errors import DoesNotMatchTemplate, Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
 from plscp.templates.request import Identifiers, ProcedureLog, SubstanceAdministration
-from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.substance import SubstanceAdministered, read_administration
 from tests.templates import build
 from tests.templates.build import administration, code, dataset, log
 from tests.templates.trees import context_json, entry_json
@@ -25,16 +25,16 @@ DRUG = build.drug(1)
 
 
 def procedural(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> ProcedureLog:
-    return action.procedural(build.decoded(made, syntax), strict=strict)
+    return read_log(build.decoded(made, syntax), strict=strict)
 
 
 def substance(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> SubstanceAdministration:
-    return action.substance(build.decoded(made, syntax, SAL), strict=strict)
+    return read_administration(build.decoded(made, syntax, SAL), strict=strict)
 
 
 def of_bytes(raw: bytes, sop_class: str = PEL, *, strict: bool = False) -> Any:
     decoded = decode(raw, build.EXPLICIT, calling_ae="A", sop_class=sop_class, bounds=Bounds())
-    check = action.procedural if sop_class == PEL else action.substance
+    check = read_log if sop_class == PEL else read_administration
     return check(decoded, strict=strict)
 
 

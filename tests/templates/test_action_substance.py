@@ -10,10 +10,9 @@ from pydicom.sequence import Sequence as Items
 
 from plscp.findings import Finding
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING as SAL
-from plscp.templates import action
 from plscp.templates import substance as declaration
 from plscp.templates.request import SubstanceAdministration
-from plscp.templates.substance import SubstanceAdministered
+from plscp.templates.substance import SubstanceAdministered, read_administration
 from tests.templates import build
 from tests.templates.build import administration, code, dataset
 from tests.templates.trees import entry_json
@@ -22,7 +21,7 @@ BAD_ROUTE = Items([code(("1", "L", "By dart"))])
 
 
 def substance(made: Dataset, *, strict: bool = False, syntax: str = build.EXPLICIT) -> SubstanceAdministration:
-    return action.substance(build.decoded(made, syntax, SAL), strict=strict)
+    return read_administration(build.decoded(made, syntax, SAL), strict=strict)
 
 
 @pytest.mark.parametrize("syntax", build.SYNTAXES)

@@ -8,7 +8,8 @@ from pydicom.sequence import Sequence as Items
 
 from plscp.errors import Refused
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
-from plscp.templates import action
+from plscp.templates.procedure_log import read_log
+from plscp.templates.substance import read_administration
 from tests.templates import build
 from tests.templates.build import administration, dataset, log, note
 
@@ -19,10 +20,10 @@ def read(sop_class: str, *, strict: bool = False, syntax: str = build.EXPLICIT, 
     """(Issuer of Patient ID, Universal Entity ID) of a request with these attributes."""
     if sop_class == PROCEDURAL_EVENT_LOGGING:
         made = log(note(), **attributes)
-        given = action.procedural(build.decoded(made, syntax), strict=strict).identifiers
+        given = read_log(build.decoded(made, syntax), strict=strict).identifiers
         return given.issuer_of_patient_id, given.issuer_universal_entity_id
     made = administration(**{"IssuerOfPatientID": None, **attributes})
-    found = action.substance(build.decoded(made, syntax, sop_class), strict=strict)
+    found = read_administration(build.decoded(made, syntax, sop_class), strict=strict)
     return found.issuer_of_patient_id, found.issuer_universal_entity_id
 
 
@@ -84,7 +85,7 @@ def test_an_issuer_of_another_vr_is_refused(sop_class: str, keyword: str, vr: st
     """0115H."""
     made = log(note()) if sop_class == PROCEDURAL_EVENT_LOGGING else administration(IssuerOfPatientID=None)
     made.add_new({"IssuerOfPatientID": 0x00100021}.get(keyword, 0x00100024), vr, value)
-    check = action.procedural if sop_class == PROCEDURAL_EVENT_LOGGING else action.substance
+    check = read_log if sop_class == PROCEDURAL_EVENT_LOGGING else read_administration
     with pytest.raises(Refused) as refused:
         check(build.decoded(made, sop_class=sop_class), strict=False)
     assert refused.value.status == 0x0115
