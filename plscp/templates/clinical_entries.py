@@ -1,7 +1,7 @@
 """What was found, given, used and done to the patient, and how the patient is (PS3.16 TID 3105 to 3115)."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from plscp.content.codes import group, known
 from plscp.content.model import Code, ContentItem
@@ -52,10 +52,9 @@ class Stenosis(Quantity):
     derivation: Coded | None = row("7", ">>", HAS_CONCEPT_MOD, CODE, DERIVATION, "1", U, dcid(3745))
 
 
-class LesionIdentified(Entry):
+class LesionIdentified(Entry, head=Template("3105", "Lesion Identification and Properties")):
     """TID 3105 Lesion Identification and Properties."""
 
-    head: ClassVar[Template] = Template("3105", "Lesion Identification and Properties")
     kind: Literal["lesion_identified"] = "lesion_identified"
 
     concept: CodeValue = entry("1", TEXT, LESION)
@@ -89,10 +88,9 @@ class LesionIdentified(Entry):
     qualifiers: Qualifiers | None = include("14", ">", Qualifiers, "1", U, verified=False)
 
 
-class DrugAdministered(Entry):
+class DrugAdministered(Entry, head=Template("3106", "Drugs/Contrast Administered")):
     """TID 3106 Drugs/Contrast Administered: a drug, contrast agent or infusate was given, started or ended."""
 
-    head: ClassVar[Template] = Template("3106", "Drugs/Contrast Administered")
     kind: Literal["drug_administered"] = "drug_administered"
 
     action: CodeValue = entry("1", CODE, dcid(3409))
@@ -119,10 +117,9 @@ class DrugAdministered(Entry):
     qualifiers: Qualifiers | None = include("6", ">", Qualifiers, "1", U)
 
 
-class DeviceUsed(Entry):
+class DeviceUsed(Entry, head=Template("3107", "Device Used")):
     """TID 3107 Device Used: a catheter, guide wire, stent or other device in or on the patient."""
 
-    head: ClassVar[Template] = Template("3107", "Device Used")
     kind: Literal["device_used"] = "device_used"
 
     action: CodeValue = entry("1", CODE, dcid(3422))
@@ -153,10 +150,9 @@ class InterventionDevice(Coded):
     )  # fmt: skip
 
 
-class Intervention(Entry):
+class Intervention(Entry, head=Template("3108", "Intervention")):
     """TID 3108 Intervention: what was done at a lesion, by which attempt and device."""
 
-    head: ClassVar[Template] = Template("3108", "Intervention")
     kind: Literal["intervention"] = "intervention"
 
     concept: CodeValue = entry("1", CODE, dcm("122090", "Intervention Action"))
@@ -184,10 +180,9 @@ IMPRESSIONS = Template("3110", "Impressions", ordered=False)
 PATIENT_SUPPORT = Template("3113", "Patient Support", ordered=False)
 
 
-class Measurement(Entry):
+class Measurement(Entry, head=MEASUREMENTS):
     """TID 3109 rows 1 to 3: a measured value of any concept."""
 
-    head: ClassVar[Template] = MEASUREMENTS
     kind: Literal["measurement"] = "measurement"
 
     measured: CodeValue | None = entry("1", NUM, None, "1", U)
@@ -196,10 +191,9 @@ class Measurement(Entry):
     properties: MeasurementProperties | None = include("3", ">", MeasurementProperties, "1", U, verified=False)
 
 
-class CodedMeasurement(Entry):
+class CodedMeasurement(Entry, head=MEASUREMENTS):
     """TID 3109 rows 4 and 5: a coded value of any concept, if no other row names the concept."""
 
-    head: ClassVar[Template] = MEASUREMENTS
     kind: Literal["coded_measurement"] = "coded_measurement"
 
     measured: CodeValue | None = entry("4", CODE, None, "1", U)
@@ -215,10 +209,9 @@ class CodedFindingSite(Coded):
     )
 
 
-class CodedFinding(Entry):
+class CodedFinding(Entry, head=IMPRESSIONS):
     """TID 3110 rows 1 to 5: a finding as a code."""
 
-    head: ClassVar[Template] = IMPRESSIONS
     kind: Literal["coded_finding"] = "coded_finding"
 
     concept: CodeValue = entry("1", CODE, dcm("121071", "Finding"), "1", U)
@@ -230,10 +223,9 @@ class CodedFinding(Entry):
     qualifiers: Qualifiers | None = include("5", ">", Qualifiers, "1", U, verified=False)
 
 
-class Impression(Entry):
+class Impression(Entry, head=IMPRESSIONS):
     """TID 3110 rows 6 and 7: a finding, impression or recommendation in words; any other concept is allowed, too."""
 
-    head: ClassVar[Template] = IMPRESSIONS
     kind: Literal["impression"] = "impression"
 
     type: CodeValue | None = entry("6", TEXT, bcid(3419), "1", U, inferred=["concept"])
@@ -241,10 +233,9 @@ class Impression(Entry):
     qualifiers: Qualifiers | None = include("7", ">", Qualifiers, "1", U, verified=False)
 
 
-class PercutaneousEntry(Entry):
+class PercutaneousEntry(Entry, head=Template("3111", "Percutaneous Entry", ordered=False)):
     """TID 3111 Percutaneous Entry: the vessel is entered or closed; the site is the value."""
 
-    head: ClassVar[Template] = Template("3111", "Percutaneous Entry", ordered=False)
     kind: Literal["percutaneous_entry"] = "percutaneous_entry"
 
     concept: CodeValue = entry("1", CODE, dcm("121156", "Percutaneous Entry Action"), inferred=["value"])
@@ -264,10 +255,9 @@ def _is_blood(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> b
 BLOOD = Condition("IFF", "the specimen is a blood sample", _is_blood, inferred=True)
 
 
-class SpecimenObtained(Entry):
+class SpecimenObtained(Entry, head=Template("3112", "Specimen Obtained")):
     """TID 3112 Specimen Obtained; rows 2 and 3 as they stand contradict PS3.3 Table A.35.7-2."""
 
-    head: ClassVar[Template] = Template("3112", "Specimen Obtained")
     kind: Literal["specimen_obtained"] = "specimen_obtained"
 
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
@@ -284,10 +274,9 @@ def _oxygen_begins(parent: ContentItem | None, _siblings: Sequence[ContentItem])
     return parent is not None and named(parent, dcm("121161", "Begin Oxygen Administration"))
 
 
-class OxygenAdministration(Entry):
+class OxygenAdministration(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 1 to 3: oxygen begins or ends to be given."""
 
-    head: ClassVar[Template] = PATIENT_SUPPORT
     kind: Literal["oxygen_administration"] = "oxygen_administration"
 
     action: CodeValue = entry("1", CODE, dcid(3530), "1", U, inferred=["concept", "value"])
@@ -299,10 +288,9 @@ class OxygenAdministration(Entry):
     qualifiers: Qualifiers | None = include("3", ">", Qualifiers, "1", U, verified=False)
 
 
-class CirculatorySupport(Entry):
+class CirculatorySupport(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 4 and 5: circulatory support begins or ends."""
 
-    head: ClassVar[Template] = PATIENT_SUPPORT
     kind: Literal["circulatory_support"] = "circulatory_support"
 
     action: CodeValue = entry("4", CODE, dcid(3550), "1", U, inferred=["concept", "value"])
@@ -310,10 +298,9 @@ class CirculatorySupport(Entry):
     qualifiers: Qualifiers | None = include("5", ">", Qualifiers, "1", U, verified=False)
 
 
-class Ventilation(Entry):
+class Ventilation(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 6 and 7: ventilation begins or ends."""
 
-    head: ClassVar[Template] = PATIENT_SUPPORT
     kind: Literal["ventilation"] = "ventilation"
 
     action: CodeValue = entry("6", CODE, dcid(3551), "1", U, inferred=["concept", "value"])
@@ -321,10 +308,9 @@ class Ventilation(Entry):
     qualifiers: Qualifiers | None = include("7", ">", Qualifiers, "1", U, verified=False)
 
 
-class Pacing(Entry):
+class Pacing(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 8 and 9: pacing begins or ends."""
 
-    head: ClassVar[Template] = PATIENT_SUPPORT
     kind: Literal["pacing"] = "pacing"
 
     action: CodeValue = entry("8", CODE, dcid(3552), "1", U, inferred=["concept", "value"])
@@ -340,13 +326,12 @@ VITAL_SIGNS = dt(sct("61746007", "Observation of Vital Signs"))
 IF_VITAL_SIGNS = Condition("IF", "row 1 value is Observation of Vital Signs", _is_of_vital_signs)
 
 
-class PatientAssessment(Entry):
+class PatientAssessment(Entry, head=Template("3114", "Patient Assessment")):
     """TID 3114 Patient Assessment: how the patient is. Rows 2 to 9 include TID 300: each is its row 1, the number.
 
     The concepts and units of rows 2 to 9 are the $Measurement and $Units of the inclusions.
     """
 
-    head: ClassVar[Template] = Template("3114", "Patient Assessment")
     kind: Literal["patient_assessment"] = "patient_assessment"
 
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
@@ -417,10 +402,9 @@ class StChange(Quantity):
     )
 
 
-class EcgStAssessment(Entry):
+class EcgStAssessment(Entry, head=Template("3115", "ECG ST Assessment", ordered=False)):
     """TID 3115 ECG ST Assessment: how the ST segment has changed, lead by lead."""
 
-    head: ClassVar[Template] = Template("3115", "ECG ST Assessment", ordered=False)
     kind: Literal["ecg_st_assessment"] = "ecg_st_assessment"
 
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)

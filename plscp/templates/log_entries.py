@@ -1,7 +1,7 @@
 """Procedure Log: its context, its own entries, what qualifies every entry, and what was done (PS3.16 TID 3001, 3010, 3100 to 3104, 3601)."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 from plscp.content.model import ContentItem, ReferencedSop
 from plscp.templates.observation_context import PROCEDURE_CODE, Observer, Quotation
@@ -28,10 +28,8 @@ STATUS_OR_EVENT = dcm("121123", "Patient Status or Event")
 DATETIME_QUALIFIER = dcm("121135", "Observation DateTime Qualifier")
 
 
-class ProcedureContext(Included):
+class ProcedureContext(Included, head=Template("3601", "Procedure Context")):
     """TID 3601 Procedure Context."""
-
-    head: ClassVar[Template] = Template("3601", "Procedure Context")
 
     description: Text | None = row("1", "", HAS_ACQ_CONTEXT, TEXT, dcm("121065", "Procedure Description"), "1", U)
     intent: Coded | None = row("2", "", HAS_ACQ_CONTEXT, CODE, HAS_INTENT, "1", U, bcid(3629))
@@ -41,13 +39,11 @@ class ProcedureContext(Included):
     codes: list[Coded] = row("4", "", HAS_OBS_CONTEXT, CODE, PROCEDURE_CODE, "1-n", U)
 
 
-class Qualifiers(Included):
+class Qualifiers(Included, head=Template("3010", "Log Entry Qualifiers", ordered=False)):
     """TID 3010 Log Entry Qualifiers. Row 1 includes TID 1000, or TID 1002: which, was not read, so it takes the rows of both.
 
     Rows 6 to 8 stand below TEXT, CODE and NUM in PS3.3 Table A.35.7-2, and not below the other entries.
     """
-
-    head: ClassVar[Template] = Template("3010", "Log Entry Qualifiers", ordered=False)
 
     quotation: Quotation | None = include("1", "", Quotation, "1", U, verified=False)
     observers: list[Observer] = include("1", "", Observer, "1-n", U, verified=False)
@@ -69,10 +65,8 @@ class Qualifiers(Included):
     )
 
 
-class LogContext(Extras):
+class LogContext(Extras, head=PROCEDURE_LOG):
     """TID 3001 rows 1 to 5: what every entry of the log inherits."""
-
-    head: ClassVar[Template] = PROCEDURE_LOG
 
     title: CodeValue | None = None
     continuity: str | None = None
@@ -82,10 +76,9 @@ class LogContext(Extras):
     equipment: list[Text] = row("5", ">", HAS_ACQ_CONTEXT, TEXT, dcm("121122", "Equipment identification"), "1-n", U)
 
 
-class Note(Entry):
+class Note(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 6: a log note."""
 
-    head: ClassVar[Template] = PROCEDURE_LOG
     kind: Literal["note"] = "note"
 
     type: CodeValue = entry("6", TEXT, dcid(3401), "1-n", U)
@@ -93,10 +86,9 @@ class Note(Entry):
     qualifiers: Qualifiers | None = include("7", ">>", Qualifiers, "1", U)
 
 
-class PatientEvent(Entry):
+class PatientEvent(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 8: what happened to the patient, or how the patient is."""
 
-    head: ClassVar[Template] = PROCEDURE_LOG
     kind: Literal["patient_event"] = "patient_event"
 
     concept: CodeValue = entry("8", CODE, STATUS_OR_EVENT, "1-n", U)
@@ -104,10 +96,9 @@ class PatientEvent(Entry):
     qualifiers: Qualifiers | None = include("9", ">>", Qualifiers, "1", U)
 
 
-class StaffAction(Entry):
+class StaffAction(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 10: somebody came, went, was called or consulted."""
 
-    head: ClassVar[Template] = PROCEDURE_LOG
     kind: Literal["staff_action"] = "staff_action"
 
     action: CodeValue = entry("10", PNAME, dcid(3404), "1-n", U)
@@ -115,10 +106,9 @@ class StaffAction(Entry):
     qualifiers: Qualifiers | None = include("11", ">>", Qualifiers, "1", U)
 
 
-class EquipmentEvent(Entry):
+class EquipmentEvent(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 12: equipment came, went, got ready or failed."""
 
-    head: ClassVar[Template] = PROCEDURE_LOG
     kind: Literal["equipment_event"] = "equipment_event"
 
     event: CodeValue = entry("12", TEXT, dcid(3427), "1-n", U)
@@ -126,10 +116,9 @@ class EquipmentEvent(Entry):
     qualifiers: Qualifiers | None = include("13", ">>", Qualifiers, "1", U)
 
 
-class Complication(Entry):
+class Complication(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 23: a complication of the procedure."""
 
-    head: ClassVar[Template] = PROCEDURE_LOG
     kind: Literal["complication"] = "complication"
 
     concept: CodeValue = entry("23", CODE, COMPLICATION, "1-n", U, inferred=["value"])
@@ -150,10 +139,9 @@ STEP = Condition(
 )
 
 
-class ProcedureAction(Entry):
+class ProcedureAction(Entry, head=Template("3100", "Procedure Action")):
     """TID 3100 Procedure Action: a step of the procedure starts, ends, pauses or goes on."""
 
-    head: ClassVar[Template] = Template("3100", "Procedure Action")
     kind: Literal["procedure_action"] = "procedure_action"
 
     action: CodeValue = entry("1", CODE, dcid(3421), inferred=["concept", "value"])
@@ -170,10 +158,9 @@ class ProcedureAction(Entry):
     )
 
 
-class ImageAcquired(Entry):
+class ImageAcquired(Entry, head=Template("3101", "Image Acquisition")):
     """TID 3101 Image Acquisition."""
 
-    head: ClassVar[Template] = Template("3101", "Image Acquisition")
     kind: Literal["image_acquired"] = "image_acquired"
 
     concept: CodeValue = entry("1", IMAGE, dcm("121138", "Image Acquired"))
@@ -191,10 +178,9 @@ class ImageAcquired(Entry):
     qualifiers: Qualifiers | None = include("8", ">", Qualifiers, "1", U)
 
 
-class WaveformAcquired(Entry):
+class WaveformAcquired(Entry, head=Template("3102", "Waveform Acquisition")):
     """TID 3102 Waveform Acquisition."""
 
-    head: ClassVar[Template] = Template("3102", "Waveform Acquisition")
     kind: Literal["waveform_acquired"] = "waveform_acquired"
 
     concept: CodeValue = entry("1", WAVEFORM, dcm("121143", "Waveform Acquired"))
@@ -213,10 +199,9 @@ def _is_report(parent: ContentItem | None, _siblings: Sequence[ContentItem]) -> 
     return False if parent.value.sop_class_uid.startswith("1.2.840.10008.") else None
 
 
-class ObjectReferenced(Entry):
+class ObjectReferenced(Entry, head=Template("3103", "Referenced Object")):
     """TID 3103 Referenced Object: a document or measurement set that the procedure makes use of."""
 
-    head: ClassVar[Template] = Template("3103", "Referenced Object")
     kind: Literal["object_referenced"] = "object_referenced"
 
     purpose: CodeValue | None = entry("1", COMPOSITE, bcid(3407))
@@ -228,10 +213,9 @@ class ObjectReferenced(Entry):
     qualifiers: Qualifiers | None = include("3", ">", Qualifiers, "1", U)
 
 
-class Consumable(Entry):
+class Consumable(Entry, head=Template("3104", "Consumables")):
     """TID 3104 Consumables: taken from inventory, put back, or thrown away; for inventory and billing."""
 
-    head: ClassVar[Template] = Template("3104", "Consumables")
     kind: Literal["consumable"] = "consumable"
 
     action: CodeValue = entry("1", CODE, dcid(3408))

@@ -4,8 +4,6 @@ Rows by reference and with coordinates are not here: PS3.3 A.35.7.3 does not let
 gives the relationship, it is the includer's.
 """
 
-from typing import ClassVar
-
 from plscp.templates.observation_context import Quotation
 from plscp.templates.values import Coded, Included, Quantity, Reference, Text
 
@@ -23,10 +21,8 @@ ALGORITHM_NAME = dcm("111001", "Algorithm Name")
 TRACKING_ID, TRACKING_UID = dcm("112039", "Tracking Identifier"), dcm("112040", "Tracking Unique Identifier")
 
 
-class Statistics(Included):
+class Statistics(Included, head=Template("311", "Measurement Statistical Properties")):
     """TID 311 Measurement Statistical Properties: of a population that the value is compared with."""
-
-    head: ClassVar[Template] = Template("311", "Measurement Statistical Properties")
 
     ranges: list[Quantity] = row("1", "", HAS_PROPERTIES, NUM, dcid(221), "1-n", M)
     population: Text | None = row("2", "", HAS_PROPERTIES, TEXT, dcm("121405", "Population description"), "1", U)
@@ -38,10 +34,8 @@ class Statistics(Included):
     )
 
 
-class NormalRange(Included):
+class NormalRange(Included, head=Template("312", "Normal Range Properties")):
     """TID 312 Normal Range Properties."""
-
-    head: ClassVar[Template] = Template("312", "Normal Range Properties")
 
     limits: list[Quantity] = row("1", "", HAS_PROPERTIES, NUM, dcid(223), "1-n", M)
     description: Text | None = row("2", "", HAS_PROPERTIES, TEXT, dcm("121407", "Normal Range description"), "1", U)
@@ -53,10 +47,8 @@ class NormalRange(Included):
     )
 
 
-class MeasurementProperties(Included):
+class MeasurementProperties(Included, head=Template("310", "Measurement Properties")):
     """TID 310 Measurement Properties: how normal, significant and certain the value is, and how it was chosen."""
-
-    head: ClassVar[Template] = Template("310", "Measurement Properties")
 
     normality: Coded | None = row("1", "", HAS_PROPERTIES, CODE, dcm("121402", "Normality"), "1", U, dcid(222))
     statistics: Statistics | None = include("2", "", Statistics, "1", U)
@@ -74,36 +66,28 @@ class EquationUsed(Coded):
     parameters: list[Quantity] = row("2", ">", HAS_PROPERTIES, NUM, None, "1-n", U)
 
 
-class Equation(Included):
+class Equation(Included, head=Template("315", "Equation or Table")):
     """TID 315 Equation or Table: what the value was computed with. CODE is no target of INFERRED FROM (A.35.7-2)."""
-
-    head: ClassVar[Template] = Template("315", "Equation or Table")
 
     equation: EquationUsed | None = row("1", "", INFERRED_FROM, CODE, dcid(228), "1", M, conflicts=True)
 
 
-class ImageUsed(Included):
+class ImageUsed(Included, head=Template("320", "Image or Spatial Coordinates", extensible=False)):
     """TID 320 Image or Spatial Coordinates: an image, since neither coordinates nor references can stand in a log."""
-
-    head: ClassVar[Template] = Template("320", "Image or Spatial Coordinates", extensible=False)
 
     image: Reference | None = row("1", "", INFERRED_FROM, IMAGE, None, "1", MC, when=Condition("XOR", "rows 2, 3, 6"))
 
 
-class WaveformUsed(Included):
+class WaveformUsed(Included, head=Template("321", "Waveform or Temporal Coordinates", extensible=False)):
     """TID 321 Waveform or Temporal Coordinates: a waveform, as with TID 320."""
-
-    head: ClassVar[Template] = Template("321", "Waveform or Temporal Coordinates", extensible=False)
 
     waveform: Reference | None = row(
         "1", "", INFERRED_FROM, WAVEFORM, None, "1", MC, when=Condition("XOR", "rows 2, 3")
     )
 
 
-class Tracking(Included):
+class Tracking(Included, head=Template("4108", "Tracking Identifier")):
     """TID 4108 Tracking Identifier, a table of other documents: that TID 300 includes it here refuses nothing."""
-
-    head: ClassVar[Template] = Template("4108", "Tracking Identifier")
 
     id: Text | None = row(
         "1", "", HAS_OBS_CONTEXT, TEXT, TRACKING_ID, "1", MC, when=either("2", UIDREF, TRACKING_UID, "IF"),
@@ -115,10 +99,8 @@ class Tracking(Included):
     )  # fmt: skip
 
 
-class Algorithm(Included):
+class Algorithm(Included, head=Template("4019", "Algorithm Identification", extensible=False)):
     """TID 4019 Algorithm Identification, a table of other documents: that TID 300 includes it here refuses nothing."""
-
-    head: ClassVar[Template] = Template("4019", "Algorithm Identification", extensible=False)
 
     name: Text | None = row("1", "", HAS_CONCEPT_MOD, TEXT, ALGORITHM_NAME, "1", M, verified=False)
     name_code: Coded | None = row("1b", "", HAS_CONCEPT_MOD, CODE, ALGORITHM_NAME, "1", U, verified=False)
@@ -140,13 +122,11 @@ class MeasurementSite(Coded):
     modifier: Coded | None = row("7", ">>", HAS_CONCEPT_MOD, CODE, TOPOGRAPHICAL_MODIFIER, "1", U)
 
 
-class Measured(Quantity):
+class Measured(Quantity, head=Template("300", "Measurement")):
     """TID 300 Measurement, row 1 with the rows below it; the includer's row names $Measurement and $Units.
 
     Rows 9, 11 and 12 infer from numbers, codes and texts, which PS3.3 Table A.35.7-2 forbids: noted, never refused.
     """
-
-    head: ClassVar[Template] = Template("300", "Measurement")
 
     modifiers: list[Coded] = row("2", ">", HAS_CONCEPT_MOD, CODE, None, "1-n", U)
     method: Coded | None = row("3", ">", HAS_CONCEPT_MOD, CODE, METHOD, "1", U)

@@ -1,7 +1,6 @@
 """Who observed, whom or what, in which procedure, and what is quoted from elsewhere (PS3.16 TID 1000 to 1010)."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from plscp.content.codes import known
 from plscp.content.model import Code, ContentItem
@@ -46,10 +45,8 @@ class PersonRole(Coded):
     )
 
 
-class PersonObserver(Included):
+class PersonObserver(Included, head=Template("1003", "Person Observer Identifying Attributes", extensible=False)):
     """TID 1003 Person Observer Identifying Attributes."""
-
-    head: ClassVar[Template] = Template("1003", "Person Observer Identifying Attributes", extensible=False)
 
     name: PersonName | None = row("1", "", HAS_OBS_CONTEXT, PNAME, dcm("121008", "Person Observer Name"), "1", M)
     login_name: Text | None = row(
@@ -66,10 +63,8 @@ class PersonObserver(Included):
     )
 
 
-class DeviceObserver(Included):
+class DeviceObserver(Included, head=Template("1004", "Device Observer Identifying Attributes", extensible=False)):
     """TID 1004 Device Observer Identifying Attributes; later editions append rows, all of them optional."""
-
-    head: ClassVar[Template] = Template("1004", "Device Observer Identifying Attributes", extensible=False)
 
     uid: Text | None = row("1", "", HAS_OBS_CONTEXT, UIDREF, dcm("121012", "Device Observer UID"), "1", M)
     name: Text | None = row("2", "", HAS_OBS_CONTEXT, TEXT, dcm("121013", "Device Observer Name"), "1", U)
@@ -89,10 +84,8 @@ class DeviceObserver(Included):
     station_ae_title: Text | None = row("8", "", HAS_OBS_CONTEXT, TEXT, dcm("110119", "Station AE Title"), "1", U)
 
 
-class Observer(Included):
+class Observer(Included, head=Template("1002", "Observer Context", extensible=False)):
     """TID 1002 Observer Context: a person, or a device; without an Observer Type, a person."""
-
-    head: ClassVar[Template] = Template("1002", "Observer Context", extensible=False)
 
     type: Coded | None = row(
         "1", "", HAS_OBS_CONTEXT, CODE, OBSERVER_TYPE, "1", MC, dcid(270),
@@ -106,10 +99,8 @@ class Observer(Included):
     )
 
 
-class SubjectPatient(Included):
+class SubjectPatient(Included, head=Template("1007", "Subject Context, Patient", extensible=False)):
     """TID 1007 Subject Context, Patient."""
-
-    head: ClassVar[Template] = Template("1007", "Subject Context, Patient", extensible=False)
 
     uid: Text | None = row("1", "", HAS_OBS_CONTEXT, UIDREF, SUBJECT_UID, "1", U)
     name: PersonName | None = row(
@@ -139,10 +130,8 @@ class SubjectPatient(Included):
     )
 
 
-class Fetus(Included):
+class Fetus(Included, head=Template("1008", "Subject Context, Fetus", extensible=False)):
     """TID 1008 Subject Context, Fetus."""
-
-    head: ClassVar[Template] = Template("1008", "Subject Context, Fetus", extensible=False)
 
     mother: PersonName | None = row("1", "", HAS_OBS_CONTEXT, PNAME, dcm("121036", "Mother of fetus"), "1", U)
     uid: Text | None = row("2", "", HAS_OBS_CONTEXT, UIDREF, SUBJECT_UID, "1", U)
@@ -158,10 +147,8 @@ class Fetus(Included):
     )
 
 
-class Specimen(Included):
+class Specimen(Included, head=Template("1009", "Subject Context, Specimen", extensible=False)):
     """TID 1009 Subject Context, Specimen."""
-
-    head: ClassVar[Template] = Template("1009", "Subject Context, Specimen", extensible=False)
 
     uid: Text | None = row("1", "", HAS_OBS_CONTEXT, UIDREF, dcm("121039", "Specimen UID"), "1", U)
     patient: SubjectPatient | None = include(
@@ -174,10 +161,8 @@ class Specimen(Included):
     container: Text | None = row("6", "", HAS_OBS_CONTEXT, TEXT, dcm("111700", "Specimen Container Identifier"), "1", U)
 
 
-class SubjectDevice(Included):
+class SubjectDevice(Included, head=Template("1010", "Subject Context, Device", extensible=False)):
     """TID 1010 Subject Context, Device."""
-
-    head: ClassVar[Template] = Template("1010", "Subject Context, Device", extensible=False)
 
     name: Text | None = row("1", "", HAS_OBS_CONTEXT, TEXT, dcm("121193", "Device Subject Name"), "1", M)
     uid: Text | None = row("2", "", HAS_OBS_CONTEXT, UIDREF, dcm("121198", "Device Subject UID"), "1", U)
@@ -217,13 +202,11 @@ def _quotes_a_fetus(before: Sequence[ContentItem]) -> bool:
     return _quotes(before) and _subject(before) == FETUS
 
 
-class Subject(Included):
+class Subject(Included, head=Template("1006", "Subject Context", extensible=False)):
     """TID 1006 Subject Context: patient, fetus, specimen or device; without a Subject Class, the patient.
 
     TID 1007 and 1008 have concepts in common, and TID 1009 includes TID 1007: Subject Class, the first row, parts them.
     """
-
-    head: ClassVar[Template] = Template("1006", "Subject Context", extensible=False)
 
     subject_class: Coded | None = row(
         "1", "", HAS_OBS_CONTEXT, CODE, SUBJECT_CLASS, "1", MC, dcid(271),
@@ -260,10 +243,8 @@ class AccessionNumber(Text):
     issuer: Text | None = row("8", ">", HAS_CONCEPT_MOD, TEXT, ISSUER, "1", U)
 
 
-class StudyContext(Included):
+class StudyContext(Included, head=Template("1005", "Procedure Study Context", extensible=False)):
     """TID 1005 Procedure Study Context."""
-
-    head: ClassVar[Template] = Template("1005", "Procedure Study Context", extensible=False)
 
     study_instance_uid: Text | None = row(
         "1", "", HAS_OBS_CONTEXT, UIDREF, dcm("121018", "Procedure Study Instance UID"), "1", U
@@ -279,10 +260,8 @@ class StudyContext(Included):
     codes: list[Coded] = row("9", "", HAS_OBS_CONTEXT, CODE, PROCEDURE_CODE, "1-n", U)
 
 
-class ObservationContext(Included):
+class ObservationContext(Included, head=Template("1001", "Observation Context", extensible=False)):
     """TID 1001 Observation Context: who observed what in which procedure; what is inherited, a request does not tell."""
-
-    head: ClassVar[Template] = Template("1001", "Observation Context", extensible=False)
 
     observers: list[Observer] = include(
         "1", "", Observer, "1-n", MC, when=Condition("IF", "not all observer aspects are inherited")
@@ -295,13 +274,11 @@ class ObservationContext(Included):
     )
 
 
-class Quotation(Included):
+class Quotation(Included, head=Template("1000", "Quotation", extensible=False)):
     """TID 1000 Quotation: what is said is repeated from a document, or from what somebody said.
 
     An observation context is the quoted source's where a Quotation Mode stands before it, else it is no row of this.
     """
-
-    head: ClassVar[Template] = Template("1000", "Quotation", extensible=False)
 
     mode: Coded | None = row(
         "1", "", HAS_OBS_CONTEXT, CODE, QUOTATION_MODE, "1", M, dcm("121003", "Document"), dcm("121004", "Verbal")

@@ -15,9 +15,20 @@ from plscp.templates.rows import Row, Template, Term
 
 
 class Model(BaseModel):
-    """Base of everything that is published: members that a newer version adds are passed over."""
+    """Base of everything that is published: members that a newer version adds are passed over.
+
+    Attributes:
+        head: of the template's table; None for what is no template. It is given with the class's bases.
+    """
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+    head: ClassVar[Template | None] = None
+
+    def __init_subclass__(cls, *, head: Template | None = None, **kwargs: Any) -> None:
+        """Takes the head of a template's class."""
+        super().__init_subclass__(**kwargs)
+        if head is not None:
+            cls.head = head
 
 
 class Raw(Model):
@@ -104,13 +115,7 @@ Order = Annotated[
 
 
 class Extras(Model):
-    """What any typed item may carry beside its rows, so that nothing that was sent is missing.
-
-    Attributes:
-        head: the template's table head; None for a value without rows of its own.
-    """
-
-    head: ClassVar[Template | None] = None
+    """What any typed item may carry beside its rows, so that nothing that was sent is missing."""
 
     observation_datetime: Moment | None = None
     observation_uid: str | None = None
@@ -157,13 +162,7 @@ class Reference(Child, ObjectReference):
 
 
 class Included(Model):
-    """An included template: its items are siblings of the others, so the extras are the parent's.
-
-    Attributes:
-        head: the template's table head.
-    """
-
-    head: ClassVar[Template | None] = None
+    """An included template: its items are siblings of the others, so the extras are the parent's."""
 
     other: list[Item] = Field(default_factory=list, description="Items of this inclusion that no row took.")
 
