@@ -15,7 +15,7 @@ from plscp.templates.measurements import (  # isort: skip
 )  # fmt: skip
 from plscp.templates.rows import (  # isort: skip
     CODE, HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, IMAGE, MC, NUM, PNAME, TEXT, UC, Condition, M,
-    Template, U, bcid, dcid, dcm, dt, entry, entry_value, include, ln, named, row, sct, ucum,
+    Template, U, bcid, coded, dcid, dcm, dt, entry, entry_value, include, ln, named, row, sct, ucum,
 )  # fmt: skip
 
 PROCEDURE_SITE = sct("363704007", "Procedure site")
@@ -26,11 +26,8 @@ UNSURE = {(value, "SCT") for value in ("51114001", "128555001", "128556000", "37
 
 def _at_coronary(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
     """Whether the Finding Site is a coronary artery; a code outside CID 3604 cannot be told."""
-    for item in siblings:
-        if named(item, FINDING_SITE) and isinstance(item.value, Code):
-            key = known(item.value).key
-            return True if key in CORONARIES else False if key in group(3604) - UNSURE else None
-    return None
+    site = coded(siblings, FINDING_SITE)
+    return True if site in CORONARIES else False if site in group(3604) - UNSURE else None
 
 
 CORONARY = Condition("IFF", "row 2 specifies a coronary artery", _at_coronary)
@@ -246,10 +243,8 @@ class PercutaneousEntry(Entry, head=Template("3111", "Percutaneous Entry", order
 
 def _is_blood(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
     """Whether blood was taken: no Anatomic Pathology Specimen Type (CID 8103) in TID 1009 row 5 is; else it is not said."""
-    for item in siblings:
-        if item.relationship == HAS_OBS_CONTEXT and named(item, SPECIMEN_TYPE) and isinstance(item.value, Code):
-            return False if known(item.value).key in group(8103) else None
-    return None
+    context = (item for item in siblings if item.relationship == HAS_OBS_CONTEXT)
+    return False if coded(context, SPECIMEN_TYPE) in group(8103) else None
 
 
 BLOOD = Condition("IFF", "the specimen is a blood sample", _is_blood, inferred=True)

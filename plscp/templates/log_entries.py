@@ -128,10 +128,7 @@ class Complication(Entry, head=PROCEDURE_LOG):
 
 def _conveyed_by_step(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
     """Whether a Performed Procedure Step conveys the status: known only from the other of the two rows."""
-    for item in siblings:
-        if item.concept is not None and item.concept.value in {"121126", "121127"}:
-            return True
-    return None
+    return any(item.concept is not None and item.concept.value in {"121126", "121127"} for item in siblings) or None
 
 
 STEP = Condition(

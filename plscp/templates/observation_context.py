@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from plscp.content.codes import known
-from plscp.content.model import Code, ContentItem
+from plscp.content.model import ContentItem
 from plscp.templates.values import Coded, Included, PersonName, Quantity, Reference, Text
 
 from plscp.templates.rows import (  # isort: skip
-    CODE, COMPOSITE, DATE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, MC, NUM, PNAME, TEXT, UC, UIDREF, Condition, M, Template, U,
-    bcid, dcid, dcm, either, include, ln, named, row, sct, ucum,
+    CODE, COMPOSITE, DATE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, MC, NUM, PNAME, TEXT, UC, UIDREF, Condition, M, Template, Term, U,
+    bcid, coded, dcid, dcm, either, include, ln, named, row, sct, ucum,
 )  # fmt: skip
 
 OBSERVER_TYPE = dcm("121005", "Observer Type")
@@ -25,16 +24,14 @@ ISSUER = dcm("110190", "Issuer of Identifier")
 PROCEDURE_CODE = dcm("121023", "Procedure Code")
 
 
-def _observer_type(items: Sequence[ContentItem]) -> str:
-    """Code value of Observer Type; without one the observer is a person."""
-    for item in items:
-        if named(item, OBSERVER_TYPE) and isinstance(item.value, Code):
-            return known(item.value).key[0]
-    return PERSON
+def _code_value(items: Sequence[ContentItem], concept: Term, unsaid: str) -> str:
+    found = coded(items, concept)
+    return found[0] if found is not None else unsaid
 
 
 def _observer_is(kind: str, words: str) -> Condition:
-    return Condition("IFF", words, lambda _parent, siblings: _observer_type(siblings) == kind)
+    """By Observer Type; without one the observer is a person."""
+    return Condition("IFF", words, lambda _, siblings: _code_value(siblings, OBSERVER_TYPE, PERSON) == kind)
 
 
 class PersonRole(Coded):
@@ -179,27 +176,16 @@ class SubjectDevice(Included, head=Template("1010", "Subject Context, Device", e
 
 
 def _subject(items: Sequence[ContentItem]) -> str:
-    """Code value of Subject Class; without one the subject is the patient."""
-    for item in items:
-        if named(item, SUBJECT_CLASS) and isinstance(item.value, Code):
-            return known(item.value).key[0]
-    return PATIENT
+    """Subject Class; without one the subject is the patient."""
+    return _code_value(items, SUBJECT_CLASS, PATIENT)
 
 
 def _subject_is(kind: str, words: str) -> Condition:
-    return Condition("IFF", words, lambda _parent, siblings: _subject(siblings) == kind)
+    return Condition("IFF", words, lambda _, siblings: _subject(siblings) == kind)
 
 
 def _quotes(before: Sequence[ContentItem]) -> bool:
     return any(named(item, QUOTATION_MODE) for item in before)
-
-
-def _quotes_a_patient(before: Sequence[ContentItem]) -> bool:
-    return _quotes(before) and _subject(before) not in {FETUS, SPECIMEN}
-
-
-def _quotes_a_fetus(before: Sequence[ContentItem]) -> bool:
-    return _quotes(before) and _subject(before) == FETUS
 
 
 class Subject(Included, head=Template("1006", "Subject Context", extensible=False)):
@@ -214,11 +200,12 @@ class Subject(Included, head=Template("1006", "Subject Context", extensible=Fals
     )  # fmt: skip
     patient: SubjectPatient | None = include(
         "2", "", SubjectPatient, "1", UC, when=_subject_is(PATIENT, "row 1 is Patient or absent"),
-        gate=_quotes_a_patient,
+        gate=lambda before: _quotes(before) and _subject(before) not in {FETUS, SPECIMEN},
     )  # fmt: skip
     fetus: Fetus | None = include(
-        "3", "", Fetus, "1", UC, when=_subject_is(FETUS, "row 1 is Fetus"), gate=_quotes_a_fetus
-    )
+        "3", "", Fetus, "1", UC, when=_subject_is(FETUS, "row 1 is Fetus"),
+        gate=lambda before: _quotes(before) and _subject(before) == FETUS,
+    )  # fmt: skip
     specimen: Specimen | None = include("4", "", Specimen, "1", UC, when=_subject_is(SPECIMEN, "row 1 is Specimen"))
     device: SubjectDevice | None = include(
         "5", "", SubjectDevice, "1", UC, when=_subject_is(DEVICE_SUBJECT, "row 1 is Device Subject")

@@ -7,7 +7,7 @@ A declaration is read beside the standard::
 is the row ``3 | > | HAS PROPERTIES | CODE | EV (410675002, SCT, "Route of administration") | 1 | U | | BCID 11``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from plscp.content.codes import Key, group, known
-from plscp.content.model import ContentItem
+from plscp.content.model import Code, ContentItem
 
 CONTAINS: Final = "CONTAINS"
 HAS_OBS_CONTEXT: Final = "HAS OBS CONTEXT"
@@ -259,6 +259,14 @@ def row(  # noqa: PLR0917  # the columns of the standard's tables, in their orde
 def named(item: ContentItem, concept: Set) -> bool:
     """Whether an item's concept name is in the cell, in today's spelling or a retired one."""
     return item.concept is not None and known(item.concept).key in concept.keys
+
+
+def coded(items: Iterable[ContentItem], concept: Set) -> Key | None:
+    """The code that stands beside a concept name, in today's spelling; None where no item has such a value."""
+    for item in items:
+        if isinstance(item.value, Code) and named(item, concept):
+            return known(item.value).key
+    return None
 
 
 def either(row_number: str, value_type: str, concept: Set, kind: Literal["IF", "XOR"] = "XOR") -> Condition:
