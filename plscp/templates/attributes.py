@@ -1,6 +1,7 @@
 """Step 6 of contract section 2: attributes of Tables P.2-2 and P.3-2 are present, valued and valid (PS3.4 5.4.2.1)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from plscp.content.elements import Elements, items_of, shown, tag_text, text_of, undecoded
@@ -32,18 +33,12 @@ class Attribute(NamedTuple):
     identifier: bool = True
 
 
-def is_sh(text: str) -> bool:
-    """Whether it is one SH."""
-    return is_line(text, 16)
-
-
-def is_lo(text: str) -> bool:
-    """Whether it is one LO."""
-    return is_line(text, 64)
-
-
 def _is_long(text: str, most: int) -> bool:
     return len(text) <= most and all(c.isprintable() or c in "\r\n\f\t\\" for c in text)
+
+
+is_sh: Final = partial(is_line, most=16)
+is_lo: Final = partial(is_line, most=64)
 
 
 PROCEDURAL: Final = (
@@ -67,9 +62,9 @@ SUBSTANCE: Final = (
     Attribute(PATIENT_NAME, "PN", is_pn, identifier=False),
     Attribute(ADMISSION_ID, "LO", is_lo),
     Attribute(ISSUER_OF_ADMISSION_ID, "LO", is_lo),
-    Attribute(PACKAGE_IDENTIFIER, "ST", lambda text: _is_long(text, 1024), identifier=False),
+    Attribute(PACKAGE_IDENTIFIER, "ST", partial(_is_long, most=1024), identifier=False),
     Attribute(PRODUCT_NAME, "LO", lambda text: all(map(is_lo, text.split("\\"))), identifier=False),
-    Attribute(PRODUCT_DESCRIPTION, "LT", lambda text: _is_long(text, 10240), identifier=False),
+    Attribute(PRODUCT_DESCRIPTION, "LT", partial(_is_long, most=10240), identifier=False),
     Attribute(ADMINISTRATION_DATETIME, "DT", is_dt),
     Attribute(ADMINISTRATION_NOTES, "LO", is_lo, identifier=False),
     Attribute(ADMINISTRATION_DEVICE_ID, "LO", is_lo, identifier=False),
@@ -83,6 +78,9 @@ class AttributeChecker:
     Attributes:
         elements: of the data set.
         known: whether its character set is known.
+        offset: Timezone Offset From UTC (0008,0201), or empty.
+        absent: mandatory attributes that are not there (0120H).
+        empty: attributes that must have a value and have none (0121H).
         findings: what does not refuse.
     """
 
@@ -90,18 +88,21 @@ class AttributeChecker:
         self.elements: Elements = decoded.root.elements
         self.known = decoded.character_set.known
         self.strict = strict
+        self.absent: list[int] = []
+        self.empty: list[int] = []
         self.findings: list[Finding] = []
-        self._absent: list[int] = []
-        self._empty: list[int] = []
         self._invalid: list[Finding] = []
-
-    def absent(self, *tags: int) -> None:
-        """Mandatory attributes that are not there (0120H)."""
-        self._absent += tags
-
-    def empty(self, *tags: int) -> None:
-        """Attributes that must have a value and have none (0121H)."""
-        self._empty += tags
+        # What holds for both SOP Classes:
+        for note in decoded.notes:
+            (self._invalid if strict else self.findings).append(note._replace(refuse=strict))
+        if not self.known:
+            self.note("character-set-unknown", "unknown or contradicting terms", 0x00080005)
+        for tag in INSTANCE:
+            if tag in self.elements:
+                self.note("unexpected-attribute", "not to be sent in Action Information", tag)
+        self.offset = text_of(self.elements, TIMEZONE_OFFSET)
+        if self.offset and not is_offset(self.offset):
+            self.invalid("invalid-value", "not an offset +HHMM or -HHMM", TIMEZONE_OFFSET)
 
     def invalid(self, code: str, reason: str, tag: int) -> None:
         """A value that breaks VR, VM or characters (0115H)."""
@@ -111,12 +112,16 @@ class AttributeChecker:
         """What is never refused."""
         self.findings.append(Finding(code, reason, tag_text(tag)))
 
-    def type_2(self, tag: int) -> None:
-        """A Type 2 attribute: it may be empty; absent, only a lenient profile lets it pass."""
-        if tag not in self.elements:
-            if self.strict:
-                self.absent(tag)
-            else:
+    def undecodable(self, tag: int) -> None:
+        """Text outside identifiers that does not decode."""
+        (self.invalid if self.strict else self.note)("text-undecodable", "does not decode by its character set", tag)
+
+    def type_2(self, *tags: int) -> None:
+        """Type 2 attributes: they may be empty; absent, only a lenient profile lets them pass."""
+        for tag in tags:
+            if tag not in self.elements and self.strict:
+                self.absent.append(tag)
+            elif tag not in self.elements:
                 self.note("attribute-absent", "Type 2 attribute is absent", tag)
 
     def end(self) -> None:
@@ -125,13 +130,13 @@ class AttributeChecker:
         Raises:
             MissingAttribute, MissingAttributeValue, InvalidArgument: in this order.
         """
-        absent = [Finding("attribute-absent", "attribute is absent", tag_text(t), refuse=True) for t in self._absent]
-        empty = [Finding("attribute-empty", "attribute has no value", tag_text(t), refuse=True) for t in self._empty]
+        absent = [Finding("attribute-absent", "attribute is absent", tag_text(t), refuse=True) for t in self.absent]
+        empty = [Finding("attribute-empty", "attribute has no value", tag_text(t), refuse=True) for t in self.empty]
         everything = [*absent, *empty, *self._invalid, *self.findings]
         if absent:
-            raise MissingAttribute(self._absent, everything)
+            raise MissingAttribute(self.absent, everything)
         if empty:
-            raise MissingAttributeValue(self._empty, everything)
+            raise MissingAttributeValue(self.empty, everything)
         if self._invalid:
             raise InvalidArgument(everything)
 
@@ -157,28 +162,6 @@ class AttributeChecker:
             self.undecodable(attribute.tag)
         elif text and not attribute.valid(text):
             self.invalid("invalid-value", f"not one valid value of {attribute.vr}", attribute.tag)
-        return text
-
-    def undecodable(self, tag: int) -> None:
-        """Text outside identifiers that does not decode."""
-        (self.invalid if self.strict else self.note)("text-undecodable", "does not decode by its character set", tag)
-
-    def common(self, decoded: Decoded) -> str:
-        """What holds for both SOP Classes: the encoding's oddities, the character set, the offset from UTC.
-
-        Returns:
-            Timezone Offset From UTC (0008,0201), or empty.
-        """
-        for note in decoded.notes:
-            (self._invalid if self.strict else self.findings).append(note._replace(refuse=self.strict))
-        if not self.known:
-            self.note("character-set-unknown", "unknown or contradicting terms", 0x00080005)
-        for tag in INSTANCE:
-            if tag in self.elements:
-                self.note("unexpected-attribute", "not to be sent in Action Information", tag)
-        text = text_of(self.elements, TIMEZONE_OFFSET)
-        if text and not is_offset(text):
-            self.invalid("invalid-value", "not an offset +HHMM or -HHMM", TIMEZONE_OFFSET)
         return text
 
     def issuer_universal_entity_id(self) -> str:
@@ -208,12 +191,14 @@ def procedural_attributes(decoded: Decoded, *, strict: bool) -> tuple[Identifier
     found: tuple[Identifiers, str, list[Finding]] | None = None if remembered is None else remembered.get(strict)
     if found is None:
         checker = AttributeChecker(decoded, strict=strict)
-        offset = checker.common(decoded)
-        for attribute in PROCEDURAL:
-            checker.type_2(attribute.tag)
+        checker.type_2(*(attribute.tag for attribute in PROCEDURAL))
         patient, study, number, frame, location, issuer = map(checker.text, (*PROCEDURAL, _ISSUER))
         authority = checker.issuer_universal_entity_id()
-        found = Identifiers(study, patient, issuer, number, location, frame, authority), offset, checker.findings
+        found = (
+            Identifiers(study, patient, issuer, number, location, frame, authority),
+            checker.offset,
+            checker.findings,
+        )
         checker.end()
         if remembered is not None:
             remembered[strict] = found
@@ -221,4 +206,4 @@ def procedural_attributes(decoded: Decoded, *, strict: bool) -> tuple[Identifier
 
 
 _ISSUER: Final = Attribute(ISSUER_OF_PATIENT_ID, "LO", is_lo)
-_UNIVERSAL_ENTITY_ID: Final = Attribute(UNIVERSAL_ENTITY_ID, "UT", lambda text: is_line(text, 1024))
+_UNIVERSAL_ENTITY_ID: Final = Attribute(UNIVERSAL_ENTITY_ID, "UT", partial(is_line, most=1024))

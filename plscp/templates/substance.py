@@ -1,13 +1,13 @@
 """The Substance Administration Log: one administration of a drug, contrast agent or device (PS3.4 Table P.3-2, PS3.3 C.26.4)."""
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from plscp.content import items as sr
 from plscp.content.codes import Key, group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
-from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
+from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
 from plscp.content.reader import Decoded
 from plscp.content.report import Report, tell
 from plscp.content.syntax import is_ds, is_dt
@@ -101,17 +101,6 @@ class SubstanceAdministered(Model):
     elements: list[Raw] = Field(default_factory=list, description="Elements without a member of their own, whole.")
 
 
-class _Given(NamedTuple):
-    """The checked values of Table P.3-2."""
-
-    text: dict[int, str]
-    names: list[str]
-    route: Code | None
-    parameters: list[ContentItem]
-    operators: list[Code]
-    issuer_of_admission_id: str
-
-
 def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministration:
     """Checks Table P.3-2 and types the administration: steps 6 and 7 of contract section 2.
 
@@ -122,24 +111,8 @@ def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministr
     """
     elements = decoded.root.elements
     checker = AttributeChecker(decoded, strict=strict)
-    offset = checker.common(decoded)
     text = {attribute.tag: checker.text(attribute) for attribute in table.SUBSTANCE}
-    for pair in _PAIRS:
-        present = [tag for tag in pair if tag in elements]
-        if not present:
-            checker.absent(*pair)
-        elif not any(_has_value(elements, tag) for tag in present):
-            checker.empty(*present)
-    for tag in (table.PATIENT_NAME, ROUTE):
-        checker.type_2(tag)
-    for tag in (table.ADMINISTRATION_DATETIME, OPERATORS):
-        if tag not in elements:
-            checker.absent(tag)
-        elif not _has_value(elements, tag):
-            checker.empty(tag)
-    for tag in (ROUTE, OPERATORS, PARAMETER_SEQUENCE, ISSUER_OF_ADMISSION_ID_SEQUENCE):
-        if tag in elements and not isinstance(elements[tag].value, list):
-            checker.invalid("wrong-vr", "VR must be SQ", tag)
+    _judge_presence(checker)
     issuer = _issuer_of_admission(text[table.ISSUER_OF_ADMISSION_ID], checker)
     universal = checker.issuer_universal_entity_id()
     operators = [
@@ -147,21 +120,49 @@ def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministr
         for item in items_of(elements.get(OPERATORS))
         if (code := _required_code(item, PERSON_CODE, checker, identifier=True))
     ]
-    route = _route(checker)
+    route = None
+    if items_of(elements.get(ROUTE)):
+        route = _required_code(elements, ROUTE, checker, identifier=False)
+    if route is not None and known(route).key not in group(11):
+        checker.note("outside-context-group", "route outside CID 11", ROUTE)
     checker.end()
-    given = [_parameter(item, checker.findings) for item in items_of(elements.get(PARAMETER_SEQUENCE))]
+    parameters = [_parameter(item, checker.findings) for item in items_of(elements.get(PARAMETER_SEQUENCE))]
     if any(undecoded(element) for tag, element in elements.items() if tag not in _PLACED):
         checker.note("text-undecodable", "text does not decode by its character set", 0x00080005)
+    administered = text[table.ADMINISTRATION_DATETIME]
     names = [name.strip(" ") for name in text[table.PRODUCT_NAME].split("\\") if name.strip(" ")]
-    typed = _typed(elements, _Given(text, names, route, given, operators, issuer), checker.findings)
+    members = {
+        "product_names": names,
+        "route": code_value(route) if route is not None else None,
+        "issuer_of_admission_id": issuer,
+        **{name: text[tag] for name, tag in _TEXTS.items()},
+        **_amounts(parameters),
+        "elements": raw_elements(_further(elements)),
+    }
+    required = {
+        "kind": "substance_administered",
+        "template": "",
+        "administered": moment(administered),
+        "operators": list(map(code_value, operators)),
+    }
+    given = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in parameters]
+    alike = repr((administered, text[table.PACKAGE_IDENTIFIER], names, given))
+    try:
+        typed = SubstanceAdministered.model_validate(
+            required | {name: value for name, value in members.items() if value}
+        )
+    except ValidationError as error:
+        # What its class does not let pass is kept whole, and noted as a defect.
+        checker.findings.append(not_valid(error, "", "C.26.4", ""))
+        typed = SubstanceAdministered.model_validate(required | {"elements": raw_elements(list(elements.values()))})
     entry = TypedEntry(
         0,
         "substance_administered",
         "",
-        text[table.ADMINISTRATION_DATETIME],
+        administered,
         "",
         sha256(decoded.root.canonical),
-        _near_duplicate_key(text, names, given),
+        sha256(alike.encode()),
         typed,
         path=tag_text(table.ADMINISTRATION_DATETIME),
     )
@@ -172,7 +173,7 @@ def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministr
         text[table.ADMISSION_ID],
         issuer,
         [(code.value, code.scheme) for code in operators],
-        offset,
+        checker.offset,
         decoded.character_set.text,
         entry,
         checker.findings,
@@ -180,29 +181,38 @@ def read_administration(decoded: Decoded, *, strict: bool) -> SubstanceAdministr
     )
 
 
+def _judge_presence(checker: AttributeChecker) -> None:
+    elements = checker.elements
+    for pair in _PAIRS:
+        present = [tag for tag in pair if tag in elements]
+        if not present:
+            checker.absent += pair
+        elif not any(_has_value(elements, tag) for tag in present):
+            checker.empty += present
+    checker.type_2(table.PATIENT_NAME, ROUTE)
+    for tag in (table.ADMINISTRATION_DATETIME, OPERATORS):
+        if tag not in elements:
+            checker.absent.append(tag)
+        elif not _has_value(elements, tag):
+            checker.empty.append(tag)
+    for tag in (ROUTE, OPERATORS, PARAMETER_SEQUENCE, ISSUER_OF_ADMISSION_ID_SEQUENCE):
+        if tag in elements and not isinstance(elements[tag].value, list):
+            checker.invalid("wrong-vr", "VR must be SQ", tag)
+
+
 def _has_value(elements: Elements, tag: int) -> bool:
     element = elements[tag]
     return bool(text_of(elements, tag) if isinstance(element.value, str) else element.value)
 
 
-def _route(checker: AttributeChecker) -> Code | None:
-    """Zero or one item; a code outside CID 11 is noted (BCID)."""
-    if not items_of(checker.elements.get(ROUTE)):
-        return None
-    code = _required_code(checker.elements, ROUTE, checker, identifier=False)
-    if code is not None and known(code).key not in group(11):
-        checker.note("outside-context-group", "route outside CID 11", ROUTE)
-    return code
-
-
 def _required_code(above: Elements, tag: int, checker: AttributeChecker, *, identifier: bool) -> Code | None:
     """The code of a sequence with one item whose code value, scheme and meaning are of Type 1."""
     if tag not in above:
-        checker.absent(tag)
+        checker.absent.append(tag)
         return None
     items = items_of(above[tag])
     if not items:
-        checker.empty(tag)
+        checker.empty.append(tag)
         return None
     if len(items) > 1:
         checker.invalid("code-items", "more than one item", tag)
@@ -214,7 +224,7 @@ def _required_code(above: Elements, tag: int, checker: AttributeChecker, *, iden
     needed = (value, sr.MEANING) if value == sr.URN_CODE_VALUE else (value, sr.SCHEME, sr.MEANING)
     missing = [one for one in needed if one not in elements or not _has_value(elements, one)]
     for one in missing:
-        (checker.empty if one in elements else checker.absent)(one)
+        (checker.empty if one in elements else checker.absent).append(one)
     if missing:
         return None
     unclear = any(undecoded(elements[one]) for one in needed[:-1]) or (checker.strict and not checker.known)
@@ -248,60 +258,29 @@ def _issuer_of_admission(plain: str, checker: AttributeChecker) -> str:
     return plain or sent
 
 
-def _typed(elements: Elements, given: _Given, findings: list[Finding]) -> SubstanceAdministered:
-    """The administration as an object; what its class does not let pass is kept whole, and noted as a defect."""
-    text, names, route, items, operators, issuer = given
-    made: dict[str, Any] = {
-        "kind": "substance_administered",
-        "template": "",
-        "administered": moment(text[table.ADMINISTRATION_DATETIME]),
-        "operators": list(map(code_value, operators)),
-    }
-    if names:
-        made["product_names"] = names
-    if route is not None:
-        made["route"] = code_value(route)
-    other = []
-    for item in items:
+def _amounts(parameters: list[ContentItem]) -> dict[str, Any]:
+    """The members that are parameters of CID 3410, and all others whole."""
+    made: dict[str, Any] = {}
+    others = []
+    for item in parameters:
         name, value = PARAMETERS.get(known(item.concept).key) if item.concept else None, item.value
         plain = not (item.other or item.observation_datetime or item.children)
         if name and name not in made and plain and item.value_type == NUMERIC and isinstance(value, Numeric):
             made[name] = amount(value)
         else:
-            other.append(whole(item))
-    if other:
-        made["parameters"] = other
-    for name, tag in _TEXTS.items():
-        if text[tag]:
-            made[name] = text[tag]
-    if issuer:
-        made["issuer_of_admission_id"] = issuer
-    rest = [
+            others.append(whole(item))
+    return made | {"parameters": others}
+
+
+def _further(elements: Elements) -> list[RawElement]:
+    """The elements without a member of their own, or with more in them than that holds."""
+    return [
         element
         for tag, element in elements.items()
-        if tag not in _PLACED or undecoded(element) or (tag == OPERATORS and _more(items_of(element)))
+        if tag not in _PLACED
+        or undecoded(element)
+        or (tag == OPERATORS and any(item.keys() != {PERSON_CODE} for item in items_of(element)))
     ]
-    if rest:
-        made["elements"] = raw_elements(rest)
-    try:
-        return SubstanceAdministered.model_validate(made)
-    except ValidationError as error:
-        findings.append(not_valid(error, "", "C.26.4", ""))
-        made = {name: made[name] for name in ("kind", "template", "administered", "operators")}
-        made["elements"] = raw_elements(list(elements.values()))
-        return SubstanceAdministered.model_validate(made)
-
-
-def _more(operators: list[Elements]) -> bool:
-    """Whether items of Operator Identification Sequence hold more than a code."""
-    return any(item.keys() != {PERSON_CODE} for item in operators)
-
-
-def _near_duplicate_key(text: dict[int, str], names: list[str], given: list[ContentItem]) -> bytes:
-    """SHA-256 over DateTime as sent, product and what was given of it."""
-    values = [(item.concept[:2] if item.concept else None, repr(item.value)) for item in given]
-    parts = (text[table.ADMINISTRATION_DATETIME], text[table.PACKAGE_IDENTIFIER], names, values)
-    return sha256(repr(parts).encode())
 
 
 # --- Substance Administration Parameter Sequence: items of the Content Item Macro (PS3.3 Table 10-2), a Type 3 sequence ---
