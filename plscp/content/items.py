@@ -1,6 +1,6 @@
 """From elements to content items, with the rules of PS3.3 C.17.3 and A.35.7.3.1 checked on the way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
@@ -16,7 +16,6 @@ from plscp.content.elements import (
     undecoded,
 )
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
-from plscp.content.report import Report
 from plscp.content.syntax import (
     is_da,
     is_ds,
@@ -31,6 +30,7 @@ from plscp.content.syntax import (
     to_minute,
     to_second,
 )
+from plscp.findings import Finding
 
 RELATIONSHIP_TYPE, VALUE_TYPE, CONCEPT_NAME = 0x0040A010, 0x0040A040, 0x0040A043
 OBSERVATION_DATETIME, OBSERVATION_UID = 0x0040A032, 0x0040A171
@@ -47,6 +47,7 @@ CONTINUITY, CONTENT_TEMPLATE, MAPPING_RESOURCE, TEMPLATE_IDENTIFIER = 0x0040A050
 TIMEZONE_OFFSET: Final = 0x00080201
 IDENTIFYING: Final = frozenset({0x00100020, 0x0020000D, 0x00200010, 0x00200200, 0x00400243, TIMEZONE_OFFSET})
 """Attributes of the data set itself that are no content (Table P.2-2); checked in step 6."""
+_NO_CONTENT: Final = IDENTIFYING | {CONTENT_SEQUENCE}
 
 IOD: Final = "A.35.7.3"
 NEVER_REFUSED: Final = "relationship-contradicted"
@@ -79,6 +80,37 @@ _PLACED: Final[dict[str, frozenset[int]]] = {
 _PLACED_ROOT: Final = (_PLACED["CONTAINER"] | IDENTIFYING) - {RELATIONSHIP_TYPE}
 _PLACED_REFERENCE: Final = frozenset({SOP_CLASS, SOP_INSTANCE})
 _PLACED_MEASURED: Final = frozenset({NUMERIC_VALUE, UNITS})
+
+_MOST_FINDINGS: Final = 200
+"""More are not told: a request of 20,000 faulty items says enough with these."""
+
+
+class Report(list[Finding]):
+    """Findings about content items in the order in which they are told.
+
+    Attributes:
+        path: positions from the root to the item that is judged; changes as the reader goes on.
+        undecoded: whether any text that was read does not decode.
+    """
+
+    def __init__(self, path: list[int] | None = None) -> None:
+        super().__init__()
+        self.path = [] if path is None else path
+        self.undecoded = False
+
+    def refuse(self, code: str, reason: str, template: str = "C.17.3") -> None:
+        """What no profile lets pass."""
+        self.append(Finding(code, reason, ".".join(map(str, self.path)), template, refuse=True))
+
+    def note(self, code: str, reason: str, template: str = "C.17.3") -> None:
+        """What a lenient profile lets pass."""
+        self.append(Finding(code, reason, ".".join(map(str, self.path)), template))
+
+
+def tell(finding: Finding, findings: list[Finding]) -> None:
+    """Adds a finding up to the bound; past it only the first that refuses."""
+    if len(findings) < _MOST_FINDINGS or (finding.refuse and not any(f.refuse for f in findings)):
+        findings.append(finding)
 
 
 # --- codes: items of the Code Sequence Macro (Table 8.8-1) ---
@@ -167,20 +199,11 @@ def root_item(item: ParsedItem, report: Report, like: ContentItem | None) -> Con
 
 def _root(item: ParsedItem, report: Report) -> ContentItem:
     elements = item.elements
-    made = ContentItem(
-        "",
-        "CONTAINER",
-        code_of(elements, CONCEPT_NAME, report),
-        _continuity(elements, report),
-        item.children,
-        _datetime(elements, report),
-        _uid(elements, report),
-        _template(elements, report),
-        other=rest_of(elements, _PLACED_ROOT),
-    )
-    apart = IDENTIFYING | {CONTENT_SEQUENCE}
-    if report.undecoded and any_undecoded(e for tag, e in elements.items() if tag not in apart):
-        _not_decoded(report)
+    concept, continuity = code_of(elements, CONCEPT_NAME, report), _continuity(elements, report)
+    made = ContentItem("", "CONTAINER", concept, continuity, item.children, other=rest_of(elements, _PLACED_ROOT))
+    _read_observation(made, elements, report)
+    made.template = _template(elements, report)
+    _judge_text(elements, _NO_CONTENT, report)
     return made
 
 
@@ -203,20 +226,26 @@ def content_item(item: ParsedItem, report: Report) -> ContentItem:
         concept = code_of(elements, CONCEPT_NAME, report)
     value = _value(value_type, elements, report) if placed is not None else None
     made = ContentItem(relationship, value_type, concept, value, item.children)
-    if OBSERVATION_DATETIME in elements:
-        made.observation_datetime = _datetime(elements, report)
-    if OBSERVATION_UID in elements:
-        made.observation_uid = _uid(elements, report)
+    _read_observation(made, elements, report)
     if CONTENT_SEQUENCE in elements:
         judge_children(item, value_type, report)
-    if report.undecoded and any_undecoded(e for tag, e in elements.items() if tag != CONTENT_SEQUENCE):
-        _not_decoded(report)
+    _judge_text(elements, (CONTENT_SEQUENCE,), report)
     made.other = _kept(elements, placed or _COMMON)
     return made
 
 
-def _not_decoded(report: Report) -> None:
-    report.lenient("text-undecodable", "text does not decode by its character set", "")
+def _read_observation(made: ContentItem, elements: Elements, report: Report) -> None:
+    made.observation_datetime = text_of(elements, OBSERVATION_DATETIME)
+    if made.observation_datetime and not is_dt(made.observation_datetime):
+        report.refuse("observation-datetime", "Observation DateTime is no valid DT")
+    made.observation_uid = text_of(elements, OBSERVATION_UID)
+    if made.observation_uid and not is_ui(made.observation_uid):
+        report.refuse("observation-uid", "Observation UID is no valid UID")
+
+
+def _judge_text(elements: Elements, apart: Collection[int], report: Report) -> None:
+    if report.undecoded and any_undecoded(element for tag, element in elements.items() if tag not in apart):
+        report.note("text-undecodable", "text does not decode by its character set", "")
 
 
 def judge_children(item: ParsedItem, source: str, report: Report) -> None:
@@ -227,22 +256,17 @@ def judge_children(item: ParsedItem, source: str, report: Report) -> None:
     for position, child in enumerate(item.children, 1):
         if position in about:
             report.extend(about[position])
-        triple = (source, child.relationship, child.value_type)
-        if triple not in ALLOWED:
-            report.path.append(position)
-            _relationship(triple, report)
-            report.path.pop()
-
-
-def _relationship(triple: tuple[str, str, str], report: Report) -> None:
-    source, relationship, target = triple
-    if relationship not in RELATIONSHIPS or target not in VALUE_TYPES or target == "CONTAINER":
-        return  # said about the item itself
-    if triple in CONTRADICTED:
-        reason = f"{relationship} {target} below {source} is not in Table A.35.7-2"
-        report.note(NEVER_REFUSED, reason, IOD)
-    else:
-        report.refuse("relationship-not-allowed", f"{relationship} {target} not below {source}", IOD)
+        relationship, target = child.relationship, child.value_type
+        triple = (source, relationship, target)
+        if triple in ALLOWED or relationship not in RELATIONSHIPS or target not in VALUE_TYPES or target == "CONTAINER":
+            continue  # of the last three the item itself is told
+        report.path.append(position)
+        if triple in CONTRADICTED:
+            reason = f"{relationship} {target} below {source} is not in Table A.35.7-2"
+            report.note(NEVER_REFUSED, reason, IOD)
+        else:
+            report.refuse("relationship-not-allowed", f"{relationship} {target} not below {source}", IOD)
+        report.path.pop()
 
 
 def _judge_times(children: list[ContentItem], offset: str, report: Report) -> None:
@@ -266,13 +290,13 @@ def _judge_times(children: list[ContentItem], offset: str, report: Report) -> No
             if not to_minute(when):
                 report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
                 continue
-            report.lenient("observation-datetime-minute", "Observation DateTime without seconds", IOD)
+            report.note("observation-datetime-minute", "Observation DateTime without seconds", IOD)
         if before:
             how = order(before, when, offset)
             if how == 1:
-                report.lenient("entries-out-of-order", "entry earlier than the one before", IOD)
+                report.note("entries-out-of-order", "entry earlier than the one before", IOD)
             elif how == 0:
-                report.lenient("equal-datetimes", "entry at the same DateTime as the one before", IOD)
+                report.note("equal-datetimes", "entry at the same DateTime as the one before", IOD)
         before = when
     report.path.clear()
 
@@ -339,7 +363,7 @@ def _continuity(elements: Elements, report: Report) -> str:
 
 def _template(elements: Elements, report: Report) -> str:
     if CONTENT_TEMPLATE not in elements:
-        report.lenient("content-template-missing", "Content Template Sequence is missing")
+        report.note("content-template-missing", "Content Template Sequence is missing")
         return ""
     items = items_of(elements[CONTENT_TEMPLATE])
     if len(items) != 1:
@@ -351,19 +375,5 @@ def _template(elements: Elements, report: Report) -> str:
     if not (template.isascii() and template.isdigit()) or template.startswith("0"):
         report.refuse("content-template", "Template Identifier must be digits only")
     elif template != "3001":
-        report.lenient("content-template", "Template Identifier should be 3001", IOD)
+        report.note("content-template", "Template Identifier should be 3001", IOD)
     return template
-
-
-def _datetime(elements: Elements, report: Report) -> str:
-    text = text_of(elements, OBSERVATION_DATETIME)
-    if text and not is_dt(text):
-        report.refuse("observation-datetime", "Observation DateTime is no valid DT")
-    return text
-
-
-def _uid(elements: Elements, report: Report) -> str:
-    text = text_of(elements, OBSERVATION_UID)
-    if text and not is_ui(text):
-        report.refuse("observation-uid", "Observation UID is no valid UID")
-    return text

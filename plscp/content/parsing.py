@@ -29,6 +29,7 @@ from plscp.content.elements import (
 from plscp.content.identity import ITEM_END, UNDECODED, sequence_head
 from plscp.content.identity import head as canonical_head
 from plscp.content.items import (
+    Report,
     code_of,
     content_item,
     judge_children,
@@ -50,7 +51,6 @@ from plscp.content.layouts import (
     usual_code,
 )
 from plscp.content.model import Bounds, ContentItem, Numeric, RawElement, Value
-from plscp.content.report import Report
 from plscp.content.syntax import is_dt
 from plscp.errors import DoesNotMatchTemplate, InvalidArgument, Refused
 from plscp.findings import Finding
@@ -528,11 +528,10 @@ class Reader:
         if inside is None or inside[1] > end:
             return None
         usual = usual_code(self.raw, inside, head.tag, where.encoding, where.charset)
-        return usual or self._other_code(inside, head.tag, where, depth)
-
-    def _other_code(self, inside: tuple[int, int], tag: int, where: Where, depth: int) -> CodeSequence | None:
-        """As `usual_code`, of a code with further elements, or of another kind of Code Value."""
-        begin, end = inside
+        if usual is not None:
+            return usual
+        # It has further elements, or another kind of Code Value.
+        tag, (begin, end) = head.tag, inside
         left, noted, report, item = self.left, len(self.notes), Report(), ParsedItem()
         try:
             canonical, _ = self._sequence(item, tag, "SQ", begin, end - begin, end, where, depth + 1)

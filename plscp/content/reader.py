@@ -11,11 +11,10 @@ from typing import Any, Final
 from plscp.content.charset import CharacterSet
 from plscp.content.elements import ParsedItem
 from plscp.content.identity import first_datetime, identity
-from plscp.content.items import NEVER_REFUSED
+from plscp.content.items import NEVER_REFUSED, tell
 from plscp.content.layouts import BIG, IMPLICIT, LITTLE
 from plscp.content.model import Bounds, ContentItem
 from plscp.content.parsing import Reader
-from plscp.content.report import tell
 from plscp.errors import InvalidArgument, TooLarge
 from plscp.findings import Finding
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING

@@ -7,9 +7,9 @@ from pydantic import ConfigDict, Field, ValidationError
 from plscp.content import items as sr
 from plscp.content.codes import Key, group, known
 from plscp.content.elements import Elements, any_undecoded, items_of, tag_text, text_of, undecoded
+from plscp.content.items import Report, tell
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
 from plscp.content.reader import Decoded
-from plscp.content.report import Report, tell
 from plscp.content.syntax import is_ds, is_dt
 from plscp.content.units import is_unit
 from plscp.digests import sha256
