@@ -76,7 +76,9 @@ class CompiledRow:
         term = self.row.concept
         self.canonical = Code(term.value, term.scheme, term.meaning) if isinstance(term, Term) else None
         self.alone = self.model if self.holds is Code and self.below.idle else CodeValue
-        self.allowed = allowed_codes(self.row)
+        cells = [cell.keys for cell in (self.row.value if self.row.units is None else (self.row.units,))]
+        # Of some groups pydicom has the name only (CID 3418, Lesion Risk): no code can be told to be outside of them.
+        self.allowed = frozenset().union(*cells) if cells and all(cells) else None
         self.outside = self._outside()
 
     @property
@@ -338,26 +340,14 @@ def compiled(model: type, head: Template, *, soft: bool = False) -> CompiledTemp
     return CompiledTemplate(model, head, soft=soft)
 
 
-def allowed_codes(row: Row) -> frozenset[Key] | None:
-    """The codes of a row's value or unit cell together, or None where it is not constrained.
-
-    Of some groups pydicom has the name only (CID 3418, Lesion Risk): no code can be told to be outside of them.
-    """
-    sets = [one.keys for one in row.value] if row.units is None else [row.units.keys]
-    return frozenset().union(*sets) if sets and all(sets) else None
-
-
 def declared(model: type[Any]) -> Iterator[tuple[str, Row, type[Any]]]:
     """The rows of a template class: member name, row, and the class of the typed item."""
     for name, info in getattr(model, "model_fields", {}).items():
         if isinstance(info.json_schema_extra, Row):
-            yield name, info.json_schema_extra, _item_class(info.annotation)
-
-
-def _item_class(annotation: Any) -> type[Any]:
-    while get_origin(annotation) in {Union, UnionType, list}:
-        annotation = next(a for a in get_args(annotation) if a is not NoneType)
-    return annotation if isinstance(annotation, type) else object
+            annotation: Any = info.annotation
+            while get_origin(annotation) in {Union, UnionType, list}:
+                annotation = next(each for each in get_args(annotation) if each is not NoneType)
+            yield name, info.json_schema_extra, annotation if isinstance(annotation, type) else object
 
 
 def _leaves(row: CompiledRow) -> Iterator[CompiledRow]:

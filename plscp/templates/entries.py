@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from plscp.content.codes import Key, known
 from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop
@@ -13,7 +13,7 @@ from plscp.findings import Finding
 from plscp.templates import clinical_entries as clinical
 from plscp.templates import log_entries as log
 from plscp.templates.compiled import HOLDS, CompiledRow, RowFinding, compiled, declared, retired_code
-from plscp.templates.engine import NOT_VALID, TemplateMatch, children, match, not_valid
+from plscp.templates.engine import TemplateMatch, children, match, not_valid
 from plscp.templates.request import TypedEntry
 from plscp.templates.rows import CONTAINS, Template
 from plscp.templates.values import (
@@ -55,7 +55,6 @@ AnyEntry = Annotated[
 Where two share a concept (121123), the first whose context group holds the value is taken, else the last.
 """
 
-ENTRIES: Final[TypeAdapter[Any]] = TypeAdapter(AnyEntry)
 TYPED: Final[tuple[type[Entry], ...]] = tuple(kind for kind in get_args(get_args(AnyEntry)[0]) if kind is not Untyped)
 """Every kind of entry that has a template."""
 
@@ -168,20 +167,26 @@ def match_entry(item: ContentItem, position: int, findings: list[Finding], *, st
 
 
 def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -> TypedEntry:
-    """The typed form of a first-level entry, with what was noticed about it.
+    """The typed form of a first-level entry, with what was noticed about it; an `Untyped` where it has none.
 
     Args:
-        item: target of CONTAINS from the root.
         index: 0-based among the entries.
-        position: 1-based among all children of the root: the first part of each path.
-        strict: the device's profile.
+        position: see `match_entry`.
     """
     findings: list[Finding] = []
-    matched = match_entry(item, position, findings, strict=strict)
-    kind = matched.kind
-    typed = _validated(matched, str(position), findings)
-    if findings and findings[-1].code == NOT_VALID:
-        kind = None
+    _, kind, members, _ = match_entry(item, position, findings, strict=strict)
+    typed: Any = None
+    if kind is not None:
+        try:
+            typed = kind.validate(members)
+        except ValidationError as error:
+            # Without a value that C.17.3 refuses, or a row that refuses, there is no object, and it is said already.
+            # Else the engine let pass what the class does not: a fault of the declaration, noted and logged.
+            if not any(finding.refuse for finding in findings) and all_fit(item):
+                findings.append(not_valid(error, str(position), kind.head.tid, kind.row.row.number))
+                kind = None
+    if typed is None:
+        typed = Untyped.model_validate({"kind": "untyped", "template": "", "item": whole(item)})
     return TypedEntry(
         index,
         kind.kind if kind else "untyped",
@@ -194,26 +199,6 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
         findings,
         str(position),
     )
-
-
-def _validated(matched: MatchedEntry, path: str, findings: list[Finding]) -> Any:
-    """The object of the entry's class, or an `Untyped` with the whole item.
-
-    What the engine lets pass and the class does not is a fault of the declaration: noted, and logged.
-
-    Args:
-        path: of the entry.
-        findings: those of the match; takes that one.
-    """
-    item, kind, members, _ = matched
-    if kind is not None:
-        try:
-            return kind.validate(members)
-        except ValidationError as error:
-            # Without a value that C.17.3 refuses, or a row that refuses, there is no object, and it is said already.
-            if not any(finding.refuse for finding in findings) and all_fit(item):
-                findings.append(not_valid(error, path, kind.head.tid, kind.row.row.number))
-    return Untyped.model_validate({"kind": "untyped", "template": "", "item": whole(item)})
 
 
 def all_fit(item: ContentItem) -> bool:
@@ -232,15 +217,6 @@ def near_duplicate_text(item: ContentItem) -> str:
         value = value[:2]
     concept = item.concept[:2] if item.concept else None
     return repr((item.observation_datetime, concept, value))
-
-
-def parse_entry(json: bytes | str) -> Any:
-    """A typed entry from its JSON.
-
-    Raises:
-        pydantic.ValidationError: it is not an entry.
-    """
-    return ENTRIES.validate_json(json)
 
 
 def entry_item(entry: Any) -> ContentItem:

@@ -303,15 +303,17 @@ def moment(text: str) -> dict[str, Any]:
 
 def raw_elements(elements: Sequence[RawElement]) -> list[dict[str, Any]]:
     """The members of `Raw` elements."""
-    return [{"tag": f"{tag:08X}", "vr": vr, **_raw_member(value)} for tag, vr, value in elements]
-
-
-def _raw_member(value: "str | bytes | Sequence[Sequence[RawElement]]") -> dict[str, Any]:
-    if isinstance(value, str):
-        return {"text": value}
-    if isinstance(value, bytes):
-        return {"base64": b64encode(value).decode()}
-    return {"items": list(map(raw_elements, value))}
+    made = []
+    for tag, vr, value in elements:
+        members: dict[str, Any] = {"tag": f"{tag:08X}", "vr": vr}
+        if isinstance(value, str):
+            members["text"] = value
+        elif isinstance(value, bytes):
+            members["base64"] = b64encode(value).decode()
+        else:
+            members["items"] = list(map(raw_elements, value))
+        made.append(members)
+    return made
 
 
 def add_extras(members: dict[str, Any], item: ContentItem) -> None:

@@ -19,7 +19,6 @@ from plscp.scu.files import encoded, read
 from plscp.scu.requests import ProcedureLogRequest, SubstanceAdministrationRequest
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.templates.clinical_entries import DrugAdministered, Intervention, InterventionSite
-from plscp.templates.entries import parse_entry
 from plscp.templates.log_entries import Note
 from plscp.templates.procedure_log import read_log, type_entries
 from plscp.templates.substance import SubstanceAdministered, read_administration
@@ -27,7 +26,7 @@ from plscp.templates.values import Item, Raw
 from tests.templates import build
 from tests.templates.strategies import KINDS
 from tests.templates.tables import LINES
-from tests.templates.trees import context_json, entry, entry_json, entry_line, item_for, root
+from tests.templates.trees import context_json, entry, entry_json, entry_line, item_for, parse_entry, root
 
 NOW = datetime(2026, 3, 1, 14, 30, tzinfo=UTC)
 CONTEXT = r.device_observer("1.2.3", "Recorder", room=r.text("Lab 1"))

@@ -7,10 +7,10 @@ import pytest
 
 from plscp.cli.explaining import trace
 from plscp.content.model import Code, ContentItem, Numeric
-from plscp.templates.entries import ENTRY_KINDS, entry_item, parse_entry
+from plscp.templates.entries import ENTRY_KINDS, entry_item
 from plscp.templates.procedure_log import type_entries
 from tests.templates.tables import LINES, Line
-from tests.templates.trees import LINE, PRIVATE, code, device, entry, entry_json, item_for, person, root
+from tests.templates.trees import LINE, PRIVATE, code, device, entry, entry_json, item_for, parse_entry, person, root
 
 LAD, AORTA, ARTERY = code("59438005", "SCT"), code("15825003", "SCT"), code("51114001", "SCT")
 PATIENT, FETUS, SPECIMEN, DEVICE = (code(value, "DCM") for value in ("121025", "121026", "121027", "121192"))

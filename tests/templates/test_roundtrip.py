@@ -13,13 +13,24 @@ from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop
 from plscp.findings import Finding
 from plscp.templates import entries as entry_kinds
 from plscp.templates import procedure_log
-from plscp.templates.entries import ENTRIES, EntryKind, entry_item, parse_entry
+from plscp.templates.entries import EntryKind, entry_item
 from plscp.templates.log_entries import LogContext, Note
 from plscp.templates.procedure_log import log_root, type_entries
 from plscp.templates.rows import entry_value
 from plscp.templates.values import Model, Text
 from tests.templates.strategies import KINDS, junk, valid_entries, valid_logs
-from tests.templates.trees import LINE, XA_IMAGE, code, context_json, entry, entry_json, item_for, root
+from tests.templates.trees import (
+    ENTRIES,
+    LINE,
+    XA_IMAGE,
+    code,
+    context_json,
+    entry,
+    entry_json,
+    item_for,
+    parse_entry,
+    root,
+)
 
 QUICK = settings(max_examples=30, deadline=None)
 

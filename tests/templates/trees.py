@@ -1,10 +1,16 @@
 """Content trees made from the standard's tables: the smallest valid entry of each kind, and an item for each row."""
 
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
 from plscp.content.codes import group, meaning_of
 from plscp.content.model import Code, ContentItem, Numeric, ReferencedSop, Value
+from plscp.templates.entries import AnyEntry
 from plscp.templates.values import Model
 from tests.templates.tables import LINES, Line
 
+ENTRIES: Final[TypeAdapter[Any]] = TypeAdapter(AnyEntry)
 PRIVATE = Code("X1", "99TEST", "something of ours")
 MG = Code("mg", "UCUM", "mg")
 XA_IMAGE = ReferencedSop("1.2.840.10008.5.1.4.1.1.12.1", "1.2.3.4")
@@ -113,6 +119,11 @@ def root(*children: ContentItem, observers: list[ContentItem] | None = None) -> 
 def entry_json(entry: Model) -> bytes:
     """The JSON of a typed entry or administration as it is published: what was not sent is not there."""
     return entry.__pydantic_serializer__.to_json(entry, exclude_unset=True)
+
+
+def parse_entry(json: bytes) -> Any:
+    """A typed entry from its JSON."""
+    return ENTRIES.validate_json(json)
 
 
 def context_json(context: Model) -> bytes:
