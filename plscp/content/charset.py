@@ -71,12 +71,7 @@ class CharacterSet:
             self._initial = numbers[0]
 
     def decode(self, raw: bytes, vr: str) -> str | None:
-        """The text that bytes spell, padding included, or None where they do not decode.
-
-        Args:
-            raw: a whole value, several ones with their backslashes.
-            vr: says where code extensions are reset; those of the default repertoire only have ASCII.
-        """
+        """The text that bytes of a VR spell, padding included, or None where they do not decode; VRs of the default repertoire have ASCII only."""
         if raw.isascii() and (ESC not in raw or vr not in _RESETS):
             return raw.decode("ascii")
         if not self.known or vr not in _RESETS or (ESC in raw and not self._extensions):
@@ -135,7 +130,7 @@ class CharacterSet:
 
 
 def _number(term: str, *, first: bool) -> str | None:
-    """ISO registration number of a Defined Term, or None for an unknown one."""
+    """ISO registration number of a Defined Term."""
     if not term:
         return "6" if first else None
     for start in ("ISO_IR ", "ISO 2022 IR "):
@@ -147,14 +142,7 @@ def _number(term: str, *, first: bool) -> str | None:
 
 
 def _pairs(half: bytes, g0: str) -> tuple[str, str]:
-    """Two-byte characters in G0; spaces may stand between them, a control character ends them.
-
-    Returns:
-        The text, and the set that is in G0 after it.
-
-    Raises:
-        UnicodeDecodeError: a pair is no character of the set.
-    """
+    """Two-byte characters in G0, and the set that is there after them; a control character ends them."""
     out: list[str] = []
     place = 0
     while place < len(half):
@@ -173,7 +161,6 @@ def _pairs(half: bytes, g0: str) -> tuple[str, str]:
 
 
 def _upper(half: bytes, g1: str) -> str | None:
-    """Text in G1, or None where that set has no such character."""
     codec = _SINGLE_BYTE.get(g1) or _MULTI_BYTE.get(g1)
     if codec == "katakana":
         return "".join(map(chr, (b - 0xA1 + 0xFF61 for b in half))) if all(0xA1 <= b <= 0xDF for b in half) else None

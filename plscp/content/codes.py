@@ -24,9 +24,9 @@ class CurrentCode(NamedTuple):
     """A code under its current spelling.
 
     Attributes:
-        key: value and scheme to compare with, mapped where the scheme is a retired one.
+        key: value and scheme to compare with.
         meaning: Code Meaning in PS3.16, or empty where PS3.16 does not use the code.
-        retired: True where `key` is not what was sent.
+        retired: whether `key` is not what was sent.
     """
 
     key: Key
@@ -36,11 +36,7 @@ class CurrentCode(NamedTuple):
 
 @cache
 def group(cid: int) -> frozenset[Key]:
-    """The members of a context group, its included groups' as well.
-
-    Raises:
-        AttributeError: pydicom knows no such group.
-    """
+    """The members of a context group, its included groups' as well; AttributeError where pydicom knows no such group."""
     return frozenset((c.value, c.scheme_designator) for c in Collection(f"CID{cid}").concepts.values())
 
 

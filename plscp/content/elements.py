@@ -97,7 +97,6 @@ class ParsedItem:
 
     Attributes:
         elements: what is in it; Content Sequence is empty here where its items became `children`.
-        children: content items of Content Sequence.
         about: findings about a child and what is below it, by its position.
         parts: the canonical form of each element (see `plscp.content.identity`), in the order of their tags.
     """

@@ -41,8 +41,7 @@ def identity(calling_ae: str, sop_class: str, canonical: bytes) -> bytes:
 def first_datetime(canonical: bytes) -> str:
     """The first DateTime that a content in canonical form states, as sent; empty where there is none.
 
-    It follows from the canonical form alone, so it is the same wherever the identity is. It only says where the identity is
-    looked for (decision 45): should the bytes of a tag occur within a value, any text will do.
+    It only says where the identity is looked for (decision 45): should the bytes of a tag occur within a value, any text will do.
     """
     for tag in _DATED:
         at = canonical.find(tag)

@@ -169,15 +169,10 @@ def rest_of(elements: Elements, placed: frozenset[int]) -> tuple[RawElement, ...
 
 
 def root_item(item: ParsedItem, report: Report, like: ContentItem | None) -> ContentItem:
-    """The content of a Procedural Event data set as a tree of content items.
+    """The content of a Procedural Event data set as a tree; complete also where something is wrong: what is missing is empty.
 
     Args:
-        item: the data set.
-        report: takes what is wrong, each with the item's path.
         like: the root of another data set that differs in its children only, and about which there was nothing to say.
-
-    Returns:
-        The root, complete also where something is wrong: what is missing is empty.
     """
     elements = item.elements
     if text_of(elements, VALUE_TYPE) != "CONTAINER":
@@ -270,11 +265,7 @@ def judge_children(item: ParsedItem, source: str, report: Report) -> None:
 
 
 def _judge_times(children: list[ContentItem], offset: str, report: Report) -> None:
-    """A.35.7.3.1.2: each first-level entry has a DateTime, and they rise.
-
-    Args:
-        offset: Timezone Offset From UTC of the data set, or empty.
-    """
+    """A.35.7.3.1.2: each first-level entry has a DateTime, and they rise."""
     before = ""
     for position, child in enumerate(children, 1):
         if child.relationship != "CONTAINS":

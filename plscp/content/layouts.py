@@ -69,7 +69,6 @@ class Opening(NamedTuple):
     """What stands before the Concept Name of a content item, and what follows from it.
 
     Attributes:
-        relationship, value_type: as `ContentItem` has them.
         canonical: the canonical form of Relationship Type and Value Type; of an entry with a DateTime, of Value Type.
         total: elements in that, and the text or number that ends the item.
         ending: the head of the text or number that ends such an item, or None; `valid`: what it must look like.
@@ -87,14 +86,11 @@ class Encoding(NamedTuple):
     """How elements are encoded (PS3.5 7.1, Annex A).
 
     Attributes:
-        name: tells it from the others.
         head: reads an element's head: group, element, VR, empty where it is not sent, and length, of two bytes where it is.
         length: reads a length of four bytes.
         tagged: reads group, element and length of what has no VR.
         entry: the bytes with which an entry with a DateTime begins, before the length of that; `entry_size`: with the length.
-        openings: by the bytes of Relationship Type and Value Type.
-        dated: those of entries with a DateTime, by the bytes of Value Type.
-        item, datetime, concept_name, concept_code, measured, units, number, content: heads.
+        openings: by the bytes of Relationship Type and Value Type; `dated`: those of entries with a DateTime, by Value Type.
         code: heads of Code Value, Coding Scheme Designator and Code Meaning, with the most characters of each.
     """
 
@@ -169,7 +165,6 @@ class CodeSequence(NamedTuple):
     """A sequence of one code about which there is nothing to say.
 
     Attributes:
-        end: where it ends.
         total: elements and items, itself included.
     """
 
@@ -182,12 +177,7 @@ class CodeSequence(NamedTuple):
 def usual_code(
     raw: bytes, inside: tuple[int, int], tag: int, encoding: Encoding, charset: CharacterSet
 ) -> CodeSequence | None:
-    """A sequence of one code of value, scheme and meaning, with nothing wrong.
-
-    Args:
-        inside: where its item begins, and where it ends.
-        tag: of the sequence.
-    """
+    """A sequence of one code of value, scheme and meaning, with nothing wrong; its item is to begin and end as given."""
     at, end = inside
     item = encoding.item.value(raw, at)
     if item is None or item[1] != end:
@@ -220,10 +210,8 @@ class Frame(NamedTuple):
     Its bytes hold all lengths, so they alone say how it is read; and they made no finding.
 
     Attributes:
-        like: the item; a NUM with its unit.
         canonical: its canonical form; of an entry with a DateTime, without what stands before Value Type.
         total: elements and items, with the text or number.
-        ending, valid: see `Opening`.
         measured: bytes up to the end of Measured Value Sequence, where the number ends; else 0.
     """
 
@@ -238,11 +226,8 @@ class Frame(NamedTuple):
 class Memory:
     """What bytes were read before, and what they became: one table for all requests, emptied when it is full.
 
-    A key holds the kind of what it stands for, encoding and character set before the bytes that were sent. What made a finding is not
-    remembered; what is remembered is shared by many requests and not changed.
-
-    Attributes:
-        size: bytes of all keys.
+    Before the bytes that were sent a key has their kind, encoding and character set. What made a finding is not remembered; what is
+    remembered is shared by many requests and not changed.
     """
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ class Code(NamedTuple):
     Attributes:
         value: Code Value, Long Code Value or URN Code Value, whichever was sent.
         scheme: Coding Scheme Designator, empty only with a URN Code Value.
-        other: the other elements of the code item, kept whole.
+        other: the other elements of the code item.
     """
 
     value: str
@@ -36,13 +36,11 @@ class Code(NamedTuple):
 
 
 class Numeric(NamedTuple):
-    """The value of a NUM item: the DS as sent, beside its unit. Zero items of Measured Value Sequence: `text` is None.
+    """The value of a NUM item (PS3.3 C.18.1).
 
     Attributes:
-        text: Numeric Value (0040,A30A) as sent without padding, or None where the value is missing.
-        units: Measurement Units Code Sequence (0040,08EA), or None.
-        qualifier: Numeric Value Qualifier Code Sequence (0040,A301), or None.
-        other: further elements of the measured value item (floating point, rational), kept whole.
+        text: Numeric Value (0040,A30A) as sent without padding; None with zero items of Measured Value Sequence.
+        other: further elements of the measured value item (floating point, rational).
     """
 
     text: str | None
@@ -68,14 +66,11 @@ class ContentItem:
     """One content item with its children, by value.
 
     Attributes:
-        relationship: Relationship Type (0040,A010) to its parent; empty on the root.
-        value_type: Value Type (0040,A040).
-        concept: Concept Name Code Sequence (0040,A043), or None.
-        observation_datetime: (0040,A032) as sent, or empty.
-        observation_uid: (0040,A171), or empty.
-        template: (0040,DB00) of a CONTAINER's Content Template Sequence, or empty.
-        digest: SHA-256 input of this item in canonical form (contract section 1): bytes, equal for equal content in
-            whatever transfer syntax or character set. Filled for first-level items only.
+        relationship: to its parent; empty on the root.
+        observation_datetime, observation_uid: as sent, or empty.
+        template: Template Identifier of a CONTAINER, or empty.
+        digest: a first-level item in canonical form (contract section 1): bytes, equal for equal content in whatever
+            transfer syntax or character set.
         other: elements that have no place above, kept whole.
     """
 

@@ -83,8 +83,6 @@ class Beginning:
     """What stands before Content Sequence in a data set, where there is nothing odd about it.
 
     Attributes:
-        elements, parts: as `ParsedItem` has them.
-        charset: Specific Character Set.
         last: the last tag.
         total: elements and items.
         root: the root item without children, once it is known that there is nothing to say about it.
@@ -106,9 +104,7 @@ class Reader:
     Attributes:
         content: whether Content Sequence holds content items to be made and judged.
         report: findings about the content item that was read last; at the end the root's.
-        notes: what is odd about the encoding, without keeping it from being read.
-        charset: Specific Character Set of the data set itself.
-        remembered: see `plscp.content.reader.Decoded`.
+        notes, charset, remembered: see `plscp.content.reader.Decoded`.
     """
 
     def __init__(self, raw: bytes, bounds: Bounds, *, content: bool) -> None:
@@ -126,12 +122,7 @@ class Reader:
         self._outermost = 0
 
     def data_set(self, encoding: Encoding) -> tuple[ParsedItem, ContentItem | None]:
-        """Reads everything.
-
-        What stands before Content Sequence is as a rule the same in all requests of a device: it is remembered whole.
-
-        Returns:
-            The data set, and the root of its content items.
+        """Reads everything: the data set, and the root of its content items.
 
         Raises:
             InvalidArgument: it cannot be read, or is past a bound.
@@ -198,19 +189,12 @@ class Reader:
     def _item(
         self, made: ParsedItem, pos: int, end: int, where: Where, depth: int, *, delimited: bool, last: int = -1
     ) -> tuple[int, int]:
-        """Reads elements up to `end`, or up to an Item Delimitation Item.
+        """Reads elements up to `end`, or up to an Item Delimitation Item; returns where it ended, and its last tag.
 
         Args:
-            made: what they are added to.
-            pos: where to start.
-            end: where the container ends.
-            where: how to read it.
             depth: levels of sequences above.
             delimited: the item has no length of its own.
             last: the last tag that is in it already.
-
-        Returns:
-            Where it ended, and its last tag.
         """
         raw, encoding, longest, dictionary = self.raw, where.encoding, self.longest, DICTIONARY.get
         explicit, head = encoding.explicit, encoding.head
@@ -306,11 +290,7 @@ class Reader:
     def _sequence(  # noqa: PLR0917  # keywords cost time on the hot path
         self, made: ParsedItem, tag: int, vr: str, pos: int, length: int, end: int, where: Where, depth: int
     ) -> tuple[bytes, int]:
-        """Reads a sequence into the item that it belongs to.
-
-        Returns:
-            Its canonical form, and where it ended.
-        """
+        """Reads a sequence into the item that it belongs to; returns its canonical form, and where it ended."""
         if depth > self.deepest:
             raise self._fault("too-deep", "sequences are nested deeper than this server takes", tag, bound=True)
         raw, unpack, path, report, children = self.raw, where.encoding.tagged, self.path, self.report, made.children
@@ -385,14 +365,9 @@ class Reader:
     def _straight(  # keywords cost time on the hot path
         self, number: int, pos: int, end: int, where: Where, depth: int
     ) -> tuple[ContentItem, list[bytes]] | None:
-        """Reads a content item that is encoded as nearly all are, and has nothing wrong itself.
+        """Reads a content item that is encoded as nearly all are, and has nothing wrong itself; None where nothing was read.
 
-        Args:
-            number: its position among its siblings.
-            end: where it ends. Each step goes on by the lengths sent, so what does not end there is not what it seemed.
-
-        Returns:
-            The item and its canonical form; None where nothing was read.
+        Each step goes on by the lengths sent, so what does not end at `end` is not what it seemed.
         """
         raw, encoding, key = self.raw, where.encoding, where.key
         own: list[bytes] = []
@@ -476,8 +451,6 @@ class Reader:
         """What stands before the text, number or children of a content item; None where it is not as usual.
 
         Args:
-            key: what it is remembered by.
-            openings: what it may begin with.
             at: where that begins, where Concept Name begins, and where all should end.
         """
         raw, encoding, (begin, named, end) = self.raw, where.encoding, at
@@ -516,14 +489,7 @@ class Reader:
         return frame
 
     def _code(self, head: ElementHead, at: int, end: int, where: Where, depth: int) -> CodeSequence | None:
-        """A sequence of one code that has nothing wrong; None where it is to be read element by element.
-
-        Args:
-            head: of the sequence.
-            at: where it should begin.
-            end: where it ends at the latest.
-            depth: levels of sequences above.
-        """
+        """A sequence of one code that has nothing wrong and ends before `end`; None where it is to be read element by element."""
         inside = head.value(self.raw, at)
         if inside is None or inside[1] > end:
             return None

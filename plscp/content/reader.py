@@ -35,13 +35,11 @@ class Decoded:
     Attributes:
         identity: SHA-256 over calling AE title, SOP Class and canonical content (contract section 1).
         dated: the first DateTime that the canonical content states, as sent.
-        root: its elements.
         character_set: Specific Character Set (0008,0005) of the data set itself.
         notes: what is odd about the encoding, without keeping it from being read.
         content: the content of a Procedural Event, else None.
         about_content: what is wrong with that under a lenient profile.
-        remembered: for what later steps make of the attributes before the content, where they are remembered and nothing is odd;
-            what is in it was made of the same bytes.
+        remembered: for what later steps make of the attributes before the content; None where those are not remembered or odd.
     """
 
     identity: bytes
@@ -58,9 +56,6 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
     """Reads a data set and finds its identity (contract section 2, step 5; section 1, Identity).
 
     Args:
-        raw: the encoded data set.
-        transfer_syntax: its UID.
-        calling_ae: AE title of the sender, without padding.
         sop_class: of the request; only that of a Procedural Event becomes content items.
         bounds: on length, also after inflating, and on shape.
 
@@ -92,15 +87,7 @@ def decode(raw: bytes, transfer_syntax: str, *, calling_ae: str, sop_class: str,
 
 
 def content_tree(decoded: Decoded, findings: list[Finding], *, strict: bool) -> ContentItem:
-    """The content of a Procedural Event data set as a tree of content items.
-
-    Args:
-        findings: takes what is wrong, each with the item's path and whether it refuses the request.
-        strict: refuse also what a lenient profile lets pass (contract section 2).
-
-    Returns:
-        The root, complete also where something is wrong: what is missing is empty.
-    """
+    """The content of a Procedural Event; `findings` takes what is wrong with it, as the profile sees it."""
     for finding in decoded.about_content:
         refuse = finding.refuse or (strict and finding.code != NEVER_REFUSED)
         tell(finding._replace(refuse=refuse), findings)

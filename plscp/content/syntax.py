@@ -86,7 +86,6 @@ def order(first: str, second: str, offset: str) -> int | None:
     """How two valid DTs with minutes lie: -1 when the first is earlier, 1 when it is later, 0 when equal, None if unclear.
 
     Args:
-        first, second: DT text.
         offset: Timezone Offset From UTC (0008,0201), which holds for a DT without one, or empty.
     """
     if len(first) != len(second) or first[-5:] != second[-5:]:
