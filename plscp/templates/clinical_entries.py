@@ -62,9 +62,8 @@ class LesionIdentified(Entry, head=Template("3105", "Lesion Identification and P
         "5", ">", HAS_PROPERTIES, NUM, sct("408715008", "Lumen Diameter Stenosis"), "1", U, units=ucum("%")
     )
     timi_flow: Coded | None = row(
-        "8", ">", HAS_PROPERTIES, CODE, dcm("122109", "Baseline TIMI Flow"), "1", UC, dcid(3713),
-        when=CORONARY,
-    )  # fmt: skip
+        "8", ">", HAS_PROPERTIES, CODE, dcm("122109", "Baseline TIMI Flow"), "1", UC, dcid(3713), when=CORONARY
+    )
     thrombus: Coded | None = row(
         "9", ">", HAS_PROPERTIES, CODE, dcm("122131", "Degree of Thrombus"), "1", U, dcid(3714)
     )
@@ -258,9 +257,8 @@ class SpecimenObtained(Entry, head=Template("3112", "Specimen Obtained")):
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
     collection: CodeValue = entry_value(dcid(3515))
     type: Coded | None = row(
-        "2", ">", HAS_ACQ_CONTEXT, CODE, SPECIMEN_TYPE, "1", UC, dcid(3520),
-        when=BLOOD, conflicts=True,
-    )  # fmt: skip
+        "2", ">", HAS_ACQ_CONTEXT, CODE, SPECIMEN_TYPE, "1", UC, dcid(3520), when=BLOOD, conflicts=True
+    )
     site: Coded | None = row("3", ">", HAS_ACQ_CONTEXT, CODE, PROCEDURE_SITE, "1", U, bcid(3630), conflicts=True)
     specimen: Specimen | None = include("4", ">", Specimen, "1", U)
 
@@ -344,9 +342,8 @@ class PatientAssessment(Entry, head=Template("3114", "Patient Assessment")):
         when=IF_VITAL_SIGNS,
     )  # fmt: skip
     body_temperature: Measured | None = row(
-        "5", ">", HAS_PROPERTIES, NUM, ln("8310-5", "Body temperature"), "1", MC, units=ucum("Cel"),
-        when=IF_VITAL_SIGNS,
-    )  # fmt: skip
+        "5", ">", HAS_PROPERTIES, NUM, ln("8310-5", "Body temperature"), "1", MC, units=ucum("Cel"), when=IF_VITAL_SIGNS
+    )
     blood_gas_saturation: Measured | None = row(
         "6", ">", HAS_PROPERTIES, NUM, dcid(3526), "1", MC, units=ucum("%"), when=IF_VITAL_SIGNS
     )
@@ -373,16 +370,9 @@ class PatientAssessment(Entry, head=Template("3114", "Patient Assessment")):
         inferred=["value"],
     )  # fmt: skip
     skin_conditions: list[Coded] = row(
-        "13",
-        ">",
-        HAS_PROPERTIES,
-        CODE,
-        dt(sct("364528001", "Skin condition")),
-        "1-n",
-        U,
-        bcid(3446),
+        "13", ">", HAS_PROPERTIES, CODE, dt(sct("364528001", "Skin condition")), "1-n", U, bcid(3446),
         inferred=["value"],
-    )
+    )  # fmt: skip
     mental_state: Coded | None = row(
         "14", ">", HAS_PROPERTIES, CODE, dt(sct("363871006", "Patient mental state assessment")), "1", U
     )

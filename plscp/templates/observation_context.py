@@ -11,9 +11,9 @@ from plscp.templates.rows import (  # isort: skip
 )  # fmt: skip
 
 OBSERVER_TYPE = dcm("121005", "Observer Type")
-SUBJECT_CLASS, SUBJECT_UID, SUBJECT_ID = (
-    dcm("121024", "Subject Class"), dcm("121028", "Subject UID"), dcm("121030", "Subject ID")
-)  # fmt: skip
+SUBJECT_CLASS, SUBJECT_UID = dcm("121024", "Subject Class"), dcm("121028", "Subject UID")
+SUBJECT_NAME, SUBJECT_ID = dcm("121029", "Subject Name"), dcm("121030", "Subject ID")
+NOT_INHERITED = Condition("IF", "not inherited")
 PERSON, DEVICE = "121006", "121007"
 PATIENT, FETUS, SPECIMEN, DEVICE_SUBJECT = "121025", "121026", "121027", "121192"
 FETUS_ID = ln("11951-1", "Fetus ID")
@@ -100,17 +100,12 @@ class SubjectPatient(Included, head=Template("1007", "Subject Context, Patient",
     """TID 1007 Subject Context, Patient."""
 
     uid: Text | None = row("1", "", HAS_OBS_CONTEXT, UIDREF, SUBJECT_UID, "1", U)
-    name: PersonName | None = row(
-        "2", "", HAS_OBS_CONTEXT, PNAME, dcm("121029", "Subject Name"), "1", MC, when=Condition("IF", "not inherited")
-    )
+    name: PersonName | None = row("2", "", HAS_OBS_CONTEXT, PNAME, SUBJECT_NAME, "1", MC, when=NOT_INHERITED)
     # Row 3 is a CODE here and TEXT in TID 1008: both are accepted.
-    id_code: Coded | None = row(
-        "3", "", HAS_OBS_CONTEXT, CODE, SUBJECT_ID, "1", MC, when=Condition("IF", "not inherited")
-    )
+    id_code: Coded | None = row("3", "", HAS_OBS_CONTEXT, CODE, SUBJECT_ID, "1", MC, when=NOT_INHERITED)
     id: Text | None = row(
-        "3", "", HAS_OBS_CONTEXT, TEXT, SUBJECT_ID, "1", MC, when=Condition("IF", "not inherited"),
-        inferred=["value type"],
-    )  # fmt: skip
+        "3", "", HAS_OBS_CONTEXT, TEXT, SUBJECT_ID, "1", MC, when=NOT_INHERITED, inferred=["value type"]
+    )
     # DATE is no target of HAS OBS CONTEXT in PS3.3 Table A.35.7-2.
     birth_date: Text | None = row(
         "4", "", HAS_OBS_CONTEXT, DATE, dcm("121031", "Subject Birth Date"), "1", U, conflicts=True
@@ -118,9 +113,8 @@ class SubjectPatient(Included, head=Template("1007", "Subject Context, Patient",
     sex: Coded | None = row("5", "", HAS_OBS_CONTEXT, CODE, dcm("121032", "Subject Sex"), "1", U, dcid(7455))
     age: Quantity | None = row("6", "", HAS_OBS_CONTEXT, NUM, dcm("121033", "Subject Age"), "1", U, units=dcid(7456))
     species: Coded | None = row(
-        "7", "", HAS_OBS_CONTEXT, CODE, dcm("121034", "Subject Species"), "1", MC, dcid(7454),
-        when=Condition("IF", "not inherited"),
-    )  # fmt: skip
+        "7", "", HAS_OBS_CONTEXT, CODE, dcm("121034", "Subject Species"), "1", MC, dcid(7454), when=NOT_INHERITED
+    )
     breed: Coded | None = row("8", "", HAS_OBS_CONTEXT, CODE, dcm("121035", "Subject Breed"), "1", U, dcid(7480))
     racial_group: Coded | None = row(
         "9", "", HAS_OBS_CONTEXT, CODE, sct("415229000", "Racial group"), "1", U, dcid(6099)

@@ -150,28 +150,25 @@ def match_context(
 
 
 def _log_context(root: ContentItem, matched: TemplateMatch, findings: list[Finding]) -> LogContext:
-    """TID 3001 rows 1 to 5 as an object, in which some members are always there.
-
-    What the engine lets pass and the class does not is a fault of the declaration: noted, and the items are kept whole.
-    """
-    order = matched.listed
-    try:
-        return LogContext.model_validate(_with_root(matched.members, root, order))
-    except ValidationError as error:
-        findings.append(not_valid(error, "", "TID3001", "2"))
-        return LogContext.model_validate(_with_root({"other": list(map(whole, matched.items))}, root, sorted(order)))
-
-
-def _with_root(members: dict[str, Any], root: ContentItem, order: list[int]) -> dict[str, Any]:
-    made = _ALWAYS | members
-    if order != list(range(1, len(order) + 1)):
-        made["order"] = order
+    """TID 3001 rows 1 to 5 as an object, in which some members are always there."""
+    own: dict[str, Any] = {}
     if root.concept is not None:
-        made["title"] = code_value(root.concept)
+        own["title"] = code_value(root.concept)
     if isinstance(root.value, str):
-        made["continuity"] = root.value
-    add_extras(made, root)
-    return made
+        own["continuity"] = root.value
+    add_extras(own, root)
+
+    def validated(members: dict[str, Any], order: list[int]) -> LogContext:
+        if order != list(range(1, len(order) + 1)):
+            members = members | {"order": order}
+        return LogContext.model_validate(_ALWAYS | members | own)
+
+    try:
+        return validated(matched.members, matched.listed)
+    except ValidationError as error:
+        # What the engine lets pass and the class does not is a fault of the declaration: the items are kept whole.
+        findings.append(not_valid(error, "", "TID3001", "2"))
+        return validated({"other": list(map(whole, matched.items))}, sorted(matched.listed))
 
 
 def log_root(context: LogContext, entries: Sequence[Any]) -> ContentItem:

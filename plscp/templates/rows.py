@@ -9,7 +9,7 @@ is the row ``3 | > | HAS PROPERTIES | CODE | EV (410675002, SCT, "Route of admin
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -82,19 +82,16 @@ class Group:
 Set = Term | Group
 
 
-def ln(value: str, meaning: str) -> Term:
-    """A cell ``EV (value, LN, meaning)``: LOINC."""
-    return Term(value, "LN", meaning)
+def _term(scheme: str, value: str, meaning: str) -> Term:
+    return Term(value, scheme, meaning)
 
 
-def dcm(value: str, meaning: str) -> Term:
-    """A cell ``EV (value, DCM, meaning)``."""
-    return Term(value, "DCM", meaning)
-
-
-def sct(value: str, meaning: str) -> Term:
-    """A cell ``EV (value, SCT, meaning)``."""
-    return Term(value, "SCT", meaning)
+ln: Final = partial(_term, "LN")
+"""A cell ``EV (value, LN, meaning)``: LOINC."""
+dcm: Final = partial(_term, "DCM")
+"""A cell ``EV (value, DCM, meaning)``."""
+sct: Final = partial(_term, "SCT")
+"""A cell ``EV (value, SCT, meaning)``."""
 
 
 def ucum(value: str) -> Term:
@@ -107,15 +104,10 @@ def dt(term: Term) -> Term:
     return Term(term.value, term.scheme, term.meaning, "DT")
 
 
-def dcid(cid: int) -> Group:
-    """A cell ``DCID cid``."""
-    return Group(cid, "DCID")
-
-
-def bcid(cid: int) -> Group:
-    """A cell ``BCID cid``."""
-    return Group(cid, "BCID")
-
+dcid: Final = partial(Group, binding="DCID")
+"""A cell ``DCID cid``."""
+bcid: Final = partial(Group, binding="BCID")
+"""A cell ``BCID cid``."""
 
 Judge = Callable[[ContentItem | None, Sequence[ContentItem]], bool | None]
 Gate = Callable[[Sequence[ContentItem]], bool]
