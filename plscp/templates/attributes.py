@@ -22,7 +22,6 @@ class Attribute(NamedTuple):
     """A text attribute of a table of Annex P.
 
     Attributes:
-        tag, vr: of the attribute.
         valid: what one value must look like.
         identifier: it names a patient, study, admission, place or operator: what does not decode is refused.
     """
@@ -76,7 +75,6 @@ class AttributeChecker:
     """What is wrong with the attributes of one request; the worst decides the status, all of it is told.
 
     Attributes:
-        elements: of the data set.
         known: whether its character set is known.
         offset: Timezone Offset From UTC (0008,0201), or empty.
         absent: mandatory attributes that are not there (0120H).
@@ -125,11 +123,7 @@ class AttributeChecker:
                 self.note("attribute-absent", "Type 2 attribute is absent", tag)
 
     def end(self) -> None:
-        """Refuses the request where it must be.
-
-        Raises:
-            MissingAttribute, MissingAttributeValue, InvalidArgument: in this order.
-        """
+        """Raises MissingAttribute, MissingAttributeValue or InvalidArgument, in this order, where the request is to be refused."""
         absent = [Finding("attribute-absent", "attribute is absent", tag_text(t), refuse=True) for t in self.absent]
         empty = [Finding("attribute-empty", "attribute has no value", tag_text(t), refuse=True) for t in self.empty]
         everything = [*absent, *empty, *self._invalid, *self.findings]
@@ -141,11 +135,7 @@ class AttributeChecker:
             raise InvalidArgument(everything)
 
     def text(self, attribute: Attribute, elements: Elements | None = None) -> str:
-        """A text attribute without padding, empty where it is absent, empty or not valid.
-
-        Args:
-            elements: of an item that holds it, else the data set's.
-        """
+        """A text attribute of the data set, or of an item, without padding; empty where it is absent, empty or not valid."""
         element = (self.elements if elements is None else elements).get(attribute.tag)
         if element is None:
             return ""
@@ -183,9 +173,6 @@ def procedural_attributes(decoded: Decoded, *, strict: bool) -> tuple[Identifier
 
     Returns:
         Identifiers, Timezone Offset From UTC (0008,0201) or empty, and findings, which are not to be changed.
-
-    Raises:
-        MissingAttribute, MissingAttributeValue, InvalidArgument: see `AttributeChecker.end`.
     """
     remembered = decoded.remembered
     found: tuple[Identifiers, str, list[Finding]] | None = None if remembered is None else remembered.get(strict)

@@ -42,12 +42,10 @@ class CompiledRow:
 
     Attributes:
         name: of the member; `within`: the members that lead to it, each an included template.
-        head: of the row's template.
         soft: the row's inclusion is a reconstruction, so nothing about it refuses.
         ordinal: place in the table for the order of rows.
         below: the rows of the item's own children; of one repetition where the row includes a template.
         model: the class of the member, or of each where there may be many.
-        gate: from the items before one to whether it may fill the row, or None.
         holds: what the value is; None where the row includes a template that may repeat.
         canonical: the concept as the row writes it; typed items do not repeat it.
         alone: the class of a code without anything below it.
@@ -129,7 +127,6 @@ class CompiledRow:
         return member, wrong
 
     def _judged(self, code: Code) -> RowFinding | None:
-        """What is wrong with a code in the value or unit cell."""
         key, _, retired = known(code)
         if self.allowed is not None:
             if key not in self.allowed:
@@ -162,8 +159,7 @@ class Scope(NamedTuple):
     Attributes:
         first: index of its first row; `end` is one past the last.
         row: the INCLUDE row, or None for the template itself.
-        required: its M rows.
-        conditional: its MC and UC rows.
+        required: its M rows; `conditional`: its MC and UC rows.
         idle: without any of its items nothing is missing.
         within: it is in an inclusion that may be absent (PS3.16 6.2.2).
     """
@@ -276,7 +272,6 @@ class CompiledTemplate:
             self.scopes.append(Scope(first, len(self.rows), by, required, conditional, not asked, absent))
 
     def _of(self, rows: Sequence[int], at: tuple[str, str], key: tuple[str, str, str, str] | None) -> Candidates:
-        """The candidates at a key: these rows, each once."""
         found = list[tuple[int, Candidates | None]]()
         for index in dict.fromkeys(rows):
             inner, inside = self.rows[index].below, None
@@ -286,7 +281,6 @@ class CompiledTemplate:
         return self._same(Candidates(tuple(found), HOLDS.get(at[1]), any(self.rows[i].gate for i, _ in found)))
 
     def _same(self, made: Candidates) -> Candidates:
-        """The object that stands for equal candidates."""
         return self._candidates.setdefault((made.rows, made.holds), made)
 
     def candidates(self, item: ContentItem) -> tuple[Candidates, tuple[RowFinding, ...]]:
@@ -351,7 +345,6 @@ def declared(model: type[Any]) -> Iterator[tuple[str, Row, type[Any]]]:
 
 
 def _leaves(row: CompiledRow) -> Iterator[CompiledRow]:
-    """The row itself, or those of the template that it includes."""
     if row.row.include is None:
         yield row
     else:

@@ -29,7 +29,6 @@ class TemplateMatch(NamedTuple):
     """The children of one item, matched to the rows of a template.
 
     Attributes:
-        items, positions: the children, in the order sent.
         rows: that each fills, or None.
         below: the match of each one's own children, where there are any or any is missing.
         repeated: for each row that includes a template which may repeat, a match for each repetition.
@@ -98,7 +97,6 @@ def match(
     Args:
         base: path of the parent with a full stop after it, or empty for the root.
         findings: takes what is found.
-        strict: refuse what a lenient profile lets pass.
         parent: the item above them, for conditions; None for the root's context and for repeated inclusions.
         positions: of the items among all children of their parent, where they are not all of them.
     """
@@ -184,8 +182,7 @@ def _layout(template: CompiledTemplate, found: Sequence[Candidates], unfit: Sequ
     """Sorts items into rows; remembered where all values are of their value types.
 
     Args:
-        found: which rows each of the items may fill.
-        unfit: indices of those without such a value: they fill the row, so that what is missing is said once, and are kept whole.
+        unfit: indices of the other items: they fill the row, so that what is missing is said once, and are kept whole.
     """
     key = (template, *found)
     remembered = _layouts.get(key) if not unfit else None
@@ -308,7 +305,6 @@ def _if(when: Condition | None, answers: tuple[bool | None, ...], faults: Sequen
 def _against(
     template: CompiledTemplate, listed: Sequence[int], which: Sequence[int], when: Condition | None
 ) -> Iterator[Fault]:
-    """The items of rows that must not be there where a condition is false."""
     if _says_when_absent(when):
         for at, index in enumerate(listed):
             if index in which:

@@ -99,7 +99,6 @@ for _kind in ENTRY_KINDS.values():
 
 
 def _kinds(item: ContentItem) -> tuple[Sequence[EntryKind], list[RowFinding]]:
-    """The kinds that have an item's concept name and value type, and what is wrong with the two."""
     concept, value_type, noted = item.concept, item.value_type, list[RowFinding]()
     if concept is None:
         return _OPEN.get(value_type, ()), noted
@@ -117,12 +116,7 @@ def _kinds(item: ContentItem) -> tuple[Sequence[EntryKind], list[RowFinding]]:
 
 
 class MatchedEntry(NamedTuple):
-    """A first-level item, its kind, and the match of its children; the item alone where no template is its.
-
-    Attributes:
-        members: what the class of the kind validates.
-        below: None also where there are no children.
-    """
+    """A first-level item, its kind with what its class validates, and the match of its children, where there is one."""
 
     item: ContentItem
     kind: EntryKind | None = None
@@ -134,10 +128,8 @@ def match_entry(item: ContentItem, position: int, findings: list[Finding], *, st
     """Finds the kind of a first-level entry and matches its children.
 
     Args:
-        item: target of CONTAINS from the root.
         position: 1-based among all children of the root: the first part of each path.
         findings: takes what is wrong.
-        strict: the device's profile.
     """
     concept = item.concept
     kinds: Sequence[EntryKind] | None = None
@@ -170,8 +162,7 @@ def typed_entry(item: ContentItem, index: int, position: int, *, strict: bool) -
     """The typed form of a first-level entry, with what was noticed about it; an `Untyped` where it has none.
 
     Args:
-        index: 0-based among the entries.
-        position: see `match_entry`.
+        index: 0-based among the entries; `position`: 1-based among all children of the root.
     """
     findings: list[Finding] = []
     _, kind, members, _ = match_entry(item, position, findings, strict=strict)

@@ -29,7 +29,6 @@ def read_log(decoded: Decoded, *, strict: bool, only: Collection[int] = ()) -> P
     """Checks and types a Procedural Event: steps 6 and 7 of contract section 2.
 
     Args:
-        strict: the device's profile; else lenient.
         only: indexes of the entries that are wanted; empty: all. What is wrong with the others then refuses nothing.
 
     Raises:
@@ -80,8 +79,6 @@ def type_entries(root: ContentItem, *, strict: bool, findings: list[Finding]) ->
     """Checks a log against TID 3001 and the templates that it includes, and types what it holds.
 
     Args:
-        root: the CONTAINER; its targets of CONTAINS are the entries, the others are context.
-        strict: refuse what a lenient profile lets pass (contract section 2).
         findings: takes those about the root and its context, and every refusing one about an entry.
 
     Returns:
@@ -133,13 +130,7 @@ def _context(
 def match_context(
     root: ContentItem, items: list[ContentItem], positions: list[int], findings: list[Finding], *, strict: bool
 ) -> TemplateMatch:
-    """Matches what every entry inherits to TID 3001 rows 1 to 5.
-
-    Args:
-        root: with its title.
-        items: its targets that are no entries, at these positions.
-        findings: takes what is wrong.
-    """
+    """Matches what every entry inherits, targets of the root that are no entries, to TID 3001 rows 1 to 5."""
     matched = match(CONTEXT, items, "", findings, strict=strict, positions=positions)
     if not matched.repeated:
         reason = "missing Observer Context"

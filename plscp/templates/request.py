@@ -31,14 +31,12 @@ class TypedEntry:
 
     Attributes:
         index: 0-based among the root's CONTAINS children.
-        kind: the discriminator consumers see, e.g. ``drug_administered``; ``untyped`` for templates not typed yet.
+        kind: the discriminator consumers see, e.g. ``drug_administered``; ``untyped`` where no template matched.
         template: ``3106``; ``3001`` for the direct rows; empty where none matched.
-        observation_datetime: (0040,A032) as sent: DT text.
-        observation_uid: (0040,A171), or empty.
+        observation_datetime, observation_uid: as sent, or empty.
         content: SHA-256 of the canonical content.
         near_duplicate_key: SHA-256 of (DateTime as sent, concept, value).
         typed: an object of `plscp.templates.entries.AnyEntry`, or a `SubstanceAdministered`.
-        findings: about this entry.
         path: where it stands, as findings say it: a position, or an attribute's tag.
     """
 
@@ -59,8 +57,7 @@ class ProcedureLog:
     """A Procedural Event request that passed steps 5 to 7.
 
     Attributes:
-        timezone_offset: Timezone Offset From UTC (0008,0201) as sent, or empty.
-        character_set: Specific Character Set (0008,0005) as sent, values joined by backslash, or empty.
+        timezone_offset, character_set: (0008,0201) and (0008,0005) as sent, or empty.
         context: what every entry inherits from the root; the same object for the same content, not to be changed.
         findings: about the request as a whole.
         count: how many entries were sent, where `entries` are only some of them; else 0.
@@ -82,7 +79,7 @@ class SubstanceAdministration:
     Attributes:
         issuer_universal_entity_id: of Issuer of Patient ID Qualifiers Sequence (0010,0024), or empty.
         operators: (code value, coding scheme designator) of each item of Operator Identification Sequence.
-        entry: the one administration as an entry of index 0, kind ``substance_administered``.
+        entry: the one administration.
     """
 
     patient_id: str

@@ -119,7 +119,6 @@ class Condition:
 
     Attributes:
         kind: IF, shall be there where true; IFF, and shall not otherwise; XOR, IFF the other row is not there.
-        text: the condition in words.
         judge: from the parent item and its children to True, False, or None where it cannot be told; absent where it
             can never be told from a request.
         inferred: the judgement rests on inference: it refuses nothing.
@@ -162,13 +161,12 @@ class Row:
         relationship: to the parent, or empty where the includer gives it.
         concept: the cell's codes, or None where any will do.
         value: the sets of the value cell, any of which may hold the value; empty where not constrained.
-        units: of a NUM, or None.
         include: the class of the template that the row includes, or None.
         verified: False where the row is a reconstruction: it refuses nothing.
         inferred: the cells that are inference: what rests on them refuses nothing.
         conflicts: PS3.3 Table A.35.7-2 forbids the row as it is written: other relationships pass.
-        gate: from the items before one to whether it may fill the row, or a row below this inclusion; absent: always.
-            It parts templates with concepts in common.
+        gate: from the items before one to whether it may fill the row, or a row below this inclusion. It parts templates
+            with concepts in common.
         role: ``item`` is a row for a content item; ``concept`` and ``value`` are the two halves of an entry's own row.
     """
 

@@ -259,7 +259,6 @@ def _issuer_of_admission(plain: str, checker: AttributeChecker) -> str:
 
 
 def _amounts(parameters: list[ContentItem]) -> dict[str, Any]:
-    """The members that are parameters of CID 3410, and all others whole."""
     made: dict[str, Any] = {}
     others = []
     for item in parameters:
@@ -287,7 +286,7 @@ def _further(elements: Elements) -> list[RawElement]:
 
 
 def _parameter(elements: Elements, findings: list[Finding]) -> ContentItem:
-    """An item of the sequence, NUM read as NUMERIC; what is wrong is noted, never refused."""
+    """NUM is read as NUMERIC; what is wrong is noted, never refused."""
     inner: list[str] = []
     value_type = text_of(elements, sr.VALUE_TYPE)
     quiet = Report()
@@ -318,7 +317,6 @@ def _parameter(elements: Elements, findings: list[Finding]) -> ContentItem:
 
 
 def _value(value_type: str, elements: Elements, report: Report) -> tuple[Value, frozenset[int]]:
-    """The value, and the elements that hold it."""
     if value_type in sr.SIMPLE:
         tag, _, valid, _ = sr.SIMPLE[value_type]
         text = text_of(elements, tag)
