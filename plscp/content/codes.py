@@ -40,28 +40,22 @@ def group(cid: int) -> frozenset[Key]:
     return frozenset((c.value, c.scheme_designator) for c in Collection(f"CID{cid}").concepts.values())
 
 
-@cache
-def _meanings() -> dict[Key, str]:
-    return {
-        (c.value, c.scheme_designator): c.meaning
-        for scheme in codes.schemes()
-        for c in Collection(scheme).concepts.values()
-    }
+_MEANINGS: Final[dict[Key, str]] = {
+    (concept.value, concept.scheme_designator): concept.meaning
+    for scheme in codes.schemes()
+    for concept in Collection(scheme).concepts.values()
+}
+"""11,000 concepts, read at start rather than with the first request."""
 
 
 def meaning_of(key: Key) -> str:
     """Code Meaning that PS3.16 gives a code, or empty."""
-    return _meanings().get(key, "")
+    return _MEANINGS.get(key, "")
 
 
 def known(code: Code) -> CurrentCode:
     """What a code is compared as: SRT, SNM3 and 99SDM values become the SCT concept of PS3.16 Annex O."""
-    value, scheme = code.value, code.scheme
-    if scheme in RETIRED_SNOMED and value in _TO_SCT:
-        key = (_TO_SCT[value], "SCT")
-        return CurrentCode(key, meaning_of(key), retired=True)
-    key = (value, scheme)
-    return CurrentCode(key, meaning_of(key), retired=False)
-
-
-_meanings()  # 11,000 concepts, read once at start rather than with the first request
+    key, retired = (code.value, code.scheme), False
+    if code.scheme in RETIRED_SNOMED and code.value in _TO_SCT:
+        key, retired = (_TO_SCT[code.value], "SCT"), True
+    return CurrentCode(key, _MEANINGS.get(key, ""), retired)

@@ -40,11 +40,8 @@ _WORDS: Final = {
 }
 """Bytes that big endian turns round."""
 
-Explicit = tuple[str, Kind, bool]
-EXPLICIT: Final[dict[bytes, Explicit]] = {vr.encode(): (vr, kind, vr in LONG) for vr, kind in KINDS.items()}
+EXPLICIT: Final = {vr.encode(): (vr, kind, vr in LONG) for vr, kind in KINDS.items()}
 """By the VR as sent: VR, kind, and whether its length has four bytes."""
-
-_UN: Final[tuple[str, Kind]] = ("UN", BINARY)
 
 
 def _known(vr: str) -> tuple[str, Kind]:
@@ -64,11 +61,11 @@ def implicit(tag: int) -> tuple[str, Kind]:
     if tag & 0xFFFF == 0:
         return "UL", BINARY
     if tag & 0x10000:
-        return ("LO", TEXT) if 0x10 <= tag & 0xFFFF <= 0xFF else _UN
+        return ("LO", TEXT) if 0x10 <= tag & 0xFFFF <= 0xFF else ("UN", BINARY)
     try:
         return _known(dictionary_VR(tag))  # repeating groups
     except KeyError:
-        return _UN
+        return "UN", BINARY
 
 
 def in_little_endian(value: bytes, vr: str) -> bytes:

@@ -82,7 +82,7 @@ class Opening(NamedTuple):
     valid: Callable[[str], bool]
 
 
-class Encoding(NamedTuple):
+class Encoding:
     """How elements are encoded (PS3.5 7.1, Annex A).
 
     Attributes:
@@ -94,71 +94,62 @@ class Encoding(NamedTuple):
         code: heads of Code Value, Coding Scheme Designator and Code Meaning, with the most characters of each.
     """
 
-    name: bytes
-    explicit: bool
-    big: bool
-    head: Any
-    length: Any
-    tagged: Any
-    entry: bytes
-    entry_size: int
-    openings: dict[bytes, Opening]
-    dated: dict[bytes, Opening]
-    item: ElementHead
-    datetime: ElementHead
-    concept_name: ElementHead
-    concept_code: ElementHead
-    measured: ElementHead
-    units: ElementHead
-    number: ElementHead
-    content: ElementHead
-    code: tuple[tuple[ElementHead, int], ...]
+    def __init__(self, name: bytes, order: Literal["<", ">"], *, explicit: bool) -> None:
+        self.name = name
+        self.explicit = explicit
+        self.big = order == ">"
+        self._order = order
+        self.head = self._reading("HH2sH" if explicit else "HH0sI")
+        self.length = self._reading("I")
+        self.tagged = self._reading("HHI")
+        self.item = self._head(0xFFFEE000, "")
+        self.datetime = self._head(OBSERVATION_DATETIME, "DT")
+        self.concept_name = self._head(CONCEPT_NAME, "SQ")
+        self.concept_code = self._head(CONCEPT_CODE, "SQ")
+        self.measured = self._head(MEASURED_VALUE, "SQ")
+        self.units = self._head(UNITS, "SQ")
+        self.number = self._head(NUMERIC_VALUE, "DS")
+        self.content = self._head(CONTENT_SEQUENCE, "SQ")
+        self.code = (
+            (self._head(CODE_VALUE, "SH"), 16), (self._head(SCHEME, "SH"), 16), (self._head(MEANING, "LO"), 64)
+        )  # fmt: skip
+        contains = self._text(RELATIONSHIP_TYPE, "CONTAINS")
+        self.entry, self.entry_size = contains + self.datetime.start, len(contains) + self.datetime.size
+        endings: dict[str, tuple[ElementHead | None, Callable[[str], bool]]] = {
+            "CODE": (None, bool),
+            "NUM": (self.number, is_ds),
+            **{value_type: (self._head(tag, vr), valid) for value_type, (tag, vr, valid, _) in SIMPLE.items()},
+        }
+        self.openings: dict[bytes, Opening] = {}
+        self.dated: dict[bytes, Opening] = {}
+        for relationship, (value_type, ending) in product(sorted(RELATIONSHIPS), endings.items()):
+            first = canonical_head(RELATIONSHIP_TYPE, len(relationship)) + relationship.encode()
+            second = canonical_head(VALUE_TYPE, len(value_type)) + value_type.encode()
+            sent = self._text(VALUE_TYPE, value_type)
+            made = Opening(relationship, value_type, first + second, 2 + (ending[0] is not None), *ending)
+            self.openings[self._text(RELATIONSHIP_TYPE, relationship) + sent] = made
+            if first == CONTAINS:
+                self.dated[sent] = made._replace(canonical=second, total=made.total - 1)
 
+    def _reading(self, what: str) -> Any:
+        return Struct(self._order + what).unpack_from
 
-def _encoding(name: bytes, order: Literal["<", ">"], *, explicit: bool) -> Encoding:
-    def reading(what: str) -> Any:
-        return Struct(order + what).unpack_from
-
-    def head(tag: int, vr: str) -> ElementHead:
-        start = pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
-        if not explicit or not vr:
-            return ElementHead(tag, vr, start, 8, reading("4xI"))
+    def _head(self, tag: int, vr: str) -> ElementHead:
+        start = pack(f"{self._order}HH", tag >> 16, tag & 0xFFFF)
+        if not self.explicit or not vr:
+            return ElementHead(tag, vr, start, 8, self._reading("4xI"))
         if vr in LONG:
-            return ElementHead(tag, vr, start + vr.encode() + b"\0\0", 12, reading("8xI"))
-        return ElementHead(tag, vr, start + vr.encode(), 8, reading("6xH"))
+            return ElementHead(tag, vr, start + vr.encode() + b"\0\0", 12, self._reading("8xI"))
+        return ElementHead(tag, vr, start + vr.encode(), 8, self._reading("6xH"))
 
-    def text(tag: int, value: str) -> bytes:
+    def _text(self, tag: int, value: str) -> bytes:
         sent = value.encode() + b" " * (len(value) % 2)
-        return head(tag, "CS").start + pack(f"{order}{'H' if explicit else 'I'}", len(sent)) + sent
-
-    datetime, number = head(OBSERVATION_DATETIME, "DT"), head(NUMERIC_VALUE, "DS")
-    endings: dict[str, tuple[ElementHead | None, Callable[[str], bool]]] = {
-        "CODE": (None, bool),
-        "NUM": (number, is_ds),
-        **{value_type: (head(tag, vr), valid) for value_type, (tag, vr, valid, _) in SIMPLE.items()},
-    }
-    openings, dated = {}, {}
-    for relationship, (value_type, ending) in product(sorted(RELATIONSHIPS), endings.items()):
-        first = canonical_head(RELATIONSHIP_TYPE, len(relationship)) + relationship.encode()
-        second = canonical_head(VALUE_TYPE, len(value_type)) + value_type.encode()
-        sent = text(VALUE_TYPE, value_type)
-        made = Opening(relationship, value_type, first + second, 2 + (ending[0] is not None), *ending)
-        openings[text(RELATIONSHIP_TYPE, relationship) + sent] = made
-        if first == CONTAINS:
-            dated[sent] = made._replace(canonical=second, total=made.total - 1)
-    contains = text(RELATIONSHIP_TYPE, "CONTAINS")
-    return Encoding(
-        name, explicit, order == ">", reading("HH2sH" if explicit else "HH0sI"), reading("I"), reading("HHI"),
-        contains + datetime.start, len(contains) + datetime.size, openings, dated,
-        head(0xFFFEE000, ""), datetime, head(CONCEPT_NAME, "SQ"), head(CONCEPT_CODE, "SQ"), head(MEASURED_VALUE, "SQ"),
-        head(UNITS, "SQ"), number, head(CONTENT_SEQUENCE, "SQ"),
-        ((head(CODE_VALUE, "SH"), 16), (head(SCHEME, "SH"), 16), (head(MEANING, "LO"), 64)),
-    )  # fmt: skip
+        return self._head(tag, "CS").start + pack(f"{self._order}{'H' if self.explicit else 'I'}", len(sent)) + sent
 
 
-IMPLICIT: Final = _encoding(b"i", "<", explicit=False)
-LITTLE: Final = _encoding(b"e", "<", explicit=True)
-BIG: Final = _encoding(b"b", ">", explicit=True)
+IMPLICIT: Final = Encoding(b"i", "<", explicit=False)
+LITTLE: Final = Encoding(b"e", "<", explicit=True)
+BIG: Final = Encoding(b"b", ">", explicit=True)
 
 
 class CodeSequence(NamedTuple):

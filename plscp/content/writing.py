@@ -67,7 +67,12 @@ def _value(made: Dataset, item: ContentItem) -> None:
     if isinstance(value, Code):
         made.ConceptCodeSequence = Items([code_item(value)])
     elif isinstance(value, Numeric):
-        made.MeasuredValueSequence = Items([_measured(value)] if value.text is not None else [])
+        measured = Dataset()
+        measured.NumericValue = value.text
+        if value.units is not None:
+            measured.MeasurementUnitsCodeSequence = Items([code_item(value.units)])
+        others(measured, value.other)
+        made.MeasuredValueSequence = Items([measured] if value.text is not None else [])
         if value.qualifier is not None:
             made.NumericValueQualifierCodeSequence = Items([code_item(value.qualifier)])
     elif isinstance(value, ReferencedSop):
@@ -79,15 +84,6 @@ def _value(made: Dataset, item: ContentItem) -> None:
     elif value is not None:
         # A new element with its VR: a text is not split at backslashes as an assignment would.
         made.add_new(*TEXT_TAGS[item.value_type], value)
-
-
-def _measured(value: Numeric) -> Dataset:
-    made = Dataset()
-    made.NumericValue = value.text
-    if value.units is not None:
-        made.MeasurementUnitsCodeSequence = Items([code_item(value.units)])
-    others(made, value.other)
-    return made
 
 
 def others(made: Dataset, elements: Sequence[RawElement]) -> None:

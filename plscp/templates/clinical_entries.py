@@ -53,7 +53,6 @@ class LesionIdentified(Entry, head=Template("3105", "Lesion Identification and P
     """TID 3105 Lesion Identification and Properties."""
 
     kind: Literal["lesion_identified"] = "lesion_identified"
-
     concept: CodeValue = entry("1", TEXT, LESION)
     lesion: str = entry_value()
     site: LesionSite = row("2", ">", HAS_PROPERTIES, CODE, FINDING_SITE, "1", M, dcid(3604))
@@ -88,7 +87,6 @@ class DrugAdministered(Entry, head=Template("3106", "Drugs/Contrast Administered
     """TID 3106 Drugs/Contrast Administered: a drug, contrast agent or infusate was given, started or ended."""
 
     kind: Literal["drug_administered"] = "drug_administered"
-
     action: CodeValue = entry("1", CODE, dcid(3409))
     drug: CodeValue = entry_value(bcid(10), bcid(12))
     material: Text | None = row("2", ">", HAS_PROPERTIES, TEXT, MATERIAL, "1", U)
@@ -117,7 +115,6 @@ class DeviceUsed(Entry, head=Template("3107", "Device Used")):
     """TID 3107 Device Used: a catheter, guide wire, stent or other device in or on the patient."""
 
     kind: Literal["device_used"] = "device_used"
-
     action: CodeValue = entry("1", CODE, dcid(3422))
     device: CodeValue = entry_value(bcid(3429))
     device_codes: list[Coded] = row("2", ">", HAS_PROPERTIES, CODE, dcm("121150", "Device Code"), "1-n", U)
@@ -150,7 +147,6 @@ class Intervention(Entry, head=Template("3108", "Intervention")):
     """TID 3108 Intervention: what was done at a lesion, by which attempt and device."""
 
     kind: Literal["intervention"] = "intervention"
-
     concept: CodeValue = entry("1", CODE, dcm("122090", "Intervention Action"))
     action: CodeValue = entry_value(dcid(3412))
     site: InterventionSite = row("2", ">", HAS_PROPERTIES, CODE, PROCEDURE_SITE, "1", M, dcid(3604))
@@ -180,7 +176,6 @@ class Measurement(Entry, head=MEASUREMENTS):
     """TID 3109 rows 1 to 3: a measured value of any concept."""
 
     kind: Literal["measurement"] = "measurement"
-
     measured: CodeValue | None = entry("1", NUM, None, "1", U)
     quantity: Amount = entry_value()
     qualifiers: Qualifiers | None = include("2", ">", Qualifiers, "1", U, verified=False)
@@ -191,7 +186,6 @@ class CodedMeasurement(Entry, head=MEASUREMENTS):
     """TID 3109 rows 4 and 5: a coded value of any concept, if no other row names the concept."""
 
     kind: Literal["coded_measurement"] = "coded_measurement"
-
     measured: CodeValue | None = entry("4", CODE, None, "1", U)
     result: CodeValue = entry_value()
     qualifiers: Qualifiers | None = include("5", ">", Qualifiers, "1", U, verified=False)
@@ -209,7 +203,6 @@ class CodedFinding(Entry, head=IMPRESSIONS):
     """TID 3110 rows 1 to 5: a finding as a code."""
 
     kind: Literal["coded_finding"] = "coded_finding"
-
     concept: CodeValue = entry("1", CODE, dcm("121071", "Finding"), "1", U)
     finding: CodeValue = entry_value()
     severity: Coded | None = row(
@@ -223,7 +216,6 @@ class Impression(Entry, head=IMPRESSIONS):
     """TID 3110 rows 6 and 7: a finding, impression or recommendation in words; any other concept is allowed, too."""
 
     kind: Literal["impression"] = "impression"
-
     type: CodeValue | None = entry("6", TEXT, bcid(3419), "1", U, inferred=["concept"])
     text: str = entry_value()
     qualifiers: Qualifiers | None = include("7", ">", Qualifiers, "1", U, verified=False)
@@ -233,7 +225,6 @@ class PercutaneousEntry(Entry, head=Template("3111", "Percutaneous Entry", order
     """TID 3111 Percutaneous Entry: the vessel is entered or closed; the site is the value."""
 
     kind: Literal["percutaneous_entry"] = "percutaneous_entry"
-
     concept: CodeValue = entry("1", CODE, dcm("121156", "Percutaneous Entry Action"), inferred=["value"])
     action: CodeValue = entry_value(dcid(3403))
     laterality: Coded | None = row("2", ">", HAS_CONCEPT_MOD, CODE, LATERALITY, "1", U, dcid(244), inferred=["value"])
@@ -253,7 +244,6 @@ class SpecimenObtained(Entry, head=Template("3112", "Specimen Obtained")):
     """TID 3112 Specimen Obtained; rows 2 and 3 as they stand contradict PS3.3 Table A.35.7-2."""
 
     kind: Literal["specimen_obtained"] = "specimen_obtained"
-
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
     collection: CodeValue = entry_value(dcid(3515))
     type: Coded | None = row(
@@ -271,7 +261,6 @@ class OxygenAdministration(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 1 to 3: oxygen begins or ends to be given."""
 
     kind: Literal["oxygen_administration"] = "oxygen_administration"
-
     action: CodeValue = entry("1", CODE, dcid(3530), "1", U, inferred=["concept", "value"])
     support: CodeValue = entry_value(dcid(3531))
     oxygen_rate: Quantity | None = row(
@@ -285,7 +274,6 @@ class CirculatorySupport(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 4 and 5: circulatory support begins or ends."""
 
     kind: Literal["circulatory_support"] = "circulatory_support"
-
     action: CodeValue = entry("4", CODE, dcid(3550), "1", U, inferred=["concept", "value"])
     support: CodeValue = entry_value(dcid(3553))
     qualifiers: Qualifiers | None = include("5", ">", Qualifiers, "1", U, verified=False)
@@ -295,7 +283,6 @@ class Ventilation(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 6 and 7: ventilation begins or ends."""
 
     kind: Literal["ventilation"] = "ventilation"
-
     action: CodeValue = entry("6", CODE, dcid(3551), "1", U, inferred=["concept", "value"])
     support: CodeValue = entry_value(dcid(3554))
     qualifiers: Qualifiers | None = include("7", ">", Qualifiers, "1", U, verified=False)
@@ -305,7 +292,6 @@ class Pacing(Entry, head=PATIENT_SUPPORT):
     """TID 3113 rows 8 and 9: pacing begins or ends."""
 
     kind: Literal["pacing"] = "pacing"
-
     action: CodeValue = entry("8", CODE, dcid(3552), "1", U, inferred=["concept", "value"])
     support: CodeValue = entry_value(dcid(3555))
     qualifiers: Qualifiers | None = include("9", ">", Qualifiers, "1", U, verified=False)
@@ -326,7 +312,6 @@ class PatientAssessment(Entry, head=Template("3114", "Patient Assessment")):
     """
 
     kind: Literal["patient_assessment"] = "patient_assessment"
-
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
     assessment: CodeValue = entry_value(dt(dcm("121165", "Patient Assessment Performed")), VITAL_SIGNS)
     systolic_pressure: BloodPressure | None = row(
@@ -391,7 +376,6 @@ class EcgStAssessment(Entry, head=Template("3115", "ECG ST Assessment", ordered=
     """TID 3115 ECG ST Assessment: how the ST segment has changed, lead by lead."""
 
     kind: Literal["ecg_st_assessment"] = "ecg_st_assessment"
-
     concept: CodeValue = entry("1", CODE, STATUS_OR_EVENT)
     analysis: CodeValue = entry_value(dt(sct("258181008", "ECG Analysis")))
     st_changes: list[StChange] = row(

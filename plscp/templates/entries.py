@@ -200,12 +200,10 @@ def all_fit(item: ContentItem) -> bool:
 def near_duplicate_text(item: ContentItem) -> str:
     """DateTime as sent, concept and value: what makes an entry look like a repetition of another."""
     value: Any = item.value
-    if isinstance(value, Code):
+    if isinstance(value, Code | ReferencedSop):
         value = value[:2]
     elif isinstance(value, Numeric):
         value = (value.text, value.units[:2] if value.units else None)
-    elif isinstance(value, ReferencedSop):
-        value = value[:2]
     concept = item.concept[:2] if item.concept else None
     return repr((item.observation_datetime, concept, value))
 

@@ -80,7 +80,6 @@ class Note(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 6: a log note."""
 
     kind: Literal["note"] = "note"
-
     type: CodeValue = entry("6", TEXT, dcid(3401), "1-n", U)
     text: str = entry_value()
     qualifiers: Qualifiers | None = include("7", ">>", Qualifiers, "1", U)
@@ -90,7 +89,6 @@ class PatientEvent(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 8: what happened to the patient, or how the patient is."""
 
     kind: Literal["patient_event"] = "patient_event"
-
     concept: CodeValue = entry("8", CODE, STATUS_OR_EVENT, "1-n", U)
     event: CodeValue = entry_value(dcid(3402))
     qualifiers: Qualifiers | None = include("9", ">>", Qualifiers, "1", U)
@@ -100,7 +98,6 @@ class StaffAction(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 10: somebody came, went, was called or consulted."""
 
     kind: Literal["staff_action"] = "staff_action"
-
     action: CodeValue = entry("10", PNAME, dcid(3404), "1-n", U)
     person: str = entry_value()
     qualifiers: Qualifiers | None = include("11", ">>", Qualifiers, "1", U)
@@ -110,7 +107,6 @@ class EquipmentEvent(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 12: equipment came, went, got ready or failed."""
 
     kind: Literal["equipment_event"] = "equipment_event"
-
     event: CodeValue = entry("12", TEXT, dcid(3427), "1-n", U)
     equipment: str = entry_value()
     qualifiers: Qualifiers | None = include("13", ">>", Qualifiers, "1", U)
@@ -120,7 +116,6 @@ class Complication(Entry, head=PROCEDURE_LOG):
     """TID 3001 row 23: a complication of the procedure."""
 
     kind: Literal["complication"] = "complication"
-
     concept: CodeValue = entry("23", CODE, COMPLICATION, "1-n", U, inferred=["value"])
     complication: CodeValue = entry_value(dcid(3413))
     qualifiers: Qualifiers | None = include("24", ">>", Qualifiers, "1", U, verified=False)
@@ -140,7 +135,6 @@ class ProcedureAction(Entry, head=Template("3100", "Procedure Action")):
     """TID 3100 Procedure Action: a step of the procedure starts, ends, pauses or goes on."""
 
     kind: Literal["procedure_action"] = "procedure_action"
-
     action: CodeValue = entry("1", CODE, dcid(3421), inferred=["concept", "value"])
     procedure: CodeValue = entry_value(bcid(3405))
     item_id: Text = row("2", ">", HAS_PROPERTIES, TEXT, ACTION_ITEM, "1", M)
@@ -159,7 +153,6 @@ class ImageAcquired(Entry, head=Template("3101", "Image Acquisition")):
     """TID 3101 Image Acquisition."""
 
     kind: Literal["image_acquired"] = "image_acquired"
-
     concept: CodeValue = entry("1", IMAGE, dcm("121138", "Image Acquired"))
     image: ObjectReference = entry_value()
     series_instance_uid: Text = row("2", ">", HAS_ACQ_CONTEXT, UIDREF, dcm("112002", "Series Instance UID"), "1", M)
@@ -179,7 +172,6 @@ class WaveformAcquired(Entry, head=Template("3102", "Waveform Acquisition")):
     """TID 3102 Waveform Acquisition."""
 
     kind: Literal["waveform_acquired"] = "waveform_acquired"
-
     concept: CodeValue = entry("1", WAVEFORM, dcm("121143", "Waveform Acquired"))
     waveform: ObjectReference = entry_value()
     modality: Coded = row("2", ">", HAS_ACQ_CONTEXT, CODE, MODALITY, "1", M, dcid(29))
@@ -200,7 +192,6 @@ class ObjectReferenced(Entry, head=Template("3103", "Referenced Object")):
     """TID 3103 Referenced Object: a document or measurement set that the procedure makes use of."""
 
     kind: Literal["object_referenced"] = "object_referenced"
-
     purpose: CodeValue | None = entry("1", COMPOSITE, bcid(3407))
     object: ObjectReference = entry_value()
     title: Coded | None = row(
@@ -214,7 +205,6 @@ class Consumable(Entry, head=Template("3104", "Consumables")):
     """TID 3104 Consumables: taken from inventory, put back, or thrown away; for inventory and billing."""
 
     kind: Literal["consumable"] = "consumable"
-
     action: CodeValue = entry("1", CODE, dcid(3408))
     material: CodeValue = entry_value()
     # Row 2, which may repeat: each parameter of CID 3426 has a name, repetitions and extensions go to `parameters`.
