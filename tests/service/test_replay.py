@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from plscp.content.model import Bounds
 from plscp.matching import changes
 from plscp.matching.model import Device, Place
-from plscp.matching.registry import Registry
+from plscp.matching.registry import Registry, microseconds
 from plscp.records.parts import ENTRY_TYPE
 from plscp.records.values import read
 from plscp.service import handlers
@@ -93,6 +93,24 @@ def test_what_is_accepted_by_now_closes_the_item_and_says_that_it_was_replayed(r
     assert item.closed_position == entry["position"]
     assert rig.store.first_broken_position() is None
     assert rig.replayed(item.id).outcome == "closed"
+
+
+def test_what_was_replayed_is_the_devices_last_event(rig: Rig) -> None:
+    """It counts when it was replayed, as after a restart; a trial and what is refused still do not, single entries do."""
+    devices = rig.handlers.devices
+    refused(rig, note("08:01", "x"), nested("08:01"), status="C102")
+    rig.study(U1, "PA", location="LAB1")
+    rig.clock("09:00")
+    rig.replayed()
+    rig.replayed(entries=(0,), dry_run=True)
+    assert devices.events == rig.store.last_arrivals() == {}
+    rig.replayed(entries=(0,))
+    assert devices.events == rig.store.last_arrivals() == {"HEMO1": microseconds(at("09:00"))}
+    refused(rig, status="C104", when="08:05", patient="PB")
+    rig.study(U2, "PB")
+    rig.clock("09:30")
+    rig.replayed(rig.quarantined()[0].id)
+    assert devices.events == rig.store.last_arrivals() == {"HEMO1": microseconds(at("09:30"))}
 
 
 def test_consumers_that_do_not_know_of_replays_read_it(rig: Rig) -> None:
