@@ -112,7 +112,7 @@ async def list_events(call: ApiCall) -> bytes | Response:
         which.limit = which.limit or DEFAULT_EVENTS
     await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
     which = await asyncio.to_thread(_up_to_now, call, which)
-    if follow and which.after > which.upto:
+    if which.after > which.upto:
         raise ApiProblem(422, f"the store has come to position {which.upto} only: what comes next would be passed over")
     if call.request.method == "HEAD":
         return Response(headers=NOT_KEPT, media_type=form)
@@ -123,7 +123,7 @@ async def list_events(call: ApiCall) -> bytes | Response:
     if form != JSON:
         return StreamingResponse(_exported(call, which, form), media_type=form, headers=NOT_KEPT)
     found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
-    looked_through = found[-1].position if len(found) == which.limit and not latest else max(which.upto, which.after)
+    looked_through = found[-1].position if len(found) == which.limit and not latest else which.upto
     return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
 
 

@@ -164,6 +164,8 @@ def test_an_id_that_is_given_anew_ends_a_stream(searched: FakeServer, ask: Ask) 
         ("until=2026-01-01T10:00:00", 422, "until must be a time with its offset"),
         ("latest=1&follow=1", 422, "latest ends where follow begins"),
         ("after=3&follow=1", 422, "the store has come to position 2 only"),
+        ("after=3", 422, "the store has come to position 2 only"),
+        ("after=3&latest=1", 422, "the store has come to position 2 only"),
     ],
 )
 def test_a_search_that_cannot_be_made(server: FakeServer, ask: Ask, query: str, status: int, why: str) -> None:
