@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from plscp.web import corrections, events, feeds, health, history, quarantine, registry
+from plscp.web import corrections, events, feeds, health, quarantine, registry
 from plscp.web.guard import Guard
 from plscp.web.operations import ApiCall, Operation, document, operation, routes
 from plscp.web.problems import answer
@@ -26,7 +26,7 @@ async def openapi(_call: ApiCall) -> JSONResponse:
 OPERATIONS: Final[Sequence[Operation]] = [
     *(
         each
-        for module in (health, history, registry, events, corrections, quarantine, feeds)
+        for module in (health, registry, events, corrections, quarantine, feeds)
         for each in vars(module).values()
         if isinstance(each, Operation)
     ),

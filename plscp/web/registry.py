@@ -1,4 +1,4 @@
-"""Patients, admissions, studies, operators and procedure steps over HTTP: read from the registry, changed through the event store."""
+"""The registry over HTTP: patients, admissions, studies, operators and procedure steps, their history, and the room board."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +23,11 @@ from plscp.matching.bodies import (
     unknown_location,
 )
 from plscp.matching.model import Operator
-from plscp.matching.records import Admission, Patient, PatientId, Study
+from plscp.matching.records import PatientId
 from plscp.matching.registry import Registry
-from plscp.matching.steps import ProcedureStep
+from plscp.service import history
 from plscp.store.port import LAST, RegistryRecord
-from plscp.web.operations import ApiCall, Parameter, operation, paged
+from plscp.web.operations import ApiCall, Page, Parameter, operation, paged
 from plscp.web.problems import ApiProblem
 from plscp.web.registry_answers import (
     AdmissionAnswer,
@@ -35,16 +35,21 @@ from plscp.web.registry_answers import (
     OperatorAnswer,
     OperatorPage,
     PatientAnswer,
+    PatientHistory,
     PatientPage,
+    RoomBoard,
     StepAnswer,
     StepPage,
     StudyAnswer,
+    StudyHistory,
     StudyPage,
 )
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
 Known = TypeVar("Known", bound=BaseModel)
+Plan = Callable[..., Sequence[RegistryRecord]]
+"""Of `plscp.matching.changes`: called with the registry, what is given, policy and time."""
 
 STUDY: Final = "/api/v1/studies/{study_instance_uid}"
 PATIENT: Final = "/api/v1/patients/{id:path}"
@@ -73,57 +78,55 @@ _LOOKING_BACK: Final = ThreadPoolExecutor(1, "plscp-as-of")
 
 
 def _look(call: ApiCall, look: Callable[[Registry], Found]) -> Found:
-    """What the registry says."""
+    """What the registry says now."""
     with call.server.keeper.lock:
         return look(call.server.keeper.registry)
 
 
-def _one(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> Known:
-    """One patient, admission or study, or 404."""
-    known = _look(call, look)
-    if known is None:
+def _known(found: Found | None) -> Found:
+    if found is None:
         raise ApiProblem(404, "not known")
-    return model.model_validate(known.as_json())
+    return found
 
 
-async def _one_then(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> Known:
-    """The same, as it was at the position that the query names. Locations have the names of today."""
-    if not call["at"]:
-        return _one(call, model, look)
+async def _one(call: ApiCall, model: type[Known], look: Callable[[Registry], Any]) -> Known:
+    """One that is known now, or was at the position that the query names. Locations have the names of today."""
+    at = call.given.get("at", 0)
+    if not at:
+        return model.model_validate(_known(_look(call, look)).as_json())
     last = call.server.store.head()[0]
-    if call["at"] > last:
+    if at > last:
         raise ApiProblem(422, f"at: the store's last position is {last}")
     loop = asyncio.get_running_loop()
-    known = look(await loop.run_in_executor(_LOOKING_BACK, call.server.keeper.as_of, call["at"]))
-    if known is None:
+    found = look(await loop.run_in_executor(_LOOKING_BACK, call.server.keeper.as_of, at))
+    if found is None:
         raise ApiProblem(404, "not known at that position")
-    return model.model_validate(known.as_json())
+    return model.model_validate(found.as_json())
 
 
-def _part(call: ApiCall, found: Iterable[tuple[int, Any]]) -> list[tuple[int, Any]]:
-    """What a page needs of a list, and no more: there may be millions."""
-    return list(islice(found, call["limit"] + 1))
+def _listed(
+    call: ApiCall, model: type[Page], member: str, look: Callable[[Registry], Iterable[tuple[int, Any]]], **more: Any
+) -> Page:
+    """A part of a list of what is known, and no more of it: there may be millions."""
+    found = _look(call, lambda registry: list(islice(look(registry), call["limit"] + 1)))
+    return call.page(model, member, found, lambda one: one.as_json(), **more)
 
 
 async def _changed(
     call: ApiCall,
     model: type[Known],
     look: Callable[[Registry], Any],
-    plan: Callable[..., Sequence[RegistryRecord]],
+    plan: Plan,
     *given: Any,
     said: type[Body] | None = None,
-    may_make: bool = True,
 ) -> tuple[Known, int]:
     """Make the change and answer with what is known afterwards: 201 where it was not known before.
 
     Args:
-        plan: of `plscp.matching.changes`, to be called with the registry, what is given, policy and time.
         said: of which kind the body is that is given: what is to be said about it stands in `warnings`.
     """
     server = call.server
     call.check_serving()
-    if not may_make:
-        _one(call, model, look)
     now = datetime.now(UTC)
     made = False
 
@@ -140,6 +143,17 @@ async def _changed(
     for line in warnings:
         log.warning("registry-warning", why=line)
     return model.model_validate(known.as_json() | ({"warnings": warnings} if warnings else {})), 201 if made else 200
+
+
+async def _ended(
+    call: ApiCall, model: type[Known], look: Callable[[Registry], Any], plan: Plan, uid: str
+) -> tuple[Known, int]:
+    """End what is known, now."""
+    if await call.body(required=False):
+        raise ApiProblem(422, "this takes no body: it is done now")
+    call.check_serving()
+    _known(_look(call, look))
+    return await _changed(call, model, look, plan, uid)
 
 
 def _identifier(call: ApiCall) -> tuple[str, str]:
@@ -159,28 +173,38 @@ async def _named(call: ApiCall, **named: str) -> Json:
     return body | named
 
 
-async def _check_no_body(call: ApiCall) -> None:
-    if await call.body(required=False):
-        raise ApiProblem(422, "this takes no body: it is done now")
-
-
-def _one_only(call: ApiCall, what: str, look: Callable[[Registry], Sequence[Any]]) -> None:
-    _only(_look(call, look), what)
-
-
-def _only(found: Sequence[Found], what: str) -> Sequence[Found]:
-    """What an ID names: one or none, else 409."""
+def _only(found: Sequence[Found], what: str) -> Found | None:
+    """The one that an ID names, if any; several: 409."""
     if len(found) > 1:
         raise ApiProblem(409, f"{len(found)} {what} have this ID: name the issuer")
-    return found
+    return found[0] if found else None
 
 
-def named_patient(call: ApiCall, registry: Registry) -> Patient:
-    """The one patient that the path names, else 404 or 409."""
-    found = _only(registry.named_as_given(*_identifier(call)), "patients")
-    if not found:
-        raise ApiProblem(404, "not known")
-    return found[0]
+# --- history ---------------------------------------------------------------------------------------------------------
+
+
+@operation("GET", STUDY + "/history", StudyHistory, role="read", problems=[404])
+async def study_history(call: ApiCall) -> StudyHistory:
+    """A study's stays and openings, and every change of it, with the positions, sources and messages of the changes."""
+    study = _known(_look(call, lambda registry: registry.study(call["study_instance_uid"].strip(" "))))
+    return StudyHistory.model_validate(await asyncio.to_thread(history.of_study, call.server.store, study))
+
+
+@operation("GET", PATIENT + "/history", PatientHistory, role="read", parameters=[ISSUER], problems=[404, 409])
+async def patient_history(call: ApiCall) -> PatientHistory:
+    """The identifiers of a patient, each since when and by what, and every change: of those merged into it as well."""
+    keeper, store = call.server.keeper, call.server.store
+    with keeper.lock:
+        patient = _known(_only(keeper.registry.named_as_given(*_identifier(call)), "patients"))
+        keys, spans = keeper.registry.keys_of(patient), [*keeper.registry.spans_of(patient)]
+    return PatientHistory.model_validate(await asyncio.to_thread(history.of_patient, store, patient, keys, spans))
+
+
+@operation("GET", "/api/v1/rooms", RoomBoard, role="read")
+async def rooms(call: ApiCall) -> RoomBoard:
+    """Each location of `[locations]`, and each other where a study is: who is there, since when, by what, and who left last."""
+    found = await asyncio.to_thread(history.of_rooms, call.server.store, call.server.keeper)
+    return RoomBoard.model_validate({"rooms": found})
 
 
 # --- studies ---------------------------------------------------------------------------------------------------------
@@ -190,24 +214,20 @@ def named_patient(call: ApiCall, registry: Registry) -> Patient:
 async def list_studies(call: ApiCall) -> StudyPage:
     """Studies, of one status or last at one location."""
 
-    def look(registry: Registry) -> tuple[list[tuple[int, Any]], str]:
+    def look(registry: Registry) -> Iterable[tuple[int, Any]]:
         status, place = call["status"], registry.place(call["location"])
-        found = (
-            (number, study)
-            for number, study in registry.studies_after(call["after"])
-            if (not status or study.status == status) and (not place or study.location == place)
-        )
-        return _part(call, found), unknown_location(call["location"], registry)
+        for number, study in registry.studies_after(call["after"]):
+            if (not status or study.status == status) and (not place or study.location == place):
+                yield number, study
 
-    found, line = _look(call, look)
-    page = call.page(StudyPage, "studies", found, Study.as_json)
-    return page.model_copy(update={"warnings": [f"location: {line}"]}) if line else page
+    line = _look(call, lambda registry: unknown_location(call["location"], registry))
+    return _listed(call, StudyPage, "studies", look, **({"warnings": [f"location: {line}"]} if line else {}))
 
 
 @operation("GET", STUDY, StudyAnswer, role="read", parameters=[AT], problems=[404])
 async def get_study(call: ApiCall) -> StudyAnswer:
     """One study, now or as it was at a position."""
-    return await _one_then(call, StudyAnswer, lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
+    return await _one(call, StudyAnswer, lambda registry: registry.study(call["study_instance_uid"].strip(" ")))
 
 
 @operation("PUT", STUDY, StudyAnswer, body=StudyBody, **MAKING)
@@ -223,19 +243,15 @@ async def put_study(call: ApiCall) -> tuple[StudyAnswer, int]:
 @operation("POST", STUDY + "/close", StudyAnswer, **ENDING)
 async def close_study(call: ApiCall) -> tuple[StudyAnswer, int]:
     """Close a study; it takes events for the grace."""
-    return await _end_study(call, changes.close_study)
+    uid = call["study_instance_uid"].strip(" ")
+    return await _ended(call, StudyAnswer, lambda registry: registry.study(uid), changes.close_study, uid)
 
 
 @operation("POST", STUDY + "/cancel", StudyAnswer, **ENDING)
 async def cancel_study(call: ApiCall) -> tuple[StudyAnswer, int]:
     """Cancel a study that has no step in progress."""
-    return await _end_study(call, changes.cancel_study)
-
-
-async def _end_study(call: ApiCall, end: Callable[..., Sequence[RegistryRecord]]) -> tuple[StudyAnswer, int]:
     uid = call["study_instance_uid"].strip(" ")
-    await _check_no_body(call)
-    return await _changed(call, StudyAnswer, lambda registry: registry.study(uid), end, uid, may_make=False)
+    return await _ended(call, StudyAnswer, lambda registry: registry.study(uid), changes.cancel_study, uid)
 
 
 # --- patients --------------------------------------------------------------------------------------------------------
@@ -244,19 +260,19 @@ async def _end_study(call: ApiCall, end: Callable[..., Sequence[RegistryRecord]]
 @operation("GET", "/api/v1/patients", PatientPage, role="read", parameters=PARTS)
 async def list_patients(call: ApiCall) -> PatientPage:
     """Patients that are known."""
-    known = _look(
-        call, lambda registry: _part(call, ((each.number, each) for each in registry.patients_after(call["after"])))
-    )
-    return call.page(PatientPage, "patients", known, Patient.as_json)
+
+    def look(registry: Registry) -> Iterable[tuple[int, Any]]:
+        return ((each.number, each) for each in registry.patients_after(call["after"]))
+
+    return _listed(call, PatientPage, "patients", look)
 
 
 @operation("POST", PATIENT + "/merge", PatientAnswer, parameters=[ISSUER], body=MergeBody, **MAKING)
 async def merge_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
     """Merge another patient into this one: the body's prior ID names this patient from now on."""
-    patient_id, issuer = _identifier(call)
+    survivor = PatientId(*_identifier(call))
     body = await call.body()
-    _one_only(call, "patients", lambda registry: registry.named_as_given(patient_id, issuer))
-    survivor = PatientId(patient_id, issuer)
+    _look(call, lambda registry: _only(registry.named_as_given(*survivor), "patients"))
     return await _changed(
         call, PatientAnswer, lambda registry: registry.patient(*survivor), changes.merge_patient, survivor, body
     )
@@ -266,11 +282,7 @@ async def merge_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
 async def get_patient(call: ApiCall) -> PatientAnswer:
     """The one patient that an ID names, now or at a position."""
     given = _identifier(call)
-    return await _one_then(
-        call,
-        PatientAnswer,
-        lambda registry: next(iter(_only(registry.named_as_given(*given), "patients")), None),
-    )
+    return await _one(call, PatientAnswer, lambda registry: _only(registry.named_as_given(*given), "patients"))
 
 
 @operation("PUT", PATIENT, PatientAnswer, parameters=[ISSUER], body=PatientBody, **MAKING)
@@ -278,12 +290,15 @@ async def put_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
     """Make or change a patient."""
     patient_id, issuer = _identifier(call)
     body = await _named(call, id=patient_id, **({"issuer": issuer} if issuer else {}))
-
-    def look(registry: Registry) -> Any:
-        named = body.get("issuer") or call.server.settings.matching.patient_id_issuer
-        return registry.patient(patient_id, str(named))
-
-    return await _changed(call, PatientAnswer, look, changes.put_patient, body, said=PatientBody)
+    named = str(body.get("issuer") or call.server.settings.matching.patient_id_issuer)
+    return await _changed(
+        call,
+        PatientAnswer,
+        lambda registry: registry.patient(patient_id, named),
+        changes.put_patient,
+        body,
+        said=PatientBody,
+    )
 
 
 # --- admissions ------------------------------------------------------------------------------------------------------
@@ -292,19 +307,14 @@ async def put_patient(call: ApiCall) -> tuple[PatientAnswer, int]:
 @operation("GET", "/api/v1/admissions", AdmissionPage, role="read", parameters=PARTS)
 async def list_admissions(call: ApiCall) -> AdmissionPage:
     """Admissions that are known."""
-    known = _look(call, lambda registry: _part(call, registry.admissions_after(call["after"])))
-    return call.page(AdmissionPage, "admissions", known, Admission.as_json)
+    return _listed(call, AdmissionPage, "admissions", lambda registry: registry.admissions_after(call["after"]))
 
 
 @operation("GET", ADMISSION, AdmissionAnswer, role="read", parameters=[ISSUER, AT], problems=[404, 409])
 async def get_admission(call: ApiCall) -> AdmissionAnswer:
     """The one admission that an ID names, now or at a position."""
     given = _identifier(call)
-    return await _one_then(
-        call,
-        AdmissionAnswer,
-        lambda registry: next(iter(_only(registry.admissions_named(*given), "admissions")), None),
-    )
+    return await _one(call, AdmissionAnswer, lambda registry: _only(registry.admissions_named(*given), "admissions"))
 
 
 @operation("PUT", ADMISSION, AdmissionAnswer, parameters=[ISSUER], body=AdmissionBody, **MAKING)
@@ -331,14 +341,13 @@ async def list_operators(call: ApiCall) -> OperatorPage:
     """Who may add to the Medication Administration Record, and who was taken out."""
     listed = call.server.settings.allowed_operators()
 
-    def look(registry: Registry) -> list[Operator]:
+    def look(registry: Registry) -> Iterable[tuple[int, Operator]]:
         known = registry.operators.all()
         named = {(each.value, each.scheme) for each in known}
-        return [*(each for each in listed or () if (each.value, each.scheme) not in named), *known]
+        found = [*(each for each in listed or () if (each.value, each.scheme) not in named), *known]
+        return enumerate(found[call["after"] :], call["after"] + 1)
 
-    found = list(enumerate(_look(call, look), 1))[call["after"] :]
-    policy = "any" if listed is None else "list"
-    return call.page(OperatorPage, "operators", found, Operator.as_json, policy=policy)
+    return _listed(call, OperatorPage, "operators", look, policy="any" if listed is None else "list")
 
 
 @operation("PUT", OPERATOR, OperatorAnswer, body=OperatorBody, **MAKING)
@@ -354,8 +363,8 @@ async def delete_operator(call: ApiCall) -> tuple[OperatorAnswer, int]:
     """Take an operator out: every decision from now on refuses that code, also where the settings list it."""
     code = _code(call)
     listed = any((each.value, each.scheme) == code for each in call.server.settings.allowed_operators() or ())
-    if not listed and _look(call, lambda registry: registry.operators.known(*code)) is None:
-        raise ApiProblem(404, "not known")
+    if not listed:
+        _known(_look(call, lambda registry: registry.operators.known(*code)))
     answer, _ = await _operator_changed(call, staff.delete_operator, code)
     return answer, 200
 
@@ -369,7 +378,7 @@ def _code(call: ApiCall) -> tuple[str, str]:
 
 
 async def _operator_changed(
-    call: ApiCall, plan: Callable[..., Sequence[RegistryRecord]], *given: Any, said: type[Body] | None = None
+    call: ApiCall, plan: Plan, *given: Any, said: type[Body] | None = None
 ) -> tuple[OperatorAnswer, int]:
     code = _code(call)
     answer, status = await _changed(
@@ -395,28 +404,25 @@ async def _operator_changed(
 )
 async def list_steps(call: ApiCall) -> StepPage:
     """Procedure steps that modalities reported."""
-    known = _look(call, lambda registry: registry.steps.all())
-    found = [
-        (number, step)
-        for number, step in enumerate(known[call["after"] :], call["after"] + 1)
-        if step.in_progress or not call["status"]
-    ]
-    return call.page(StepPage, "steps", found, ProcedureStep.as_json)
+
+    def look(registry: Registry) -> Iterable[tuple[int, Any]]:
+        for number, step in enumerate(registry.steps.all()[call["after"] :], call["after"] + 1):
+            if step.in_progress or not call["status"]:
+                yield number, step
+
+    return _listed(call, StepPage, "steps", look)
 
 
 @operation("GET", STEP, StepAnswer, role="read", problems=[404])
 async def get_step(call: ApiCall) -> StepAnswer:
     """One procedure step, by its SOP Instance UID."""
-    return _one(call, StepAnswer, lambda registry: registry.steps.get(call["sop_instance_uid"].strip(" ")))
+    return await _one(call, StepAnswer, lambda registry: registry.steps.get(call["sop_instance_uid"].strip(" ")))
 
 
 @operation("POST", STEP + "/end", StepAnswer, **ENDING)
 async def end_step(call: ApiCall) -> tuple[StepAnswer, int]:
     """End a step whose modality does not: a study closes with its last step."""
     uid = call["sop_instance_uid"].strip(" ")
-    await _check_no_body(call)
-    answer = await _changed(
-        call, StepAnswer, lambda registry: registry.steps.get(uid), step_changes.end_step, uid, may_make=False
-    )
+    answer = await _ended(call, StepAnswer, lambda registry: registry.steps.get(uid), step_changes.end_step, uid)
     log.info("procedure-step", said="ended by an operator", step=uid)
     return answer
