@@ -10,7 +10,7 @@ from pydantic_core import from_json
 
 from plscp.records.brief import AMOUNTS, WITH, said, word
 from plscp.store.port import StoredEvent
-from plscp.web.media import CSV, EVENT_STREAM, NDJSON
+from plscp.web.operations import CSV, EVENT_STREAM, NDJSON
 
 COLUMNS: Final = (
     "position", "occurred", "recorded", "device", "location", "study", "study_id", "patient", "issuer", "kind", "what", "item",

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from plscp.errors import StoreError
 from plscp.logs import log
 from plscp.records.values import ADMINISTERED, KINDS
-from plscp.store.corrections import Standing, StandingEvent
+from plscp.store.corrections import Standing
 from plscp.store.port import LAST, Filter, StoredEvent
 from plscp.web.answers import (
     EventPage,
@@ -26,8 +26,19 @@ from plscp.web.answers import (
     TimelineAnswer,
 )
 from plscp.web.event_forms import HEADING, KEEP_ALIVE, WRITTEN, ended, joined
-from plscp.web.media import CSV, EVENT_STREAM, JSON, NDJSON
-from plscp.web.operations import NOT_KEPT, ApiCall, Parameter, flag, moment, operation, paged
+from plscp.web.operations import (
+    CSV,
+    EVENT_STREAM,
+    JSON,
+    NDJSON,
+    NOT_KEPT,
+    ApiCall,
+    Parameter,
+    flag,
+    moment,
+    operation,
+    paged,
+)
 from plscp.web.problems import ApiProblem
 
 EVENT_KINDS: Final = ("entry", "registry", "refusal", "proposal", "correction", "expunged")
@@ -105,11 +116,20 @@ async def list_events(call: ApiCall) -> bytes | Response:
     follow, latest = call["follow"] or form == EVENT_STREAM, call["latest"]
     if latest and follow:
         raise ApiProblem(422, "latest ends where follow begins: give one of them")
-    which = _which(call)
-    if form == EVENT_STREAM and call[LAST_EVENT_ID] is not None:
-        which.after = call[LAST_EVENT_ID]
-    if form == JSON or latest:
-        which.limit = which.limit or DEFAULT_EVENTS
+    if call["issuer"] and not call["patient"]:
+        raise ApiProblem(422, "issuer goes with patient")
+    kind, last_event_id = call["kind"], call[LAST_EVENT_ID] if form == EVENT_STREAM else None
+    which = Filter(
+        after=call["after"] if last_event_id is None else last_event_id,
+        limit=call["limit"] or (DEFAULT_EVENTS if form == JSON or latest else 0),
+        latest=latest,
+        study_instance_uid=call["study"],
+        calling_ae=call["device"],
+        kinds=(kind,) if kind in EVENT_KINDS else (),
+        entry_kind=kind if kind in ENTRY_KINDS else "",
+        since=call["since"],
+        until=call["until"],
+    )
     await asyncio.to_thread(call.server.store.probe)  # once the answer has begun there is no status to say it with
     which = await asyncio.to_thread(_up_to_now, call, which)
     if which.after > which.upto:
@@ -119,30 +139,12 @@ async def list_events(call: ApiCall) -> bytes | Response:
     if follow:
         if call.request.app.state.followers >= MOST_FOLLOWERS:
             raise ApiProblem(503, f"{MOST_FOLLOWERS} answers are being kept open already", {"Retry-After": "10"})
-        return KeptOpen(_following(call, which, form), media_type=form, headers=NOT_KEPT)
+        return KeptOpen(_written(call, which, form, follow=True), media_type=form, headers=NOT_KEPT)
     if form != JSON:
-        return StreamingResponse(_exported(call, which, form), media_type=form, headers=NOT_KEPT)
+        return StreamingResponse(_written(call, which, form, follow=False), media_type=form, headers=NOT_KEPT)
     found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
     looked_through = found[-1].position if len(found) == which.limit and not latest else which.upto
     return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
-
-
-def _which(call: ApiCall) -> Filter:
-    """What is asked for; the patient by `_up_to_now`."""
-    kind = call["kind"]
-    if call["issuer"] and not call["patient"]:
-        raise ApiProblem(422, "issuer goes with patient")
-    return Filter(
-        after=call["after"],
-        limit=call["limit"],
-        latest=call["latest"],
-        study_instance_uid=call["study"],
-        calling_ae=call["device"],
-        kinds=(kind,) if kind in EVENT_KINDS else (),
-        entry_kind=kind if kind in ENTRY_KINDS else "",
-        since=call["since"],
-        until=call["until"],
-    )
 
 
 def _up_to_now(call: ApiCall, which: Filter) -> Filter:
@@ -219,27 +221,21 @@ async def _pages(call: ApiCall, which: Filter, *, follow: bool = False) -> Async
         which = await asyncio.to_thread(_up_to_now, call, which)
 
 
-async def _exported(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
-    """What fits, as it is read. A store that fails breaks the connection off: what came is not all."""
+async def _written(call: ApiCall, which: Filter, form: str, *, follow: bool) -> AsyncIterator[bytes]:
+    """What fits, as it is read, or as it comes. The answer has begun: all that is left for what goes wrong is to end it."""
+    why = "limit"
     yield HEADING.get(form, b"")
     try:
-        async for page in _pages(call, which):
-            yield await asyncio.to_thread(WRITTEN[form], page)
-    except StoreError as error:
-        log.warning("store-failed", where="http", why=str(error))
-        raise
-
-
-async def _following(call: ApiCall, which: Filter, form: str) -> AsyncIterator[bytes]:
-    """Events as they come, until the caller goes, `limit` is reached or the server stops; the last server-sent one says which."""
-    try:
-        async for page in _pages(call, which, follow=True):
+        async for page in _pages(call, which, follow=follow):
             if page or form == EVENT_STREAM:
-                yield WRITTEN[form](page) or KEEP_ALIVE
-        why = "draining" if call.server.draining else "limit"
-    except StoreError as error:  # the answer has begun: all that is left is to end it
+                yield await asyncio.to_thread(WRITTEN[form], page) or KEEP_ALIVE
+        if call.server.draining:
+            why = "draining"
+    except StoreError as error:
         why = "store"
         log.warning("store-failed", where="http", why=str(error))
+        if not follow:
+            raise  # which breaks the connection off: what came is not all
     except ApiProblem:
         why = "patient"  # another one has the ID by now
     if form == EVENT_STREAM:
@@ -264,16 +260,14 @@ async def get_event(call: ApiCall) -> bytes:
     """
     found, store = await _event(call), call.server.store
     more: dict[str, Any] = {}
-    raw = await asyncio.to_thread(store.raw_kept, found.position)
-    if raw is not None:
+    if (raw := await asyncio.to_thread(store.raw_kept, found.position)) is not None:
         more["raw"] = RawAnswer(length=raw.length, kept=raw.kept, sha256=raw.digest.hex())
     if found.kind == "entry":
         stands = await asyncio.to_thread(store.standing, [found.position])
-        if stands and (standing := _standing(stands[0].at)) is not None:
-            more["standing"] = standing
+        more["standing"] = _standing(stands[0].at) if stands else None
         notes = await asyncio.to_thread(store.retries, found.position, MOST_RETRIES)
         more["retries"] = [RetryAnswer.model_validate(note) for note in notes]
-    return b"%b,%b" % (found.payload[:-1], to_json(more)[1:]) if more else found.payload
+    return _with(found.payload, **more)
 
 
 @operation("GET", "/api/v1/events/{position}/retries", RetryPage, role="read", parameters=paged(), problems=[404, 503])
@@ -305,16 +299,11 @@ async def timeline(call: ApiCall) -> bytes:
         study = call.server.keeper.registry.study(uid)
     if study is None and not found:
         raise ApiProblem(404, "no such study")
-    shown = [_with_standing(one) if call["original"] else one.last.payload for one in found]
+    if not call["original"]:
+        shown = [one.last.payload for one in found]
+    else:
+        shown = [_with(one.entry.payload, standing=_standing(one.at)) for one in found]
     return b'{"study_instance_uid":%b,"entries":[%b]}' % (json.dumps(uid).encode(), b",".join(shown))
-
-
-def _with_standing(one: StandingEvent) -> bytes:
-    """An entry as it came; of one that was moved, where it stands."""
-    standing = _standing(one.at)
-    if standing is None:
-        return one.entry.payload
-    return b'%b,"standing":%b}' % (one.entry.payload[:-1], standing.model_dump_json().encode())
 
 
 def _standing(at: Standing) -> StandingAnswer | None:
@@ -323,3 +312,9 @@ def _standing(at: Standing) -> StandingAnswer | None:
         return None
     patient = {"id": at.patient_id, "issuer": at.issuer}
     return StandingAnswer.model_validate(at._asdict() | {"position": at.standing, "patient": patient})
+
+
+def _with(payload: bytes, **more: Any) -> bytes:
+    """An event with what stands beside it; None stands for nothing."""
+    said = {name: value for name, value in more.items() if value is not None}
+    return b"%b,%b" % (payload[:-1], to_json(said)[1:]) if said else payload

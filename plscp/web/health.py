@@ -13,8 +13,7 @@ from plscp.service.explain_match import SOP_CLASSES
 from plscp.service.overview import iso
 from plscp.store.port import EventStore
 from plscp.web.answers import HealthAnswer, MatchAnswer, ReloadAnswer, StatusAnswer
-from plscp.web.media import TEXT
-from plscp.web.operations import ApiCall, Parameter, operation
+from plscp.web.operations import TEXT, ApiCall, Parameter, operation
 from plscp.web.problems import ApiProblem
 from plscp.web.verdict import verdict
 

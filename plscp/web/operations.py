@@ -1,6 +1,7 @@
 """Operations of the HTTP API: from each come its route, what is read of a request, and its part of the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
@@ -18,12 +19,16 @@ from plscp.config.model import ROLES, Role
 from plscp.matching.registry import microseconds
 from plscp.store.port import LAST
 from plscp.web.answers import ApiPage, ProblemDocument
-from plscp.web.media import JSON, preferred
 from plscp.web.problems import MEDIA_TYPE, ApiProblem, answer
 
 if TYPE_CHECKING:
     from plscp.app import Server
 
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+CSV: Final = "text/csv"
+EVENT_STREAM: Final = "text/event-stream"
+TEXT: Final = "text/plain"
 NOT_KEPT: Final = {"Cache-Control": "no-store"}
 """Below /api/ answers have patients in them: no cache keeps them."""
 Page = TypeVar("Page", bound=ApiPage)
@@ -109,6 +114,33 @@ def paged(most: int = 1000, default: int = 100, limited: str = "") -> tuple[Para
             default,
         ),
     )
+
+
+def preferred(accept: str, offered: Sequence[str]) -> str:
+    """The offered media type with the highest quality (RFC 9110, section 12.5.1); of several the first one, also where Accept is empty.
+
+    Raises:
+        ApiProblem: 406, where none is accepted.
+    """
+    if not accept.strip():
+        return offered[0]
+    weights: dict[str, float] = {}
+    for each in accept.split(","):
+        media, *parameters = (part.strip().lower() for part in each.split(";"))
+        said = [value for name, _, value in (part.partition("=") for part in parameters) if name.strip() == "q"]
+        with suppress(ValueError):  # what cannot be read counts as not there
+            weight = float(said[0]) if said else 1.0
+            if 0 <= weight <= 1:
+                weights[media] = max(weight, weights.get(media, 0.0))
+
+    def quality(media: str) -> float:
+        fitting = (media, media.partition("/")[0] + "/*", "*/*")  # the most specific one decides
+        return next((weights[each] for each in fitting if each in weights), 0.0)
+
+    best = max(offered, key=quality)
+    if not quality(best):
+        raise ApiProblem(406, f"this is given as {', '.join(offered)}: accept one of them")
+    return best
 
 
 @dataclass(frozen=True)

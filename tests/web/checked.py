@@ -9,7 +9,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plscp.web import app
-from plscp.web.media import CSV, EVENT_STREAM, NDJSON
+from plscp.web.operations import CSV, EVENT_STREAM, NDJSON
 
 if TYPE_CHECKING:
     from plscp.app import Server

@@ -15,7 +15,7 @@ from schemathesis.config import SchemathesisConfig
 
 from plscp.cli import main
 from plscp.web.app import described
-from plscp.web.media import CSV, JSON, NDJSON
+from plscp.web.operations import CSV, JSON, NDJSON
 from tests.seed import SEED
 from tests.serving import Serving
 

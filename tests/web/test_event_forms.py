@@ -15,7 +15,7 @@ from plscp.store import EventStore
 from plscp.store.port import Accepted, EntryDraft
 from plscp.web import events
 from plscp.web.event_forms import COLUMNS
-from plscp.web.media import CSV, EVENT_STREAM, JSON, NDJSON, preferred
+from plscp.web.operations import CSV, EVENT_STREAM, JSON, NDJSON, preferred
 from plscp.web.problems import ApiProblem
 from tests.serving import until
 from tests.web.conftest import Ask
