@@ -1,6 +1,7 @@
 """Corrections over HTTP: listed, made by hand, confirmed, rejected, reverted."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from plscp.matching.bodies import parse
@@ -46,28 +47,27 @@ async def make_correction(call: ApiCall) -> CorrectionDone:
 @operation("POST", "/api/v1/corrections/{id}/confirm", CorrectionDone, **CHANGES)
 async def confirm_correction(call: ApiCall) -> CorrectionDone:
     """Do what is proposed; with `to` the entries go there instead."""
-    proposal, body = await _settling(call)
-    return _done(await call.server.corrections.confirm(proposal, body, _who(call, body)), body)
+    return await _settled(call, call.server.corrections.confirm)
 
 
 @operation("POST", "/api/v1/corrections/{id}/reject", CorrectionDone, **CHANGES)
 async def reject_correction(call: ApiCall) -> CorrectionDone:
     """Say that a proposal is not to be done; the same is not proposed again."""
-    proposal, body = await _settling(call)
-    return _done(await call.server.corrections.reject(proposal, body, _who(call, body)), body)
+    return await _settled(call, call.server.corrections.reject)
 
 
 @operation("POST", "/api/v1/corrections/{id}/revert", CorrectionDone, **CHANGES)
 async def revert_correction(call: ApiCall) -> CorrectionDone:
     """Move back what a correction moved, where no later one has moved it; that is a correction itself."""
-    proposal, body = await _settling(call)
-    return _done(await call.server.corrections.revert(proposal, body, _who(call, body)), body)
+    return await _settled(call, call.server.corrections.revert)
 
 
-async def _settling(call: ApiCall) -> tuple[Proposal, SettleBody]:
-    """The correction that the path names, and what is said of it."""
+async def _settled(
+    call: ApiCall, settle: Callable[[Proposal, SettleBody, str], Awaitable[CorrectionOutcome]]
+) -> CorrectionDone:
     call.check_serving()
-    return await _known(call), parse(SettleBody, await call.body(required=False))
+    proposal, body = await _known(call), parse(SettleBody, await call.body(required=False))
+    return _done(await settle(proposal, body, _who(call, body)), body)
 
 
 async def _known(call: ApiCall) -> Proposal:
@@ -78,7 +78,6 @@ async def _known(call: ApiCall) -> Proposal:
 
 
 def _who(call: ApiCall, body: SettleBody) -> str:
-    """Who says so: by the name that the caller gives, and by the role of the token."""
     role = role_of(call.request.scope)
     return f"{body.who} ({role})" if body.who else role
 

@@ -3,33 +3,135 @@
 import asyncio
 import base64
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 
+from plscp.matching.bodies import Moment
 from plscp.matching.model import Place
 from plscp.matching.registry import microseconds
-from plscp.records.parts import published
+from plscp.records.parts import Identifier, PublishedFinding, published
 from plscp.service.replay import ReplayOutcome
 from plscp.store.port import LAST
 from plscp.store.quarantine import QuarantineItem
+from plscp.web.answers import ApiAnswer, ApiPage, DimseStatus, UtcTime
 from plscp.web.guard import role_of
 from plscp.web.operations import ApiCall, Parameter, flag, moment, operation, paged
 from plscp.web.problems import ApiProblem
-from plscp.web.quarantine_answers import (
-    BulkReplayBody,
-    QuarantineAnswer,
-    QuarantinePage,
-    ReplayAnswer,
-    ReplayBody,
-    ReplayPage,
-)
 
 BULK_SECONDS: Final = 5.0
 """For which one call replays items; what is left is for the next one."""
 _NO_ITEM: Final = "no such quarantine item, or more than one begins like this"
 _REASON: Final = "how the last refusal begins: its status, or status and Error Comment"
 Taken = TypeVar("Taken", bound=BaseModel)
+
+
+# --- what is answered, and taken ---------------------------------------------------------------------------------------
+
+
+class QuarantineSummary(ApiAnswer):
+    """A refused request; status and comment are those of its last different refusal."""
+
+    id: str
+    calling_ae: str
+    address: str
+    sop_class: str
+    transfer_syntax: str
+    first_time: UtcTime
+    last_time: UtcTime
+    times: int
+    status: DimseStatus
+    comment: str
+    raw_length: int
+    raw_kept: int
+    closed_position: int | None = Field(description="Of the later acceptance; null while it is open.")
+
+
+class QuarantineOutcome(ApiAnswer):
+    """A refusal that differs from the item's others."""
+
+    outcome: str
+    status: DimseStatus
+    comment: str
+    position: int
+    first_time: UtcTime
+    last_time: UtcTime
+    times: int
+    data: dict[str, Any] = Field(
+        description="The record of the refusal: findings (with `refuse` those that refused, without it those only noted), sender, match."
+    )
+
+
+class ReplayAnswer(ApiAnswer):
+    """What became of a replay, or would: the answer that its device would get, and where the request belongs."""
+
+    id: str
+    outcome: Literal["accepted", "known", "refused", "closed", "gone", "failed"] = Field(
+        description="known: every entry is stored already; closed: accepted before, at `position`; gone: its bytes are not kept; "
+        "failed: the store took nothing."
+    )
+    kept: bool = Field(description="Whether it was done.")
+    status: DimseStatus
+    comment: str = Field(description="Error Comment; or why it cannot be replayed.")
+    hint: str = Field(description="What to do about a refusal; empty where nobody can say.")
+    rule: str
+    study_instance_uid: str
+    patient: Identifier
+    position: int = Field(description="Of the last entry that was added, or of what closed the item; else 0.")
+    entries: int = Field(description="How many were added, or would be.")
+    findings: list[PublishedFinding]
+
+
+class QuarantineAnswer(QuarantineSummary):
+    """A refused request with its different refusals, oldest first, and the data set as it was received.
+
+    `replay` says what a replay would bring now; `replayed` which entries, from 0, were replayed singly, and their positions.
+    """
+
+    identity: str
+    outcomes: list[QuarantineOutcome]
+    raw: str = Field(json_schema_extra={"contentEncoding": "base64"})
+    replay: ReplayAnswer | None = None
+    replayed: dict[str, int] = Field(default_factory=dict)
+
+
+class QuarantinePage(ApiPage):
+    """Refused requests; what was refused first last comes first, however often it was repeated."""
+
+    items: list[QuarantineSummary]
+
+
+class ReplayPage(ApiPage):
+    """What became of refused requests, or would; those that were refused first come first."""
+
+    results: list[ReplayAnswer]
+
+
+class ReplayBody(BaseModel):
+    """Which entries of a refused request to replay, and whether to do it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entries: Annotated[list[Annotated[int, Field(ge=0, lt=10_000, strict=True)]], Field(max_length=10_000)] = Field(
+        default=[], description="Indexes from 0; empty: all of them."
+    )
+    dry_run: StrictBool = Field(default=False, description="Keep nothing: say what would happen.")
+
+
+class BulkReplayBody(BaseModel):
+    """Which refused requests to replay that are open, and whether to do it; what is left out asks for nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    calling_ae: str = ""
+    reason: str = Field(default="", description="How the last refusal begins: a status, or status and Error Comment.")
+    since: Moment = Field(default=None, description="Refused last not before then.")
+    until: Moment = Field(default=None, description="Refused last before then.")
+    all: StrictBool = Field(default=False, description="Needed where nothing else is asked.")
+    dry_run: StrictBool = Field(default=False, description="Keep nothing: say what would happen.")
+
+
+# --- what was refused --------------------------------------------------------------------------------------------------
 
 
 @operation(
@@ -69,16 +171,14 @@ async def get_quarantine(call: ApiCall) -> QuarantineAnswer:
     item = await asyncio.to_thread(store.quarantine_item, call["id"])
     if item is None:
         raise ApiProblem(404, _NO_ITEM)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"identity": item.identity.hex(), "raw": base64.b64encode(item.raw).decode()}
     if item.closed_position is None:
         replayed = await asyncio.to_thread(store.replayed_entries, item.identity)
         more["replayed"] = {str(entry): position for entry, position in replayed.items()}
         outcome = await call.server.replay.replay(item.id, dry_run=True)
         if outcome is not None:
             more["replay"] = _replayed(outcome)
-    return QuarantineAnswer.model_validate(
-        _item(item) | {"identity": item.identity.hex(), "raw": base64.b64encode(item.raw).decode()} | more
-    )
+    return QuarantineAnswer.model_validate(_item(item) | more)
 
 
 def _item(item: QuarantineItem) -> dict[str, Any]:
@@ -160,8 +260,7 @@ async def replay_all(call: ApiCall) -> ReplayPage:
 
 
 async def _settle(call: ApiCall, outcome: ReplayOutcome) -> None:
-    """What was proposed for a request is done once it was replayed whole."""
-    if outcome.kept:
+    if outcome.kept:  # then what was proposed for the request is done
         place = Place(outcome.study_instance_uid, outcome.patient_id, outcome.issuer)
         await call.server.corrections.replayed(outcome.id, place, role_of(call.request.scope))
 
@@ -178,7 +277,6 @@ async def _asked(call: ApiCall, model: type[Taken]) -> Taken:
 
 
 def _replayed(outcome: ReplayOutcome) -> dict[str, Any]:
-    """An outcome as it is answered."""
     return {
         **{name: getattr(outcome, name) for name in ReplayAnswer.model_fields if name not in {"patient", "findings"}},
         "patient": {"id": outcome.patient_id, "issuer": outcome.issuer},

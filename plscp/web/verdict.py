@@ -34,7 +34,7 @@ def findings(status: Mapping[str, Any]) -> Iterator[tuple[Level, str]]:
         yield "critical", "DISK FULL: requests are refused (0213H)"
     if store.get("failing"):
         yield "critical", f"STORE FAILING: {store['failing']}"
-    if "halted" in _states(relay):
+    if any(topic.get("state") == "halted" for topic in (relay.get("topics") or {}).values()):
         yield "critical", "RELAY HALTED: the store is older than what Kafka holds"
     if relay.get("ended"):
         yield "warning", f"RELAY STOPPED, {relay.get('pending', 0)} waiting"
@@ -94,10 +94,6 @@ def _refused_last(device: Mapping[str, Any]) -> bool:
     """Whether nothing that a device sent was taken since its last refusal."""
     since = _seconds((device.get("last_refusal") or {}).get("time"), device.get("last_event"))
     return bool(device.get("last_refusal")) and (since is None or since < 0)
-
-
-def _states(relay: Mapping[str, Any]) -> set[str]:
-    return {str(topic.get("state")) for topic in (relay.get("topics") or {}).values()}
 
 
 def _some(names: list[str]) -> str:
