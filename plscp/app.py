@@ -14,9 +14,9 @@ from typing import Any, Final
 from plscp import logs
 from plscp.config import Settings
 from plscp.config.live import InForce, LiveSettings, Reloaded, Watcher
-from plscp.config.model import Hl7Tls
+from plscp.config.settings import TLS_LISTENERS
 from plscp.dicom.acceptor import Acceptor
-from plscp.dicom.admission import Caller, PeerRefusal, Required, refusal
+from plscp.dicom.admission import Caller, PeerRefusal, refusal
 from plscp.errors import StoreError
 from plscp.feeds import registry_file
 from plscp.feeds.hl7 import Hl7Feed
@@ -62,7 +62,7 @@ class Server:
     """A running server: what `plscp serve` starts and what HTTP shows of it.
 
     Attributes:
-        settings: what is in force; others take their place while it runs (`plscp.config.live`), so nobody keeps them.
+        settings: what is in force; others take their place while it runs (`live`), so nobody keeps them.
         store, keeper, corrections, metrics, acceptor, handlers, steps, replay, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
         draining: True from SIGTERM on.
@@ -94,11 +94,12 @@ class Server:
         self._relay: RelayProcess | None = None
         self._relay_due = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._certificates, self._http_certificates = settings.certificates(), settings.http_certificates()
-        self._hl7_certificates = settings.hl7_certificates()
-        listeners = (self._certificates, self._http_certificates, self._hl7_certificates)
-        self._tls = [each for each in listeners if each is not None]
-        self._admitted = InForce(lambda: self.settings, _admitted)
+        read = {listener: settings.certificates(listener) for listener in TLS_LISTENERS}
+        self._tls = {listener: certificates for listener, certificates in read.items() if certificates is not None}
+        # What each device must show, and whether others may associate as well.
+        self._admitted = InForce(
+            lambda: self.settings, lambda now: (now.required(), now.dicom.unknown_devices == "accept")
+        )
         self.store = open_store(
             settings.store.url,
             call_soon=self._call_soon,
@@ -132,14 +133,11 @@ class Server:
 
     def _apply(self, before: Settings, after: Settings) -> None:
         """Have other settings hold from one moment on; on the watcher's thread. What may fail comes first."""
-        exchanged = []
-        for certificates, old, new in (
-            (self._certificates, before.dicom.tls, after.dicom.tls),
-            (self._http_certificates, before.http.tls, after.http.tls),
-            (self._hl7_certificates, _hl7_tls(before), _hl7_tls(after)),
-        ):
-            if certificates is not None and new is not None and old != new:
-                exchanged.append(certificates.ready(new.certificate, new.private_key, getattr(new, "client_ca", None)))
+        exchanged = [
+            certificates.ready(tls.certificate, tls.private_key, getattr(tls, "client_ca", None))
+            for listener, certificates in self._tls.items()
+            if (tls := after.tls(listener)) is not None and tls != before.tls(listener)
+        ]
         self.keeper.use_settings(
             after.matching_locations(), after.matching_issuers(), after.policy(), hold=lambda: self._hold(after)
         )
@@ -202,13 +200,13 @@ class Server:
         self._look_at_certificates()
 
     def _look_at_certificates(self) -> None:
-        for certificates in self._tls:
+        for certificates in self._tls.values():
             certificates.look()
         self._from_thread(self._certificates_expire)
 
     def _certificates_expire(self) -> None:
-        expires = {name: when for certificates in self._tls for name, when in certificates.expires.items()}
-        self.metrics.certificates.replace({(name,): when for name, when in expires.items()})
+        expires = [item for certificates in self._tls.values() for item in certificates.expires.items()]
+        self.metrics.certificates.replace({(name,): when for name, when in expires})
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         task = self._loop.create_task(call())
@@ -251,11 +249,6 @@ class Server:
     def loop_alive(self) -> bool:
         """Whether the event loop has turned lately."""
         return time.monotonic() - self._turned < STUCK_SECONDS
-
-    @property
-    def settings_shown(self) -> Mapping[str, Any]:
-        """The file of the settings, since when they hold, what waits for a restart, what is wrong with the file now."""
-        return self.live.shown
 
     def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
         """What a request would be answered now: the answer of GET /api/v1/match. Raises InvalidBody: `at` is no time."""
@@ -336,8 +329,8 @@ class Server:
             self._certificates_expire()
             await self.feeds.start()
             ae_title = settings.dicom.ae_title
-            if self._certificates is not None:
-                for host, port in await self.acceptor.start(self._certificates):
+            if "dicom" in self._tls:
+                for host, port in await self.acceptor.start(self._tls["dicom"]):
                     print(f"tls {ae_title} {host}:{port}", flush=True)
                     log.info("listening", ae_title=ae_title, host=host, port=port, tls=True)
             for host, port in await self.acceptor.start():
@@ -368,8 +361,8 @@ class Server:
             feeds.append(feed)
         if (hl7 := self.settings.hl7()) is not None:
             rules = InForce(lambda: self.settings, lambda settings: settings.hl7_rules()).current
-            secured = self._hl7_certificates
-            feeds.append(Hl7Feed(hl7, rules, self.keeper, self.store, metrics=self.metrics, certificates=secured))
+            tls_of_hl7 = self._tls.get("feeds.hl7")
+            feeds.append(Hl7Feed(hl7, rules, self.keeper, self.store, metrics=self.metrics, certificates=tls_of_hl7))
         return feeds
 
     def _begin_request(self, event: Any) -> Any:
@@ -390,7 +383,7 @@ class Server:
     def _http_servers(self) -> dict[str, HttpServer]:
         """The API's listener, and that of the probes where there is one, by the word that `serve` prints of them."""
         http = self.settings.http
-        servers = {"http": HttpServer(build(self), http.host, http.port, self._http_certificates)}
+        servers = {"http": HttpServer(build(self), http.host, http.port, self._tls.get("http"))}
         if http.probes is not None:
             host, _, port = http.probes.rpartition(":")
             servers["probes"] = HttpServer(
@@ -466,15 +459,6 @@ class Server:
             self.metrics.associations_open.set(self.acceptor.associated)
             self.handlers.refusals.flush()
             await asyncio.sleep(TURN_SECONDS)
-
-
-def _hl7_tls(settings: Settings) -> Hl7Tls | None:
-    return settings.feeds.hl7.tls if settings.feeds.hl7 is not None else None
-
-
-def _admitted(settings: Settings) -> tuple[Mapping[str, Required], bool]:
-    """What each device must show, and whether others may associate as well."""
-    return settings.required(), settings.dicom.unknown_devices == "accept"
 
 
 async def serve(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:

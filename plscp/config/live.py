@@ -153,7 +153,7 @@ class LiveSettings:
             _check_files(old, wanted)
             if new != old:
                 self._apply(old, new)
-                said = old.warnings()
+                said = set(old.warnings())
                 for line in new.warnings():
                     if line not in said:
                         log.warning("settings-warning", why=line)
@@ -176,9 +176,9 @@ def _check_files(old: Settings, wanted: Settings) -> None:
         wanted.required()
     if old.http != wanted.http:
         wanted.tokens()
-        wanted.http_certificates()
+        wanted.certificates("http")
     if old.dicom.tls != wanted.dicom.tls:
-        wanted.certificates()
+        wanted.certificates("dicom")
     if old.kafka != wanted.kafka:
         wanted.relay()
 

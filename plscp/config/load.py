@@ -4,7 +4,7 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -53,7 +53,8 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     settings, faults = read(path, environ)
     if settings is not None and not faults:
         of = settings
-        for read_files in (of.required, of.tokens, of.relay, of.certificates, of.http_certificates, of.worklist):
+        tls = partial(of.certificates, "dicom"), partial(of.certificates, "http")
+        for read_files in (of.required, of.tokens, of.relay, *tls, of.worklist):
             try:
                 read_files()
             except ConfigError as error:

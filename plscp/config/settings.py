@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from plscp.store.limits import StoreLimits
 
 Taken = TypeVar("Taken")
+TLS_LISTENERS = ("dicom", "http", "feeds.hl7")
+"""Tables of listeners that may have a table `tls`."""
 _MOST_NAMED = 8
 """Devices that a warning names."""
 _SOP_CLASSES = {name: uid for uid, name in SOP_CLASS_NAMES.items()}
@@ -200,13 +202,19 @@ class Settings(Section):
             deadlines=_taken(Deadlines, self.dicom),
         )
 
-    def certificates(self) -> "Certificates | None":
-        """What the TLS listener is told; None without [dicom.tls]. Raises ConfigError where a file cannot be used."""
-        return _certificates("dicom.tls", self.dicom.tls)
+    def tls(self, listener: str) -> Tls | HttpTls | None:
+        """The TLS table of one of `TLS_LISTENERS`; None without."""
+        hl7 = self.feeds.hl7
+        return {"dicom": self.dicom.tls, "http": self.http.tls, "feeds.hl7": hl7.tls if hl7 is not None else None}[
+            listener
+        ]
 
-    def http_certificates(self) -> "Certificates | None":
-        """What the HTTP listener is told; None without [http.tls]. Raises ConfigError where a file cannot be used."""
-        return _certificates("http.tls", self.http.tls)
+    def certificates(self, listener: str) -> "Certificates | None":
+        """What a TLS listener is told; None without its table. Raises ConfigError where a file cannot be used."""
+        from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
+
+        table = self.tls(listener)
+        return None if table is None else Certificates(_taken(TlsSettings, table, section=f"{listener}.tls"))
 
     def worklist(self) -> "tuple[WorklistSettings, ssl.SSLContext | None] | None":
         """What the worklist feed is told; None without [feeds.worklist]. Raises ConfigError where a file cannot be used."""
@@ -226,10 +234,8 @@ class Settings(Section):
         )
         if table.tls is None:
             return taken, None
-        ca, certificate, key = (
-            None if file is None else Path(file)
-            for file in (table.tls.ca, table.tls.certificate, table.tls.private_key)
-        )
+        given = (table.tls.ca, table.tls.certificate, table.tls.private_key)
+        ca, certificate, key = (None if file is None else Path(file) for file in given)
         try:
             return taken, client_context(ca, certificate, key, ("ca", "certificate", "private_key"))
         except CommandError as error:
@@ -249,6 +255,7 @@ class Settings(Section):
         from plscp.feeds.hl7_persons import Authorities  # noqa: PLC0415
 
         table = self.feeds.hl7 or Hl7Table()
+        schemes = self.operators.schemes if self.operators is not None else {}
         return Hl7Rules(
             Authorities(self.matching_issuers(), self.policy()),
             tuple(map(ip_network, table.senders)),
@@ -256,17 +263,8 @@ class Settings(Section):
             table.timezone or self.dicom.timezone,
             {ae: device.location[0] for ae, device in self.devices.items() if len(device.location) == 1},
             None if table.silent_after is None else table.silent_after.total_seconds(),
-            self.staff_schemes(),
+            {name.strip(): scheme for scheme, names in schemes.items() for name in (scheme, *names)},
         )
-
-    def staff_schemes(self) -> dict[str, str]:
-        """From each name of an authority of staff to its Coding Scheme Designator (`[operators] schemes`)."""
-        schemes = self.operators.schemes if self.operators is not None else {}
-        return {name.strip(): scheme for scheme, names in schemes.items() for name in (scheme, *names)}
-
-    def hl7_certificates(self) -> "Certificates | None":
-        """What the HL7 feed's TLS listener is told; None without [feeds.hl7.tls]. Raises ConfigError where a file cannot be used."""
-        return _certificates("feeds.hl7.tls", self.feeds.hl7.tls if self.feeds.hl7 is not None else None)
 
     def store_limits(self) -> "StoreLimits":
         """The bounds of the store."""
@@ -313,11 +311,8 @@ class Settings(Section):
 
     # --- for people --------------------------------------------------------------------------------------------------
 
-    def warnings(self) -> list[str]:
+    def warnings(self) -> Iterator[str]:
         """What is legal but probably not meant, a line each, for the log at start."""
-        return list(self._warnings())
-
-    def _warnings(self) -> Iterator[str]:
         dicom, http, unknown = self.dicom, self.http, self.dicom.unknown_devices
         if self.operators is None:
             yield "operators: absent, so anyone may add to the Medication Administration Record"
@@ -354,16 +349,17 @@ class Settings(Section):
         """What is wrong with the files of the registry and of operators, and what in them is probably not meant, a line each."""
         from plscp.feeds import registry_file  # noqa: PLC0415  # only `config check` asks
 
-        files = {"registry": (self.registry.file, registry_file.apply_file)}
-        files["operators"] = (self.operators_file, registry_file.apply_operators)
+        files = {
+            "registry": (self.registry.file, registry_file.apply_file),
+            "operators": (self.operators_file, registry_file.apply_operators),
+        }
         refused, warnings = [], []
         for table, (name, plan_content) in files.items():
-            if name is None:
-                continue
-            path, empty = Path(name), Registry(self.matching_locations(), self.matching_issuers())
-            said = registry_file.check(path, empty, self.policy(), plan_content)
-            refused += [f"{table}.file: {path}: {line}" for line in said.refused]
-            warnings += [f"{table}.file: {path}: {line}" for line in said.warnings]
+            if name is not None:
+                empty = Registry(self.matching_locations(), self.matching_issuers())
+                said = registry_file.check(Path(name), empty, self.policy(), plan_content)
+                refused += [f"{table}.file: {Path(name)}: {line}" for line in said.refused]
+                warnings += [f"{table}.file: {Path(name)}: {line}" for line in said.warnings]
         return refused, warnings
 
     def as_json(self) -> dict[str, Any]:
@@ -402,11 +398,3 @@ def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
         held = SecretFile(setting, device.passcode_file, 1)
         return lambda: held.current()[0]
     return device.passcode.get_secret_value if device.passcode is not None else None
-
-
-def _certificates(section: str, tls: Tls | HttpTls | None) -> "Certificates | None":
-    if tls is None:
-        return None
-    from plscp.dicom.certificates import Certificates, TlsSettings  # noqa: PLC0415  # brings TLS and the log
-
-    return Certificates(_taken(TlsSettings, tls, section=section))

@@ -135,7 +135,7 @@ async def status(call: ApiCall) -> StatusAnswer:
         "version": __version__,
         "ae_title": settings.dicom.ae_title,
         "draining": server.draining,
-        "settings": server.settings_shown,
+        "settings": server.live.shown,
         "store": {
             "id": server.store.store_id,
             "position": position,

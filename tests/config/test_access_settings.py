@@ -82,7 +82,7 @@ WARNINGS = [
 @pytest.mark.parametrize(("text", "said"), WARNINGS)
 def test_warnings(tmp_path: Path, text: str, said: list[str]) -> None:
     """What lets in others than those that are meant is one line each, and only where the address is public."""
-    found = load(written(tmp_path, text), {}).warnings()
+    found = list(load(written(tmp_path, text), {}).warnings())
     assert len(found) == len(said), found
     for line, expected in zip(found, said, strict=True):
         assert line.startswith(expected)

@@ -604,7 +604,7 @@ def test_procedure_steps(tmp_path: Path) -> None:
 
 def test_no_needless_warnings(tmp_path: Path) -> None:
     """The file that `config init` writes draws no warning."""
-    assert load(written(tmp_path, starter()), {}).warnings() == []
+    assert list(load(written(tmp_path, starter()), {}).warnings()) == []
 
 
 def test_starter(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def at_work(server: Server) -> Any:
     """What a running server works with, as far as it can change."""
     server_settings = server.settings
     registry = server.keeper.registry
-    certificates, hl7 = server._certificates, server._hl7_certificates
+    certificates, hl7 = server._tls.get("dicom"), server._tls.get("feeds.hl7")
     return (
         {ae: server.profile(ae) for ae in ("HEMO1", "NOBODY")},
         server.keeper.policy,

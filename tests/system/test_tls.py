@@ -64,7 +64,7 @@ def test_both_ports_record_and_certificates_are_exchanged(tmp_path: Path) -> Non
         record(SecureScu(running.host, port, tls=client(device())))
         said = line_of(running, "association-accepted")
         assert (said["tls"], said["certificate_names"]) == ("TLSv1.3", "DNS:hemo1.example")
-        expires = load(tmp_path / "plscp.toml", {}).certificates()
+        expires = load(tmp_path / "plscp.toml", {}).certificates("dicom")
         assert expires is not None
         metric = f'plscp_tls_certificate_expiry_timestamp_seconds{{file="{given.certificate}"}} '
 
@@ -112,5 +112,5 @@ def test_settings_without_tls(tmp_path: Path) -> None:
     """Nothing is read and nothing said."""
     (tmp_path / "plscp.toml").write_text("[dicom]\nport = 0\n")
     with capture_logs() as lines:
-        assert load(tmp_path / "plscp.toml", {}).certificates() is None
+        assert load(tmp_path / "plscp.toml", {}).certificates("dicom") is None
     assert not lines

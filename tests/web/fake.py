@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 from plscp.config import Settings, load
@@ -321,8 +322,10 @@ class FakeServer:
     draining: bool = False
     turning: bool = True
     reloaded: Reloaded = field(default_factory=Reloaded)
-    settings_shown: dict[str, Any] = field(
-        default_factory=lambda: {"file": "", "loaded": "2026-01-01T00:00:00+00:00", "restart": [], "fault": ""}
+    live: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(
+            shown={"file": "", "loaded": "2026-01-01T00:00:00+00:00", "restart": [], "fault": ""}
+        )
     )
 
     def __post_init__(self) -> None:

@@ -90,7 +90,7 @@ def test_faults_of_the_files_name_the_setting(tmp_path: Path) -> None:
     tls.write(tmp_path)
     settings = settings_of(tmp_path, '[http.tls]\ncertificate = "server.pem"\nprivate_key = "nowhere"\n')
     with pytest.raises(ConfigError, match=r"http\.tls\.private_key: .*No such file"):
-        settings.http_certificates()
+        settings.certificates("http")
 
 
 def test_probes_have_a_listener_of_their_own(tmp_path: Path) -> None:
