@@ -31,12 +31,8 @@ class Change(NamedTuple):
     at_once: bool  # it needs no restart
 
 
-def changes(before: Section, after: Section) -> list[Change]:
-    """What differs between two settings, in the order of the model."""
-    return list(_changes("", before, after, at_once=False))
-
-
-def _changes(path: str, before: Any, after: Any, *, at_once: bool) -> Iterator[Change]:
+def changes(before: Any, after: Any, path: str = "", *, at_once: bool = False) -> Iterator[Change]:
+    """What differs between two settings, in the order of the model; or between two tables or values at a path of them."""
     if before == after:
         return
     tables = [each for each in (before, after) if isinstance(each, (Section, dict))]
@@ -46,7 +42,7 @@ def _changes(path: str, before: Any, after: Any, *, at_once: bool) -> Iterator[C
             this = at_once or (isinstance(before, Section) and before.applies_at_once(name))
             below = f"{path}.{name}".removeprefix(".")
             if name in old and name in new:
-                yield from _changes(below, old[name], new[name], at_once=this)
+                yield from changes(old[name], new[name], below, at_once=this)
             else:
                 yield Change(f"{below} ({'new' if name in new else 'removed'})", this)
     else:
@@ -150,7 +146,16 @@ class LiveSettings:
                 return Reloaded(faults=tuple(faults))
             old = self.current
             new = in_force(old, wanted)
-            _check_files(old, wanted)
+            # Files are looked at that a table names which has changed; of the other ones nothing is said here.
+            if old.devices != wanted.devices:
+                wanted.required()
+            if old.http != wanted.http:
+                wanted.tokens()
+                wanted.certificates("http")
+            if old.dicom.tls != wanted.dicom.tls:
+                wanted.certificates("dicom")
+            if old.kafka != wanted.kafka:
+                wanted.relay()
             if new != old:
                 self._apply(old, new)
                 said = set(old.warnings())
@@ -163,24 +168,11 @@ class LiveSettings:
         except Exception:  # a defect with these settings: those before go on
             log.exception("internal-error", where="settings")
             return Reloaded(faults=("a defect of plscp: the log has an internal-error line about it",))
-        found = changes(old, wanted)
+        found = list(changes(old, wanted))
         return Reloaded(
             tuple(change.path for change in found if change.at_once),
             tuple(change.path for change in found if not change.at_once),
         )
-
-
-def _check_files(old: Settings, wanted: Settings) -> None:
-    """Raises ConfigError where a file cannot be used that a changed table names; of the other ones nothing is said here."""
-    if old.devices != wanted.devices:
-        wanted.required()
-    if old.http != wanted.http:
-        wanted.tokens()
-        wanted.certificates("http")
-    if old.dicom.tls != wanted.dicom.tls:
-        wanted.certificates("dicom")
-    if old.kafka != wanted.kafka:
-        wanted.relay()
 
 
 class InForce(Generic[Made]):

@@ -18,6 +18,7 @@ from plscp.dicom.admission import certificate_name
 
 MASK: Final = "***"
 """In place of a secret."""
+_TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?!$)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
@@ -64,10 +65,6 @@ def _network(value: str) -> str:
         raise ValueError("must be an address such as 10.1.2.3, or a network such as 10.1.2.0/24") from None
 
 
-def _zone(value: str) -> object:
-    return ZoneInfo(value)
-
-
 def _uid(value: str) -> object:
     return not value or (len(value) <= 64 and re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", value))
 
@@ -80,10 +77,6 @@ def _broker(value: str) -> object:
 def _listener(value: str) -> object:
     host, _, port = value.rpartition(":")
     return host.strip("[]") and port.isascii() and port.isdigit() and int(port) <= 65535
-
-
-def _topic_prefix(value: str) -> object:
-    return re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value) and value not in {".", ".."}
 
 
 def _if(fits: Callable[[str], object], message: str) -> AfterValidator:
@@ -158,10 +151,8 @@ Port = Annotated[Whole, Field(ge=0, le=65535), _kind("port")]
 Size = Annotated[Whole, Field(ge=1), _kind("bytes")]
 Count = Annotated[Whole, Field(ge=1), _kind("whole number")]
 AeTitle = Annotated[str, AfterValidator(ae_title), _kind("AE title")]
-Modality = Annotated[
-    str, _if(lambda value: re.fullmatch(r"[A-Z0-9_ ]{1,16}", value), 'must be a code such as "XA" (PS3.5 6.2, CS)')
-]
-Zone = Annotated[str, _if(_zone, "must be an IANA time zone such as Europe/Berlin"), _kind("time zone")]
+Modality = Annotated[str, _if(re.compile(r"[A-Z0-9_ ]{1,16}").fullmatch, 'must be a code such as "XA" (PS3.5 6.2, CS)')]
+Zone = Annotated[str, _if(ZoneInfo, "must be an IANA time zone such as Europe/Berlin"), _kind("time zone")]
 Uid = Annotated[str, _if(_uid, "must be a UID (PS3.5 9.1), or empty"), _kind("UID")]
 Names = Annotated[list[str], BeforeValidator(_text_or_list), _kind("text or list of text")]
 NamesByName = Annotated[dict[str, Names], _kind("table of lists of text")]
@@ -178,7 +169,7 @@ CertificateNames = Annotated[
 ]
 TopicPrefix = Annotated[
     str,
-    _if(_topic_prefix, "must be letters, digits, dots, hyphens and underscores, as Kafka takes them in topic names"),
+    _if(_TOPIC.fullmatch, "must be letters, digits, dots, hyphens and underscores, as Kafka takes them in topic names"),
 ]
 StoreUrl = Annotated[
     str,

@@ -155,7 +155,7 @@ def test_changes_are_named_by_the_paths_of_settings() -> None:
     then = Settings.model_validate(
         {"devices": {"HEMO1": {"times": "untrusted"}, "NEW": {}}, "kafka": {"bootstrap_servers": ["k:1"]}, "operators": {}}
     )  # fmt: skip
-    assert changes(first, then) == [
+    assert list(changes(first, then)) == [
         Change("kafka (new)", at_once=False),
         Change("issuers.HOSP (removed)", at_once=True),
         Change("devices.HEMO1.times", at_once=True),
@@ -163,7 +163,7 @@ def test_changes_are_named_by_the_paths_of_settings() -> None:
         Change("devices.NEW (new)", at_once=True),
         Change("operators (new)", at_once=True),
     ]
-    assert changes(then, then) == []
+    assert list(changes(then, then)) == []
 
 
 def test_settings_that_do_not_go_together_until_a_restart_are_a_fault() -> None:
