@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Final, Generic, TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from plscp import __version__, logs
@@ -19,7 +18,6 @@ from plscp.dicom.settings import NetworkCounters
 from plscp.findings import Finding
 from plscp.statuses import SOP_CLASS_NAMES
 
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 OTHER: Final = "other"
 """In place of an AE title that is not configured, and of what is beyond the bound of label sets."""
 MOST_CHILDREN: Final = 2000
@@ -49,7 +47,7 @@ class Counter:
 
 
 class Family(Generic[Child]):
-    """One metric: a child, or its value, for each set of label values.
+    """One metric: a child, or its value, for each set of label values; as it stands here, counters that are counted elsewhere.
 
     Attributes:
         name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
@@ -59,7 +57,7 @@ class Family(Generic[Child]):
         children: by label values.
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = "counter"
 
     def __init__(self, name: str, text: str, *labels: str) -> None:
         self.name, self.text, self.labels = name, text, labels
@@ -80,8 +78,6 @@ class Family(Generic[Child]):
 class Counts(Family[Counter]):
     """Counters."""
 
-    kind = "counter"
-
     def child(self, *labels: str) -> Counter:
         """The counter of these labels, in the family's order; beyond the bound of label sets, that of `other`."""
         found = self.children.get(labels)
@@ -93,12 +89,6 @@ class Counts(Family[Counter]):
 
     def samples(self) -> Iterable[tuple[Any, ...]]:  # noqa: D102
         return [(labels, child.value) for labels, child in super().samples()]
-
-
-class Tallies(Family[int]):
-    """Counters that are counted elsewhere."""
-
-    kind = "counter"
 
 
 class Levels(Family[float]):
@@ -239,7 +229,7 @@ class Metrics(Collector, NetworkCounters):
             "plscp_store_expunged_total", "Requests and quarantine items whose raw bytes were deleted for their age"
         )
         self.reloads = Counts("plscp_settings_reloads_total", "Times that the settings were read again", "outcome")
-        self.log_lines = Tallies(
+        self.log_lines = Family[int](
             "plscp_log_events_total", "Lines logged at warning or above by this process", "event", "level"
         )
         self.feed_messages = Counts(
@@ -345,10 +335,6 @@ class Metrics(Collector, NetworkCounters):
         """A repeat got the stored answer."""
         self.retries.child(SOP_CLASS_NAMES.get(sop_class, OTHER)).add()
 
-    def retried_so_far(self) -> int:
-        """Repeats since the start that got the stored answer."""
-        return int(sum(child.value for child in list(self.retries.children.values())))
-
     def noticed(self, finding: Finding) -> None:
         """A finding was made."""
         severity = "refusal" if finding.refuse else "notice"
@@ -430,10 +416,6 @@ class Metrics(Collector, NetworkCounters):
         self.disk_free.ask, self.disk_full.ask = free, full
         self.store_failing.ask = lambda: refusing() is not None
 
-    def watch_steps(self, in_progress: Callable[[], int]) -> None:
-        """Ask this at each scrape: how many procedure steps hold a study open."""
-        self.steps_in_progress.ask = in_progress
-
     def worklist_asked(self, outcome: str, moment: float | None = None, entries: int = 0) -> None:
         """The worklist was asked: `done`, `cut` or `failed`; where it answered, when (seconds since the epoch) and with how much."""
         self.worklist_polls.child(outcome).add()
@@ -444,14 +426,6 @@ class Metrics(Collector, NetworkCounters):
     def watch_feed(self, feed: str, measure: Callable[[], tuple[int, Mapping[str, float], Mapping[str, bool]]]) -> None:
         """Ask this at each scrape: connections; by sender when its last message came; by sender whether it is silent."""
         self._feeds[feed] = measure
-
-    def _ask_feeds(self) -> None:
-        for feed, measure in self._feeds.items():
-            connections, last, silent = measure()
-            self.feed_connections.set(connections, feed)
-            for family, values in ((self.feed_last, last), (self.feed_silent, silent)):
-                others = {labels: value for labels, value in family.children.items() if labels[0] != feed}
-                family.replace(others | {(feed, sender): float(value) for sender, value in values.items()})
 
     def settings_read(self, outcome: str) -> None:
         """The settings were read again: `applied`, `unchanged` or `refused`."""
@@ -489,7 +463,12 @@ class Metrics(Collector, NetworkCounters):
 
     def collect(self) -> Iterator[Metric]:
         """Every family; called by prometheus-client."""
-        self._ask_feeds()
+        for feed, measure in self._feeds.items():
+            connections, last, silent = measure()
+            self.feed_connections.set(connections, feed)
+            for of_senders, values in ((self.feed_last, last), (self.feed_silent, silent)):
+                others = {labels: value for labels, value in of_senders.children.items() if labels[0] != feed}
+                of_senders.replace(others | {(feed, sender): float(value) for sender, value in values.items()})
         for family in self.families:
             yield family.collect()
 

@@ -85,7 +85,7 @@ ROWS: list[tuple[Callable[[Metrics], None], tuple[str, ...], float]] = [
     (lambda m: m.settings_read("refused"), ("plscp_settings_last_reload_success",), 0),
     (lambda m: m.watch_store(lambda: 4096, lambda: False, lambda: "away"), ("plscp_store_failing",), 1),
     (lambda m: m.watch_store(lambda: 4096, lambda: False, lambda: None), ("plscp_store_failing",), 0),
-    (lambda m: m.watch_steps(lambda: 2), ("plscp_procedure_steps_in_progress",), 2),
+    (lambda m: setattr(m.steps_in_progress, "ask", lambda: 2), ("plscp_procedure_steps_in_progress",), 2),
     (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_halted",), 1),
     (lambda m: m.relay({"topics": {"a": {"state": "halted"}, "b": {"state": "waiting"}}}), ("plscp_relay_topics_waiting",), 1),
     (lambda m: logged(), ("plscp_log_events_total", "stopping", "critical"), 1),

@@ -97,7 +97,7 @@ class StepHandlers:
         self._devices = devices or Devices()
         self._deadline = answer_deadline
         self._slow_lane = ThreadPoolExecutor(1, "plscp-large-steps")
-        self._counters.watch_steps(self._in_progress)
+        self._counters.steps_in_progress.ask = self._in_progress
 
     def _in_progress(self) -> int:
         with self._keeper.lock:

@@ -4,11 +4,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from plscp import __version__, logs
 from plscp.errors import StoreError
-from plscp.metrics import CONTENT_TYPE
 from plscp.service.explain_match import SOP_CLASSES
 from plscp.service.overview import iso
 from plscp.store.port import EventStore
@@ -76,7 +76,7 @@ async def readyz(call: ApiCall) -> HealthAnswer:
 async def metrics(call: ApiCall) -> Response:
     """Metrics in Prometheus' text format."""
     body = await asyncio.to_thread(call.server.metrics.exposition)
-    return Response(body, headers={"Content-Type": CONTENT_TYPE})
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 # --- what would match, and the settings ---
@@ -157,7 +157,7 @@ async def status(call: ApiCall) -> StatusAnswer:
             "closed_cases": of_cases[:MOST_ROWS],
         },
         "corrections_proposed": stored.get("proposed", 0),
-        "requests_retried": server.metrics.retried_so_far(),
+        "requests_retried": int(sum(child.value for child in list(server.metrics.retries.children.values()))),
         "latest_retries": stored.get("retries", ()),
         "clock_tolerance": settings.matching.clock_tolerance.total_seconds(),
         "certificates": [
