@@ -1,6 +1,7 @@
 """What consumers are handed: events, and records that could not be read; made of a record's headers, key and value."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -100,13 +101,8 @@ def decode(
         reason = str(error).partition("\n")[0] or type(error).__name__
         at = store if placed else "", position
         return Unreadable(reason, kind, topic, partition, offset, *at, key, value, raw)
-    time = _time(texts.get("ce_time", ""))
+    time = None
+    with suppress(ValueError, OverflowError):
+        said = datetime.fromisoformat(texts.get("ce_time", ""))
+        time = said.astimezone(UTC) if said.tzinfo else said.replace(tzinfo=UTC)
     return Event(kind, texts["ce_id"], text, topic, partition, offset, store, position, time, data)
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None

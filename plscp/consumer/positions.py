@@ -6,7 +6,6 @@ has one above those before it, so one number tells repeats apart, however old th
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import Final
 
 from plscp.consumer.events import Event, Unreadable
@@ -42,13 +41,13 @@ class Positions:
         Where not all stores fit, those read longest ago are left out.
         """
         kept: dict[str, int] = {}
-        room = self.limit - len(_written({}))
+        room = self.limit - len('{"plscp":{}}')
         for store, position in reversed(self._highest[topic, partition].items()):
             room -= len(json.dumps(store)) + len(str(position)) + 2
             if room < 0:
                 break
             kept[store] = position
-        return _written(dict(reversed(kept.items()))) if kept else ""
+        return json.dumps({"plscp": dict(reversed(kept.items()))}, separators=(",", ":")) if kept else ""
 
     def begin(self, topic: str, partition: int, metadata: str | None) -> None:
         """A partition was assigned, and this metadata was committed last; where somebody else wrote it, it says nothing.
@@ -56,8 +55,7 @@ class Positions:
         What this process has handled itself goes on to count: it may have been taken out of the group before it could commit.
         """
         try:
-            highest = json.loads(metadata or "")["plscp"]
-            committed = {str(store): int(position) for store, position in highest.items()}
+            committed = {str(store): int(at) for store, at in json.loads(metadata or "")["plscp"].items()}
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return
         for store, position in committed.items():
@@ -66,7 +64,3 @@ class Positions:
     def _count(self, topic: str, partition: int, store: str, position: int) -> None:
         highest = self._highest[topic, partition]
         highest[store] = max(position, highest.pop(store, 0))
-
-
-def _written(highest: Mapping[str, int]) -> str:
-    return json.dumps({"plscp": highest}, separators=(",", ":"))

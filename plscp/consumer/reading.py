@@ -122,7 +122,13 @@ class _Member:
 
     def run(self) -> Generator[Event | Unreadable]:
         """Join when the first event is asked for, and leave at the end, however it comes."""
-        consumer = self._connected()
+        try:
+            consumer = connected(KafkaConsumer, self._config, quiet=False)
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            servers = ", ".join(self._config["bootstrap_servers"])
+            raise Unreachable(f"Kafka does not answer at {servers}: {error}") from error
         try:
             consumer.subscribe(self._topics, listener=self._listener)
             for raw in self._records(consumer):
@@ -146,19 +152,9 @@ class _Member:
             consumer.close(timeout_ms=COMMIT_MS)
 
     def _done(self, raw: Any, found: Event | Unreadable | None) -> None:
-        """A record was handled, or passed over: the next one to read is the one after it."""
         if found:
             self._positions.handled(found)
         self._due[TopicPartition(raw.topic, raw.partition)] = raw.offset + 1
-
-    def _connected(self) -> Any:
-        try:
-            return connected(KafkaConsumer, self._config, quiet=False)
-        except KafkaError as error:
-            if not error.retriable:
-                raise
-            servers = ", ".join(self._config["bootstrap_servers"])
-            raise Unreachable(f"Kafka does not answer at {servers}: {error}") from error
 
     def _records(self, consumer: Any) -> Iterator[Any]:
         last = time.monotonic()
