@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Any, Final, NamedTuple, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 
@@ -96,16 +96,8 @@ COUNTED: Final[dict[tuple[str, ...], int]] = {
 _counting: Final = Lock()
 
 
-class Line(NamedTuple):
-    """An error that was logged, in short."""
-
-    time: str  # ISO 8601, UTC
-    event: str
-    text: str  # where it was and why, without the exception
-
-
-RECENT: Final[deque[Line]] = deque(maxlen=20)
-"""The last lines that were logged as errors by this process, oldest first."""
+RECENT: Final[deque[dict[str, str]]] = deque(maxlen=20)
+"""The last lines that were logged as errors by this process, oldest first: `time`, `what` event it is, and as `text` where it was and why."""
 
 
 class UnknownEventError(ValueError):
@@ -126,7 +118,8 @@ def _counted(_logger: object, method: str, event: structlog.typing.EventDict) ->
             COUNTED[key] = COUNTED.get(key, 0) + 1
     if method in {"error", "exception", "critical"}:
         text = " ".join(str(event[name]) for name in ("where", "why", "error") if event.get(name))
-        RECENT.append(Line(datetime.now(UTC).isoformat(timespec="seconds"), str(event["event"]), text))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        RECENT.append({"time": now, "what": str(event["event"]), "device": "", "text": text})
     return event
 
 

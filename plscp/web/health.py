@@ -191,7 +191,7 @@ def _stored(store: EventStore) -> dict[str, Any]:
 
 def _last_errors(server: "Server") -> list[dict[str, Any]]:
     """The last refusal of each device and the last lines logged as errors, newest first."""
-    rows: list[dict[str, Any]] = [
+    refused: list[dict[str, Any]] = [
         {
             "time": iso(one.time_us),
             "what": "request-refused",
@@ -200,5 +200,4 @@ def _last_errors(server: "Server") -> list[dict[str, Any]]:
         }
         for one in server.overview.devices.latest_refusals()
     ]
-    rows += [{"time": line.time, "what": line.event, "device": "", "text": line.text} for line in logs.RECENT]
-    return sorted(rows, key=lambda row: str(row["time"]), reverse=True)[:20]
+    return sorted([*refused, *logs.RECENT], key=lambda row: str(row["time"]), reverse=True)[:20]
