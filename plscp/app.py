@@ -218,7 +218,6 @@ class Server:
             await self.reload()
 
     def _call_soon(self, call: Callable[[], None]) -> None:
-        """Call it in the event loop's next turn."""
         if threading.get_ident() == self._thread:
             self._loop.call_soon(call)
         else:
@@ -257,7 +256,6 @@ class Server:
     # --- starting, running, stopping ---------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Rebuild what is known from the store."""
         started = time.monotonic()
         position, snapshot = self.keeper.load()
         for ae_title, arrival, difference in self.store.clocks(now_us() - DAY // timedelta(microseconds=1)):
@@ -366,12 +364,10 @@ class Server:
         return feeds
 
     def _begin_request(self, event: Any) -> Any:
-        """A request goes to the handlers of its SOP Class."""
         steps = event.context.abstract_syntax == MODALITY_PERFORMED_PROCEDURE_STEP
         return (self.steps if steps else self.handlers).begin(event)
 
     def _admit(self, caller: Caller) -> PeerRefusal | None:
-        """Who may associate, by the settings in force."""
         required, unknown = self._admitted.current()
         return refusal(caller, required, unknown=unknown)
 

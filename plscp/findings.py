@@ -36,13 +36,9 @@ class Finding(NamedTuple):
         Args:
             more: how many further refusing findings there are.
         """
-        head = (
-            f"{self.template} r{self.row} "
-            if self.template and self.row
-            else f"{self.template} "
-            if self.template
-            else ""
-        )
+        head = f"{self.template} " if self.template else ""
+        if head and self.row:
+            head += f"r{self.row} "
         path = self.path if len(self.path) <= LONGEST_PATH else f"{self.path[: LONGEST_PATH - 3]}..."
         tail = (f" at {path}" if path else "") + (f" (+{more})" if more else "")
         room = 64 - len(head) - len(tail)
