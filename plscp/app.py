@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import threading
 import time
@@ -27,7 +28,7 @@ from plscp.files import Files
 from plscp.logs import log
 from plscp.matching.registry import Registry
 from plscp.metrics import Metrics
-from plscp.process import StopSignals, make_ready, settle, tell_manager
+from plscp.process import StopSignals, make_ready, tell_manager
 from plscp.relay.process import RelayProcess
 from plscp.service.clock import DAY
 from plscp.service.corrections import Corrections
@@ -323,7 +324,8 @@ class Server:
                 print(f"{name} {host}:{port}", flush=True)
                 log.info("http-listening", listener="probes" if name == "probes" else "api", host=host, port=port)
             await self._start_relay()
-            settle()
+            gc.collect()
+            gc.freeze()  # what is there for good: to look through it takes 0.1 s each time, in which nothing else runs
             self._certificates_expire()
             await self.feeds.start()
             ae_title = settings.dicom.ae_title

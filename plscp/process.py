@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import ctypes
-import gc
 import os
 import resource
 import signal
@@ -80,9 +79,3 @@ def make_ready(open_files: int) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in MALLOC.items():
             mallopt(option, value)
-
-
-def settle() -> None:
-    """What is there for good is no longer looked through for garbage: 0.1 s each time, in which nothing else runs."""
-    gc.collect()
-    gc.freeze()

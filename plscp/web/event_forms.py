@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -24,30 +24,12 @@ KEEP_ALIVE: Final = b":\n\n"
 """A comment of a stream of server-sent events."""
 
 
-def joined(events: Sequence[StoredEvent]) -> bytes:
-    """As members of a JSON array."""
-    return b",".join(event.payload for event in events)
+def _sent(event: StoredEvent) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.position, event.type.encode(), event.payload)
 
 
-def _lines(events: Sequence[StoredEvent]) -> bytes:
-    return b"".join(event.payload + b"\n" for event in events)
-
-
-def _sent(events: Sequence[StoredEvent]) -> bytes:
-    return b"".join(b"id: %d\nevent: %b\ndata: %b\n\n" % (e.position, e.type.encode(), e.payload) for e in events)
-
-
-def ended(why: str) -> bytes:
-    """The last server-sent event of a stream that the server ends. It has no id: a reader goes on after the last one that has."""
-    return b'event: end\ndata: {"why":"%b"}\n\n' % why.encode()
-
-
-def rows(events: Sequence[StoredEvent]) -> bytes:
-    """As lines of CSV (RFC 4180) in the order of `COLUMNS`."""
-    return _written([_row(event.kind, from_json(event.payload)) for event in events])
-
-
-def _written(table: Sequence[Sequence[object]]) -> bytes:
+def _csv(table: Iterable[Sequence[object]]) -> bytes:
+    """As RFC 4180 has it."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([_cell(value) for value in row] for row in table)
     return text.getvalue().encode()
@@ -101,10 +83,10 @@ def _first(value: Any) -> Any:
 
 
 WRITTEN: Final[Mapping[str, Callable[[Sequence[StoredEvent]], bytes]]] = {
-    NDJSON: _lines,
-    CSV: rows,
-    EVENT_STREAM: _sent,
+    NDJSON: lambda events: b"".join(event.payload + b"\n" for event in events),
+    CSV: lambda events: _csv(_row(event.kind, from_json(event.payload)) for event in events),
+    EVENT_STREAM: lambda events: b"".join(map(_sent, events)),
 }
 """How events are written that are sent as they are read."""
-HEADING: Final[Mapping[str, bytes]] = {CSV: _written([COLUMNS])}
+HEADING: Final[Mapping[str, bytes]] = {CSV: _csv([COLUMNS])}
 """What comes before the first of them."""

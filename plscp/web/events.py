@@ -25,7 +25,7 @@ from plscp.web.answers import (
     StandingAnswer,
     TimelineAnswer,
 )
-from plscp.web.event_forms import HEADING, KEEP_ALIVE, WRITTEN, ended, joined
+from plscp.web.event_forms import HEADING, KEEP_ALIVE, WRITTEN
 from plscp.web.operations import (
     CSV,
     EVENT_STREAM,
@@ -144,7 +144,7 @@ async def list_events(call: ApiCall) -> bytes | Response:
         return StreamingResponse(_written(call, which, form, follow=False), media_type=form, headers=NOT_KEPT)
     found = await _latest(call, which) if latest else [each async for page in _pages(call, which) for each in page]
     looked_through = found[-1].position if len(found) == which.limit and not latest else which.upto
-    return b'{"events":[%b],"next":%d}' % (joined(found), looked_through)
+    return b'{"events":[%b],"next":%d}' % (b",".join(event.payload for event in found), looked_through)
 
 
 def _up_to_now(call: ApiCall, which: Filter) -> Filter:
@@ -238,8 +238,8 @@ async def _written(call: ApiCall, which: Filter, form: str, *, follow: bool) -> 
             raise  # which breaks the connection off: what came is not all
     except ApiProblem:
         why = "patient"  # another one has the ID by now
-    if form == EVENT_STREAM:
-        yield ended(why)
+    if form == EVENT_STREAM:  # without id: a reader goes on after the last one that has one
+        yield b'event: end\ndata: {"why":"%b"}\n\n' % why.encode()
 
 
 async def _event(call: ApiCall) -> StoredEvent:

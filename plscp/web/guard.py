@@ -56,8 +56,7 @@ class Guard:
             if problem is not None:
                 await problem.response()(scope, receive, send)
                 return
-            await self._app(scope, receive, self._as_long_as_allowed(scope, send))
-            return
+            send = self._as_long_as_allowed(scope, send)
         await self._app(scope, receive, send)
 
     def _as_long_as_allowed(self, scope: Scope, send: Send) -> Send:

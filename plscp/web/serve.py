@@ -54,8 +54,13 @@ class HttpServer(uvicorn.Server):
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         if certificates is not None:
+
+            def take_current(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+                connection.context = certificates.context  # at each handshake the one that is there then
+
             config.load()  # which makes a context of its own, or none
-            config.ssl = _context(certificates)
+            config.ssl = certificates.load()  # asyncio keeps the one that it is given
+            config.ssl.sni_callback = take_current
         super().__init__(config)
         self._serving: asyncio.Task[None] | None = None
 
@@ -86,17 +91,6 @@ class HttpServer(uvicorn.Server):
             self.should_exit = True
             serving, self._serving = self._serving, None
             await serving
-
-
-def _context(certificates: Certificates) -> ssl.SSLContext:
-    """A context for asyncio, which keeps the one that it was given: each handshake takes the certificate that is there then."""
-
-    def take_current(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        connection.context = certificates.context
-
-    context = certificates.load()
-    context.sni_callback = take_current
-    return context
 
 
 def listen(host: str, port: int, settings: tuple[str, str] = ("http.host", "http.port")) -> socket.socket:
