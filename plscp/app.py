@@ -66,7 +66,7 @@ class Server:
         settings: what is in force; others take their place while it runs (`live`), so nobody keeps them.
         store, keeper, corrections, metrics, acceptor, handlers, steps, replay, overview, feeds: its parts.
         relay_status: the relay's last status line; empty before the first.
-        draining: True from SIGTERM on.
+        draining: whether it was told to stop.
         ends: how associations ended since then.
     """
 
@@ -176,11 +176,7 @@ class Server:
                     yield f"locations: no table names {place} any more, and a study is open there: add the name to its new table"
 
     async def reload(self) -> Reloaded:
-        """Read the settings, and every file that they name, again and at once: POST /api/v1/reload, `plscp reload`, SIGHUP.
-
-        Raises:
-            TimeoutError: the file system does not answer.
-        """
+        """Read the settings, and every file that they name, again and at once. Raises TimeoutError: the file system does not answer."""
         asked = self._watcher.ask(self._reload)
         done: Reloaded = await asyncio.wait_for(asyncio.wrap_future(asked), RELOAD_SECONDS)
         await self._read_registry_file()
@@ -460,13 +456,10 @@ class Server:
 
 
 async def serve(settings: Settings, path: Path | None = None, environ: Mapping[str, str] | None = None) -> int:
-    """Put a server together and run it; returns the exit status.
+    """Put a server together and run it; returns the exit status. Raises PlscpError where it cannot be started.
 
     Args:
         path, environ: where the settings come from; read again when the file changes.
-
-    Raises:
-        PlscpError: it cannot be started; one line says why.
     """
     for line in settings.warnings():
         log.warning("settings-warning", why=line)

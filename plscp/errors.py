@@ -212,12 +212,7 @@ class CommandError(PlscpError):
 
 
 class HttpProblem(CommandError):
-    """The server that a command asked answered with a problem document (RFC 9457).
-
-    Attributes:
-        status: of HTTP.
-        problem: the document's members.
-    """
+    """The server that a command asked answered with a problem document (RFC 9457): `status` of HTTP, and its members."""
 
     def __init__(self, detail: str, status: int, problem: Mapping[str, Any], exit_status: int = 1) -> None:
         super().__init__(detail, exit_status)

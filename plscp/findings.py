@@ -31,11 +31,7 @@ class Finding(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value not in ("", False)}
 
     def comment(self, more: int = 0) -> str:
-        """The finding as an Error Comment (0000,0902): reason first, then place, then how many more; 64 characters at most.
-
-        Args:
-            more: how many further refusing findings there are.
-        """
+        """The finding as an Error Comment (0000,0902): reason first, then place, then how many more; 64 characters at most."""
         head = f"{self.template} " if self.template else ""
         if head and self.row:
             head += f"r{self.row} "

@@ -50,7 +50,6 @@ class Family(Generic[Child]):
     """One metric: a child, or its value, for each set of label values; as it stands here, counters that are counted elsewhere.
 
     Attributes:
-        name: as Prometheus knows it: a counter's ends in ``_total``; a histogram has ``_bucket``, ``_sum`` and ``_count`` behind it.
         kind: ``counter``, ``gauge`` or ``histogram``.
         text: what it counts: the HELP line.
         labels: names of its labels; what they can hold is bounded (see `Metrics`).
@@ -156,10 +155,7 @@ _FAMILIES: Final[dict[str, type[CounterMetricFamily | GaugeMetricFamily | Histog
 
 
 def families() -> list[Family[Any]]:
-    """Every metric that plscp exposes, in the order of the exposition: the table from which the reference is printed.
-
-    Beside them stand what prometheus-client says of any process: ``process_start_time_seconds`` and so on.
-    """
+    """Every metric that plscp exposes, in the order of the exposition; without what prometheus-client says of any process."""
     return Metrics().families
 
 

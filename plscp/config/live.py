@@ -1,7 +1,4 @@
-"""Settings that change while the server runs: what changed, which of it applies at once, and the thread that watches the file.
-
-Which settings apply at once stands in the model (`Section.at_once`), and nowhere else.
-"""
+"""Settings that change while the server runs: what changed, and which of it applies at once, as the model says (`Section.at_once`)."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -50,16 +47,14 @@ def changes(before: Any, after: Any, path: str = "", *, at_once: bool = False) -
 
 
 def in_force(running: Settings, wanted: Settings) -> Settings:
-    """What holds without a restart: of the wanted settings those that apply at once, else those that run.
-
-    Raises ConfigError where the two do not go together, such as an address of the network with no token any more.
-    """
+    """What holds without a restart: of the wanted settings those that apply at once, else those that run. Raises ConfigError."""
     try:
         found = Settings.model_validate(_taken(running, wanted))
         faults = found.contradictions()
     except ValidationError as error:
         faults = faults_of(error)
     if faults:
+        # Such as an address of the network with no token any more.
         raise ConfigError(f"{faults[0]}: restart the server, since not all of this applies while it runs")
     return found
 
@@ -93,9 +88,7 @@ class LiveSettings:
     """The settings of a running server. From one thread, but for `current` and `shown`.
 
     Args:
-        path: the file, or None for defaults and environment alone.
         environ: as it was at start; laid over the file each time.
-        running: what the server started with.
         apply: makes settings hold, all of them or, where it raises a PlscpError, none; given what held and what is to.
         counted: told what became of each reading: ``applied``, ``unchanged`` or ``refused``.
     """
@@ -199,10 +192,7 @@ class InForce(Generic[Made]):
 
 
 class Watcher(threading.Thread):
-    """A thread that does things about files, one after the other: a file system may hang, and then nothing else does.
-
-    It calls `look` after every so many seconds in which nobody asked for anything.
-    """
+    """A thread for what a file system that hangs may hold up: what is asked for, and after so long without that, `look`."""
 
     def __init__(self, look: Callable[[], None], *, every: float = LOOK_SECONDS) -> None:
         super().__init__(name="plscp-settings", daemon=True)
@@ -216,7 +206,7 @@ class Watcher(threading.Thread):
         return future
 
     def stop(self) -> None:
-        """Look no more; a thread that hangs in a file system is left behind."""
+        """Look no more; a thread that hangs is left behind."""
         self._asked.put(None)
 
     def run(self) -> None:

@@ -10,7 +10,6 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
     """The lines of a file that are not blank, without the spaces around them.
 
     Args:
-        setting: its path, for the message.
         most: so many lines at most; None: many tokens.
 
     Raises:

@@ -128,11 +128,7 @@ def _kind(words: str) -> Any:
 
 @dataclass(frozen=True)
 class InFolder:
-    """Marks a setting that names a file: a relative name in the settings file counts from that file's folder.
-
-    Attributes:
-        place: gives the name that is meant, of the folder and the name as it stands.
-    """
+    """Marks a setting that names a file: a relative name in the settings file counts from that file's folder."""
 
     place: Callable[[Path, str], str]
 

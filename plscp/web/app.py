@@ -42,11 +42,7 @@ def described() -> dict[str, Any]:
 
 
 def build(server: "Server") -> Guard:
-    """The application on a server.
-
-    Raises:
-        ConfigError: a token file cannot be used.
-    """
+    """The application on a server. Raises ConfigError: a token file cannot be used."""
     return Guard(_application(server, OPERATIONS), server, OPERATIONS)
 
 

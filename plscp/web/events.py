@@ -151,10 +151,7 @@ def _up_to_now(call: ApiCall, which: Filter) -> Filter:
     """What is asked for, up to the store's head, and by the IDs that named the patient until there; reads the store.
 
     In this order: an ID is merged or given anew at a position, and what came after that must not be looked at without knowing it.
-
-    Raises:
-        ApiProblem: 409, several patients have the ID, or it names another one by now than it did for `which`.
-        StoreError: the store cannot be read.
+    Raises ApiProblem, 409: several patients have the ID, or it names another one by now than it did for `which`.
     """
     now = replace(which, upto=call.server.store.head()[0])
     if call["patient"]:

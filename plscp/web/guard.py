@@ -34,9 +34,6 @@ class Guard:
 
     Where there are no token files, only requests that name this machine and come from no other site are served, since any web page in a
     browser here could send them; those that name another machine too where the settings say so in so many words.
-
-    Raises:
-        ConfigError: a token file cannot be used.
     """
 
     def __init__(self, app: ASGIApp, server: "Server", operations: Sequence[Operation]) -> None:

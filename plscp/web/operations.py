@@ -50,11 +50,7 @@ class Parameter:
     place: Literal["query", "header"] = "query"
 
     def read(self, given: Mapping[str, str]) -> Any:
-        """The value that a query, or the headers, give it; of a boolean, the name alone is true.
-
-        Raises:
-            ApiProblem: 422.
-        """
+        """The value that a query, or the headers, give it; of a boolean, the name alone is true. Raises ApiProblem: 422."""
         text = given.get(self.name)
         if text is None:
             return self.default
@@ -117,11 +113,7 @@ def paged(most: int = 1000, default: int = 100, limited: str = "") -> tuple[Para
 
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
-    """The offered media type with the highest quality (RFC 9110, section 12.5.1); of several the first one, also where Accept is empty.
-
-    Raises:
-        ApiProblem: 406, where none is accepted.
-    """
+    """The offered media type of the highest quality (RFC 9110, section 12.5.1), the first one of several. Raises ApiProblem: 406."""
     if not accept.strip():
         return offered[0]
     weights: dict[str, float] = {}
@@ -145,11 +137,7 @@ def preferred(accept: str, offered: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class ApiCall:
-    """A request for an operation.
-
-    Attributes:
-        given: the values of the path's parameters and of the query's.
-    """
+    """A request for an operation, with the values that path, query and headers give its parameters."""
 
     request: Request
     given: Mapping[str, Any]
@@ -181,19 +169,13 @@ class ApiCall:
         Args:
             found: what comes after `after`, at least one more than `limit` where there is more; each with what `after` is to say
                 for what follows.
-            show: makes of each what the model takes.
-            more: the model's other members.
         """
         part = found[: self["limit"]]
         following = {"next": part[-1][0]} if len(found) > len(part) else {}
         return model.model_validate({member: [show(each) for _, each in part], **following, **more})
 
     async def body(self, *, required: bool = True) -> dict[str, Any]:
-        """The body as a JSON object; an absent one that is not required is an empty object.
-
-        Raises:
-            ApiProblem: 400 not JSON, 413 longer than `http.max_body`, 415 another content type, 422 no object.
-        """
+        """The body as a JSON object; an absent one that is not required is an empty object. Raises ApiProblem: 400, 413, 415, 422."""
         raw, most = bytearray(), self.server.settings.http.max_body
         async for chunk in self.request.stream():
             raw += chunk

@@ -15,13 +15,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 
 class ApiProblem(Exception):
-    """An answer that says what is wrong.
-
-    Attributes:
-        status: of HTTP.
-        detail: one line for the caller.
-        more: further members, such as `faults`.
-    """
+    """An answer that says what is wrong, in one line; `more` are further members, such as `faults`."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)

@@ -22,14 +22,7 @@ MOST_CONNECTIONS = 200
 
 
 class HttpServer(uvicorn.Server):
-    """Serves an ASGI application from `start` to `stop`; signals are left to plscp.
-
-    Args:
-        host: address to listen on.
-        port: 0 for a free one.
-        certificates: for HTTP over TLS.
-        settings: where host and port come from, for messages.
-    """
+    """Serves an ASGI application from `start` to `stop`; signals are left to plscp. `settings` is where host and port come from."""
 
     def __init__(
         self,
@@ -70,11 +63,7 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def start(self) -> tuple[str, int]:
-        """Listen; returns the address and the port.
-
-        Raises:
-            CommandError: the address cannot be listened on, with the reason in one line.
-        """
+        """Listen; returns the address and the port. Raises CommandError: it cannot be listened on."""
         bound = listen(self._host, self._port, self._settings)
         self._serving = asyncio.get_running_loop().create_task(self.serve([bound]))
         while not self.started:
@@ -94,14 +83,7 @@ class HttpServer(uvicorn.Server):
 
 
 def listen(host: str, port: int, settings: tuple[str, str] = ("http.host", "http.port")) -> socket.socket:
-    """A listening socket.
-
-    Args:
-        settings: where host and port come from, for messages.
-
-    Raises:
-        CommandError: with the setting and the reason.
-    """
+    """A listening socket. Raises CommandError with the setting, out of those that host and port come from, and the reason."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)

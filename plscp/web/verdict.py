@@ -13,11 +13,7 @@ MANY_REFUSED: Final = 10
 
 
 def verdict(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Level and text of the most severe finding, and the texts of all of them, most severe first.
-
-    Args:
-        status: the answer of GET /api/v1/status without its verdict; members that are missing say nothing.
-    """
+    """Level and text of the most severe finding, and the texts of all; members that are missing in the status say nothing."""
     found = list(findings(status))
     critical = [text for level, text in found if level == "critical"]
     everything = critical + [text for level, text in found if level == "warning"]
