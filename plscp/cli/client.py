@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -44,17 +45,11 @@ class Api:
     def __init__(
         self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None, *, json: bool = False
     ) -> None:
-        host = host_of(url)
-        if not host:
-            raise CommandError(f"{url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
-        self.url, self.json, self.seconds = url.rstrip("/"), json, ANSWER_SECONDS
-        self._client = partial(
-            httpx.Client,
-            base_url=self.url,
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            trust_env=host not in LOOPBACK,  # a proxy of the environment is never meant for this machine
-            verify=tls or True,
-        )
+        self.url, self.json, self.seconds = _without_password(url).rstrip("/"), json, ANSWER_SECONDS
+        if not host_of(url):
+            raise CommandError(f"{self.url[:100]}: must be an address such as http://127.0.0.1:8080", 2)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = partial(http_client, url, headers=headers, verify=tls or True)
 
     def as_json(self, found: Any) -> Any:
         """What was found, where --json asks for it; else None."""
@@ -121,6 +116,8 @@ class Api:
                     answer.read()
                     raise _problem(answer, self.url)
                 yield answer
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise CommandError(f"{self.url} cannot be asked for this: {error}", 2) from None
         except httpx.HTTPError as error:
             raise self._away(error) from None
         except ValueError:
@@ -136,6 +133,26 @@ class Api:
                 f"no server answers at {self.url}: is `plscp serve` running there? See --url", UNREACHABLE
             )
         return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
+
+
+def http_client(url: str, **more: Any) -> httpx.Client:
+    """A client of an address of HTTP; CommandError where what the environment says of proxies or CAs cannot be used.
+
+    Args:
+        more: as of `httpx.Client`.
+    """
+    try:  # a proxy of the environment is never meant for this machine
+        return httpx.Client(base_url=url, trust_env=host_of(url) not in LOOPBACK, **more)
+    except OSError as error:  # it does not name the file
+        raise CommandError(f"SSL_CERT_FILE: {os.environ.get('SSL_CERT_FILE')}: {_why_unread(error)}", 2) from None
+    except (ValueError, ImportError, httpx.InvalidURL):  # it may hold a password
+        names = "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY"
+        raise CommandError(f"{names}: must be addresses such as http://proxy.example:3128", 2) from None
+
+
+def _without_password(url: str) -> str:
+    """An address as it may be shown: without user and password, whatever else is wrong with it."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL)
 
 
 def tls_fault(error: BaseException | None) -> str:
@@ -225,10 +242,13 @@ def trusting(setting: str, file: Path, *, alone: bool = False) -> ssl.SSLContext
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         else:
             context.load_verify_locations(file)
-    except (OSError, ssl.SSLError) as error:
-        why = "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise CommandError(f"{setting}: {file}: {why}", 2) from None
+    except OSError as error:
+        raise CommandError(f"{setting}: {file}: {_why_unread(error)}", 2) from None
     return context
+
+
+def _why_unread(error: OSError) -> str:
+    return "holds no certificate in PEM" if isinstance(error, ssl.SSLError) else str(error.strerror)
 
 
 def segment(text: str) -> str:

@@ -176,7 +176,7 @@ def end_step(
 @event.command(
     "tail",
     cls=ServerCommand,
-    help="Show events as they come, until Ctrl-C or the server's end; with --json one per line.",
+    help="Show events as they come, until Ctrl-C, the server's end, or the first one after a pipe's reader has gone; with --json one per line.",
 )
 @event.command(
     "export",

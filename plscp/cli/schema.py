@@ -1,21 +1,15 @@
 """`plscp schema`: the contract of what is published, as files and in a registry; and whether it still keeps what was released."""
 
 import json
-import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import httpx
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import host_of, trusting
 from plscp.cli.options import Json, group
-from plscp.cli.schema_registry import ANSWER_SECONDS, Compatibility, SchemaRegistry
-from plscp.config import secretfile
-from plscp.config.model import LOOPBACK
 from plscp.errors import CommandError
 from plscp.records.compatibility import Break, breaks
 from plscp.records.schemas import ENTRIES, files, schema, text
@@ -119,31 +113,18 @@ def register(
         typer.Option(help="PEM file of the CAs to trust, for https.", envvar="PLSCP_REGISTRY_CA_FILE"),
     ] = None,
     compatibility: Annotated[
-        Compatibility, typer.Option(help="What a subject asks of new versions; NONE where the registry cannot compare.")
-    ] = Compatibility.FORWARD_TRANSITIVE,
+        Literal["FORWARD_TRANSITIVE", "NONE"],
+        typer.Option(help="What a subject asks of new versions; NONE where the registry cannot compare."),
+    ] = "FORWARD_TRANSITIVE",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be registered, and change nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Register the schema of each type in a schema registry, under the type as subject; what is there already stays."""
-    host = host_of(registry)
-    if not host or {*"@?#"} & {*registry}:  # it is not said again: there may be a password in it
-        raise CommandError("--registry: must be an address such as https://registry.example:8081; see --user", 2)
-    password = _secret("--password-file", password_file, "PLSCP_REGISTRY_PASSWORD")
-    token = _secret("--token-file", token_file, "PLSCP_REGISTRY_TOKEN")
-    if (user is None) != (password is None):
-        raise CommandError("schema register: a user and a password go together: --user, --password-file", 2)
-    if user is not None and token is not None:
-        raise CommandError("schema register: a user or a token, not both", 2)
-    with httpx.Client(
-        base_url=registry,
-        auth=(user, password) if user is not None and password is not None else None,
-        headers={"Authorization": f"Bearer {token}"} if token is not None else {},
-        trust_env=host not in LOOPBACK,
-        verify=trusting("--ca-file", ca_file) if ca_file is not None else True,
-        timeout=ANSWER_SECONDS,
-    ) as client:
+    from plscp.cli.schema_registry import SchemaRegistry, client_of  # noqa: PLC0415  # it brings httpx
+
+    with client_of(registry, user, password_file, token_file, ca_file) as client:
         there = SchemaRegistry(client, compatibility)
         # Draft-07 is what every registry reads; without `$id`, a URN, against which some cannot resolve the references.
         done = [
@@ -157,14 +138,6 @@ def register(
     rows = [each._asdict() for each in done]
     cells = [(each.subject, each.outcome, *("" if n is None else n for n in each[2:])) for each in done]
     output.table(["subject", "outcome", "version", "id"], cells, "nothing", json=rows if json else None)
-
-
-def _secret(option: str, file: Path | None, variable: str) -> str | None:
-    """A secret out of a file or, where none is named, of the environment."""
-    found = os.environ.get(variable) if file is None else secretfile.lines(option, str(file), 1)[0]
-    if found is not None and not (found.isascii() and found.isprintable()):
-        raise CommandError(f"{option}: must hold a line of ASCII text", 2)
-    return found or None
 
 
 def _broken(folder: Path) -> Iterator[tuple[str, Break]]:

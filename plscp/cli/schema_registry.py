@@ -1,11 +1,13 @@
 """A schema registry with Confluent's API (Confluent, Apicurio, Karapace, Redpanda), as `plscp schema register` uses it."""
 
-from enum import StrEnum
+import os
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import httpx
 
-from plscp.cli.client import UNREACHABLE, tls_fault
+from plscp.cli.client import UNREACHABLE, host_of, http_client, tls_fault, trusting
+from plscp.config import secretfile
 from plscp.errors import CommandError
 
 ANSWER_SECONDS: Final = 60.0
@@ -15,17 +17,6 @@ _JSON: Final = "application/vnd.schemaregistry.v1+json, application/json"
 _UNKNOWN: Final = (40401, 40403)
 """Error codes: no such subject; the subject has no such schema."""
 _NOT_ALLOWED: Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
-
-
-class Compatibility(StrEnum):
-    """What a subject asks of a new version.
-
-    FORWARD_TRANSITIVE: whoever reads by an earlier version, however old, can read what it describes.
-    NONE: nothing.
-    """
-
-    FORWARD_TRANSITIVE = "FORWARD_TRANSITIVE"
-    NONE = "NONE"
 
 
 class Registered(NamedTuple):
@@ -48,10 +39,11 @@ class SchemaRegistry:
 
     Args:
         client: with the registry's address as base, and what says who asks.
-        compatibility: of each subject.
+        compatibility: of each subject; FORWARD_TRANSITIVE: whoever reads by an earlier version, however old, can read what it
+            describes; NONE: nothing is asked.
     """
 
-    def __init__(self, client: httpx.Client, compatibility: Compatibility) -> None:
+    def __init__(self, client: httpx.Client, compatibility: str) -> None:
         self._client, self._compatibility = client, compatibility
 
     def register(self, subject: str, schema: str, *, dry_run: bool) -> Registered:
@@ -64,7 +56,7 @@ class SchemaRegistry:
         there = self._ask("GET", f"subjects/{subject}/versions") is not None
         found = self._look_up(subject, body)
         outcome = "unchanged" if found else "new version" if there else "new subject"
-        if dry_run and outcome == "new version" and self._compatibility is not Compatibility.NONE:
+        if dry_run and outcome == "new version" and self._compatibility != "NONE":
             self._compare(subject, body)
         elif not dry_run:
             # Set before a new version, which is held against the earlier ones; some know no subject before its first.
@@ -86,7 +78,7 @@ class SchemaRegistry:
         raise self._foreign("without version and id")
 
     def _set_compatibility(self, subject: str) -> None:
-        self._ask("PUT", f"config/{subject}", {"compatibility": self._compatibility.value})
+        self._ask("PUT", f"config/{subject}", {"compatibility": self._compatibility})
 
     def _compare(self, subject: str, body: dict[str, str]) -> None:
         match self._ask("POST", f"compatibility/subjects/{subject}/versions?verbose=true", body):
@@ -127,3 +119,32 @@ class SchemaRegistry:
         return CommandError(
             f"schema register: {self._client.base_url} is not a schema registry with Confluent's API: it answered {answered}"
         )
+
+
+def client_of(
+    registry: str, user: str | None, password_file: Path | None, token_file: Path | None, ca_file: Path | None
+) -> httpx.Client:
+    """A client of a registry's address, for a user with a password, a bearer token, or nobody; secrets are in files or the environment."""
+    if not host_of(registry) or {*"@?#"} & {*registry}:  # it is not said again: there may be a password in it
+        raise CommandError("--registry: must be an address such as https://registry.example:8081; see --user", 2)
+    password = _secret("--password-file", password_file, "PLSCP_REGISTRY_PASSWORD")
+    token = _secret("--token-file", token_file, "PLSCP_REGISTRY_TOKEN")
+    if (user is None) != (password is None):
+        raise CommandError("schema register: a user and a password go together: --user, --password-file", 2)
+    if user is not None and token is not None:
+        raise CommandError("schema register: a user or a token, not both", 2)
+    return http_client(
+        registry,
+        auth=(user, password) if user is not None and password is not None else None,
+        headers={"Authorization": f"Bearer {token}"} if token is not None else {},
+        verify=trusting("--ca-file", ca_file) if ca_file is not None else True,
+        timeout=ANSWER_SECONDS,
+    )
+
+
+def _secret(option: str, file: Path | None, variable: str) -> str | None:
+    """A secret out of a file or, where none is named, of the environment."""
+    found = os.environ.get(variable) if file is None else secretfile.lines(option, str(file), 1)[0]
+    if found is not None and not (found.isascii() and found.isprintable()):
+        raise CommandError(f"{option}: must hold a line of ASCII text", 2)
+    return found or None

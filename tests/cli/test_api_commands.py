@@ -328,3 +328,88 @@ def test_what_a_confirmed_replay_does_is_said(capsys: pytest.CaptureFixture[str]
         "ab12 is settled, request f00 is logged",
         "nothing would move",
     ]
+
+
+@pytest.mark.parametrize("command", [["study", "list"], ["event", "tail"], ["quarantine", "show", "01"]])
+@pytest.mark.parametrize(
+    "address", ["http://me:s3cret@127.0.0.1:9", "http://me:s3cret@[::1", "me:s3cret@host", "http://me:s3/cret@host:9"]
+)
+def test_a_password_in_the_address_is_not_shown(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], address: str
+) -> None:
+    """Nobody is there, or it is no address: one line without user and password, whether it was typed or is in the environment."""
+    monkeypatch.setenv("PLSCP_URL", address)
+    for ran in (run(*command, "--url", address), run(*command)):
+        assert ran.status in {2, 3}
+        assert ran.err.count("\n") == 1
+        for secret in ("me:", "s3", "cret"):
+            assert secret not in ran.err
+
+
+def test_a_password_in_the_address_is_used_and_not_shown(run: Run, server: Running) -> None:
+    """Where somebody else answers there, too."""
+    address = server.url.replace("://", "://me:s3cret@")
+    assert run("study", "list", "--url", address).status == 0
+    ran = run("study", "list", "--url", f"{address}/elsewhere")
+    assert ran.status == 1
+    assert "s3cret" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (
+            "HTTP_PROXY",
+            "http://me:s3cret/x@[",
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY: must be addresses such as",
+        ),
+        (
+            "HTTPS_PROXY",
+            "gopher://me:s3cret@proxy:1",
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY: must be addresses such as",
+        ),
+        ("ALL_PROXY", "http://proxy:s3cret", "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY: must be addresses such as"),
+        ("SSL_CERT_FILE", "nowhere.pem", "SSL_CERT_FILE: nowhere.pem: No such file or directory"),
+        ("SSL_CERT_FILE", "plain.txt", "SSL_CERT_FILE: plain.txt: holds no certificate in PEM"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["status", "--url"], ["event", "tail", "--url"], ["schema", "register", "--registry"]]
+)
+def test_an_environment_that_cannot_be_used_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], given: tuple[str, str, str]
+) -> None:
+    """One line that names the variable, and exit status 2; nothing of it is meant for this machine."""
+    variable, value, said = given
+    (tmp_path / "plain.txt").write_text("x")
+    monkeypatch.setenv(variable, value)
+    ran = run(*command, "https://plscp.example")
+    assert (ran.status, ran.err.count("\n")) == (2, 1), ran
+    assert said in ran.err
+    assert "s3cret" not in ran.err
+    assert run(*command, "http://127.0.0.1:9").status == 3
+
+
+def test_what_fits_no_address_is_wrong_usage(call: Run) -> None:
+    """One line, and no defect."""
+    for ran in (
+        call("quarantine", "show", "f" * 70_000),
+        call("event", "tail", "--after", "0", "--kind", "f" * 70_000),
+    ):
+        assert (ran.status, ran.err.count("\n")) == (2, 1)
+        assert "cannot be asked for this: URL" in ran.err
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_tail_ends_quietly_once_its_reader_has_gone(server: Running, tmp_path: Path, more: list[str]) -> None:
+    """With the first event after that, as it follows what comes."""
+    command = [sys.executable, "-m", "plscp", "event", "tail", "--url", server.url, "--after", "0", *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert b"Heparin" in process.stdout.readline()
+        assert b"Heparin" in process.stdout.readline()
+        process.stdout.close()
+        server.server.store.add("entry", entry())
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1

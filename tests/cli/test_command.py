@@ -234,14 +234,15 @@ def test_serve_takes_the_defaults_or_a_file(run: Run, tmp_path: Path) -> None:
         (["--help"], []),
         (["stduy"], []),
         (["echo", "127.0.0.1", "1"], ["pynetdicom"]),
-        (["study", "list", "--url", "http://127.0.0.1:9"], []),
+        (["study", "list", "--url", "http://127.0.0.1:9"], ["httpx"]),
+        (["schema", "show"], []),
     ],
 )
 def test_only_what_is_called_is_loaded(tmp_path: Path, typed: list[str], allowed: list[str]) -> None:
-    """Commands start fast: help and a wrong name load no room, DICOM tools no Kafka, commands over HTTP neither, and none the store."""
+    """Commands start fast: help and a wrong name load no room, DICOM tools no Kafka, commands over HTTP neither, and none the store; what works on files no HTTP."""
     code = (
         f"import sys; from plscp.cli import main; main({typed!r}); "
-        "print([m for m in ('kafka', 'pynetdicom', 'apsw', 'uvicorn', 'starlette') if m in sys.modules])"
+        "print([m for m in ('kafka', 'pynetdicom', 'apsw', 'uvicorn', 'starlette', 'httpx') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert ran.stdout.splitlines()[-1] == str(allowed)
