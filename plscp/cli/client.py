@@ -226,8 +226,8 @@ def _api(  # noqa: PLR0917  # one argument per option
     return Api(url, token, tls, json=json)
 
 
-ServerCommand = with_options(_api)
-"""A command that asks a running server: its `context.obj` is the Api."""
+server_command = with_options(_api)
+"""Makes a function a command of a group that asks a running server: its first argument is the Api."""
 
 
 def trusting(setting: str, file: Path, *, alone: bool = False) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text
 from plscp.errors import CommandError
 
@@ -27,15 +27,14 @@ ToPatient = Annotated[str | None, typer.Option(help="Where to: Patient ID, of ad
 ToIssuer = Annotated[str | None, typer.Option(help="Issuer of that Patient ID.", callback=long_text)]
 
 
-@correction.command("list", cls=ServerCommand)
+@server_command(correction, "list")
 def list_corrections(
-    context: typer.Context,
+    api: Api,
     *,
     status: Annotated[str | None, typer.Option(help="proposed, confirmed, rejected, reverted or superseded.")] = None,
     limit: Annotated[int, typer.Option(help="Most corrections.", min=1, max=1000)] = 30,
 ) -> None:
     """List corrections, proposed ones too, newest first."""
-    api: Api = context.obj
     found = api.get("/api/v1/corrections", {"limit": limit, "status": status})
     output.table(
         ["id", "time", "status", "device", "events", "from", "to", "why"],
@@ -57,17 +56,16 @@ def list_corrections(
     )
 
 
-@correction.command("show", cls=ServerCommand)
-def show_correction(context: typer.Context, correction_id: CorrectionId) -> None:
+@server_command(correction, "show")
+def show_correction(api: Api, correction_id: CorrectionId) -> None:
     """Show one correction, proposed or made."""
-    api: Api = context.obj
     found = api.get(_path(correction_id))
     output.page(output.described(found), json=api.as_json(found))
 
 
-@correction.command("make", cls=ServerCommand)
+@server_command(correction, "make")
 def make_correction(
-    context: typer.Context,
+    api: Api,
     positions: Annotated[
         list[int] | None,
         typer.Argument(metavar="[POSITION]...", help="Of the entries; absent: those that --study or --patient has."),
@@ -105,13 +103,12 @@ def make_correction(
     if not to:
         raise CommandError("correction make: say where to, with --to-study or --to-patient", 2)
     _say_why("make", why, dry_run=dry_run)
-    api: Api = context.obj
     show_done(api, api.post("/api/v1/corrections", body | _given(to=to, why=why, who=who, dry_run=dry_run)))
 
 
-@correction.command("confirm", cls=ServerCommand)
+@server_command(correction, "confirm")
 def confirm_correction(
-    context: typer.Context,
+    api: Api,
     correction_id: CorrectionId,
     *,
     to_study: ToStudy = None,
@@ -123,26 +120,23 @@ def confirm_correction(
 ) -> None:
     """Do what is proposed; with a target of yours the entries go there instead."""
     body = _given(to=_place(to_study, to_patient, to_issuer), why=why, who=who, dry_run=dry_run)
-    api: Api = context.obj
     proposal = api.get(_path(correction_id))
     show_done(api, api.post(f"{_path(correction_id)}/confirm", body), proposal)
 
 
-@correction.command("reject", cls=ServerCommand)
-def reject_correction(context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None) -> None:
+@server_command(correction, "reject")
+def reject_correction(api: Api, correction_id: CorrectionId, *, why: Why = None, who: Who = None) -> None:
     """Say that a proposal is not to be done; the same is not proposed again."""
     _say_why("reject", why)
-    api: Api = context.obj
     show_done(api, api.post(f"{_path(correction_id)}/reject", _given(why=why, who=who)))
 
 
-@correction.command("revert", cls=ServerCommand)
+@server_command(correction, "revert")
 def revert_correction(
-    context: typer.Context, correction_id: CorrectionId, *, why: Why = None, who: Who = None, dry_run: DryRun = False
+    api: Api, correction_id: CorrectionId, *, why: Why = None, who: Who = None, dry_run: DryRun = False
 ) -> None:
     """Move back what a correction moved, where no later one has moved it."""
     _say_why("revert", why, dry_run=dry_run)
-    api: Api = context.obj
     show_done(api, api.post(f"{_path(correction_id)}/revert", _given(why=why, who=who, dry_run=dry_run)))
 
 

@@ -9,17 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import group
 
 app = group()
 app.add_typer(feed := group("Feeds: who sends, and what was refused."), name="feed")
 
 
-@feed.command("list", cls=ServerCommand)
-def list_feeds(context: typer.Context) -> None:
+@server_command(feed, "list")
+def list_feeds(api: Api) -> None:
     """List feeds with their senders."""
-    api: Api = context.obj
     found = api.get("/api/v1/feeds")
     rows: list[tuple[Any, ...]] = []
     for each in found["feeds"]:
@@ -40,14 +39,13 @@ def list_feeds(context: typer.Context) -> None:
     output.table(headings, rows, "no feed is set up", json=api.as_json(found))
 
 
-@feed.command("messages", cls=ServerCommand)
+@server_command(feed, "messages")
 def list_messages(
-    context: typer.Context,
+    api: Api,
     *,
     limit: Annotated[int, typer.Option(help="Most messages.", min=1, max=1000)] = 30,
 ) -> None:
     """List messages that feeds refused, newest first."""
-    api: Api = context.obj
     found = api.get("/api/v1/feeds/messages", {"limit": limit})
     output.table(
         ["id", "time", "feed", "from", "message", "why"],
@@ -60,13 +58,12 @@ def list_messages(
     )
 
 
-@feed.command("show", cls=ServerCommand)
+@server_command(feed, "show")
 def show_message(
-    context: typer.Context,
+    api: Api,
     message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id.")],
 ) -> None:
     """Show one refused message, as it came: it has patients in it."""
-    api: Api = context.obj
     found = api.get(f"/api/v1/feeds/messages/{segment(message_id)}")
     raw = base64.b64decode(found["raw"])
     lines = [*output.described({name: value for name, value in found.items() if name != "raw"})]

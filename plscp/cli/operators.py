@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import group, long_text, short_text
 
 app = group()
@@ -17,10 +17,9 @@ Scheme = Annotated[
 ]
 
 
-@operator.command("list", cls=ServerCommand)
-def list_operators(context: typer.Context) -> None:
+@server_command(operator, "list")
+def list_operators(api: Api) -> None:
     """List operators, those that were taken out as well."""
-    api: Api = context.obj
     found = api.get("/api/v1/operators")
     shown = found
     while "next" in found:
@@ -46,9 +45,9 @@ def list_operators(context: typer.Context) -> None:
     )
 
 
-@operator.command("add", cls=ServerCommand)
+@server_command(operator, "add")
 def add_operator(
-    context: typer.Context,
+    api: Api,
     value: Value,
     scheme: Scheme,
     *,
@@ -69,15 +68,13 @@ def add_operator(
         "valid_from": valid_from,
         "valid_until": valid_until,
     }
-    api: Api = context.obj
     found = api.put(_path(value, scheme), body)
     output.changed(found, json=api.as_json(found))
 
 
-@operator.command("remove", cls=ServerCommand)
-def remove_operator(context: typer.Context, value: Value, scheme: Scheme) -> None:
+@server_command(operator, "remove")
+def remove_operator(api: Api, value: Value, scheme: Scheme) -> None:
     """Take an operator out: from now on administrations with that code alone are refused."""
-    api: Api = context.obj
     found = api.delete(_path(value, scheme))
     output.changed(found, json=api.as_json(found))
 

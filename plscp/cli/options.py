@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from typer.core import TyperCommand
-from typer.main import get_command
 
 from plscp.config import Settings, load
 from plscp.config.values import ae_title
@@ -23,6 +23,7 @@ POSITION_AT_MOST: Final = (1 << 62) - 1
 SETTINGS_FILE: Final = Path("plscp.toml")
 """In the working folder: what is read, or written, where none is named."""
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
 ]
@@ -55,27 +56,33 @@ def group(text: str | None = None) -> typer.Typer:
     return typer.Typer(help=text, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-def with_options(shared: Callable[..., Any], *, first: int = 0) -> type[TyperCommand]:
-    """A class of commands that share options: what they stand for is a command's `context.obj`.
+def with_options(shared: Callable[..., Any], *, first: int = 0) -> Callable[..., Callable[[Function], Function]]:
+    """What makes a function a command of a group that has shared options too: what they stand for is its first argument.
 
     Args:
-        shared: makes that object; its parameters are declared like a command's own.
+        shared: makes that argument; its parameters are declared like a command's own.
         first: how many of them stand before the command's own, the others after.
     """
-    app = typer.Typer(add_completion=False)
-    app.command()(shared)
-    made: Any = get_command(app)
-    own = made.params
+    options = [*signature(shared).parameters.values()]
 
-    class WithOptions(TyperCommand):
-        def __init__(self, *names: Any, params: list[Any], **more: Any) -> None:
-            super().__init__(*names, params=[*own[:first], *params, *own[first:]], **more)
+    def command(group: typer.Typer, name: str | None = None, **more: Any) -> Callable[[Function], Function]:
+        def register(function: Function) -> Function:
+            _, *own = signature(function).parameters.values()
+            every = {each.name: each for each in (*options[:first], *own, *options[first:])}
 
-        def invoke(self, ctx: Any) -> Any:
-            ctx.obj = made.callback(**{parameter.name: ctx.params.pop(parameter.name) for parameter in own})
-            return super().invoke(ctx)
+            @wraps(function)
+            def called(**given: Any) -> Any:
+                made = shared(**{each.name: given[each.name] for each in options})
+                return function(made, **{each.name: given[each.name] for each in own})
 
-    return WithOptions
+            declared: Any = called  # what typer reads
+            declared.__signature__ = Signature([each.replace(kind=Parameter.KEYWORD_ONLY) for each in every.values()])
+            group.command(name, **more)(called)
+            return function
+
+        return register
+
+    return command
 
 
 def checked(check: Callable[[Any], object]) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text, short_text
 from plscp.cli.registry import At, by, changes
 from plscp.errors import CommandError, HttpProblem
@@ -29,9 +29,9 @@ StudyId = Annotated[str | None, typer.Option(help="Study ID.", callback=short_te
 # --- studies ---
 
 
-@study.command("list", cls=ServerCommand)
+@server_command(study, "list")
 def list_studies(
-    context: typer.Context,
+    api: Api,
     *,
     status: Annotated[str | None, typer.Option(help="scheduled, open, closed or cancelled.")] = None,
     location: Annotated[
@@ -39,7 +39,6 @@ def list_studies(
     ] = None,
 ) -> None:
     """List studies."""
-    api: Api = context.obj
     found = api.get("/api/v1/studies", {"status": status, "location": location})
     output.warn(found)
     output.table(
@@ -61,10 +60,9 @@ def list_studies(
     )
 
 
-@study.command("show", cls=ServerCommand)
-def show_study(context: typer.Context, study_instance_uid: StudyUid, *, at: At = None) -> None:
+@server_command(study, "show")
+def show_study(api: Api, study_instance_uid: StudyUid, *, at: At = None) -> None:
     """Show a study: where it was when, its openings, by what each came; as of a position without that."""
-    api: Api = context.obj
     path = _path(study_instance_uid) + ("/history" if at is None else "")
     found = api.get(path, {"at": at}, missing=_missing(study_instance_uid))
     output.page(output.described(found) if at is not None else _study_lines(found), json=api.as_json(found))
@@ -86,9 +84,9 @@ def _study_lines(found: Mapping[str, Any]) -> Iterator[view.Line]:
     yield from changes(found["changes"])
 
 
-@study.command("open", cls=ServerCommand)
+@server_command(study, "open")
 def open_study(
-    context: typer.Context,
+    api: Api,
     study_instance_uid: StudyUid,
     *,
     patient: Annotated[
@@ -107,15 +105,13 @@ def open_study(
     body |= {name: value for name, value in given.items() if value is not None}
     if patient is not None:
         body["patient"] = {"id": patient} | ({"issuer": issuer} if issuer is not None else {})
-    api: Api = context.obj
     found = api.put(_path(study_instance_uid), body)
     output.changed(found, json=api.as_json(found))
 
 
-@study.command("close", cls=ServerCommand)
-def close_study(context: typer.Context, study_instance_uid: StudyUid) -> None:
+@server_command(study, "close")
+def close_study(api: Api, study_instance_uid: StudyUid) -> None:
     """Close a study; it takes events for the grace."""
-    api: Api = context.obj
     found = api.post(f"{_path(study_instance_uid)}/close", missing=_missing(study_instance_uid))
     output.changed(found, json=api.as_json(found))
 
@@ -131,14 +127,13 @@ def _missing(study_instance_uid: str) -> str:
 # --- procedure steps ---
 
 
-@step.command("list", cls=ServerCommand)
+@server_command(step, "list")
 def list_steps(
-    context: typer.Context,
+    api: Api,
     *,
     every: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
 ) -> None:
     """List the procedure steps that hold a study open."""
-    api: Api = context.obj
     found = api.get("/api/v1/steps", {"status": None if every else "in-progress"})
     if not found["steps"] and not api.json:
         output.line(["no procedure step" if every else "no procedure step is in progress"])
@@ -156,15 +151,14 @@ def _step_lines(step: Mapping[str, Any]) -> Iterator[view.Line]:
     yield 1, place, f"{output.local(step['started'])}{ended}", ""
 
 
-@step.command("end", cls=ServerCommand)
+@server_command(step, "end")
 def end_step(
-    context: typer.Context,
+    api: Api,
     sop_instance_uid: Annotated[
         str, typer.Argument(metavar="SOP_INSTANCE_UID", help="SOP Instance UID of the step.", callback=a_uid)
     ],
 ) -> None:
     """End a step whose modality does not: a study closes with its last step."""
-    api: Api = context.obj
     found = api.post(f"/api/v1/steps/{segment(sop_instance_uid.strip(' '))}/end")
     output.page(output.described(found), json=api.as_json(found))
 
@@ -172,20 +166,21 @@ def end_step(
 # --- events ---
 
 
-@event.command("list", cls=ServerCommand, help="List events in the order of their positions.")
-@event.command(
+@server_command(event, "list", help="List events in the order of their positions.")
+@server_command(
+    event,
     "tail",
-    cls=ServerCommand,
     help="Show events as they come, until Ctrl-C, the server's end, or the first one after a pipe's reader has gone; with --json one per line.",
 )
-@event.command(
+@server_command(
+    event,
     "export",
-    cls=ServerCommand,
     help="Write events as CSV to standard output; with --json one per line. An entry that was moved is written where it first stood; --kind correction has where it went.",
 )
 def events(
-    context: typer.Context,
+    api: Api,
     *,
+    context: typer.Context,
     after: Annotated[
         int | None,
         typer.Option(
@@ -218,7 +213,6 @@ def events(
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Occurred before then.", callback=a_moment)] = None,
 ) -> None:
     """What is stored, or what comes: the commands differ only in where they begin and end, and in how they write it."""
-    api: Api = context.obj
     follow = context.info_name == "tail"
     if after is None and follow:
         after = int(api.get("/api/v1/status")["store"]["position"])
@@ -241,20 +235,19 @@ def events(
     output.table(view.HEADINGS, map(view.row, found["events"]), "no event", json=api.as_json(found))
 
 
-@event.command("show", cls=ServerCommand)
+@server_command(event, "show")
 def show_event(
-    context: typer.Context,
+    api: Api,
     position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)],
 ) -> None:
     """Show one event on one page."""
-    api: Api = context.obj
     found = api.get(f"/api/v1/events/{position}")
     output.page(view.page(found), json=api.as_json(found))
 
 
-@event.command("timeline", cls=ServerCommand)
+@server_command(event, "timeline")
 def timeline(
-    context: typer.Context,
+    api: Api,
     study_instance_uid: StudyUid,
     *,
     original: Annotated[
@@ -263,7 +256,6 @@ def timeline(
     ] = False,
 ) -> None:
     """Show one study's entries by when they occurred, after corrections."""
-    api: Api = context.obj
     path = f"/api/v1/timeline/{segment(study_instance_uid.strip(' '))}"
     found = api.get(path, {"original": "true" if original else None})
     output.table(view.HEADINGS, map(view.row, found["entries"]), "no entry", json=api.as_json(found))
@@ -272,9 +264,9 @@ def timeline(
 # --- the server itself ---
 
 
-@app.command(cls=ServerCommand)
+@server_command(app)
 def match(
-    context: typer.Context,
+    api: Api,
     *,
     device: Annotated[str | None, typer.Option(help="Calling AE title of the device.", callback=an_ae_title)] = None,
     at: Annotated[
@@ -308,7 +300,6 @@ def match(
     ] = None,
 ) -> int:
     """Ask what a request with these identifiers would be answered, and why; exit status 1 where it would be refused."""
-    api: Api = context.obj
     of_administration = {
         "admission": admission,
         "issuer-of-admission": issuer_of_admission,
@@ -352,13 +343,12 @@ def match(
     return 0 if status == "0000" or status.startswith("B") else 1
 
 
-@app.command(cls=ServerCommand)
-def reload(context: typer.Context) -> int:
+@server_command(app)
+def reload(api: Api) -> int:
     """Have a running server read its settings again: what holds from now on, what needs a restart.
 
     Exit status 1 and every fault where they cannot be used; then nothing is changed.
     """
-    api: Api = context.obj
     try:
         done = api.post("/api/v1/reload")
     except HttpProblem as refused:

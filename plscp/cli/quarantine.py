@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import a_moment, an_ae_title, group
 from plscp.errors import CommandError, HttpProblem
 
@@ -38,9 +38,9 @@ app = group()
 app.add_typer(quarantine := group("Quarantine: refused requests, why, and their replay."), name="quarantine")
 
 
-@quarantine.command("list", cls=ServerCommand)
+@server_command(quarantine, "list")
 def list_items(
-    context: typer.Context,
+    api: Api,
     *,
     calling_ae: Device = None,
     reason: Reason = None,
@@ -50,7 +50,6 @@ def list_items(
     limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
 ) -> None:
     """List refused requests, newest first."""
-    api: Api = context.obj
     query = _which(calling_ae, reason, since, until) | {"open": "true" if open_only else None, "limit": limit}
     found = api.get("/api/v1/quarantine", query)
     output.table(
@@ -80,13 +79,12 @@ def _which(calling_ae: str | None, reason: str | None, since: str | None, until:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-@quarantine.command("show", cls=ServerCommand)
+@server_command(quarantine, "show")
 def show_item(
-    context: typer.Context,
+    api: Api,
     item_id: ItemId,
 ) -> None:
     """Show one refused request: what refused it, what was only noted, and what a replay would bring now."""
-    api: Api = context.obj
     item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
     output.page(_item_lines(item), json=api.as_json(item))
 
@@ -137,9 +135,9 @@ def _kept(api: Api, item_id: str) -> tuple[dict[str, Any], bytes]:
     return item, raw
 
 
-@quarantine.command("explain", cls=ServerCommand)
+@server_command(quarantine, "explain")
 def explain_item(
-    context: typer.Context,
+    api: Api,
     item_id: ItemId,
     *,
     everything: Annotated[
@@ -153,7 +151,6 @@ def explain_item(
     from plscp.scu.encoding import Encoded  # noqa: PLC0415
     from plscp.statuses import STATUSES  # noqa: PLC0415
 
-    api: Api = context.obj
     item, raw = _kept(api, item_id)
     made = explained(Encoded(raw, item["transfer_syntax"]), item["sop_class"], strict=False)
     assert made is not None  # the SOP Class is known
@@ -170,9 +167,9 @@ def explain_item(
     draw(out, made, f"{item['id']} of {item['calling_ae']}", fold=out.is_terminal and not everything)
 
 
-@quarantine.command("export", cls=ServerCommand)
+@server_command(quarantine, "export")
 def export_item(
-    context: typer.Context,
+    api: Api,
     item_id: ItemId,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="A new file; absent: ID.dcm.")] = None,
 ) -> None:
@@ -182,7 +179,6 @@ def export_item(
     """
     from plscp.scu.encoding import Encoded, as_file  # noqa: PLC0415  # it brings DICOM
 
-    api: Api = context.obj
     item, raw = _kept(api, item_id)
     file = file or Path(f"{item['id']}.dcm")
     content = as_file(Encoded(raw, item["transfer_syntax"]), item["sop_class"])
@@ -195,9 +191,9 @@ def export_item(
     output.page(output.described(written), json=api.as_json(written))
 
 
-@quarantine.command("replay", cls=ServerCommand)
+@server_command(quarantine, "replay")
 def replay(
-    context: typer.Context,
+    api: Api,
     item_ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of items, or beginnings of them.")
     ] = None,
@@ -216,7 +212,6 @@ def replay(
 
     Those that are named, or all that are open and fit the options.
     """
-    api: Api = context.obj
     which = _which(calling_ae, reason, since, until) | ({"all": True} if every else {})
     if bool(item_ids) == bool(which):
         raise CommandError(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, ServerCommand, segment
+from plscp.cli.client import Api, segment, server_command
 from plscp.cli.options import POSITION_AT_MOST, group, long_text
 from plscp.errors import CommandError, HttpProblem
 
@@ -31,16 +31,15 @@ def by(change: Mapping[str, Any] | None) -> str:
     return f"by {said} at {change['position']}" + (f" ({change['reason']})" if change["reason"] else "")
 
 
-@patient.command("show", cls=ServerCommand)
+@server_command(patient, "show")
 def show_patient(
-    context: typer.Context,
+    api: Api,
     patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="Patient ID.", callback=long_text)],
     *,
     issuer: Issuer = None,
     at: At = None,
 ) -> None:
     """Show a patient: what names this person, since when and by what; as of a position without that."""
-    api: Api = context.obj
     path = f"/api/v1/patients/{segment(patient_id)}"
     found = api.get(path, {"issuer": issuer, "at": at}, missing=f"patient {patient_id}; see plscp patient add")
     if at is not None:
@@ -60,9 +59,9 @@ def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[v
     yield from changes(history["changes"])
 
 
-@patient.command("add", cls=ServerCommand)
+@server_command(patient, "add")
 def add_patient(
-    context: typer.Context,
+    api: Api,
     patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="Patient ID.", callback=long_text)],
     *,
     issuer: Annotated[
@@ -73,7 +72,6 @@ def add_patient(
     sex: Annotated[str | None, typer.Option(help="M, F or O.", callback=long_text)] = None,
 ) -> None:
     """Make a patient known, or say anew what is given; requests in quarantine that it concerns are judged again."""
-    api: Api = context.obj
     given = {"name": name, "birth_date": birth_date, "sex": sex}
     body = {key: value for key, value in given.items() if value is not None}
     path, query = f"/api/v1/patients/{segment(patient_id)}", {"issuer": issuer}
@@ -97,25 +95,23 @@ def changes(those: list[dict[str, Any]]) -> Iterator[view.Line]:
         yield 2, str(each["position"]), f"{output.local(each['time'])}  {each['what']}  {by(each)}", "dim"
 
 
-@admission.command("show", cls=ServerCommand)
+@server_command(admission, "show")
 def show_admission(
-    context: typer.Context,
+    api: Api,
     admission_id: Annotated[str, typer.Argument(metavar="ADMISSION_ID", help="Admission ID.", callback=long_text)],
     *,
     issuer: Issuer = None,
     at: At = None,
 ) -> None:
     """Show an admission, now or as it was at a position."""
-    api: Api = context.obj
     missing = f"admission {admission_id}; a feed or the registry file would name it"
     found = api.get(f"/api/v1/admissions/{segment(admission_id)}", {"issuer": issuer, "at": at}, missing=missing)
     output.page(output.described(found), json=api.as_json(found))
 
 
-@room.command("list", cls=ServerCommand)
-def list_rooms(context: typer.Context) -> None:
+@server_command(room, "list")
+def list_rooms(api: Api) -> None:
     """List the rooms: who is there since when and by what, the last sign of life, and who left last."""
-    api: Api = context.obj
     found = api.get("/api/v1/rooms")
     if not found["rooms"] and not api.json:
         output.line(["no room is configured, and no study is anywhere"])

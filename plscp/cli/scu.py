@@ -150,8 +150,8 @@ def _call(
     return ScuCall(RemoteScp(host, port, aec, aet or AE_TITLE, ta, td, to, pdu, secure, identity), aet, json, quiet)
 
 
-ScuCommand = with_options(_call, first=2)
-"""A command HOST PORT ...: its `context.obj` is the ScuCall."""
+scu_command = with_options(_call, first=2)
+"""Makes a function a command HOST PORT ... of a group: its first argument is the ScuCall."""
 
 
 _CHATTER: Final = "plscp"
@@ -185,10 +185,9 @@ def _fail_unless_performed(answer: Answer | None) -> None:
         raise CommandError(f"{answer.code} {answer.name}" + (f": {answer.comment}" if answer.comment else ""))
 
 
-@app.command(cls=ScuCommand)
-def echo(context: typer.Context) -> None:
+@scu_command(app)
+def echo(call: ScuCall) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
-    call: ScuCall = context.obj
     peer = call.peer()
     with ScuAssociation(peer, [VERIFICATION]) as association:
         answer = association.echo()
@@ -197,9 +196,9 @@ def echo(context: typer.Context) -> None:
     _fail_unless_performed(answer)
 
 
-@app.command(cls=ScuCommand)
+@scu_command(app)
 def send(
-    context: typer.Context,
+    call: ScuCall,
     *,
     files: Annotated[
         list[Path],
@@ -209,7 +208,6 @@ def send(
     now: Annotated[bool, typer.Option("--now", help="Set the time of what happened to that of sending.")] = False,
 ) -> None:
     """Send recorded or written events: one N-ACTION request per file, all on one association."""
-    call: ScuCall = context.obj
     datasets = [(path, read(path)) for path in files]
     classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
     first: Answer | None = None
@@ -223,9 +221,9 @@ def send(
     _fail_unless_performed(first)
 
 
-@app.command(cls=ScuCommand)
+@scu_command(app)
 def simulate(
-    context: typer.Context,
+    call: ScuCall,
     *,
     speed: Annotated[
         float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
@@ -251,7 +249,6 @@ def simulate(
     written to be refused or corrected. A device whose association ends associates again, and sends what was not
     answered again. Fails when a request gets no answer, or another is refused.
     """
-    call: ScuCall = context.obj
     subject = CaseSubject(
         study_uid, study_id, patient_id=patient_id, issuer=issuer, admission_id=admission_id, location=location
     )

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from plscp.cli import output
-from plscp.cli.client import UNREACHABLE, Api, ServerCommand
+from plscp.cli.client import UNREACHABLE, Api, server_command
 from plscp.cli.options import group
 from plscp.errors import CommandError
 from plscp.web.verdict import behind, span
@@ -43,14 +43,13 @@ Watch = Annotated[
 ]
 
 
-@app.command(cls=ServerCommand)
-def status(context: typer.Context, *, watch: Watch = False) -> None:
+@server_command(app)
+def status(api: Api, *, watch: Watch = False) -> None:
     """Show what a running server is doing: the first line is the verdict.
 
     Exit status: 0 where it is OK or a warning, 1 where it is critical (a full disk, a store that fails, a relay that halted), 3 where no
     server answers. --watch ends with 0.
     """
-    api: Api = context.obj
     if api.json and watch:
         raise CommandError("--json and --watch do not go together", 2)
     if watch:
