@@ -61,11 +61,11 @@ class Api:
         Args:
             missing: what a 404 is about and what helps, for the error's line; so of `post`.
         """
-        return self._call("GET", path, missing, params=_given(query))
+        return self._call("GET", path, missing, params=given(query))
 
     def put(self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None) -> Any:
         """PUT a JSON body."""
-        return self._call("PUT", path, params=_given(query), json=dict(body))
+        return self._call("PUT", path, params=given(query), json=dict(body))
 
     def post(
         self,
@@ -77,7 +77,7 @@ class Api:
     ) -> Any:
         """POST, with a JSON body or without."""
         more = {} if body is None else {"json": dict(body)}
-        return self._call("POST", path, missing, params=_given(query), **more)
+        return self._call("POST", path, missing, params=given(query), **more)
 
     def delete(self, path: str) -> Any:
         """DELETE, and a JSON answer."""
@@ -104,7 +104,7 @@ class Api:
 
     def _open(self, media: str, path: str, query: Mapping[str, Any]) -> AbstractContextManager[httpx.Response]:
         """An answer of whatever length, of a media type."""
-        more = {"params": _given(query), "headers": {"Accept": media}}
+        more = {"params": given(query), "headers": {"Accept": media}}
         return self._answer(media, "GET", path, timeout=httpx.Timeout(ANSWER_SECONDS, read=None), **more)
 
     @contextmanager
@@ -176,8 +176,9 @@ def host_of(url: str) -> str:
     return host if parts.scheme in {"http", "https"} else ""
 
 
-def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (query or {}).items() if value is not None}
+def given(members: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Without what is None."""
+    return {name: value for name, value in (members or {}).items() if value is not None}
 
 
 def _problem(answer: httpx.Response, url: str) -> CommandError:

@@ -8,7 +8,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, segment, server_command
-from plscp.cli.options import POSITION_AT_MOST, a_moment, a_uid, an_ae_title, group, long_text
+from plscp.cli.options import AE, LO, POSITION_AT_MOST, TIME, UI, group
 from plscp.errors import CommandError
 
 app = group()
@@ -22,9 +22,9 @@ Why = Annotated[str | None, typer.Option(help="Why: kept, and published with wha
 WhyConfirmed = Annotated[str | None, typer.Option(help="Why, where it is not what the proposal says.")]
 Who = Annotated[str | None, typer.Option(help="Who says so, by name: kept, and published with what moves.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
-ToStudy = Annotated[str | None, typer.Option(help="Where to: Study Instance UID.", callback=a_uid)]
-ToPatient = Annotated[str | None, typer.Option(help="Where to: Patient ID, of administrations.", callback=long_text)]
-ToIssuer = Annotated[str | None, typer.Option(help="Issuer of that Patient ID.", callback=long_text)]
+ToStudy = Annotated[str | None, UI(help="Where to: Study Instance UID.")]
+ToPatient = Annotated[str | None, LO(help="Where to: Patient ID, of administrations.")]
+ToIssuer = Annotated[str | None, LO(help="Issuer of that Patient ID.")]
 
 
 @server_command(correction, "list")
@@ -71,18 +71,12 @@ def make_correction(
         typer.Argument(metavar="[POSITION]...", help="Of the entries; absent: those that --study or --patient has."),
     ] = None,
     *,
-    study: Annotated[str | None, typer.Option(help="Entries that stand under this study.", callback=a_uid)] = None,
-    patient: Annotated[str | None, typer.Option(help="Entries of this Patient ID.", callback=long_text)] = None,
-    issuer: Annotated[str | None, typer.Option(help="Issuer of that Patient ID.", callback=long_text)] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Of them only those of one calling AE title.", callback=an_ae_title)
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Of them only what occurred from then on: ISO 8601.", callback=a_moment)
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Of them only what occurred until then: ISO 8601.", callback=a_moment)
-    ] = None,
+    study: Annotated[str | None, UI(help="Entries that stand under this study.")] = None,
+    patient: Annotated[str | None, LO(help="Entries of this Patient ID.")] = None,
+    issuer: Annotated[str | None, LO(help="Issuer of that Patient ID.")] = None,
+    device: Annotated[str | None, AE(help="Of them only those of one calling AE title.")] = None,
+    since: Annotated[str | None, TIME(help="Of them only what occurred from then on: ISO 8601.")] = None,
+    until: Annotated[str | None, TIME(help="Of them only what occurred until then: ISO 8601.")] = None,
     to_study: ToStudy = None,
     to_patient: ToPatient = None,
     to_issuer: ToIssuer = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from plscp.cli import output
-from plscp.cli.options import Json, a_uid, long_text
+from plscp.cli.options import LO, UI, Json
 from plscp.config.values import nearest
 from plscp.errors import CommandError
 from plscp.records.brief import said
@@ -33,12 +33,9 @@ def _examples() -> dict[str, Any]:
 def example(
     kind: Annotated[str | None, typer.Argument(help="What happened, as the list names it.")] = None,
     *,
-    study: Annotated[
-        str | None,
-        typer.Option(help=f"Study Instance UID; {A_STUDY} where nothing else names a study.", callback=a_uid),
-    ] = None,
-    patient: Annotated[str | None, typer.Option(help="Patient ID.", callback=long_text)] = None,
-    location: Annotated[str | None, typer.Option(help="Performed Location.", callback=long_text)] = None,
+    study: Annotated[str | None, UI(help=f"Study Instance UID; {A_STUDY} where nothing else names a study.")] = None,
+    patient: Annotated[str | None, LO(help="Patient ID.")] = None,
+    location: Annotated[str | None, LO(help="Performed Location.")] = None,
     every: Annotated[bool, typer.Option("--list", help="List what there is; so without KIND.")] = False,
     json: Json = False,
 ) -> None:

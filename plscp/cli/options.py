@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
-from functools import wraps
+from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -132,6 +132,14 @@ def a_moment(value: str | None) -> str | None:
         raise typer.BadParameter("must be a time such as 2026-11-26T08:00 or 2026-11-26") from None
 
 
+LO = partial(typer.Option, callback=long_text)
+SH = partial(typer.Option, callback=short_text)
+UI = partial(typer.Option, callback=a_uid)
+AE = partial(typer.Option, callback=an_ae_title)
+TIME = partial(typer.Option, callback=a_moment)
+"""Options whose values are of these VRs; of TIME as ISO 8601 has it."""
+
+
 @checked
 def an_identity(value: str) -> None:
     """Check a username of User Identity Negotiation: UTF-8, whose length two bytes carry (PS3.7 Table D.3-14)."""
@@ -155,3 +163,6 @@ def a_pdu_length(value: int) -> None:
     """Check a Maximum Length Received: none (0), or one in which a fragment has room; four bytes carry it."""
     if value and not 128 <= value <= 0xFFFFFFFF:
         raise ValueError("must be 0 (no limit), or from 128 to 4294967295")
+
+
+StudyUid = Annotated[str, typer.Argument(metavar="STUDY_INSTANCE_UID", help="Study Instance UID.", callback=a_uid)]

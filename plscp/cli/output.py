@@ -226,6 +226,11 @@ def in_brief(value: Any) -> str | None:
     return local(value) if isinstance(value, str) and _AN_INSTANT.fullmatch(value) else str(value)
 
 
+def cells(value: Mapping[str, Any], *names: str) -> list[str]:
+    """Members of a published value in brief, as cells of a row."""
+    return [in_brief(value[name]) or "" for name in names]
+
+
 def _mapping_in_brief(value: Mapping[str, Any]) -> str | None:
     if "scheme" in value and "meaning" in value:
         return f"{value['meaning']} ({value.get('value', '')}, {value['scheme']})"

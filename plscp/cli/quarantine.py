@@ -12,7 +12,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, segment, server_command
-from plscp.cli.options import a_moment, an_ae_title, group
+from plscp.cli.options import AE, TIME, group
 from plscp.errors import CommandError, HttpProblem
 
 PAGE: Final = 100
@@ -23,16 +23,12 @@ GOOD: Final = {"accepted", "known", "closed"}
 
 
 ItemId = Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")]
-Device = Annotated[
-    str | None, typer.Option("--device", help="Of one device, by its calling AE title.", callback=an_ae_title)
-]
+Device = Annotated[str | None, AE("--device", help="Of one device, by its calling AE title.")]
 Reason = Annotated[
     str | None, typer.Option(help="How the last refusal begins: a status (C103), or status and Error Comment.")
 ]
-Since = Annotated[
-    str | None, typer.Option(help="Refused last not before then, such as 2026-11-26T22:00.", callback=a_moment)
-]
-Until = Annotated[str | None, typer.Option(help="Refused last before then.", callback=a_moment)]
+Since = Annotated[str | None, TIME(help="Refused last not before then, such as 2026-11-26T22:00.")]
+Until = Annotated[str | None, TIME(help="Refused last before then.")]
 
 app = group()
 app.add_typer(quarantine := group("Quarantine: refused requests, why, and their replay."), name="quarantine")

@@ -16,17 +16,17 @@ from pydicom.uid import generate_uid
 
 from plscp.cli import output
 from plscp.cli.options import (
+    AE,
+    LO,
     SECONDS_AT_MOST,
+    SH,
     SOP_CLASSES,
+    UI,
     Kind,
     a_host,
     a_pdu_length,
-    a_uid,
-    an_ae_title,
     an_identity,
     group,
-    long_text,
-    short_text,
     with_options,
 )
 from plscp.config import secretfile
@@ -95,11 +95,8 @@ def _call(
     *,
     host: Annotated[str, typer.Argument(help="Host name or address of the SCP.", callback=a_host)],
     port: Annotated[int, typer.Argument(help="Its port.", min=1, max=65535)],
-    aet: Annotated[
-        str | None,
-        typer.Option("-aet", "--aet", help="Calling AE title; absent: the tool's own.", callback=an_ae_title),
-    ] = None,
-    aec: Annotated[str, typer.Option("-aec", "--aec", help="Called AE title.", callback=an_ae_title)] = "PLSCP",
+    aet: Annotated[str | None, AE("-aet", "--aet", help="Calling AE title; absent: the tool's own.")] = None,
+    aec: Annotated[str, AE("-aec", "--aec", help="Called AE title.")] = "PLSCP",
     ta: Annotated[
         float,
         typer.Option("-ta", "--ta", help="Seconds for an association to be answered.", min=0.1, max=SECONDS_AT_MOST),
@@ -228,14 +225,12 @@ def simulate(
     speed: Annotated[
         float, typer.Option(help="How much faster than life: only the pauses shrink.", min=0.1, max=10000)
     ] = 50.0,
-    study_uid: Annotated[
-        str, typer.Option(help="Study Instance UID.", callback=a_uid)
-    ] = CaseSubject.study_instance_uid,
-    study_id: Annotated[str, typer.Option(help="Study ID.", callback=short_text)] = CaseSubject.study_id,
-    patient_id: Annotated[str, typer.Option(help="Patient ID.", callback=long_text)] = CaseSubject.patient_id,
-    issuer: Annotated[str, typer.Option(help="Issuer of the Patient ID.", callback=long_text)] = CaseSubject.issuer,
-    admission_id: Annotated[str, typer.Option(help="Admission ID.", callback=long_text)] = CaseSubject.admission_id,
-    location: Annotated[str, typer.Option(help="Performed Location.", callback=long_text)] = CaseSubject.location,
+    study_uid: Annotated[str, UI(help="Study Instance UID.")] = CaseSubject.study_instance_uid,
+    study_id: Annotated[str, SH(help="Study ID.")] = CaseSubject.study_id,
+    patient_id: Annotated[str, LO(help="Patient ID.")] = CaseSubject.patient_id,
+    issuer: Annotated[str, LO(help="Issuer of the Patient ID.")] = CaseSubject.issuer,
+    admission_id: Annotated[str, LO(help="Admission ID.")] = CaseSubject.admission_id,
+    location: Annotated[str, LO(help="Performed Location.")] = CaseSubject.location,
     mpps: Annotated[
         bool,
         typer.Option(

@@ -19,11 +19,12 @@ from rich.text import Text
 from plscp.cli import output
 from plscp.cli.client import UNREACHABLE, Api, server_command
 from plscp.cli.options import group
-from plscp.errors import CommandError
+from plscp.errors import CommandError, HttpProblem
 from plscp.web.verdict import behind, span
 
 app = group()
 
+UNPROCESSABLE = 422
 EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 3.0
 """How long `--watch` waits for an answer: the screen says so, and tries again."""
@@ -63,6 +64,28 @@ def status(api: Api, *, watch: Watch = False) -> None:
         output.console().print(screen(found))
     if found["verdict"]["level"] == "critical":
         raise typer.Exit(1)
+
+
+@server_command(app)
+def reload(api: Api) -> int:
+    """Have a running server read its settings again: what holds from now on, what needs a restart.
+
+    Exit status 1 and every fault where they cannot be used; then nothing is changed.
+    """
+    try:
+        done = api.post("/api/v1/reload")
+    except HttpProblem as refused:
+        if refused.status != UNPROCESSABLE:
+            raise
+        faults = [output.clean(fault) for fault in refused.problem.get("faults") or [refused]]
+        if api.json:
+            output.print_json({"applied": [], "restart": [], "fault": str(refused), "faults": faults})
+        for fault in faults:
+            typer.echo(f"plscp: {fault}", err=True)
+        return 1
+    settings = [(path, "now") for path in done["applied"]] + [(path, "after a restart") for path in done["restart"]]
+    output.table(["setting", "applies"], settings, "nothing has changed", json=api.as_json(done))
+    return 0
 
 
 def _answers(api: Api) -> Iterator[tuple[dict[str, Any], str]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from plscp.cli import output
-from plscp.cli.feeds import data_set
+from plscp.cli.events import data_set
 
 
 def test_what_is_copied_or_short_is_never_broken_on_a_narrow_terminal(
