@@ -13,7 +13,7 @@ from plscp.errors import EXIT_STATUSES
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("serve", "Run the server until SIGTERM."),
     "demo": ("demo", "Play a cath-lab case through a server into Kafka."),
-    "kafka": ("kafka", "Run a Kafka on this machine, to try plscp with."),
+    "kafka": ("demo", "Run a Kafka on this machine, to try plscp with."),
     "config": ("config", "Settings: write, check, show."),
     "status": ("status", "What a running server is doing."),
     "reload": ("status", "Have a running server read its settings again."),

@@ -1,4 +1,4 @@
-"""`plscp demo`: a cath-lab case from four devices through a real server into a real Kafka, and a check that all of it arrived."""
+"""`plscp demo`: a cath-lab case from four devices through a real server into a real Kafka, and a check that all of it arrived; `plscp kafka`."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import re
 import select
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from plscp.cli import output, view
 from plscp.cli.client import Api
 from plscp.cli.options import group
 from plscp.errors import CommandError, PlscpError
-from plscp.local.kafka import OwnProcess
+from plscp.local.kafka import HOST, LocalBroker, OwnProcess
 from plscp.scu.pci_case import DEVICES, MAY, TABLET, CaseSubject, Played, Request, pci_case, play, registry_file
 from plscp.scu.sending import RemoteScp, ScuAssociation
 
@@ -52,20 +53,15 @@ Value = Mapping[str, Any]
 
 
 class DemoServer(OwnProcess):
-    """`plscp serve` on free ports, with settings, store and log in a folder, for a broker at an address or (empty) for none.
-
-    Attributes:
-        port: of the DICOM listener.
-        url: of the HTTP API.
-    """
+    """`plscp serve` on free ports, with settings, store and log in a folder, for a broker at an address or (empty) for none."""
 
     def __init__(self, folder: Path, kafka: str) -> None:
         self.folder = folder
         self.port, self.url = 0, ""
         self._log = folder / "server.log"
         (folder / "plscp.toml").write_text(_settings(kafka), "utf-8")
-        opened = datetime.now(UTC) - timedelta(minutes=5)
-        (folder / "current.toml").write_text(registry_file(CaseSubject(), opened), "utf-8")
+        registry = registry_file(CaseSubject(), datetime.now(UTC) - timedelta(minutes=5))
+        (folder / "current.toml").write_text(registry, "utf-8")
 
     def start(self, timeout: float = 30.0) -> Self:
         """Start, and wait until it accepts associations; raises CommandError, one line, when it does not."""
@@ -135,19 +131,12 @@ class Received(NamedTuple):
 
 
 class DemoConsumer:
-    """The consumer: it reads in a thread of its own, from Kafka or, without its address, from the store over HTTP.
-
-    Args:
-        told: called with each event, from that thread.
-
-    Attributes:
-        received: everything so far.
-        error: why reading ended early, or None.
-    """
+    """It reads in a thread of its own, from Kafka or, without its address, from the store over HTTP; `told` is called from there."""
 
     def __init__(self, kafka: str, api: Api, told: Callable[[Received], None]) -> None:
         self.received: list[Received] = []
         self.error: str | None = None
+        """Why reading ended early."""
         self._told = told
         if kafka:
             from plscp.consumer import consume  # noqa: PLC0415  # loads kafka, which --no-kafka does without
@@ -204,32 +193,19 @@ class Station(NamedTuple):
     refusals: Counter[tuple[str, str]]
 
 
-class Sums(NamedTuple):
-    """What the demo checks: the same entries and the same refusals at each station."""
-
-    answered: Station
-    stored: Station
-    consumed: Station
-
-    @property
-    def agree(self) -> bool:
-        """Whether nothing was lost, added or changed on the way."""
-        return self.answered == self.stored == self.consumed
-
-
-def sums(played: Iterable[Played], stored: Iterable[Value], consumed: Iterable[Value]) -> Sums:
-    """Count what was answered, and the published values as the store and the consumer have them."""
-    entries: Counter[tuple[str, str]] = Counter()
-    refusals: Counter[tuple[str, str]] = Counter()
+def answered(played: Iterable[Played]) -> Station:
+    """What the devices were answered."""
+    found = Station(Counter(), Counter())
     for one in played:
         if one.answer.performed:
-            entries.update((one.request.device, time) for time in one.times)
+            found.entries.update((one.request.device, time) for time in one.times)
         else:
-            refusals[one.request.device, one.answer.code] += 1
-    return Sums(Station(entries, refusals), _station(stored), _station(consumed))
+            found.refusals[one.request.device, one.answer.code] += 1
+    return found
 
 
-def _station(values: Iterable[Value]) -> Station:
+def published(values: Iterable[Value]) -> Station:
+    """What the published values say, of the store or the consumer."""
     found = Station(Counter(), Counter())
     for value in values:
         device = value["sender"]["ae_title"]
@@ -271,19 +247,42 @@ def demo(
                 threading.Event().wait(0.5)
 
 
+@app.command()
+def kafka(port: Annotated[int, typer.Option(help="Its port on 127.0.0.1.", min=1, max=65535)] = 9092) -> None:
+    """Run Apache Kafka until Ctrl-C, to try plscp with; prints `listening kafka HOST:PORT` when it is ready.
+
+    It asks nobody who they are, and what it holds is deleted at its end. What has to be fetched is kept in the cache folder.
+    """
+    try:
+        socket.create_server((HOST, port)).close()  # Kafka does not say why it ends
+    except OSError as error:
+        raise CommandError(f"kafka: {HOST}:{port}: {os.strerror(error.errno or 0)}; see --port", 3) from None
+    progress = Fetching(output.console())
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="plscp-kafka-") as folder:
+        broker = LocalBroker(Path(folder), port=port, progress=progress)
+        try:
+            broker.start()
+            progress.stop()
+            print(f"listening kafka {broker.address}", flush=True)
+            with suppress(KeyboardInterrupt):
+                while broker.running:
+                    threading.Event().wait(0.5)
+                raise CommandError("kafka: the broker ended", 3)
+        finally:
+            progress.stop()
+            broker.kill()
+
+
 def _broker(stack: ExitStack, folder: Path, out: Console) -> str:
     """Start a broker of our own; its address."""
-    from plscp.local.kafka import LocalBroker  # noqa: PLC0415  # --no-kafka does without
-
     progress = Fetching(out)
     broker = LocalBroker(folder / "kafka", progress=progress)
     stack.callback(broker.kill)  # its data goes with the folder: nothing has to be brought into order
     try:
         broker.start()
     except (CommandError, OSError) as error:
-        raise CommandError(
-            f"no Kafka broker: {error}; `{_program()} demo --no-kafka` shows the same from the store", 3
-        ) from error
+        instead = f"`{_program()} demo --no-kafka` shows the same from the store"
+        raise CommandError(f"no Kafka broker: {error}; {instead}", 3) from error
     finally:
         progress.stop()
     out.print(f"Started Apache Kafka at {broker.address}")
@@ -308,23 +307,24 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
             reader.wait(len(stored), CATCH_UP_SECONDS)
         finally:
             reader.stop()
-    totals = sums(played, stored, [one.value for one in reader.received])
-    summary(out, case, played, totals, source)
-    _judge(case, played, totals, reader)
+    stations = answered(played), published(stored), published(one.value for one in reader.received)
+    summary(out, case, played, stations, source)
+    judge(case, played, stations, reader.error)
 
 
-def _judge(case: Sequence[Request], played: Sequence[Played], found: Sums, reader: DemoConsumer) -> None:
+def judge(case: Sequence[Request], played: Sequence[Played], stations: Sequence[Station], error: str | None) -> None:
+    """Raise CommandError, one line, where not all was answered as it was meant, or not all that was answered is at the next stations."""
     wrong = [one for one in played if not one.as_expected]
     if len(played) < len(case) or wrong:
         first = f", first {wrong[0].answer.code} for {wrong[0].request.label}" if wrong else ""
         raise CommandError(
             f"{len(case) - len(played)} requests had no answer, {len(wrong)} another one than meant{first}"
         )
-    if reader.error is not None:
-        raise CommandError(f"the consumer ended early: {reader.error}")
-    if not found.agree:
-        pairs = zip(found.stored, found.consumed, strict=True)
-        lost = sum((stored - consumed).total() for stored, consumed in pairs)
+    if error is not None:
+        raise CommandError(f"the consumer ended early: {error}")
+    sent, stored, consumed = stations
+    if not sent == stored == consumed:
+        lost = sum((kept - read).total() for kept, read in zip(stored, consumed, strict=True))
         raise CommandError(
             f"what was sent, answered, stored and consumed differs: {lost} stored events were not consumed"
         )
@@ -334,23 +334,21 @@ def _next_steps(out: Console, server: DemoServer, kafka: str, keep: bool) -> Non
     program = _program()
     if not keep:
         again = shlex.join([program, "demo", "--keep", *([] if kafka else ["--no-kafka"])])
-        out.print(
-            f"\nNothing is left running. `{again}` keeps it running and says how to send your own event.",
-            soft_wrap=True,
-        )
+        said = f"\nNothing is left running. `{again}` keeps it running and says how to send your own event."
+        out.print(said, soft_wrap=True)
         return
     event = server.folder / "event.json"
     sample = next(request for request in pci_case() if request.device == TABLET)
     event.write_text(json.dumps(sample.dataset(datetime.now(UTC)).to_json_dict(), indent=1), "utf-8")
     lines = [
-        ("DICOM", f"PLSCP at 127.0.0.1:{server.port}"),
-        ("HTTP", f"{server.url}/api/v1/events"),
-        *([("Kafka", f"{kafka}, topics plscp.*")] if kafka else []),
-        ("Files", str(server.folder)),
+        f"DICOM  PLSCP at 127.0.0.1:{server.port}",
+        f"HTTP   {server.url}/api/v1/events",
+        *([f"Kafka  {kafka}, topics plscp.*"] if kafka else []),
+        f"Files  {server.folder}",
     ]
     out.print("\nRunning until Ctrl-C:", style="bold")
-    for name, value in lines:
-        out.print(f"  {name:<6} {value}", soft_wrap=True, markup=False)
+    for line in lines:
+        out.print(f"  {line}", soft_wrap=True, markup=False)
     out.print(
         "Your own event: change the file as you like (the DICOM JSON Model), then, in another terminal,", style="bold"
     )
@@ -480,7 +478,9 @@ class Fetching:
         self._bar.stop()
 
 
-def summary(out: Console, case: Sequence[Request], played: Sequence[Played], found: Sums, source: str) -> None:
+def summary(
+    out: Console, case: Sequence[Request], played: Sequence[Played], stations: Sequence[Station], source: str
+) -> None:
     """The end of the demo: what went wrong on purpose, then the four counts."""
     special = [one for one in sorted(played, key=lambda one: one.request.at) if one.request.why or not one.as_expected]
     out.print("\nWhat was not simply Success, and why", style="bold")
@@ -494,7 +494,7 @@ def summary(out: Console, case: Sequence[Request], played: Sequence[Played], fou
     refused = sum(request.expect >> 12 == 0xC for request in case)
     counts.add_row("sent", str(sent), str(refused), f"{len(case)} requests from {len(DEVICES)} devices")
     where = (f"{len(played)} of {len(case)} requests, as each should be", "in the event store", f"by {source}")
-    for name, station, words in zip(("answered", "stored", "consumed"), found, where, strict=True):
+    for name, station, words in zip(("answered", "stored", "consumed"), stations, where, strict=True):
         counts.add_row(name, str(station.entries.total()), str(station.refusals.total()), words)
     out.print()
     out.print(counts)

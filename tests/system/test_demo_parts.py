@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plscp.cli.demo import Fetching, Lines, Panels, Received, answer_line, sums
+from plscp.cli.demo import Fetching, Lines, Panels, Received, answer_line, answered, judge, published
 from plscp.cli.view import line
+from plscp.errors import CommandError
 from plscp.records.brief import said
 from plscp.scu.pci_case import Played, pci_case
 from plscp.scu.sending import Answer
@@ -33,9 +34,9 @@ def stored(played: list[Played]) -> list[dict[str, Any]]:
 
 def test_what_arrived_whole_agrees() -> None:
     """Entries by device and DateTime, refusals by device and status."""
-    found = sums(PLAYED, stored(PLAYED), stored(PLAYED))
-    assert found.agree
-    assert found.answered.entries.total() == sum(one.request.count for one in PLAYED if one.answer.performed)
+    found = answered(PLAYED)
+    assert found == published(stored(PLAYED))
+    assert found.entries.total() == sum(one.request.count for one in PLAYED if one.answer.performed)
 
 
 @pytest.mark.parametrize("place", ["stored", "consumed"])
@@ -54,9 +55,10 @@ def test_anything_that_did_not_arrive_as_it_was_sent_disagrees(place: str, what:
         spoiled[0] = first | {"sender": {"ae_title": "OTHER"}}
     else:
         spoiled.remove(next(value for value in spoiled if "status" in value))
-    good = stored(PLAYED)
-    found = sums(PLAYED, spoiled if place == "stored" else good, spoiled if place == "consumed" else good)
-    assert not found.agree
+    good, bad = published(stored(PLAYED)), published(spoiled)
+    judge(CASE, PLAYED, (answered(PLAYED), good, good), None)
+    with pytest.raises(CommandError, match="what was sent, answered, stored and consumed differs"):
+        judge(CASE, PLAYED, (answered(PLAYED), bad, good) if place == "stored" else (answered(PLAYED), good, bad), None)
 
 
 def console(width: int = 160, *, terminal: bool) -> Console:
