@@ -40,9 +40,7 @@ def list_corrections(
         ["id", "time", "status", "device", "events", "from", "to", "why"],
         [
             (
-                each["id"],
-                output.local(each["time"]),
-                each["status"],
+                *output.cells(each, "id", "time", "status"),
                 each.get("calling_ae", ""),
                 ", ".join(map(str, each.get("positions", []))),
                 "; ".join(map(view.place, each.get("from", []))),
@@ -88,16 +86,14 @@ def make_correction(
     if any(not 0 < position <= POSITION_AT_MOST for position in positions or ()):
         raise CommandError("correction make: a position is a number from 1 on", 2)
     chosen = _place(study, patient, issuer) | _given(calling_ae=device, since=since, until=until)
-    body: dict[str, Any] = {"positions": positions} if positions else {}
-    if chosen:
-        body["entries"] = chosen
     to = _place(to_study, to_patient, to_issuer)
     if bool(positions) == bool(chosen):
         raise CommandError("correction make: say which entries: their positions, or --study or --patient", 2)
     if not to:
         raise CommandError("correction make: say where to, with --to-study or --to-patient", 2)
     _say_why("make", why, dry_run=dry_run)
-    show_done(api, api.post("/api/v1/corrections", body | _given(to=to, why=why, who=who, dry_run=dry_run)))
+    body = _given(positions=positions, entries=chosen, to=to, why=why, who=who, dry_run=dry_run)
+    show_done(api, api.post("/api/v1/corrections", body))
 
 
 @server_command(correction, "confirm")
@@ -150,33 +146,24 @@ def _given(**members: Any) -> dict[str, Any]:
 def _place(study: str | None, patient: str | None, issuer: str | None) -> dict[str, Any]:
     if issuer is not None and patient is None:
         raise CommandError("correction: an issuer goes with a Patient ID", 2)
-    named = _given(id=patient, issuer=issuer)
-    return _given(study_instance_uid=study, patient=named)
-
-
-def _without_moves(done: Mapping[str, Any], proposal: Mapping[str, Any]) -> str:
-    """What was done, or would be, where nothing moves: a request that was refused is replayed."""
-    replay = proposal.get("what") == "proposal.replay"
-    item, place = proposal.get("quarantine") if replay else "", view.place(proposal.get("to") or {})
-    if done["dry_run"]:
-        return f"would be logged: refused request {item}, to {place}" if item else "nothing would move"
-    return f"{done['id']} is settled, " + (f"request {item} is logged" if item else "nothing was moved")
+    return _given(study_instance_uid=study, patient=_given(id=patient, issuer=issuer))
 
 
 def show_done(api: Api, done: dict[str, Any], proposal: Mapping[str, Any] = MappingProxyType({})) -> None:
     """What moved, a line each; of a dry run what would move; of a proposal to replay that instead."""
+    item = proposal.get("quarantine") if proposal.get("what") == "proposal.replay" else ""
+    if done["dry_run"]:
+        place = view.place(proposal.get("to") or {})
+        no_moves = f"would be logged: refused request {item}, to {place}" if item else "nothing would move"
+    else:
+        no_moves = f"{done['id']} is settled, " + (f"request {item} is logged" if item else "nothing was moved")
     output.table(
         ["position", "occurred", "from", "to"],
         [
-            (
-                move["position"],
-                output.local(move["occurred"]),
-                view.place(move["moved_from"]),
-                view.place(move["moved_to"]),
-            )
+            (*output.cells(move, "position", "occurred"), view.place(move["moved_from"]), view.place(move["moved_to"]))
             for move in done["moves"]
         ],
-        _without_moves(done, proposal),
+        no_moves,
         json=api.as_json(done),
     )
     if done["moves"] and not api.json:

@@ -80,7 +80,7 @@ def events(
     if follow:
         for each in api.follow("/api/v1/events", query | {"follow": "true"}):
             if api.json:
-                output.print_line(each)
+                output.print_json(each, indent=None)
             else:
                 output.line(view.row(each))
         return

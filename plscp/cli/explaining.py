@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, NamedTuple
 
 from plscp.content.codes import meaning_of
@@ -66,24 +66,16 @@ class Explained:
 
 
 def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explained | None:
-    """Checks a request as the server does.
-
-    Args:
-        given: the encoded data set.
-        sop_class: None: told by the content.
-        strict: the device's profile.
-
-    Returns:
-        None where nothing tells the SOP Class.
-    """
+    """Checks a request as the server does; None where no SOP Class is given, and nothing tells it."""
     made = Explained(sop_class or PROCEDURAL_EVENT_LOGGING)
+    read = partial(decode, given.raw, given.transfer_syntax, calling_ae="", bounds=Bounds())
     try:
-        decoded = _decoded(given, made.sop_class)
+        decoded = read(sop_class=made.sop_class)
         if sop_class is None and not {VALUE_TYPE, CONTENT_SEQUENCE} & decoded.root.elements.keys():
             if not any(tag >> 16 == 0x0044 for tag in decoded.root.elements):
                 return None
             made.sop_class = SUBSTANCE_ADMINISTRATION_LOGGING
-            decoded = _decoded(given, made.sop_class)
+            decoded = read(sop_class=made.sop_class)
         made.decoded = decoded
         if made.sop_class == SUBSTANCE_ADMINISTRATION_LOGGING:
             administration = read_administration(decoded, strict=strict)
@@ -101,16 +93,8 @@ def explained(given: Encoded, sop_class: str | None, *, strict: bool) -> Explain
     return made
 
 
-def _decoded(given: Encoded, sop_class: str) -> Decoded:
-    return decode(given.raw, given.transfer_syntax, calling_ae="", sop_class=sop_class, bounds=Bounds())
-
-
 def trace(root: ContentItem) -> dict[str, TableRow]:
-    """The row of every item that a row describes, by the item's path: as the engine matched it.
-
-    Args:
-        root: a log as the checks see it (`plscp.content.reader.content_tree`).
-    """
+    """The row of every item of a log that a row describes, by the item's path: as the engine matched it."""
     found: dict[str, TableRow] = {}
     inherited, positions = list[ContentItem](), list[int]()
     for position, item in enumerate(root.children, 1):
@@ -159,9 +143,7 @@ def _declared(model: type[Any], head: Template) -> Iterator[TableRow]:
 def wanted(finding: Finding, matched: TableRow | None = None) -> TableRow | None:
     """The row that a finding is about; None where it names none of these tables.
 
-    Args:
-        finding: with template and row.
-        matched: the row of the item there goes before others of the same number; else the last goes, a second reading of a row never.
+    Of several with the number that of the item there (`matched`) goes before others, else the last, a second reading never.
     """
     rows = table().get((finding.template, finding.row), ())
     if matched is not None and matched in rows:
@@ -178,7 +160,7 @@ def look(of: TableRow) -> str:
         inside: Template = row.include.head
         return f"INCLUDE {inside.tid} {inside.name}, {row.vm} {row.req}"
     cells: Sequence[Set | None] = (row.concept, *row.value, row.units)
-    examples = [text for cell in cells if isinstance(cell, Group) if (text := _examples(cell))]
+    examples = filter(None, (_examples(cell) for cell in cells if isinstance(cell, Group)))
     return "; ".join([str(row).removeprefix(f"row {row.number}: "), *examples])
 
 

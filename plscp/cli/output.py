@@ -36,14 +36,9 @@ def clean(value: object) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in str(value))
 
 
-def print_json(value: Any) -> None:
-    """One JSON document."""
-    print(jsons.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode())
-
-
-def print_line(value: Any) -> None:
-    """One JSON document on one line, at once."""
-    print(jsons.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """One JSON document, at once; without `indent` on one line."""
+    print(jsons.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "replace").decode(), flush=True)
 
 
 def warn(answer: Mapping[str, Any]) -> None:
@@ -66,7 +61,7 @@ class Listing:
         self._rows = [[*compress(row, kept)] for row in cells]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield a table, or lines."""
+        """A table, or lines."""
         widths = self._widths(options.max_width)
         if widths is None:
             yield from self._lines()
@@ -153,14 +148,11 @@ def _sections(markdown: str) -> Iterator[dict[str, Any]]:
         tables = []
         for of_a_table, some in groupby(lines, lambda line: line.startswith("|")):
             if of_a_table:
-                columns, _, *rows = ([*map(_plain_cell, re.split(r"(?<!\\)\|", line)[1:-1])] for line in some)
+                cells = (re.split(r"(?<!\\)\|", line)[1:-1] for line in some)
+                columns, _, *rows = ([cell.strip().replace("\\|", "|") for cell in row] for row in cells)
                 tables.append({"columns": columns, "rows": rows})
         text = "\n".join(line for line in lines if not line.startswith("|")).strip()
         yield {"heading": heading.lstrip("# "), "level": len(heading.split()[0]), "text": text, "tables": tables}
-
-
-def _plain_cell(cell: str) -> str:
-    return cell.strip().replace("\\|", "|")
 
 
 def changed(answer: Mapping[str, Any], *, json: Any = None) -> None:
@@ -203,12 +195,9 @@ def described(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[int,
     if name:
         yield depth, name.replace("_", " "), "", ""
     below = depth + 1 if name else depth
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from described(each, key, below)
-        return
-    for number, each in enumerate(value, 1):
-        yield from described(each, str(number), below)
+    members = value.items() if isinstance(value, Mapping) else enumerate(value, 1)
+    for key, each in members:
+        yield from described(each, str(key), below)
 
 
 def in_brief(value: Any) -> str | None:
@@ -216,9 +205,8 @@ def in_brief(value: Any) -> str | None:
     if value is None or value in ({}, [], ""):
         return ""
     if isinstance(value, Mapping):
-        if all(in_brief(each) == "" for each in value.values()):
-            return ""
-        return _mapping_in_brief(value)
+        empty = all(in_brief(each) == "" for each in value.values())
+        return "" if empty else _mapping_in_brief(value)
     if isinstance(value, list):
         parts = [in_brief(each) for each in value]
         joined = ", ".join(part for part in parts if part)

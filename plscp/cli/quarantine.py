@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, segment, server_command
+from plscp.cli.client import Api, given, segment, server_command
 from plscp.cli.options import AE, TIME, group
 from plscp.errors import CommandError, HttpProblem
 
@@ -20,7 +20,6 @@ PAGE: Final = 100
 GONE: Final = {404, 409}
 GOOD: Final = {"accepted", "known", "closed"}
 """Outcomes after which nothing is left to do."""
-
 
 ItemId = Annotated[str, typer.Argument(metavar="ID", help="The item's id, or a beginning of it.")]
 Device = Annotated[str | None, AE("--device", help="Of one device, by its calling AE title.")]
@@ -46,16 +45,13 @@ def list_items(
     limit: Annotated[int, typer.Option(help="Most items.", min=1, max=1000)] = 30,
 ) -> None:
     """List refused requests, newest first."""
-    query = _which(calling_ae, reason, since, until) | {"open": "true" if open_only else None, "limit": limit}
-    found = api.get("/api/v1/quarantine", query)
+    query = {"calling_ae": calling_ae, "reason": reason, "since": since, "until": until}
+    found = api.get("/api/v1/quarantine", query | {"open": "true" if open_only else None, "limit": limit})
     output.table(
         ["id", "last", "times", "device", "status", "why", "accepted since"],
         [
             (
-                item["id"],
-                output.local(item["last_time"]),
-                item["times"],
-                item["calling_ae"],
+                *output.cells(item, "id", "last_time", "times", "calling_ae"),
                 (item["status"], output.status_style(item["status"])),
                 item["comment"],
                 f"at {item['closed_position']}" if item["closed_position"] else "",
@@ -69,24 +65,14 @@ def list_items(
         output.line(["there are more, refused earlier: --limit, --device, --since"])
 
 
-def _which(calling_ae: str | None, reason: str | None, since: str | None, until: str | None) -> dict[str, Any]:
-    """What is asked for, without what is not."""
-    asked = {"calling_ae": calling_ae, "reason": reason, "since": since, "until": until}
-    return {name: value for name, value in asked.items() if value is not None}
-
-
 @server_command(quarantine, "show")
-def show_item(
-    api: Api,
-    item_id: ItemId,
-) -> None:
+def show_item(api: Api, item_id: ItemId) -> None:
     """Show one refused request: what refused it, what was only noted, and what a replay would bring now."""
     item = api.get(f"/api/v1/quarantine/{segment(item_id)}")
     output.page(_item_lines(item), json=api.as_json(item))
 
 
 def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
-    """An item: who sent what when, then each different outcome with its findings, then what a replay would bring."""
     times = f"{item['times']} times" if item["times"] != 1 else "once"
     yield 0, item["id"], f"{item['calling_ae']} from {item['address']}, {times}", "bold"
     yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
@@ -208,11 +194,11 @@ def replay(
 
     Those that are named, or all that are open and fit the options.
     """
-    which = _which(calling_ae, reason, since, until) | ({"all": True} if every else {})
+    which = given({"calling_ae": calling_ae, "reason": reason, "since": since, "until": until})
+    which |= {"all": True} if every else {}
     if bool(item_ids) == bool(which):
-        raise CommandError(
-            "quarantine replay: name items, or say which with --device, --reason, --since, --until, --all", 2
-        )
+        wanted = "name items, or say which with --device, --reason, --since, --until, --all"
+        raise CommandError(f"quarantine replay: {wanted}", 2)
     if entries and (item_ids is None or len(item_ids) != 1):
         raise CommandError("quarantine replay: --entry goes with one item", 2)
     if item_ids:
@@ -240,7 +226,6 @@ def replay(
 
 
 def _outcome(result: Mapping[str, Any]) -> str:
-    """In a word; what was not done would be."""
     would = not result["kept"] and result["outcome"] == "accepted"
     return "would be accepted" if would else str(result["outcome"])
 
@@ -253,11 +238,8 @@ def _replay_one(api: Api, item_id: str, body: Mapping[str, Any]) -> dict[str, An
         if problem.status not in GONE:
             raise
         nowhere = {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}, "findings": []}
-        return {"id": item_id, "outcome": "gone", "kept": False, "status": "", "comment": str(problem), "rule": ""} | {
-            "position": 0,
-            "entries": 0,
-            **nowhere,
-        }
+        gone = {"id": item_id, "outcome": "gone", "kept": False, "status": "", "comment": str(problem), "rule": ""}
+        return gone | {"position": 0, "entries": 0} | nowhere
     return found
 
 

@@ -73,7 +73,7 @@ class ScuCall(NamedTuple):
     def show(self, what: str, answer: Answer, as_json: Mapping[str, Any]) -> None:
         """One answer on a line: status with name and Error Comment, then the Action Reply; as JSON, or not at all."""
         if self.json:
-            output.print_line(as_json)
+            output.print_json(as_json, indent=None)
         if self.json or self.quiet:
             return
         parts = [f"{answer.code} {answer.name}"]
@@ -260,8 +260,9 @@ def simulate(
         if call.json:
             expected = {"entries": request.count, "expected": f"{request.expect:04X}", **answer.as_json()}
             sent = one.sent.isoformat(timespec="microseconds")
-            output.print_line(
-                {"at": request.at, "device": request.device, "sent": sent, "what": request.label, **expected}
+            output.print_json(
+                {"at": request.at, "device": request.device, "sent": sent, "what": request.label, **expected},
+                indent=None,
             )
         elif not call.quiet:
             words = f"{answer.code} {answer.name}" + (f" ({answer.comment})" if answer.comment else "")

@@ -118,7 +118,7 @@ def _as_lines(api: Api) -> None:
     """A line for each verdict that differs from the one before, until Ctrl-C."""
     before = ""
     for found, trouble in _answers(api):
-        said = "no answer" if trouble else headline(found)
+        said = "no answer" if trouble else _headline(found)
         if said != before:
             print(f"{output.local(datetime.now(UTC).isoformat())} {said}", flush=True)
             before = said
@@ -149,8 +149,7 @@ def _keys() -> Iterator[Any]:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
-def headline(status: Mapping[str, Any]) -> str:
-    """The verdict's text."""
+def _headline(status: Mapping[str, Any]) -> str:
     return output.clean(status.get("verdict", {}).get("text", ""))
 
 
@@ -163,7 +162,7 @@ def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None =
         return Group(*parts)
     now = status.get("time", "")
     verdict = status["verdict"]
-    parts.append(Text(f" {headline(status)} ", style=STYLES.get(verdict["level"], "bold")))
+    parts.append(Text(f" {_headline(status)} ", style=STYLES.get(verdict["level"], "bold")))
     parts += [Text(f"  {output.clean(text)}") for text in verdict.get("all", [])[1:4]]
     parts.append(_summary(status))
     rows = max(height - FIXED_LINES - len(parts), 0) if height is not None else None
@@ -240,17 +239,11 @@ def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[t
         ]
         rooms.append((room["location"], ", ".join(there) or "nobody"))
     yield ["room", "study there"], rooms
-    feeds = [
-        (
-            feed["feed"],
-            sender["sender"],
-            ago(sender["last_message"], now) + (" silent" if sender["silent"] else ""),
-            sender["messages"],
-            sender["refused"],
-        )
-        for feed in status.get("feeds", ())
-        for sender in feed.get("senders", ())
-    ]
+    feeds = []
+    for feed in status.get("feeds", ()):
+        for sender in feed.get("senders", ()):
+            last = ago(sender["last_message"], now) + (" silent" if sender["silent"] else "")
+            feeds.append((feed["feed"], sender["sender"], last, sender["messages"], sender["refused"]))
     yield ["feed", "sender", "last message", "messages", "refused"], feeds
     errors = [
         (ago(one["time"], now), one["what"], one.get("device", ""), one["text"])

@@ -21,18 +21,16 @@ from plscp.templates.rows import CONTAINS
 MISSING: Final = "missing-row"
 LONGEST: Final = 80
 """Characters of a value that are shown."""
-_NAMES: Final = {True: "Procedural Event", False: "Substance Administration"}
 
 
 def draw(out: Console, made: Explained, name: str, *, fold: bool) -> None:
     """Prints the tree, then the answer: on a terminal that is where one looks.
 
     Args:
-        name: of the file.
         fold: draw neighbouring entries without a finding as one line.
     """
-    log = made.sop_class == PROCEDURAL_EVENT_LOGGING
-    tree = Tree(Text(f"{clean(name)}: {_NAMES[log]}", style="bold"), guide_style="dim")
+    what = "Procedural Event" if made.sop_class == PROCEDURAL_EVENT_LOGGING else "Substance Administration"
+    tree = Tree(Text(f"{clean(name)}: {what}", style="bold"), guide_style="dim")
     _Drawing(made, fold=fold).into(tree)
     out.print(tree)
     refusing = sum(finding.refuse for finding in made.findings)
@@ -42,9 +40,7 @@ def draw(out: Console, made: Explained, name: str, *, fold: bool) -> None:
         said.append(f": {made.comment}" if made.status.comment else f", without a comment: {made.comment}")
     said.append(f"\n{refusing} refuse it, {len(made.findings) - refusing} are noted", style="not bold default")
     if made.status.performed:
-        said.append(
-            "; whether a study or patient is found for it only a server can tell: plscp match", style="not bold"
-        )
+        said.append("; whether a study or patient is found for it only a server can tell: plscp match", "not bold")
     out.print(said)
 
 
@@ -80,7 +76,6 @@ class _Drawing:
         return ".".join(way)
 
     def into(self, tree: Tree) -> None:
-        """Draws the attributes of the data set, then the content."""
         root = self.made.root
         if self.made.decoded is not None:
             elements = self.made.decoded.root.elements

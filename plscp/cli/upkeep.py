@@ -172,7 +172,7 @@ def backup(
     with _shown_progress() as progress:
         made = back_up(path, target, progress=progress, leave=found.store.disk_watermark, beside=published.put)
     if json:
-        output.print_line(made._asdict())
+        output.print_json(made._asdict(), indent=None)
     else:
         print(
             f"{made.file}: store {made.store} up to position {made.position}, {made.bytes} bytes, sha256 {made.sha256}, "

@@ -39,9 +39,8 @@ def subject(event: Mapping[str, Any]) -> str:
     if moved and "entry" not in event:
         return place(moved)
     study = (event.get("study") or {}).get("study_instance_uid") or change.get("study_instance_uid")
-    patient = event.get("patient") or (
-        {"id": change["id"], "issuer": change.get("issuer", "")} if "id" in change else None
-    )
+    changed = {"id": change["id"], "issuer": change.get("issuer", "")} if "id" in change else None
+    patient = event.get("patient") or changed
     return str(study or output.in_brief(patient) or "")
 
 
@@ -79,32 +78,20 @@ def line(event: Mapping[str, Any], place: str) -> Text:
 
 def page(event: Mapping[str, Any]) -> Iterator[Line]:
     """One event: the head first, then what was logged, then why it was put there."""
-    match = event.get("match") or {}
     status = status_of(event)
     yield 0, f"{event.get('position')}", what(event), "bold"
-    yield from output.described(
-        {name: event.get(name) for name in ("occurred", "recorded", "sender", "patient", "study")}, depth=1
-    )
-    yield from output.described(
-        {name: event[name] for name in ("entry", "change", "correction", "standing", "expunged") if name in event},
-        depth=1,
-    )
-    yield from output.described({"context": event.get("context")}, depth=1)
-    yield from decision(match, 1, status)
+    head = ("occurred", "recorded", "sender", "patient", "study")
+    logged = ("entry", "change", "correction", "standing", "expunged", "context")
+    yield from output.described({name: event.get(name) for name in head + logged}, depth=1)
+    yield from decision(event.get("match") or {}, 1, status)
     yield from findings(event.get("findings") or [], 1)
     for retry in event.get("retries") or []:
         where = f"from {retry.get('address')}, association {retry.get('association')}"
-        yield (
-            1,
-            "sent again",
-            f"{output.local(retry.get('time'))} {where}: no answer was known to have arrived",
-            "yellow",
-        )
-    raw = event.get("raw")
-    if raw:
+        text = f"{output.local(retry.get('time'))} {where}: no answer was known to have arrived"
+        yield 1, "sent again", text, "yellow"
+    if raw := event.get("raw"):
         yield 1, "as received", received(raw["length"], raw["kept"]), ""
-    repeated = {name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}
-    yield from output.described(repeated, depth=1)
+    yield from output.described({name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}, depth=1)
 
 
 def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line]:
@@ -131,9 +118,8 @@ def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line
 
 def received(length: int, kept: int) -> str:
     """How much is kept of a data set as it was received."""
-    return f"{length} bytes, " + (
-        "whole" if kept == length else f"{kept} kept" if kept else "deleted since: only their digest is kept"
-    )
+    left = f"{kept} kept" if kept else "deleted since: only their digest is kept"
+    return f"{length} bytes, {'whole' if kept == length else left}"
 
 
 def findings(these: Sequence[Mapping[str, Any]], depth: int, heading: str = "findings") -> Iterator[Line]:
@@ -146,18 +132,13 @@ def findings(these: Sequence[Mapping[str, Any]], depth: int, heading: str = "fin
         more = f"positions {', '.join(map(str, finding['positions']))}" if finding.get("positions") else ""
         text = "; ".join(part for part in (finding.get("reason", ""), table, place, more) if part)
         yield depth + 1, str(finding.get("code", "")), text, "red" if finding.get("refuse") else "yellow"
-        expected = _expected(finding)
-        if expected:
+        if finding.get("row") and (expected := _expected(finding)):
             yield depth + 2, "the row", expected, "cyan"
 
 
 def _expected(finding: Mapping[str, Any]) -> str:
-    if not finding.get("row"):
-        return ""
     from plscp.cli.explaining import look, wanted  # noqa: PLC0415  # it brings DICOM, which no other command over HTTP needs
     from plscp.findings import Finding  # noqa: PLC0415
 
-    place = wanted(
-        Finding("", str(finding.get("reason", "")), "", str(finding.get("template", "")), str(finding["row"]))
-    )
-    return look(place) if place is not None else ""
+    row = wanted(Finding("", str(finding.get("reason", "")), "", str(finding.get("template", "")), str(finding["row"])))
+    return look(row) if row is not None else ""
