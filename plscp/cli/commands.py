@@ -11,7 +11,7 @@ from plscp import __version__
 from plscp.errors import EXIT_STATUSES
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "serve": ("serve", "Run the server until SIGTERM."),
+    "serve": ("config", "Run the server until SIGTERM."),
     "demo": ("demo", "Play a cath-lab case through a server into Kafka."),
     "kafka": ("demo", "Run a Kafka on this machine, to try plscp with."),
     "config": ("config", "Settings: write, check, show."),
@@ -36,8 +36,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "verify": ("upkeep", "Hold what is on Kafka against the store."),
     "backup": ("upkeep", "Copy the store to a file while the server goes on."),
     "restore": ("upkeep", "Make a store out of a backup; stop the server first."),
-    "conformance": ("reference", "Print the DICOM conformance statement."),
-    "reference": ("reference", "What there is to look up: metrics, log events."),
+    "conformance": ("config", "Print the DICOM conformance statement."),
+    "reference": ("config", "What there is to look up: metrics, log events."),
     "schema": ("schema", "What is published: export, show, check, register the schemas."),
     "relay": ("upkeep", "The relay's cursor: repartition, rewind."),
 }

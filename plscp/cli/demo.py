@@ -463,7 +463,7 @@ class Fetching:
         self._task = self._bar.add_task("")
         self._quarter = -1
 
-    def __call__(self, done: int, total: int, _what: str) -> None:
+    def __call__(self, done: int, total: int) -> None:
         """So many bytes of so many are there."""
         if self._quarter < 0:
             self._out.print(f"Fetching Apache Kafka once, {total / 1e6:.0f} MB, into the cache folder")

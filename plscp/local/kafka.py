@@ -68,7 +68,6 @@ class OwnProcess(ABC):
             self._process = None
 
     def _signal(self, number: signal.Signals) -> None:
-        """A signal to the whole group."""
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, number)
 
@@ -107,12 +106,8 @@ class LocalBroker(OwnProcess):
     Args:
         folder: data, settings and `broker.log`; made when missing.
         properties: further lines of server.properties.
-        progress: told how far fetching is, where anything has to be fetched.
         host: the address of this machine that it listens on; nobody is asked who he is.
-        port: its port; 0: a free one.
-
-    Attributes:
-        address: ``HOST:PORT``; empty before the first start.
+        port: 0: a free one.
     """
 
     def __init__(
@@ -134,15 +129,11 @@ class LocalBroker(OwnProcess):
 
     @property
     def address(self) -> str:
-        """What a client connects to."""
+        """What a client connects to: HOST:PORT; empty before the first start."""
         return f"{self.host}:{self.port}" if self.port else ""
 
     def start(self, timeout: float = 60.0) -> Self:
-        """Start, and wait until this broker, and no other at its port, answers; so many seconds for each attempt.
-
-        Raises:
-            CommandError: it cannot be fetched, or does not come up; one line.
-        """
+        """Start, and wait until this broker, and no other at its port, answers; so many seconds for each attempt."""
         if self.running:
             return self
         self._runtime = self._runtime or fetch(progress=self._progress)
@@ -235,23 +226,13 @@ def _last_line(text: str) -> str:
 def cluster_id(host: str, port: int, timeout: float) -> str | None:
     """The cluster id of a broker, for a port that answers may be a stranger's; None when nothing that speaks Kafka does in time."""
     try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.settimeout(timeout)
+        with socket.create_connection((host, port), timeout) as connection, connection.makefile("rb") as answer:
             connection.sendall(struct.pack(">i", len(_REQUEST)) + _REQUEST)
-            (length,) = struct.unpack(">i", _exactly(connection, 4))
-            return _read(_exactly(connection, length)) if 0 < length < _LONGEST_BYTES else None
+            (length,) = struct.unpack(">i", answer.read(4))
+            said = answer.read(length) if 0 < length < _LONGEST_BYTES else b""
+            return _read(said) if len(said) == length else None
     except (OSError, struct.error, UnicodeDecodeError):
         return None
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    got = b""
-    while len(got) < length:
-        more = connection.recv(length - len(got))
-        if not more:
-            raise ConnectionError("closed in the middle of an answer")
-        got += more
-    return got
 
 
 def _read(answer: bytes) -> str | None:

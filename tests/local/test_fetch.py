@@ -51,7 +51,7 @@ def test_fetched_once_then_used_again(tmp_path: Path) -> None:
     """The second call asks nobody and reports nothing."""
     registry = Registry()
     seen: list[tuple[int, int]] = []
-    runtime = fetch(folder=tmp_path, jars=JARS, by=registry, progress=lambda done, total, _: seen.append((done, total)))
+    runtime = fetch(folder=tmp_path, jars=JARS, by=registry, progress=lambda done, total: seen.append((done, total)))
     assert [path.read_bytes() for path in runtime.jars] == list(CONTENTS.values())
     assert runtime.java.is_file()
     total = sum(map(len, CONTENTS.values()))
@@ -126,14 +126,3 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
     registry = Registry()
     runtime = fetch(folder=tmp_path, jars=JARS, by=registry)
     assert [path.read_bytes() for path in runtime.jars] == list(CONTENTS.values())
-
-
-def test_the_command_ends_with_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m plscp.local.fetch` where nothing can be fetched: one line, status not 0."""
-
-    def fail(**_: object) -> None:
-        raise CommandError("cannot fetch g:a:1 from Maven Central: away", 3)
-
-    monkeypatch.setattr(fetching, "fetch", fail)
-    assert fetching.main() == 3
-    assert capsys.readouterr().err == "plscp: cannot fetch g:a:1 from Maven Central: away\n"

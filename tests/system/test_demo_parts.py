@@ -150,7 +150,7 @@ def test_fetching_says_how_large_it_is_and_how_far() -> None:
     fetching.stop()
     assert text(out) == ""
     for done in range(0, 43_000_001, 1_000_000):
-        fetching(done, 43_000_000, "kafka.jar")
+        fetching(done, 43_000_000)
     fetching.stop()
     lines = text(out).splitlines()
     assert "43 MB" in lines[0]
