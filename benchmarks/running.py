@@ -27,8 +27,8 @@ def run(plan: Plan, say: Say, *, kafka: bool = True) -> dict[str, Any]:
     """
     began = time.monotonic()
 
-    def fetching(done: int, total: int, what: str) -> None:
-        say(f"fetching {what}: {done >> 20} of {total >> 20} MB")
+    def fetching(done: int, total: int) -> None:
+        say(f"fetching Apache Kafka: {done >> 20} of {total >> 20} MB")
 
     with tempfile.TemporaryDirectory(prefix="plscp-bench-") as name, contextlib.ExitStack() as ending:
         folder = Path(name)
