@@ -83,7 +83,8 @@ class Association(PeerConnection):
     def connection_made(self, transport: Any) -> None:
         """E5."""
         super().connection_made(transport)
-        self.requestor.address = str((transport.get_extra_info("peername") or ("",))[0])
+        peer = transport.get_extra_info("peername") or ("", 0)
+        self.requestor.address, self.requestor.port = str(peer[0]), int(peer[1])
         self._budget = ConnectionBudget(self._owner.accounts, self._owner.payer(self.requestor.address))
         self._owner.connected(self)
 

@@ -199,6 +199,7 @@ class Peer:
 
     ae_title: str
     address: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
