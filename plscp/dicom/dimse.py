@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from io import BytesIO
 from typing import Any, Final
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -213,7 +212,7 @@ class Context:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Message:
-    """One complete request; an N-ACTION-RQ has the attribute names of pynetdicom's N_ACTION primitive, too."""
+    """One complete request; an N-ACTION-RQ has names of pynetdicom's N_ACTION primitive, too."""
 
     context: Context
     command: Command
@@ -241,11 +240,6 @@ class Message:
     def ActionTypeID(self) -> int | None:  # noqa: N802
         """(0000,1008)."""
         return self.command.action_type
-
-    @property
-    def ActionInformation(self) -> BytesIO:  # noqa: N802
-        """The encoded data set as a stream."""
-        return BytesIO(self.raw)
 
     def answered(self, status: int, dataset: Encodable | None, max_length: int) -> bytes:
         """The PDUs of an answer: as `response`, and the Action Reply where there is one; `max_length` as in `p_data`."""

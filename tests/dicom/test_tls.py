@@ -88,7 +88,7 @@ def test_a_stock_scu_over_tls(tmp_path: Path, version: ssl.TLSVersion) -> None:
         assert scu.is_released
         listener.until(lambda: counted.ends)
     [event] = listener.events
-    assert event.request.ActionInformation.getvalue() == events.encoded(dataset)
+    assert event.request.raw == events.encoded(dataset)
     assert counted.ends == {("released", "released"): 1}
     [line] = [line for line in lines if line["event"] == "association-accepted"]
     assert line["tls"] == {V12: "TLSv1.2", V13: "TLSv1.3"}[version]
