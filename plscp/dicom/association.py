@@ -163,7 +163,8 @@ class Association(PeerConnection):
                 self._message_began = time.monotonic()
             if found.messages:
                 now = datetime.now(UTC)
-                self._waiting.extend(ActionEvent(self, message, now) for message in found.messages)
+                for message in found.messages:
+                    self._waiting.append(ActionEvent(self, message, now))
                 self._work()
         elif isinstance(found, AssociateIndication):
             self._associate(found)
