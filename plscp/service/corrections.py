@@ -9,9 +9,9 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import InvalidStateError
 from contextlib import suppress
-from typing import Any, Final, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody, StoreError, StoreUnavailable
 from plscp.logs import log
@@ -43,7 +43,7 @@ from plscp.records.parts import (
     Withdrawn,
 )
 from plscp.records.values import assigned
-from plscp.service.keeper import RegistryKeeper, now_us, utc_now
+from plscp.service.keeper import MOST_TRIES, RegistryKeeper, now_us, tell, utc_now
 from plscp.store.corrections import (
     CORRECTION,
     MOST_MOVED,
@@ -55,8 +55,6 @@ from plscp.store.corrections import (
     StandingEvent,
 )
 from plscp.store.port import EventStore, Failed, Filter, RegistryRecord, Result, Stored
-
-MOST_TRIES: Final = 50
 
 
 class Moved(NamedTuple):
@@ -240,12 +238,7 @@ class Corrections:
 
     async def _submit(self, draft: CorrectionDraft) -> Result:
         future: ThreadFuture[Result] = ThreadFuture()
-
-        def done(result: Result) -> None:
-            with suppress(InvalidStateError):
-                future.set_result(result)
-
-        draft.done = done
+        draft.done = partial(tell, future)
         self._store.submit(draft)
         result = await asyncio.wrap_future(future)
         if isinstance(result, Failed):

@@ -9,9 +9,10 @@ from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, RLock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from plscp.errors import PlscpError, StoreError, StoreUnavailable
 from plscp.logs import log
@@ -21,6 +22,7 @@ from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.service.snapshot import RegistrySnapshot
 from plscp.store.port import EventStore, Failed, RegistryDraft, RegistryRecord, Result, Stored
 
+Told = TypeVar("Told")
 Planner = Callable[[Registry], Sequence[RegistryRecord]]
 Outcome = list[int] | Exception
 Changed = Callable[[Sequence[int], Sequence[Mapping[str, Any]]], None]
@@ -43,6 +45,15 @@ def now_us() -> int:
 def utc_now() -> datetime:
     """The time, UTC."""
     return datetime.now(UTC)
+
+
+def tell(waiting: ThreadFuture[Told], outcome: Told | Exception) -> None:
+    """Say what became of something to who may still wait for it; from any thread."""
+    with suppress(InvalidStateError):
+        if isinstance(outcome, Exception):
+            waiting.set_exception(outcome)
+        else:
+            waiting.set_result(outcome)
 
 
 class RegistryKeeper:
@@ -295,15 +306,7 @@ class RegistryKeeper:
             The position of the last event appended, in a list; empty where there is nothing to change.
         """
         result: ThreadFuture[list[int]] = ThreadFuture()
-
-        def done(outcome: Outcome) -> None:
-            with suppress(InvalidStateError):  # nobody waits any more
-                if isinstance(outcome, Exception):
-                    result.set_exception(outcome)
-                else:
-                    result.set_result(outcome)
-
-        self.begin(planner, source, done, message)
+        self.begin(planner, source, partial(tell, result), message)
         return await asyncio.wrap_future(result)
 
     def begin(

@@ -7,8 +7,6 @@ nothing. What still refuses it is told and not kept. See contract section 1.
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from types import SimpleNamespace
@@ -21,7 +19,7 @@ from plscp.matching.registry import Registry, microseconds, moment_of
 from plscp.metrics import Metrics
 from plscp.service import reply
 from plscp.service.handlers import Handlers
-from plscp.service.keeper import utc_now
+from plscp.service.keeper import tell, utc_now
 from plscp.service.refusals import hint
 from plscp.service.steps import RECORD, Answer, Pending, Replaying
 from plscp.statuses import INSTANCES, STATUSES
@@ -153,12 +151,7 @@ class Replay:
 
     async def _run(self, item: QuarantineItem, replaying: Replaying) -> ReplayOutcome:
         judged: ThreadFuture[tuple[Pending, Answer]] = ThreadFuture()
-
-        def done(pending: Pending, answer: Answer) -> None:
-            with suppress(InvalidStateError):  # nobody waits any more
-                judged.set_result((pending, answer))
-
-        self._handlers.replay(_event(item), replaying, done)
+        self._handlers.replay(_event(item), replaying, lambda *said: tell(judged, said))
         pending, (status, _) = await asyncio.wrap_future(judged)
         outcome = _outcome(item, pending, int(status), status.comment or "")
         if outcome.kept:
