@@ -113,13 +113,8 @@ class TopicCursor(NamedTuple):
 class Cursor:
     """A small database beside the store, and the lock that lets one relay at a time use both.
 
-    Args:
-        file: made when missing; set aside when it is not a database.
-        store_id: what another store wrote is forgotten.
-        patience: seconds to wait for another relay to end.
-
-    Raises:
-        RelayError: another process holds it, or it cannot be written.
+    Made when missing, set aside when it is not a database; what another store wrote is forgotten. `patience`: seconds to wait for
+    another relay to end. Raises RelayError: another process holds it, or it cannot be written.
     """
 
     def __init__(self, file: Path, store_id: str, *, patience: float = 0.0) -> None:

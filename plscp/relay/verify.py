@@ -161,7 +161,6 @@ class VerificationReport:
     """The whole verification, of a store up to a position.
 
     Attributes:
-        partitions: every partition of every topic that has any, or should have.
         absent: topics that should hold records and are not there.
         broken_at: the first position at which the store's chain of digests is broken, or None.
         beyond: what Kafka holds beyond the backup that the store was restored from, and the store does not.

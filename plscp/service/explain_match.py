@@ -37,7 +37,7 @@ def as_dt(text: str) -> str:
 def explain_match(
     keeper: RegistryKeeper, profiles: Profiles, clocks: ClockDifferences, query: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The decision on a request that arrives now with one entry; the device's clock counts as it was measured by what it has sent.
+    """The decision on a request that arrives now with one entry, by the device's clock as it was measured.
 
     Args:
         query: ``sop_class`` (of SOP_CLASSES), ``ae_title``, ``at`` (when the entry occurred, as the device stamps it: a DT or ISO 8601,

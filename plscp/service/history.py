@@ -17,7 +17,7 @@ _AT_ONCE: Final = 500
 
 
 class _Change(NamedTuple):
-    """What a registry change said, and what is told of it: ``position``, ``time``, ``what``, ``reason``, ``source``, ``message``."""
+    """What a registry change said, and what is told of it."""
 
     said: Json
     by: Json

@@ -41,11 +41,7 @@ def failure(refused: Refused) -> Status:
 
 
 def not_recorded(sop_class: str, error: StoreError | None = None) -> Status:
-    """Step 10's failure: 0213H where there is no room, C111 for administrations, 0110H with its Error ID for all else.
-
-    Args:
-        error: the store's; None: the answer deadline has passed.
-    """
+    """Step 10's failure; `error`: the store's, or None: the answer deadline has passed."""
     if isinstance(error, StoreFull | StoreBusy):
         return Status(0x0213)
     label = "answer-deadline" if error is None else error.label
@@ -76,12 +72,7 @@ def _encoded(text: str, character_set: str) -> tuple[str, bytes]:
 
 
 class ActionReply(NamedTuple):
-    """The study and patient under which the events stand (PS3.4 P.2.2.5).
-
-    Attributes:
-        study_instance_uid, patient_id: both with a value.
-        character_set: of the request, values joined by backslash.
-    """
+    """The study and patient under which the events stand (PS3.4 P.2.2.5); character sets are joined by backslash."""
 
     study_instance_uid: str
     patient_id: str

@@ -74,11 +74,7 @@ _VALUES: Final = {("datetime", "datetime"), ("datetime", "timedelta"), ("datetim
 
 
 class RegistrySnapshot:
-    """The snapshot of one store's registry.
-
-    Args:
-        path: of the file; its folder is the store's.
-    """
+    """The snapshot of one store's registry; its folder is the store's."""
 
     def __init__(self, path: Path, store: EventStore) -> None:
         self.path = path
@@ -89,11 +85,7 @@ class RegistrySnapshot:
     def read(self, registry: Registry, made_with: MadeWith, upto: int | None = None) -> bool:
         """Fill an empty registry; whether the snapshot was there and fits. Else it may be half filled, and is to be thrown away.
 
-        Args:
-            upto: a snapshot of a later position does not fit.
-
-        Raises:
-            StoreError: the store cannot be read.
+        One of a later position than `upto` does not fit. Raises StoreError.
         """
         try:
             with self.path.open("rb") as file:

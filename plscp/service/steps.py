@@ -171,13 +171,9 @@ class Pending:
 
 
 def check_command(request: Any, abstract_syntax: str, profile: Profile) -> Finding | None:
-    """Steps 1 to 4; a finding where lenient validation lets something pass.
+    """Steps 1 to 4 of an N-ACTION request; a finding where lenient validation lets something pass.
 
-    Args:
-        request: pynetdicom's N_ACTION primitive, or the acceptor's own with the same attributes.
-
-    Raises:
-        Refused: 0118H, 0117H, 0119H, 0112H, 0123H or 0124H.
+    Raises Refused: 0118H, 0117H, 0119H, 0112H, 0123H or 0124H.
     """
     sop_class = str(request.RequestedSOPClassUID or "")
     if sop_class != abstract_syntax or sop_class not in INSTANCES:

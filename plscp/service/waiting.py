@@ -13,7 +13,7 @@ FAILED_SECONDS: Final = 5.0
 
 
 class Waiting:
-    """Keys of what waits, each at most once, the first first; of more than `most` the first are left out. Nothing of it is kept."""
+    """Keys of what waits, each at most once, the first first; of more than `most` the first are left out."""
 
     def __init__(self, most: int | None = None) -> None:
         self._most = most
