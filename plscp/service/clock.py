@@ -77,11 +77,6 @@ class _DeviceClock:
         self.estimates[window, tolerance] = (stretch, found)
         return found
 
-    def known_at(self, arrival: datetime, tolerance: timedelta, *, for_a_day: bool) -> timedelta | None:
-        """What the last hour's measurements agree on; else, `for_a_day`, those of the last day."""
-        found = self.estimate(arrival, HOUR, tolerance)
-        return self.estimate(arrival, DAY, tolerance) if found is None and for_a_day else found
-
 
 def _first_agreed(smallest: Sequence[ClockMeasurement], tolerance: timedelta) -> tuple[ClockMeasurement, ...]:
     """The smallest measurement that another one agrees with, and that one; empty for none."""
@@ -106,39 +101,28 @@ class ClockDifferences:
         self._lock = Lock()
         self._keep = keep
 
-    def measure(
-        self,
-        ae_title: str,
-        times: Sequence[Instant],
-        arrival: datetime,
-        *,
-        tolerance: timedelta,
-        for_a_day: bool = False,
-    ) -> timedelta | None:
-        """Note a request that passed step 7, and say what is known of its device's clock with it.
+    def measure(self, ae_title: str, times: Sequence[Instant], arrival: datetime, tolerance: timedelta) -> None:
+        """Note a request that passed step 7.
 
         Args:
             times: of its entries; only DateTimes to the second that have one reading are compared.
             tolerance: by how much differences may differ and still agree.
-            for_a_day: the request follows this server's Synchronization Frame of Reference: where the last hour's measurements
-                do not agree, those of the last day count.
-
-        Returns:
-            The difference; negative for a fast clock; None while no two agree.
         """
         exact = [time.latest for time in times if time.latest == time.earliest and time.other is None]
-        new = ClockMeasurement(arrival - max(exact), arrival) if exact else None
+        if not exact:
+            return
+        new = ClockMeasurement(arrival - max(exact), arrival)
+        if abs(new.difference) > DAY:
+            return
         with self._lock:
             device = self._devices.get(ae_title)
             if device is None:
                 if len(self._devices) >= MOST_DEVICES:
                     self._devices.clear()
                 device = self._devices[ae_title] = _DeviceClock()
-            kept = new is not None and abs(new.difference) <= DAY and device.add(new, tolerance)
-            found = device.known_at(arrival, tolerance, for_a_day=for_a_day)
-        if kept and new is not None and self._keep is not None:
+            kept = device.add(new, tolerance)
+        if kept and self._keep is not None:
             self._keep(ae_title, microseconds(arrival), new.difference // timedelta(microseconds=1))
-        return found
 
     def load(self, ae_title: str, arrival: int, difference: int, tolerance: timedelta) -> None:
         """Take back a measurement that was kept; arrival and difference in microseconds."""
@@ -149,7 +133,15 @@ class ClockDifferences:
     def current(
         self, ae_title: str, now: datetime, tolerance: timedelta, *, for_a_day: bool = False
     ) -> timedelta | None:
-        """What is known at a time, for metrics, pages, explanations and replays, without a measurement; `for_a_day` as for `measure`."""
+        """The difference that is known at a time: negative for a fast clock; None while no two measurements agree.
+
+        Args:
+            for_a_day: the request follows this server's Synchronization Frame of Reference: where the last hour's measurements
+                do not agree, those of the last day count.
+        """
         with self._lock:
             device = self._devices.get(ae_title)
-            return None if device is None else device.known_at(now, tolerance, for_a_day=for_a_day)
+            if device is None:
+                return None
+            found = device.estimate(now, HOUR, tolerance)
+            return device.estimate(now, DAY, tolerance) if found is None and for_a_day else found

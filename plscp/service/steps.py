@@ -294,10 +294,9 @@ def date_entries(
         if any(finding.refuse for finding in dated):
             raise InvalidArgument([*dated, *typed.findings])
     title, tolerance = pending.calling_ae, policy.clock_tolerance
-    if pending.replaying:
-        difference = clocks.current(title, arrival, tolerance, for_a_day=synchronized)
-    else:
-        difference = clocks.measure(title, times, arrival, tolerance=tolerance, for_a_day=synchronized)
+    if not pending.replaying:
+        clocks.measure(title, times, arrival, tolerance)
+    difference = clocks.current(title, arrival, tolerance, for_a_day=synchronized)
     if isinstance(typed, ProcedureLog):
         numbers = [entry.index + 1 for entry in entries] if typed.count else ()
         question = MatchQuestion(typed.identifiers, profile.device, policy, times, arrival, difference, numbers)

@@ -62,7 +62,7 @@ def measure(asked: Any, ae_title: str, behind: timedelta) -> None:
         arrival = now - timedelta(seconds=second)
         stamped = arrival - behind
         moment = Instant("", stamped, stamped, "own")
-        asked.clocks.measure(ae_title, [moment], arrival, tolerance=POLICY.clock_tolerance)
+        asked.clocks.measure(ae_title, [moment], arrival, POLICY.clock_tolerance)
 
 
 def test_a_time_is_asked_for_and_the_clock_counts_as_measured(asked: Any) -> None:
