@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 import apsw
 
@@ -51,18 +51,10 @@ class Backup(NamedTuple):
     seconds: float
 
 
-def nobody_looks(_what: str, _done: int, _whole: int) -> None:
-    """A `Progress` for those who do not want to know."""
-
-
 def back_up(
-    path: Path,
-    target: Path,
-    *,
-    progress: Progress = nobody_looks,
-    leave: int = 0,
+    path: Path, target: Path, *, progress: Progress = lambda *_: None, leave: int = 0,
     beside: Callable[[Any], None] = lambda _: None,
-) -> Backup:
+) -> Backup:  # fmt: skip
     """Copy a store, served or not, to a file that is not there yet.
 
     Args:
@@ -117,34 +109,32 @@ def _check_room(source: Any, path: Path, target: Path, leave: int) -> None:
 
 
 def _copy(source: Any, part: Path, progress: Progress, beside: Callable[[Any], None]) -> None:
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    try:
-        with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)) as copy:
+    with _new_file(part) as file:
+        with closing(_read_write(part)) as copy:
             copy.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").fetchall()
             with copy.backup("main", source, "main") as copying:
                 while not copying.done:
                     copying.step(STEP_PAGES)
-                    os.fdatasync(descriptor)
+                    os.fdatasync(file.fileno())
                     progress("copy", copying.page_count - copying.remaining, copying.page_count)
             source.execute("COMMIT")
             # One file that nothing stands beside: the store's own mode came with its first page.
             copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             beside(copy)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.fsync(file.fileno())
 
 
-def check(file: Path, head: StoreHead, progress: Progress = nobody_looks, *, name: str = "") -> None:
-    """Hold a copy of a store against itself, and against the head that it should have.
+def _new_file(path: Path) -> BinaryIO:
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE), "wb")
 
-    Args:
-        name: what the file is called in the line that says what is wrong.
 
-    Raises:
-        CommandError: it is not whole.
-    """
+def _read_write(path: Path) -> Any:
+    return apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+
+
+def check(file: Path, head: StoreHead, progress: Progress = lambda *_: None, *, name: str = "") -> None:
+    """Hold a copy of a store, called `name` in what is said, against itself and the head that it should have; CommandError: it is not whole."""
     name = name or str(file)
     with closing(open_read_only(file)) as copy:
         found = head_of(copy)
@@ -159,12 +149,7 @@ def check(file: Path, head: StoreHead, progress: Progress = nobody_looks, *, nam
 
 
 def explained(error: BaseException, target: Path, *, content: Path | None = None) -> CommandError | None:
-    """What went wrong on one line; None where it speaks for itself, or is no failure of a file.
-
-    Args:
-        target: what was being written.
-        content: whose content was being read, where that is another file.
-    """
+    """What went wrong on one line, writing `target` from `content`; None where it speaks for itself, or is no failure of a file."""
     read = content or target
     if isinstance(error, StoreError):
         return CommandError(str(error), 3)
@@ -198,14 +183,9 @@ class Restored(NamedTuple):
 
 
 def restore(
-    backup: Path,
-    path: Path,
-    *,
-    force: bool = False,
-    progress: Progress = nobody_looks,
-    companions: Sequence[Path] = (),
+    backup: Path, path: Path, *, force: bool = False, progress: Progress = lambda *_: None, companions: Sequence[Path] = (),
     beside: Callable[[Any, str], None] = lambda _connection, _store_id: None,
-) -> Restored:
+) -> Restored:  # fmt: skip
     """Make a store out of a backup.
 
     Args:
@@ -262,10 +242,8 @@ def _copy_in(backup: Path, part: Path, progress: Progress) -> None:
     free = shutil.disk_usage(part.parent).free
     if free < size:
         raise CommandError(f"{part.parent} has {free >> 20} MiB free: the backup needs {size >> 20} MiB")
-    part.unlink(missing_ok=True)
     done = 0
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-    with backup.open("rb") as source, os.fdopen(descriptor, "wb") as target:
+    with backup.open("rb") as source, _new_file(part) as target:
         while content := source.read(_COPY_BYTES):
             target.write(content)
             done += len(content)
@@ -277,23 +255,17 @@ def _copy_in(backup: Path, part: Path, progress: Progress) -> None:
 def _made_another(
     part: Path, name: str, progress: Progress, beside: Callable[[Any, str], None], *, standing: Mapping[str, int]
 ) -> tuple[str, str, int]:
-    """Bring the copy up to date, check it, give it its new id; (new id, old id, position).
-
-    Args:
-        standing: the store that stands there and those that it was restored from, as `_lineage` tells them.
-    """
-    with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)) as store:
+    """Bring the copy up to date, check it, give it its new id; (new id, old id, position)."""
+    with closing(_read_write(part)) as store:
         if not schema.layout_of(store, name):
             raise CommandError(f"{name}: an empty database, and no backup of a store")
         store.execute("PRAGMA journal_mode = DELETE").fetchall()
         schema.bring_up_to_date(store, str(part))
         head = head_of(store)
     check(part, head, progress, name=name)
-    with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)) as store:
-        old_id = store.execute("SELECT store_id FROM head").get
-        said = store.execute("SELECT ancestors FROM head").get
-        new_id = str(uuid.uuid4())
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+    with closing(_read_write(part)) as store:
+        old_id, said = store.execute("SELECT store_id, ancestors FROM head").fetchone()
+        new_id, now = str(uuid.uuid4()), datetime.now(UTC).isoformat(timespec="seconds")
         former = json.loads(said)
         own = {each["store"]: each["position"] for each in former} | {old_id: head.position}
         siblings = [{"store": each, "position": upto, "restored": now} for each, upto in _shared(own, standing).items()]
@@ -330,11 +302,10 @@ def _move_aside(files: Sequence[Path]) -> str:
 
     A write-ahead log that somebody left without its database goes too: SQLite would take it for the new store's.
     """
-    stamp = datetime.now(UTC).strftime(".replaced-%Y%m%dT%H%M%SZ")
-    suffixes = (f"{stamp}-{number}" if number else stamp for number in count())
-    suffix = next(
-        suffix for suffix in suffixes if not any(file.with_name(file.name + suffix).exists() for file in files)
-    )
+    suffix = stamp = datetime.now(UTC).strftime(".replaced-%Y%m%dT%H%M%SZ")
+    numbers = count(1)
+    while any(file.with_name(file.name + suffix).exists() for file in files):
+        suffix = f"{stamp}-{next(numbers)}"
     for file in files:
         for tail in reversed(BESIDE):  # the database last: until then it is whole where it was
             there = file.with_name(file.name + tail)

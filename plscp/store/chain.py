@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from plscp.digests import sha256
 from plscp.records.parts import joined, utc
 from plscp.store.corrections import CORRECTION
-from plscp.store.port import EXPUNGED, PROPOSAL, Accepted, RequestRecord, Result
+from plscp.store.port import EXPUNGED, PROPOSAL, Accepted, RequestRecord
 from plscp.store.schema import head_of
 
 NO_RAW: Final = sha256(b"")
@@ -78,10 +78,6 @@ def iso(microseconds: int) -> str:
     return utc(datetime.fromtimestamp(microseconds // 1000 / 1000, UTC))
 
 
-def _nobody(_: Result) -> None:
-    """What was read again has no owner."""
-
-
 def request_of(row: Sequence[Any], raw: bytes = b"") -> RequestRecord:
     """A request as it was kept, out of its `REQUEST_COLUMNS`; of the decision only what they hold."""
     (
@@ -91,7 +87,7 @@ def request_of(row: Sequence[Any], raw: bytes = b"") -> RequestRecord:
     decision = Accepted(status, "procedure-log", "", study, patient_id, issuer, shared, comment)
     return RequestRecord(
         request_id, identity, sop_class, calling_ae, address, association, message_id, transfer_syntax, arrival, raw, (), decision,
-        registry_position, _nobody, raw_length, raw_digest, n=n, entry_count=entry_count, first_position=first, last_position=last,
+        registry_position, lambda _: None, raw_length, raw_digest, n=n, entry_count=entry_count, first_position=first, last_position=last,
     )  # fmt: skip
 
 
@@ -108,12 +104,7 @@ def about_request(r: RequestRecord) -> bytes:
 
 
 def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, raw_digest: bytes) -> bytes:
-    """The digest of one event (32 bytes).
-
-    Args:
-        event: its `EventRow` but for the digest.
-        about: `about_request` of its request, or empty.
-    """
+    """The digest (32 bytes) of an event, an `EventRow` but for that; `about`: `about_request` of its request, or empty."""
     position, kind, _, _, event_id, topic, key, type_, subject, occurred, recorded, time, lead, data = event
     envelope = (
         f"{position}\n{kind}\n{event_id}\n{topic or ''}\n{type_}\n{occurred}\n{recorded}\n{time}\n"
@@ -126,10 +117,7 @@ def link(previous: bytes, event: tuple[Any, ...], about: bytes, context: bytes, 
 def first_broken_position(
     connection: Any, *, page: int = 1000, progress: Callable[[int], None] = lambda _: None
 ) -> int | None:
-    """Walk the chain up to the head as it is at the beginning, a page at a time.
-
-    Args:
-        progress: told how far it is.
+    """Walk the chain up to the head as it is at the beginning, a page at a time; `progress` is told how far it is.
 
     Returns:
         The first position that does not fit, or None; a head row that says something else counts as the next position.

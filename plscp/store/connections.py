@@ -4,7 +4,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -53,11 +53,7 @@ _BROKEN: Final = (
 
 
 def translate(error: BaseException, system_errno: int = 0) -> StoreError | None:
-    """What a driver error means, or None where it is no failure of the store but of what it was given.
-
-    Args:
-        system_errno: of the failed call, where the driver has it: tells a quota from a broken disk.
-    """
+    """What a driver error means (`system_errno` tells a quota from a broken disk); None: the fault is in what the store was given."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, apsw.FullError):
@@ -73,11 +69,7 @@ def translate(error: BaseException, system_errno: int = 0) -> StoreError | None:
 
 
 def configure(connection: Any) -> None:
-    """Make the settings that durability rests on, and read them back.
-
-    Raises:
-        StoreNotOpened: SQLite kept another value, e.g. because the file system cannot do write-ahead logging.
-    """
+    """Make the settings that durability rests on; StoreNotOpened: SQLite kept another value, as without write-ahead logging."""
     connection.set_busy_timeout(BUSY_MS)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     for name, value in PRAGMAS.items():
@@ -124,25 +116,19 @@ def open_for_writing(path: Path, *, vfs: str | None = None) -> tuple[Any, LockFi
     """The one writing connection, and the lock that makes it the only one; StoreNotOpened says on one line why not."""
     if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
         raise StoreNotOpened(f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed (install apsw)")
-    lock: LockFile | None = None
-    connection: Any = None
-    try:
-        with explained(path):
-            private_folder(path.parent)
-            lock = locked(path)
-            private_database(path)
-            connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
-            _refuse_read_only(connection, path)
-            schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed
-            configure(connection)
-            schema.bring_up_to_date(connection, str(path))
-            sync_folder(path.parent)
-    except BaseException:
-        if connection is not None:
-            connection.close()
-        if lock is not None:
-            lock.release()
-        raise
+    with explained(path), ExitStack() as undo:
+        private_folder(path.parent)
+        lock = locked(path)
+        undo.callback(lock.release)
+        private_database(path)
+        connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS)
+        undo.callback(connection.close)
+        _refuse_read_only(connection, path)
+        schema.layout_of(connection, str(path))  # before anything of somebody else's file is changed
+        configure(connection)
+        schema.bring_up_to_date(connection, str(path))
+        sync_folder(path.parent)
+        undo.pop_all()
     return connection, lock
 
 
@@ -164,8 +150,7 @@ class Readers:
     """Hands out connections; keeps as many as were ever needed at once."""
 
     def __init__(self, path: Path, *, vfs: str | None = None) -> None:
-        self._path = path
-        self._vfs = vfs
+        self._path, self._vfs = path, vfs
         self._idle: list[Any] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -181,8 +166,7 @@ class Readers:
                 raise StoreUnavailable("the store is closed")
             connection = self._idle.pop() if self._idle else None
         try:
-            if connection is None:
-                connection = open_read_only(self._path, vfs=self._vfs)
+            connection = connection or open_read_only(self._path, vfs=self._vfs)
             yield connection
         except (apsw.Error, OSError) as error:
             raise (translate(error) or StoreUnavailable(f"the store cannot be read: {error}")) from error

@@ -1,7 +1,7 @@
 """What the relay sees of a store: read-only, in order, and never in the writer's way."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -15,12 +15,7 @@ from plscp.store.files import sqlite_path
 
 
 class Record(NamedTuple):
-    """One published position.
-
-    Attributes:
-        value: the complete JSON value.
-        occurred: ISO 8601 UTC: CloudEvents time.
-    """
+    """One published position: the attributes of CloudEvents, and the complete JSON value."""
 
     position: int
     topic: str
@@ -45,9 +40,8 @@ class RelayView:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._store_id = path, ""
         self._connection: Any = None
-        self._store_id = ""
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -115,23 +109,17 @@ class RelayView:
 
     def _connect(self) -> Any:
         """The connection, or None as long as there is no store with a layout."""
-        if self._connection is None:
-            if not self._path.exists():
-                return None
-            connection = open_read_only(self._path)
-            try:
+        if self._connection is None and self._path.exists():
+            with ExitStack() as undo:
+                connection = undo.enter_context(closing(open_read_only(self._path)))
                 version = connection.execute("PRAGMA user_version").get
-                if version > schema.VERSION:
-                    raise StoreNotOpened(f"{self._path} has layout {version}: use the newer plscp that wrote it")
                 if version == 0:  # just being made
-                    connection.close()
                     return None
-                if version < schema.VERSION:
-                    raise StoreNotOpened(
-                        f"{self._path} has layout {version}: start the server once, which brings it up to date"
-                    )
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+                if version != schema.VERSION:
+                    newer = "use the newer plscp that wrote it"
+                    older = "start the server once, which brings it up to date"
+                    what = newer if version > schema.VERSION else older
+                    raise StoreNotOpened(f"{self._path} has layout {version}: {what}")
+                undo.pop_all()
+                self._connection = connection
         return self._connection
