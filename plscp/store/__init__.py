@@ -10,10 +10,8 @@ __all__ = ["EventStore", "SqliteStore", "open_store"]
 
 
 def open_store(url: str, **options: Any) -> EventStore:
-    """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing; options as of `SqliteStore`.
+    """Open the store that a URL (``sqlite:///relative``, ``sqlite:////absolute``) names for writing, with options of `SqliteStore`.
 
-    Raises:
-        ConfigError: the URL names no store.
-        StoreNotOpened: it cannot be opened for writing.
+    Raises ConfigError where it names none, and StoreNotOpened where it cannot be opened.
     """
     return SqliteStore(sqlite_path(url), **options)

@@ -29,7 +29,7 @@ from plscp.records.parts import (
 from plscp.store.chain import NO_RAW, CloudEventAttributes, EventRow, about_request, iso, link
 from plscp.store.corrections import CORRECTION, CorrectionDraft, EventMove, Standing
 from plscp.store.index import EntryKeys, Keys, Seen, mark_of, note_entry, note_request
-from plscp.store.lookups import Answered, Expired, Lookups, Outcome, QuarantineRow, Settlement
+from plscp.store.lookups import Answered, Expired, Lookups, Outcome, QuarantineRow
 from plscp.store.port import (
     EXPUNGED,
     PROPOSAL,
@@ -104,7 +104,8 @@ class Batch:
         topics: topic -> its (first, last position).
         retries, delivered, clocks, messages: rows to add.
         proposals: ids of the proposals to add, with their positions.
-        settled, reverted: what becomes of proposals, by id; and with which position that of corrections ends.
+        settled: state of a proposal by its id, and moved, settled, reverts, who and why of its row.
+        reverted: ids of the corrections that are taken back.
         standings: where entries stand that were moved, by position.
         seen, items, replayed: rows to add or replace, by their keys.
         expired: whose raw bytes go, or None where that was not asked.
@@ -122,8 +123,8 @@ class Batch:
         self.clocks: list[ClockMeasured] = []
         self.messages: list[MessageRefused] = []
         self.proposals: dict[str, int] = {}
-        self.settled: dict[str, Settlement] = {}
-        self.reverted: dict[str, int] = {}
+        self.settled: dict[str, tuple[str, tuple[int, int, str, str, str]]] = {}
+        self.reverted: set[str] = set()
         self.standings: dict[int, Standing] = {}
         self.seen: dict[bytes, Seen] = {}
         self.items: dict[bytes, QuarantineRow] = {}
@@ -323,7 +324,6 @@ class Batch:
         self.requests.append(draft)
 
     def _lead(self, kind: type[AnyLead], event_id: str, **more: Any) -> AnyLead:
-        """The lead of the next event."""
         return kind(event_id=event_id, position=self.position + 1, recorded=self.recorded, **more)
 
     def _append(
@@ -362,9 +362,9 @@ class Batch:
         if not draft.moves:
             self._settle(draft)
         moved = first if draft.moves else 0
-        self.settled[draft.id] = Settlement(draft.state, moved, self.position, draft.reverts, draft.who, draft.why)
+        self.settled[draft.id] = draft.state, (moved, self.position, draft.reverts, draft.who, draft.why)
         if draft.reverts:
-            self.reverted[draft.reverts] = self.position
+            self.reverted.add(draft.reverts)
         return Stored("corrected", draft.id, position=self.position, entries=len(draft.moves))
 
     def _state(self, proposal_id: str) -> str:
@@ -372,7 +372,7 @@ class Batch:
         if proposal_id in self.reverted:
             return "reverted"
         if proposal_id in self.settled:
-            return self.settled[proposal_id].state
+            return self.settled[proposal_id][0]
         return "proposed" if proposal_id in self.proposals else self._known.proposed(proposal_id)
 
     def _moved(self, position: int) -> Standing | None:

@@ -32,14 +32,11 @@ class Standing(NamedTuple):
 
 
 class EventMove(NamedTuple):
-    """One entry that a correction moves.
+    """One entry that a correction moves: where it stands, where it is to stand, and the two records that say so.
 
     Attributes:
-        was: where it stands, as the correction was decided on it.
-        now: where it is to stand; its `standing` and `correction` are the store's to say.
-        topic: of both records.
+        now: its `standing` and `correction` are the store's to say.
         key_was, key_now: partition keys of the withdrawn and the assigned record.
-        occurred: as of its `EntryDraft`.
         withdrawn, assigned: JSON members of the two records but for their leads.
     """
 
@@ -64,11 +61,11 @@ class CorrectionDraft:
 
     Attributes:
         id: of the proposal; 16 hex digits.
-        proposal: the proposal itself, where it was not kept before: a correction by hand.
         moves: what moves, at most `MOST_MOVED`; each has its two events, one after the other.
-        reverts: id of the confirmed correction that this one takes back: that is `reverted` then.
         time: microseconds since the epoch, UTC.
         source, who, why: who said so, as `RegistryDraft.source` and by name; and why.
+        proposal: the proposal itself, where it was not kept before: a correction by hand.
+        reverts: id of the confirmed correction that this one takes back: that is `reverted` then.
     """
 
     id: str
@@ -112,11 +109,10 @@ class Proposal(NamedTuple):
 
 
 class StandingEvent(NamedTuple):
-    """An entry, and where it stands.
+    """An entry's event, and where it stands.
 
     Attributes:
-        entry: its event.
-        last: the event that says where it stands: `entry`, or the last correction's `assigned`.
+        last: the event that says so: `entry`, or the last correction's `assigned`.
         arrival: of its request, microseconds since the epoch, UTC.
     """
 
@@ -128,11 +124,9 @@ class StandingEvent(NamedTuple):
 
 @dataclass(slots=True)
 class EntryFilter:
-    """Entries that are asked for by where they stand, and more.
+    """Entries that are asked for by the study, or by (Patient ID, issuer), under which they stand, and more.
 
     Attributes:
-        study_instance_uid: under which they stand; or
-        patient_ids: (Patient ID, issuer) under one of which they stand.
         calling_ae: of one device; empty: of any.
         since, until: when they occurred: ISO 8601 UTC, both included; empty: without bound.
     """

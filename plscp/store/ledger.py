@@ -120,7 +120,6 @@ def _context_values(record: RequestRecord) -> tuple[Any, ...]:
 
 
 def _request_values(record: RequestRecord, context: int) -> tuple[Any, ...]:
-    """A row of `requests`."""
     return (
         record.n, context, record.arrival, record.decision.alive_us, record.first_position, record.last_position,
         _id_bytes(record.request_id), record.identity, record.association, record.message_id, record.entry_count,
@@ -262,8 +261,8 @@ class SqliteLedger:
         """Write where entries stand now, and what became of proposals, also of others about the same entries."""
         execute = self._connection.execute
         insert(self._connection, "INSERT OR REPLACE INTO standings", [*batch.standings.values()])
-        for proposal_id, settled in batch.settled.items():
-            execute(SETTLE, (*settled, proposal_id))
+        for proposal_id, (state, more) in batch.settled.items():
+            execute(SETTLE, (state, *more, proposal_id))
         for proposal_id in batch.reverted:
             execute("UPDATE proposals SET state = 'reverted' WHERE id = ?", (proposal_id,))
         if batch.standings:

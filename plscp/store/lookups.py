@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import apsw
 
 from plscp.store.chain import REQUEST_COLUMNS, request_of
-from plscp.store.corrections import Settled, Standing
+from plscp.store.corrections import Standing
 from plscp.store.index import Index, identity_key, keys_of
 from plscp.store.port import Draft, RequestRecord
 
@@ -56,17 +56,6 @@ FROM carray(?) k CROSS JOIN quarantine q ON q.identity = k.value
 OUTCOMES: Final = (
     "SELECT outcome, status, comment, position, first_time, last_time, times FROM refusals WHERE identity = ?"
 )
-
-
-class Settlement(NamedTuple):
-    """What becomes of a proposal: the columns of its row, but for the first two."""
-
-    state: Settled
-    moved: int
-    settled: int
-    reverts: str
-    who: str
-    why: str
 
 
 class Answered(NamedTuple):
@@ -128,10 +117,8 @@ class Expired(NamedTuple):
 
     Attributes:
         upto: number of the last request row that was looked at; 0 where none was.
-        requests: numbers of the request rows whose raw bytes go.
+        requests: numbers of the request rows whose raw bytes, so many, go.
         positions: of the first and the last event of these requests; 0, 0 where they have none.
-        raw_bytes: of these requests.
-        items: closed quarantine items.
     """
 
     upto: int

@@ -68,10 +68,8 @@ class OpenRefusal(NamedTuple):
     """What a quarantine item that is open says of its request: no bytes of it.
 
     Attributes:
-        id: as of `QuarantineItem`.
-        last_time: when it was refused last, microseconds since the epoch, UTC.
+        first_time, last_time: when it was refused, microseconds since the epoch, UTC.
         data: the refusal record's members, of its last different outcome.
-        first_time: when it was refused first.
     """
 
     id: str

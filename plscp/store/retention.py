@@ -20,8 +20,7 @@ class Retention:
     Args:
         keep: raw bytes of requests that arrived longer ago go; their digests stay, and open quarantine items keep theirs.
         expunged: told of how many requests and quarantine items raw bytes were deleted.
-        clock: microseconds since the epoch, UTC.
-        monotonic: seconds.
+        clock, monotonic: microseconds since the epoch, UTC; and seconds.
     """
 
     def __init__(

@@ -144,14 +144,7 @@ Migration = Callable[[Any], None]
 
 
 class StoreHead(NamedTuple):
-    """The one head row: everything an append builds on.
-
-    Attributes:
-        position: of the last event; 0 in an empty store.
-        digest: of the last event; 32 zero bytes in an empty store.
-        registry_position: position of the last registry change, or 0.
-        requests: number of the last request row.
-    """
+    """What an append builds on, of the one head row: the last event, registry change and request row; of an empty store zeros."""
 
     position: int
     digest: bytes

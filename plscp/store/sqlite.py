@@ -15,7 +15,7 @@ from plscp.store.connections import Readers, open_for_writing
 from plscp.store.corrections import EntryFilter, Proposal, Standing, StandingEvent
 from plscp.store.ledger import SqliteLedger, milliseconds
 from plscp.store.limits import StoreLimits
-from plscp.store.lookups import HAS_ENTRIES, STANDING, integers
+from plscp.store.lookups import HAS_ENTRIES, STANDING, Outcome, integers
 from plscp.store.port import (
     LAST,
     MOST_COUNTED,
@@ -138,7 +138,6 @@ _OUTCOMES: Final = """
 SELECT f.outcome, f.status, f.comment, f.position, f.first_time, f.last_time, f.times, e.data
 FROM refusals f JOIN events e USING (position) WHERE f.identity = ? ORDER BY f.position
 """
-_OUTCOME: Final = ("outcome", "status", "comment", "position", "first_time", "last_time", "times")
 _OPEN: Final = (
     "FROM quarantine INDEXED BY quarantine_open WHERE closed_position IS NULL ORDER BY last_time DESC LIMIT ?"
 )
@@ -164,14 +163,11 @@ class SqliteStore:
     Its methods do what the port says of them; what reads raises StoreError where the store does not answer, or is closed.
 
     Args:
-        call_soon: how the writer reaches the event loop, with the results of a batch and to be woken; see `plscp.store.writer`.
-        on_fatal: called once when the store cannot be trusted any more: the process must end.
-        after_commit: called with the position of the last event when it has moved.
+        call_soon, on_fatal, after_commit: as of `Writer`.
         vfs: name of the SQLite VFS to go through (tests inject faults there).
 
     Attributes:
         store_id: UUID made with the store.
-        path: of the database.
 
     Raises:
         StoreNotOpened: one line why: another server has it, a newer layout, read-only, not a store, no permission.
@@ -248,7 +244,6 @@ class SqliteStore:
             return list(connection.execute(query, named or bindings))
 
     def _one(self, query: str, *bindings: Any) -> Any:
-        """The first row, or None."""
         rows = self._all(query, *bindings)
         return rows[0] if rows else None
 
@@ -403,7 +398,7 @@ class SqliteStore:
         items = []
         for identity, *about, closed_position, number in self._all(f"{_ITEMS} {wanted}", *bindings):
             outcomes = [
-                {**dict(zip(_OUTCOME, found, strict=True)), "data": json.loads(b"{" + data + b"}")}
+                {**vars(Outcome(*found)), "data": json.loads(b"{" + data + b"}")}
                 for *found, data in self._all(_OUTCOMES, identity)
             ]
             item = (identity.hex()[:16], identity, *about, outcomes, closed_position, number)

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from plscp.errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreUnavailable
 from plscp.logs import log
@@ -29,6 +30,8 @@ from plscp.store.port import (
     Result,
 )
 
+LOW: Final = "the disk is below its watermark: no request is taken until more is free"
+
 
 class Watermark:
     """Whether the disk is low: from when less than the watermark is free until a tenth more than it is.
@@ -37,7 +40,6 @@ class Watermark:
         free: asks for the bytes that are free; None: nobody knows.
         least: the watermark in bytes; 0: there is none.
         every: seconds for which an answer holds. A file system that hangs answers late, so this is never asked on an event loop.
-        clock: monotonic seconds.
 
     Attributes:
         low: as of the last look.
@@ -88,10 +90,6 @@ def _call_done(batch: Sequence[tuple[Callable[[Result], None], Result]]) -> None
             done(result)
         except Exception:  # a defect with one of them must not keep the others waiting for their answers
             log.exception("internal-error", where="store results")
-
-
-def _low() -> StoreFull:
-    return StoreFull("the disk is below its watermark: no request is taken until more is free")
 
 
 class Writer:
@@ -177,7 +175,7 @@ class Writer:
         if self.failure is not None:
             return self.failure
         if self._watermark.low and isinstance(draft, RequestRecord):
-            return _low()
+            return StoreFull(LOW)
         limits = self._limits
         if isinstance(draft, ClockMeasured):
             full = len(self._clocks) >= limits.queue_requests
@@ -296,7 +294,7 @@ class Writer:
         if not self._watermark.look():
             return batch
         requests = [draft for draft in batch if isinstance(draft, RequestRecord)]
-        self._deliver(requests, [Failed(_low())] * len(requests))
+        self._deliver(requests, [Failed(StoreFull(LOW))] * len(requests))
         return [draft for draft in batch if not isinstance(draft, RequestRecord)]
 
     def _step(self, batch: list[Draft]) -> None:
