@@ -13,8 +13,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -70,7 +70,8 @@ def back_up(
     part = target.with_name(target.name + PART)
     if not path.exists():
         raise CommandError(f"there is no store at {path}", 3)
-    try:
+    with _on_one_line(target, target), ExitStack() as afterwards:
+        afterwards.callback(part.unlink, missing_ok=True)  # it is no more where it was renamed
         with closing(open_read_only(path)) as source:
             version = schema.layout_of(source, str(path))
             if version != schema.VERSION:
@@ -88,12 +89,6 @@ def back_up(
         size = part.stat().st_size
         part.rename(target)
         sync_folder(target.parent)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        said = explained(error, target)
-        if said is None:
-            raise
-        raise said from error
     return Backup(
         str(target), store_id, head.position, head.registry_position, size, digest, round(time.monotonic() - began, 3)
     )
@@ -148,20 +143,21 @@ def check(file: Path, head: StoreHead, progress: Progress = lambda *_: None, *, 
             raise CommandError(f"{name}: the chain of digests is broken at position {broken}")
 
 
-def explained(error: BaseException, target: Path, *, content: Path | None = None) -> CommandError | None:
-    """What went wrong on one line, writing `target` from `content`; None where it speaks for itself, or is no failure of a file."""
-    read = content or target
-    if isinstance(error, StoreError):
-        return CommandError(str(error), 3)
-    if isinstance(error, apsw.FullError):
-        return CommandError(f"{target}: no space left on the disk")
-    if isinstance(error, apsw.NotADBError):
-        return CommandError(f"{read}: no plscp store, and no database at all")
-    if isinstance(error, apsw.Error):
-        return CommandError(f"{read}: {type(error).__name__}: {error}")
-    if isinstance(error, OSError):
-        return CommandError(f"{error.filename or target}: {error.strerror or error}")
-    return None
+@contextmanager
+def _on_one_line(target: Path, content: Path) -> Iterator[None]:
+    """What goes wrong with a file as a CommandError of one line, writing `target` from `content`."""
+    try:
+        yield
+    except StoreError as error:
+        raise CommandError(str(error), 3) from error
+    except apsw.FullError as error:
+        raise CommandError(f"{target}: no space left on the disk") from error
+    except apsw.NotADBError as error:
+        raise CommandError(f"{content}: no plscp store, and no database at all") from error
+    except apsw.Error as error:
+        raise CommandError(f"{content}: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise CommandError(f"{error.filename or target}: {error.strerror or error}") from error
 
 
 class Restored(NamedTuple):
@@ -202,13 +198,14 @@ def restore(
     if not backup.is_file():
         raise CommandError(f"{backup}: there is no such file", 2)
     part = path.with_name(path.name + PART)
-    try:
+    with _on_one_line(path, path):
         private_folder(path.parent)
         lock = locked(path)
-    except BaseException as error:
-        said = explained(error, path)
-        raise error if said is None else said from None
-    try:
+    with _on_one_line(path, backup), ExitStack() as afterwards:
+        afterwards.callback(lock.release)
+        for file in (path, *companions):
+            for tail in ("", "-journal", "-wal", "-shm", ".lock"):
+                afterwards.callback(file.with_name(file.name + PART + tail).unlink, missing_ok=True)
         if path.exists() and not force:
             raise CommandError(f"{path}: a store stands there: --force moves it aside")
         _copy_in(backup, part, progress)
@@ -219,21 +216,10 @@ def restore(
         aside = _move_aside([path, *companions])
         for companion in companions:
             fresh = companion.with_name(companion.name + PART)
-            fresh.with_name(fresh.name + ".lock").unlink(missing_ok=True)
             if fresh.exists():
                 fresh.replace(companion)
         part.rename(path)
         sync_folder(path.parent)
-    except BaseException as error:
-        for file in (path, *companions):
-            for tail in ("", "-journal", "-wal", "-shm", ".lock"):
-                file.with_name(file.name + PART + tail).unlink(missing_ok=True)
-        said = explained(error, path, content=backup)
-        if said is None:
-            raise
-        raise said from error
-    finally:
-        lock.release()
     return Restored(str(path), store_id, old_id, position, aside if stood else "", round(time.monotonic() - began, 3))
 
 
