@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from plscp.dicom.admission import printable
 from plscp.dicom.certificates import Certificates
 from plscp.dicom.repeats import Repeats
-from plscp.errors import BrokenMessage, Conflict, InvalidBody, PlscpError, StoreError
+from plscp.errors import BrokenMessage, Conflict, InvalidBody, StoreError
 from plscp.feeds import hl7_orders, hl7_persons, hl7_staff
 from plscp.feeds.hl7_answers import answers
 from plscp.feeds.hl7_message import DATA_TYPE, INTERNAL, REQUIRED_FIELD, TYPES, UNKNOWN_KEY, Hl7Message, header_of, read
@@ -47,7 +47,6 @@ class Hl7Rules(NamedTuple):
     """How messages are read, by the settings in force.
 
     Attributes:
-        authorities: how identifiers are chosen.
         senders: addresses that may connect; empty: any.
         codec: Python's name of the character set of messages that name none.
         zone: IANA name, of times without an offset.
@@ -68,28 +67,20 @@ class Hl7Rules(NamedTuple):
 def steps_of(message: Hl7Message, rules: Hl7Rules, arrival: datetime) -> list[Step] | None:
     """What a message says, as steps of a plan; None where it does not concern the registry.
 
-    Args:
-        arrival: UTC.
-
     Raises:
         BrokenMessage: it cannot be read, or lacks what it is about.
     """
-    code, event = message.header.text(9, 1), message.event
+    code, event, kind = message.header.text(9, 1), message.event, message.kind
     if not code:
         raise BrokenMessage("the message type is missing", REQUIRED_FIELD, ("MSH", 1, 9), rejected=True)
     if code in TYPES and not event:
         raise BrokenMessage("the trigger event is missing", REQUIRED_FIELD, ("MSH", 1, 9, 1, 2))
     if code == "ADT":
         return hl7_persons.plan_of(message, rules.authorities)
-    if f"{code}^{event}" in hl7_orders.KINDS:
-        return hl7_orders.plan_of(
-            message,
-            rules.authorities,
-            zone=rules.zone,
-            arrival=arrival,
-            stations=rules.stations,
-        )
-    if f"{code}^{event}" in hl7_staff.KINDS:
+    if kind in hl7_orders.KINDS:
+        stations = rules.stations
+        return hl7_orders.plan_of(message, rules.authorities, zone=rules.zone, arrival=arrival, stations=stations)
+    if kind in hl7_staff.KINDS:
         return hl7_staff.plan_of(message, rules.schemes, zone=rules.zone, arrival=arrival)
     return None
 
@@ -127,15 +118,16 @@ class Hl7Feed:
         metrics: Metrics,
         certificates: Certificates | None = None,
     ) -> None:
-        self._settings, self._rules = settings, rules
+        self._settings, self._rules, self._certificates = settings, rules, certificates
         self._keeper, self._store, self._metrics = keeper, store, metrics
-        self._certificates = certificates
         self._listener = MllpListener(settings, self._answer, self._broken)
         self._turn = asyncio.Lock()
         self._changing: set[asyncio.Task[Any]] = set()
         self._sent: dict[str, _Sent] = {}
         self._noted: set[tuple[str, str]] = set()
-        self._refusals = Repeats(_say_refused)
+        self._refusals = Repeats(
+            lambda told, more: log.warning("feed-message-refused", **told, **({"more": more} if more else {}))
+        )
         self._began = time.monotonic()
         self._listening: list[str] = []
 
@@ -146,8 +138,8 @@ class Hl7Feed:
         self._began = time.monotonic()
         self._metrics.watch_feed(HL7, self.measure)
         for certificates in (None, self._certificates) if self._certificates is not None else (None,):
+            tls = certificates is not None
             for host, port in await self._listener.start(certificates):
-                tls = certificates is not None
                 self._listening.append(f"{host}:{port}")
                 print(f"{HL7}{'-tls' if tls else ''} {host}:{port}", flush=True)
                 log.info("feed-listening", feed=HL7, host=host, port=port, tls=tls)
@@ -194,10 +186,9 @@ class Hl7Feed:
     def measure(self) -> tuple[int, dict[str, float], dict[str, bool]]:
         """For the metrics: connections; by sender the time of the last message, seconds since the epoch; by sender whether it is silent."""
         self._refusals.flush()
-        silent = self._silent()
-        names = list(self._sent) if self._rules().silent_after is not None else []
-        watched = {name: name in silent for name in names or silent}
-        return len(self._listener.senders), {name: sent.at for name, sent in self._sent.items()}, watched
+        silent, watched = self._silent(), self._rules().silent_after is not None
+        is_silent = {name: name in silent for name in self._sent or silent} if watched else {}
+        return len(self._listener.senders), {name: sent.at for name, sent in self._sent.items()}, is_silent
 
     def _silent(self) -> frozenset[str]:
         """The sending applications that have sent nothing for too long; one that stands for any where there was none."""
@@ -212,9 +203,7 @@ class Hl7Feed:
 
     async def _answer(self, frame: MllpFrame, sender: FeedSender) -> bytes:
         """Take a message; what is to be sent back."""
-        arrival = utc_now()
-        header = header_of(frame.data)
-        what = _Taken()
+        arrival, what = utc_now(), _Taken()
         error: BrokenMessage | None = None
         try:
             await self._take(frame, arrival, what)
@@ -238,17 +227,15 @@ class Hl7Feed:
         if error is not None:
             await self._refused(frame, sender, what, error)
         records = hl7_staff.acknowledged(what.staff, error) if what.staff is not None else ()
-        texts = answers(header, arrival.astimezone(), error, records)
+        texts = answers(header_of(frame.data), arrival.astimezone(), error, records)
         return b"".join(framed(text.encode("latin-1")) for text in texts)
 
     async def _take(self, frame: MllpFrame, arrival: datetime, what: "_Taken") -> None:
-        if frame.fault == "too-long":
-            most = self._settings.message
-            raise BrokenMessage(
-                f"the message has {frame.length} bytes: at most {most} are read", INTERNAL, rejected=True
-            )
         if frame.fault:
-            raise BrokenMessage("another message begins before the end of this one", INTERNAL, rejected=True)
+            why = "another message begins before the end of this one"
+            if frame.fault == "too-long":
+                why = f"the message has {frame.length} bytes: at most {self._settings.message} are read"
+            raise BrokenMessage(why, INTERNAL, rejected=True)
         rules = self._rules()
         message = read(frame.data, rules.codec)
         what.kind = message.kind if _KIND.fullmatch(message.kind) else OTHER  # it is logged
@@ -281,25 +268,21 @@ class Hl7Feed:
             log.info("registry-changed", source=HL7, position=positions[-1])
 
     async def _change(self, planner: Callable[[Registry], list[RegistryRecord]], message: str) -> list[int]:
-        """Make a change in its turn. It goes on when the answer deadline has passed: the sender repeats, and finds it done.
-
-        Raises:
-            TimeoutError: it is not committed within the answer deadline.
-        """
+        """Make a change in its turn. Raises TimeoutError at the answer deadline; it goes on then: the sender repeats, and finds it done."""
 
         async def in_turn() -> list[int]:
             async with self._turn:
                 return await self._keeper.change(planner, HL7, message)
 
+        def done(task: asyncio.Task[list[int]]) -> None:
+            self._changing.discard(task)
+            if not task.cancelled():
+                task.exception()  # whoever waited was told
+
         task = asyncio.get_running_loop().create_task(in_turn())
         self._changing.add(task)
-        task.add_done_callback(self._changed)
+        task.add_done_callback(done)
         return await asyncio.wait_for(asyncio.shield(task), self._settings.answer_deadline)
-
-    def _changed(self, task: "asyncio.Task[list[int]]") -> None:
-        self._changing.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waited was told
 
     # --- what is said of them ---
 
@@ -307,9 +290,8 @@ class Hl7Feed:
         """Count a message by trigger and outcome, and for its sender."""
         if error is not None and what.outcome != "failed":
             what.outcome = "rejected" if error.rejected else "refused"
-        self._metrics.feed_messages.child(
-            HL7, what.kind if what.kind in _IDENTITY_TRIGGERS else OTHER, what.outcome
-        ).add()
+        kind = what.kind if what.kind in _IDENTITY_TRIGGERS else OTHER
+        self._metrics.feed_messages.child(HL7, kind, what.outcome).add()
         if what.sender:
             if what.sender not in self._sent and len(self._sent) >= MOST_SENDERS:
                 what.sender = OTHER
@@ -330,8 +312,9 @@ class Hl7Feed:
 
     async def _refused(self, frame: MllpFrame, sender: FeedSender, what: "_Taken", error: BrokenMessage) -> None:
         """Keep a message that is not taken, and say so; what the store could not do is not kept: it will be sent again."""
+        place = "^".join(map(str, error.place))
         told = {"feed": HL7, "address": sender.address, "sender": what.sender, "kind": what.kind, "why": str(error)}
-        self._refusals.happened((error.code, sender.address), what.sender, **told, place=_place(error))
+        self._refusals.happened((error.code, sender.address), what.sender, **told, place=place)
         if what.outcome == "failed":
             return
         kept, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -345,7 +328,7 @@ class Hl7Feed:
                 peer=f"{sender.address}:{sender.port}",
                 message=what.message,
                 time=now_us(),
-                why=" ".join(filter(None, (str(error), _place(error)))),
+                why=" ".join(filter(None, (str(error), place))),
                 raw=frame.data[:KEPT_BYTES],
                 done=done,
                 raw_length=frame.length,
@@ -373,16 +356,6 @@ class _Taken:
     sender: str = ""
     outcome: str = "refused"
     staff: Hl7Message | None = None
-
-
-def _say_refused(told: Mapping[str, Any], more: int) -> None:
-    log.warning("feed-message-refused", **told, **({"more": more} if more else {}))
-
-
-def _place(error: PlscpError) -> str:
-    """Where in the message: segment, sequence, field, repetition, component."""
-    place = error.place if isinstance(error, BrokenMessage) else ()
-    return "^".join(map(str, place))
 
 
 def _iso(seconds: float) -> str:
