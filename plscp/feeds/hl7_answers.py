@@ -38,7 +38,6 @@ def answers(
     and the application's (AA, AE, AR) where MSH-16 does; both stand for the same commit.
 
     Args:
-        header: of the message.
         now: with an offset.
         error: why it was not taken.
         records: of a master file, the segments about its records, which the application's acknowledgement has (MFK).
@@ -54,7 +53,7 @@ def answers(
 def _answer(
     header: MessageHeader, now: datetime, mode: str, error: BrokenMessage | None, records: Sequence[str]
 ) -> str:
-    """MSH, MSA, of what was not taken ERR, and of a master file its records; in the message's own encoding characters, its fields as they were sent."""
+    """MSH, MSA, of what was not taken ERR, and `records`; in the message's own encoding characters, its fields as they were sent."""
     used, sent = header.separators, header.fields
     code = mode + ("A" if error is None else "R" if error.rejected else "E")
     event = sent.get(9, "").split(used.component)[1:2]

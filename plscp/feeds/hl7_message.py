@@ -1,6 +1,6 @@
 """HL7 v2 messages in vertical bar encoding (HL7 v2.8.2 chapter 2): bytes to fields, texts, identifiers and times.
 
-The message is parsed with python-hl7; character sets, escape sequences and what is absent, empty or deleted are read here.
+python-hl7 divides them; character sets, escape sequences and what is absent, empty or deleted are read here.
 """
 
 import re
@@ -65,12 +65,7 @@ class Separators(NamedTuple):
 
 
 class Segment:
-    """One segment.
-
-    Attributes:
-        name: such as ``PID``.
-        sequence: 1-based, among those of its name in the message.
-    """
+    """One segment; `sequence` counts from 1 among those of its name in the message."""
 
     def __init__(self, parsed: Sequence[Any], name: str, sequence: int, separators: Separators) -> None:
         self._parsed, self.name, self.sequence, self._separators = parsed, name, sequence, separators
@@ -195,12 +190,7 @@ class Segments(list[Segment]):
 
 
 class Hl7Message(Segments):
-    """A message that was read: all segments that are parsed, MSH first.
-
-    Attributes:
-        separators: its encoding characters.
-        codec: of its character set, as Python calls it.
-    """
+    """A message that was read: all segments that are parsed, MSH first; `codec` is what Python calls its character set."""
 
     def __init__(self, segments: Iterable[Segment], separators: Separators, codec: str) -> None:
         super().__init__(segments)
@@ -270,7 +260,6 @@ def read(data: bytes, default_codec: str) -> Hl7Message:
     """Read a message; of one whose code is none of `TYPES` the header alone.
 
     Args:
-        data: without the frame.
         default_codec: Python's name of the character set of a message that names none (MSH-18).
 
     Raises:
@@ -323,18 +312,13 @@ def _codec(fields: Sequence[str], separators: Separators, default_codec: str) ->
     return next(iter(wider or codecs), default_codec)
 
 
-# --- times ---------------------------------------------------------------------------------------------------------------
-
-
 def moment(
     message: Hl7Message, segment: Segment, field: int, component: int = 1, *, zone: str, arrival: datetime
 ) -> datetime | None:
     """A time in UTC: the first moment that it may mean; None where there is none.
 
-    It has its own offset, else that of MSH-7, else it is in the zone of the feed.
-
     Args:
-        zone: IANA name, for times without an offset.
+        zone: IANA name, of a time that has no offset of its own, where MSH-7 has none either.
         arrival: UTC; decides between the readings of a repeated hour.
 
     Raises:

@@ -28,19 +28,9 @@ NO_UID: Final = "an order without a Study Instance UID: there is nothing to matc
 
 
 def plan_of(
-    message: Hl7Message,
-    authorities: Authorities,
-    *,
-    zone: str,
-    arrival: datetime,
-    stations: Mapping[str, str],
+    message: Hl7Message, authorities: Authorities, *, zone: str, arrival: datetime, stations: Mapping[str, str]
 ) -> list[Step]:
-    """The steps of an order message.
-
-    Args:
-        zone: of times without an offset.
-        arrival: UTC.
-        stations: the one location of a device, by its AE title.
+    """The steps of an order message, read by the `Hl7Rules`.
 
     Raises:
         BrokenMessage: it cannot be read, or lacks what it is about.

@@ -28,12 +28,7 @@ NO_SCHEME: Final = (
 
 
 def plan_of(message: Hl7Message, schemes: Mapping[str, str], *, zone: str, arrival: datetime) -> list[Step]:
-    """The steps of a staff message.
-
-    Args:
-        schemes: from each name of an authority to the Coding Scheme Designator that devices send (`[operators] schemes`).
-        zone: of times without an offset.
-        arrival: UTC; what takes effect later is a validity period.
+    """The steps of a staff message, read by the `Hl7Rules`; what takes effect after its arrival is a validity period.
 
     Raises:
         BrokenMessage: it cannot be read, or lacks what it is about.
@@ -125,9 +120,6 @@ def _said(message: Hl7Message, record: Segments, *, zone: str, arrival: datetime
     if later is not None:
         said["valid_from"] = max(later, said.get("valid_from") or later)
     return said
-
-
-# --- the answer --------------------------------------------------------------------------------------------------------
 
 
 def acknowledged(message: Hl7Message, error: BrokenMessage | None = None) -> list[str]:

@@ -138,7 +138,6 @@ class MllpSettings:
     """What the listener is told.
 
     Attributes:
-        host, port: to listen on without TLS.
         senders: addresses that may connect; empty: any.
         message: bytes of the longest message.
         connections, connections_per_address: at once.
@@ -167,10 +166,8 @@ class FeedSender:
     """Who sends over a connection, and how it went.
 
     Attributes:
-        address, port: of the peer.
         since: when it connected, seconds since the epoch.
         secured: version of TLS and client certificate, for the log.
-        messages: how many came.
         name: sending application and facility of its last message, as the handler notes it.
     """
 
@@ -186,7 +183,6 @@ class MllpConnection(PeerConnection):
     """One connection: its messages are handled one after the other, each before the next is looked at.
 
     Attributes:
-        sender: who sends.
         work: on the message in hand, if there is one.
         closing: no further message is taken.
     """
@@ -325,7 +321,6 @@ class MllpListener:
     """Listens for senders and hands their messages to a handler, in the running event loop.
 
     Args:
-        handler: answers a message.
         broken: told what was begun and not ended when a connection ended.
     """
 
@@ -342,14 +337,7 @@ class MllpListener:
         self.refused = 0
 
     async def start(self, certificates: Certificates | None = None) -> list[tuple[str, int]]:
-        """Listen; returns each bound address and port.
-
-        Args:
-            certificates: for senders over TLS, on the port that goes with them.
-
-        Raises:
-            CommandError: the address cannot be listened on; one line says why.
-        """
+        """Listen; returns each bound address and port. Raises CommandError: it cannot be listened on."""
         address = (self.settings.host, self.settings.port)
         server = await listen(f"feeds.{HL7}", address, partial(MllpConnection, self), self._turns, certificates)
         self._servers.append(server)

@@ -88,7 +88,7 @@ def plan_rows(plan: Plan, rows: Iterable[tuple[str, Callable[[], Body | None]]])
         rows: what each is called, and what plans it and returns its body, if it has one.
 
     Returns:
-        The lines about rows that cannot be taken, and the warnings about the others.
+        Lines about rows that cannot be taken, and warnings about the others.
     """
     refused: list[str] = []
     warnings: list[str] = []
@@ -240,11 +240,7 @@ def _by_code(content: Mapping[str, Any]) -> dict[Code, Entry]:
 
 
 def content(path: Path) -> Mapping[str, Any]:
-    """The file as nested tables.
-
-    Raises:
-        InvalidBody: it cannot be read, or is not TOML in UTF-8; one line.
-    """
+    """The file as nested tables. Raises InvalidBody: it cannot be read, or is not TOML in UTF-8."""
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
@@ -268,9 +264,6 @@ async def read(path: Path, keeper: RegistryKeeper, plan_content: PlanContent = a
 
     A file that cannot be used changes nothing, so that a slip of the pen does not stop a server during a case. Each row that is
     refused, or probably not meant as it stands, is one line in the log.
-
-    Args:
-        plan_content: what its content means: `apply_file`, or `apply_operators`.
 
     Returns:
         How many lines were logged as refused.

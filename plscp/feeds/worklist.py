@@ -69,9 +69,7 @@ class WorklistFeed:
     repeating itself. What vanishes from the worklist is left as it is: it was done, or `scheduled_expires` ends it.
 
     Args:
-        tls: for an association over TLS.
         profile: how a calling AE title is treated: where a station is.
-        clock: gives the time, UTC.
     """
 
     name = "worklist"
@@ -286,7 +284,7 @@ class WorklistFeed:
 
         Args:
             what: a study, or the digest of an entry that cannot be read.
-            before: what was refused at the last poll, and why.
+            before: `_refused` of the last poll.
         """
         self._refused[what] = why
         if before.get(what) == why:

@@ -41,12 +41,10 @@ class WorklistEntry:
     """One entry.
 
     Attributes:
-        step_id: Scheduled Procedure Step ID.
         patient: its ID and issuer as they were given; empty where there is none.
         stations: Scheduled Station AE Titles.
         places: what else says where it is to be: Scheduled Procedure Step Location, Scheduled Station Name.
         planned: UTC; None where it is not said.
-        raw: as it came.
         notes: what is wrong without keeping the entry from being taken; a line each, without patients.
     """
 
