@@ -41,7 +41,8 @@ class _Comparison:
             if pair in self._done:
                 return
             self._done.add(pair)
-        yield from _default(old, new, field)
+        if "default" in old and "default" in new and old["default"] != new["default"]:
+            yield Break(field, f"means {new['default']!r} where it is left out, was {old['default']!r}")
         before, after = self._alternatives(old, 0), self._alternatives(new, 1)
         for gone in before.keys() - after.keys():
             # A value that is written down anew under another name is still the same value.
@@ -108,11 +109,6 @@ def _values(old: Schema, new: Schema, field: str) -> Iterator[Break]:
     for limit in _LIMITS:
         if limit in old and new.get(limit) != old[limit]:
             yield Break(field, f"{limit} {old[limit]} became {new.get(limit, 'none')}")
-
-
-def _default(old: Schema, new: Schema, field: str) -> Iterator[Break]:
-    if "default" in old and "default" in new and old["default"] != new["default"]:
-        yield Break(field, f"means {new['default']!r} where it is left out, was {old['default']!r}")
 
 
 def _allowed(schema: Schema) -> set[str] | None:

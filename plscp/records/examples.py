@@ -35,17 +35,26 @@ def examples() -> Iterator[tuple[str, str, Any]]:
 
 
 def _examples() -> Iterator[tuple[str, str, Any]]:
-    for made in entries():
-        yield r.ENTRY_TYPE, made.kind, _entry_record(made)
-    yield r.ENTRY_TYPE, "reduced", _reduced()
-    yield r.ADMINISTRATION_TYPE, "substance_administered", _administration()
-    yield r.WITHDRAWN_TYPE, "withdrawn", _withdrawn()
-    yield r.ASSIGNED_TYPE, "assigned", _assigned()
+    records = {made.kind: _entry_record(made) for made in entries()}
+    for kind, record in records.items():
+        yield r.ENTRY_TYPE, kind, record
+    kept = {name: _ACCEPTED[name] for name in ("event_id", "request_id", "position", "recorded", "occurred", "patient")}
+    too_large = r.ReducedRecord(**kept, study=_STUDY, reduced="too-large", dataref="/api/v1/events/42")
+    yield r.ENTRY_TYPE, "reduced", too_large
+    match = _match("patient", {"patient_id": "4711"}, {"id": "4711"}, "HOSPITAL|4711")
+    given = v.AdministrationRecord(**_ACCEPTED, study=None, match=match, entry=administration())
+    yield r.ADMINISTRATION_TYPE, "substance_administered", given
+    withdrawn = r.WithdrawnRecord(event_id=f"{_MOVE.id}-0", position=57, recorded=NOW, correction=_MOVE)
+    yield r.WITHDRAWN_TYPE, "withdrawn", withdrawn
+    before = records["drug_administered"]
+    whole = {name: getattr(before, name) for name in before.model_fields_set - {"type"}}
+    assigned = v.AssignedRecord(**whole | {"event_id": f"{_MOVE.id}-1", "position": 58}, correction=_MOVE)
+    yield r.ASSIGNED_TYPE, "assigned", assigned
     yield r.REFUSED_TYPE, "does-not-match-template", _refusal()
     for what in ("opened", "updated", "closed", "cancelled"):
         yield f"org.plscp.study.{what}.v1", what, _study(what)
-    yield "org.plscp.patient.changed.v1", "changed", _patient("changed")
-    yield "org.plscp.patient.merged.v1", "merged", _patient("merged")
+    for what in ("changed", "merged"):
+        yield f"org.plscp.patient.{what}.v1", what, _patient(what)
     yield r.BARRIER, "barrier", r.RelayStarted(store=STORE)
 
 
@@ -102,18 +111,6 @@ def _entry_record(entry: Any) -> v.EntryRecord:
     )
 
 
-def _reduced() -> r.ReducedRecord:
-    kept = ("event_id", "request_id", "position", "recorded", "occurred", "patient")
-    return r.ReducedRecord(
-        **{name: _ACCEPTED[name] for name in kept}, study=_STUDY, reduced="too-large", dataref="/api/v1/events/42"
-    )
-
-
-def _administration() -> v.AdministrationRecord:
-    match = _match("patient", {"patient_id": "4711"}, {"id": "4711"}, "HOSPITAL|4711")
-    return v.AdministrationRecord(**_ACCEPTED, study=None, match=match, entry=administration())
-
-
 def administration() -> SubstanceAdministered:
     """What was given, of a Substance Administration: accepted without a finding under a strict profile."""
     return SubstanceAdministered(
@@ -128,30 +125,15 @@ def administration() -> SubstanceAdministered:
     )
 
 
-_CORRECTION: Final = "5d0c9a1e7b3f2468"
-
-
-def _correction() -> r.Correction:
-    return r.Correction(
-        id=_CORRECTION,
-        event_id=f"{_REQUEST}-0",
-        event_position=42,
-        moved_from=r.EventPlace(study_instance_uid=f"{UID}.4", patient=r.Identifier(id="4712", issuer="HOSPITAL")),
-        moved_to=r.EventPlace(study_instance_uid=STUDY, patient=_PATIENT),
-        who="operate",
-        why="the recorder still had the previous patient's study",
-    )
-
-
-def _withdrawn() -> r.WithdrawnRecord:
-    return r.WithdrawnRecord(event_id=f"{_CORRECTION}-0", position=57, recorded=NOW, correction=_correction())
-
-
-def _assigned() -> v.AssignedRecord:
-    entry = next(made for made in entries() if made.kind == "drug_administered")
-    record = _entry_record(entry)
-    whole = {name: getattr(record, name) for name in record.model_fields_set}
-    return v.AssignedRecord(**whole | {"event_id": f"{_CORRECTION}-1", "position": 58}, correction=_correction())
+_MOVE: Final = r.Correction(
+    id="5d0c9a1e7b3f2468",
+    event_id=f"{_REQUEST}-0",
+    event_position=42,
+    moved_from=r.EventPlace(study_instance_uid=f"{UID}.4", patient=r.Identifier(id="4712", issuer="HOSPITAL")),
+    moved_to=r.EventPlace(study_instance_uid=STUDY, patient=_PATIENT),
+    who="operate",
+    why="the recorder still had the previous patient's study",
+)
 
 
 def _refusal() -> r.RefusalRecord:

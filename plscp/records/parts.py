@@ -17,6 +17,8 @@ from plscp.findings import Finding
 ENTRY_TYPE: Final = "org.plscp.procedure-log.entry.v1"
 ADMINISTRATION_TYPE: Final = "org.plscp.medication-administration.v1"
 REFUSED_TYPE: Final = "org.plscp.request.refused.v1"
+STUDY_TYPES: Final = tuple(f"org.plscp.study.{what}.v1" for what in ("opened", "updated", "closed", "cancelled"))
+PATIENT_TYPES: Final = tuple(f"org.plscp.patient.{what}.v1" for what in ("changed", "merged"))
 BARRIER: Final = "org.plscp.relay.started.v1"
 PROPOSED_TYPE: Final = "org.plscp.correction.proposed.v1"
 """Of a proposed correction: kept, not published."""

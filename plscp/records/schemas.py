@@ -10,21 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from plscp import __version__
+from plscp.records import parts
 from plscp.records.examples import as_json, examples
-from plscp.records.parts import (
-    ADMINISTRATION_TYPE,
-    ASSIGNED_TYPE,
-    BARRIER,
-    ENTRY_TYPE,
-    PARTITIONS,
-    POSITION,
-    REFUSED_TYPE,
-    STORE,
-    WITHDRAWN_TYPE,
-    ReducedRecord,
-    RelayStarted,
-    StudyChange,
-)
 from plscp.records.values import ADAPTERS, KINDS, LATER, RECORDS, AssignedRecord, EntryRecord
 from plscp.templates.entries import TYPED, Untyped
 from plscp.templates.log_entries import LogContext
@@ -41,8 +28,8 @@ ENTRIES: Final = {str(model.model_fields["kind"].default): model for model in _E
 _NULL_TOO: Final[dict[type[BaseModel], tuple[str, ...]]] = {
     Amount: ("value",),
     LogContext: ("room",),
-    StudyChange: ("planned",),
-    ReducedRecord: ("observation_uid", "study", "same_content_as"),
+    parts.StudyChange: ("planned",),
+    parts.ReducedRecord: ("observation_uid", "study", "same_content_as"),
 }
 """Members that may be left out and are written as null as well; all others that may be left out are never null."""
 
@@ -89,9 +76,9 @@ def _entry(kind: str) -> dict[str, Any]:
 
 def _record(kind: str) -> dict[str, Any]:
     made = ADAPTERS[kind].json_schema(schema_generator=_Published)
-    record = RECORDS.get(kind, RelayStarted)
+    record = RECORDS.get(kind, parts.RelayStarted)
     defined = made.get("$defs", {})
-    alternatives = [defined[model.__name__] for model in (record, ReducedRecord) if model.__name__ in defined]
+    alternatives = [defined[model.__name__] for model in (record, parts.ReducedRecord) if model.__name__ in defined]
     for each in alternatives or [made]:
         each["properties"]["type"] |= {"const": kind}
         each["properties"]["type"].pop("default")
@@ -176,28 +163,20 @@ TOPICS: Final[dict[str, tuple[str, str, tuple[str, ...]]]] = {
     "procedure-log": (
         "Each entry of each accepted Procedural Event, and what corrections move.",
         _STUDY_KEY,
-        (ENTRY_TYPE, WITHDRAWN_TYPE, ASSIGNED_TYPE),
+        (parts.ENTRY_TYPE, parts.WITHDRAWN_TYPE, parts.ASSIGNED_TYPE),
     ),
     "medication-administration": (
         "Each accepted Substance Administration, and what corrections move.",
         _PATIENT_KEY,
-        (ADMINISTRATION_TYPE, WITHDRAWN_TYPE, ASSIGNED_TYPE),
+        (parts.ADMINISTRATION_TYPE, parts.WITHDRAWN_TYPE, parts.ASSIGNED_TYPE),
     ),
     "quarantine": (
         "Each refusal, once for each request and reason; the request itself is kept on the server.",
         "Calling AE title.",
-        (REFUSED_TYPE,),
+        (parts.REFUSED_TYPE,),
     ),
-    "study": (
-        "What becomes of studies in the registry.",
-        _STUDY_KEY,
-        tuple(f"org.plscp.study.{what}.v1" for what in ("opened", "updated", "closed", "cancelled")),
-    ),
-    "patient": (
-        "What becomes of patients' identifiers in the registry.",
-        _PATIENT_KEY,
-        ("org.plscp.patient.changed.v1", "org.plscp.patient.merged.v1"),
-    ),
+    "study": ("What becomes of studies in the registry.", _STUDY_KEY, parts.STUDY_TYPES),
+    "patient": ("What becomes of patients' identifiers in the registry.", _PATIENT_KEY, parts.PATIENT_TYPES),
 }
 """By name without prefix: what it holds, its key, and the types in it beside the barrier."""
 
@@ -227,12 +206,12 @@ def asyncapi() -> dict[str, Any]:
             }
             for name in TOPICS
         },
-        "components": {"messages": {kind: _message(kind) for kind in (*RECORDS, BARRIER)}},
+        "components": {"messages": {kind: _message(kind) for kind in (*RECORDS, parts.BARRIER)}},
     }
 
 
 def _kinds(topic: str) -> tuple[str, ...]:
-    return (*TOPICS[topic][2], BARRIER)
+    return (*TOPICS[topic][2], parts.BARRIER)
 
 
 def _channel(name: str) -> dict[str, Any]:
@@ -257,7 +236,7 @@ def _message(kind: str) -> dict[str, Any]:
     name = SHOWN if SHOWN in shown else next(iter(shown))
     return {
         "name": kind,
-        "title": RECORDS.get(kind, RelayStarted).__name__,
+        "title": RECORDS.get(kind, parts.RelayStarted).__name__,
         "contentType": "application/json",
         "headers": _headers(kind),
         "payload": _payload(kind),
@@ -300,12 +279,12 @@ def _headers(kind: str) -> dict[str, Any]:
         "ce_dataschema": {"const": f"urn:plscp:schema:{kind}"},
         "ce_id": {"type": "string", "description": "The same in every repeat."},
         "content-type": {"const": "application/json"},
-        STORE: {"type": "string", "description": "Id of the event store: positions are its own."},
+        parts.STORE: {"type": "string", "description": "Id of the event store: positions are its own."},
     }
-    if kind == BARRIER:
-        more = {PARTITIONS: {"type": "string", "description": "How many partitions the topic had."}}
+    if kind == parts.BARRIER:
+        more = {parts.PARTITIONS: {"type": "string", "description": "How many partitions the topic had."}}
         return {"type": "object", "required": [*always], "properties": always | more}
-    placed = {POSITION: {"type": "string", "pattern": "^[0-9]+$", "description": "Rises in each partition."}}
+    placed = {parts.POSITION: {"type": "string", "pattern": "^[0-9]+$", "description": "Rises in each partition."}}
     more = {
         "ce_time": {"type": "string", "format": "date-time", "description": "When it occurred, UTC."},
         "ce_subject": {"type": "string", "description": "Study Instance UID, or what else it is about."},

@@ -9,29 +9,8 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, TypeAdapter, Validat
 from pydantic_core import from_json, to_json
 
 from plscp.matching.model import Decision
-from plscp.records.parts import (
-    ADMINISTRATION_TYPE,
-    ASSIGNED_TYPE,
-    BARRIER,
-    ENTRY_TYPE,
-    REFUSED_TYPE,
-    WITHDRAWN_TYPE,
-    Correction,
-    EntryLead,
-    Identifier,
-    Lead,
-    Match,
-    Occurred,
-    Part,
-    PatientRecord,
-    ReducedRecord,
-    RefusalRecord,
-    RelayStarted,
-    Sender,
-    StudyRecord,
-    StudyReference,
-    WithdrawnRecord,
-)
+from plscp.records import parts
+from plscp.records.parts import PatientRecord, ReducedRecord, RefusalRecord, RelayStarted, StudyRecord, WithdrawnRecord
 from plscp.templates.entries import ENTRY_KINDS, AnyEntry
 from plscp.templates.log_entries import LogContext
 from plscp.templates.substance import SubstanceAdministered
@@ -42,7 +21,7 @@ ADMINISTERED: Final = "substance_administered"
 LATER: Final = "later"
 
 
-class UnknownEntry(Part):
+class UnknownEntry(parts.Part):
     """An entry of a kind that this version has no class for: a later version of plscp wrote it. Everything is kept."""
 
     model_config = ConfigDict(extra="allow")
@@ -80,18 +59,18 @@ MovedEntry = Annotated[
 # --- what the entries of a request share, and what is an entry's own ---
 
 
-class Found(Part):
+class Found(parts.Part):
     """Where an accepted request belongs."""
 
-    study: StudyReference | None
-    patient: Identifier
-    match: Match
+    study: parts.StudyReference | None
+    patient: parts.Identifier
+    match: parts.Match
 
 
-class Sent(Part):
+class Sent(parts.Part):
     """Who sent it."""
 
-    sender: Sender
+    sender: parts.Sender
 
 
 class SentLog(Sent):
@@ -100,33 +79,33 @@ class SentLog(Sent):
     context: LogContext = Field(description="What the entry inherits from its log: observers, procedure, room.")
 
 
-class Own(Part):
+class Own(parts.Part):
     """What is an entry's own; `entry` is an object that the templates made."""
 
     observation_uid: str | None
-    occurred: Occurred
+    occurred: parts.Occurred
     entry: Any
 
 
-class EntryRecord(Own, SentLog, Found, EntryLead):
+class EntryRecord(Own, SentLog, Found, parts.EntryLead):
     """One entry of a Procedure Log (PS3.4 P.2), with the study and patient that it belongs to."""
 
-    study: StudyReference
+    study: parts.StudyReference
     entry: PublishedEntry
 
 
-class AdministrationRecord(Own, Sent, Found, EntryLead):
+class AdministrationRecord(Own, Sent, Found, parts.EntryLead):
     """One administration of a substance (PS3.4 P.3), with the patient that it belongs to."""
 
     entry: SubstanceAdministered
 
 
-class AssignedRecord(Own, Sent, Found, EntryLead):
+class AssignedRecord(Own, Sent, Found, parts.EntryLead):
     """An entry or administration, whole, under the study and patient that it belongs to after a correction."""
 
     context: LogContext | None = Field(default=None, description="As of the entry; an administration has none.")
     entry: MovedEntry
-    correction: Correction
+    correction: parts.Correction
 
 
 # --- writing ---
@@ -136,9 +115,9 @@ _remembered: dict[tuple[int, ...], tuple[bytes, tuple[object, ...]]] = {}
 
 
 @lru_cache(maxsize=4096)
-def sender_of(ae_title: str, location: str, address: str) -> Sender:
+def sender_of(ae_title: str, location: str, address: str) -> parts.Sender:
     """Who sent a request; the same object for the same device."""
-    return Sender(ae_title=ae_title, location=location, address=address)
+    return parts.Sender(ae_title=ae_title, location=location, address=address)
 
 
 def match_of(decision: Decision) -> dict[str, Any]:
@@ -179,7 +158,7 @@ def _found(decision: Decision) -> bytes:
     ).members()
 
 
-def shared(decision: Decision, sender: Sender, context: LogContext | None) -> bytes:
+def shared(decision: Decision, sender: parts.Sender, context: LogContext | None) -> bytes:
     """The members that the entries of a request share; each part is remembered while the same objects come again."""
     # A decision that was made before may come as another object, with other findings; what it names stays the same objects.
     named = (
@@ -209,14 +188,16 @@ def _once(of: tuple[object, ...], make: Callable[[], bytes]) -> bytes:
     return made
 
 
-def assigned(value: bytes, study: StudyReference | None, patient: Identifier, correction: Correction) -> bytes:
+def assigned(
+    value: bytes, study: parts.StudyReference | None, patient: parts.Identifier, correction: parts.Correction
+) -> bytes:
     """The members of an `AssignedRecord` but for its lead, out of the record of the entry that is moved.
 
     Args:
         value: of the entry's record. `match` stays what was decided when it came.
     """
     whole = from_json(value)
-    for name in Lead.model_fields:
+    for name in parts.Lead.model_fields:
         whole.pop(name, None)
     new = {"study": study, "patient": patient, "correction": correction}
     return to_json(whole | {name: part and part.model_dump(exclude_unset=True) for name, part in new.items()})[1:-1]
@@ -237,13 +218,13 @@ Whole = (
 Record = Whole | ReducedRecord
 
 RECORDS: Final[dict[str, type[Whole]]] = {
-    ENTRY_TYPE: EntryRecord,
-    ADMINISTRATION_TYPE: AdministrationRecord,
-    WITHDRAWN_TYPE: WithdrawnRecord,
-    ASSIGNED_TYPE: AssignedRecord,
-    REFUSED_TYPE: RefusalRecord,
-    **{f"org.plscp.study.{what}.v1": StudyRecord for what in ("opened", "updated", "closed", "cancelled")},
-    **{f"org.plscp.patient.{what}.v1": PatientRecord for what in ("changed", "merged")},
+    parts.ENTRY_TYPE: EntryRecord,
+    parts.ADMINISTRATION_TYPE: AdministrationRecord,
+    parts.WITHDRAWN_TYPE: WithdrawnRecord,
+    parts.ASSIGNED_TYPE: AssignedRecord,
+    parts.REFUSED_TYPE: RefusalRecord,
+    **dict.fromkeys(parts.STUDY_TYPES, StudyRecord),
+    **dict.fromkeys(parts.PATIENT_TYPES, PatientRecord),
 }
 """What the value of each CloudEvents type is, but for the barrier; each may come reduced."""
 
@@ -262,8 +243,8 @@ def _adapter(model: Any) -> TypeAdapter[Any]:
 
 ADAPTERS: Final[dict[str, TypeAdapter[Any]]] = {
     **{kind: _adapter(model) for kind, model in RECORDS.items()},
-    WITHDRAWN_TYPE: TypeAdapter(WithdrawnRecord),  # its reduced form has all that it is
-    BARRIER: TypeAdapter(RelayStarted),
+    parts.WITHDRAWN_TYPE: TypeAdapter(WithdrawnRecord),  # its reduced form has all that it is
+    parts.BARRIER: TypeAdapter(RelayStarted),
 }
 
 
