@@ -47,10 +47,13 @@ class Authorities(NamedTuple):
     issuers: Issuers
     policy: Policy
 
-    def current_first(self, found: Sequence[CompositeId]) -> list[CompositeId]:
-        """The identifiers that name a person, the one that replies should carry first.
+    def ids(self, segment: Segment, field: int) -> list[PatientId]:
+        """The Patient IDs of a field that name a person, each once, the one that replies should carry first.
 
         That is one of `[matching] patient_id_issuer`, else the first of type PI or MR, else the first. Placeholders come last.
+
+        Raises:
+            BrokenMessage: an identifier cannot be read.
         """
         own = self.issuers.spell(self.policy.patient_id_issuer.strip(" "))
 
@@ -58,7 +61,15 @@ class Authorities(NamedTuple):
             is_own = bool(own) and self.issuers.spell(one.authority) == own
             return self.policy.is_placeholder(one.id), not is_own, one.type not in _PREFERRED
 
-        return sorted((one for one in found if one.type not in _NO_PERSON), key=rank)
+        found = sorted((one for one in segment.identifiers(field) if one.type not in _NO_PERSON), key=rank)
+        return list(dict.fromkeys(PatientId(one.id, one.authority) for one in found))
+
+    def required_ids(self, segment: Segment, field: int) -> list[PatientId]:
+        """As `ids`. Raises BrokenMessage: there is none."""
+        found = self.ids(segment, field)
+        if not found:
+            raise BrokenMessage("a Patient ID is missing", REQUIRED_FIELD, segment.place(field))
+        return found
 
 
 def plan_of(message: Hl7Message, authorities: Authorities) -> list[Step] | None:
@@ -87,27 +98,13 @@ EVENTS: Final = frozenset({*_UPDATES, *_PERSONS, *_MERGES, "A17", "A24", "A37", 
 # --- persons ---
 
 
-def ids_of(segment: Segment, field: int, authorities: Authorities) -> list[PatientId]:
-    """The Patient IDs of a field, the current one first, each once. Raises BrokenMessage: an identifier cannot be read."""
-    found = authorities.current_first(segment.identifiers(field))
-    return list(dict.fromkeys(PatientId(one.id, one.authority) for one in found))
-
-
-def _required_ids(segment: Segment, field: int, authorities: Authorities) -> list[PatientId]:
-    """As `ids_of`, at least one. Raises BrokenMessage: there is none."""
-    found = ids_of(segment, field, authorities)
-    if not found:
-        raise BrokenMessage("a Patient ID is missing", REQUIRED_FIELD, segment.place(field))
-    return found
-
-
 def person(pid: Segment, authorities: Authorities) -> dict[str, Any]:
     """What PID says of a person, as a `PatientBody`: what is empty in the message is not said, what is deleted is emptied.
 
     Raises:
         BrokenMessage: no Patient ID; an identifier or the birth date cannot be read.
     """
-    current, *others = _required_ids(pid, 3, authorities)
+    current, *others = authorities.required_ids(pid, 3)
     usable = [other for other in others if not authorities.policy.is_placeholder(other.id)]
     said: dict[str, Any] = {**current.as_json(), "other_ids": [other.as_json() for other in usable]}
     if pid.says(5):
@@ -155,15 +152,15 @@ def _visit_number(pid: Segment | None, pv1: Segment | None) -> CompositeId | Non
     return None
 
 
-def _visit(number: CompositeId, patient: PatientId, pv1: Segment | None, event: str) -> dict[str, Any]:
+def _visit(number: CompositeId, whom: Mapping[str, Any], pv1: Segment | None, event: str) -> dict[str, Any]:
     """An `AdmissionBody` of what the message says of a visit."""
-    said: dict[str, Any] = {"id": number.id, "issuer": number.authority, "patient": patient.as_json()}
-    status = _STATUS.get(event)
-    if status is None and event in {"A08", "A31"} and pv1 is not None and pv1.text(45):  # discharged at that time
-        status = "discharged"
-    if status is not None:
-        said["status"] = status
+    patient = {"id": whom["id"], "issuer": whom["issuer"]}
+    said: dict[str, Any] = {"id": number.id, "issuer": number.authority, "patient": patient}
+    if event in _STATUS:
+        said["status"] = _STATUS[event]
     if pv1 is not None:
+        if event == "A08" and pv1.text(45):  # discharged at that time
+            said["status"] = "discharged"
         bed = 11 if event in {"A09", "A10"} and pv1.says(11) else 3
         if pv1.says(bed):
             said["location"] = re.sub(r"[\\\x00-\x1f\x7f]", " ", place_name(pv1, bed))
@@ -173,8 +170,7 @@ def _visit(number: CompositeId, patient: PatientId, pv1: Segment | None, event: 
 def _visit_step(pid: Segment, pv1: Segment | None, whom: Mapping[str, Any], event: str) -> Iterator[Step]:
     number = _visit_number(pid, pv1)
     if number is not None:
-        said = _visit(number, PatientId(whom["id"], whom["issuer"]), pv1, event)
-        yield partial(hospital.plan_visit, said=said, person=whom)
+        yield partial(hospital.plan_visit, said=_visit(number, whom, pv1, event), person=whom)
 
 
 def _person_and_visit(message: Hl7Message, authorities: Authorities, group: Segments | None = None) -> Iterator[Step]:
@@ -203,7 +199,7 @@ def _two_persons(
     pids = message.all("PID")
     if len(pids) != 2:
         raise BrokenMessage(f"{message.event} needs two patients", SEGMENT_SEQUENCE, ("PID", 2))
-    named = [_required_ids(pid, 3, authorities)[0] for pid in pids]
+    named = [authorities.required_ids(pid, 3)[0] for pid in pids]
     yield _unless_placeholder(named, "a placeholder names nobody who could be linked", step, *named)
 
 
@@ -228,7 +224,7 @@ def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
         survivor = PatientId(said["id"], said["issuer"])
         priors = []
         for mrg in group.all("MRG"):
-            found = ids_of(mrg, 1, authorities) or ids_of(mrg, 4, authorities)
+            found = authorities.ids(mrg, 1) or authorities.ids(mrg, 4)
             if not found:
                 raise BrokenMessage("the prior Patient ID is missing", REQUIRED_FIELD, mrg.place(1))
             priors += found
@@ -247,18 +243,16 @@ def _merges(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
 
 def _moved_visits(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:
     """A45: visits of the prior patient (MRG-1) belong to the one of PID; each MRG may have a PV1 behind it."""
-    pid = message.required("PID")
-    said = person(pid, authorities)
-    patient = PatientId(said["id"], said["issuer"])
+    said = person(message.required("PID"), authorities)
     yield partial(hospital.plan_person, said=said)
     for group in message.required_groups("MRG"):
         mrg, pv1 = group[0], group.first("PV1")
         numbers = [*mrg.identifiers(5)[:1], *([number] if pv1 and (number := _visit_number(None, pv1)) else [])]
         if not numbers:
             raise BrokenMessage("the visit number is missing", REQUIRED_FIELD, mrg.place(5))
-        prior = next(iter(ids_of(mrg, 1, authorities)), None)
+        prior = next(iter(authorities.ids(mrg, 1)), None)
         for number in dict.fromkeys(CompositeId(one.id, one.authority, "") for one in numbers):
-            moved = _visit(number, patient, pv1, "A45")
+            moved = _visit(number, said, pv1, "A45")
             yield partial(hospital.move_visit, said=moved, person=said, prior=prior)
 
 
@@ -266,7 +260,7 @@ def _changed_id(message: Hl7Message, authorities: Authorities) -> Iterator[Step]
     """A47: the person of MRG-1 has the ID of PID-3 from now on."""
     pid, mrg = message.required("PID"), message.required("MRG")
     said = person(pid, authorities)
-    new, old = PatientId(said["id"], said["issuer"]), _required_ids(mrg, 1, authorities)[0]
+    new, old = PatientId(said["id"], said["issuer"]), authorities.required_ids(mrg, 1)[0]
     if new != old:
         note = "the new Patient ID is a placeholder: it names nobody"
         yield _unless_placeholder([new], note, hospital.change_id, old, new)

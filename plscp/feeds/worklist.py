@@ -164,7 +164,11 @@ class WorklistFeed:
             answers = await self._ask()
         except CommandError as error:
             if not self._stopping.is_set():
-                self._failed(str(error))
+                self._failures += 1
+                self._metrics.worklist_asked("failed")
+                before, self._fault = self._fault, str(error)
+                if self._fault != before:
+                    log.error("worklist-away", server=self._server, why=self._fault, next_seconds=self.pause)
             return
         if answers is None:
             return
@@ -177,13 +181,6 @@ class WorklistFeed:
         self._succeeded, self._count = self._clock(), len(answers.identifiers)
         self._metrics.worklist_asked("cut" if answers.cut else "done", self._succeeded.timestamp(), self._count)
         await self._take(answers)
-
-    def _failed(self, why: str) -> None:
-        self._failures += 1
-        self._metrics.worklist_asked("failed")
-        if why != self._fault:
-            log.error("worklist-away", server=self._server, why=why, next_seconds=self.pause)
-        self._fault = why
 
     async def _ask(self) -> WorklistAnswers | None:
         """All answers; None where the server ends. Raises CommandError: there are none."""
