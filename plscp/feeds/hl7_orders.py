@@ -30,11 +30,7 @@ NO_UID: Final = "an order without a Study Instance UID: there is nothing to matc
 def plan_of(
     message: Hl7Message, authorities: Authorities, *, zone: str, arrival: datetime, stations: Mapping[str, str]
 ) -> list[Step]:
-    """The steps of an order message, read by the `Hl7Rules`.
-
-    Raises:
-        BrokenMessage: it cannot be read, or lacks what it is about.
-    """
+    """The steps of an order message, read by the `Hl7Rules`. Raises BrokenMessage: it cannot be read, or lacks what it is about."""
     said = person(message.required("PID"), authorities)
     if not said["other_ids"]:
         del said["other_ids"]  # who orders need not know them all: registration says which there are

@@ -37,13 +37,7 @@ _ENDS: Final = re.compile(b"[\x0b\x1c]")
 
 
 class MllpFrame(NamedTuple):
-    """One message as it was framed.
-
-    Attributes:
-        data: of a message that is too long its beginning.
-        length: bytes of the whole.
-        fault: empty for a whole message.
-    """
+    """One message as it was framed; of one that is too long `data` is the beginning, `length` the bytes of the whole."""
 
     data: bytes
     length: int
@@ -320,8 +314,7 @@ class MllpConnection(PeerConnection):
 class MllpListener:
     """Listens for senders and hands their messages to a handler, in the running event loop.
 
-    Args:
-        broken: told what was begun and not ended when a connection ended.
+    `broken` is told what was begun and not ended when a connection ended.
     """
 
     def __init__(

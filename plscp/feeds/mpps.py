@@ -44,7 +44,6 @@ class _StepRequest:
     """One request between its last byte and its answer.
 
     Attributes:
-        data: what its data set says.
         notes: what was left out of it, or is to be said of it: no identifiers of patients.
     """
 
@@ -73,9 +72,7 @@ class StepHandlers:
     """Answers the requests of the Modality Performed Procedure Step SOP Class; in the event loop.
 
     Args:
-        store: keeps what is refused.
         profiles: from an AE title to how that device is treated, by the settings that hold now.
-        bounds: of a data set.
         devices: told what each calling AE title did last.
         answer_deadline: seconds after which a modality gets a failure although the store has not answered.
     """

@@ -67,9 +67,6 @@ class WorklistFeed:
 
     It remembers what the worklist said of each study, so that what others have changed since is not changed back by the worklist's
     repeating itself. What vanishes from the worklist is left as it is: it was done, or `scheduled_expires` ends it.
-
-    Args:
-        profile: how a calling AE title is treated: where a station is.
     """
 
     name = "worklist"
@@ -279,9 +276,7 @@ class WorklistFeed:
     ) -> None:
         """What cannot be taken is said, counted and kept, once for as long as the worklist goes on saying it.
 
-        Args:
-            what: a study, or the digest of an entry that cannot be read.
-            before: `_refused` of the last poll.
+        It is a study, or the digest of an entry that cannot be read; `before` is `_refused` of the last poll.
         """
         self._refused[what] = why
         if before.get(what) == why:
