@@ -159,18 +159,13 @@ class Scope(NamedTuple):
     Attributes:
         first: index of its first row; `end` is one past the last.
         row: the INCLUDE row, or None for the template itself.
-        required: its M rows; `conditional`: its MC and UC rows.
-        idle: without any of its items nothing is missing.
-        within: it is in an inclusion that may be absent (PS3.16 6.2.2).
+        asked: indices of its M, MC and UC rows.
     """
 
     first: int
     end: int
     row: Row | None
-    required: tuple[int, ...]
-    conditional: tuple[int, ...]
-    idle: bool
-    within: bool
+    asked: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,8 +204,8 @@ class CompiledTemplate:
         self.soft = soft
         self.rows: list[CompiledRow] = []
         self.scopes: list[Scope] = []
+        self.idle = True
         self._add(model, head, None, soft=soft)
-        self.idle = all(scope.idle or scope.within for scope in self.scopes)
         self.concepts: dict[Key, list[CompiledRow]] = {}
         self._candidates: dict[object, Candidates] = {}
         exact: dict[tuple[str, str, str, str], list[int]] = {}
@@ -243,7 +238,8 @@ class CompiledTemplate:
         """Adds the rows of a template class.
 
         Args:
-            by: the INCLUDE row, or None for the template itself; `absent`: it, or one around it, may have no items.
+            by: the INCLUDE row, or None for the template itself.
+            absent: it, or one around it, may be absent without anything being missing (PS3.16 6.2.2).
             within, before: members and places in the tables around it.
         """
         first, numbers, own = len(self.rows), list[str](), list[int]()
@@ -255,9 +251,10 @@ class CompiledTemplate:
             ordinal = (*before, len(numbers)) if head.ordered else before
             below, opens = soft or not row.verified, row.gate or gate
             if row.include is not None and row.vm == "1":
+                demanded = row.req == "M" or (row.req == "MC" and row.when is not None and row.when.judge is not None)
                 self._add(
                     item, item.head, row, soft=below, within=(*within, name), before=ordinal, gate=opens,
-                    absent=absent or not _demanded(row),
+                    absent=absent or not demanded,
                 )  # fmt: skip
                 continue
             if row.include is None:
@@ -265,18 +262,17 @@ class CompiledTemplate:
             inner = compiled(item, item.head or head, soft=below)  # type: ignore[arg-type]  # mypy: type[Any] is hashable
             refusing = below if row.include else soft
             self.rows.append(CompiledRow(name, row, head, within, refusing, ordinal, inner, item, opens))
-        required = tuple(i for i in own if self.rows[i].row.req == "M")
-        conditional = tuple(i for i in own if self.rows[i].row.when)
-        if required or conditional or (by is not None and by.when):
-            asked = bool(required or conditional) and (by is None or _demanded(by))
-            self.scopes.append(Scope(first, len(self.rows), by, required, conditional, not asked, absent))
+        asked = tuple(i for i in own if self.rows[i].row.req == "M" or self.rows[i].row.when)
+        if asked or (by is not None and by.when):
+            self.scopes.append(Scope(first, len(self.rows), by, asked))
+        if asked and not absent:
+            self.idle = False
 
     def _of(self, rows: Sequence[int], at: tuple[str, str], key: tuple[str, str, str, str] | None) -> Candidates:
         found = list[tuple[int, Candidates | None]]()
         for index in dict.fromkeys(rows):
-            inner, inside = self.rows[index].below, None
-            if self.rows[index].row.include:
-                inside = inner.exact.get(key) or inner.open.get(at, NO_ROW)
+            row = self.rows[index]
+            inside = (row.below.exact.get(key) or row.below.open.get(at, NO_ROW)) if row.row.include else None
             found.append((index, inside))
         return self._same(Candidates(tuple(found), HOLDS.get(at[1]), any(self.rows[i].gate for i, _ in found)))
 
@@ -350,8 +346,3 @@ def _leaves(row: CompiledRow) -> Iterator[CompiledRow]:
     else:
         for inner in row.below.rows:
             yield from _leaves(inner)
-
-
-def _demanded(inclusion: Row) -> bool:
-    """Whether a request can be without an included template's items, and be wrong for it."""
-    return inclusion.req == "M" or (inclusion.req == "MC" and bool(inclusion.when and inclusion.when.judge))

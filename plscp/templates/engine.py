@@ -271,12 +271,12 @@ def _unordered(template: CompiledTemplate, listed: Sequence[int]) -> Iterator[Fa
 def _lacking(template: CompiledTemplate, listed: Sequence[int], filled: set[int]) -> Iterator[Fault]:
     """What is missing of M rows, and of MC and UC rows whose condition can be told, or is against it (PS3.16 6.1.7)."""
     for scope in template.scopes:
-        inside = [_missing(template, listed, index) for index in scope.required if index not in filled]
-        for index in scope.conditional:
-            row, when = template.rows[index].row, template.rows[index].row.when
+        asked = [(index, template.rows[index].row) for index in scope.asked]
+        inside = [_missing(template, listed, index) for index, row in asked if row.req == "M" and index not in filled]
+        for index, row in asked:
             if row.req == "MC" and index not in filled:
-                inside += _if(when, (True,), [_missing(template, listed, index)])
-            inside += _against(template, listed, [index], when)
+                inside += _if(row.when, (True,), [_missing(template, listed, index)])
+            inside += _against(template, listed, [index], row.when)
         when = scope.row.when if scope.row is not None else None
         if scope.row is None:
             yield from inside
@@ -286,7 +286,7 @@ def _lacking(template: CompiledTemplate, listed: Sequence[int], filled: set[int]
                 yield from _against(template, listed, range(scope.first, scope.end), when)
             else:
                 yield from inside
-        elif not scope.idle and scope.row.req == "MC":  # else the rows of an absent inclusion are not required (6.2.2)
+        elif scope.row.req == "MC":  # else the rows of an absent inclusion are not required (6.2.2)
             yield from _if(when, (True,), inside)
 
 

@@ -5,7 +5,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from copy import copy
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -106,14 +106,6 @@ class Item(Model):
     item_elements: list[Raw] = Field(default_factory=list)
 
 
-Order = Annotated[
-    list[int],
-    Field(
-        description="Where the children stood, 1-based, in the order in which this object lists them; empty: just so."
-    ),
-]
-
-
 class Extras(Model):
     """What any typed item may carry beside its rows, so that nothing that was sent is missing."""
 
@@ -121,7 +113,10 @@ class Extras(Model):
     observation_uid: str | None = None
     content_template: str | None = None
     other: list[Item] = Field(default_factory=list, description="Children that no row describes.")
-    order: Order = Field(default_factory=list)
+    order: list[int] = Field(
+        default_factory=list,
+        description="Where the children stood, 1-based, in the order in which this object lists them; empty: just so.",
+    )
     item_elements: list[Raw] = Field(default_factory=list)
 
 

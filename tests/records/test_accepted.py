@@ -232,7 +232,8 @@ def _of(kind: str) -> CompiledTemplate:
 def test_a_member_is_required_only_where_its_absence_refuses(kind: str) -> None:
     """By the declarations themselves, for each template class however it is included."""
     for each in _templates(_of(kind)):
-        required = {index for scope in each.scopes for index in scope.required if not scope.within}
+        asked = {index for scope in each.scopes for index in scope.asked}
+        required = {index for index in asked if each.rows[index].row.req == "M" and not each.rows[index].within}
         for index, row in enumerate(each.rows):
             owner = next((model for model in _models(kind) if _holds(model, row.name, row.row)), None)
             if owner is not None and owner.model_fields[row.name].is_required():
