@@ -117,7 +117,7 @@ def _places(matched: TemplateMatch, base: str) -> Iterator[tuple[str, TableRow]]
             yield f"{base}{position}", TableRow(row.head, row.row)
         if below is not None:
             yield from _places(below, f"{base}{position}.")
-    for _, repeated in matched.repeated:
+    for repeated in matched.repeated.values():
         for one in repeated:
             yield from _places(one, base)
 

@@ -17,6 +17,7 @@ from plscp.content.elements import (
 )
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
 from plscp.content.syntax import (
+    begins_with_digits,
     is_da,
     is_ds,
     is_dt,
@@ -27,8 +28,6 @@ from plscp.content.syntax import (
     is_ui,
     is_unformatted,
     order,
-    to_minute,
-    to_second,
 )
 from plscp.findings import Finding
 
@@ -277,8 +276,8 @@ def _judge_times(children: list[ContentItem], offset: str, report: Report) -> No
             continue
         if report and not is_dt(when):
             continue  # said about the entry itself
-        if not to_second(when):
-            if not to_minute(when):
+        if not begins_with_digits(when, 14):
+            if not begins_with_digits(when, 12):
                 report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
                 continue
             report.note("observation-datetime-minute", "Observation DateTime without seconds", IOD)

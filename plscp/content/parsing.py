@@ -253,8 +253,9 @@ class Reader:
                     if encoding.big:
                         value = in_little_endian(value, vr)
                     elements[tag] = RawElement(tag, vr, value)
-                    if implicit(tag)[0] == "UN":
-                        value = _unpadded(value)
+                    if implicit(tag)[0] == "UN":  # explicit VR may call it text, and then it has no padding
+                        bare = value.rstrip(b"\0 ")
+                        value = bare if bare and bare.isascii() and bare.decode("ascii").isprintable() else value
                     parts.append(canonical_head(tag, len(value)) + value)
                 continue
             if tag == SPECIFIC_CHARACTER_SET and kind == ASCII and value.isascii():
@@ -511,9 +512,3 @@ class Reader:
         if code is None or odd or any(isinstance(element.value, list) for element in code.other):
             return None  # a sequence in it may be deeper than another request may go
         return CodeSequence(code, canonical, end, total)
-
-
-def _unpadded(value: bytes) -> bytes:
-    """A value of unknown VR for the canonical form: explicit VR may call it text, and then it has no padding."""
-    bare = value.rstrip(b"\0 ")
-    return bare if bare and bare.isascii() and bare.decode("ascii").isprintable() else value

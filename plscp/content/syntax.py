@@ -72,14 +72,9 @@ def is_pn(text: str) -> bool:
     return len(groups) <= 3 and all(is_line(group, 64) and group.count("^") <= 4 for group in groups)
 
 
-def to_minute(text: str) -> bool:
-    """Whether a valid DT has minutes."""
-    return len(text) >= 12 and text[:12].isdigit()
-
-
-def to_second(text: str) -> bool:
-    """Whether a valid DT has seconds."""
-    return len(text) >= 14 and text[:14].isdigit()
+def begins_with_digits(text: str, count: int) -> bool:
+    """Whether a valid DT is as precise as that: to the minute with 12 digits, to the second with 14."""
+    return len(text) >= count and text[:count].isdigit()
 
 
 def order(first: str, second: str, offset: str) -> int | None:

@@ -86,16 +86,9 @@ def _value(made: Dataset, item: ContentItem) -> None:
         made.add_new(*TEXT_TAGS[item.value_type], value)
 
 
-def others(made: Dataset, elements: Sequence[RawElement]) -> None:
+def others(made: Dataset, elements: Sequence[RawElement]) -> Dataset:
     """Adds elements that were kept whole."""
-    for element in elements:
-        value: Any = element.value
-        if not isinstance(value, str | bytes):
-            value = Items([_item(one) for one in value])
-        made.add_new(element.tag, element.vr, value)
-
-
-def _item(elements: Sequence[RawElement]) -> Dataset:
-    made = Dataset()
-    others(made, elements)
+    for tag, vr, value in elements:
+        whole: Any = value if isinstance(value, str | bytes) else Items([others(Dataset(), item) for item in value])
+        made.add_new(tag, vr, whole)
     return made

@@ -31,7 +31,7 @@ class TemplateMatch(NamedTuple):
     Attributes:
         rows: that each fills, or None.
         below: the match of each one's own children, where there are any or any is missing.
-        repeated: for each row that includes a template which may repeat, a match for each repetition.
+        repeated: by the index of each row that includes a template which may repeat, a match for each repetition.
         members: what the template's class validates.
         order: positions in the order in which the typed object lists the children, or None where that is the order sent.
     """
@@ -40,7 +40,7 @@ class TemplateMatch(NamedTuple):
     positions: Sequence[int]
     rows: Sequence[CompiledRow | None]
     below: "dict[int, TemplateMatch]"
-    repeated: "list[tuple[CompiledRow, list[TemplateMatch]]]"
+    repeated: "dict[int, list[TemplateMatch]]"
     members: dict[str, Any]
     order: list[int] | None
 
@@ -144,16 +144,15 @@ def match(
                 below[at] = inner = match(row.below, item.children, path, findings, strict=strict, parent=item)
                 member.update(inner.members)
             _put(members, row, member)
-    repeated = []
+    repeated: dict[int, list[TemplateMatch]] = {}
     for index, repetitions in layout.repeated.items():
-        row, matched = template.rows[index], list[TemplateMatch]()
+        row = template.rows[index]
         for some in repetitions:
             these, where = [items[at] for at in some], [positions[at] for at in some]
             inner = match(row.below, these, base, findings, strict=strict, positions=where)
             inner.members.pop("order", None)  # the order of siblings is said once, by their parent
             _put(members, row, inner.members)
-            matched.append(inner)
-        repeated.append((row, matched))
+            repeated.setdefault(index, []).append(inner)
     for finding, at, after, conditions in layout.faults:
         for judge, answers in conditions:
             if judge(parent, items) not in answers:
@@ -241,16 +240,14 @@ def _repetitions(template: CompiledTemplate, items: Sequence[tuple[int, Candidat
     return found
 
 
-def _order(
-    layout: Layout, repeated: Sequence[tuple[CompiledRow, list[TemplateMatch]]], positions: Sequence[int]
-) -> list[int] | None:
+def _order(layout: Layout, repeated: dict[int, list[TemplateMatch]], positions: Sequence[int]) -> list[int] | None:
     """See `TemplateMatch.order`: by row; of a template that may repeat, one repetition after the other."""
     if not repeated:
         return [positions[at] for at in layout.order] if layout.order is not None else None
     by_row: dict[int, list[int]] = {}
     for index, position in zip(layout.listed, positions, strict=True):
         by_row.setdefault(index, []).append(position)
-    for index, (_, matched) in zip(layout.repeated, repeated, strict=True):
+    for index, matched in repeated.items():
         by_row[index] = [position for one in matched for position in one.listed]
     listed = [position for index in sorted(by_row) for position in by_row[index]]
     return listed if listed != list(positions) else None
