@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
+from plscp.content import syntax
 from plscp.content.constraints import ALLOWED, CONTRADICTED, RELATIONSHIPS, VALUE_TYPES
 from plscp.content.elements import (
     CONTENT_SEQUENCE,
@@ -16,19 +17,6 @@ from plscp.content.elements import (
     undecoded,
 )
 from plscp.content.model import Code, ContentItem, Numeric, RawElement, ReferencedSop, Value
-from plscp.content.syntax import (
-    begins_with_digits,
-    is_da,
-    is_ds,
-    is_dt,
-    is_line,
-    is_offset,
-    is_pn,
-    is_tm,
-    is_ui,
-    is_unformatted,
-    order,
-)
 from plscp.findings import Finding
 
 RELATIONSHIP_TYPE, VALUE_TYPE, CONCEPT_NAME = 0x0040A010, 0x0040A040, 0x0040A043
@@ -57,12 +45,12 @@ _NAMED: Final = frozenset({"TEXT", "NUM", "CODE", "DATETIME", "DATE", "TIME", "U
 Check = Callable[[str], bool]
 SIMPLE: Final[dict[str, tuple[int, str, Check, str]]] = {
     # value type: value attribute, its VR, what it must look like, what is wrong else
-    "TEXT": (0x0040A160, "UT", is_unformatted, "Text Value with control characters"),
-    "DATETIME": (0x0040A120, "DT", is_dt, "DateTime is no valid DT"),
-    "DATE": (0x0040A121, "DA", is_da, "Date is no valid DA"),
-    "TIME": (0x0040A122, "TM", is_tm, "Time is no valid TM"),
-    "PNAME": (0x0040A123, "PN", is_pn, "Person Name is no valid PN"),
-    "UIDREF": (0x0040A124, "UI", is_ui, "UID is no valid UID"),
+    "TEXT": (0x0040A160, "UT", syntax.is_unformatted, "Text Value with control characters"),
+    "DATETIME": (0x0040A120, "DT", syntax.is_dt, "DateTime is no valid DT"),
+    "DATE": (0x0040A121, "DA", syntax.is_da, "Date is no valid DA"),
+    "TIME": (0x0040A122, "TM", syntax.is_tm, "Time is no valid TM"),
+    "PNAME": (0x0040A123, "PN", syntax.is_pn, "Person Name is no valid PN"),
+    "UIDREF": (0x0040A124, "UI", syntax.is_ui, "UID is no valid UID"),
 }
 _REFERENCES: Final = frozenset({"COMPOSITE", "IMAGE", "WAVEFORM"})
 _COMMON: Final = frozenset(
@@ -138,15 +126,15 @@ def code_item(elements: Elements, report: Report) -> Code | None:
     if len(given) != 1:
         reason = "code item without code value" if not given else "code item with several code values"
         report.refuse("code-value", reason)
-    elif not is_line(given[0], 16 if CODE_VALUE in elements else len(given[0])):
+    elif not syntax.is_line(given[0], 16 if CODE_VALUE in elements else len(given[0])):
         report.refuse("code-value", "code value too long or with control characters")
     if not scheme and not text_of(elements, URN_CODE_VALUE):
         report.refuse("code-scheme", "code item without coding scheme designator")
-    elif scheme and not is_line(scheme, 16):
+    elif scheme and not syntax.is_line(scheme, 16):
         report.refuse("code-scheme", "coding scheme designator is not valid")
     if not meaning:
         report.refuse("code-meaning", "code item without code meaning")
-    elif not is_line(meaning, 64):
+    elif not syntax.is_line(meaning, 64):
         report.refuse("code-meaning", "code meaning too long or with control characters")
     if not given:
         return None
@@ -184,10 +172,8 @@ def root_item(item: ParsedItem, report: Report, like: ContentItem | None) -> Con
             "", "CONTAINER", like.concept, like.value, item.children,
             like.observation_datetime, like.observation_uid, like.template, other=like.other,
         )  # fmt: skip
-    offset = text_of(elements, TIMEZONE_OFFSET)
-    _judge_times(
-        item.children, offset if offset and is_offset(offset) else "", report
-    )  # step 6 refuses what is no offset
+    offset = text_of(elements, TIMEZONE_OFFSET)  # step 6 refuses what is none
+    _judge_times(item.children, offset if syntax.is_offset(offset) else "", report)
     return made
 
 
@@ -230,10 +216,10 @@ def content_item(item: ParsedItem, report: Report) -> ContentItem:
 
 def _read_observation(made: ContentItem, elements: Elements, report: Report) -> None:
     made.observation_datetime = text_of(elements, OBSERVATION_DATETIME)
-    if made.observation_datetime and not is_dt(made.observation_datetime):
+    if made.observation_datetime and not syntax.is_dt(made.observation_datetime):
         report.refuse("observation-datetime", "Observation DateTime is no valid DT")
     made.observation_uid = text_of(elements, OBSERVATION_UID)
-    if made.observation_uid and not is_ui(made.observation_uid):
+    if made.observation_uid and not syntax.is_ui(made.observation_uid):
         report.refuse("observation-uid", "Observation UID is no valid UID")
 
 
@@ -274,15 +260,15 @@ def _judge_times(children: list[ContentItem], offset: str, report: Report) -> No
         if not when:
             report.refuse("observation-datetime-missing", "entry without Observation DateTime", IOD)
             continue
-        if report and not is_dt(when):
+        if report and not syntax.is_dt(when):
             continue  # said about the entry itself
-        if not begins_with_digits(when, 14):
-            if not begins_with_digits(when, 12):
+        if not syntax.begins_with_digits(when, 14):
+            if not syntax.begins_with_digits(when, 12):
                 report.refuse("observation-datetime-coarse", "Observation DateTime without minutes", IOD)
                 continue
             report.note("observation-datetime-minute", "Observation DateTime without seconds", IOD)
         if before:
-            how = order(before, when, offset)
+            how = syntax.order(before, when, offset)
             if how == 1:
                 report.note("entries-out-of-order", "entry earlier than the one before", IOD)
             elif how == 0:
@@ -325,7 +311,7 @@ def _number(elements: Elements, report: Report) -> Numeric:
         report.refuse("measured-value-items", "more than one measured value")
     measured = items[0]
     text = text_of(measured, NUMERIC_VALUE)
-    if not is_ds(text):
+    if not syntax.is_ds(text):
         reason = "Numeric Value is no valid DS" if text else "measured value without Numeric Value"
         report.refuse("numeric-value", reason)
     return Numeric(text or None, code_of(measured, UNITS, report), qualifier, rest_of(measured, _PLACED_MEASURED))
@@ -339,7 +325,7 @@ def _reference(elements: Elements, report: Report) -> ReferencedSop | None:
             return None
     sop_class, instance = text_of(items[0], SOP_CLASS), text_of(items[0], SOP_INSTANCE)
     for uid, name in ((sop_class, "Class"), (instance, "Instance")):
-        if not is_ui(uid):
+        if not syntax.is_ui(uid):
             report.refuse("reference-uid", f"Referenced SOP {name} UID is missing or no UID")
     return ReferencedSop(sop_class, instance, rest_of(items[0], _PLACED_REFERENCE))
 

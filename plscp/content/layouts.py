@@ -8,31 +8,18 @@ from itertools import product
 from struct import Struct, pack
 from typing import Any, Final, Literal, NamedTuple
 
+from plscp.content import items as sr
 from plscp.content.charset import CharacterSet
 from plscp.content.constraints import RELATIONSHIPS
 from plscp.content.elements import CONTENT_SEQUENCE, LONG
 from plscp.content.identity import ITEM_END, sequence_head
 from plscp.content.identity import head as canonical_head
-from plscp.content.items import (
-    CODE_VALUE,
-    CONCEPT_CODE,
-    CONCEPT_NAME,
-    MEANING,
-    MEASURED_VALUE,
-    NUMERIC_VALUE,
-    OBSERVATION_DATETIME,
-    RELATIONSHIP_TYPE,
-    SCHEME,
-    SIMPLE,
-    UNITS,
-    VALUE_TYPE,
-)
 from plscp.content.model import Code, ContentItem
 from plscp.content.syntax import is_ds, is_line
 
-CONTAINS: Final = canonical_head(RELATIONSHIP_TYPE, 8) + b"CONTAINS"
+CONTAINS: Final = canonical_head(sr.RELATIONSHIP_TYPE, 8) + b"CONTAINS"
 """The canonical form of an entry's Relationship Type."""
-ONE_MEASURED: Final = sequence_head(MEASURED_VALUE, 1)
+ONE_MEASURED: Final = sequence_head(sr.MEASURED_VALUE, 1)
 HEAD_BYTES: Final = 12
 """No head of an element is longer."""
 LONGEST_BYTES: Final = 1024
@@ -103,31 +90,31 @@ class Encoding:
         self.length = self._reading("I")
         self.tagged = self._reading("HHI")
         self.item = self._head(0xFFFEE000, "")
-        self.datetime = self._head(OBSERVATION_DATETIME, "DT")
-        self.concept_name = self._head(CONCEPT_NAME, "SQ")
-        self.concept_code = self._head(CONCEPT_CODE, "SQ")
-        self.measured = self._head(MEASURED_VALUE, "SQ")
-        self.units = self._head(UNITS, "SQ")
-        self.number = self._head(NUMERIC_VALUE, "DS")
+        self.datetime = self._head(sr.OBSERVATION_DATETIME, "DT")
+        self.concept_name = self._head(sr.CONCEPT_NAME, "SQ")
+        self.concept_code = self._head(sr.CONCEPT_CODE, "SQ")
+        self.measured = self._head(sr.MEASURED_VALUE, "SQ")
+        self.units = self._head(sr.UNITS, "SQ")
+        self.number = self._head(sr.NUMERIC_VALUE, "DS")
         self.content = self._head(CONTENT_SEQUENCE, "SQ")
         self.code = (
-            (self._head(CODE_VALUE, "SH"), 16), (self._head(SCHEME, "SH"), 16), (self._head(MEANING, "LO"), 64)
+            (self._head(sr.CODE_VALUE, "SH"), 16), (self._head(sr.SCHEME, "SH"), 16), (self._head(sr.MEANING, "LO"), 64)
         )  # fmt: skip
-        contains = self._text(RELATIONSHIP_TYPE, "CONTAINS")
+        contains = self._text(sr.RELATIONSHIP_TYPE, "CONTAINS")
         self.entry, self.entry_size = contains + self.datetime.start, len(contains) + self.datetime.size
         endings: dict[str, tuple[ElementHead | None, Callable[[str], bool]]] = {
             "CODE": (None, bool),
             "NUM": (self.number, is_ds),
-            **{value_type: (self._head(tag, vr), valid) for value_type, (tag, vr, valid, _) in SIMPLE.items()},
+            **{value_type: (self._head(tag, vr), valid) for value_type, (tag, vr, valid, _) in sr.SIMPLE.items()},
         }
         self.openings: dict[bytes, Opening] = {}
         self.dated: dict[bytes, Opening] = {}
         for relationship, (value_type, ending) in product(sorted(RELATIONSHIPS), endings.items()):
-            first = canonical_head(RELATIONSHIP_TYPE, len(relationship)) + relationship.encode()
-            second = canonical_head(VALUE_TYPE, len(value_type)) + value_type.encode()
-            sent = self._text(VALUE_TYPE, value_type)
+            first = canonical_head(sr.RELATIONSHIP_TYPE, len(relationship)) + relationship.encode()
+            second = canonical_head(sr.VALUE_TYPE, len(value_type)) + value_type.encode()
+            sent = self._text(sr.VALUE_TYPE, value_type)
             made = Opening(relationship, value_type, first + second, 2 + (ending[0] is not None), *ending)
-            self.openings[self._text(RELATIONSHIP_TYPE, relationship) + sent] = made
+            self.openings[self._text(sr.RELATIONSHIP_TYPE, relationship) + sent] = made
             if first == CONTAINS:
                 self.dated[sent] = made._replace(canonical=second, total=made.total - 1)
 
