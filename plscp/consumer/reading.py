@@ -103,12 +103,14 @@ class Events(Iterator[Event | Unreadable]):
         self._member.stopped.set()
 
 
-class _Member:
+class _Member(ConsumerRebalanceListener):  # type: ignore[misc]
     """The group's member behind `Events`; knows nothing of it, so that nothing but its user keeps an `Events` alive.
 
     Attributes:
         handled: whether the event handed over last counts although the next one is never asked for.
         stopped: ends the reading.
+        joining: begun, and not yet at its end.
+        assigned: partitions whose numbers are to be read before their first record is looked at.
     """
 
     def __init__(self, config: dict[str, Any], topics: Sequence[str], idle_seconds: float) -> None:
@@ -117,8 +119,23 @@ class _Member:
         self._config, self._topics, self._idle_seconds = config, topics, idle_seconds
         self._positions = Positions()
         self._due: dict[TopicPartition, int] = {}
-        self._listener = _Listener()
+        self.joining = False
+        self.assigned: set[TopicPartition] = set()
         self._failed: tuple[TopicPartition, int] | None = None
+
+    # In the client's own thread, while the other one is in `poll`.
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """All that was handled is committed before each poll, and nobody gives partitions away but poll."""
+        self.joining = True
+        self.assigned -= set(revoked)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Joined."""
+        self.joining = False
+        self.assigned |= set(assigned)
+
+    # In that of the caller.
 
     def run(self) -> Generator[Event | Unreadable]:
         """Join when the first event is asked for, and leave at the end, however it comes."""
@@ -130,7 +147,7 @@ class _Member:
             servers = ", ".join(self._config["bootstrap_servers"])
             raise Unreachable(f"Kafka does not answer at {servers}: {error}") from error
         try:
-            consumer.subscribe(self._topics, listener=self._listener)
+            consumer.subscribe(self._topics, listener=self)
             for raw in self._records(consumer):
                 place = {"topic": raw.topic, "partition": raw.partition, "offset": raw.offset}
                 unread = isinstance(raw, Unreadable)
@@ -161,7 +178,7 @@ class _Member:
         while not self.stopped.is_set():
             # Nothing is handed over, and no partition given away, before what was handled is committed.
             self._commit(consumer)
-            if self._listener.joining:
+            if self.joining:
                 # A poll that ends while the group's leader waits for the answer to its assignment leaves kafka-python
                 # thinking that it has joined, without partitions and heartbeats, for good. Asked to join again, it
                 # takes up the joining that it left.
@@ -173,7 +190,7 @@ class _Member:
                     yield broken
                 continue
             for partition, records in batches.items():
-                if partition in self._listener.assigned:
+                if partition in self.assigned:
                     self._begin(consumer, partition)
                 for record in records:
                     if self.stopped.is_set():
@@ -200,7 +217,7 @@ class _Member:
         if at != self._failed:
             self._failed = at
             return None
-        if partition in self._listener.assigned:
+        if partition in self.assigned:
             self._begin(consumer, partition)
         consumer.seek(partition, at[1] + 1)
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
@@ -211,7 +228,7 @@ class _Member:
         committed = self._while_away(partial(consumer.committed, partition, metadata=True, timeout_ms=COMMIT_MS))
         self._positions.begin(partition.topic, partition.partition, committed.metadata if committed else "")
         self._due.pop(partition, None)
-        self._listener.assigned.discard(partition)
+        self.assigned.discard(partition)
 
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
         """Commit what is due; waits for a coordinator that is away, unless `once`."""
@@ -239,29 +256,6 @@ class _Member:
             except KafkaError as error:
                 if not error.retriable or once or self.stopped.is_set():
                     raise
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes how far joining is; runs in the client's own thread, while the other one is in `poll`.
-
-    Attributes:
-        joining: begun, and not yet at its end.
-        assigned: partitions whose numbers are to be read before their first record is looked at.
-    """
-
-    def __init__(self) -> None:
-        self.joining = False
-        self.assigned: set[TopicPartition] = set()
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """All that was handled is committed before each poll, and nobody gives partitions away but poll."""
-        self.joining = True
-        self.assigned -= set(revoked)
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Joined."""
-        self.joining = False
-        self.assigned |= set(assigned)
 
 
 async def aconsume(
