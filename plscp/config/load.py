@@ -10,6 +10,7 @@ from typing import Any, Final, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from plscp.config.model import Section
 from plscp.config.settings import Settings
 from plscp.config.values import InFolder, from_environment, nearest
 from plscp.errors import ConfigError
@@ -113,7 +114,7 @@ def _place(table: Any, annotation: Any, folder: Path) -> None:
     """Make relative names of files, in a table and those below, count from the folder of the settings file."""
     if not isinstance(table, dict) or annotation is None:
         return
-    model = _model(annotation)
+    model = table_of(annotation)
     fields = model.model_fields if model is not None else {}
     for name in {*table, *fields}:
         value = table.get(name, fields[name].default if name in fields else None)
@@ -128,7 +129,7 @@ def _lay(tables: dict[str, Any], parts: list[str], text: str) -> str:
     annotation: Any = Settings
     here = tables
     for depth, part in enumerate(parts, 1):
-        model = _model(annotation)
+        model = table_of(annotation)
         key = part if model is None else part.lower()
         annotation = _below(annotation, key)
         if annotation is None and model is not None:
@@ -144,18 +145,15 @@ def _lay(tables: dict[str, Any], parts: list[str], text: str) -> str:
     return ""
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The model that an annotation holds, through ``| None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in {Union, types.UnionType}:
-        return next(filter(None, map(_model, get_args(annotation))), None)
-    return None
+def table_of(annotation: Any) -> type[Section] | None:
+    """The model of a table, also where the table may be absent."""
+    held = (annotation, *get_args(annotation)) if get_origin(annotation) in {None, Union, types.UnionType} else ()
+    return next((each for each in held if isinstance(each, type) and issubclass(each, Section)), None)
 
 
 def _below(annotation: Any, part: str | int) -> Any:
     """The type of a table's setting, or of an entry of tables by name (str) or in a list (int); None where there is none."""
-    model = _model(annotation)
+    model = table_of(annotation)
     if model is not None:
         return model.model_fields[part].annotation if part in model.model_fields else None
     inside = list if isinstance(part, int) else dict
@@ -172,13 +170,13 @@ def _line(error: Any) -> str:
     path = ".".join(str(part + 1) if isinstance(part, int) else part for part in location)
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        model = _model(reduce(_below, location[:-1], Settings))
+        model = table_of(reduce(_below, location[:-1], Settings))
         known = model.model_fields if model is not None else ()
         return f"{path}: no such setting" + nearest(str(location[-1]), known)
     if kind == "value_error":
         said = str(context["error"])
         first, _, rest = said.partition(" ")
-        model = _model(reduce(_below, location, Settings))
+        model = table_of(reduce(_below, location, Settings))
         if model is not None and first in model.model_fields:  # a fault of a whole table names the setting first
             path, said = f"{path}.{first}", rest
     elif kind == "literal_error":

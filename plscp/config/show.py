@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 from importlib import resources
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, get_args
 
+from plscp.config.load import table_of
 from plscp.config.model import AllowedOperator, DeviceTable, Overrides, Section
 from plscp.config.settings import Settings
 
@@ -42,21 +43,11 @@ def reference() -> str:
             lines += ["", *_ISSUERS]
             continue
         title = {"locations": "[locations.NAME]", "devices": "[devices.AE]"}.get(name, f"[{name}]")
-        lines += _tables(title, name, _table(info.annotation))
+        tables = map(table_of, (info.annotation, *get_args(info.annotation)[-1:]))  # or one of tables by name
+        lines += _tables(title, name, next(filter(None, tables)))
         if name == "operators":
             lines += ["", *_section("Each of `operators.allowed`", AllowedOperator)]
     return "\n".join(lines) + "\n"
-
-
-def _table(annotation: Any) -> Any:
-    """The model of a table, a table or None, or tables by name; None for a setting that is no table."""
-    held = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type)]
-    return next((one for one in held if issubclass(one, Section)), None)
-
-
-def _inner(annotation: Any) -> Any:
-    """The model of a table that stands in another one; a list of tables is a setting."""
-    return None if get_origin(annotation) in {list, dict} else _table(annotation)
 
 
 def _tables(title: str, path: str, model: type[Section]) -> Iterator[str]:
@@ -64,7 +55,7 @@ def _tables(title: str, path: str, model: type[Section]) -> Iterator[str]:
     yield ""
     yield from _section(title, model)
     for name, info in model.model_fields.items():
-        if (inner := _inner(info.annotation)) is not None:
+        if (inner := table_of(info.annotation)) is not None:
             yield from _tables(f"[{path}.{name}]", f"{path}.{name}", inner)
 
 
@@ -72,14 +63,14 @@ def _section(title: str, model: type[Section]) -> Iterator[str]:
     yield f"## {title}"
     yield ""
     yield (model.__doc__ or "").strip()
-    if all(_inner(info.annotation) is not None for info in model.model_fields.values()):
+    if all(table_of(info.annotation) is not None for info in model.model_fields.values()):
         return
     yield ""
     yield "| setting | kind | default | applies | what it does |"
     yield "| --- | --- | --- | --- | --- |"
     said = model.model_json_schema()["properties"]
     for name, info in model.model_fields.items():
-        if _inner(info.annotation) is None and (name not in Overrides.model_fields or model is not DeviceTable):
+        if table_of(info.annotation) is None and (name not in Overrides.model_fields or model is not DeviceTable):
             value = said[name].get("default")
             default = "required" if info.is_required() else "" if value is None else f"`{json.dumps(value)}`"
             applies = "at once" if model.applies_at_once(name) else "at start"
