@@ -127,7 +127,9 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
     """Set up logging for the process: to standard error by default, in JSON lines by default unless that is a terminal."""
     out = stream or sys.stderr
     as_json = not out.isatty() if json is None else json
-    renderer: Any = structlog.processors.JSONRenderer() if as_json else _console(out)
+    # For people what matters comes first, as the line was written.
+    shown = structlog.dev.ConsoleRenderer(sort_keys=False, pad_event_to=24, colors=out.isatty())
+    renderers: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [_plain, shown]
     structlog.configure(
         processors=[
             _closed_list,
@@ -135,7 +137,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None, json: bool |
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            renderer,
+            *renderers,
         ],
         logger_factory=structlog.PrintLoggerFactory(file=out),
         cache_logger_on_first_use=False,
@@ -149,14 +151,9 @@ def set_level(level: str) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_level[0]))
 
 
-def _console(out: TextIO) -> Any:
-    """For people: what matters first, as the line was written; a device's text is never a control sequence."""
-    shown = structlog.dev.ConsoleRenderer(sort_keys=False, pad_event_to=24, colors=out.isatty())
-
-    def render(logger: Any, name: str, event: structlog.typing.EventDict) -> Any:
-        return shown(logger, name, {key: _printable(value) for key, value in event.items()})
-
-    return render
+def _plain(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """On a console a device's text is never a control sequence."""
+    return {key: _printable(value) for key, value in event.items()}
 
 
 def _printable(value: Any) -> Any:

@@ -102,7 +102,7 @@ def show(json: Json = False, config: Config = None) -> None:
     """Show the settings in force, as TOML; secrets are masked."""
     found = settings(config)
     if json:
-        output.print_json(found.as_json())
+        output.print_json(found.model_dump(mode="json"))
     else:
         print(found.as_toml(), end="")
 

@@ -362,10 +362,6 @@ class Settings(Section):
                 warnings += [f"{table}.file: {Path(name)}: {line}" for line in said.warnings]
         return refused, warnings
 
-    def as_json(self) -> dict[str, Any]:
-        """What is in force as JSON-able data, secrets masked."""
-        return self.model_dump(mode="json")
-
     def as_toml(self) -> str:
         """What is in force as TOML, secrets masked."""
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))

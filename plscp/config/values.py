@@ -113,10 +113,6 @@ def _without_password(url: str) -> str:
     return re.sub(r"(?i)(password=)[^&\s]*", rf"\1{MASK}", url)
 
 
-def _aware(value: datetime) -> datetime:
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
-
-
 def _text_or_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -178,7 +174,11 @@ _IN_FOLDER = InFolder(lambda folder, name: str(folder / name))
 File = Annotated[str, _IN_FOLDER]
 FileOrNone = Annotated[str | None, _IN_FOLDER]
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, when_used="json")]
-Moment = Annotated[datetime, AfterValidator(_aware), PlainSerializer(datetime.isoformat, when_used="json")]
+Moment = Annotated[
+    datetime,
+    AfterValidator(lambda moment: moment if moment.tzinfo else moment.replace(tzinfo=UTC)),
+    PlainSerializer(datetime.isoformat, when_used="json"),
+]
 
 
 def one_each(names: dict[str, list[str]]) -> set[str]:

@@ -433,7 +433,7 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
         'sasl_plain_password = "open-sesame-1"\nssl_password_file = "password"\n'
     )
     settings = load(written(tmp_path, text), {})
-    shown = settings.as_toml() + json.dumps(settings.as_json()) + repr(settings.kafka)
+    shown = settings.as_toml() + json.dumps(settings.model_dump(mode="json")) + repr(settings.kafka)
     assert "open-sesame" not in shown
     assert tomllib.loads(settings.as_toml())["kafka"]["sasl_plain_password"] == "***"
     assert settings.kafka_options() == {

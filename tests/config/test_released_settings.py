@@ -27,7 +27,7 @@ def missing(then: Any, now: Any, path: str = "") -> list[str]:
 def test_a_released_file_means_what_it_meant(file: Path) -> None:
     """Every value is the one that its version showed: relative paths, defaults that the file does not mention and masks included."""
     then = json.loads(file.with_suffix(".json").read_text("utf-8").replace("{folder}", str(FOLDER)))
-    assert missing(then, load(file, {}).as_json()) == []
+    assert missing(then, load(file, {}).model_dump(mode="json")) == []
 
 
 def test_there_are_files() -> None:
