@@ -1,7 +1,6 @@
 """Reading the event store over HTTP: events by position, one study's timeline."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from time import monotonic
@@ -300,7 +299,7 @@ async def timeline(call: ApiCall) -> bytes:
         shown = [one.last.payload for one in found]
     else:
         shown = [_with(one.entry.payload, standing=_standing(one.at)) for one in found]
-    return b'{"study_instance_uid":%b,"entries":[%b]}' % (json.dumps(uid).encode(), b",".join(shown))
+    return b'{"study_instance_uid":%b,"entries":[%b]}' % (to_json(uid), b",".join(shown))
 
 
 def _standing(at: Standing) -> StandingAnswer | None:
