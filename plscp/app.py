@@ -247,7 +247,7 @@ class Server:
         return time.monotonic() - self._turned < STUCK_SECONDS
 
     def explain_match(self, query: Mapping[str, str]) -> dict[str, Any]:
-        """What a request would be answered now: the answer of GET /api/v1/match. Raises InvalidBody: `at` is no time."""
+        """What a request would be answered now. Raises InvalidBody: `at` is no time."""
         return explain_match(self.keeper, self.profile, self.handlers.clocks, query)
 
     # --- starting, running, stopping ---------------------------------------------------------------------------------
@@ -349,7 +349,6 @@ class Server:
             self.acceptor.close()
 
     def _feeds(self) -> list[Feed]:
-        """What fills the registry by itself, as the settings say."""
         feeds: list[Feed] = []
         if (worklist := self.settings.worklist()) is not None:
             settings, tls = worklist
@@ -386,7 +385,6 @@ class Server:
         return servers
 
     async def _read_registry_file(self) -> None:
-        """Patients, admissions and studies, then operators."""
         async with self._registry_turn:  # else what was read first, of a file that has changed, might be taken last
             if self.settings.registry.file is not None:
                 await registry_file.read(Path(self.settings.registry.file), self.keeper)

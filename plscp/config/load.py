@@ -191,7 +191,6 @@ def _line(error: Any) -> str:
 
 
 def _got(location: list[Any], kind: str, value: Any) -> str:
-    """What was given, where it is short and no secret."""
     secret = any(part in Settings.secrets for part in location)
     if secret or kind == "missing" or isinstance(value, (dict, list, BaseModel, SecretStr)) or value in ("", None):
         return ""

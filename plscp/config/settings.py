@@ -389,7 +389,6 @@ def _same_names(kind: Callable[..., object], table: type[Section]) -> list[tuple
 
 
 def _passcode(setting: str, device: DeviceTable) -> Callable[[], str] | None:
-    """How to learn the passcode that a device must give."""
     if device.passcode_file is not None:
         held = SecretFile(setting, device.passcode_file, 1)
         return lambda: held.current()[0]

@@ -51,7 +51,6 @@ def reference() -> str:
 
 
 def _tables(title: str, path: str, model: type[Section]) -> Iterator[str]:
-    """A table, and after it those that stand in it."""
     yield ""
     yield from _section(title, model)
     for name, info in model.model_fields.items():

@@ -231,7 +231,6 @@ class _Member(ConsumerRebalanceListener):  # type: ignore[misc]
         self.assigned.discard(partition)
 
     def _commit(self, consumer: Any, *, once: bool = False) -> None:
-        """Commit what is due; waits for a coordinator that is away, unless `once`."""
         while self._due:
             offsets = {
                 place: OffsetAndMetadata(offset, self._positions.text(*place), -1)

@@ -190,7 +190,6 @@ def _stored(store: EventStore) -> dict[str, Any]:
 
 
 def _last_errors(server: "Server") -> list[dict[str, Any]]:
-    """The last refusal of each device and the last lines logged as errors, newest first."""
     refused: list[dict[str, Any]] = [
         {
             "time": iso(one.time_us),

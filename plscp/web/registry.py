@@ -78,7 +78,6 @@ _LOOKING_BACK: Final = ThreadPoolExecutor(1, "plscp-as-of")
 
 
 def _look(call: ApiCall, look: Callable[[Registry], Found]) -> Found:
-    """What the registry says now."""
     with call.server.keeper.lock:
         return look(call.server.keeper.registry)
 
@@ -148,7 +147,6 @@ async def _changed(
 async def _ended(
     call: ApiCall, model: type[Known], look: Callable[[Registry], Any], plan: Plan, uid: str
 ) -> tuple[Known, int]:
-    """End what is known, now."""
     if await call.body(required=False):
         raise ApiProblem(422, "this takes no body: it is done now")
     call.check_serving()
