@@ -21,6 +21,7 @@ from plscp.errors import CommandError, ConfigError, HttpProblem
 
 UNREACHABLE = 3
 ANSWER_SECONDS = 15.0
+NDJSON = "application/x-ndjson"
 _EXIT: dict[int, int] = {httpx.codes.SERVICE_UNAVAILABLE: UNREACHABLE, httpx.codes.UNPROCESSABLE_ENTITY: 2}
 """Exit status by HTTP status, where it is not 1: a value that cannot be used is wrong usage."""
 
@@ -56,16 +57,12 @@ class Api:
         return found if self.json else None
 
     def get(self, path: str, query: Mapping[str, Any] | None = None, *, missing: str = "") -> Any:
-        """GET a JSON answer; parameters that are None are left out.
-
-        Args:
-            missing: what a 404 is about and what helps, for the error's line; so of `post`.
-        """
-        return self._call("GET", path, missing, params=given(query))
+        """GET a JSON answer; `missing` is what a 404 is about and what helps, for the error's line; so of `post`."""
+        return self._call("GET", path, query, missing=missing)
 
     def put(self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None) -> Any:
         """PUT a JSON body."""
-        return self._call("PUT", path, params=given(query), json=dict(body))
+        return self._call("PUT", path, query, body)
 
     def post(
         self,
@@ -76,34 +73,37 @@ class Api:
         missing: str = "",
     ) -> Any:
         """POST, with a JSON body or without."""
-        more = {} if body is None else {"json": dict(body)}
-        return self._call("POST", path, missing, params=given(query), **more)
+        return self._call("POST", path, query, body, missing=missing)
 
     def delete(self, path: str) -> Any:
         """DELETE, and a JSON answer."""
         return self._call("DELETE", path)
 
-    def _call(self, method: str, path: str, missing: str = "", **more: Any) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        *,
+        missing: str = "",
+    ) -> Any:
+        more = {"params": given(query or {}), "json": body, "timeout": self.seconds}
         try:
-            with self._answer("JSON", method, path, timeout=self.seconds, **more) as answer:
+            with self._answer("JSON", method, path, **more) as answer:
                 return json.loads(answer.read())
         except HttpProblem as problem:
             if missing and problem.status == httpx.codes.NOT_FOUND:
                 problem.args = (f"{problem}: {missing}",)
             raise
 
-    def follow(self, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def lines(self, path: str, query: Mapping[str, Any]) -> Iterator[Any]:
         """The values of an answer that is kept open, as they come."""
-        with self._open("application/x-ndjson", path, query) as answer:
+        with self.streamed(NDJSON, path, query) as answer:
             yield from (json.loads(line) for line in answer.iter_lines() if line)
 
-    def written(self, media: str, path: str, query: Mapping[str, Any]) -> Iterator[bytes]:
-        """An answer of a media type, as it comes."""
-        with self._open(media, path, query) as answer:
-            yield from answer.iter_bytes()
-
-    def _open(self, media: str, path: str, query: Mapping[str, Any]) -> AbstractContextManager[httpx.Response]:
-        """An answer of whatever length, of a media type."""
+    def streamed(self, media: str, path: str, query: Mapping[str, Any]) -> AbstractContextManager[httpx.Response]:
+        """An answer of whatever length, of a media type, to be read as it comes."""
         more = {"params": given(query), "headers": {"Accept": media}}
         return self._answer(media, "GET", path, timeout=httpx.Timeout(ANSWER_SECONDS, read=None), **more)
 
@@ -119,20 +119,18 @@ class Api:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise CommandError(f"{self.url} cannot be asked for this: {error}", 2) from None
         except httpx.HTTPError as error:
-            raise self._away(error) from None
+            raise CommandError(self._away(error), UNREACHABLE) from None
         except ValueError:
             raise CommandError(f"{self.url} is not the HTTP API of plscp: its answer is not {kind}") from None
 
-    def _away(self, error: httpx.HTTPError) -> CommandError:
+    def _away(self, error: httpx.HTTPError) -> str:
         if isinstance(error, httpx.TimeoutException):
-            return CommandError(f"{self.url} has not answered within {self.seconds:g} s", UNREACHABLE)
+            return f"{self.url} has not answered within {self.seconds:g} s"
         if fault := tls_fault(error):
-            return CommandError(f"{self.url}: {fault}; see --ca-file", UNREACHABLE)
+            return f"{self.url}: {fault}; see --ca-file"
         if isinstance(error, httpx.ConnectError):
-            return CommandError(
-                f"no server answers at {self.url}: is `plscp serve` running there? See --url", UNREACHABLE
-            )
-        return CommandError(f"{self.url}: the connection was lost: {error}", UNREACHABLE)
+            return f"no server answers at {self.url}: is `plscp serve` running there? See --url"
+        return f"{self.url}: the connection was lost: {error}"
 
 
 def http_client(url: str, **more: Any) -> httpx.Client:
@@ -176,9 +174,9 @@ def host_of(url: str) -> str:
     return host if parts.scheme in {"http", "https"} else ""
 
 
-def given(members: Mapping[str, Any] | None) -> dict[str, Any]:
+def given(members: Mapping[str, Any]) -> dict[str, Any]:
     """Without what is None."""
-    return {name: value for name, value in (members or {}).items() if value is not None}
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _problem(answer: httpx.Response, url: str) -> CommandError:

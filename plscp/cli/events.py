@@ -5,12 +5,12 @@ import sys
 import warnings
 from contextlib import suppress
 from io import BytesIO
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from plscp.cli import output, view
-from plscp.cli.client import Api, segment, server_command
+from plscp.cli.client import NDJSON, Api, segment, server_command
 from plscp.cli.options import (
     AE,
     LO,
@@ -75,18 +75,19 @@ def events(
     follow = context.info_name == "tail"
     if after is None and follow:
         after = int(api.get("/api/v1/status")["store"]["position"])
-    given = {"study": study, "patient": patient, "issuer": issuer, "device": device, "since": since, "until": until}
-    query = {"after": after, "limit": limit, "kind": kind, **given}
+    query = {"after": after, "limit": limit, "kind": kind, "since": since, "until": until}
+    query |= {"study": study, "patient": patient, "issuer": issuer, "device": device}
     if follow:
-        for each in api.follow("/api/v1/events", query | {"follow": "true"}):
+        for each in api.lines("/api/v1/events", query | {"follow": "true"}):
             if api.json:
                 output.print_json(each, indent=None)
             else:
                 output.line(view.row(each))
         return
     if context.info_name == "export":
-        for part in api.written("application/x-ndjson" if api.json else "text/csv", "/api/v1/events", query):
-            sys.stdout.buffer.write(part)
+        with api.streamed(NDJSON if api.json else "text/csv", "/api/v1/events", query) as answer:
+            for part in answer.iter_bytes():
+                sys.stdout.buffer.write(part)
         sys.stdout.flush()
         return
     query |= {"limit": limit or LATEST, "latest": "true" if after is None else None}
@@ -96,8 +97,7 @@ def events(
 
 @server_command(event, "show")
 def show_event(
-    api: Api,
-    position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)],
+    api: Api, position: Annotated[int, typer.Argument(help="The event's position.", min=1, max=POSITION_AT_MOST)]
 ) -> None:
     """Show one event on one page."""
     found = api.get(f"/api/v1/events/{position}")
@@ -182,9 +182,8 @@ def match(
     lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
     if found.get("hint"):
         lines.append((1, "to do", found["hint"], "cyan"))
-    lines += output.described(
-        {name: found.get(name) for name in ("occurred", "study_instance_uid", "patient")}, depth=1
-    )
+    about = ("occurred", "study_instance_uid", "patient")
+    lines += output.described({name: found.get(name) for name in about}, depth=1)
     lines += view.decision(found, 1, status)
     lines += view.findings(found.get("findings") or [], 1)
     output.page(lines, json=api.as_json(found))
@@ -195,31 +194,22 @@ def match(
 def list_feeds(api: Api) -> None:
     """List feeds with their senders."""
     found = api.get("/api/v1/feeds")
-    rows: list[tuple[Any, ...]] = []
-    for each in found["feeds"]:
-        senders = each["senders"]
-        rows += [
-            (
-                each["feed"],
-                ", ".join(each["listening"]),
-                sender.get("sender", ""),
-                output.local(sender.get("last_message")),
-                sender.get("messages", ""),
-                sender.get("refused", ""),
-                ("silent", "yellow") if sender.get("silent") else "",
-            )
-            for sender in senders or [{}]
-        ]
+    rows = [
+        (
+            each["feed"],
+            ", ".join(each["listening"]),
+            *(output.in_brief(sender.get(name)) for name in ("sender", "last_message", "messages", "refused")),
+            ("silent", "yellow") if sender.get("silent") else "",
+        )
+        for each in found["feeds"]
+        for sender in each["senders"] or [{}]
+    ]
     headings = ["feed", "listens on", "sender", "last message", "messages", "refused", ""]
     output.table(headings, rows, "no feed is set up", json=api.as_json(found))
 
 
 @server_command(feed, "messages")
-def list_messages(
-    api: Api,
-    *,
-    limit: Annotated[int, typer.Option(help="Most messages.", min=1, max=1000)] = 30,
-) -> None:
+def list_messages(api: Api, limit: Annotated[int, typer.Option(help="Most messages.", min=1, max=1000)] = 30) -> None:
     """List messages that feeds refused, newest first."""
     found = api.get("/api/v1/feeds/messages", {"limit": limit})
     output.table(
@@ -231,17 +221,13 @@ def list_messages(
 
 
 @server_command(feed, "show")
-def show_message(
-    api: Api,
-    message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id.")],
-) -> None:
+def show_message(api: Api, message_id: Annotated[str, typer.Argument(metavar="ID", help="The message's id.")]) -> None:
     """Show one refused message, as it came: it has patients in it."""
     found = api.get(f"/api/v1/feeds/messages/{segment(message_id)}")
     raw = base64.b64decode(found["raw"])
-    lines = [*output.described({name: value for name, value in found.items() if name != "raw"})]
     shown = data_set(raw) if b"\0" in raw else raw.decode("utf-8", "replace").replace("\n", "\r").split("\r")
-    lines += [(1, "", line, "") for line in shown if line]
-    output.page(lines, json=api.as_json(found))
+    about = output.described({name: value for name, value in found.items() if name != "raw"})
+    output.page([*about, *((1, "", line, "") for line in shown if line)], json=api.as_json(found))
 
 
 def data_set(raw: bytes) -> list[str]:

@@ -8,7 +8,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.explaining import as_json, explained
-from plscp.cli.options import LO, SOP_CLASSES, UI, Json, Kind, group
+from plscp.cli.options import LO, SOP_CLASSES, UI, Json, SopClass, group
 from plscp.cli.tree import draw
 from plscp.config.values import nearest
 from plscp.errors import CommandError
@@ -33,7 +33,7 @@ def explain(
     ],
     *,
     strict: Annotated[bool, typer.Option("--strict", help="As for a device whose validation is strict.")] = False,
-    sop_class: Annotated[Kind | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
+    sop_class: Annotated[SopClass | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="On a terminal too, every item of entries without a finding.")
     ] = False,

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Callable
 from datetime import datetime
-from enum import StrEnum
 from functools import partial, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
@@ -30,15 +29,11 @@ Config = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="JSON for machines instead of tables.")]
 
 
-class Kind(StrEnum):
-    """The two SOP Classes, in a word."""
-
-    procedural = "procedural"
-    substance = "substance"
-
-
-SOP_CLASSES = {Kind.procedural: PROCEDURAL_EVENT_LOGGING, Kind.substance: SUBSTANCE_ADMINISTRATION_LOGGING}
-"""By that word."""
+SopClass = Literal["procedural", "substance"]
+SOP_CLASSES: Final[dict[SopClass, str]] = {
+    "procedural": PROCEDURAL_EVENT_LOGGING,
+    "substance": SUBSTANCE_ADMINISTRATION_LOGGING,
+}
 
 
 def settings_file(config: Path | None) -> Path | None:

@@ -22,7 +22,7 @@ from plscp.cli.options import (
     SH,
     SOP_CLASSES,
     UI,
-    Kind,
+    SopClass,
     a_host,
     a_pdu_length,
     an_identity,
@@ -201,7 +201,7 @@ def send(
         list[Path],
         typer.Argument(metavar="FILE...", help="Action Information: DICOM, DICOM JSON, or JSON in typed form."),
     ],
-    sop_class: Annotated[Kind | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
+    sop_class: Annotated[SopClass | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
     now: Annotated[bool, typer.Option("--now", help="Set the time of what happened to that of sending.")] = False,
 ) -> None:
     """Send recorded or written events: one N-ACTION request per file, all on one association."""
