@@ -35,6 +35,10 @@ CaFile = Annotated[
 ]
 
 
+Members = Mapping[str, Any] | None
+"""Of a query or a body."""
+
+
 class Api:
     """A client of one server; without a context of TLS the system's CAs are trusted.
 
@@ -56,22 +60,15 @@ class Api:
         """What was found, where --json asks for it; else None."""
         return found if self.json else None
 
-    def get(self, path: str, query: Mapping[str, Any] | None = None, *, missing: str = "") -> Any:
+    def get(self, path: str, query: Members = None, *, missing: str = "") -> Any:
         """GET a JSON answer; `missing` is what a 404 is about and what helps, for the error's line; so of `post`."""
         return self._call("GET", path, query, missing=missing)
 
-    def put(self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None) -> Any:
+    def put(self, path: str, body: Mapping[str, Any], query: Members = None) -> Any:
         """PUT a JSON body."""
         return self._call("PUT", path, query, body)
 
-    def post(
-        self,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, Any] | None = None,
-        *,
-        missing: str = "",
-    ) -> Any:
+    def post(self, path: str, body: Members = None, query: Members = None, *, missing: str = "") -> Any:
         """POST, with a JSON body or without."""
         return self._call("POST", path, query, body, missing=missing)
 
@@ -79,15 +76,7 @@ class Api:
         """DELETE, and a JSON answer."""
         return self._call("DELETE", path)
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
-        *,
-        missing: str = "",
-    ) -> Any:
+    def _call(self, method: str, path: str, query: Members = None, body: Members = None, missing: str = "") -> Any:
         more = {"params": given(query or {}), "json": body, "timeout": self.seconds}
         try:
             with self._answer("JSON", method, path, **more) as answer:

@@ -54,19 +54,14 @@ AE_TITLE: Final = "PLSCP_SCU"
 
 
 class ScuCall(NamedTuple):
-    """Whom to call and how, and what to print about it.
-
-    Attributes:
-        aet: calling AE title, where one was given.
-        json, quiet: what `--json` and `-q` say.
-    """
+    """Whom to call and how, as which AE title where one was given; and what to print about it."""
 
     to: RemoteScp
     aet: str | None
     json: bool
     quiet: bool
 
-    def peer(self, calling: str = AE_TITLE) -> RemoteScp:
+    def peer(self, calling: str) -> RemoteScp:
         """The peer, called as `calling` unless an AE title was given."""
         return replace(self.to, calling=self.aet or calling)
 
@@ -76,13 +71,10 @@ class ScuCall(NamedTuple):
             output.print_json(as_json, indent=None)
         if self.json or self.quiet:
             return
-        parts = [f"{answer.code} {answer.name}"]
-        if answer.comment:
-            parts.append(answer.comment)
-        if answer.study_instance_uid or answer.patient_id:
-            parts.append(f"study {answer.study_instance_uid}, patient {answer.patient_id}")
-        parts.append(f"{answer.milliseconds:.1f} ms")
-        text = output.clean(f"{what}: {'; '.join(parts)}")
+        found = answer.study_instance_uid or answer.patient_id
+        reply = f"study {answer.study_instance_uid}, patient {answer.patient_id}" if found else ""
+        parts = (f"{answer.code} {answer.name}", answer.comment, reply, f"{answer.milliseconds:.1f} ms")
+        text = output.clean(f"{what}: {'; '.join(filter(None, parts))}")
         output.console().print(text, markup=False, style=output.status_style(answer.code))
 
     def again(self, words: str) -> None:
@@ -151,18 +143,14 @@ scu_command = with_options(_call, first=2)
 """Makes a function a command HOST PORT ... of a group: its first argument is the ScuCall."""
 
 
-_CHATTER: Final = "plscp"
-"""Name of the handler by which a later command in the same process finds it."""
-
-
 def _let_through(verbose: bool, debug: bool) -> None:
-    """Let pynetdicom's own log through to standard error, or no longer."""
+    """Let pynetdicom's own log through to standard error; or no longer, for a later command in the same process."""
     logger = logging.getLogger("pynetdicom")
-    for former in [handler for handler in logger.handlers if handler.name == _CHATTER]:
+    for former in [handler for handler in logger.handlers if handler.name == "plscp"]:
         logger.removeHandler(former)
     if verbose or debug:
         handler = logging.StreamHandler(sys.stderr)
-        handler.name = _CHATTER
+        handler.name = "plscp"
         handler.addFilter(_without_passcode)
         handler.setFormatter(logging.Formatter("%(levelname).1s: %(message)s"))
         logger.addHandler(handler)
@@ -185,7 +173,7 @@ def _fail_unless_performed(answer: Answer | None) -> None:
 @scu_command(app)
 def echo(call: ScuCall) -> None:
     """Send one C-ECHO: is the SCP there, and does it take this AE title?"""
-    peer = call.peer()
+    peer = call.to
     with ScuAssociation(peer, [VERIFICATION]) as association:
         answer = association.echo()
     found = {"status": answer.code, "name": answer.name, "milliseconds": round(answer.milliseconds, 1)}
@@ -208,7 +196,7 @@ def send(
     datasets = [(path, read(path)) for path in files]
     classes = {path: SOP_CLASSES[sop_class] if sop_class else sop_class_of(dataset) for path, dataset in datasets}
     first: Answer | None = None
-    with ScuAssociation(call.peer(), sorted(set(classes.values()))) as association:
+    with ScuAssociation(call.to, sorted(set(classes.values()))) as association:
         for path, dataset in datasets:
             if now:
                 stamp(dataset, datetime.now(UTC))
@@ -258,12 +246,10 @@ def simulate(
     def told(one: Played) -> None:
         request, answer = one.request, one.answer
         if call.json:
-            expected = {"entries": request.count, "expected": f"{request.expect:04X}", **answer.as_json()}
             sent = one.sent.isoformat(timespec="microseconds")
-            output.print_json(
-                {"at": request.at, "device": request.device, "sent": sent, "what": request.label, **expected},
-                indent=None,
-            )
+            shown = {"at": request.at, "device": request.device, "sent": sent, "what": request.label}
+            shown |= {"entries": request.count, "expected": f"{request.expect:04X}", **answer.as_json()}
+            output.print_json(shown, indent=None)
         elif not call.quiet:
             words = f"{answer.code} {answer.name}" + (f" ({answer.comment})" if answer.comment else "")
             text = f"{output.clock(request.at)} {request.device:<8} {output.clean(words)} {output.clean(request.label)}"

@@ -27,7 +27,7 @@ app = group()
 UNPROCESSABLE = 422
 EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 3.0
-"""How long `--watch` waits for an answer: the screen says so, and tries again."""
+"""How long `--watch` waits for an answer."""
 STYLES: Final = {"ok": "bold black on green", "warning": "bold black on yellow", "critical": "bold white on red"}
 LEAST_ROWS: Final = 3
 """Rows that a list keeps on a small terminal."""
@@ -39,13 +39,15 @@ MOST_PEERS: Final = 5
 
 Rows = Sequence[Sequence[object]]
 
-Watch = Annotated[
-    bool, typer.Option("--watch", help="Show it anew each second, also through a restart of the server; q ends it.")
-]
-
 
 @server_command(app)
-def status(api: Api, *, watch: Watch = False) -> None:
+def status(
+    api: Api,
+    *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it anew each second, also through a restart of the server; q ends it.")
+    ] = False,
+) -> None:
     """Show what a running server is doing: the first line is the verdict.
 
     Exit status: 0 where it is OK or a warning, 1 where it is critical (a full disk, a store that fails, a relay that halted), 3 where no
@@ -55,7 +57,7 @@ def status(api: Api, *, watch: Watch = False) -> None:
         raise CommandError("--json and --watch do not go together", 2)
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            (_on_terminal if sys.stdout.isatty() else _as_lines)(api)
+            _watch(api)
         return
     found = api.get("/api/v1/status")
     if api.json:
@@ -104,18 +106,15 @@ def _answers(api: Api) -> Iterator[tuple[dict[str, Any], str]]:
         yield found, trouble
 
 
-def _on_terminal(api: Api) -> None:
-    """A screen until q or Ctrl-C."""
-    out = output.console()
-    with _keys() as wait, Live(console=out, screen=True, auto_refresh=False) as live:
-        for found, trouble in _answers(api):
-            live.update(screen(found, trouble, height=out.height), refresh=True)
-            if wait():
-                return
-
-
-def _as_lines(api: Api) -> None:
-    """A line for each verdict that differs from the one before, until Ctrl-C."""
+def _watch(api: Api) -> None:
+    """On a terminal a screen, until q or Ctrl-C; elsewhere a line for each verdict that differs from the one before."""
+    if sys.stdout.isatty():
+        out = output.console()
+        with _keys() as wait, Live(console=out, screen=True, auto_refresh=False) as live:
+            for found, trouble in _answers(api):
+                live.update(screen(found, trouble, height=out.height), refresh=True)
+                if wait():
+                    return
     before = ""
     for found, trouble in _answers(api):
         said = "no answer" if trouble else _headline(found)
@@ -155,20 +154,16 @@ def _headline(status: Mapping[str, Any]) -> str:
 
 def screen(status: Mapping[str, Any], trouble: str = "", *, height: int | None = None) -> RenderableType:
     """The whole of a status, empty before the first, below one line of trouble; cut to so many lines, or (None) not at all."""
-    parts: list[RenderableType] = []
-    if trouble:
-        parts.append(Text(output.clean(trouble), style=STYLES["critical"]))
+    parts: list[RenderableType] = [Text(output.clean(trouble), style=STYLES["critical"])] if trouble else []
     if not status:
         return Group(*parts)
-    now = status.get("time", "")
     verdict = status["verdict"]
     parts.append(Text(f" {_headline(status)} ", style=STYLES.get(verdict["level"], "bold")))
     parts += [Text(f"  {output.clean(text)}") for text in verdict.get("all", [])[1:4]]
     parts.append(_summary(status))
     rows = max(height - FIXED_LINES - len(parts), 0) if height is not None else None
-    lists = list(_lists(status, now, whole=height is None))
-    wanted = [len(made) for _, made in lists]
-    for (headings, made), room in zip(lists, _shares(wanted, rows), strict=True):
+    lists = list(_lists(status, status.get("time", ""), whole=height is None))
+    for (headings, made), room in zip(lists, _shares([len(made) for _, made in lists], rows), strict=True):
         if made:
             parts.append(output.Listing(headings, made) if rows is None else _table(headings, made, room))
     return Group(*parts)
@@ -232,11 +227,10 @@ def _lists(status: Mapping[str, Any], now: object, *, whole: bool) -> Iterator[t
     yield ["device", "room", "open", "last event", "clock", "refused", "last refusal"], devices
     rooms = []
     for room in status.get("rooms", ()):
-        there = [
-            f"{short(each['study_instance_uid'])} for {ago(each.get('arrived'), now)}"
-            + (", a step in progress" if each.get("steps") else "")
-            for each in room["studies"]
-        ]
+        there = []
+        for each in room["studies"]:
+            step = ", a step in progress" if each.get("steps") else ""
+            there.append(f"{short(each['study_instance_uid'])} for {ago(each.get('arrived'), now)}{step}")
         rooms.append((room["location"], ", ".join(there) or "nobody"))
     yield ["room", "study there"], rooms
     feeds = []

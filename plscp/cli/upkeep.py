@@ -52,17 +52,15 @@ def relay_settings(config: Path | None) -> RelaySettings:
 
 def beyond_lines(these: Sequence[Beyond]) -> Iterator[str]:
     """What Kafka holds beyond a restored backup, a line each, so that people can look for it and enter it again."""
-    if not these:
-        return
-    yield (
-        f"Kafka holds {len(these)} records of after the backup that this store does not have; consumers have them, "
-        "and they stay as they are:"
-    )
+    if these:
+        yield (
+            f"Kafka holds {len(these)} records of after the backup that this store does not have; consumers have them, "
+            "and they stay as they are:"
+        )
     for each in these[:MOST_NAMED]:
-        who = each.device or "registry"
         study = f"study {each.study}" if each.study else ""
-        parts = (f"position {each.position}", each.event_id, who, study, output.local(each.occurred), each.type)
-        yield "  " + "  ".join(part for part in parts if part)
+        parts = (each.event_id, each.device or "registry", study, output.local(each.occurred), each.type)
+        yield "  ".join(("", f"position {each.position}", *filter(None, parts)))
     if len(these) > MOST_NAMED:
         yield f"  and {len(these) - MOST_NAMED} more: --json names them all"
 
@@ -198,8 +196,7 @@ def restore(
 
     with _shown_progress() as progress:
         made = put_back(source, path, force=force, progress=progress, companions=[cursor], beside=take)
-    later: list[Beyond] = []
-    unknown = ""
+    later, unknown = list[Beyond](), ""
     if found.kafka is not None:
         try:
             later = beyond(relay_settings(config))
@@ -228,19 +225,16 @@ def _as_owner(folder: Path) -> None:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:
         name = f"#{owner}"
-    raise CommandError(
-        f"{folder} belongs to {name}, whose server cannot open what root puts there: runuser -u {name} -- plscp restore ...",
-        2,
-    )
+    why = f"{folder} belongs to {name}, whose server cannot open what root puts there"
+    raise CommandError(f"{why}: runuser -u {name} -- plscp restore ...", 2)
 
 
 @contextmanager
 def _shown_progress() -> Iterator[Told]:
     """Draws bars on standard error, where that is a terminal; gone when the work is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    words = {"copy": "copying", "check": "checking"}
     with Progress(*columns, console=Console(file=sys.stderr), transient=True, disable=not sys.stderr.isatty()) as bars:
-        tasks = {what: bars.add_task(word, total=None, visible=False) for what, word in words.items()}
+        tasks = {what: bars.add_task(f"{what}ing", total=None, visible=False) for what in ("copy", "check")}
 
         def told(what: str, done: int, whole: int) -> None:
             bars.update(tasks[what], completed=done, total=whole, visible=True)
