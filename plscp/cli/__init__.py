@@ -5,7 +5,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
 
 from plscp.errors import DEFECT, INTERRUPTED, CommandError, PlscpError
 
@@ -42,12 +41,8 @@ def _end_at_once() -> None:
 
     From the first moment on: the first process of a container gets no signal that it has not asked for.
     """
-
-    def end(*_: Any) -> NoReturn:
-        sys.exit(0)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 def say(line: str) -> None:

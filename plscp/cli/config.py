@@ -22,7 +22,6 @@ app.add_typer(reference := group("What there is to look up: metrics, log events.
 @app.command()
 def serve(
     config: Config = None,
-    *,
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Run without a settings file, with the defaults and the environment.")
     ] = False,
@@ -122,7 +121,6 @@ def schema() -> None:
 @app.command()
 def conformance(
     config: Config = None,
-    *,
     hl7: Annotated[bool, typer.Option("--hl7", help="That of the HL7 feed instead.")] = False,
     json: Json = False,
 ) -> None:

@@ -30,7 +30,6 @@ ToIssuer = Annotated[str | None, LO(help="Issuer of that Patient ID.")]
 @server_command(correction, "list")
 def list_corrections(
     api: Api,
-    *,
     status: Annotated[str | None, typer.Option(help="proposed, confirmed, rejected, reverted or superseded.")] = None,
     limit: Annotated[int, typer.Option(help="Most corrections.", min=1, max=1000)] = 30,
 ) -> None:
@@ -115,7 +114,7 @@ def confirm_correction(
 
 
 @server_command(correction, "reject")
-def reject_correction(api: Api, correction_id: CorrectionId, *, why: Why = None, who: Who = None) -> None:
+def reject_correction(api: Api, correction_id: CorrectionId, why: Why = None, who: Who = None) -> None:
     """Say that a proposal is not to be done; the same is not proposed again."""
     _say_why("reject", why)
     show_done(api, api.post(f"{_path(correction_id)}/reject", _given(why=why, who=who)))

@@ -218,7 +218,6 @@ def published(values: Iterable[Value]) -> Station:
 
 @app.command()
 def demo(
-    *,
     kafka: Annotated[
         bool, typer.Option("--kafka/--no-kafka", help="Fetch and start Apache Kafka; or show the case from the store.")
     ] = True,
@@ -234,7 +233,14 @@ def demo(
     out = output.console()
     with ended_by_signals(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plscp-demo-")))
-        address = _broker(stack, folder, out) if kafka else ""
+        address = ""
+        if kafka:
+            try:
+                address = stack.enter_context(_broker(folder / "kafka", out)).address
+            except (CommandError, OSError) as error:
+                instead = f"`{_program()} demo --no-kafka` shows the same from the store"
+                raise CommandError(f"no Kafka broker: {error}; {instead}", 3) from error
+            out.print(f"Started Apache Kafka at {address}")
         out.print("Starting the server: SQLite store, DICOM and HTTP on free ports")
         server = stack.enter_context(DemoServer(folder, address))
         _run(out, server, address, speed)
@@ -257,36 +263,30 @@ def kafka(port: Annotated[int, typer.Option(help="Its port on 127.0.0.1.", min=1
         socket.create_server((HOST, port)).close()  # Kafka does not say why it ends
     except OSError as error:
         raise CommandError(f"kafka: {HOST}:{port}: {os.strerror(error.errno or 0)}; see --port", 3) from None
-    progress = Fetching(output.console())
-    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="plscp-kafka-") as folder:
-        broker = LocalBroker(Path(folder), port=port, progress=progress)
-        try:
-            broker.start()
-            progress.stop()
-            print(f"listening kafka {broker.address}", flush=True)
-            with suppress(KeyboardInterrupt):
-                while broker.running:
-                    threading.Event().wait(0.5)
-                raise CommandError("kafka: the broker ended", 3)
-        finally:
-            progress.stop()
-            broker.kill()
+    with (
+        ended_by_signals(),
+        tempfile.TemporaryDirectory(prefix="plscp-kafka-") as folder,
+        _broker(Path(folder), output.console(), port) as broker,
+        suppress(KeyboardInterrupt),
+    ):
+        print(f"listening kafka {broker.address}", flush=True)
+        while broker.running:
+            threading.Event().wait(0.5)
+        raise CommandError("kafka: the broker ended", 3)
 
 
-def _broker(stack: ExitStack, folder: Path, out: Console) -> str:
-    """Start a broker of our own; its address."""
+@contextmanager
+def _broker(folder: Path, out: Console, port: int = 0) -> Iterator[LocalBroker]:
+    """A broker that has started; its data goes with the folder, so nothing has to be brought into order at its end."""
     progress = Fetching(out)
-    broker = LocalBroker(folder / "kafka", progress=progress)
-    stack.callback(broker.kill)  # its data goes with the folder: nothing has to be brought into order
+    broker = LocalBroker(folder, port=port, progress=progress)
     try:
         broker.start()
-    except (CommandError, OSError) as error:
-        instead = f"`{_program()} demo --no-kafka` shows the same from the store"
-        raise CommandError(f"no Kafka broker: {error}; {instead}", 3) from error
+        progress.stop()
+        yield broker
     finally:
         progress.stop()
-    out.print(f"Started Apache Kafka at {broker.address}")
-    return broker.address
+        broker.kill()
 
 
 def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:

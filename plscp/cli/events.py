@@ -108,7 +108,6 @@ def show_event(
 def timeline(
     api: Api,
     study_instance_uid: StudyUid,
-    *,
     original: Annotated[
         bool,
         typer.Option("--original", help="As it was without corrections, with where entries stand that were moved."),

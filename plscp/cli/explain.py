@@ -8,7 +8,7 @@ import typer
 
 from plscp.cli import output
 from plscp.cli.explaining import as_json, explained
-from plscp.cli.options import LO, SOP_CLASSES, UI, Json, SopClass, group
+from plscp.cli.options import LO, SOP_CLASSES, UI, Everything, Json, SopClass, group
 from plscp.cli.tree import draw
 from plscp.config.values import nearest
 from plscp.errors import CommandError
@@ -31,12 +31,9 @@ def explain(
     file: Annotated[
         Path, typer.Argument(help="Action Information: DICOM, DICOM JSON, JSON in typed form; or a published record.")
     ],
-    *,
     strict: Annotated[bool, typer.Option("--strict", help="As for a device whose validation is strict.")] = False,
     sop_class: Annotated[SopClass | None, typer.Option(help="The SOP Class; absent: told by the content.")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="On a terminal too, every item of entries without a finding.")
-    ] = False,
+    everything: Everything = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int:
     """Check a request off line: draw its content tree, the row each item matched, each finding in its place.

@@ -23,6 +23,7 @@ SETTINGS_FILE: Final = Path("plscp.toml")
 """In the working folder: what is read, or written, where none is named."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Everything = Annotated[bool, typer.Option("--all", help="On a terminal too, every item of entries without a finding.")]
 Config = Annotated[
     Path | None, typer.Option("--config", help="Settings file; ./plscp.toml by default.", envvar="PLSCP_CONFIG")
 ]

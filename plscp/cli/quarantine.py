@@ -12,7 +12,7 @@ import typer
 
 from plscp.cli import output, view
 from plscp.cli.client import Api, given, segment, server_command
-from plscp.cli.options import AE, TIME, group
+from plscp.cli.options import AE, TIME, Everything, group
 from plscp.errors import CommandError, HttpProblem
 
 PAGE: Final = 100
@@ -121,10 +121,7 @@ def _kept(api: Api, item_id: str) -> tuple[dict[str, Any], bytes]:
 def explain_item(
     api: Api,
     item_id: ItemId,
-    *,
-    everything: Annotated[
-        bool, typer.Option("--all", help="On a terminal too, every item of entries without a finding.")
-    ] = False,
+    everything: Everything = False,
 ) -> None:
     """Draw the content tree of a refused request as `plscp explain` draws a file, with what the server found when it refused it last."""
     from plscp.cli.explaining import as_json, explained  # noqa: PLC0415  # as tree: they bring DICOM

@@ -34,7 +34,6 @@ CodingScheme = Annotated[
 @server_command(study, "list")
 def list_studies(
     api: Api,
-    *,
     status: Annotated[str | None, typer.Option(help="scheduled, open, closed or cancelled.")] = None,
     location: Annotated[str | None, LO(help="Last at this location, by any of its names.")] = None,
 ) -> None:
@@ -57,7 +56,7 @@ def list_studies(
 
 
 @server_command(study, "show")
-def show_study(api: Api, study_instance_uid: StudyUid, *, at: At = None) -> None:
+def show_study(api: Api, study_instance_uid: StudyUid, at: At = None) -> None:
     """Show a study: where it was when, its openings, by what each came; as of a position without that."""
     path = _study(study_instance_uid) + ("/history" if at is None else "")
     found = api.get(path, {"at": at}, missing=_missing(study_instance_uid))
@@ -124,13 +123,7 @@ def _by(change: Mapping[str, Any] | None) -> str:
 
 
 @server_command(patient, "show")
-def show_patient(
-    api: Api,
-    patient_id: PatientId,
-    *,
-    issuer: Issuer = None,
-    at: At = None,
-) -> None:
+def show_patient(api: Api, patient_id: PatientId, issuer: Issuer = None, at: At = None) -> None:
     """Show a patient: what names this person, since when and by what; as of a position without that."""
     path = f"/api/v1/patients/{segment(patient_id)}"
     found = api.get(path, {"issuer": issuer, "at": at}, missing=f"patient {patient_id}; see plscp patient add")
@@ -186,7 +179,6 @@ def _changes(those: list[dict[str, Any]]) -> Iterator[view.Line]:
 def show_admission(
     api: Api,
     admission_id: Annotated[str, typer.Argument(metavar="ADMISSION_ID", help="Admission ID.", callback=long_text)],
-    *,
     issuer: Issuer = None,
     at: At = None,
 ) -> None:
@@ -212,13 +204,11 @@ def _room_lines(room: Mapping[str, Any]) -> Iterator[view.Line]:
     for each in room["studies"]:
         yield 1, each["study_instance_uid"], _identifier(each["patient"]), "green"
         yield 2, "since", f"{output.local(each['arrived'])} {_by(each['arrived_by'])}", ""
-        sign = each["last_sign_of_life"]
-        if sign:
+        if sign := each["last_sign_of_life"]:
             yield 2, "last sign of life", f"{output.local(sign)} by {each['last_sign_by']}", ""
         if each["confirmed"]:
             yield 2, "confirmed", output.local(each["confirmed"]), ""
-    last = room["left_last"]
-    if last:
+    if last := room["left_last"]:
         yield 1, "left last", f"{last['study_instance_uid']} {output.local(last['left'])}", "dim"
 
 
@@ -229,7 +219,6 @@ def _identifier(patient: Mapping[str, Any]) -> str:
 @server_command(step, "list")
 def list_steps(
     api: Api,
-    *,
     every: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,
 ) -> None:
     """List the procedure steps that hold a study open."""

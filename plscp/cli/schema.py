@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,13 +26,12 @@ Released = Annotated[Path, typer.Argument(help="Folder with the released schemas
 @schemas.command("export")
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to; made when missing.")] = Path("schemas"),
-    *,
     json: Json = False,
 ) -> None:
     """Write the JSON Schema of each type, examples and the AsyncAPI document."""
     written = [(str(_write(folder / name, content)), len(content.encode())) for name, content in files()]
     rows = [{"file": name, "bytes": size} for name, size in written]
-    output.table(["file", "bytes"], written, "nothing to write", json=rows if json else None)
+    output.table(["file", "bytes"], written, "", json=rows if json else None)
 
 
 @schemas.command("show")
@@ -41,7 +40,6 @@ def show(
         str | None,
         typer.Argument(metavar="[NAME]", help="CloudEvents type, or part of it, or kind of entry; absent: list them."),
     ] = None,
-    *,
     draft_07: Annotated[bool, typer.Option("--draft-07", help="In the dialect draft-07 instead of 2020-12.")] = False,
     json: Json = False,
 ) -> None:
@@ -59,7 +57,7 @@ def show(
 
 
 @schemas.command("check")
-def check(released: Released = RELEASED, *, json: Json = False) -> None:
+def check(released: Released = RELEASED, json: Json = False) -> None:
     """Hold what this version publishes against released schemas: whoever reads by them must notice nothing."""
     found = list(_broken(released))
     rows = [{"type": kind, "field": field, "change": change} for kind, (field, change) in found]
@@ -127,14 +125,10 @@ def register(
     with client_of(registry, user, password_file, token_file, ca_file) as client:
         there = SchemaRegistry(client, compatibility)
         # Draft-07 is what every registry reads; without `$id`, a URN, against which some cannot resolve the references.
-        done = [
-            there.register(
-                kind,
-                text({name: value for name, value in schema(kind, draft_07=True).items() if name != "$id"}),
-                dry_run=dry_run,
-            )
-            for kind in ADAPTERS
-        ]
+        done = []
+        for kind in ADAPTERS:
+            made = {name: value for name, value in schema(kind, draft_07=True).items() if name != "$id"}
+            done.append(there.register(kind, text(made), dry_run=dry_run))
     rows = [each._asdict() for each in done]
     cells = [(each.subject, each.outcome, *("" if n is None else n for n in each[2:])) for each in done]
     output.table(["subject", "outcome", "version", "id"], cells, "nothing", json=rows if json else None)
@@ -147,15 +141,11 @@ def _broken(folder: Path) -> Iterator[tuple[str, Break]]:
         if file.stem not in ADAPTERS:
             yield file.stem, Break("", "is published no longer")
             continue
-        for each in breaks(_read(file), schema(file.stem)):
-            yield file.stem, each
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CommandError(f"schema check: {file} cannot be read: {error}", 2) from error
+        try:
+            before = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise CommandError(f"schema check: {file} cannot be read: {error}", 2) from error
+        yield from ((file.stem, each) for each in breaks(before, schema(file.stem)))
 
 
 def _write(file: Path, content: str) -> Path:

@@ -20,13 +20,7 @@ _NOT_ALLOWED: Final = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
 
 
 class Registered(NamedTuple):
-    """What became of a schema.
-
-    Attributes:
-        outcome: `unchanged`, `new subject` or `new version`.
-        version: of the subject; None while it is not registered.
-        id: of the schema in the registry; None while it is not registered.
-    """
+    """What became of a schema: `unchanged`, `new subject` or `new version`; without version and id while it is not registered."""
 
     subject: str
     outcome: str
@@ -59,14 +53,15 @@ class SchemaRegistry:
         if dry_run and outcome == "new version" and self._compatibility != "NONE":
             self._compare(subject, body)
         elif not dry_run:
+            compatibility = {"compatibility": self._compatibility}
             # Set before a new version, which is held against the earlier ones; some know no subject before its first.
             if there:
-                self._set_compatibility(subject)
+                self._ask("PUT", f"config/{subject}", compatibility)
             if found is None:
                 self._ask("POST", f"subjects/{subject}/versions", body)
                 found = self._look_up(subject, body)
             if not there:
-                self._set_compatibility(subject)
+                self._ask("PUT", f"config/{subject}", compatibility)
         return Registered(subject, outcome, *(found or (None, None)))
 
     def _look_up(self, subject: str, body: dict[str, str]) -> tuple[int, int] | None:
@@ -76,9 +71,6 @@ class SchemaRegistry:
             case {"version": int(version), "id": int(number)}:
                 return version, number
         raise self._foreign("without version and id")
-
-    def _set_compatibility(self, subject: str) -> None:
-        self._ask("PUT", f"config/{subject}", {"compatibility": self._compatibility})
 
     def _compare(self, subject: str, body: dict[str, str]) -> None:
         match self._ask("POST", f"compatibility/subjects/{subject}/versions?verbose=true", body):

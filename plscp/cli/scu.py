@@ -184,7 +184,6 @@ def echo(call: ScuCall) -> None:
 @scu_command(app)
 def send(
     call: ScuCall,
-    *,
     files: Annotated[
         list[Path],
         typer.Argument(metavar="FILE...", help="Action Information: DICOM, DICOM JSON, or JSON in typed form."),

@@ -43,7 +43,6 @@ Rows = Sequence[Sequence[object]]
 @server_command(app)
 def status(
     api: Api,
-    *,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it anew each second, also through a restart of the server; q ends it.")
     ] = False,

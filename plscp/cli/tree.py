@@ -140,12 +140,11 @@ class _Drawing:
 
     def _findings(self, tree: Tree, findings: Sequence[Finding]) -> None:
         for finding in findings:
-            style = "red" if finding.refuse else "yellow"
+            word, style = ("refused", "red") if finding.refuse else ("noted", "yellow")
             row = f"{finding.template} r{finding.row}" if finding.row else finding.template
-            text = Text(f"{'refused' if finding.refuse else 'noted'}: ", style=f"bold {style}")
-            text.append(f"{row + ' ' if row else ''}{clean(finding.reason)}", style=style)
-            expected = self.made.expected(finding)
-            if expected:
+            text = Text(f"{word}: ", style=f"bold {style}")
+            text.append(f"{row} {clean(finding.reason)}".lstrip(), style=style)
+            if expected := self.made.expected(finding):
                 text.append(f"\nthe row: {expected}", style="not bold default")
             tree.add(text)
 

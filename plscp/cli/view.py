@@ -101,8 +101,7 @@ def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line
     number = str(match.get("rule") or "")
     rule = f"rule {number}: {RULES[number]}" if number in RULES else f"rule {number}" if number else "no rule"
     yield depth, "match", f"{status}, {rule}", output.status_style(status)
-    clock = match.get("clock") or {}
-    if clock:
+    if clock := match.get("clock"):
         difference = clock.get("difference_seconds")
         by = "" if difference is None else f" ({behind(difference)})"
         state = str(clock.get("state"))
