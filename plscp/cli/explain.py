@@ -81,7 +81,8 @@ def example(
         raise CommandError("example: which kind of event? See plscp example --list", 2)
     if kind is None or every:
         headings = ("example", "what happened", "template")
-        rows = [(name, _happened(entry), _table(entry.kind)) for name, entry in made.items()]
+        tables = {kind: f"{each.head.tid} {each.head.name}" for kind, each in ENTRY_KINDS.items()}
+        rows = [(name, _happened(entry), tables.get(entry.kind, "")) for name, entry in made.items()]
         found = [dict(zip(headings, row, strict=True)) for row in rows]
         output.table(headings, rows, "", json=found if json else None)
         return
@@ -109,11 +110,6 @@ def _request(entry: Any, given: dict[str, str]) -> ProcedureLogRequest | Substan
 
 def _happened(entry: Any) -> str:
     return said(entry.model_dump()) if isinstance(entry, SubstanceAdministered) else case.label(entry)
-
-
-def _table(kind: str) -> str:
-    found = ENTRY_KINDS.get(kind)
-    return f"{found.head.tid} {found.head.name}" if found else ""
 
 
 def _filled(value: Any) -> Any:

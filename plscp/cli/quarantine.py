@@ -5,6 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,7 +18,6 @@ from plscp.errors import CommandError, HttpProblem
 
 PAGE: Final = 100
 """Items that one call replays."""
-GONE: Final = {404, 409}
 GOOD: Final = {"accepted", "known", "closed"}
 """Outcomes after which nothing is left to do."""
 
@@ -232,7 +232,7 @@ def _replay_one(api: Api, item_id: str, body: Mapping[str, Any]) -> dict[str, An
     try:
         found: dict[str, Any] = api.post(f"/api/v1/quarantine/{segment(item_id)}/replay", body)
     except HttpProblem as problem:
-        if problem.status not in GONE:
+        if problem.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
             raise
         nowhere = {"study_instance_uid": "", "patient": {"id": "", "issuer": ""}, "findings": []}
         gone = {"id": item_id, "outcome": "gone", "kept": False, "status": "", "comment": str(problem), "rule": ""}

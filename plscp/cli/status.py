@@ -9,6 +9,7 @@ import time
 import tty
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,7 +25,6 @@ from plscp.web.verdict import behind, span
 
 app = group()
 
-UNPROCESSABLE = 422
 EVERY_SECONDS = 1.0
 PATIENCE_SECONDS = 3.0
 """How long `--watch` waits for an answer."""
@@ -76,7 +76,7 @@ def reload(api: Api) -> int:
     try:
         done = api.post("/api/v1/reload")
     except HttpProblem as refused:
-        if refused.status != UNPROCESSABLE:
+        if refused.status != HTTPStatus.UNPROCESSABLE_ENTITY:
             raise
         faults = [output.clean(fault) for fault in refused.problem.get("faults") or [refused]]
         if api.json:

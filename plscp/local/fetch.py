@@ -65,18 +65,6 @@ def cache_folder(environ: Mapping[str, str] | None = None) -> Path:
     raise CommandError(f"no folder to keep fetched files in: none of {', '.join(map(str, candidates))} can be written")
 
 
-def put(content: Path, place: Path) -> None:
-    """Move a finished file to its place so that a reader, or a crash, finds all of it or nothing."""
-    with content.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    content.replace(place)
-    folder = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def jar_list(file: Traversable | None = None) -> list[Jar]:
     """A checked-in list; by default what a broker needs."""
     text = (file or resources.files("plscp.local").joinpath("kafka-jars.txt")).read_text("ascii")
@@ -170,7 +158,7 @@ def _bring(jar: Jar, parts: Path, place: Path, by: Download) -> None:
             why = " ".join(str(error).split())[:160] or type(error).__name__
             continue
         if _good(file, jar):
-            put(file, place / jar.name)
+            file.replace(place / jar.name)  # a file that a crash has torn is noticed when it is used, and fetched again
             return
         why = "it is not the file that the list names (SHA-256 differs)"
     raise CommandError(f"cannot fetch {jar.coordinate} from Maven Central: {why}", 3)

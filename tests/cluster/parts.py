@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from plscp.local.fetch import cache_folder, put
+from plscp.local.fetch import cache_folder
 from tests.deploy.helm import programs
 
 ROOT: Final = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ def _kept(place: Path, recipe: str, make: Callable[[Path], None]) -> None:
     part = place.with_name(f"{place.name}.part")
     part.unlink(missing_ok=True)
     make(part)
-    put(part, place)
+    part.replace(place)
     mark.write_text(digest, "ascii")
 
 

