@@ -25,27 +25,12 @@ NDJSON = "application/x-ndjson"
 _EXIT: dict[int, int] = {httpx.codes.SERVICE_UNAVAILABLE: UNREACHABLE, httpx.codes.UNPROCESSABLE_ENTITY: 2}
 """Exit status by HTTP status, where it is not 1: a value that cannot be used is wrong usage."""
 
-Url = Annotated[str | None, typer.Option("--url", help="Address of the server's HTTP API.", envvar="PLSCP_URL")]
-TokenFile = Annotated[
-    Path | None, typer.Option("--token-file", help="File with the API's token.", envvar="PLSCP_TOKEN_FILE")
-]
-CaFile = Annotated[
-    Path | None,
-    typer.Option("--ca-file", help="PEM file of the CAs to trust, for https.", envvar="PLSCP_CA_FILE"),
-]
-
-
 Members = Mapping[str, Any] | None
 """Of a query or a body."""
 
 
 class Api:
-    """A client of one server; without a context of TLS the system's CAs are trusted.
-
-    Attributes:
-        json: whether its user wants answers as JSON.
-        seconds: until there must be an answer.
-    """
+    """A client of one server, for a user who may want answers as JSON; without a context of TLS the system's CAs are trusted."""
 
     def __init__(
         self, url: str, token: str | None = None, tls: ssl.SSLContext | None = None, *, json: bool = False
@@ -123,11 +108,7 @@ class Api:
 
 
 def http_client(url: str, **more: Any) -> httpx.Client:
-    """A client of an address of HTTP; CommandError where what the environment says of proxies or CAs cannot be used.
-
-    Args:
-        more: as of `httpx.Client`.
-    """
+    """An `httpx.Client` of an address; CommandError where what the environment says of proxies or CAs cannot be used."""
     try:  # a proxy of the environment is never meant for this machine
         return httpx.Client(base_url=url, trust_env=host_of(url) not in LOOPBACK, **more)
     except OSError as error:  # it does not name the file
@@ -184,10 +165,16 @@ def _problem(answer: httpx.Response, url: str) -> CommandError:
 def _api(  # noqa: PLR0917  # one argument per option
     context: typer.Context,
     json: Json = False,
-    url: Url = None,
-    token_file: TokenFile = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Address of the server's HTTP API.", envvar="PLSCP_URL")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the API's token.", envvar="PLSCP_TOKEN_FILE")
+    ] = None,
     config: Config = None,
-    ca_file: CaFile = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="PEM file of the CAs to trust, for https.", envvar="PLSCP_CA_FILE")
+    ] = None,
 ) -> Api:
     """The API that the options name; what they leave open comes from the settings."""
     token = tls = None

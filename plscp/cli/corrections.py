@@ -19,7 +19,6 @@ app.add_typer(
 
 CorrectionId = Annotated[str, typer.Argument(metavar="ID", help="The correction's id, or a beginning of it.")]
 Why = Annotated[str | None, typer.Option(help="Why: kept, and published with what moves; required, but for a dry run.")]
-WhyConfirmed = Annotated[str | None, typer.Option(help="Why, where it is not what the proposal says.")]
 Who = Annotated[str | None, typer.Option(help="Who says so, by name: kept, and published with what moves.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would move.")]
 ToStudy = Annotated[str | None, UI(help="Where to: Study Instance UID.")]
@@ -103,7 +102,7 @@ def confirm_correction(
     to_study: ToStudy = None,
     to_patient: ToPatient = None,
     to_issuer: ToIssuer = None,
-    why: WhyConfirmed = None,
+    why: Annotated[str | None, typer.Option(help="Why, where it is not what the proposal says.")] = None,
     who: Who = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -22,9 +22,6 @@ GAP: Final = 2
 
 _AN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
-Cell = tuple[str, str]
-"""Text and rich style."""
-
 
 def console() -> Console:
     """Standard output; colours only on a terminal that wants them."""
@@ -48,11 +45,7 @@ def warn(answer: Mapping[str, Any]) -> None:
 
 
 class Listing:
-    """Rows below headings, in columns that break only between words; where these have no room side by side, row after row in lines.
-
-    Args:
-        rows: a cell that is a (text, style) pair has a colour.
-    """
+    """Rows below headings, in columns that break only between words; where these have no room side by side, row after row in lines."""
 
     def __init__(self, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         cells = [[*map(_cell, row)] for row in rows]
@@ -64,7 +57,10 @@ class Listing:
         """A table, or lines."""
         widths = self._widths(options.max_width)
         if widths is None:
-            yield from self._lines()
+            for row in self._rows:
+                for at, (name, cell) in enumerate(zip(self._headings, row, strict=True)):
+                    if cell.plain:
+                        yield _named(0 if at == 0 else 1, name, cell)
             return
         made = Table(box=None, header_style="bold", pad_edge=False)
         for heading, width in zip(self._headings, widths, strict=True):
@@ -88,15 +84,9 @@ class Listing:
             left -= more
         return widths
 
-    def _lines(self) -> Iterator[RenderableType]:
-        for row in self._rows:
-            for at, (name, cell) in enumerate(zip(self._headings, row, strict=True)):
-                if cell.plain:
-                    yield _named(0 if at == 0 else 1, name, cell)
-
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str, *, json: Any = None) -> None:
-    """A `Listing`, or a line that says that there is nothing; or `json` instead."""
+    """A `Listing`, whose cells are texts or (text, style), or a line that says that there is nothing; or `json` instead."""
     if json is not None:
         print_json(json)
         return

@@ -149,10 +149,6 @@ def summary(report: VerificationReport) -> Iterator[tuple[str, str]]:
     yield f"{verdict}: store {report.store} up to position {report.head}", "green" if report.ok else "red"
 
 
-NICE = 10
-"""By how much a backup steps back. Measured on two busy cores: with it the server's answers are as fast as without a backup."""
-
-
 @app.command()
 def backup(
     target: Annotated[Path, typer.Argument(help="The file to make; it must not be there yet.")],
@@ -166,7 +162,7 @@ def backup(
         if not view.store_id:
             raise CommandError(f"there is no store at {path}", 3)
         published = Carried(peek(cursor_beside(path), view.store_id))  # before the copy: it must not know of more
-    os.nice(NICE)  # devices wait for the server's answers, nobody waits for a backup
+    os.nice(10)  # measured on two busy cores: the server's answers are as fast as without a backup
     with _shown_progress() as progress:
         made = back_up(path, target, progress=progress, leave=found.store.disk_watermark, beside=published.put)
     if json:
