@@ -138,12 +138,16 @@ class LocalBroker(OwnProcess):
             return self
         self._runtime = self._runtime or fetch(progress=self._progress)
         if self.port:
-            return self._run(timeout)
+            self._run()
+            self._await(timeout)
+            return self
         for left in reversed(range(1 if self._wanted else OTHER_PORTS)):
             self.port = self._wanted or free_port(self.host)
             try:
                 self._format()
-                return self._run(timeout)
+                self._run()
+                self._await(timeout)
+                return self
             except CommandError:
                 self.kill()
                 self.port = 0
@@ -192,12 +196,10 @@ class LocalBroker(OwnProcess):
         if result.returncode:
             raise CommandError(f"Kafka cannot format {self.folder}: {_last_line(result.stdout + result.stderr)}", 3)
 
-    def _run(self, timeout: float) -> Self:
+    def _run(self) -> None:
         with (self.folder / "broker.log").open("ab") as output:
             command = self._java("kafka.Kafka", str(self.folder / "server.properties"))
             self._launch(command, stdout=output, stderr=subprocess.STDOUT)
-        self._await(timeout)
-        return self
 
     def _await(self, timeout: float) -> None:
         assert self._process is not None

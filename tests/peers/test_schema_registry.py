@@ -32,7 +32,7 @@ def program() -> Path:
             project = maven.MavenContext(repo_cache=kept.parent / "apicurio", timeout=fetch.TIMEOUT).project(
                 "io.apicurio", "apicurio-registry-app"
             )
-            fetch.put(Path(project.at_version(VERSION).artifact("all", "tar.gz").resolve()), kept)
+            Path(project.at_version(VERSION).artifact("all", "tar.gz").resolve()).replace(kept)
         except Exception as error:
             pytest.skip(f"Apicurio could not be fetched: {error}")
     assert sha256(kept.read_bytes()).hexdigest() == DIGEST
