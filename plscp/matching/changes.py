@@ -255,16 +255,18 @@ def plan_study(plan: Plan, given: JsonBody, *, step: str = "") -> StudyBody:
     study = _with_status(plan, study, wanted, place, body)
     if step:
         study = replace(study, steps=(*study.steps, step))
-    if study == before:
+    # Whoever says so of a study that a turnover closed says more than the turnover, which may be taken back.
+    is_over = plan.view.is_turned_over(study) and (body.status == "closed" or body.closed is not None)
+    if study == before and not is_over:
         return body
     # The store looks once more when it commits: an event may be on its way to it.
     another = before is not None and before.patient != study.patient
     old = before.status if before else ""
-    word = "updated" if study.status == old else {"open": "opened"}.get(study.status, study.status)
+    word = "updated" if study.status == old and not is_over else {"open": "opened"}.get(study.status, study.status)
     plan.study(f"study.{word}", study, without_entries=study.study_instance_uid if another else "")
     moved = before is not None and before.location != study.location
     if study.status == "open" and (old != "open" or moved or step):  # a step confirms who is there
-        _turn_over(plan, study.location)
+        turn_over_room(plan, study.location)
     return body
 
 
@@ -372,6 +374,8 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
     if study is None:
         raise Conflict("the study is not known")
     if study.status == status:
+        if plan.view.is_turned_over(study):  # as in `plan_study`
+            plan.study("study.closed", study)
         return
     if (study.status, status) in _FORBIDDEN:
         raise Conflict(_FORBIDDEN[study.status, status])
@@ -421,10 +425,11 @@ def turn_over(
         if (longer := turnover.lived_on(plan.view, uid, place)) is not None:
             plan.study(*longer)
     for place in sorted(plan.view.presence.occupied(2)):
-        _turn_over(plan, place)
+        turn_over_room(plan, place)
     return plan.records
 
 
-def _turn_over(plan: Plan, place: str) -> None:
+def turn_over_room(plan: Plan, place: str) -> None:
+    """Plan what is due at a place."""
     for due in turnover.due(plan.view, place, plan.policy, plan.now):
         plan.study(*due)

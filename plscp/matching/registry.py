@@ -1,6 +1,6 @@
 """The registry of patients, admissions and studies, with its history: a projection of the event store's registry changes."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -19,6 +19,7 @@ from plscp.matching.records import (
     PatientId,
     PatientRow,
     Study,
+    StudyStay,
     admission_of,
     admission_row,
     patient_from,
@@ -31,6 +32,8 @@ from plscp.matching.steps import Steps
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FOREVER_US: Final = 1 << 62
+TURNOVER: Final = "room-turnover"
+"""The reason of a change that follows from who came to a room later (see `turnover`)."""
 _FOUND_BY: Final = ("patient", "accession_number", "study_id")
 """What studies are found by, beside their UID."""
 
@@ -126,6 +129,9 @@ class Registry(Forkable):
         self._open: dict[str, None] = {}  # the studies that are open
         self._studies_by: dict[tuple[str, str | int], tuple[str, ...]] = {}  # by one of `_FOUND_BY` and its value
         self._closed_times: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._turned_over: dict[
+            str, tuple[datetime, ...]
+        ] = {}  # by study, when the stays began that a turnover has ended
         self.life = SignsOfLife()  # changes bring those of feeds, and accepted requests the others
         self.entered: Callable[[str], bool] = _never  # whether an entry ever stood under a study: the store knows
         self.decided: dict[Hashable, Any] = {}  # decisions that hold at this position for some time (see `rules`)
@@ -342,6 +348,15 @@ class Registry(Forkable):
         """Whether an entry stands, or ever stood, under a study."""
         return self.entered(study_instance_uid)
 
+    def is_turned_over(self, study: Study) -> bool:
+        """Whether a study is closed by nothing but a turnover."""
+        return study.status == "closed" and self.was_turned_over(study, study.stays[-1:])
+
+    def was_turned_over(self, study: Study, stays: Sequence[StudyStay]) -> bool:
+        """Whether these of a study's stays were ended by a turnover, and nobody said that the study was over by then."""
+        ended = self._turned_over.get(study.study_instance_uid, ())
+        return bool(stays) and all(stay.arrived in ended for stay in stays)
+
     # --- applying changes -------------------------------------------------------------------------------------------------
 
     def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> None:
@@ -408,7 +423,25 @@ class Registry(Forkable):
             self._open.pop(uid, None)
         elif uid not in self._open:
             self._open[uid] = None
+        turned_over = (change["what"], change.get("reason")) == ("study.closed", TURNOVER)
+        taken_back = (change["what"], change.get("reason")) == ("study.opened", TURNOVER)
+        if not taken_back:  # else it never was closed
+            self._forget_closed_time(time_us, before, study)
         self._signs_of(time_us, before, study)
+        if turned_over:
+            _add(self._turned_over, uid, study.stays[-1].arrived)
+        elif study.stays and (taken_back or change["what"] == "study.closed"):
+            _drop(self._turned_over, uid, study.stays[-1].arrived)
+
+    def _forget_closed_time(self, time_us: int, before: Study | None, study: Study) -> None:
+        """A study that is open again had no sign of life while it was closed."""
+        if before is None or before.closed is None or study.closed is not None:
+            return
+        uid = study.study_instance_uid
+        again = microseconds(study.stays[-1].arrived) if len(study.stays) > len(before.stays) else time_us
+        closed_time = (microseconds(before.closed), again)
+        self._closed_times[uid] = (*self._closed_times.get(uid, ()), closed_time)
+        self.life.forget_between(uid, *closed_time)
 
     def _signs_of(self, time_us: int, before: Study | None, study: Study) -> None:
         """A change is a sign of life when it says that the study arrived somewhere, or that a step began or ended.
@@ -417,11 +450,6 @@ class Registry(Forkable):
         """
         uid = study.study_instance_uid
         known = before.stays if before else ()
-        if before is not None and before.closed is not None and study.closed is None:
-            again = microseconds(study.stays[-1].arrived) if len(study.stays) > len(known) else time_us
-            closed_time = (microseconds(before.closed), again)
-            self._closed_times[uid] = (*self._closed_times.get(uid, ()), closed_time)
-            self.life.forget_between(uid, *closed_time)
         for index, stay in enumerate(study.stays):
             if index >= len(known) or known[index].arrived != stay.arrived:
                 self.sign_of_life(uid, stay.location, microseconds(stay.arrived))

@@ -10,12 +10,12 @@ from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, Refused
 from plscp.findings import Finding
-from plscp.matching import changes
+from plscp.matching import changes, turnover
 from plscp.matching.corrections import MOVE, proposal_id, proposed
 from plscp.matching.model import Place, Policy
 from plscp.matching.plan import Plan
 from plscp.matching.records import Patient, PatientId, Study, StudyStay
-from plscp.matching.registry import Registry, moment_of
+from plscp.matching.registry import Registry, microseconds, moment_of
 from plscp.matching.steps import IN_PROGRESS, ProcedureStep, StepStatus
 from plscp.records.parts import PROPOSED_TYPE
 from plscp.store.port import RegistryRecord
@@ -185,6 +185,8 @@ def set_step(registry: Registry, said: StepSaid, policy: Policy, now: datetime) 
     _changed(plan, after)
     if after.reason == INCORRECT_WORKLIST_ENTRY:
         for uid in step.studies:
+            _take_back(plan, uid, after)
+        for uid in step.studies:
             plan.propose(_proposal(plan.view, uid, after, because="incorrect worklist entry selected"))
     return plan.records
 
@@ -229,6 +231,30 @@ def _leave(plan: Plan, study_instance_uid: str, step: ProcedureStep, moment: dat
         plan.study("study.closed", changes.ended(study, "closed", max(moment, left, study.opened or moment)))
     elif study != before:
         plan.study("study.updated", study)
+
+
+def _take_back(plan: Plan, study_instance_uid: str, step: ProcedureStep) -> None:
+    """Undo the turnovers that rest on nothing but steps of the wrong worklist entry; what is due without them is done."""
+    study = plan.view.study(study_instance_uid)
+    place, ended = plan.view.place(step.location), step.ended or plan.now
+    if study is None:
+        return
+    for stay in study.stays:
+        if stay.location != place or stay.left is None or stay.left < step.started or stay.arrived > ended:
+            continue
+        in_earnest = stay.left > stay.arrived and (
+            plan.policy.turnover_decides
+            or plan.view.life.last_request(study_instance_uid, place) > microseconds(stay.arrived)
+            or any(
+                each.reason != INCORRECT_WORKLIST_ENTRY
+                and turnover.began_there(plan.view, each.sop_instance_uid, stay, plan.policy)
+                for each in plan.view.steps.of_study(study_instance_uid)
+            )
+        )
+        if not in_earnest:
+            for due in turnover.taken_back(plan.view, study, stay, plan.policy, plan.now):
+                plan.study(*due)
+    changes.turn_over_room(plan, place)
 
 
 def _in_earnest(registry: Registry, study: Study, step: ProcedureStep) -> tuple[StudyStay, ...]:

@@ -6,16 +6,16 @@ and announced, so no accepted sign comes between plan and commit.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from plscp.matching.model import Policy
 from plscp.matching.records import Study, StudyStay
-from plscp.matching.registry import Registry, microseconds, moment_of
+from plscp.matching.registry import TURNOVER, Registry, microseconds, moment_of
 
 CONFIRMED: Final = "room-confirmed"
-TURNOVER: Final = "room-turnover"
-"""Reasons that the changes carry."""
+"""The reason that a change carries which says that a study is confirmed."""
+_JUST: Final = timedelta(microseconds=1)
 
 
 class Due(NamedTuple):
@@ -75,14 +75,14 @@ def _confirmed(registry: Registry, study: Study, place: str, policy: Policy, now
     named = registry.life.last_request(study.study_instance_uid, place)
     if named > microseconds(stay.arrived):
         since = moment_of(named)
-    elif any(_began_there(registry, step, stay, policy) for step in study.steps):
+    elif any(began_there(registry, step, stay, policy) for step in study.steps):
         since = max(now, stay.arrived)
     else:
         return None
     return replace(study, stays=(*study.stays[:-1], stay._replace(confirmed=since)))
 
 
-def _began_there(registry: Registry, sop_instance_uid: str, stay: StudyStay, policy: Policy) -> bool:
+def began_there(registry: Registry, sop_instance_uid: str, stay: StudyStay, policy: Policy) -> bool:
     """Whether a step shows that its study is there now.
 
     One in another room does not, though its study was moved here since; and one that says that it began long before the stay came late,
@@ -120,6 +120,59 @@ def lived_on(registry: Registry, study_instance_uid: str, place: str) -> Due | N
         return None
     stays = (*study.stays[:-1], stay._replace(left=moment_of(last)))
     return Due("study.updated", replace(study, stays=stays), TURNOVER)
+
+
+def taken_back(registry: Registry, mistaken: Study, stay: StudyStay, policy: Policy, now: datetime) -> list[Due]:
+    """What becomes of the studies that a stay turned over once a modality says that it was mistaken: they are open again.
+
+    Where another patient's study came since then, for certain or to leave again, or the study itself was opened again, it was there
+    until then.
+
+    Args:
+        stay: of study `mistaken`, which has left.
+    """
+    place, changes = stay.location, []
+    for visit in registry.presence.between(place, stay.arrived - _JUST, stay.arrived):
+        study = registry.study(visit.study_instance_uid)
+        if study is None or study.study_instance_uid == mistaken.study_instance_uid:
+            continue
+        index = [(each.location, each.arrived) for each in study.stays].index((place, visit.arrived))
+        before, [was, *later] = study.stays[:index], study.stays[index:]
+        if not registry.was_turned_over(study, [was]):
+            continue
+        came = [each.arrived for each in later[:1]]
+        came += [
+            other.arrived
+            for whose, other in _stays_after(registry, study, was, now)
+            if whose.study_instance_uid != mistaken.study_instance_uid
+            and (
+                policy.turnover_decides
+                or other.confirmed is not None
+                or (other.left is not None and other.arrived >= stay.arrived)
+            )
+        ]
+        if came:
+            left = max(was.left or was.arrived, min(came))
+            closed = max(study.closed, left) if study.closed else None
+            after = replace(study, closed=closed, stays=(*before, was._replace(left=left), *later))
+        else:
+            after = replace(study, status="open", closed=None, stays=(*before, was._replace(left=None)))
+        if after != study:
+            changes.append(Due("study.updated" if came else "study.opened", after, TURNOVER))
+    return changes
+
+
+def _stays_after(registry: Registry, study: Study, stay: StudyStay, now: datetime) -> list[tuple[Study, StudyStay]]:
+    """Where a study is or was: other patients' that came no earlier and were there for some time."""
+    visits = registry.presence.between(stay.location, stay.arrived, now)
+    others = [other for visit in visits if (other := registry.study(visit.study_instance_uid)) is not None]
+    return [
+        (other, each)
+        for other in others
+        if other.patient != study.patient and other.status != "cancelled"
+        for each in other.stays
+        if each.location == stay.location and each.arrived >= stay.arrived and each.left != each.arrived
+    ]
 
 
 def last_life_of_others(registry: Registry, study: Study, place: str, until: datetime) -> datetime:

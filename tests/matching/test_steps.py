@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from plscp.errors import Conflict, Refused
 from plscp.matching.records import StudyStay
-from plscp.matching.registry import Locations, Registry
+from plscp.matching.registry import Locations, Registry, microseconds
 from plscp.matching.step_changes import (
     ENDED,
     INCORRECT_WORKLIST_ENTRY,
@@ -314,6 +314,80 @@ def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
     assert proposal.type == parts.PROPOSED_TYPE
     assert all(stay.left == stay.arrived for stay in world.known("1.1").stays)
     assert world.known("1.1").closed == closed
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "stays"),
+    [
+        ("nothing", "open", [(at("08:00"), None)]),
+        ("named", "open", [(at("08:00"), None)]),
+        ("closed", "closed", [(at("08:00"), at("09:00"))]),
+        ("closed again", "closed", [(at("08:00"), at("09:00"))]),
+        ("confirmed", "closed", [(at("08:00"), at("09:04"))]),
+        ("came and went", "closed", [(at("08:00"), at("09:04"))]),
+    ],
+)
+def test_a_turnover_by_the_wrong_entry_is_taken_back(then: str, status: str, stays: list[Any]) -> None:
+    """Who was there before is there, but for what was said meanwhile; by place the room names nobody else."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+    assert world.known("1.1").status == "closed"
+    world.now = at("09:04")
+    if then == "named":
+        world.registry.sign_of_life("1.1", "LAB1", microseconds(at("09:03")), by_request=True)
+    elif then == "closed":
+        world.close("1.1", "09:04")
+    elif then == "closed again":
+        world.study("1.1", status="closed", closed="2024-05-14T09:02:00Z")
+    elif then != "nothing":
+        world.plan(begin_step, begun("9.3", "1.3", patient="P3"))
+    if then == "came and went":
+        world.now = at("09:06")
+        step(world, said("9.3"))
+    world.now = at("09:10")
+    step(world, said("9.2", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert world.known("1.1").status == status
+    assert [(stay.arrived, stay.left) for stay in world.known("1.1").stays] == stays
+    whose = {"nothing": "1.1", "named": "1.1", "confirmed": "1.3"}.get(then, "")
+    found = world.ask("09:10", arrival="09:11", L="Lab 1", clock_difference=timedelta(0))
+    assert found.study_instance_uid == whose
+    lived = world.registry.last_sign_of_life("1.1", "LAB1")
+    assert lived == microseconds(at("09:03" if then == "named" else "08:00"))
+
+
+def test_a_turnover_by_a_stay_that_something_else_shows_is_not_taken_back() -> None:
+    """The study was opened there and named from there as well; or another of its steps was right."""
+    for other_step in (False, True):
+        world = World()
+        world.open("1.1", "08:00", patient="P1")
+        world.open("1.2", "08:50", patient="P2")
+        world.now = at("09:00")
+        world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+        if other_step:
+            world.plan(begin_step, begun("9.3", "1.2", patient="P2"))
+        else:
+            world.registry.sign_of_life("1.2", "LAB1", microseconds(at("09:01")), by_request=True)
+        world.now = at("09:10")
+        step(world, said("9.3") if other_step else said("9.2", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+        if other_step:
+            step(world, said("9.2", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+        assert world.known("1.1").status == "closed"
+
+
+def test_a_turnover_of_a_study_that_a_feed_opened_is_taken_back_with_the_step_that_confirmed_it() -> None:
+    """That it was opened there ended nobody's stay, and in the shared room of before events go to nobody."""
+    world = World()
+    world.open("1.1", "08:00", patient="P1")
+    world.open("1.2", "08:50", patient="P2")
+    world.now = at("09:00")
+    world.plan(begin_step, begun("9.3", "1.3", patient="P3"))
+    assert (world.known("1.1").status, world.known("1.2").status) == ("closed", "open")
+    world.now = at("09:01")
+    step(world, said("9.3", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    assert world.known("1.1").status == "open"
+    assert world.ask("09:02", arrival="09:02", L="Lab 1", clock_difference=timedelta(0)).status == 0xC103
 
 
 def test_only_what_stands_under_anothers_study_is_proposed_for_the_patient_who_is_named() -> None:

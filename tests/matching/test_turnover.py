@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -349,6 +350,26 @@ def test_a_closed_study_has_no_sign_of_life_after_its_closing(rooms: Rooms) -> N
     assert registry.last_sign_of_life("1.1", "LAB1") == microseconds(at("10:30"))
     registry.sign_of_life("1.1", "LAB1", microseconds(at("10:25")), by_request=True)
     assert not registry.active("1.1", "LAB1", at("10:20"), at("10:29"))
+
+
+def test_who_is_named_after_a_turnover_takes_no_late_event_back(rooms: Rooms) -> None:
+    """Its patient's study takes what names it, within the grace; what occurred by then in the room is still the other one's."""
+    rooms.named("1.2", "10:40")
+    assert rooms.known("1.1").closed == at("10:40")
+    assert outcome(rooms.ask("10:50", arrival="10:50", device=RECORDER, P="P1")) == "0000 4 1.1"
+    assert said(rooms.named("1.1", "10:50")) == []
+    late = rooms.ask("10:45", arrival="11:00", device=RECORDER, clock_difference=timedelta(0))
+    assert outcome(late) == "0000 7 1.2"
+
+
+def test_that_a_study_is_over_is_said_of_one_that_was_turned_over_too_and_once(rooms: Rooms) -> None:
+    """It is a change: the turnover may be taken back, what was said may not."""
+    rooms.named("1.2", "10:40")
+    before = rooms.known("1.1")
+    for expected in (["study.closed 1.1"], []):
+        assert said(rooms.close("1.1", "10:50")) == expected
+    assert said(rooms.study("1.1", "10:55", status="closed")) == []
+    assert rooms.known("1.1") == before
 
 
 def test_signs_are_of_a_place(rooms: Rooms) -> None:

@@ -122,6 +122,7 @@ def test_what_came_by_a_worklist_entry_picked_by_mistake_is_proposed_only(lab: L
     studies = (StepStudy(B),)
     begun = StepBegun("1.9", False, studies, "PB", "HOSP", "XA1", "XA1", "LAB1", at("09:00"))
     rig.clock("09:00")
+    lab.put(A, status="closed", closed="2024-05-14T08:50:00Z")
     rig.change(lambda registry: step_changes.begin_step(registry, begun, rig.policy, rig.now))
     assert lab.log("09:30") == f"0000 {B} PB"
     [one] = lab.at(B)
