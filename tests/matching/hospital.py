@@ -180,14 +180,16 @@ class Hospital:
             room,
             began,
         )
+        known = self.server.keeper.registry.study(uid)
+        reopens = known is not None and known.status == "closed"  # by a turnover, where feeds did not say so
         if not self.server.tell(lambda registry: step_changes.begin_step(registry, said, POLICY, self.now)):
             return
         self.truth.steps.append(Step(said.sop_instance_uid, uid, room, self.now))
         self.truth.cancelled.discard(uid)
-        if before is None or before.room != room:
+        if before is None or before.room != room or reopens:
             if before is not None:
                 before.until = self.now
-            self.truth.told.append(Told(uid, patient, room, self.now if before else began))
+            self.truth.told.append(Told(uid, patient, room, self.now if before and not reopens else began))
         if patient[0] == "?" and patient not in self.truth.ids:
             study = self.server.keeper.registry.study(uid)
             assert study is not None
@@ -202,6 +204,7 @@ class Hospital:
             return
         step.until = self.now
         if reason == "110514^DCM":
+            step.mistaken = True
             self.truth.mistaken.add(step.study)
         self.truth.log.append(f"told: step {step.uid} of {step.study} {status} {reason}")
         if not any(one.study == step.study and one.until is None for one in self.truth.steps):
@@ -223,9 +226,14 @@ class Hospital:
             self.truth.log.append(f"told: {patient} has {new} now")
 
     def merge(self, survivor: str, prior: str) -> None:
-        """A40: two known persons are one."""
+        """A40: two known persons are one; said the other way round than before, the ID that survives is the current one again."""
         kept, gone = PatientId(*self.truth.ids[survivor][-1]), PatientId(*self.truth.ids[prior][-1])
-        if self.truth.who(prior) == prior and self.server.hears(lambda plan: hospital.merge(plan, kept, gone)):
+        if self.truth.who(prior) != prior or not self.server.hears(lambda plan: hospital.merge(plan, kept, gone)):
+            return
+        if self.truth.who(survivor) == prior:
+            known, current = self.truth.ids[prior], (kept.id, kept.issuer)
+            self.truth.ids[prior] = [*(one for one in known if one != current), current]
+        else:
             self.truth.became(prior, self.truth.who(survivor))
 
     def merge_emergency(self, survivor: str) -> None:
@@ -419,6 +427,8 @@ class Hospital:
         assert len(self.ledger.follow(sent)) == added, self._story("added, or not added")
         if reply is not None and STATUSES[status].performed:
             self._judge(sent, status, reply, str(dataset.StudyInstanceUID), **before)
+            if known is None:
+                self._note_sign(sent, reply)
             if known is not None:
                 self._require_place(known, reply)
 
@@ -504,9 +514,15 @@ class Hospital:
         assert not (slip and status == 0), f"a worklist slip without a warning\n{story}"
         assert not (two and reply.study_instance_uid), f"Study ID and location are another patient's\n{story}"
         self.truth.stands_under.setdefault(reply.study_instance_uid, patient)
-        place = whose.get("L") or next(iter(SENDERS[sent.sender].profile.device.locations), "")
-        if {"U", "P", "S"} & set(whose) and sent.again is None and place == sent.room:
-            self.truth.signs.append((patient, sent.room, sent.occurred))
+
+    def _note_sign(self, sent: Sent, reply: ActionReply) -> None:
+        """Who is named from the room shows that a study goes on there; a closed study has no sign of life after its closing."""
+        study = self.server.keeper.registry.study(reply.study_instance_uid)
+        assert study is not None
+        place = sent.whose.get("L") or next(iter(SENDERS[sent.sender].profile.device.locations), "")
+        names = bool({"U", "P", "S"} & set(sent.whose)) and place == sent.room
+        if names and (study.closed is None or sent.occurred <= study.closed):
+            self.truth.signs.append((self._under(reply.study_instance_uid), sent.room, sent.occurred))
 
     def check(self) -> None:
         """No study with events is another patient's now, every entry stands where it must, and visits have the beds that were told."""

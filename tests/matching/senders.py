@@ -103,13 +103,14 @@ class Told:
 
 @dataclass
 class Step:
-    """A procedure step that a modality has reported, and the study that it is of."""
+    """A procedure step that a modality has reported, and the study that it is of; mistaken by the wrong worklist entry."""
 
     uid: str
     study: str
     room: str
     since: datetime
     until: datetime | None = None
+    mistaken: bool = False
 
 
 @dataclass

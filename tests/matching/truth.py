@@ -143,9 +143,11 @@ class Truth:
         return names | ({self.occupant(room, moment)} - {NOBODY})
 
     def _confirmed(self, one: Told) -> list[datetime]:
-        """When who came to a room was named from there, or a step there began."""
+        """When who came to a room was named from there, or a step there began that was not mistaken."""
         named = [when for who, where, when in self.signs if (who, where) == (one.patient, one.room)]
-        begun = [step.since for step in self.steps if step.study == one.uid and step.room == one.room]
+        begun = [
+            step.since for step in self.steps if step.study == one.uid and step.room == one.room and not step.mistaken
+        ]
         return [*(when for when in named if when >= one.since), *begun]
 
     def _is_alive(self, one: Told, moment: datetime, until: datetime) -> bool:
@@ -159,13 +161,13 @@ class Truth:
         )
 
     def _is_gone(self, one: Told, newest: Told, moment: datetime) -> bool:
-        """Whether somebody between the two came to the room for certain, after whom nothing more was heard of the first."""
+        """Whether somebody else than these two came to the room later for certain, after whom nothing more was heard of the first."""
         ever = datetime.max.replace(tzinfo=one.since.tzinfo)
         return any(
             other.room == one.room
             and other is not newest
             and other.patient != one.patient
-            and one.since <= other.since <= newest.since
+            and one.since <= other.since <= moment
             and any(when <= moment and not self._is_alive(one, when, ever) for when in self._confirmed(other))
             for other in self.told
         )
