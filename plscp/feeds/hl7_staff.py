@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from plscp.errors import BrokenMessage
 from plscp.feeds.hl7_message import REQUIRED_FIELD, SEGMENT_SEQUENCE, TABLE_VALUE, Hl7Message, Segments, moment
+from plscp.matching.changes import UNSAID, plan_operator, take_out
 from plscp.matching.hospital import Step
 from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
-from plscp.matching.staff import UNSAID, plan_operator, take_out
 
 KINDS: Final = frozenset({"MFN^M02"})
 TAKEN_OUT: Final = frozenset({"MDL", "MDC"})

@@ -15,12 +15,11 @@ from typing import Any, Final, NamedTuple
 from plscp.errors import Conflict, InvalidBody, PlscpError
 from plscp.logs import log
 from plscp.matching.bodies import Body, RegistryFileBody, cautions
-from plscp.matching.changes import end_study, plan_admission, plan_patient, plan_study
+from plscp.matching.changes import UNSAID, end_study, plan_admission, plan_operator, plan_patient, plan_study, take_out
 from plscp.matching.model import Policy
 from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
 from plscp.matching.registry import Issuers, Registry
-from plscp.matching.staff import UNSAID, plan_operator, take_out
 from plscp.service.keeper import RegistryKeeper
 from plscp.store.port import RegistryRecord
 

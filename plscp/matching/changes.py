@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 
 from plscp.errors import Conflict, InvalidBody
 from plscp.matching import turnover
-from plscp.matching.bodies import AdmissionBody, MergeBody, PatientBody, StudyBody, parse
-from plscp.matching.model import Policy
+from plscp.matching.bodies import AdmissionBody, MergeBody, OperatorBody, PatientBody, StudyBody, parse
+from plscp.matching.model import Operator, Policy
+from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
 from plscp.matching.records import GENERATED_ISSUER, GENERATED_PREFIX, Admission, Patient, PatientId, Study, StudyStay
 from plscp.matching.registry import Registry
@@ -89,15 +90,6 @@ def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
     others = _without(current, patient.other_ids)
     plan.patient(replace(patient, current=current, former_ids=former, other_ids=others), patient.current)
     _tell_studies(plan, plan.view.studies_of(patient.number))
-
-
-def change_patient_id(
-    registry: Registry, old: PatientId, new: PatientId, policy: Policy, now: datetime
-) -> list[RegistryRecord]:
-    """As `plan_patient_id`, by itself."""
-    plan = Plan(registry, policy, now)
-    plan_patient_id(plan, old, new)
-    return plan.records
 
 
 def plan_merge(plan: Plan, survivor_id: PatientId, prior_named: PatientId) -> None:
@@ -382,6 +374,50 @@ def end_study(plan: Plan, study_instance_uid: str, status: str) -> None:
     plan.study(f"study.{status}", ended(study, status, plan.now))
 
 
+# --- operators ---------------------------------------------------------------------------------------------------------
+
+
+UNSAID: Final[dict[str, Any]] = {"status": "active", "locations": [], "valid_from": None, "valid_until": None}
+"""What holds of an operator about whom nothing more is said: of a row that says all there is, the members that it leaves out."""
+
+
+def plan_operator(plan: Plan, given: Mapping[str, Any], said_by: str) -> OperatorBody:
+    """Plan what a body says about an operator; returns it parsed. Members that are absent stay as they are.
+
+    Args:
+        said_by: ``file``, ``http`` or ``hl7``: whose word it is from now on.
+
+    Raises:
+        InvalidBody: it is none, or its validity ends before it begins.
+    """
+    body = parse(OperatorBody, given)
+    before = plan.view.operators.known(body.value, body.scheme)
+    said: dict[str, Any] = {
+        name: getattr(body, name) for name in ("locations", "valid_from", "valid_until") if body.said(name)
+    }
+    if body.said("status"):
+        said["active"] = body.status == "active"
+    after = replace(before or Operator(body.value, body.scheme), **said)
+    if after.valid_from is not None and after.valid_until is not None and after.valid_until < after.valid_from:
+        raise InvalidBody("operator: valid_until lies before valid_from")
+    _say_of_operator(plan, before, after, said_by)
+    return body
+
+
+def take_out(plan: Plan, value: str, scheme: str, said_by: str) -> None:
+    """Plan that an operator may add nothing from now on; what else was said about him is kept."""
+    before = plan.view.operators.known(value, scheme)
+    _say_of_operator(plan, before, replace(before or Operator(value, scheme), active=False), said_by)
+
+
+def _say_of_operator(plan: Plan, before: Operator | None, after: Operator, said_by: str) -> None:
+    if before is not None and after == before:
+        return  # whoever repeats what is known says nothing
+    change = {"what": "operator.changed", **replace(after, said_by=said_by).as_json()}
+    code = f"{after.scheme}|{after.value}"
+    plan.add(change, None, code, code)
+
+
 # --- what HTTP says by itself ---
 
 
@@ -407,6 +443,14 @@ put_study = _planner(plan_study)
 close_study = _planner(partial(end_study, status="closed"))
 cancel_study = _planner(partial(end_study, status="cancelled"))
 """POST .../close and .../cancel; the study by its Study Instance UID."""
+put_operator = _planner(partial(plan_operator, said_by="http"))
+"""PUT /api/v1/operators/{scheme}/{value}."""
+
+
+@_planner
+def delete_operator(plan: Plan, code: Code) -> None:
+    """DELETE /api/v1/operators/{scheme}/{value}: the operator stays known, as taken out."""
+    take_out(plan, *code, "http")
 
 
 # --- turnover ------------------------------------------------------------------------------------------------------------

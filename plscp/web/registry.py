@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from plscp.logs import log
-from plscp.matching import changes, staff, step_changes
+from plscp.matching import changes, step_changes
 from plscp.matching.bodies import (
     AdmissionBody,
     Body,
@@ -353,7 +353,7 @@ async def put_operator(call: ApiCall) -> tuple[OperatorAnswer, int]:
     """Say where and when an operator may add to the record; who was taken out is taken in again with status active."""
     value, scheme = _code(call)
     body = await _named(call, value=value, scheme=scheme)
-    return await _operator_changed(call, staff.put_operator, body, said=OperatorBody)
+    return await _operator_changed(call, changes.put_operator, body, said=OperatorBody)
 
 
 @operation("DELETE", OPERATOR, OperatorAnswer, role="feed", problems=[404, 503])
@@ -363,7 +363,7 @@ async def delete_operator(call: ApiCall) -> tuple[OperatorAnswer, int]:
     listed = any((each.value, each.scheme) == code for each in call.server.settings.allowed_operators() or ())
     if not listed:
         _known(_look(call, lambda registry: registry.operators.known(*code)))
-    answer, _ = await _operator_changed(call, staff.delete_operator, code)
+    answer, _ = await _operator_changed(call, changes.delete_operator, code)
     return answer, 200
 
 

@@ -8,7 +8,7 @@ from hl7.client import MLLPClient
 from plscp.errors import BrokenMessage, InvalidBody
 from plscp.feeds.hl7_message import Hl7Message, read
 from plscp.feeds.hl7_staff import NO_SCHEME, acknowledged, plan_of
-from plscp.matching import staff
+from plscp.matching import changes
 from plscp.matching.plan import Plan
 from tests.matching.world import NOON, World
 from tests.serving import Serving, until
@@ -117,7 +117,7 @@ def test_a_whole_file_takes_out_whom_it_does_not_name() -> None:
     """Of its schemes, and of those whom HL7 named."""
     world = World()
     take(world, *record("MAD", "N1^^^HOSP"), *record("MAD", "N2^^^HOSP"), *record("MAD", "X^^^SITE"))
-    world.plan(staff.put_operator, {"value": "N9", "scheme": "L"})
+    world.plan(changes.put_operator, {"value": "N9", "scheme": "L"})
     take(world, *record("MAD", "N2^^^HOSP"), event="REP")
     assert [each.value for each in world.registry.operators.all() if not each.active] == ["N1"]
 

@@ -8,7 +8,7 @@ import pytest
 from plscp.config import Settings, load, problems
 from plscp.errors import ConfigError, InvalidBody
 from plscp.feeds.registry_file import apply_operators
-from plscp.matching import staff
+from plscp.matching import changes
 from tests.matching.world import World
 
 FILE = """
@@ -38,7 +38,7 @@ def test_what_it_says_is_known_and_said_once() -> None:
     first = world.registry.operators.known("N1001", "L")
     assert first is not None
     assert (first.locations, first.said_by, str(first.valid_until)) == (("LAB1",), "file", "2030-01-01 00:00:00+00:00")
-    world.plan(staff.delete_operator, ("N1001", "L"))
+    world.plan(changes.delete_operator, ("N1001", "L"))
     assert read(world, FILE) == ([], [], [])
     assert active(world) == ["N2002"]
 

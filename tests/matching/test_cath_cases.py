@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from plscp.matching import changes, comments
+from plscp.matching import comments
 from plscp.matching.model import Device
 from plscp.matching.records import PatientId
 from plscp.matching.registry import microseconds
-from tests.matching.world import World, codes, outcome
+from tests.matching.world import World, change_patient_id, codes, outcome
 
 RECORDER = Device("HEMO1", ("LAB1",))
 XRAY = Device("XA1", ("LAB1",))
@@ -94,7 +94,7 @@ def test_c6_patient_updated_during_the_procedure(world: World) -> None:
 
     world.open("1.1", "09:00", "P1")
     world.patient("P1", name="Doe^Jane")
-    world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P9", ""))
+    world.plan(change_patient_id, PatientId("P1", ""), PatientId("P9", ""))
     old = world.ask(arrival="09:05", device=RECORDER, U="1.1", P="P1")
     assert (old.status, old.patient_id, codes(old)) == (0, "P9", {"superseded-id"})
     assert codes(world.ask(P="P9")) == set()

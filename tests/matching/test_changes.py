@@ -12,7 +12,7 @@ from plscp.matching.model import Policy
 from plscp.matching.records import PatientId, StudyStay
 from plscp.matching.registry import Locations
 from plscp.store.port import RegistryRecord
-from tests.matching.world import POLICY, World, at
+from tests.matching.world import POLICY, World, at, change_patient_id
 
 
 def said(records: list[RegistryRecord]) -> list[str]:
@@ -255,15 +255,15 @@ def test_other_ids_can_be_taken_back(world: World) -> None:
 def test_a_changed_id_goes_on_naming_the_patient(world: World) -> None:
     """HL7 A47; studies that may still take events are told again."""
     world.open("1.1", "10:00", "P1")
-    records = world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P9", ""))
+    records = world.plan(change_patient_id, PatientId("P1", ""), PatientId("P9", ""))
     assert said(records) == ["patient.changed", "study.updated"]
     assert {record.key for record in records} == {"HOSP|P1", "1.1"}
     assert world.known("1.1").patient_id == ("P9", "HOSP")
     assert world.registry.current_patient("P1", "HOSP") == ("P9", "HOSP")
-    assert world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P9", "")) == []
+    assert world.plan(change_patient_id, PatientId("P1", ""), PatientId("P9", "")) == []
     world.patient("P2")
     with pytest.raises(Conflict, match="merge"):
-        world.plan(changes.change_patient_id, PatientId("P2", ""), PatientId("P9", ""))
+        world.plan(change_patient_id, PatientId("P2", ""), PatientId("P9", ""))
 
 
 # --- merges ------------------------------------------------------------------------------------------------------------------
@@ -315,10 +315,10 @@ def test_an_id_that_was_merged_away_gives_its_survivor_no_other_id(world: World)
     """Nor does a change said again, after a later one, bring an earlier ID back."""
     world.merge("P1", "P7")
     with pytest.raises(Conflict, match="already"):
-        world.plan(changes.change_patient_id, PatientId("P7", ""), PatientId("P9", ""))
-    world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P2", ""))
-    world.plan(changes.change_patient_id, PatientId("P2", ""), PatientId("P3", ""))
-    assert world.plan(changes.change_patient_id, PatientId("P1", ""), PatientId("P2", "")) == []
+        world.plan(change_patient_id, PatientId("P7", ""), PatientId("P9", ""))
+    world.plan(change_patient_id, PatientId("P1", ""), PatientId("P2", ""))
+    world.plan(change_patient_id, PatientId("P2", ""), PatientId("P3", ""))
+    assert world.plan(change_patient_id, PatientId("P1", ""), PatientId("P2", "")) == []
 
 
 def test_late_answers_follow_an_id_to_its_owner_of_that_time(world: World) -> None:

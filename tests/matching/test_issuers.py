@@ -15,7 +15,7 @@ from plscp.matching import changes, comments
 from plscp.matching.model import Decision, Device
 from plscp.matching.records import PatientId
 from plscp.matching.registry import Issuers, Locations, Registry
-from tests.matching.world import LABS, POLICY, World, codes, outcome
+from tests.matching.world import LABS, POLICY, World, change_patient_id, codes, outcome
 
 OID = "1.2.840.99999.1"
 ISSUERS = {"HOSP": ["Hospital", OID], "EAST": ["East Clinic"], "NORTH": []}
@@ -310,7 +310,7 @@ def test_an_other_id_is_another_patients_in_every_spelling() -> None:
         world.patient("9", "EAST", other_ids=[{"id": "7", "issuer": OID}])
     world.patient("9", "EAST", other_ids=[{"id": "7", "issuer": "East Clinic"}])
     with pytest.raises(Conflict, match="merge the two"):
-        world.plan(changes.change_patient_id, PatientId("9", "EAST"), PatientId("7", OID))
+        world.plan(change_patient_id, PatientId("9", "EAST"), PatientId("7", OID))
 
 
 def test_one_spelling_stands_for_one_authority() -> None:
@@ -357,7 +357,7 @@ class Told:
                     world.plan(changes.merge_patient, PatientId(*survivor), prior)
                 case "change":
                     old, new = more
-                    world.plan(changes.change_patient_id, PatientId(*old), PatientId(*new))
+                    world.plan(change_patient_id, PatientId(*old), PatientId(*new))
                 case "respell":
                     self.world = respelled(world, AUTHORITIES if more[0] else {})
         except Conflict:

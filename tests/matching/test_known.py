@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from plscp.matching import changes, comments, rules, substance
+from plscp.matching import comments, rules, substance
 from plscp.matching.known_entries import NOWHERE, StoredEntry, check_known_administration, check_known_entries
 from plscp.matching.model import Decision, Device, Instant, MatchQuestion, Place, Policy, SubstanceQuestion
 from plscp.matching.records import PatientId
 from plscp.templates.request import Identifiers
-from tests.matching.world import POLICY, World, at, moment
+from tests.matching.world import POLICY, World, at, change_patient_id, moment
 
 LETTERS = {
     "U": "study_instance_uid",
@@ -157,7 +157,7 @@ def test_some_entries_known(row: str) -> None:
 
 
 def renamed(world: World) -> None:
-    world.plan(changes.change_patient_id, PatientId("PA", "HOSP"), PatientId("PA2", "HOSP"))
+    world.plan(change_patient_id, PatientId("PA", "HOSP"), PatientId("PA2", "HOSP"))
 
 
 def given_anew(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plscp.errors import InvalidBody
-from plscp.matching import staff
+from plscp.matching import changes
 from plscp.matching.model import Device, Operator
 from plscp.matching.plan import Plan
 from tests.matching.world import NOON, World
@@ -26,7 +26,9 @@ def hospital(world: World) -> World:
 
 def put(world: World, value: str, **said: Any) -> list[str]:
     """PUT an operator; returns what changed."""
-    return [record.change["what"] for record in world.plan(staff.put_operator, {"value": value, "scheme": "L", **said})]
+    return [
+        record.change["what"] for record in world.plan(changes.put_operator, {"value": value, "scheme": "L", **said})
+    ]
 
 
 def asked(world: World, value: str, device: Device = AT_LAB1, scheme: str = "L", **more: Any) -> int:
@@ -45,7 +47,7 @@ def test_whoever_a_feed_names_is_allowed_beside_the_settings_list(hospital: Worl
 
 def test_who_is_taken_out_is_refused_also_where_the_settings_list_the_code(hospital: World) -> None:
     """What a feed says of a code goes before the settings; taken in again, it counts again."""
-    hospital.plan(staff.delete_operator, ("N1001", "L"))
+    hospital.plan(changes.delete_operator, ("N1001", "L"))
     assert [asked(hospital, value) for value in ("N1001", "N2002")] == [REFUSED, ALLOWED]
     assert put(hospital, "N1001", locations=["LAB1"]) == ["operator.changed"]
     assert asked(hospital, "N1001") == REFUSED, "nothing was said of its status"
@@ -55,7 +57,7 @@ def test_who_is_taken_out_is_refused_also_where_the_settings_list_the_code(hospi
 
 def test_a_policy_that_allows_anyone_asks_nobody(hospital: World) -> None:
     """Without a list of the settings, who was taken out may still add."""
-    hospital.plan(staff.delete_operator, ("N1001", "L"))
+    hospital.plan(changes.delete_operator, ("N1001", "L"))
     assert hospital.administer("P1", operators=[("N1001", "L")], allowed=None).status == ALLOWED
 
 
@@ -84,7 +86,7 @@ def test_saying_the_same_again_changes_nothing(hospital: World) -> None:
     assert put(hospital, "N7007", locations=["LAB1"], valid_from="2024-05-14T14:00:00+02:00") == []
     assert put(hospital, "N7007") == []
     plan = Plan(hospital.registry, hospital.policy, hospital.now)
-    staff.plan_operator(plan, {"value": "N7007", "scheme": "L"}, "hl7")
+    changes.plan_operator(plan, {"value": "N7007", "scheme": "L"}, "hl7")
     assert plan.records == []
     [known] = hospital.registry.operators.all()
     assert known == replace(known, locations=("LAB1",), valid_from=NOON, said_by="http")
@@ -114,7 +116,7 @@ def test_what_is_no_operator_is_refused(hospital: World, said: dict[str, Any], f
 def test_a_restart_knows_them(hospital: World) -> None:
     """The changes in the store make the same operators."""
     put(hospital, "N7007", locations=["LAB1"], valid_until="2024-05-14T13:00:00Z")
-    hospital.plan(staff.delete_operator, ("N1001", "L"))
+    hospital.plan(changes.delete_operator, ("N1001", "L"))
     again = World()
     for entry in hospital.log:
         again.registry.apply(*entry)

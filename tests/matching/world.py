@@ -8,6 +8,7 @@ from typing import Any
 from plscp.matching import changes, rules, substance
 from plscp.matching.layers import Forkable
 from plscp.matching.model import Decision, Device, Instant, MatchQuestion, Operator, Policy, SubstanceQuestion
+from plscp.matching.plan import Plan
 from plscp.matching.records import PatientId, Study
 from plscp.matching.registry import Issuers, Locations, Registry, microseconds
 from plscp.store.port import RegistryRecord
@@ -16,6 +17,15 @@ from plscp.templates.request import Identifiers
 NOON = datetime(2024, 5, 14, 12, 0, tzinfo=UTC)
 LABS = {"LAB1": ["Lab 1", "CATH^LAB1"], "LAB2": ["Lab 2"]}
 POLICY = Policy(patient_id_issuer="HOSP")
+
+
+def change_patient_id(
+    registry: Registry, old: PatientId, new: PatientId, policy: Policy, now: datetime
+) -> list[RegistryRecord]:
+    """ADT A47."""
+    plan = Plan(registry, policy, now)
+    changes.plan_patient_id(plan, old, new)
+    return plan.records
 
 
 def minutes(count: float) -> timedelta:

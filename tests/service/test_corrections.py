@@ -19,6 +19,7 @@ from plscp.service.corrections import CorrectionOutcome
 from plscp.store.corrections import CORRECTION, CorrectionDraft, Proposal
 from plscp.store.port import RegistryRecord, Result
 from tests import events
+from tests.matching.world import change_patient_id
 from tests.system.rows.rig import Rig, at
 
 A, B, C = "1.2.826.1", "1.2.826.2", "1.2.826.3"
@@ -389,7 +390,7 @@ def test_a_merge_of_a_placeholder_is_confirmed_for_one_study(rig: Rig) -> None:
 def renamed(rig: Rig, old: str, new: str) -> None:
     """A patient gets another ID, and the old one is given to a new patient."""
     was, now = PatientId(old, "HOSP"), PatientId(new, "HOSP")
-    rig.change(lambda registry: changes.change_patient_id(registry, was, now, rig.policy, rig.now))
+    rig.change(lambda registry: change_patient_id(registry, was, now, rig.policy, rig.now))
     rig.patient(old)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from plscp.matching import staff
+from plscp.matching import changes
 from plscp.matching.registry import Registry
 from plscp.statuses import SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import Draft, RegistryRecord, RequestRecord
@@ -17,12 +17,12 @@ Plan = Callable[[Registry], list[RegistryRecord]]
 
 def out(value: str) -> Plan:
     """That an operator is taken out."""
-    return lambda registry: staff.delete_operator(registry, (value, "L"), POLICY, datetime.now(UTC))
+    return lambda registry: changes.delete_operator(registry, (value, "L"), POLICY, datetime.now(UTC))
 
 
 def put(value: str, **said: Any) -> Plan:
     """What is said about an operator."""
-    return lambda registry: staff.put_operator(
+    return lambda registry: changes.put_operator(
         registry, {"value": value, "scheme": "L", **said}, POLICY, datetime.now(UTC)
     )
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 from structlog.testing import capture_logs
 
-from plscp.matching import changes, staff, step_changes
+from plscp.matching import changes, step_changes
 from plscp.matching.layers import Layer
 from plscp.matching.model import Policy
 from plscp.matching.records import PatientId
@@ -63,7 +63,7 @@ class House:
             self.change(changes.put_patient, {"id": f"P{number}", "name": f"N{number}", "issuer": "HOSP"})
             self.study(f"1.{number}", f"P{number}")
         self.change(changes.put_admission, {"id": "V1", "patient": {"id": "P1"}, "location": "W5"})
-        self.change(staff.put_operator, {"value": "N1", "scheme": "L", "locations": ["LAB1"]})
+        self.change(changes.put_operator, {"value": "N1", "scheme": "L", "locations": ["LAB1"]})
         studies = (StepStudy("1.1", "", ""),)
         self.change(
             step_changes.begin_step, StepBegun("1.9", False, studies, "P1", "HOSP", "XA1", "XA1", "LAB1", at("09:00"))

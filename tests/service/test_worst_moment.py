@@ -16,6 +16,7 @@ from plscp.matching.registry import Registry
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING
 from plscp.store.port import Draft, Filter, RegistryRecord, RequestRecord
 from tests import events
+from tests.matching.world import change_patient_id
 from tests.rawscu import Response
 from tests.service.conftest import POLICY, Running
 from tests.serving import until
@@ -33,7 +34,7 @@ def cancelled(registry: Registry) -> list[RegistryRecord]:
 def renamed(registry: Registry) -> list[RegistryRecord]:
     """The patient has another ID."""
     old, new = PatientId("P1", "HOSP"), PatientId("P2", "HOSP")
-    return changes.change_patient_id(registry, old, new, POLICY, datetime.now(UTC))
+    return change_patient_id(registry, old, new, POLICY, datetime.now(UTC))
 
 
 def merged(registry: Registry) -> list[RegistryRecord]:

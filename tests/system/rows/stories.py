@@ -41,6 +41,7 @@ from plscp.service.profile import Profile
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 from plscp.store.port import Filter
 from tests.events import encoded, procedural, substance, text
+from tests.matching.world import change_patient_id
 from tests.rawscu import SYNTAXES, RawScu
 from tests.serving import until
 from tests.system.rows.rig import POLICY, Answer, Rig, at
@@ -161,9 +162,7 @@ class Story:
 
     def _rename(self, old: str, new: str, issuer: str = "HOSP") -> None:
         before, after = PatientId(old, issuer), PatientId(new, issuer)
-        self.rig.change(
-            lambda registry: changes.change_patient_id(registry, before, after, self.rig.policy, self.rig.now)
-        )
+        self.rig.change(lambda registry: change_patient_id(registry, before, after, self.rig.policy, self.rig.now))
 
     def _refuses(self, verb: str, *plain: str, **named: str) -> None:
         """The feed's message is refused, and changes nothing."""
