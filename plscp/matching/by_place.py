@@ -57,7 +57,6 @@ def _why_too_old(case: MatchContext) -> str:
 
 
 def _punctual(case: MatchContext) -> bool:
-    """Whether every entry, corrected where the clock is fast, occurred at its arrival within `clock_tolerance`."""
     tolerance = case.policy.clock_tolerance
     return all(
         earliest <= case.arrival + tolerance and latest >= case.arrival - tolerance
@@ -121,7 +120,6 @@ def _at(case: MatchContext, place: str, span: Span, study_id: str) -> Study | No
 
 
 def _lives(case: MatchContext, place: str, uid: str, moment: datetime) -> bool:
-    """Whether the study had a sign of life there in the `place_match_max_age` before the entry's time."""
     policy = case.policy
     return case.registry.active(uid, place, moment - policy.place_match_max_age, moment + policy.clock_tolerance)
 

@@ -31,8 +31,7 @@ def plan_patient(plan: Plan, given: JsonBody, *, anew: bool) -> PatientBody:
     """Plan a patient; returns what was given, parsed.
 
     Args:
-        anew: whether an ID that was merged away, changed or is another patient's other ID may be given anew; where only a changed
-            line of the file names it, it may not.
+        anew: whether an ID that was merged away, changed or is another patient's other ID may be given anew.
     """
     body = parse(PatientBody, given)
     plan.require_usable(body.id)
@@ -70,8 +69,7 @@ def plan_patient(plan: Plan, given: JsonBody, *, anew: bool) -> PatientBody:
 def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
     """Plan that a patient has another ID from now on (HL7 A47); the old one goes on naming the patient.
 
-    Raises:
-        Conflict: the old ID is not known, or was merged away or changed before; the new one is another patient's: that is a merge.
+    Raises Conflict: the old ID is not known, or was merged away or changed before; the new one is another patient's.
     """
     plan.require_usable(new.id)
     patient = plan.known(*old)
@@ -141,7 +139,6 @@ def merge_patient(
 
 
 def _without(current: PatientId, others: Sequence[PatientId]) -> tuple[PatientId, ...]:
-    """The others, each once."""
     return tuple(one for one in dict.fromkeys(others) if one != current)
 
 
@@ -386,9 +383,6 @@ def plan_operator(plan: Plan, given: Mapping[str, Any], said_by: str) -> Operato
 
     Args:
         said_by: ``file``, ``http`` or ``hl7``: whose word it is from now on.
-
-    Raises:
-        InvalidBody: it is none, or its validity ends before it begins.
     """
     body = parse(OperatorBody, given)
     before = plan.view.operators.known(body.value, body.scheme)
@@ -424,7 +418,6 @@ def _say_of_operator(plan: Plan, before: Operator | None, after: Operator, said_
 def _planner(
     step: Callable[[Plan, Said], object],
 ) -> Callable[[Registry, Said, Policy, datetime], list[RegistryRecord]]:
-    """A planner of one step: takes the registry, what is said, the policy and the time."""
 
     def planned(registry: Registry, said: Said, policy: Policy, now: datetime) -> list[RegistryRecord]:
         plan = Plan(registry, policy, now)
@@ -459,11 +452,7 @@ def delete_operator(plan: Plan, code: Code) -> None:
 def turn_over(
     registry: Registry, late: Iterable[tuple[str, str]], policy: Policy, now: datetime
 ) -> list[RegistryRecord]:
-    """Plan what is due anywhere.
-
-    Args:
-        late: (Study Instance UID, place) of signs of life that came after a study's turnover.
-    """
+    """Plan what is due anywhere; `late`: (Study Instance UID, place) of signs of life that came after a study's turnover."""
     plan = Plan(registry, policy, now)
     for uid, place in late:
         if (longer := turnover.lived_on(plan.view, uid, place)) is not None:

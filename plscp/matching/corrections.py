@@ -115,8 +115,7 @@ def destination(registry: Registry, place: Place, position: int | None = None) -
         position: of the event that named it: what was merged since then leads to the patient who survives.
 
     Raises:
-        InvalidBody: nothing is named.
-        Conflict: the registry does not know it, or by now it is another patient's.
+        Conflict: the registry does not know it, or by now it is another patient's. InvalidBody where nothing is named.
     """
     named = _patient(registry, place, position) if place.patient_id else None
     if place.study_instance_uid:
@@ -142,11 +141,7 @@ def _patient(registry: Registry, place: Place, position: int | None) -> Patient:
 
 
 def for_entry(registry: Registry, there: Destination, *, administration: bool) -> Destination:
-    """Where one entry goes: an administration to the patient, a log's entry to a study.
-
-    Raises:
-        Conflict: only the patient is named, who has several studies, or none.
-    """
+    """Where one entry goes: an administration to the patient, a log's entry to a study, if need be the patient's only one."""
     if administration:
         return Destination(None, there.patient)
     if there.study is not None:
@@ -158,14 +153,7 @@ def for_entry(registry: Registry, there: Destination, *, administration: bool) -
 
 
 def merged_by(registry: Registry, change: dict[str, Any], chosen: Place, position: int) -> PatientId:
-    """The patient whom the confirmation of a proposed merge means: of the study that is named, or whom the message named.
-
-    Args:
-        position: of the proposal.
-
-    Raises:
-        Conflict: the ID was given anew since; the study's patient is not one that plscp made for that placeholder.
-    """
+    """The patient whom the confirmation of a proposed merge means: of the study that is named, or whom the message named."""
     prior = PatientId(change["prior"]["id"], change["prior"]["issuer"])
     if not chosen.study_instance_uid:
         then, now = (registry.owner(registry.current_patient(*prior, at)) for at in (position, None))

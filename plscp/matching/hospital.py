@@ -84,11 +84,7 @@ def _by_another_id(plan: Plan, body: PatientBody) -> Patient | None:
 def require_nobody_else(plan: Plan, person: JsonBody) -> None:
     """For what is new under a Patient ID that a message names: it must not come under somebody who is visibly another person.
 
-    Args:
-        person: a `PatientBody`: what the message says of the person.
-
-    Raises:
-        Conflict: the ID is a known patient's, though not the current one, and her name or birth date is another.
+    Raises Conflict: the ID is a known patient's, though not the current one, and her name or birth date is another.
     """
     body = parse(PatientBody, person)
     known = plan.known(body.id, body.issuer) if plan.usable(body.id) else None
@@ -173,7 +169,6 @@ def unlink(plan: Plan, one: PatientId, other: PatientId) -> str:
 
 
 def _propose_merge(plan: Plan, survivor: PatientId, prior: PatientId, because: str) -> None:
-    """A proposed correction: kept once, and confirmed by people."""
     to = plan.identifier(*survivor)
     place = Place("", *to)
     what = {"what": MERGE, "to": place.as_json(), "prior": PatientId(*prior).as_json()}
@@ -190,10 +185,6 @@ def plan_visit(plan: Plan, said: JsonBody, person: JsonBody, *, may_move: bool =
     Args:
         said: an `AdmissionBody`; one that is not known, of nobody that the message names, cannot be kept.
         person: a `PatientBody`: what the message says of the patient.
-        may_move: as of `plan_admission`.
-
-    Raises:
-        Conflict: as `plan_admission`, and as `require_nobody_else` for a visit that is not known.
     """
     body = parse(AdmissionBody, said)
     named = body.patient is not None and plan.usable(body.patient.id)
@@ -208,12 +199,7 @@ def plan_visit(plan: Plan, said: JsonBody, person: JsonBody, *, may_move: bool =
 def move_visit(plan: Plan, said: JsonBody, person: JsonBody, prior: PatientId | None) -> str:
     """Plan that a visit belongs to another patient (A45), be it known or not.
 
-    Args:
-        said, person: as of `plan_visit`.
-        prior: whose it was, as the message says.
-
-    Raises:
-        Conflict: as `plan_visit`; the visit is known as that of a third patient.
+    Raises Conflict where the visit is known as that of a third patient than `prior` and the one whom it names.
     """
     body = parse(AdmissionBody, said)
     if prior is not None:
@@ -236,9 +222,6 @@ def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) ->
         said: a `StudyBody` without status.
         person: a `PatientBody`: what the message says of the patient.
         renews: a new order, or one in place of another: it takes back a cancellation.
-
-    Raises:
-        Conflict: as `plan_study`, and as `require_nobody_else` for a study that is not this patient's yet.
     """
     known = plan.view.study(said["study_instance_uid"])
     if known is None or not is_whose(plan, said["patient"], known.patient):
@@ -258,11 +241,7 @@ def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) ->
 def cancel_order(plan: Plan, said: JsonBody) -> str:
     """Plan that an order is cancelled, before its study was performed; what has begun is ended by its steps.
 
-    Args:
-        said: as of `plan_order`: a study that is not known yet is kept as cancelled.
-
-    Raises:
-        Conflict: the study is another patient's.
+    A study that is not known yet is kept as cancelled. Raises Conflict where it is another patient's.
     """
     uid = said["study_instance_uid"]
     known = plan.view.study(uid)

@@ -85,7 +85,6 @@ def check_known_administration(
 
 
 def _patient_of(registry: Registry, known: StoredEntry) -> Patient | None:
-    """The patient under whom a known entry stands now, through merges and changes of the ID."""
     study = registry.study(known.study_instance_uid) if known.study_instance_uid else None
     if study is not None:
         return registry.patient_number(study.patient)
@@ -124,7 +123,6 @@ def _named_by(case: MatchContext, decision: Decision, elsewhere: Sequence[Stored
 
 
 def _stands(registry: Registry, decision: Decision, known: StoredEntry) -> Decision:
-    """0000: everything is there already."""
     return Decision(
         0x0000,
         study_instance_uid=known.study_instance_uid,

@@ -242,11 +242,7 @@ class MatchContext:
         return any(earliest > latest for earliest, _ in self.spans)
 
     def too_old(self, behind: timedelta = timedelta(0)) -> bool:
-        """Whether an entry is more than `place_match_max_age` older than its arrival: too old for a place to say whose it is.
-
-        Args:
-            behind: by how much the clock that stamped it may be slow.
-        """
+        """Whether an entry is too old for a place to say whose it is; `behind`: by how much the clock that stamped it may be slow."""
         oldest = self.arrival - self.policy.place_match_max_age - behind
         return any(earliest < oldest for earliest, _ in self.readings)
 

@@ -163,7 +163,7 @@ class ClockUsed(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A study and its patient, as far as they are known; an administration's place has no study."""
+    """A study and its patient, as far as they are known; without study, of an administration."""
 
     study_instance_uid: str
     patient_id: str

@@ -33,12 +33,7 @@ class Operators(Forkable):
         return list(self._known.values())
 
     def in_force(self, listed: Iterable[Operator], named: Iterable[Code]) -> list[Operator]:
-        """What holds for the codes that a request names: what feeds have said about each, else its rows in the settings.
-
-        Args:
-            listed: `[operators] allowed`.
-            named: the codes of Operator Identification Sequence, without padding.
-        """
+        """What holds for the codes that a request names: what feeds have said about each, else its rows in `[operators] allowed`."""
         codes = dict.fromkeys(named)
         said = [operator for code in codes if (operator := self._known.get(code)) is not None]
         rows = ((each.value, each.scheme) for each in listed)

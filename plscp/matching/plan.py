@@ -61,11 +61,7 @@ class Plan:
         self.add(change, "study", uid, uid, without_entries=without_entries)
 
     def patient(self, patient: Patient, was: PatientId | None = None) -> None:
-        """Plan a change of a patient to its full new state; demographics are published only by setting.
-
-        Args:
-            was: the identifier it had, when that changes.
-        """
+        """Plan a change of a patient to its full new state; demographics are published only by setting. `was`: an ID that changes."""
         publish = self.policy.publish_demographics
         owner = self.view.owner(was or patient.current)
         before = owner if owner is not None and owner.number == patient.number else None

@@ -162,11 +162,7 @@ class SignsOfLife(Forkable):
         self._under_way: dict[str, tuple[str, str]] = {}  # by request
 
     def note(self, study: str, place: str, time_us: int, *, by_request: bool = False, perhaps_us: int = 0) -> None:
-        """Keep a sign of life, in whatever order they come.
-
-        Args:
-            perhaps_us: a later time at which it may have occurred, or 0.
-        """
+        """Keep a sign of life, in whatever order they come; `perhaps_us`: a later time at which it may have occurred, or 0."""
         key = (study, place)
         if time_us > self._latest.get(key, 0):
             self._set_latest(key, time_us)

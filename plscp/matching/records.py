@@ -173,11 +173,7 @@ def admission_row(change: Mapping[str, Any], patient: int) -> AdmissionRow:
 
 
 def admission_of(row: AdmissionRow, survivor: Callable[[int], Patient]) -> Admission:
-    """The reverse of `admission_row`.
-
-    Args:
-        survivor: gives the patient whom a number means now.
-    """
+    """The reverse of `admission_row`; `survivor` gives the patient whom a number means now."""
     admission_id, issuer, number, location, status = row.split(_BETWEEN) if isinstance(row, str) else row
     patient = survivor(int(number))
     return Admission(admission_id, issuer, patient.number, patient.current, location, status)

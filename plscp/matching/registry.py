@@ -63,12 +63,7 @@ class Issuers(dict[str, str]):
     """`[issuers]`: from each spelling of an authority that gives out IDs, such as its OID or what an older feed calls it, to the one used.
 
     Spelling happens when requests and feeds come in and when identifiers are compared: what is stored stays as it was written.
-
-    Args:
-        names: by the spelling that is used, the authority's other ones.
-
-    Raises:
-        ValueError: one spelling stands for two authorities.
+    Raises ValueError where one spelling stands for two authorities.
     """
 
     def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
@@ -82,11 +77,7 @@ class Issuers(dict[str, str]):
 class Locations(dict[str, str]):
     """`[locations]`: from the names that devices, MPPS and HL7 use for each lab to the name of its table, which is one as well.
 
-    Args:
-        names: by table name, the lab's further names.
-
-    Raises:
-        ValueError: one name stands for two labs.
+    Raises ValueError where one name stands for two labs.
     """
 
     def __init__(self, names: Mapping[str, Iterable[str]] | None = None) -> None:
@@ -314,11 +305,9 @@ class Registry(Forkable):
     def sign_of_life(
         self, study_instance_uid: str, place: str, time_us: int, *, by_request: bool = False, perhaps_us: int = 0
     ) -> None:
-        """Note that a study was going on at a place.
+        """Note that a study was going on at a place, by any of its names; while it was closed it gives none.
 
         Args:
-            place: by any of its names.
-            time_us: when, microseconds since the epoch. While the study was closed it gives none.
             by_request: an accepted request says so, not a feed.
             perhaps_us: a later time at which it may have occurred: the device's clock may be slow.
         """
@@ -362,12 +351,7 @@ class Registry(Forkable):
     def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> None:
         """Apply one change, as `plscp.matching.changes` planned it; one at or below `position` was applied already.
 
-        Args:
-            position: the change's position in the event store.
-            time_us: when it was made, microseconds since the epoch.
-
-        Raises:
-            ValueError: a change of a kind that this version does not know.
+        Raises ValueError for a change of a kind that this version does not know.
         """
         if position <= self.position:
             return
@@ -485,7 +469,6 @@ class Registry(Forkable):
             self._point_to(patient, patient.number)
 
     def _claim(self, position: int, patient_id: PatientId, number: int) -> None:
-        """From now on an identifier names this patient only."""
         holder = self._owners.now.get(*patient_id)
         if holder is not None and holder != number and holder in self._patients:
             other = self.patient_number(holder)
@@ -528,7 +511,6 @@ class Registry(Forkable):
 
 
 def _never(_study_instance_uid: str) -> bool:
-    """Nothing was ever entered: there is no store."""
     return False
 
 

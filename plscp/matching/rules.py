@@ -161,7 +161,6 @@ TABLE: Final = (
 
 
 def _taking(case: MatchContext) -> list[Study]:
-    """The studies of patient P that take events; nothing where P does not name one patient."""
     patients = case.patients
     if len(patients) != 1:
         return []
@@ -194,7 +193,6 @@ def _by_times(case: MatchContext, studies: Sequence[Study]) -> list[Study]:
 
 
 def _was_open(study: Study, earliest: datetime, latest: datetime) -> bool:
-    """Whether all of that time lies between its opening and its closing."""
     if study.opened is None or study.opened > earliest:
         return False
     return study.status == "open" or (study.closed is not None and latest < study.closed)
@@ -225,12 +223,10 @@ def _both_are_anothers(case: MatchContext, study: Study) -> bool:
 
 
 def _not_started_elsewhere(case: MatchContext, study: Study) -> bool:
-    """Another patient's study is open where the request comes from: a worklist slip."""
     return study.status == "scheduled" and _another_is_open(case, study, {*case.places, *case.device_places})
 
 
 def _left_already(case: MatchContext, study: Study) -> bool:
-    """A study in its grace, an entry after it left, and another patient's study open at the place."""
     if study.closed is None:
         return False
     # A turnover ends the stay before it closes the study.
@@ -287,7 +283,6 @@ CONTRADICTIONS: Final = (
 
 
 def _contradictions(case: MatchContext, rule: str, study: Study) -> list[Finding]:
-    """Everything given that contradicts the study found, in the order P, S, L, U; what refuses says so."""
     return [
         Finding(
             row.code, _words(case, rule, row.comment), refuse=getattr(case.policy, row.setting, row.setting) == "refuse"
@@ -361,7 +356,6 @@ def decide(question: MatchQuestion, registry: Registry) -> Decision:
 
 
 def _decide(case: MatchContext) -> tuple[Decision, Study | None]:
-    """The decision, but for findings about the study's times, and the study found, if any."""
     given = case.given
     # An unknown U of a device that may be coerced by location is as good as none, once no patient is named.
     ignored = U if case.question.device.coerce_by_location and not given & P else 0
@@ -379,7 +373,6 @@ def _decide(case: MatchContext) -> tuple[Decision, Study | None]:
 
 
 def _match(case: MatchContext, rule: str, study: Study) -> tuple[Decision, Study | None]:
-    """A study was found: compare all that was given, then say what stands."""
     against = _contradictions(case, rule, study)
     for contradiction in against:
         if contradiction.refuse:
@@ -494,7 +487,6 @@ def _candidates(case: MatchContext, study: Study) -> Sequence[MatchCandidate]:
 
 
 def _time_findings(question: MatchQuestion, study: Study | None) -> list[Finding]:
-    """Entries in the future, before the study was opened, or after it was closed."""
     spans, future = spans_of(question), question.arrival + question.policy.clock_tolerance
     opened = closed = None
     if study is not None and question.device.times != "untrusted":

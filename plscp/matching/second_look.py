@@ -159,7 +159,7 @@ class OpenItems:
             _drop(self._by_sender, _sender(item), item_id)
 
     def concerned(self, change: Mapping[str, Any], registry: Registry, reach: timedelta) -> Iterator[str]:
-        """Ids of the items that a change, which was applied, may help; some of them more than once.
+        """Ids of the items that a change, which was applied, may help, some of them more than once.
 
         Args:
             reach: how far from a study's time at a place an item's arrival may be for that place to concern it.
@@ -202,13 +202,7 @@ def why_ask(
     before: OpenItem,
     now: datetime,
 ) -> str:
-    """Why a request that would be accepted by now is not replayed without asking; empty where nothing speaks against it.
-
-    Args:
-        decision: Success or Warning, made on this registry.
-        before: how it was refused.
-        now: UTC.
-    """
+    """Why a request that would be accepted by now, and was refused before, is not replayed without asking; empty: nothing against it."""
     if not decision.rule:
         return ""  # every entry is stored already: nothing is added
     if decision.rule in BY_PLACE:

@@ -84,8 +84,7 @@ class StepSaid(NamedTuple):
 def begin_step(registry: Registry, said: StepBegun, policy: Policy, now: datetime) -> list[RegistryRecord]:
     """Plan what an N-CREATE says: its studies are open from now on, or from the time stated, and it is in progress.
 
-    Raises:
-        Refused: 0111H for a step that is known; 0110H where the patient contradicts.
+    Raises Refused: 0111H for a step that is known; 0110H where the patient contradicts.
     """
     if registry.steps.get(said.sop_instance_uid) is not None:
         if said.made:
@@ -165,8 +164,7 @@ def _changed(plan: Plan, step: ProcedureStep) -> None:
 def set_step(registry: Registry, said: StepSaid, policy: Policy, now: datetime) -> list[RegistryRecord]:
     """Plan what an N-SET says: a step that is completed or discontinued holds its studies open no longer.
 
-    Raises:
-        Refused: 0112H for a step that is not known; 0110H for one that is completed or discontinued already.
+    Raises Refused: 0112H for a step that is not known; 0110H for one that is completed or discontinued already.
     """
     step = registry.steps.get(said.sop_instance_uid)
     if step is None:
@@ -195,9 +193,6 @@ def end_step(registry: Registry, sop_instance_uid: str, policy: Policy, now: dat
     """Plan that an operator ends a step whose modality will not: its studies were there until their last sign of life.
 
     The modality may still say how it ended. Of a step that has ended nothing is planned.
-
-    Raises:
-        Conflict: the step is not known.
     """
     step = registry.steps.get(sop_instance_uid)
     if step is None:

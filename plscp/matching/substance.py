@@ -125,7 +125,6 @@ def _operator_allowed(question: SubstanceQuestion, registry: Registry) -> bool:
 
 
 def _named_patient(question: SubstanceQuestion, registry: Registry) -> tuple[str, Issuer]:
-    """The Patient ID, empty where it counts as not given, and its issuer."""
     patient_id = question.patient_id.strip(" ")
     if not patient_id or question.policy.is_placeholder(patient_id):
         return "", Issuer("")

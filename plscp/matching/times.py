@@ -19,11 +19,7 @@ _OFFSETS: Final = (timedelta(hours=-12), timedelta(hours=14))
 
 @lru_cache(maxsize=512)
 def _offset(text: str) -> timedelta:
-    """An offset such as ``+0100`` (``+01:00`` is understood too).
-
-    Raises:
-        ValueError: it is none, or lies outside -1200 to +1400.
-    """
+    """An offset such as ``+0100`` (``+01:00`` is understood too); ValueError where it is none, or outside -1200 to +1400."""
     if not re.fullmatch(r"[+-]\d\d:?[0-5]\d", text, re.ASCII):
         raise ValueError("offset from UTC is not of the form +HHMM or -HHMM")
     size = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))

@@ -63,7 +63,6 @@ def due(registry: Registry, place: str, policy: Policy, now: datetime) -> list[D
 
 
 def _older(first: Study, second: Study) -> bool:
-    """Whether the first is another patient's that came no later."""
     return first.patient != second.patient and first.stays[-1].arrived <= second.stays[-1].arrived
 
 
