@@ -98,7 +98,7 @@ class StepHandlers:
 
     def _in_progress(self) -> int:
         with self._keeper.lock:
-            return self._keeper.registry.steps.count_in_progress()
+            return len(self._keeper.registry.steps.in_progress())
 
     def begin(self, event: Any) -> PendingResponse:
         """Start on a request, as the acceptor hands it over.

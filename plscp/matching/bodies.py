@@ -90,10 +90,6 @@ def _a_time(given: object) -> object:
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.astimezone(UTC)
-
-
-def _utc_unless_said(moment: datetime | None) -> datetime | None:
     return moment if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
 
 
@@ -126,7 +122,7 @@ BirthDate = Annotated[
     str, BeforeValidator(_birth_date), _Checked(_da, {"pattern": "^ *([0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2})? *$"})
 ]
 Moment = Annotated[AwareDatetime | None, BeforeValidator(_a_time), AfterValidator(_utc)]
-Validity = Annotated[datetime | None, BeforeValidator(_a_time), AfterValidator(_utc_unless_said)]
+Validity = Annotated[datetime | None, BeforeValidator(_a_time), AfterValidator(_utc)]
 """A time that is UTC where it states no offset, as in `[operators] allowed`."""
 
 

@@ -41,7 +41,7 @@ class Operators(Forkable):
             each for each, code in zip(listed, rows, strict=True) if code in codes and code not in self._known
         ]
 
-    def apply(self, _position: int, _time_us: int, change: Mapping[str, Any]) -> None:
+    def apply(self, change: Mapping[str, Any]) -> None:
         """Apply one change whose ``what`` begins with ``operator``. Raises ValueError: of a kind that this version does not know."""
         match change["what"]:
             case "operator.changed":

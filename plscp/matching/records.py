@@ -104,13 +104,13 @@ class Patient:
 
 def patient_from(change: Mapping[str, Any], number: int, before: Patient | None) -> Patient:
     """A patient out of a change; what the change does not say stays as it was `before`."""
+    demographics = before.demographics() if before else {}
+    demographics |= {name: change[name] for name in ("name", "birth_date", "sex") if name in change}
     return Patient(
         number=number,
         current=PatientId(change["id"], change["issuer"]),
         key=change["key"],
-        name=change.get("name", before.name if before else ""),
-        birth_date=change.get("birth_date", before.birth_date if before else ""),
-        sex=change.get("sex", before.sex if before else ""),
+        **demographics,
         other_ids=_patient_ids(change["other_ids"]),
         former_ids=_patient_ids(change["former_ids"]),
         placeholder=change["placeholder"],
@@ -235,11 +235,12 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         planned=utc_moment(change.get("planned")),  # what a store of layout 2 holds has none
         opened=utc_moment(change["opened"]),
         closed=utc_moment(change["closed"]),
-        stays=tuple(map(_stay_from, change["stays"])),
+        stays=tuple(map(stay_from, change["stays"])),
         steps=tuple(change["steps"]),
     )
 
 
-def _stay_from(stay: Mapping[str, Any]) -> StudyStay:
+def stay_from(stay: Mapping[str, Any]) -> StudyStay:
+    """A stay out of a change."""
     arrived = datetime.fromisoformat(stay["arrived"]).astimezone(UTC)
     return StudyStay(stay["location"], arrived, utc_moment(stay["left"]), utc_moment(stay.get("confirmed")))

@@ -245,8 +245,7 @@ class Registry(Forkable):
 
     def patients_after(self, number: int) -> Iterator[Patient]:
         """The patients of higher numbers, in the order of first mention."""
-        known = (each for each in range(number + 1, self._next_patient) if each in self._patients)
-        return map(self.patient_number, known)
+        return (self.patient_number(each) for each in range(number + 1, self._next_patient) if each in self._patients)
 
     @property
     def patient_count(self) -> int:
@@ -370,9 +369,9 @@ class Registry(Forkable):
             case ["admission", "changed"]:
                 self._apply_admission(change)
             case ["operator", _]:
-                self.operators.apply(position, time_us, change)
+                self.operators.apply(change)
             case ["step", "changed"]:
-                step = self.steps.apply(position, time_us, change)
+                step = self.steps.apply(position, change)
                 for uid in step.studies:
                     self.sign_of_life(uid, step.location, time_us)
             case ["file", "read"]:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from plscp.matching.match_context import MatchContext
 from plscp.matching.model import Decision, MatchQuestion, SubstanceQuestion
-from plscp.matching.records import Patient, PatientId, Study, utc_moment
+from plscp.matching.records import PatientId, Study, stay_from
 from plscp.matching.registry import Registry
 from plscp.matching.rules import BY_PLACE
 
@@ -71,12 +71,6 @@ def keys_of_item(item: OpenItem) -> Iterator[tuple[str, str]]:
         yield "operator", ""
 
 
-def _ids(patient: Patient) -> Iterator[PatientId]:
-    yield patient.current
-    yield from patient.other_ids
-    yield from patient.former_ids
-
-
 def keys_of_change(change: Mapping[str, Any], registry: Registry) -> Iterator[tuple[str, str]]:
     """Whose finding a registry change, which was applied, may alter; as `keys_of_item`."""
     what = str(change["what"]).partition(".")[0]
@@ -96,25 +90,9 @@ def keys_of_change(change: Mapping[str, Any], registry: Registry) -> Iterator[tu
     for identifier in said:
         yield "patient_id", identifier["id"]
         owner = registry.owner(PatientId(identifier["id"], identifier["issuer"]))
-        for known in _ids(owner) if owner is not None else ():
-            yield "patient_id", known.id
-
-
-class _Stayed(NamedTuple):
-    """Since when, and until when, a study is or was at a place."""
-
-    place: str
-    arrived: datetime
-    left: datetime | None
-
-
-def _stays(change: Mapping[str, Any], registry: Registry) -> list[_Stayed]:
-    if not str(change["what"]).startswith("study."):
-        return []
-    return [
-        _Stayed(registry.place(stay["location"]), datetime.fromisoformat(stay["arrived"]), utc_moment(stay["left"]))
-        for stay in change["stays"]
-    ]
+        if owner is not None:
+            for known in (owner.current, *owner.other_ids, *owner.former_ids):
+                yield "patient_id", known.id
 
 
 class OpenItems:
@@ -166,11 +144,11 @@ class OpenItems:
         """
         for key in keys_of_change(change, registry):
             yield from self._by_key.get(key, ())
-        stays = _stays(change, registry) if self._by_sender else ()
+        stays = list(map(stay_from, change.get("stays", ()))) if self._by_sender else []
         for (calling_ae, location), ids in self._by_sender.items() if stays else ():
             names = [location] if location else self._places(calling_ae)
             places = {registry.place(name) for name in names}
-            there = [stay for stay in stays if stay.place in places]
+            there = [stay for stay in stays if registry.place(stay.location) in places]
             for item_id in ids if there else ():
                 arrived = self._items[item_id].arrived
                 if any(
@@ -185,11 +163,10 @@ def _sender(item: OpenItem) -> tuple[str, str]:
 
 
 def _drop(index: dict[tuple[str, str], dict[str, None]], key: tuple[str, str], item_id: str) -> None:
-    ids = index.get(key)
-    if ids is not None:
-        ids.pop(item_id, None)
-        if not ids:
-            del index[key]
+    ids = index.get(key, {})
+    ids.pop(item_id, None)
+    if not ids:
+        index.pop(key, None)
 
 
 # --- may it be replayed by itself? -------------------------------------------------------------------------------------

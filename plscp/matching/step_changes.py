@@ -184,8 +184,8 @@ def set_step(registry: Registry, said: StepSaid, policy: Policy, now: datetime) 
     if after.reason == INCORRECT_WORKLIST_ENTRY:
         for uid in step.studies:
             _take_back(plan, uid, after)
-        for uid in step.studies:
-            plan.propose(_proposal(plan.view, uid, after, because="incorrect worklist entry selected"))
+            because = "incorrect worklist entry selected"
+            plan.propose(_proposal(plan.view, uid, after, because=because, patient=PatientId("", "")))
     return plan.records
 
 
@@ -305,12 +305,9 @@ def differing(registry: Registry, said: StepSaid) -> list[int]:
 
 def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: datetime) -> list[RegistryRecord]:
     """Propose that what stands under another patient's studies of a refused step is the patient's whom it names; nothing where nothing does."""
-    step = ProcedureStep(
-        said.sop_instance_uid, IN_PROGRESS, (), said.calling_ae, said.station_ae_title, said.location, now
-    )
     named = Plan(registry, policy, now).identifier(said.patient_id, said.issuer)
     return [
-        _proposal(registry, study.study_instance_uid, step, because=PATIENT_CONTRADICTS.reason, patient=named)
+        _proposal(registry, study.study_instance_uid, said, because=PATIENT_CONTRADICTS.reason, patient=named)
         for one in said.studies
         if (study := registry.study(one.study_instance_uid)) is not None
         and registry.has_entries(study.study_instance_uid)
@@ -318,21 +315,12 @@ def propose_patient(registry: Registry, said: StepBegun, policy: Policy, now: da
     ]
 
 
-_NOBODY: Final = PatientId("", "")
-
-
 def _proposal(
-    registry: Registry,
-    study_instance_uid: str,
-    step: ProcedureStep,
-    *,
-    because: str,
-    patient: PatientId = _NOBODY,
+    registry: Registry, study_instance_uid: str, step: ProcedureStep | StepBegun, *, because: str, patient: PatientId
 ) -> RegistryRecord:
     """A proposed correction of all that stands under a study: kept, not published; once for each step, study and patient.
 
-    Args:
-        patient: whose it is, to that patient's only study; by default whoever confirms says where it belongs.
+    It goes to the patient's only study; where nobody is named, whoever confirms says where it belongs.
     """
     study = registry.study(study_instance_uid)
     assert study is not None

@@ -89,9 +89,8 @@ class Steps(Forkable):
         self._of_study: dict[str, tuple[str, ...]] = {}
         self._in_progress: dict[str, int] = {}  # their positions, in the order in which they began
 
-    def apply(self, position: int, time_us: int, change: Mapping[str, Any]) -> ProcedureStep:
+    def apply(self, position: int, change: Mapping[str, Any]) -> ProcedureStep:
         """Apply a change of kind ``step.changed``, which has the step's whole new state; returns the step."""
-        del time_us
         step = step_from(change)
         if step.sop_instance_uid not in self._steps:  # its studies stay the same
             for study in step.studies:
@@ -114,10 +113,6 @@ class Steps(Forkable):
     def in_progress(self) -> list[ProcedureStep]:
         """The steps that hold studies open, in the order in which they began."""
         return [self._steps[uid] for uid in self._in_progress]
-
-    def count_in_progress(self) -> int:
-        """How many hold studies open."""
-        return len(self._in_progress)
 
     def all(self) -> list[ProcedureStep]:
         """Every step, in the order in which they were first reported."""

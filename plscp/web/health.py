@@ -120,7 +120,7 @@ async def status(call: ApiCall) -> StatusAnswer:
             "registry_position": registry.position,
             "patients": registry.patient_count,
             "open_studies": len(registry.studies(status="open")),
-            "steps_in_progress": registry.steps.count_in_progress(),
+            "steps_in_progress": len(registry.steps.in_progress()),
         }
     position, last_change = server.store.head()
     free, refused = stored["disk_free"], sum(stored.get("quarantine_open", {}).values())
