@@ -34,22 +34,15 @@ _UID = r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
 
 @dataclass(frozen=True, eq=False)
 class _Checked:
-    """A check of text, with what a JSON Schema says of it: an editor sees what the server will say.
-
-    Attributes:
-        check: returns the text, or raises ValueError.
-        spelled: of JSON Schema; spaces at the ends are padding.
-    """
+    """A check of text, with what a JSON Schema says of it: an editor sees what the server will say."""
 
     check: Callable[[str], str]
     spelled: Mapping[str, Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The type, then the check."""
         return no_info_after_validator_function(self.check, handler(source))
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The type, and what is said of it."""
         return {**handler(core), **self.spelled}
 
 
@@ -237,12 +230,7 @@ def parse(model: type[_B], body: Mapping[str, Any]) -> _B:
 
 
 def cautions(body: Body, registry: Registry) -> list[str]:
-    """What should be said beside a change that was taken: a line each, without the patient's ID or name.
-
-    Args:
-        body: a patient, an admission, a study or an operator as it was given.
-        registry: with the change applied: only then is it known which issuer an ID got.
-    """
+    """What should be said beside a change that was taken, and is applied: a line each, without the patient's ID or name."""
     match body:
         case StudyBody():
             study = registry.study(body.study_instance_uid)

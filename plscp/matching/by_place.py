@@ -18,10 +18,7 @@ _JUST: Final = timedelta(microseconds=1)
 
 
 def study_at(case: MatchContext, place: str, study_id: str = "") -> Study | NoMatch | None:
-    """The one study that was at the place when every event occurred.
-
-    Args:
-        study_id: rule 5: only a study with this Study ID.
+    """The one study that was at the place when every event occurred; rule 5: only one with this Study ID.
 
     Returns:
         The study; None for none, with `case.comment` set; NoMatch where it cannot be told which.

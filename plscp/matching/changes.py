@@ -166,11 +166,7 @@ def _tell_studies(plan: Plan, studies: Sequence[Study]) -> None:
 
 
 def plan_admission(plan: Plan, given: JsonBody, *, may_move: bool = False) -> AdmissionBody:
-    """Plan an admission; returns what was given, parsed.
-
-    Args:
-        may_move: whether it may be given to another patient than it had (HL7 A45); else it keeps its own.
-    """
+    """Plan an admission; returns what was given, parsed. Where it `may_move`, it may be given to another patient (HL7 A45)."""
     body = parse(AdmissionBody, given)
     named = plan.view.admissions_named(body.id, body.issuer)
     if len(named) > 1:
@@ -307,11 +303,7 @@ def _opened(plan: Plan, study: Study, place: str, body: StudyBody) -> Study:
 
 
 def _arrival(plan: Plan, study: Study, place: str, stated: datetime, until: datetime | None = None) -> datetime:
-    """A time that is stated counts unless it is in the future or another patient's study lived there later.
-
-    Args:
-        until: what happened there after this says nothing.
-    """
+    """A time that is stated counts unless it is in the future or another patient's study lived there later, but by `until`."""
     until = plan.now if until is None else min(until, plan.now)
     return min(max(stated, turnover.last_life_of_others(plan.view, study, place, until)), until)
 

@@ -35,9 +35,7 @@ def proposed(
     """The change of a proposed correction, as it is kept.
 
     Args:
-        what: `MOVE`, `REPLAY` or `MERGE`.
         positions: of the entries that it moves; empty: all that stand under its origins.
-        calling_ae: of the device that sent them; empty where there are several.
         request_id, quarantine: of the refused request that it would help.
     """
     return {

@@ -51,8 +51,6 @@ def check_known_entries(
 
     Args:
         question: as `decision` was made on it: on the new entries, or on all where every entry is known.
-        known: the known entries, at least one.
-        decision: what the rules say.
         every: whether every entry is known. Then nothing is matched by place: only the identifiers given count.
 
     Returns:

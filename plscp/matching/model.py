@@ -126,7 +126,7 @@ class SubstanceQuestion:
     """Everything a Substance Administration decision depends on, but for the registry.
 
     Attributes:
-        allowed: the operators that the settings list; feeds may have said others (`Registry.operators`). None: anyone is allowed.
+        allowed: the operators that the settings list (None: anyone); feeds may have said others (`Registry.operators`).
     """
 
     patient_id: str

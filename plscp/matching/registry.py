@@ -268,8 +268,7 @@ class Registry(Forkable):
     def current_patient(self, patient_id: str, issuer: str, position: int | None = None) -> PatientId:
         """The current identifier of the patient that (ID, issuer) named; as given where it is not known.
 
-        Args:
-            position: of the event that carried it; an ID given anew since then still leads to its owner of that time.
+        By the `position` of the event that carried it an ID given anew since then still leads to its owner of that time.
         """
         given = PatientId(patient_id, issuer)
         number = self._owners.of_then(given, position)

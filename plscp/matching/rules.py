@@ -331,12 +331,9 @@ class KeptDecision(NamedTuple):
 
 
 def decide(question: MatchQuestion, registry: Registry) -> Decision:
-    """Find the study that a request's events belong to, or say why not.
+    """Find the study that a request's events belong to, or say why not: 0000, B101, B102, B104, C101, C103 or C104.
 
     Deterministic in its arguments; valid only for the registry's position, which the decision carries.
-
-    Returns:
-        A decision with status 0000, B101, B102, B104, C101, C103 or C104; it names rule, identifiers and candidates.
     """
     key = (question.given, question.device, question.policy)
     kept: KeptDecision | None = registry.decided.get(key)

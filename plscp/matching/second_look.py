@@ -36,11 +36,9 @@ class OpenItem(NamedTuple):
 
     Attributes:
         id: the quarantine item's.
-        status: why it was refused last.
+        status, candidates, registry_position: of its last refusal: why, the Study Instance UIDs considered then, and R.
         arrived: UTC, when it came first.
-        given: the identifiers that it gives, as `Decision.given`, but for a placeholder.
-        candidates: what was considered then: Study Instance UIDs.
-        registry_position: R of that refusal.
+        given: as `Decision.given`, but for a placeholder.
     """
 
     id: str

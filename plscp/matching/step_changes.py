@@ -42,8 +42,6 @@ class StepBegun(NamedTuple):
 
     Attributes:
         made: whether plscp made the SOP Instance UID: the same content again is then the same step.
-        studies: each once.
-        patient_id, issuer: empty where none was given; the issuer in its one spelling.
         location: the lab where it is; empty where that is not known.
         started: UTC; None where it was not stated, or cannot be used.
     """
@@ -63,9 +61,8 @@ class StepSaid(NamedTuple):
     """What an N-SET says.
 
     Attributes:
-        status: None where it is not among what is set.
-        ended: UTC; None where it was not stated, or cannot be used.
-        reason: why it was discontinued: Code Value and Coding Scheme Designator, ``110514^DCM``.
+        status, ended: None where it was not stated, or cannot be used.
+        reason: as of a `ProcedureStep`.
         studies, patient_id, issuer: what an N-SET may not set (PS3.4 F.7.2.2.2), as far as it is there.
     """
 
@@ -253,11 +250,7 @@ def _take_back(plan: Plan, study_instance_uid: str, step: ProcedureStep) -> None
 
 
 def _in_earnest(registry: Registry, study: Study, step: ProcedureStep) -> tuple[StudyStay, ...]:
-    """The stays of a study, of which those have no length that steps of the wrong worklist entry alone brought about.
-
-    Args:
-        step: one of these, as it will be.
-    """
+    """The stays of a study, of which those have no length that steps of the wrong worklist entry, as this will be, alone brought about."""
     steps = [
         step if each.sop_instance_uid == step.sop_instance_uid else each
         for each in registry.steps.of_study(study.study_instance_uid)

@@ -18,10 +18,8 @@ class ProcedureStep:
     """One performed procedure step.
 
     Attributes:
-        sop_instance_uid: of the Modality Performed Procedure Step.
         status: as the modality said it last.
         studies: Study Instance UIDs that it belongs to; several for a group case.
-        calling_ae, station_ae_title: who reported it, and Performed Station AE Title (0040,0241).
         location: where it was, by the name of its lab; empty where that is not known.
         started: UTC, as stated unless in the future.
         ended: when its studies were no longer held open by it; None while it is in progress. A step that an operator has ended

@@ -52,11 +52,7 @@ class _Admitted(NamedTuple):
 
 
 def decide(question: SubstanceQuestion, registry: Registry) -> Decision:
-    """Find the patient whose record an administration belongs to; then ask whether an operator may add to it.
-
-    Returns:
-        A decision with status 0000, C110 or C10E; P.3 has no warnings.
-    """
+    """Find the patient whose record an administration belongs to, and ask whether an operator may add to it: 0000, C110 or C10E."""
     (patient_id, issuer), admission_id = _named_patient(question, registry), question.admission_id.strip(" ")
     given = _given(question, registry, issuer)
     admitted = _admitted(question, registry, admission_id)

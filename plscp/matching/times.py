@@ -77,7 +77,6 @@ def instant(
     """Resolve a DT to UTC, with the precision that was sent.
 
     Args:
-        text: the DT as sent; trailing spaces are padding.
         request_offset: Timezone Offset From UTC (0008,0201) of the request, or empty.
         device_zone, server_zone: IANA names or offsets; used, in this order, where neither DT nor request has an offset.
         arrival: UTC; decides between the readings of a repeated hour: the nearest to it, and at most `tolerance` after it.
