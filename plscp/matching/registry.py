@@ -147,15 +147,11 @@ class Registry(Forkable):
         """A study by its Study Instance UID."""
         return self._studies.get(study_instance_uid)
 
-    def studies(self, *, status: str = "", location: str = "") -> list[Study]:
-        """Studies, optionally of one status or last at one location: in the order of first mention, open ones in that of opening."""
-        place = self.place(location)
-        among = map(self._studies.__getitem__, self._open) if status == "open" else self._studies.values()
-        return [
-            study
-            for study in among
-            if (not status or study.status == status) and (not place or study.location == place)
-        ]
+    def studies(self, *, status: str = "") -> list[Study]:
+        """Studies, optionally of one status: in the order of first mention, open ones in that of opening."""
+        if status == "open":
+            return [self._studies[uid] for uid in self._open]
+        return [study for study in self._studies.values() if status in {"", study.status}]
 
     def studies_after(self, count: int) -> Iterator[tuple[int, Study]]:
         """Studies in the order of their first mention, numbered from 1, without so many at the beginning."""
@@ -280,10 +276,7 @@ class Registry(Forkable):
         return [self._admission(known[stored]) for stored in self._meant(tuple(known), issuer)]
 
     def _admission(self, number: int) -> Admission:
-        return admission_of(self._admissions[number], self._survivor)
-
-    def _survivor(self, number: int) -> Patient:
-        return self.patient_number(self._owners.survivor(number))
+        return admission_of(self._admissions[number], lambda whose: self.patient_number(self._owners.survivor(whose)))
 
     def admission(self, admission_id: str, issuer: str = "") -> Admission | None:
         """The one admission that an ID names; None for none and for several."""
@@ -494,9 +487,10 @@ class Registry(Forkable):
             del self._patients[prior.number]
             known = self._merged_keys.get(survivor.number, ())
             self._merged_keys[survivor.number] = (*known, prior.key, *self._merged_keys.pop(prior.number, ()))
-        self._store_patient(position, patient_from(change, survivor.number, survivor), survivor)
+        after = patient_from(change, survivor.number, survivor)
+        self._store_patient(position, after, survivor)
         if prior is not None and another:
-            self._point_to(self.patient_number(survivor.number), prior.number)
+            self._point_to(after, prior.number)
 
     def _apply_admission(self, change: Mapping[str, Any]) -> None:
         patient = self._owner_of(change["patient"])
