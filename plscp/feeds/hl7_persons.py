@@ -180,7 +180,7 @@ def _person_and_visit(message: Hl7Message, authorities: Authorities, group: Segm
     said = person(pid, authorities)
     yield partial(hospital.plan_person, said=said, registers=event in _REGISTERS)
     if event not in _PERSONS:
-        yield from _visit_step(pid, segments.first("PV1") or message.first("PV1"), said, event)
+        yield from _visit_step(pid, segments.first("PV1"), said, event)
 
 
 def _swap(message: Hl7Message, authorities: Authorities) -> Iterator[Step]:

@@ -335,6 +335,13 @@ def test_a17_swaps_beds() -> None:
     assert (visit(hospital)[1], visit(hospital, "V2")[1]) == ("W4^1", "W3^12")
 
 
+def test_of_a_swap_each_patient_has_her_own_visit() -> None:
+    """A17 in which the first patient comes without PV1: her visit is not that of the second."""
+    hospital = known()
+    hospital.hear(message("ADT^A17", pid("P2^^^HOSP"), pid(P1), pv1("W4^1", V1)))
+    assert visit(hospital) == ("P1", "W4^1", "active")
+
+
 def test_a24_links_and_a37_unlinks() -> None:
     """An ID that is not known yet names the known patient, until it is unlinked; of two known patients a merge is proposed, once."""
     hospital = known()
