@@ -203,6 +203,7 @@ REASONS: Final[tuple[Reason, ...]] = (
     # --- findings that never refuse ---
     Reason("<relationship> <value type> below <value type> is not in Table A.35.7-2", "", "never", "A template row wants it: no fault of the device"),
     Reason("retired code, read as <code> <scheme>", "", "never", "Device: send the current code"),
+    Reason("<code> names an entry in scheme <scheme>, not in <scheme>", "", "never", "Device: send the Coding Scheme Designator of PS3.16; the entry is published as another kind"),
     Reason("value outside CID <CID>", "", "never", "Device: send a code of the context group where there is one"),
     Reason("unit outside CID <CID>", "", "never", "Device: send a unit of the context group"),
     Reason("title outside CID <CID>", "", "never", "Device: send a title of the context group"),

@@ -88,12 +88,15 @@ _OPEN: Final[dict[str, list[EntryKind]]] = {}
 """Kinds of any concept name, by value type."""
 _CONCEPTS: Final[dict[Key, EntryKind]] = {}
 """The first kind with a concept name, whatever its value type."""
+_SCHEME_OF: Final[dict[str, str]] = {}
+"""The coding scheme of each code value that is a concept name of a kind."""
 
 for _kind in ENTRY_KINDS.values():
     _row = _kind.row.row
     for _key in _row.concept.keys if _row.concept else ():
         EXACT.setdefault((_row.value_type, *_key), []).append(_kind)
         _CONCEPTS.setdefault(_key, _kind)
+        _SCHEME_OF.setdefault(_key[0], _key[1])
     if _row.open:
         _OPEN.setdefault(_row.value_type, []).append(_kind)
 
@@ -112,6 +115,10 @@ def _kinds(item: ContentItem) -> tuple[Sequence[EntryKind], list[RowFinding]]:
         refuse = row.row.rests_on("concept", "value type")
         noted.append(row.finding("wrong-value-type", f"{key[0]} must be {row.row.value_type}", refuse=refuse))
         return (), noted
+    value, scheme = key
+    right = _SCHEME_OF.get(value, scheme)
+    if not kinds and right != scheme:
+        noted.append(RowFinding("other-scheme", f"{value} names an entry in scheme {right}, not in {scheme}"))
     return kinds or _OPEN.get(value_type, ()), noted
 
 

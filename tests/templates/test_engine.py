@@ -74,6 +74,21 @@ def test_choice_of_kind(value_type: str, concept: str, value: Any, kind: str, te
     assert (one.kind, one.template) == (kind, template)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_concept_in_another_scheme_is_another_kind_and_it_is_said(strict: bool) -> None:
+    """122083 of DCM is a drug that was given; of 99X it is not, nothing is refused, and the finding says why."""
+    item, noted = entry("drug_administered"), []
+    for value, scheme in (("122083", "99X"), ("4711", "99X"), ("122083", "DCM")):
+        item.concept = code(value, scheme)
+        found, findings = only(item, strict=strict)
+        noted.append((found["kind"], [each for each in findings if each[0] == "other-scheme"]))
+    assert noted == [
+        ("coded_measurement", [("other-scheme", "3", False)]),
+        ("coded_measurement", []),
+        ("drug_administered", []),
+    ]
+
+
 def test_a_drug_reads_as_a_drug() -> None:
     """Names are those of the trade, the dose has number, text and unit."""
     item = entry("drug_administered")
