@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from plscp.cli import output
-from plscp.matching.comments import CLOCKS, RULES
+from plscp.matching.words import CLOCKS, RULES
 from plscp.records.brief import said
 from plscp.web.verdict import behind
 

@@ -53,7 +53,7 @@ def in_templates_and_service() -> Iterator[str]:
 
 def in_matching() -> Iterator[str]:
     """Reasons of steps 8 and 9, and of DateTimes that are none."""
-    yield from (value for name, value in vars(comments).items() if name.isupper() and isinstance(value, str))
+    yield from (value for name, value in vars(comments).items() if name.isupper())
     for path in sorted(SOURCE.glob("matching/*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and called(node) == "Finding":
