@@ -1,1 +1,1 @@
-"""Documents that are written by the program: the conformance statement, the references of metrics and log events."""
+"""Documents that are written by the program: the conformance statements, the references of metrics and log events; the list of reasons."""

@@ -1,4 +1,4 @@
-"""Steps 1 to 10 of contract section 2, a function each: from a request to the draft that the store takes."""
+"""Steps 1 to 10 of contract section 2, in their order: from a request to the draft that the store takes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace

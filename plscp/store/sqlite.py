@@ -215,7 +215,8 @@ class SqliteStore:
         self._writer.submit(draft)
 
     def head(self) -> tuple[int, int]:
-        return self._writer.head.position, self._writer.head.registry_position
+        head = self._writer.head  # taken once: the writer's thread may put the next one there
+        return head.position, head.registry_position
 
     def refusing(self) -> StoreError | None:
         return self._writer.failure
