@@ -137,7 +137,8 @@ def taken_back(registry: Registry, mistaken: Study, stay: StudyStay, policy: Pol
             continue
         index = [(each.location, each.arrived) for each in study.stays].index((place, visit.arrived))
         before, [was, *later] = study.stays[:index], study.stays[index:]
-        if not registry.was_turned_over(study, [was]):
+        said_since = not later and study.status != "closed"  # cancelled, or opened again, nobody knows where
+        if said_since or not registry.was_turned_over(study, [was]):
             continue
         came = [each.arrived for each in later[:1]]
         came += [

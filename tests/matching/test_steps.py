@@ -325,6 +325,9 @@ def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
         ("closed again", "closed", [(at("08:00"), at("09:00"))]),
         ("confirmed", "closed", [(at("08:00"), at("09:04"))]),
         ("came and went", "closed", [(at("08:00"), at("09:04"))]),
+        ("cancelled", "cancelled", [(at("08:00"), at("09:00"))]),
+        ("cancelled and scheduled", "scheduled", [(at("08:00"), at("09:00"))]),
+        ("opened nowhere", "open", [(at("08:00"), at("09:00"))]),
     ],
 )
 def test_a_turnover_by_the_wrong_entry_is_taken_back(then: str, status: str, stays: list[Any]) -> None:
@@ -341,6 +344,11 @@ def test_a_turnover_by_the_wrong_entry_is_taken_back(then: str, status: str, sta
         world.close("1.1", "09:04")
     elif then == "closed again":
         world.study("1.1", status="closed", closed="2024-05-14T09:02:00Z")
+    elif then == "opened nowhere":
+        world.study("1.1", status="open", location="")
+    elif then.startswith("cancelled"):
+        for said_of_it in then.split(" and "):
+            world.study("1.1", status=said_of_it)
     elif then != "nothing":
         world.plan(begin_step, begun("9.3", "1.3", patient="P3"))
     if then == "came and went":
