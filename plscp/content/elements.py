@@ -30,7 +30,7 @@ KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(
         ("AT", "FD", "FL", "OB", "OD", "OF", "OL", "OV", "OW", "SL", "SS", "SV", "UL", "UN", "US", "UV"), BINARY
     ),
-}  # fmt: skip
+}
 LONG: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 """Explicit VRs with two reserved bytes and a length of four (PS3.5 Table 7.1-1)."""
 _WORDS: Final = {

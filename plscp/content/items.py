@@ -169,9 +169,16 @@ def root_item(item: ParsedItem, report: Report, like: ContentItem | None) -> Con
         made = _root(item, report)
     else:
         made = ContentItem(
-            "", "CONTAINER", like.concept, like.value, item.children,
-            like.observation_datetime, like.observation_uid, like.template, other=like.other,
-        )  # fmt: skip
+            "",
+            "CONTAINER",
+            like.concept,
+            like.value,
+            item.children,
+            like.observation_datetime,
+            like.observation_uid,
+            like.template,
+            other=like.other,
+        )
     offset = text_of(elements, TIMEZONE_OFFSET)  # step 6 refuses what is none
     _judge_times(item.children, offset if syntax.is_offset(offset) else "", report)
     return made

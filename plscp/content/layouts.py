@@ -98,8 +98,10 @@ class Encoding:
         self.number = self._head(sr.NUMERIC_VALUE, "DS")
         self.content = self._head(CONTENT_SEQUENCE, "SQ")
         self.code = (
-            (self._head(sr.CODE_VALUE, "SH"), 16), (self._head(sr.SCHEME, "SH"), 16), (self._head(sr.MEANING, "LO"), 64)
-        )  # fmt: skip
+            (self._head(sr.CODE_VALUE, "SH"), 16),
+            (self._head(sr.SCHEME, "SH"), 16),
+            (self._head(sr.MEANING, "LO"), 64),
+        )
         contains = self._text(sr.RELATIONSHIP_TYPE, "CONTAINS")
         self.entry, self.entry_size = contains + self.datetime.start, len(contains) + self.datetime.size
         endings: dict[str, tuple[ElementHead | None, Callable[[str], bool]]] = {

@@ -193,10 +193,19 @@ class Corrections:
                 proposal = RegistryRecord(change, None, moves[0].key_was, PROPOSED_TYPE, order.id)
             result = await self._submit(
                 CorrectionDraft(
-                    order.id, "confirmed", moves, registry_position, now_us(), order.source, order.who, order.why,
-                    _nobody, proposal, order.reverts,
+                    order.id,
+                    "confirmed",
+                    moves,
+                    registry_position,
+                    now_us(),
+                    order.source,
+                    order.who,
+                    order.why,
+                    _nobody,
+                    proposal,
+                    order.reverts,
                 )
-            )  # fmt: skip
+            )
             if isinstance(result, Stored):
                 log.info("entries-moved", correction=order.id, entries=len(moves), position=result.position)
                 return CorrectionOutcome(order.id, moved, result.position)

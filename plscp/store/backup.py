@@ -52,9 +52,13 @@ class Backup(NamedTuple):
 
 
 def back_up(
-    path: Path, target: Path, *, progress: Progress = lambda *_: None, leave: int = 0,
+    path: Path,
+    target: Path,
+    *,
+    progress: Progress = lambda *_: None,
+    leave: int = 0,
     beside: Callable[[Any], None] = lambda _: None,
-) -> Backup:  # fmt: skip
+) -> Backup:
     """Copy a store, served or not, to a file that is not there yet.
 
     Args:
@@ -179,9 +183,14 @@ class Restored(NamedTuple):
 
 
 def restore(
-    backup: Path, path: Path, *, force: bool = False, progress: Progress = lambda *_: None, companions: Sequence[Path] = (),
+    backup: Path,
+    path: Path,
+    *,
+    force: bool = False,
+    progress: Progress = lambda *_: None,
+    companions: Sequence[Path] = (),
     beside: Callable[[Any, str], None] = lambda _connection, _store_id: None,
-) -> Restored:  # fmt: skip
+) -> Restored:
     """Make a store out of a backup.
 
     Args:

@@ -327,16 +327,32 @@ class Batch:
         return kind(event_id=event_id, position=self.position + 1, recorded=self.recorded, **more)
 
     def _append(
-        self, kind: str, lead: Lead, data: bytes, envelope: CloudEventAttributes, *, time: int = 0,
-        request: RequestRecord | None = None, entry: int | None = None, about: bytes = b"",
-    ) -> None:  # fmt: skip
+        self,
+        kind: str,
+        lead: Lead,
+        data: bytes,
+        envelope: CloudEventAttributes,
+        *,
+        time: int = 0,
+        request: RequestRecord | None = None,
+        entry: int | None = None,
+        about: bytes = b"",
+    ) -> None:
         """Chain and collect the next event; `about`: `about_request` of its request, or empty."""
         position = lead.position
         assert position == self.position + 1
         event = (
-            position, kind, request.n if request else None, entry, lead.event_id, *envelope, utc(lead.recorded), time,
-            lead.encoded()[:-1], data,
-        )  # fmt: skip
+            position,
+            kind,
+            request.n if request else None,
+            entry,
+            lead.event_id,
+            *envelope,
+            utc(lead.recorded),
+            time,
+            lead.encoded()[:-1],
+            data,
+        )
         context, raw = (request.decision.context, request.raw_digest) if request else (b"", NO_RAW)
         self.digest = link(self.digest, event, about, context, raw)
         self.events.append(EventRow._make((*event, self.digest)))
@@ -478,9 +494,17 @@ class Batch:
         if item is None:
             _measure_raw(draft)
             item = QuarantineRow(
-                draft.identity, draft.calling_ae, draft.address, draft.sop_class, draft.transfer_syntax, draft.arrival,
-                draft.arrival, 0, draft.raw_length, draft.raw_digest,
-            )  # fmt: skip
+                draft.identity,
+                draft.calling_ae,
+                draft.address,
+                draft.sop_class,
+                draft.transfer_syntax,
+                draft.arrival,
+                draft.arrival,
+                0,
+                draft.raw_length,
+                draft.raw_digest,
+            )
         self.items[draft.identity] = item
         item.times += 1
         item.last_time = draft.arrival

@@ -81,14 +81,52 @@ def iso(microseconds: int) -> str:
 def request_of(row: Sequence[Any], raw: bytes = b"") -> RequestRecord:
     """A request as it was kept, out of its `REQUEST_COLUMNS`; of the decision only what they hold."""
     (
-        n, request_id, identity, sop_class, calling_ae, address, association, message_id, transfer_syntax, arrival, status, comment,
-        study, patient_id, issuer, registry_position, entry_count, first, last, raw_length, raw_digest, shared,
-    ) = row  # fmt: skip
+        n,
+        request_id,
+        identity,
+        sop_class,
+        calling_ae,
+        address,
+        association,
+        message_id,
+        transfer_syntax,
+        arrival,
+        status,
+        comment,
+        study,
+        patient_id,
+        issuer,
+        registry_position,
+        entry_count,
+        first,
+        last,
+        raw_length,
+        raw_digest,
+        shared,
+    ) = row
     decision = Accepted(status, "procedure-log", "", study, patient_id, issuer, shared, comment)
     return RequestRecord(
-        request_id, identity, sop_class, calling_ae, address, association, message_id, transfer_syntax, arrival, raw, (), decision,
-        registry_position, lambda _: None, raw_length, raw_digest, n=n, entry_count=entry_count, first_position=first, last_position=last,
-    )  # fmt: skip
+        request_id,
+        identity,
+        sop_class,
+        calling_ae,
+        address,
+        association,
+        message_id,
+        transfer_syntax,
+        arrival,
+        raw,
+        (),
+        decision,
+        registry_position,
+        lambda _: None,
+        raw_length,
+        raw_digest,
+        n=n,
+        entry_count=entry_count,
+        first_position=first,
+        last_position=last,
+    )
 
 
 def about_request(r: RequestRecord) -> bytes:

@@ -114,17 +114,41 @@ def _context_values(record: RequestRecord) -> tuple[Any, ...]:
     """A row of `contexts` but for its number: what a request has in common with others."""
     at = record.decision
     return (
-        record.sop_class, record.calling_ae, record.address, record.transfer_syntax, at.status, at.comment, at.study_instance_uid,
-        at.patient_id, at.issuer, record.registry_position, at.alive_at, at.key, record.type, at.context,
-    )  # fmt: skip
+        record.sop_class,
+        record.calling_ae,
+        record.address,
+        record.transfer_syntax,
+        at.status,
+        at.comment,
+        at.study_instance_uid,
+        at.patient_id,
+        at.issuer,
+        record.registry_position,
+        at.alive_at,
+        at.key,
+        record.type,
+        at.context,
+    )
 
 
 def _request_values(record: RequestRecord, context: int) -> tuple[Any, ...]:
     return (
-        record.n, context, record.arrival, record.decision.alive_us, record.first_position, record.last_position,
-        _id_bytes(record.request_id), record.identity, record.association, record.message_id, record.entry_count,
-        record.raw_length, record.raw_digest, record.keys, None if record.keys is None else record.raw,
-    )  # fmt: skip
+        record.n,
+        context,
+        record.arrival,
+        record.decision.alive_us,
+        record.first_position,
+        record.last_position,
+        _id_bytes(record.request_id),
+        record.identity,
+        record.association,
+        record.message_id,
+        record.entry_count,
+        record.raw_length,
+        record.raw_digest,
+        record.keys,
+        None if record.keys is None else record.raw,
+    )
 
 
 class SqliteLedger:
@@ -158,9 +182,13 @@ class SqliteLedger:
         """
         with self._transaction():
             known = Lookups(
-                self._connection, self._index, drafts, delivered=self._delivered,
-                any_replayed=self._any_replayed, room_for_refusals=self._room_for_refusals,
-            )  # fmt: skip
+                self._connection,
+                self._index,
+                drafts,
+                delivered=self._delivered,
+                any_replayed=self._any_replayed,
+                room_for_refusals=self._room_for_refusals,
+            )
             batch = Batch(self.head, self._topics, known, time.time_ns() // 1000)
             results = [batch.take(draft) for draft in drafts]
             if batch.empty:

@@ -490,9 +490,16 @@ class EventStore(Protocol):
         """One study's entries by when they occurred, then by position: those that stand there, or that stood there first."""
 
     def quarantine(
-        self, *, calling_ae: str = "", open_only: bool = False, reason: str = "", since: int = 0, until: int = LAST,
-        limit: int = 1000, before: int = LAST,
-    ) -> list[QuarantineItem]:  # fmt: skip
+        self,
+        *,
+        calling_ae: str = "",
+        open_only: bool = False,
+        reason: str = "",
+        since: int = 0,
+        until: int = LAST,
+        limit: int = 1000,
+        before: int = LAST,
+    ) -> list[QuarantineItem]:
         """Quarantine items; what was refused first last comes first, however often it was repeated.
 
         Args:

@@ -195,9 +195,13 @@ class SqliteStore:
             return free is None or free > limits.disk_reserve
 
         self._writer = Writer(
-            SqliteLedger(connection, limits, room_for_refusals), call_soon=call_soon, on_fatal=on_fatal,
-            after_commit=after_commit, limits=limits, watermark=self._watermark,
-        )  # fmt: skip
+            SqliteLedger(connection, limits, room_for_refusals),
+            call_soon=call_soon,
+            on_fatal=on_fatal,
+            after_commit=after_commit,
+            limits=limits,
+            watermark=self._watermark,
+        )
         restored = {"restored_from": former[-1]} if former else {}
         log.info("store-opened", store=self.store_id, position=self.head()[0], **restored)
 
@@ -372,9 +376,16 @@ class SqliteStore:
         return _proposal(*rows[0]) if len(rows) == 1 else None
 
     def quarantine(
-        self, *, calling_ae: str = "", open_only: bool = False, reason: str = "", since: int = 0, until: int = LAST,
-        limit: int = 1000, before: int = LAST,
-    ) -> list[QuarantineItem]:  # fmt: skip
+        self,
+        *,
+        calling_ae: str = "",
+        open_only: bool = False,
+        reason: str = "",
+        since: int = 0,
+        until: int = LAST,
+        limit: int = 1000,
+        before: int = LAST,
+    ) -> list[QuarantineItem]:
         wanted = f"{_WANTED} AND n < ?6 ORDER BY n DESC LIMIT ?7"
         return self._items(wanted, calling_ae, open_only, reason, since, until, before, limit)
 

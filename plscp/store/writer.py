@@ -46,9 +46,13 @@ class Watermark:
     """
 
     def __init__(
-        self, free: Callable[[], int | None], least: int, *, every: float = 1.0,
+        self,
+        free: Callable[[], int | None],
+        least: int,
+        *,
+        every: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._free, self._least, self._every, self._clock = free, least, every, clock
         self._next = clock()
         self._lock = threading.Lock()
@@ -108,9 +112,15 @@ class Writer:
     """
 
     def __init__(
-        self, ledger: SqliteLedger, *, call_soon: CallSoon, on_fatal: Callable[[StoreError], None],
-        after_commit: Callable[[int], None], limits: StoreLimits, watermark: Watermark,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: SqliteLedger,
+        *,
+        call_soon: CallSoon,
+        on_fatal: Callable[[StoreError], None],
+        after_commit: Callable[[int], None],
+        limits: StoreLimits,
+        watermark: Watermark,
+    ) -> None:
         self._ledger, self._limits, self._watermark = ledger, limits, watermark
         self._call_soon, self._on_fatal, self._after_commit = call_soon, on_fatal, after_commit
         self.measured: Callable[[float, int], None] = lambda _seconds, _drafts: None

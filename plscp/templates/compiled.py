@@ -253,9 +253,15 @@ class CompiledTemplate:
             if row.include is not None and row.vm == "1":
                 demanded = row.req == "M" or (row.req == "MC" and row.when is not None and row.when.judge is not None)
                 self._add(
-                    item, item.head, row, soft=below, within=(*within, name), before=ordinal, gate=opens,
+                    item,
+                    item.head,
+                    row,
+                    soft=below,
+                    within=(*within, name),
+                    before=ordinal,
+                    gate=opens,
                     absent=absent or not demanded,
-                )  # fmt: skip
+                )
                 continue
             if row.include is None:
                 own.append(len(self.rows))

@@ -240,10 +240,21 @@ def row(  # noqa: PLR0917  # the columns of the standard's tables, in their orde
     """Declares a field as a row for content items, in the order of the table's columns."""
     return _field(
         Row(
-            number, nesting, relationship, value_type, concept, vm, req, value, units, when,
-            verified=verified, inferred=frozenset(inferred), conflicts=conflicts,
+            number,
+            nesting,
+            relationship,
+            value_type,
+            concept,
+            vm,
+            req,
+            value,
+            units,
+            when,
+            verified=verified,
+            inferred=frozenset(inferred),
+            conflicts=conflicts,
         )
-    )  # fmt: skip
+    )
 
 
 def named(item: ContentItem, concept: Set) -> bool:
