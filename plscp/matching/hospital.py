@@ -173,7 +173,7 @@ def _propose_merge(plan: Plan, survivor: PatientId, prior: PatientId, because: s
     place = Place("", *to)
     what = {"what": MERGE, "to": place.as_json(), "prior": PatientId(*prior).as_json()}
     change = what | proposed(MERGE, place, because, origins=[Place("", *prior)])
-    plan.propose(RegistryRecord(change, None, to.key, f"org.plscp.{MERGE}.v1", proposal_id(what)))
+    plan.propose(RegistryRecord.proposal(change, to.key, proposal_id(what), f"org.plscp.{MERGE}.v1"))
 
 
 # --- visits --------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from plscp.matching.plan import Plan
 from plscp.matching.records import Patient, PatientId, Study, StudyStay
 from plscp.matching.registry import Registry, microseconds, moment_of
 from plscp.matching.steps import IN_PROGRESS, ProcedureStep, StepStatus
-from plscp.records.parts import PROPOSED_TYPE
 from plscp.store.port import RegistryRecord
 
 INCORRECT_WORKLIST_ENTRY: Final = "110514^DCM"
@@ -321,4 +320,4 @@ def _proposal(
     change = proposed(MOVE, Place("", *patient), because, origins=[stands], calling_ae=step.calling_ae)
     change["step"] = step.sop_instance_uid
     said = [step.sop_instance_uid, study_instance_uid, patient.as_json()]
-    return RegistryRecord(change, None, study_instance_uid, PROPOSED_TYPE, proposal_id(said))
+    return RegistryRecord.proposal(change, study_instance_uid, proposal_id(said))

@@ -34,7 +34,6 @@ from plscp.matching.corrections import (
 from plscp.matching.model import Place
 from plscp.matching.registry import Registry
 from plscp.records.parts import (
-    PROPOSED_TYPE,
     WITHDRAWN_TYPE,
     Correction,
     EventPlace,
@@ -190,7 +189,7 @@ class Corrections:
                     "positions": [move.was.position for move in moves],
                     "from": [place.as_json() for place in origins],
                 }
-                proposal = RegistryRecord(change, None, moves[0].key_was, PROPOSED_TYPE, order.id)
+                proposal = RegistryRecord.proposal(change, moves[0].key_was, order.id)
             result = await self._submit(
                 CorrectionDraft(
                     order.id,

@@ -18,7 +18,6 @@ from plscp.matching.corrections import MOVE, Destination, destination, proposal_
 from plscp.matching.model import Instant, MatchQuestion, Place
 from plscp.matching.registry import Registry
 from plscp.matching.step_changes import INCORRECT_WORKLIST_ENTRY
-from plscp.records.parts import PROPOSED_TYPE
 from plscp.service.corrections import Corrections, Order
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile, Profiles
@@ -175,7 +174,7 @@ class Misplaced:
             except Conflict:
                 self._due.add([target])
         elif known is None:
-            record = RegistryRecord(change, None, came_from, PROPOSED_TYPE, correction)
+            record = RegistryRecord.proposal(change, came_from, correction)
             await self._keeper.change(lambda _: [record], "server")
             log.info("correction-proposed", correction=correction, entries=len(positions))
 

@@ -19,7 +19,6 @@ from plscp.matching.model import Decision, Place
 from plscp.matching.registry import Registry, moment_of
 from plscp.matching.second_look import MOST_ITEMS, STATUSES_LOOKED_AT, OpenItem, OpenItems, why_ask
 from plscp.metrics import Metrics
-from plscp.records.parts import PROPOSED_TYPE
 from plscp.service.keeper import RegistryKeeper, utc_now
 from plscp.service.profile import Profiles
 from plscp.service.replay import Replay, ReplayOutcome
@@ -184,7 +183,7 @@ class SecondLook:
         if await asyncio.to_thread(self._store.proposal, correction) is not None:
             return
         change = proposed(REPLAY, place, why, calling_ae=item.calling_ae, quarantine=item.id) | {"rule": outcome.rule}
-        record = RegistryRecord(change, None, place.key, PROPOSED_TYPE, correction)
+        record = RegistryRecord.proposal(change, place.key, correction)
         await self._keeper.change(lambda _registry: [record], SERVER)
         self._metrics.replays_proposed.child().add()
         log.info("replay-proposed", quarantine=item.id, correction=correction, calling_ae=item.calling_ae, why=why)

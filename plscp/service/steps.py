@@ -21,7 +21,6 @@ from plscp.matching.registry import Registry, microseconds
 from plscp.records.parts import (
     ADMINISTRATION_TYPE,
     ENTRY_TYPE,
-    PROPOSED_TYPE,
     Match,
     Refusal,
     Replayed,
@@ -442,4 +441,4 @@ def _propose(pending: Pending, move: Move, because: str) -> RegistryRecord:
         quarantine=pending.quarantine_id,
     )
     said = {"positions": move.positions, "to": change["to"]}
-    return RegistryRecord(change, None, move.origins[0].key, PROPOSED_TYPE, proposal_id(said))
+    return RegistryRecord.proposal(change, move.origins[0].key, proposal_id(said))

@@ -7,10 +7,10 @@ and is submitted again; so does one whose entries are partly stored already (`En
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, Literal, NamedTuple, Protocol, Self
 
 from plscp.errors import StoreError
-from plscp.records.parts import PublishedFinding
+from plscp.records.parts import PROPOSED_TYPE, PublishedFinding
 from plscp.store.corrections import CorrectionDraft, EntryFilter, Proposal, StandingEvent
 from plscp.store.quarantine import OpenRefusal, QuarantineItem, ReplayOf
 
@@ -100,6 +100,11 @@ class RegistryRecord(NamedTuple):
     type: str
     subject: str
     without_entries: str = ""
+
+    @classmethod
+    def proposal(cls, change: dict[str, Any], key: str, proposal_id: str, kind: str = PROPOSED_TYPE) -> Self:
+        """A proposed correction, which is kept alone; `key`: partition key of where what it is about stands."""
+        return cls(change, None, key, kind, proposal_id)
 
     @property
     def proposed(self) -> bool:

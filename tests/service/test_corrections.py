@@ -156,7 +156,7 @@ def test_a_confirmation_may_name_another_target(rig: Rig) -> None:
         "to": nowhere,
         "because": "wrong worklist entry",
     }
-    rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.correction.proposed.v1", "ab12")])
+    rig.change(lambda _: [RegistryRecord.proposal(change, A, "ab12")])
     with pytest.raises(InvalidBody, match="name the study, or the patient"):
         settle(rig, "confirm", "ab12")
     settle(rig, "confirm", "ab12", why="", to=place(C))
@@ -350,7 +350,7 @@ def test_a_replay_is_confirmed_by_replaying(rig: Rig) -> None:
         "because": "by place",
         "quarantine": "f00",
     }
-    rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.correction.proposed.v1", "ab12")])
+    rig.change(lambda _: [RegistryRecord.proposal(change, A, "ab12")])
     with pytest.raises(Conflict, match="cannot replay"):
         settle(rig, "confirm", "ab12")
     answers = ["refused still: C103 no study", ""]
@@ -376,7 +376,7 @@ def test_a_merge_of_a_placeholder_is_confirmed_for_one_study(rig: Rig) -> None:
     to = {"study_instance_uid": "", "patient": {"id": "PR", "issuer": "HOSP"}}
     prior = {"id": "UNKNOWN", "issuer": "HOSP"}
     change = {"what": "proposal.merge", "positions": [], "from": [], "to": to, "prior": prior, "because": "several"}
-    rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.proposal.merge.v1", "ab12")])
+    rig.change(lambda _: [RegistryRecord.proposal(change, A, "ab12", "org.plscp.proposal.merge.v1")])
     for wrong in ({}, {"to": place(A)}, {"to": place("1.2.99")}):
         with pytest.raises(Conflict):
             settle(rig, "confirm", "ab12", **wrong)
@@ -399,7 +399,7 @@ def test_a_merge_that_was_proposed_is_not_of_who_got_the_id_since(rig: Rig) -> N
     to = {"study_instance_uid": "", "patient": {"id": "PB", "issuer": "HOSP"}}
     prior = {"id": "PA", "issuer": "HOSP"}
     change = {"what": "proposal.merge", "positions": [], "from": [], "to": to, "prior": prior, "because": "linked"}
-    rig.change(lambda _: [RegistryRecord(change, None, A, "org.plscp.proposal.merge.v1", "ab12")])
+    rig.change(lambda _: [RegistryRecord.proposal(change, A, "ab12", "org.plscp.proposal.merge.v1")])
     renamed(rig, "PA", "PN")
     with pytest.raises(Conflict, match="given anew since"):
         settle(rig, "confirm", "ab12")

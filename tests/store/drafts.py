@@ -140,7 +140,7 @@ def change(
 def proposal(name: str, **members: Any) -> RegistryRecord:
     """A proposed correction with this id."""
     change = {"what": "proposal.move", **members}
-    return RegistryRecord(change, None, STUDY, "org.plscp.correction.proposed.v1", name)
+    return RegistryRecord.proposal(change, STUDY, name)
 
 
 def move(store: EventStore, position: int, study: str) -> EventMove:

@@ -32,7 +32,7 @@ def refused(number: int) -> Rejected:
         "calling_ae": "HEMO1",
         "quarantine": "00",
     }
-    proposal = RegistryRecord(correction, None, UID, "org.plscp.correction.proposed.v1", f"{number:04x}")
+    proposal = RegistryRecord.proposal(correction, UID, f"{number:04x}")
     data = b'"status":"C104","comment":"c","findings":[]'
     return Rejected(0xC104, "C104 c", data, "c", content_refused=True, proposal=proposal)
 
