@@ -222,7 +222,7 @@ def user_identity(value: bytes) -> UserIdentity:
 
 
 def accept(
-    proposal: AssociationProposal, max_length: int, confirmed: bool = False, steps: bool = True
+    proposal: AssociationProposal, max_length: int, *, confirmed: bool = False, steps: bool = True
 ) -> tuple[bytes, Mapping[int, Context]]:
     """Negotiate: the requestor is SCU only (PS3.7 D.3.3.4).
 

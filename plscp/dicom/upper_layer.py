@@ -278,7 +278,7 @@ class UpperLayer:
         self, proposal: AssociationProposal, *, confirmed: bool = False, steps: bool = True
     ) -> tuple[bytes, Mapping[int, Context]]:
         """A-ASSOCIATE response: as `negotiation.accept`."""
-        answer, contexts = negotiation.accept(proposal, self._bounds.pdu, confirmed, steps)
+        answer, contexts = negotiation.accept(proposal, self._bounds.pdu, confirmed=confirmed, steps=steps)
         self._max_length = proposal.max_length
         self._assembler = Assembler(contexts, self._bounds)
         self._move(TableEvent.ACCEPT)

@@ -192,17 +192,17 @@ class Corrections:
                 proposal = RegistryRecord.proposal(change, moves[0].key_was, order.id)
             result = await self._submit(
                 CorrectionDraft(
-                    order.id,
-                    "confirmed",
-                    moves,
-                    registry_position,
-                    now_us(),
-                    order.source,
-                    order.who,
-                    order.why,
-                    _nobody,
-                    proposal,
-                    order.reverts,
+                    id=order.id,
+                    state="confirmed",
+                    moves=moves,
+                    registry_position=registry_position,
+                    time=now_us(),
+                    source=order.source,
+                    who=order.who,
+                    why=order.why,
+                    done=_nobody,
+                    proposal=proposal,
+                    reverts=order.reverts,
                 )
             )
             if isinstance(result, Stored):

@@ -38,7 +38,9 @@ class StockHandlers:
         if status.receipt is not None:
             self._made.setdefault(event.assoc, []).append(status.receipt)
         encoded = BytesIO(reply.encode(implicit=True, little=True)) if reply is not None else None
-        return status_dataset(status), decode(encoded, True, True) if encoded is not None else None
+        return status_dataset(status), decode(
+            encoded, is_implicit_vr=True, is_little_endian=True
+        ) if encoded is not None else None
 
     def _on_sent(self, event: Any) -> None:
         if isinstance(event.pdu, P_DATA_TF) and (receipts := self._made.pop(event.assoc, None)):

@@ -7,7 +7,7 @@ contract section 1 and steps 5a to 10 of section 2.
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from plscp.digests import sha256
 from plscp.errors import StoreFull
@@ -27,7 +27,7 @@ from plscp.records.parts import (
     utc,
 )
 from plscp.store.chain import NO_RAW, CloudEventAttributes, EventRow, about_request, iso, link
-from plscp.store.corrections import CORRECTION, CorrectionDraft, EventMove, Standing
+from plscp.store.corrections import CORRECTION, CorrectionDraft, EventMove, Settlement, Standing
 from plscp.store.index import EntryKeys, Keys, Seen, mark_of, note_entry, note_request
 from plscp.store.lookups import Answered, Expired, Lookups, Outcome, QuarantineRow
 from plscp.store.port import (
@@ -55,8 +55,28 @@ from plscp.store.quarantine import ReplayOf
 from plscp.store.schema import StoreHead
 
 AnyLead = TypeVar("AnyLead", bound=Lead)
-Planned = tuple[EntryDraft, EntryKeys, list[PublishedFinding]]
-"""An entry to add, and the writer's own finding or none."""
+
+
+class PlannedEntry(NamedTuple):
+    """An entry to add, the keys under which it will be found again, and the writer's own finding or none."""
+
+    entry: EntryDraft
+    keys: EntryKeys
+    noticed: list[PublishedFinding]
+
+
+class EntryPlan(NamedTuple):
+    """What becomes of a request's entries.
+
+    Attributes:
+        add: the entries to add, in order.
+        seen: rows of the index that they add or change.
+        known: (index among the entries, position) of those that are stored already.
+    """
+
+    add: list[PlannedEntry]
+    seen: dict[bytes, Seen]
+    known: list[tuple[int, int]]
 
 
 def _seen_before(first: int, own: int) -> list[PublishedFinding]:
@@ -104,7 +124,7 @@ class Batch:
         topics: topic -> its (first, last position).
         retries, delivered, clocks, messages: rows to add.
         proposals: ids of the proposals to add, with their positions.
-        settled: state of a proposal by its id, and moved, settled, reverts, who and why of its row.
+        settled: what became of proposals, by id.
         reverted: ids of the corrections that are taken back.
         standings: where entries stand that were moved, by position.
         seen, items, replayed: rows to add or replace, by their keys.
@@ -123,7 +143,7 @@ class Batch:
         self.clocks: list[ClockMeasured] = []
         self.messages: list[MessageRefused] = []
         self.proposals: dict[str, int] = {}
-        self.settled: dict[str, tuple[str, tuple[int, int, str, str, str]]] = {}
+        self.settled: dict[str, Settlement] = {}
         self.reverted: set[str] = set()
         self.standings: dict[int, Standing] = {}
         self.seen: dict[bytes, Seen] = {}
@@ -175,20 +195,20 @@ class Batch:
         if isinstance(decision, Rejected) and decision.content_refused:
             return self._refuse(draft, decision)
         keys = self._known.keys[draft.request_id]
-        plan, fresh, again = self._plan(draft, keys.entries)
-        known = self._known_entries(again) if again else ()
+        plan = self._plan(draft, keys.entries)
+        known = self._known_entries(plan.known) if plan.known else ()
         if known != draft.judged:
             return EntriesKnown(known)
         if draft.registry_position < self.registry_position:
             return Stale(self.registry_position)
         if isinstance(decision, Rejected):
             return self._refuse(draft, decision)
-        if known and not plan:
+        if known and not plan.add:
             return self._all_known(draft, known[0])
         if draft.replay is not None and draft.replay.trial:
             answer = draft.request_id, decision.status, decision.comment
-            return Stored("added", *answer, *_under(decision), entries=len(plan))
-        return self._accept(draft, decision, keys.identity, plan, fresh)
+            return Stored("added", *answer, *_under(decision), entries=len(plan.add))
+        return self._accept(draft, decision, keys.identity, plan)
 
     # --- contract section 1 ---
 
@@ -197,17 +217,15 @@ class Batch:
         self.retries.append((before.n, draft.arrival, *where))
         return _answer("retry", before, moved=self._moved(before.first_position))
 
-    def _plan(
-        self, draft: RequestRecord, keys: Sequence[EntryKeys]
-    ) -> tuple[list[Planned], dict[bytes, Seen], list[tuple[int, int]]]:
-        """Which entries to add with which finding, what will then have been seen, and (index, position) of the known ones."""
-        plan: list[Planned] = []
+    def _plan(self, draft: RequestRecord, keys: Sequence[EntryKeys]) -> EntryPlan:
+        """Which entries to add with which finding, and which are known."""
+        add: list[PlannedEntry] = []
         fresh: dict[bytes, Seen] = {}
         known: list[tuple[int, int]] = []
         own: dict[bytes, int] = {}
         seen, mark, replayed = self._known.seen, mark_of(draft.content), self._known.replayed_since(draft.content)
         for index, (entry, key) in enumerate(zip(draft.entries, keys, strict=True)):
-            position = self.position + 1 + len(plan)
+            position = self.position + 1 + len(add)
             noticed: list[PublishedFinding] = []
             if entry.index in replayed:
                 known.append((index, replayed[entry.index]))
@@ -230,8 +248,8 @@ class Batch:
                     noticed = _probable_repeat(other)
             own.setdefault(key.near_duplicate, position)
             note_entry(seen, fresh, key, position, mark)
-            plan.append((entry, key, noticed))
-        return plan, fresh, known
+            add.append(PlannedEntry(entry, key, noticed))
+        return EntryPlan(add, fresh, known)
 
     def _known_entries(self, known: Sequence[tuple[int, int]]) -> tuple[KnownEntry, ...]:
         found = self._known.stored_under({position for _, position in known if position < self._first})
@@ -252,16 +270,15 @@ class Batch:
 
     # --- appending ---
 
-    def _accept(
-        self, draft: RequestRecord, decision: Accepted, key: bytes, plan: list[Planned], fresh: dict[bytes, Seen]
-    ) -> Stored:
+    def _accept(self, draft: RequestRecord, decision: Accepted, key: bytes, plan: EntryPlan) -> Stored:
+        """Add what is planned; `key`: of the request's identity."""
         before, replay = self._known.answered.get(draft.content), draft.replay
         first_id = before.first_id if before else draft.request_id
-        self._number(draft, len(plan))
+        self._number(draft, len(plan.add))
         more = {"replayed": replay.replayed} if replay else {}
-        draft.keys = Keys(key, [keys for _, keys, _ in plan]).packed()
+        draft.keys = Keys(key, [planned.keys for planned in plan.add]).packed()
         about, subject = about_request(draft), decision.study_instance_uid or decision.key
-        for entry, _, noticed in plan:
+        for entry, _, noticed in plan.add:
             if replay and replay.some:
                 self.replayed[replay.content, entry.index] = self.position + 1
                 self._known.replayed.setdefault(replay.content, {})[entry.index] = self.position + 1
@@ -277,12 +294,12 @@ class Batch:
             )
             envelope = CloudEventAttributes(decision.topic, decision.key, entry.type, subject, entry.occurred)
             self._append("entry", lead, entry.data, envelope, request=draft, entry=entry.index, about=about)
-        note_request(self._known.seen, fresh, key, draft.n)
-        self.seen.update(fresh)
-        self._known.seen.update(fresh)
+        note_request(self._known.seen, plan.seen, key, draft.n)
+        self.seen.update(plan.seen)
+        self._known.seen.update(plan.seen)
         self._known.answered[draft.identity] = Answered(draft, first_id, delivered=False)
         self._close(draft, draft.last_position)
-        return _answer("added", draft, len(plan))
+        return _answer("added", draft, len(plan.add))
 
     def _registry(self, draft: RegistryDraft) -> Result:
         studies = [record.without_entries for record in draft.records if record.without_entries]
@@ -378,7 +395,7 @@ class Batch:
         if not draft.moves:
             self._settle(draft)
         moved = first if draft.moves else 0
-        self.settled[draft.id] = draft.state, (moved, self.position, draft.reverts, draft.who, draft.why)
+        self.settled[draft.id] = Settlement(draft.state, moved, self.position, draft.reverts, draft.who, draft.why)
         if draft.reverts:
             self.reverted.add(draft.reverts)
         return Stored("corrected", draft.id, position=self.position, entries=len(draft.moves))
@@ -388,7 +405,7 @@ class Batch:
         if proposal_id in self.reverted:
             return "reverted"
         if proposal_id in self.settled:
-            return self.settled[proposal_id][0]
+            return self.settled[proposal_id].state
         return "proposed" if proposal_id in self.proposals else self._known.proposed(proposal_id)
 
     def _moved(self, position: int) -> Standing | None:

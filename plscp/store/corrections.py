@@ -50,7 +50,15 @@ class EventMove(NamedTuple):
     assigned: bytes
 
 
-Settled = Literal["confirmed", "rejected", "reverted", "superseded"]
+class Settlement(NamedTuple):
+    """What became of a proposed correction, as its row says it; the attributes are those of a `Proposal`."""
+
+    state: Literal["confirmed", "rejected"]
+    moved: int
+    settled: int
+    reverts: str
+    who: str
+    why: str
 
 
 @dataclass(slots=True)

@@ -289,8 +289,8 @@ class SqliteLedger:
         """Write where entries stand now, and what became of proposals, also of others about the same entries."""
         execute = self._connection.execute
         insert(self._connection, "INSERT OR REPLACE INTO standings", [*batch.standings.values()])
-        for proposal_id, (state, more) in batch.settled.items():
-            execute(SETTLE, (state, *more, proposal_id))
+        for proposal_id, settlement in batch.settled.items():
+            execute(SETTLE, (*settlement, proposal_id))
         for proposal_id in batch.reverted:
             execute("UPDATE proposals SET state = 'reverted' WHERE id = ?", (proposal_id,))
         if batch.standings:

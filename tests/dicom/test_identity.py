@@ -112,7 +112,7 @@ def test_the_answer_confirms_or_says_nothing(confirmed: bool) -> None:
     """A positive response is item 59H with an empty server response (PS3.7 Table D.3-15), as pynetdicom reads it."""
     found, _ = read(RQ[6:], 128)
     assert isinstance(found, AssociationProposal)
-    answer, _ = accept(found, 16382, confirmed)
+    answer, _ = accept(found, 16382, confirmed=confirmed)
     pdu = A_ASSOCIATE_AC()
     pdu.decode(answer)
     item = pdu.user_information.user_identity

@@ -93,7 +93,7 @@ def request(raw: bytes) -> object:
         found, identity = negotiation.read(raw, 128)
         if isinstance(found, negotiation.Rejection):
             return found
-        answer, contexts = negotiation.accept(found, 16382, identity is not None)
+        answer, contexts = negotiation.accept(found, 16382, confirmed=identity is not None)
     except InvalidPdu:
         return "unreadable"
     [(kind, _)] = pdus_of(answer)
