@@ -509,26 +509,27 @@ class Batch:
             return _no_room()
         item = self._item(draft.identity)
         if item is None:
-            _measure_raw(draft)
             item = QuarantineRow(
-                draft.identity,
-                draft.calling_ae,
-                draft.address,
-                draft.sop_class,
-                draft.transfer_syntax,
-                draft.arrival,
-                draft.arrival,
-                0,
-                draft.raw_length,
-                draft.raw_digest,
+                identity=draft.identity,
+                calling_ae=draft.calling_ae,
+                address=draft.address,
+                sop_class=draft.sop_class,
+                transfer_syntax=draft.transfer_syntax,
+                first_time=draft.arrival,
+                last_time=draft.arrival,
+                times=0,
+                raw_length=0,
+                raw_digest=b"",
             )
         self.items[draft.identity] = item
         item.times += 1
         item.last_time = draft.arrival
         item.closed_position = None
-        if not item.has_raw:
+        if not item.has_raw:  # the same content may be encoded otherwise by now
+            _measure_raw(draft)
             item.has_raw, item.raw = True, draft.raw
             item.transfer_syntax = draft.transfer_syntax
+            item.raw_length, item.raw_digest = draft.raw_length, draft.raw_digest
         outcome = item.outcomes.get(decision.outcome)
         if outcome is None:
             said = decision.outcome, decision.status, decision.comment

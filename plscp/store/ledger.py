@@ -41,7 +41,8 @@ INSERT INTO quarantine (identity, calling_ae, address, sop_class, transfer_synta
 VALUES (:identity, :calling_ae, :address, :sop_class, :transfer_syntax, :first_time, :last_time, :times,
     :raw_length, :raw_digest, :closed_position)
 ON CONFLICT (identity) DO UPDATE SET transfer_syntax = excluded.transfer_syntax, last_time = excluded.last_time,
-    times = excluded.times, closed_position = excluded.closed_position
+    times = excluded.times, raw_length = excluded.raw_length, raw_digest = excluded.raw_digest,
+    closed_position = excluded.closed_position
 """
 SAVE_OUTCOME: Final = """
 INSERT INTO refusals (identity, outcome, status, comment, position, first_time, last_time, times)

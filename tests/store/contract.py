@@ -818,6 +818,21 @@ class EventStoreContract:
         assert back.raw == drafts[0].raw
         assert store.first_broken_position() is None
 
+    def test_raw_bytes_that_come_back_encoded_otherwise_have_their_own_length(self, open_one: Open) -> None:
+        """The same content in another transfer syntax is the same item; its length and syntax are those of the bytes that it has."""
+        store = open_one(limits=StoreLimits(quarantine_bytes=25))
+        first = request(decision=rejected(), raw=b"%020d" % 0)
+        stored(store, first)
+        stored(store, request(decision=rejected(), arrival=NOW + 1, raw=b"%020d" % 1))
+        gone = store.quarantine_item(first.identity.hex())
+        assert gone
+        assert (gone.raw, gone.raw_length) == (b"", 20)
+        other = again(first, raw=b"%015d" % 0, arrival=NOW + 2, transfer_syntax="1.2.840.10008.1.2")
+        stored(store, other)
+        back = store.quarantine_item(first.identity.hex())
+        assert back
+        assert (back.raw, back.raw_length, back.transfer_syntax) == (other.raw, 15, "1.2.840.10008.1.2")
+
     def test_refused_messages_of_feeds_are_kept_and_the_oldest_go_first(self, store: EventStore) -> None:
         """Newest first, cut, with the length of the whole; bounded by count and by bytes; they move nothing."""
 
