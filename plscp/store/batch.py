@@ -160,8 +160,9 @@ class Batch:
     @property
     def empty(self) -> bool:
         """Whether nothing is to be written."""
-        added = (self.requests, self.events, self.retries, self.delivered, self.items, self.clocks, self.messages)
-        return not any(added) and not (self.expired and self.expired.upto)
+        changed = (self.requests, self.events, self.items, self.replayed)
+        noted = (self.retries, self.delivered, self.clocks, self.messages)
+        return not any((*changed, *noted)) and not (self.expired and self.expired.upto)
 
     def take(self, draft: Draft) -> Result | None:
         """Decide on one draft. None for what has no result."""
@@ -203,6 +204,8 @@ class Batch:
             return Stale(self.registry_position)
         if isinstance(decision, Rejected):
             return self._refuse(draft, decision)
+        for one in known:
+            self._note_replayed(draft, draft.entries[one.entry].index, one.position)
         if known and not plan.add:
             return self._all_known(draft, known[0])
         if draft.replay is not None and draft.replay.trial:
@@ -279,9 +282,7 @@ class Batch:
         draft.keys = Keys(key, [planned.keys for planned in plan.add]).packed()
         about, subject = about_request(draft), decision.study_instance_uid or decision.key
         for entry, _, noticed in plan.add:
-            if replay and replay.some:
-                self.replayed[replay.content, entry.index] = self.position + 1
-                self._known.replayed.setdefault(replay.content, {})[entry.index] = self.position + 1
+            self._note_replayed(draft, entry.index, self.position + 1)
             lead = self._lead(
                 EntryLead,
                 f"{draft.request_id}-{entry.index}",
@@ -478,6 +479,13 @@ class Batch:
             if item is not None and item.closed_position is None:
                 item.closed_position = position
                 self.items[identity] = item
+
+    def _note_replayed(self, draft: RequestRecord, entry: int, position: int) -> None:
+        """That an entry, by its index, which is replayed without the others is stored."""
+        replay = draft.replay
+        if replay is not None and replay.some and not replay.trial:
+            self.replayed[replay.content, entry] = position
+            self._known.replayed.setdefault(replay.content, {})[entry] = position
 
     def _closed(self, replay: ReplayOf, before: Answered | None, *, delivered: bool) -> Stored | None:
         """The answer to a replay whose item is not open, or whose request was accepted meanwhile; else None."""

@@ -400,6 +400,22 @@ def test_the_last_of_its_entries_closes_the_item(rig: Rig) -> None:
     assert len(entries(rig)) == 2
 
 
+def test_an_entry_that_came_in_otherwise_counts_when_the_others_are_replayed_singly(rig: Rig) -> None:
+    """The item is closed once every entry is stored, whichever way it came: here one by its Observation UID in another request."""
+    known = note("08:00:02", "b")
+    known.ObservationUID = "1.2.3.4"
+    refused(rig, note("08:00:01", "a"), known, note("08:00:03", "c"))
+    rig.study(U1, "PA", location="LAB1")
+    other = events.procedural([known, note("08:00:04", "d")], patient="PA")
+    assert str(rig.send(other, calling="HEMO1", when="08:01")) == f"0000 {U1} PA"
+    assert rig.replayed(entries=[0]).outcome == "accepted"
+    assert rig.replayed(entries=[1]).outcome == "known"
+    assert len(rig.quarantined()) == 1
+    assert rig.replayed(entries=[2]).outcome == "accepted"
+    assert rig.quarantined() == []
+    assert len(entries(rig)) == 4
+
+
 def test_entries_that_stand_under_one_patient_keep_the_whole_from_another(rig: Rig) -> None:
     """Entries replayed under PA: the request, which names PB by now, is refused: C104."""
     data = refused(rig, note("08:00:01", "a"), note("08:00:02", "b"), location="Lab 1")
