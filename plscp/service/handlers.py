@@ -54,6 +54,7 @@ everybody's. Small ones gain nothing from a thread."""
 DEFLATED_WEIGHT: Final = 16
 """How many times its size a deflated data set counts: what it inflates to is not known before."""
 
+DEFECT: Final = Finding("internal-error", "this server failed on the request", refuse=True)
 MOST_ISSUERS_TOLD: Final = 1000
 """Different issuers that the log names: anyone can invent one per request."""
 
@@ -175,19 +176,27 @@ class Handlers:
 
     def _run(self, pending: Pending) -> None:
         if is_large(pending.event):
-            self._slow_lane.submit(self._run_apart, pending)
+            self._slow_lane.submit(self._run_steps, pending)
         else:
             self._run_steps(pending)
 
-    def _run_apart(self, pending: Pending) -> None:
+    def _run_steps(self, pending: Pending) -> None:
         try:
-            self._run_steps(pending)
+            self._check_and_submit(pending)
         except Exception:
             self._defect(pending)
 
     def _defect(self, pending: Pending) -> None:
-        """Whoever waits for the answer of a request on which this server failed gets one; called while the exception is handled."""
+        """What a device sent is not lost by a defect of ours, and whoever waits is answered; called while the exception is handled.
+
+        From step 5 on it is kept in quarantine like any refusal, unless it is there already or even that fails.
+        """
         log.exception("internal-error", where="handlers", **pending.about())
+        if pending.identity and pending.refused is None and pending.stored is None:
+            pending.refused = Refused(0x0110, [DEFECT])
+            with contextlib.suppress(Exception):  # of the same kind: it was said
+                self._decide_and_submit(pending)
+                return
         self._settle(pending)
         self._finish(pending, Status(0x0110), ())
 
@@ -204,7 +213,7 @@ class Handlers:
             request_id=f"{now_us():016x}{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}",
         )
 
-    def _run_steps(self, pending: Pending) -> None:
+    def _check_and_submit(self, pending: Pending) -> None:
         """Steps 1 to 9 by the profile that the request has, then hand over to the store."""
         try:
             noticed = steps.check_command(pending.event.request, pending.sop_class, pending.profile)
@@ -220,12 +229,6 @@ class Handlers:
             # Tracebacks would keep all that was read, in a circle that only the garbage collector opens.
             refused.__context__ = None
             pending.refused = refused.with_traceback(None)
-        except (
-            Exception
-        ):  # a defect of ours must not lose what a device sent: it is kept in quarantine like any refusal
-            log.exception("internal-error", where="handlers", **pending.about())
-            defect = Finding("internal-error", "this server failed on the request", refuse=True)
-            pending.refused = Refused(0x0110, [defect])
         self._decide_and_submit(pending)
 
     def _read(self, pending: Pending) -> None:

@@ -21,6 +21,7 @@ from plscp.records.parts import ENTRY_TYPE
 from plscp.records.values import read
 from plscp.service import handlers
 from plscp.service.profile import Profile
+from plscp.service.replay import ReplayOutcome
 from plscp.store.port import Expunge, Filter
 from tests import events
 from tests.serving import until
@@ -460,9 +461,9 @@ def test_old_raw_bytes_of_an_open_item_stay(rig: Rig) -> None:
 # --- defects ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["large", "decided again"])
+@pytest.mark.parametrize("where", ["small", "large", "decided again"])
 def test_a_defect_leaves_nobody_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """On the thread of large data sets, or when the store has it decided anew: whoever asked is told that it failed."""
+    """In the event loop, on the thread of large data sets, or when the store has it decided anew: whoever asked is told of it."""
     refused(rig)
     item = rig.quarantined()[0]
     rig.study(U1, "PA", location="LAB1")
@@ -470,20 +471,26 @@ def test_a_defect_leaves_nobody_waiting(rig: Rig, monkeypatch: pytest.MonkeyPatc
 
     def keep(*_: Any) -> bool:
         asked.append(where)
-        if where == "large" or len(asked) > 1:
+        if where != "decided again" or len(asked) > 1:
             raise ValueError("a defect")
         rig.keeper.begin(lambda registry: _opened(registry, rig), "http", lambda _: None)
         return True
 
     if where == "large":
         monkeypatch.setattr(handlers, "LARGE_BYTES", 1)
-    told: list[str | None] = []
+    told: list[tuple[str, int, list[str]]] = []
     run = rig.replay.replay(item.id, keep=keep)
     asked_for = asyncio.run_coroutine_threadsafe(run, rig._loop)
-    asked_for.add_done_callback(lambda done: told.append(getattr(done.result(), "outcome", None)))
+    asked_for.add_done_callback(lambda done: told.append(said_of(done.result())))
     until(lambda: bool(told), "the replay")
-    assert told == ["failed"]
+    assert told == [("refused", 0x0110, ["internal-error"])]
     assert len(rig.quarantined()) == 1
+
+
+def said_of(outcome: ReplayOutcome | None) -> tuple[str, int, list[str]]:
+    """What became of it, and why."""
+    assert outcome is not None
+    return outcome.outcome, outcome.status, [finding.code for finding in outcome.findings]
 
 
 def _opened(registry: Registry, rig: Rig) -> Any:

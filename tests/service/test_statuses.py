@@ -337,3 +337,28 @@ def test_what_a_defect_of_ours_refuses_is_kept_as_it_is_answered(
     assert answer.status == 0x0110
     [item] = running.store.quarantine()
     assert [outcome["status"] for outcome in item.outcomes] == [answer.status]
+
+
+def test_a_defect_of_ours_in_the_decision_loses_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the device sent is in quarantine, and the room does not wait for its sign of life."""
+    room(running)
+    counted = Metrics.matched
+    defects = [RuntimeError("a defect")]
+
+    def fails_once(metrics: Metrics, rule: str, status: int) -> None:
+        if defects:
+            raise defects.pop()
+        counted(metrics, rule, status)
+
+    monkeypatch.setattr(Metrics, "matched", fails_once)
+    data = events.procedural([events.note(events.now())], study=U1, location="LAB1")
+    with running.scu() as scu:
+        answer = scu.request(PEL, events.encoded(data))
+        assert not defects
+        assert answer.status == 0x0110
+        [item] = running.store.quarantine()
+        assert [outcome["status"] for outcome in item.outcomes] == [answer.status]
+        with running.keeper.lock:
+            assert not running.keeper.registry.life.expected(U1, "LAB1")
+        assert scu.request(PEL, events.encoded(data)).status == 0
+    assert running.store.quarantine(open_only=True) == []
