@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from plscp.findings import Finding
 from plscp.logs import log
+from plscp.matching.comments import SEVERAL_LOCATIONS
 from plscp.matching.model import Decision, Place
 from plscp.matching.registry import Registry, microseconds, moment_of
 from plscp.metrics import Metrics
@@ -33,6 +34,7 @@ Keep = Callable[[Pending, Decision, Registry], bool]
 _BY_DEVICE: Final = "7"
 """The rule that asks who was where the settings say that the device is."""
 _STOOD_ELSEWHERE: Final = "by place alone, and when it came its device stood at another location"
+_HAD_SEVERAL: Final = "by place alone, and when it came its device had several locations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +118,20 @@ class Replay:
         if why := why_not(item):
             return ReplayOutcome(item.id, "gone", comment=why)
         wanted = tuple(dict.fromkeys(sorted(entries)))
-        stood, by_wrong_place = item.outcomes[0]["data"]["sender"]["location"], False
+        stood = item.outcomes[0]["data"]["sender"]["location"]
+        several = any(outcome["comment"] == SEVERAL_LOCATIONS for outcome in item.outcomes)
+        why_not_there = ""
 
         def kept(pending: Pending, decision: Decision, registry: Registry) -> bool:
-            nonlocal by_wrong_place
+            nonlocal why_not_there
             moved = bool(stood) and registry.place(pending.sender.location) != registry.place(stood)
-            by_wrong_place = moved and decision.rule == _BY_DEVICE
-            return not by_wrong_place and not dry_run and keep(pending, decision, registry)
+            why_not_there = _STOOD_ELSEWHERE if moved else _HAD_SEVERAL if several else ""
+            if decision.rule != _BY_DEVICE:
+                why_not_there = ""
+            return not why_not_there and not dry_run and keep(pending, decision, registry)
 
         outcome = await self._run(item, Replaying(item.identity, source, self._clock(), kept, wanted))
-        return ReplayOutcome(item.id, "refused", status=0xC103, comment=_STOOD_ELSEWHERE) if by_wrong_place else outcome
+        return ReplayOutcome(item.id, "refused", status=0xC103, comment=why_not_there) if why_not_there else outcome
 
     async def confirm(self, item_id: str, place: Place) -> str:
         """Replay an item if it still belongs where people were told; why it was not taken, empty where it was, or was before."""

@@ -212,6 +212,18 @@ def test_a_device_that_stands_elsewhere_by_now_is_not_matched_by_its_place(rig: 
     assert rig.replayed(dry_run=dry_run).study_instance_uid == U1
 
 
+def test_a_device_that_had_several_locations_is_not_matched_by_the_one_that_it_has_now(rig: Rig) -> None:
+    """Nobody knows in which of them it stood when the request came; what it names is found."""
+    rig.use(replace(HEMO1, device=Device("HEMO1", ("LAB1", "LAB2"))))
+    refused(rig, note("08:01", "x"), study_id="")
+    rig.use(HEMO1)
+    rig.study(U1, "PA", location="LAB1")
+    outcome = rig.replayed()
+    assert (outcome.outcome, outcome.study_instance_uid, outcome.kept) == ("refused", "", False)
+    assert "several locations" in outcome.comment
+    assert entries(rig) == []
+
+
 def test_a_location_that_the_settings_lacked_is_mended_by_a_replay(rig: Rig) -> None:
     """Where the device stood was not known then: now it is. So with another name of the same lab."""
     rig.use(replace(HEMO1, device=Device("HEMO1")))
