@@ -140,15 +140,9 @@ class LiveSettings:
             old = self.current
             new = in_force(old, wanted)
             # Files are looked at that a table names which has changed; of the other ones nothing is said here.
-            if old.devices != wanted.devices:
-                wanted.required()
-            if old.http != wanted.http:
-                wanted.tokens()
-                wanted.certificates("http")
-            if old.dicom.tls != wanted.dicom.tls:
-                wanted.certificates("dicom")
-            if old.kafka != wanted.kafka:
-                wanted.relay()
+            for (before, _), (named, read_files) in zip(old.readers(), wanted.readers(), strict=True):
+                if before != named:
+                    read_files()
             if new != old:
                 self._apply(old, new)
                 said = set(old.warnings())

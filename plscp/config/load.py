@@ -4,7 +4,7 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -53,9 +53,7 @@ def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
     """Every fault of the settings and of the files that they name, a line each; empty where they can be used."""
     settings, faults = read(path, environ)
     if settings is not None and not faults:
-        of = settings
-        tls = partial(of.certificates, "dicom"), partial(of.certificates, "http")
-        for read_files in (of.required, of.tokens, of.relay, *tls, of.worklist):
+        for _, read_files in settings.readers():
             try:
                 read_files()
             except ConfigError as error:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from inspect import signature
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 import tomli_w
 from pydantic import Field, SecretStr, field_validator
@@ -56,8 +56,12 @@ if TYPE_CHECKING:
     from plscp.store.limits import StoreLimits
 
 Taken = TypeVar("Taken")
-TLS_LISTENERS = ("dicom", "http", "feeds.hl7")
-"""Tables of listeners that may have a table `tls`."""
+TLS_LISTENERS: Final[dict[str, Callable[["Settings"], Tls | HttpTls | None]]] = {
+    "dicom": lambda settings: settings.dicom.tls,
+    "http": lambda settings: settings.http.tls,
+    "feeds.hl7": lambda settings: settings.feeds.hl7.tls if settings.feeds.hl7 is not None else None,
+}
+"""Each listener that may have a table `tls`, by its own table, and which that is; None: it has none."""
 _MOST_NAMED = 8
 """Devices that a warning names."""
 _SOP_CLASSES = {name: uid for uid, name in SOP_CLASS_NAMES.items()}
@@ -204,10 +208,7 @@ class Settings(Section):
 
     def tls(self, listener: str) -> Tls | HttpTls | None:
         """The TLS table of one of `TLS_LISTENERS`; None without."""
-        hl7 = self.feeds.hl7
-        return {"dicom": self.dicom.tls, "http": self.http.tls, "feeds.hl7": hl7.tls if hl7 is not None else None}[
-            listener
-        ]
+        return TLS_LISTENERS[listener](self)
 
     def certificates(self, listener: str) -> "Certificates | None":
         """What a TLS listener is told; None without its table. Raises ConfigError where a file cannot be used."""
@@ -308,6 +309,15 @@ class Settings(Section):
     def token(self) -> str | None:
         """A token for a command on this machine, of those that may do most; None where /api asks for none."""
         return next((secretfile.lines(setting, name)[0] for _, setting, name in self.http.token_files()), None)
+
+    def readers(self) -> Iterator[tuple[object, Callable[[], object]]]:
+        """What reads the files that a server needs to start, each with the settings that name them; each may raise ConfigError."""
+        yield self.devices, self.required
+        yield self.http, self.tokens
+        yield self.kafka, self.relay
+        for listener in TLS_LISTENERS:
+            yield self.tls(listener), partial(self.certificates, listener)
+        yield self.feeds.worklist, self.worklist
 
     # --- for people --------------------------------------------------------------------------------------------------
 

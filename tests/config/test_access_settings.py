@@ -1,14 +1,18 @@
 """Settings of who may do what: faults, warnings, what the listeners are given, secrets that are read again and never shown."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from plscp.config import Settings, load, problems
-from plscp.config.live import InForce
+from plscp.config.live import InForce, LiveSettings
+from plscp.config.load import table_of
+from plscp.config.model import Section
 from plscp.config.secretfile import SecretFile
+from plscp.config.settings import TLS_LISTENERS
 from plscp.dicom.admission import Caller, CertificateName, UserIdentity, refusal
 from plscp.errors import ConfigError
 from tests import tls
@@ -51,6 +55,89 @@ def test_faults(tmp_path: Path, text: str, said: str) -> None:
     """Each is one line of `config check` with the setting's path and how a right value looks."""
     found = problems(written(tmp_path, text), {})
     assert any(said in line for line in found), found
+
+
+def given(listener: str, more: str = "") -> str:
+    """Settings that give a listener TLS."""
+    return f"[{listener}.tls]\ncertificate='server.pem'\nprivate_key='server.key'\n{more}"
+
+
+def missing(path: Path) -> None:
+    """No such file."""
+    path.unlink()
+
+
+def unreadable(path: Path) -> None:
+    """A folder where the file should be."""
+    path.unlink()
+    path.mkdir()
+
+
+def another(path: Path) -> None:
+    """Another's key."""
+    path.write_bytes(tls.device().private_key_pem.bytes())
+
+
+def no_certificate(path: Path) -> None:
+    """Text."""
+    path.write_text("no certificate")
+
+
+FILES = {"certificate": "server.pem", "private_key": "server.key", "client_ca": "devices.pem"}
+CERTIFICATES = [
+    (missing, "certificate", "No such file or directory"),
+    (unreadable, "private_key", "Is a directory"),
+    (another, "private_key", "does not fit the certificate"),
+    (no_certificate, "client_ca", "holds no certificate in PEM"),
+]
+
+
+@pytest.mark.parametrize(
+    ("listener", "spoil", "setting", "said"),
+    [
+        pytest.param(listener, *row, id=f"{listener}-{row[0].__name__}")
+        for listener in TLS_LISTENERS
+        for row in CERTIFICATES
+        if (listener, row[1]) != ("http", "client_ca")  # which asks no client for one
+    ],
+)
+def test_certificates_of_every_listener(
+    tmp_path: Path, listener: str, spoil: Callable[[Path], None], setting: str, said: str
+) -> None:
+    """Files of TLS with which the server would not start are a fault of the settings, when they are checked and read again."""
+    tls.write(tmp_path, client_ca="hospital")
+    more = "client_ca='devices.pem'\n" if setting == "client_ca" else ""
+    path = written(tmp_path, given(listener, more))
+    assert problems(path, {}) == []
+    spoil(tmp_path / FILES[setting])
+    line = f"{listener}.tls.{setting}: {tmp_path / FILES[setting]}: {said}"
+    assert problems(path, {}) == [line]
+    applied: list[Settings] = []
+    with capture_logs():
+        done = LiveSettings(path, {}, Settings(), lambda _, after: applied.append(after)).reload()
+    assert (done.faults, applied) == ((line,), [])
+
+
+def test_no_listener_with_tls_is_forgotten() -> None:
+    """Every table of the settings that names a private key is that of a listener in the table of those, or a client's."""
+
+    def tables(model: type[Section], path: str = "") -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            if (below := table_of(field.annotation)) is not None:
+                yield from tables(below, f"{path}{name}.")
+        if "private_key" in model.model_fields:
+            yield path.removesuffix(".tls.")
+
+    assert sorted(tables(Settings)) == sorted([*TLS_LISTENERS, "feeds.worklist"])
+
+
+def test_files_of_the_worklist_are_looked_at_again(tmp_path: Path) -> None:
+    """What `config check` calls a fault is one when the settings of a running server are read again, too."""
+    path = written(tmp_path, "[feeds.worklist]\nhost='ris'\n[feeds.worklist.tls]\nca='nowhere'\n")
+    [line] = problems(path, {})
+    assert line.startswith("feeds.worklist.tls: ca ")
+    with capture_logs():
+        assert LiveSettings(path, {}, Settings(), lambda *_: None).reload().faults == (line,)
 
 
 def test_a_fault_never_shows_a_secret(tmp_path: Path) -> None:

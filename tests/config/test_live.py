@@ -18,10 +18,12 @@ from structlog.testing import capture_logs
 
 from plscp import logs
 from plscp.app import Server
-from plscp.config import Settings
+from plscp.config import Settings, load
 from plscp.config.live import Change, LiveSettings, Watcher, changes, in_force
 from plscp.config.model import Section
+from plscp.config.settings import TLS_LISTENERS
 from plscp.dicom.acceptor import Acceptor
+from plscp.dicom.certificates import Certificates
 from plscp.errors import ConfigError
 from plscp.feeds import registry_file
 from plscp.feeds.running import Feeds
@@ -326,6 +328,45 @@ def _absolute(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     made: dict[str, Any] = whole(tables)
     return made
+
+
+@pytest.mark.parametrize("listener", TLS_LISTENERS)
+def test_certificates_of_every_listener_are_read_again(listener: str, tmp_path: Path) -> None:
+    """A reload takes what the files hold now; files that cannot be used leave what was there."""
+    tls.write(tmp_path)
+    path = tmp_path / "plscp.toml"
+    path.write_text(
+        f"[{listener}.tls]\ncertificate = 'server.pem'\nprivate_key = 'server.key'\n"
+        f"[store]\nurl = 'sqlite:///{tmp_path}/store.db'\n"
+    )
+
+    async def exchanged() -> tuple[Certificates, list[object]]:
+        signals = {number: signal.getsignal(number) for number in STOPPING}
+        server = Server(load(path, {}), StopSignals(), path, {})
+        try:
+            [certificates] = server._tls.values()
+            contexts: list[object] = [certificates.context]
+            for leaf in (tls.issued("hospital", "localhost", not_after=tls.PAST.replace(year=2090)), None):
+                if leaf is not None:
+                    tls.write(tmp_path, leaf=leaf)
+                else:
+                    (tmp_path / "server.key").write_text("none")
+                server._reload()
+                contexts.append(certificates.context)
+            return certificates, contexts
+        finally:
+            server.store.close()
+            for number, handler in signals.items():
+                signal.signal(number, handler)
+
+    with capture_logs() as lines:
+        certificates, (first, second, third) = asyncio.run(exchanged())
+    assert first is not second
+    assert second is third
+    assert list(certificates.expires.values()) == [tls.PAST.replace(year=2090).timestamp()]
+    assert [line["why"] for line in lines if line["event"] == "certificates-refused"] == [
+        f"{listener}.tls.private_key: {tmp_path / 'server.key'}: holds no private key in PEM"
+    ]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
