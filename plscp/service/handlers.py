@@ -259,7 +259,7 @@ class Handlers:
             decision = self._decide(pending, pending.content)
             if decision is None:
                 pending.begin_again(self._profiles(pending.calling_ae))
-                self._run_steps(pending)
+                self._run(pending)
                 return
             performed = STATUSES[decision.status].performed
             decided = (

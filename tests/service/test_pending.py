@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 from plscp.dicom.answer import PendingResponse, Status
 from plscp.matching.model import Device
 from plscp.matching.registry import Locations, Registry
+from plscp.service import steps
 from plscp.service.handlers import LARGE_BYTES, Handlers
 from plscp.service.keeper import RegistryKeeper
 from plscp.service.profile import Profile
-from plscp.store.port import CallSoon, Draft, Filter, RequestRecord, at_once
+from plscp.store.port import CallSoon, Draft, Filter, RequestRecord, Stale, at_once
 from tests import events
 from tests.service.test_other_settings import event_of, put
 from tests.serving import until
@@ -62,12 +63,12 @@ class Rig:
         self.call_soon: CallSoon = at_once
         self.store = Holding(lambda call: self.call_soon(call))  # noqa: PLW0108 -- another once there is a loop
         keeper = RegistryKeeper(self.store, Registry(Locations({})))
-        self.sop_classes = Profile(Device("")).sop_classes
+        self.sop_classes, self.zone = Profile(Device("")).sop_classes, "UTC"
         self.handlers = Handlers(self.store, keeper, self._profile, answer_deadline=deadline)
         put(keeper, "1.1", "P1", "HOSP")
 
     def _profile(self, ae_title: str) -> Profile:
-        return Profile(Device(ae_title), sop_classes=self.sop_classes)
+        return Profile(Device(ae_title), sop_classes=self.sop_classes, zone=self.zone)
 
     def entries(self) -> int:
         """How many are stored."""
@@ -174,6 +175,37 @@ def test_a_large_data_set_that_waits_for_others(rig: Rig) -> None:
         assert await rig.begin(LARGE) == (0x0110, 0)
         go.set()
         await asyncio.to_thread(until, rig.entries, "the event")
+
+    rig.run(work)
+
+
+@pytest.mark.parametrize("rig", [NEVER], indirect=True)
+@pytest.mark.parametrize(("length", "in_loop"), [(SMALL, [True, True]), (LARGE, [False, False])])
+def test_a_data_set_that_is_read_again_by_other_settings(
+    rig: Rig, length: int, in_loop: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store gives it back and the device's settings have changed: a large one is read again in the thread for those, too."""
+    readers: list[int] = []
+    read_data_set = steps.read_data_set
+
+    def reading(*given: Any) -> Any:
+        readers.append(threading.get_ident())
+        return read_data_set(*given)
+
+    monkeypatch.setattr(steps, "read_data_set", reading)
+
+    async def work() -> None:
+        rig.store.held = []
+        response = rig.handlers.begin(event(length))
+        given: asyncio.Queue[Any] = asyncio.Queue()
+        response.then(given.put_nowait)
+        await asyncio.to_thread(until, lambda: rig.store.held, "the request")
+        [draft], rig.store.held = rig.store.held or [], None
+        rig.zone = "Europe/Berlin"
+        assert isinstance(draft, RequestRecord)
+        draft.done(Stale(0))
+        status, _ = await given.get()
+        assert (status, [reader == threading.get_ident() for reader in readers]) == (0, in_loop)
 
     rig.run(work)
 
