@@ -1,11 +1,12 @@
-"""Whether files have changed: for settings, certificates and secrets that are exchanged while the server runs. And a lock."""
+"""Whether files have changed: for settings, certificates and secrets that are exchanged while the server runs. TOML files. And a lock."""
 
 import fcntl
 import math
 import os
 import time
+import tomllib
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 _TRY_SECONDS: Final = 0.05
 """Between two tries to take a lock that another process has."""
@@ -48,6 +49,21 @@ def stamp(name: str) -> Stamp | None:
     except (OSError, ValueError):
         return None
     return state.st_mtime_ns, state.st_ctime_ns, state.st_size, state.st_ino
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as nested tables, with a byte order mark or without. Raises ValueError: one line says why it cannot be read."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        said = error.strerror or str(error)
+    except UnicodeDecodeError:
+        said = "is not UTF-8 text"
+    except tomllib.TOMLDecodeError as error:
+        said = " ".join(str(error).split())
+    except (ValueError, RecursionError):
+        said = "holds a number with too many digits, or tables or lists nested too deeply"
+    raise ValueError(said)
 
 
 class LockFile:

@@ -1,7 +1,6 @@
 """Reading settings: one TOML file, then the environment over it; every fault as one line with the setting's path."""
 
 import re
-import tomllib
 import types
 from collections.abc import Mapping
 from functools import reduce
@@ -13,15 +12,20 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from plscp.config.model import Section
 from plscp.config.settings import Settings
 from plscp.config.values import InFolder, from_environment, nearest
+from plscp.dicom.admission import printable
 from plscp.errors import ConfigError
+from plscp.files import read_toml
 
 PREFIX: Final = "PLSCP_"
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*__.+")
 """PLSCP_CONFIG, PLSCP_DEBUG and the like are no settings."""
+_SHOWN: Final = 40
+"""Characters of a value, or of a name that no setting has, in a fault."""
 _MEANS: Final[dict[str, str]] = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "string_type": "must be text",
@@ -46,7 +50,7 @@ def read(path: Path | None, environ: Mapping[str, str]) -> tuple[Settings | None
         settings = Settings.model_validate(tables)
     except ValidationError as error:
         return None, faults + faults_of(error)
-    return settings, faults + settings.contradictions()
+    return settings, faults + list(map(printable, settings.contradictions()))
 
 
 def problems(path: Path | None, environ: Mapping[str, str]) -> list[str]:
@@ -89,13 +93,9 @@ def read_tables(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str
     tables: dict[str, Any] = {}
     if path is not None:
         try:
-            tables = tomllib.loads(path.read_bytes().decode("utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: is not UTF-8 text") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+            tables = read_toml(path)
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from None
         tables.setdefault("store", {})  # which has a name of a file by default
         _place(tables, Settings, path.parent)
     faults = []
@@ -124,6 +124,8 @@ def _place(table: Any, annotation: Any, folder: Path) -> None:
 
 def _lay(tables: dict[str, Any], parts: list[str], text: str) -> str:
     """Lay one variable; returns what is wrong, or nothing."""
+    if any("\ud800" <= c <= "\udfff" for c in text):  # bytes, as Python has them
+        return "is not UTF-8 text"
     annotation: Any = Settings
     here = tables
     for depth, part in enumerate(parts, 1):
@@ -165,7 +167,7 @@ def faults_of(error: ValidationError) -> list[str]:
 
 def _line(error: Any) -> str:
     location = [part for part in error["loc"] if part != "[key]"]
-    path = ".".join(str(part + 1) if isinstance(part, int) else part for part in location)
+    path = ".".join(str(part + 1) if isinstance(part, int) else _short(part) for part in location)
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         model = table_of(reduce(_below, location[:-1], Settings))
@@ -185,7 +187,11 @@ def _line(error: Any) -> str:
         said = f"must be at most {context['le']}"
     else:
         said = _MEANS.get(kind, error["msg"].lower())
-    return f"{path}: {said}{_got(location, kind, error.get('input'))}"
+    return f"{path}: {printable(said)}{_got(location, kind, error.get('input'))}"
+
+
+def _short(name: str) -> str:
+    return printable(name[:_SHOWN]) + ("..." if len(name) > _SHOWN else "")
 
 
 def _got(location: list[Any], kind: str, value: Any) -> str:
@@ -193,5 +199,5 @@ def _got(location: list[Any], kind: str, value: Any) -> str:
     if secret or kind == "missing" or isinstance(value, (dict, list, BaseModel, SecretStr)) or value in ("", None):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = re.sub(r"//[^/@]*@", "//***@", "".join(c if c.isprintable() else "?" for c in text))
-    return f', not "{text[:40]}"'
+    text = re.sub(r"//[^/@]*@", "//***@", printable(text))
+    return f', not "{text[:_SHOWN]}"'

@@ -16,7 +16,7 @@ def lines(setting: str, name: str, most: int | None = None) -> tuple[str, ...]:
         ConfigError: it cannot be read, or holds none, too many or, of many, a comment; the message never says what it does hold.
     """
     try:
-        text = Path(name).read_text("utf-8")
+        text = Path(name).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{setting}: {name}: {getattr(error, 'strerror', None) or 'is not text'}") from None
     found = tuple(line for each in text.split("\n") if (line := each.strip()))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
@@ -103,7 +103,8 @@ def _store_url(value: str) -> str:
     scheme, _, rest = value.partition(":")
     if scheme in {"postgresql", "postgres"}:
         raise ValueError("must be sqlite:///path/to/file.db: PostgreSQL comes with a later version")
-    if scheme != "sqlite" or not rest.startswith("///") or len(rest) <= 3 or rest.endswith("/"):
+    odd = rest.endswith(("/", "/:memory:")) or "?" in rest or "\0" in unquote(rest)
+    if scheme != "sqlite" or not rest.startswith("///") or len(rest) <= 3 or odd:
         raise ValueError("must be sqlite:///path/to/file.db (four slashes for an absolute path)")
     return value
 
@@ -111,6 +112,12 @@ def _store_url(value: str) -> str:
 def _without_password(url: str) -> str:
     url = re.sub(r"(//[^/:@]*):[^@]*@", rf"\1:{MASK}@", url)
     return re.sub(r"(?i)(password=)[^&\s]*", rf"\1{MASK}", url)
+
+
+def _file(value: str | None) -> str | None:
+    if value is not None and (not value or "\0" in value):
+        raise ValueError("must be the name of a file")
+    return value
 
 
 def _text_or_list(value: Any) -> Any:
@@ -171,8 +178,8 @@ StoreUrl = Annotated[
     _kind("URL"),
 ]
 _IN_FOLDER = InFolder(lambda folder, name: str(folder / name))
-File = Annotated[str, _IN_FOLDER]
-FileOrNone = Annotated[str | None, _IN_FOLDER]
+File = Annotated[str, AfterValidator(_file), _IN_FOLDER]
+FileOrNone = Annotated[str | None, AfterValidator(_file), _IN_FOLDER]
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, when_used="json")]
 Moment = Annotated[
     datetime,
@@ -205,11 +212,11 @@ def from_environment(text: str, annotation: Any) -> Any:
     if text[:1] in {"[", "{"}:
         try:
             return json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     if holds(annotation, list):
         return [part.strip() for part in text.split(",") if part.strip()]
-    if holds(annotation, int) and re.fullmatch(r"-?\d+", text):
+    if holds(annotation, int) and re.fullmatch(r"-?[0-9]{1,40}", text):
         return int(text)
     return text
 

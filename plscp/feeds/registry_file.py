@@ -5,7 +5,6 @@ Each is read at start, when it changes and on SIGHUP; only differences to what i
 
 import asyncio
 import json
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from plscp.errors import Conflict, InvalidBody, PlscpError
+from plscp.files import read_toml
 from plscp.logs import log
 from plscp.matching.bodies import Body, RegistryFileBody, cautions
 from plscp.matching.changes import UNSAID, end_study, plan_admission, plan_operator, plan_patient, plan_study, take_out
@@ -241,13 +241,9 @@ def _by_code(content: Mapping[str, Any]) -> dict[Code, Entry]:
 def content(path: Path) -> Mapping[str, Any]:
     """The file as nested tables. Raises InvalidBody: it cannot be read, or is not TOML in UTF-8."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise InvalidBody(error.strerror or str(error)) from None
-    except UnicodeDecodeError:
-        raise InvalidBody("is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidBody(" ".join(str(error).split())) from None
+        return read_toml(path)
+    except ValueError as error:
+        raise InvalidBody(str(error)) from None
 
 
 def check(path: Path, registry: Registry, policy: Policy, plan_content: PlanContent = apply_file) -> Planned:

@@ -155,6 +155,9 @@ KEYS = [
         '"postgresql://plscp:secret@host/db"',
         "PostgreSQL comes with a later version",
     ),
+    ("store", "url", ['"sqlite:///a%3Fb.db"'], '"sqlite:///a.db?mode=ro"', "must be sqlite:///"),
+    ("store", "url", ['"sqlite:///a.db"'], '"sqlite:///:memory:"', "must be sqlite:///"),
+    ("store", "url", ['"sqlite:///a.db"'], '"sqlite:///a%00.db"', "must be sqlite:///"),
     ("store", "queue_requests", ["1"], "0", "must be at least 1"),
     ("store", "queue_bytes", ["1"], "0", "must be at least 1"),
     ("store", "disk_reserve", ["1"], "0", "must be at least 1"),
@@ -368,6 +371,8 @@ def test_several_faults_are_counted(tmp_path: Path) -> None:
     [
         (b"[dicom\n", "Expected ']' at the end of a table declaration (at line 1, column 7)"),
         (b"\xff\xfe", "is not UTF-8 text"),
+        (b"port = " + b"9" * 5000, "holds a number with too many digits, or tables or lists nested too deeply"),
+        (b"a = " + b"[" * 3000, "holds a number with too many digits, or tables or lists nested too deeply"),
         (None, "No such file or directory"),
     ],
 )
@@ -379,6 +384,46 @@ def test_unreadable_file(tmp_path: Path, content: bytes | None, said: str) -> No
     with pytest.raises(ConfigError) as caught:
         load(path, {})
     assert str(caught.value) == f"{path}: {said}"
+
+
+def test_what_editors_of_other_systems_write(tmp_path: Path) -> None:
+    """A byte order mark and lines that end with CRLF change nothing, in the settings and in a file of secrets."""
+    path = tmp_path / "plscp.toml"
+    path.write_bytes(b"\xef\xbb\xbf[http]\r\nport = 99\r\ntoken_file = 'token'\r\n")
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfsecret\r\n")
+    found = load(path, {})
+    assert (found.http.port, found.token()) == (99, "secret")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('["x\\ny\\u001b[31m"]\nz = 1\n', "x?y?[31m: no such setting"),
+        ('[devices."A\\nB"]\n', 'devices.A?B: must be 1 to 16 printable ASCII characters without backslash (PS3.5 6.2, AE), not "A?B"'),
+        ('[devices.H]\nlocation = "A\\nB"\n', "devices.H.location: no table [locations.A?B]"),
+        (f"[{'k' * 5000}]\n", f"{'k' * 40}...: no such setting"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_one_line_that_can_be_printed(tmp_path: Path, text: str, said: str) -> None:
+    """Whatever characters the names in the file have, and however long they are."""
+    assert problems(written(tmp_path, text), {}) == [said]
+
+
+FILES = [
+    ("[dicom.tls]\ncertificate = {}\nprivate_key = 'k'\n", "dicom.tls.certificate"),
+    ("[http]\ntoken_file = {}\n", "http.token_file"),
+    ("[registry]\nfile = {}\n", "registry.file"),
+    ("[kafka]\nbootstrap_servers = ['k:1']\nssl_password_file = {}\n", "kafka.ssl_password_file"),
+    ("[devices.H]\nusername = 'u'\npasscode_file = {}\n", "devices.H.passcode_file"),
+]
+
+
+@pytest.mark.parametrize(("text", "setting"), FILES)
+@pytest.mark.parametrize("name", ['""', '"a\\u0000b"'])
+def test_what_no_file_can_be_called(tmp_path: Path, text: str, setting: str, name: str) -> None:
+    """A name that is empty, or has a NUL, is a fault of the setting."""
+    [line] = problems(written(tmp_path, text.replace("{}", name)), {})
+    assert line.startswith(f"{setting}: must be the name of a file")
 
 
 ENVIRONMENT = [
@@ -414,6 +459,9 @@ def test_environment(tmp_path: Path, variable: str, value: str, holds: object) -
         ("PLSCP_DICOM__PORT", "x", 'dicom.port: must be a whole number, not "x"'),
         ("PLSCP_KAFKA__SSL_PASSWORD", "hunter2", "kafka.bootstrap_servers: is missing"),
         ("PLSCP_OPERATORS__ALLOWED", "[broken", "operators.allowed: must be a list"),
+        ("PLSCP_OPERATORS__ALLOWED", "[" * 100_000, "operators.allowed: must be a list"),
+        ("PLSCP_ISSUERS__HOSP", "M\udcfcnchen", "PLSCP_ISSUERS__HOSP: is not UTF-8 text"),
+        ("PLSCP_DICOM__PORT", "9" * 5000, f'dicom.port: must be a whole number, not "{"9" * 40}"'),
     ],
 )
 def test_bad_environment(variable: str, value: str, said: str) -> None:
