@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 import typer
 
 from plscp.config import Settings, load
-from plscp.config.values import ae_title
+from plscp.config.values import ae_title, host
 from plscp.content.syntax import is_ui
 from plscp.statuses import PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING
 
@@ -108,7 +108,7 @@ def text(length: int) -> Callable[[Any], Any]:
     return check
 
 
-long_text, short_text, an_ae_title = text(64), text(16), checked(ae_title)
+long_text, short_text, an_ae_title, a_host = text(64), text(16), checked(ae_title), checked(host)
 
 
 @checked
@@ -141,17 +141,6 @@ def an_identity(value: str) -> None:
     """Check a username of User Identity Negotiation: UTF-8, whose length two bytes carry (PS3.7 Table D.3-14)."""
     if not 1 <= len(value.encode()) <= IDENTITY_BYTES_AT_MOST:
         raise ValueError(f"must have 1 to {IDENTITY_BYTES_AT_MOST} bytes in UTF-8")
-
-
-@checked
-def a_host(value: str) -> None:
-    """Check that a host's name can be one; whether it is known, the resolver says."""
-    try:
-        fits = bool(value) and not any(c.isspace() for c in value) and bool(value.encode("idna"))
-    except UnicodeError:
-        fits = False
-    if not fits:
-        raise ValueError("must be a host's name or address")
 
 
 @checked

@@ -28,6 +28,8 @@ _MEANS: Final[dict[str, str]] = {
     "int_parsing_size": "must be a whole number",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
     "string_type": "must be text",
     "list_type": "must be a list",
     "dict_type": "must be a table",

@@ -10,9 +10,11 @@ from plscp.config.values import (
     Bootstrap,
     CertificateNames,
     Count,
+    Deadline,
     Duration,
     File,
     FileOrNone,
+    Host,
     Listener,
     Modality,
     Moment,
@@ -84,7 +86,7 @@ class Dicom(Section):
 
     ae_title: AeTitle = Field("PLSCP", description="called AE title, checked")
     called_ae: Literal["check", "any"] = Field("check", description='"any" accepts every called AE title')
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(11112, description="port to listen on; 0: a free one, which the `listening` line names")
     unknown_devices: Literal["refuse", "accept"] = Field(
         "refuse", description="calling AE titles that [devices] does not name; refused with A-ASSOCIATE-RJ 1/1/3"
@@ -115,10 +117,10 @@ class Dicom(Section):
         description="addresses or networks of proxies and NATs with many devices behind them: their connections are not counted "
         "against one address",
     )
-    first_pdu_deadline: Duration = Field(duration("PT10S"), description="from accept to a complete A-ASSOCIATE-RQ")
-    pdu_deadline: Duration = Field(duration("PT10S"), description="from a PDU's first byte to its last")
-    message_deadline: Duration = Field(duration("PT30S"), description="from a message's first fragment to its last")
-    answer_deadline: Duration = Field(
+    first_pdu_deadline: Deadline = Field(duration("PT10S"), description="from accept to a complete A-ASSOCIATE-RQ")
+    pdu_deadline: Deadline = Field(duration("PT10S"), description="from a PDU's first byte to its last")
+    message_deadline: Deadline = Field(duration("PT30S"), description="from a message's first fragment to its last")
+    answer_deadline: Deadline = Field(
         duration("PT10S"), description="from a request to its answer: a failure status when the store has not committed"
     )
     drain_delay: Duration = Field(
@@ -219,7 +221,7 @@ class Http(Section):
 
     at_once = frozenset({"token_file", "read_token_file", "operate_token_file", "feed_token_file"})
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8080, description="port to listen on; 0: a free one")
     authentication: Literal["token", "none"] = Field(
         "token",
@@ -294,7 +296,7 @@ class WorklistTls(Section):
 class WorklistTable(Section):
     """A Modality Worklist (PS3.4 Annex K) that is asked with C-FIND what is scheduled; present: it is asked."""
 
-    host: str = Field(min_length=1, description="host of the worklist")
+    host: Host = Field(description="host of the worklist")
     port: Annotated[Port, Field(ge=1)] = Field(104, description="port of the worklist")
     ae_title: AeTitle = Field("WORKLIST", description="AE title of the worklist")
     calling_ae_title: AeTitle | None = Field(None, description="AE title that asks; absent: dicom.ae_title")
@@ -338,7 +340,7 @@ class Hl7Table(Section):
 
     at_once = frozenset({"senders", "character_set", "timezone", "silent_after"})
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
+    host: Host = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(2575, description="port to listen on; 0: a free one, which the `hl7` line names")
     senders: Networks = Field(
         default_factory=list,
@@ -348,11 +350,11 @@ class Hl7Table(Section):
     max_message: Size = Field(1048576, description="longest message; beyond: AR, and its beginning is kept")
     max_connections: Count = Field(100, description="connections in all; further ones are closed")
     max_connections_per_address: Count = Field(10, description="connections per address; further ones are closed")
-    message_deadline: Duration = Field(duration("PT30S"), description="from a message's first byte to its last")
-    idle_deadline: Duration = Field(
+    message_deadline: Deadline = Field(duration("PT30S"), description="from a message's first byte to its last")
+    idle_deadline: Deadline = Field(
         duration("PT12H"), description="a connection without a message is closed after so long"
     )
-    answer_deadline: Duration = Field(
+    answer_deadline: Deadline = Field(
         duration("PT10S"), description="from a message to its answer: AE when the store has not committed"
     )
     character_set: Hl7CharacterSet = Field(
@@ -530,6 +532,12 @@ class AllowedOperator(Section):
     locations: list[str] = Field(default_factory=list, description="[locations] where it is valid; absent: everywhere")
     valid_from: Moment | None = Field(None, description="from when; without offset: UTC")
     valid_until: Moment | None = Field(None, description="until when; without offset: UTC")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.valid_from is not None and self.valid_until is not None and self.valid_until < self.valid_from:
+            raise ValueError("valid_until lies before valid_from")
+        return self
 
 
 class OperatorPolicy(Section):

@@ -5,8 +5,8 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
+from datetime import UTC, date, datetime, time, timedelta
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 from urllib.parse import quote, unquote
@@ -21,8 +21,12 @@ MASK: Final = "***"
 _TOPIC: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 _DURATION: Final = re.compile(
     r"P(?!$)(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
-    r"(?:T(?!$)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?"
+    r"(?:T(?!$)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?",
+    re.ASCII,
 )
+_LONGEST: Final = timedelta(36500)
+"""A duration: any time of now stays within the calendar with it."""
+_NO_HOST: Final = re.compile(r"[\s\0/@\[\]]")
 
 
 def duration(value: Any) -> timedelta:
@@ -32,7 +36,13 @@ def duration(value: Any) -> timedelta:
     found = _DURATION.fullmatch(value) if isinstance(value, str) and len(value) <= 40 else None
     if found is None:
         raise ValueError("must be an ISO 8601 duration such as PT30M, PT10S or PT12H")
-    return timedelta(**{unit: float(number) for unit, number in found.groupdict().items() if number})
+    try:
+        length = timedelta(**{unit: float(number) for unit, number in found.groupdict().items() if number})
+    except OverflowError:
+        length = timedelta.max
+    if length > _LONGEST:
+        raise ValueError(f"must be at most P{_LONGEST.days}D")
+    return length
 
 
 def iso_duration(value: timedelta) -> str:
@@ -42,6 +52,12 @@ def iso_duration(value: timedelta) -> str:
         return f"PT{seconds:g}S"
     parts = ((seconds // 3600, "H"), (seconds % 3600 // 60, "M"), (seconds % 60, "S"))
     return "PT" + ("".join(f"{part:.0f}{unit}" for part, unit in parts if part) or "0S")
+
+
+def _some_time(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than PT0S")
+    return value
 
 
 def _whole(value: Any) -> Any:
@@ -65,18 +81,43 @@ def _network(value: str) -> str:
         raise ValueError("must be an address such as 10.1.2.3, or a network such as 10.1.2.0/24") from None
 
 
+def host(value: str) -> str:
+    """Check that a host's name or address can be one; whether it is known, the resolver says. Raises ValueError."""
+    try:
+        fits = (
+            bool(value.encode("idna")) and not _NO_HOST.search(value) and (":" not in value or bool(ip_address(value)))
+        )
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError("must be a host's name or address, without a port")
+    return value
+
+
 def _uid(value: str) -> object:
     return not value or (len(value) <= 64 and re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))*", value))
 
 
 def _broker(value: str) -> object:
-    host, _, port = value.rpartition(":")
-    return host and port.isdigit() and 0 < int(port) < 65536
+    name, _, port = value.rpartition("://")[2].rpartition(":")  # kafka-python passes over a protocol
+    return host(name.strip("[]")) and port.isdigit() and 0 < int(port) < 65536
 
 
 def _listener(value: str) -> object:
-    host, _, port = value.rpartition(":")
-    return host.strip("[]") and port.isascii() and port.isdigit() and int(port) <= 65535
+    name, _, port = value.rpartition(":")
+    return host(name.strip("[]")) and port.isascii() and port.isdigit() and int(port) <= 65535
+
+
+def _moment(value: Any) -> datetime:
+    if type(value) is date:
+        value = datetime.combine(value, time())
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment.astimezone(UTC)  # where everybody compares it
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("must be a date and time such as 2026-11-26T08:00:00+01:00") from None
+    return moment
 
 
 def _if(fits: Callable[[str], object], message: str) -> AfterValidator:
@@ -145,6 +186,8 @@ def _store_in(folder: Path, url: str) -> str:
 Duration = Annotated[
     timedelta, BeforeValidator(duration), PlainSerializer(iso_duration, when_used="json"), _kind("duration")
 ]
+Deadline = Annotated[Duration, AfterValidator(_some_time)]
+Host = Annotated[str, Field(min_length=1), AfterValidator(host)]
 Whole = Annotated[int, BeforeValidator(_whole), _kind("whole number")]
 Port = Annotated[Whole, Field(ge=0, le=65535), _kind("port")]
 Size = Annotated[Whole, Field(ge=1), _kind("bytes")]
@@ -183,7 +226,7 @@ FileOrNone = Annotated[str | None, AfterValidator(_file), _IN_FOLDER]
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: MASK, return_type=str, when_used="json")]
 Moment = Annotated[
     datetime,
-    AfterValidator(lambda moment: moment if moment.tzinfo else moment.replace(tzinfo=UTC)),
+    BeforeValidator(_moment),
     PlainSerializer(datetime.isoformat, when_used="json"),
 ]
 

@@ -86,6 +86,9 @@ policy = "list"
 allowed = [{ value = "N1001", scheme = "L", locations = ["LAB1"] }]
 """
 
+HOST = "must be a host's name or address, without a port"
+MOMENT = "must be a date and time such as 2026-11-26T08:00:00+01:00"
+CENTURY = "must be at most P36500D"
 WHOLE = "must be a whole number"
 DURATION = "must be an ISO 8601 duration such as PT30M, PT10S or PT12H"
 MISMATCH = 'must be "refuse" or "log"'
@@ -98,6 +101,27 @@ KEYS = [
     ("dicom", "ae_title", ['"X"'], "5", "must be text"),
     ("dicom", "called_ae", ['"check"', '"any"'], '"all"', 'must be "check" or "any"'),
     ("dicom", "host", ['"127.0.0.1"', '"0.0.0.0"'], '""', "must not be empty"),
+    ("dicom", "host", ['"::1"', '"fe80::1%eth0"', '"plscp_1.lab"'], '"127.0.0.1:104"', HOST),
+    ("dicom", "host", ['"localhost."'], '"a..b"', HOST),
+    ("dicom", "host", ['"München.example"'], '" 127.0.0.1"', HOST),
+    ("http", "host", [], '"a\\u0000b"', HOST),
+    ("http", "host", [], '"[::1]"', HOST),
+    ("http", "probes", ['"[::1]:0"', '":::0"'], '"a..b:1"', "must be host:port"),
+    ("http", "probes", ['"localhost:1"'], '"http://localhost:1"', "must be host:port"),
+    ("feeds.hl7", "host", [], '"a b"', HOST),
+    ("feeds.worklist", "host", ['"ris"'], f'"{"a" * 64}"', HOST),
+    ("matching", "close_grace", ['"P36500D"'], '"P99999999999W"', CENTURY),
+    ("store", "raw_retention", ['"P100W"'], '"P36500DT1S"', CENTURY),
+    ("feeds.worklist", "past", ['"P1D"'], '"P999999D"', CENTURY),
+    ("matching", "close_grace", ['"PT30M"'], '"PT\u0663\u0660M"', DURATION),
+    ("dicom", "futile_share", ["0.5"], '"half"', "must be a number"),
+    ("dicom", "answer_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("dicom", "first_pdu_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("dicom", "pdu_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("dicom", "message_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("feeds.hl7", "message_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("feeds.hl7", "idle_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
+    ("feeds.hl7", "answer_deadline", ['"PT0.1S"'], '"PT0S"', "must be longer than PT0S"),
     ("dicom", "port", ["0", "11112", "65535"], "65536", "must be at most 65535"),
     ("dicom", "port", ["1"], '"eleven"', WHOLE),
     ("dicom", "port", ["1"], "true", WHOLE),
@@ -334,6 +358,8 @@ UNKNOWN = [
     ("[kafka]\n", "kafka.bootstrap_servers: is missing"),
     ("[kafka]\nbootstrap_servers = []\n", "kafka.bootstrap_servers: must have a value at least"),
     ("[kafka]\nbootstrap_servers = ['k:1', 'h']\n", 'kafka.bootstrap_servers.2: must be host:port, such as 127.0.0.1:9092, not "h"'),
+    ("[kafka]\nbootstrap_servers=['[::1]:9092', 'SSL://k:9092', 'a b:9092']\n", 'kafka.bootstrap_servers.3: must be host:port, such as 127.0.0.1:9092, not "a b:9092"'),
+    ("[kafka]\nbootstrap_servers=['a..b:9092']\n", "kafka.bootstrap_servers.1: must be host:port"),
     ("[kafka]\nbootstrap_servers=['k:1']\nsecurity_protocol='SASL_SSL'\n", "kafka.sasl_mechanism: is missing: security_protocol says SASL"),
     ("[kafka]\nbootstrap_servers=['k:1']\nsecurity_protocol='SASL_SSL'\nsasl_mechanism='PLAIN'\n", "kafka.sasl_plain_username: is missing: PLAIN needs it"),
     ("[kafka]\nbootstrap_servers=['k:1']\nssl_password='a'\nssl_password_file='b'\n", "kafka.ssl_password: is given beside ssl_password_file"),
@@ -345,6 +371,11 @@ UNKNOWN = [
     ("[issuers]\nA=['plscp']\n", 'issuers: "plscp" is the issuer of the Patient IDs that plscp gives itself'),
     ("[issuers]\nA=5\n", "issuers.A: must be a list"),
     ("[operators]\nallowed=[{value='1',scheme='L'}]\n", 'operators.allowed: is given but policy is not "list"'),
+    ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',valid_from='soon'}]\n", f'operators.allowed.1.valid_from: {MOMENT}, not "soon"'),
+    ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',valid_from=20260101}]\n", f"operators.allowed.1.valid_from: {MOMENT}"),
+    ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',valid_from=07:30:00}]\n", f"operators.allowed.1.valid_from: {MOMENT}"),
+    ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',valid_until=0001-01-01T00:00:00+14:00}]\n", f"operators.allowed.1.valid_until: {MOMENT}"),
+    ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',valid_from=2026-02-01,valid_until='2026-01-01'}]\n", "operators.allowed.1.valid_until: lies before valid_from"),
     ("[operators]\npolicy='list'\nallowed=[{value='1',scheme='L',locations=['Q']}]\n", "operators.allowed.1.locations: no table [locations.Q]"),
 ]  # fmt: skip
 
