@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -75,15 +75,21 @@ def uid(text: str) -> str:
     return text
 
 
+_NO_TIME: Final = "not a time such as 2026-11-26T08:00:00Z"
+
+
 def _a_time(given: object) -> object:
     """A number would be read as seconds since 1970: nobody means that."""
     if isinstance(given, int | float) or (isinstance(given, str) and not re.match("[0-9]{4}-", given)):
-        raise ValueError("not a time such as 2026-11-26T08:00:00Z")
+        raise ValueError(_NO_TIME)
     return given
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    try:
+        return moment if moment is None else moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:  # in UTC it lies beyond the calendar
+        raise ValueError(_NO_TIME) from None
 
 
 def _birth_date(given: object) -> object:

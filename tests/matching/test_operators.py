@@ -100,6 +100,8 @@ def test_saying_the_same_again_changes_nothing(hospital: World) -> None:
         ({"status": "away"}, "operator: status: Input should be 'active' or 'inactive'"),
         ({"validfrom": None}, "operator: unknown key validfrom: did you mean valid_from?"),
         ({"valid_from": "soon"}, "operator: valid_from: not a time such as"),
+        ({"valid_until": "0001-01-01T00:00:00+14:00"}, "operator: valid_until: not a time such as"),
+        ({"valid_from": "9999-12-31T23:00:00-14:00"}, "operator: valid_from: not a time such as"),
         (
             {"valid_from": NOON.isoformat(), "valid_until": (NOON - timedelta(seconds=1)).isoformat()},
             "operator: valid_until lies before valid_from",
