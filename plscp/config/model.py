@@ -134,12 +134,6 @@ class Dicom(Section):
     )
     tls: Tls | None = Field(None, description="the TLS listener")
 
-    @model_validator(mode="after")
-    def _two_ports(self) -> Self:
-        if self.tls is not None and self.tls.port == self.port != 0:
-            raise ValueError(f"tls.port is {self.port}, as port is: plain and TLS need a port each")
-        return self
-
 
 class Store(Section):
     """The event store."""
@@ -201,6 +195,10 @@ class Kafka(Section):
             raise ValueError("sasl_mechanism is missing: security_protocol says SASL")
         if sasl and self.sasl_mechanism != "GSSAPI" and not self.sasl_plain_username:
             raise ValueError(f"sasl_plain_username is missing: {self.sasl_mechanism} needs it")
+        if sasl and self.sasl_mechanism != "GSSAPI" and not (self.sasl_plain_password or self.sasl_plain_password_file):
+            raise ValueError(f"sasl_plain_password_file is missing: {self.sasl_mechanism} needs it")
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise ValueError("ssl_certfile is missing: a private key goes with one")
         for name in ("sasl_plain_password", "ssl_password"):
             if getattr(self, name) is not None and getattr(self, name + "_file") is not None:
                 raise ValueError(f"{name} is given beside {name}_file: keep one")
@@ -373,8 +371,6 @@ class Hl7Table(Section):
     def _guarded(self) -> Self:
         if self.host not in LOOPBACK and not self.senders:
             raise ValueError(f"senders is missing: required when host is not loopback ({self.host})")
-        if self.tls is not None and self.tls.port == self.port != 0:
-            raise ValueError(f"tls.port is {self.port}, as port is: plain and TLS need a port each")
         return self
 
 
@@ -484,7 +480,7 @@ class DeviceTable(Overrides):
         min_length=1,
         description="user identity that it must negotiate (PS3.7 D.3.3.7), else A-ASSOCIATE-RJ 1/2/1; absent: none is asked for",
     )
-    passcode: Secret | None = Field(
+    passcode: Annotated[Secret, Field(min_length=1)] | None = Field(
         None, description="passcode beside the username; absent: the username alone is asked for"
     )
     passcode_file: FileOrNone = Field(
@@ -519,6 +515,9 @@ class DeviceTable(Overrides):
             raise ValueError("passcode is given beside passcode_file: keep one")
         if self.username is None and (self.passcode is not None or self.passcode_file is not None):
             raise ValueError("username is missing: a passcode goes with one")
+        for name in self.location:
+            if self.location.count(name) > 1:  # with two it would have to say in which it is
+                raise ValueError(f"location names {name} twice")
         return self
 
 

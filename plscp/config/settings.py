@@ -92,6 +92,15 @@ class Settings(Section):
         one_each({table: location.names for table, location in value.items()})
         return value
 
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _one_table_per_device(cls, value: Any) -> Any:
+        titles = [name.strip(" ") for name in value] if isinstance(value, dict) else []
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f'"{title}" is there twice')
+        return value
+
     @field_validator("issuers")
     @classmethod
     def _one_authority_per_spelling(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -100,7 +109,7 @@ class Settings(Section):
         return value
 
     def contradictions(self) -> list[str]:
-        """A fault for each name that no [locations] table has, and each device with certificates while no client is asked for one."""
+        """A fault for each name that no [locations] table has, device with certificates while no client is asked for one, and port twice."""
         meant = [(f"devices.{ae}.location", device.location) for ae, device in self.devices.items()]
         allowed = self.operators.allowed if self.operators is not None else []
         meant += [(f"operators.allowed.{i}.locations", each.locations) for i, each in enumerate(allowed, 1)]
@@ -117,7 +126,29 @@ class Settings(Section):
                 for ae, device in self.devices.items()
                 if device.certificate
             ]
+        addresses = list(self._addresses())
+        for number, (path, host, port) in enumerate(addresses):
+            for before, other, its in addresses[:number]:
+                if port == its != 0 and (host == other or ("0.0.0.0" in {host, other} and ":" not in host + other)):  # noqa: S104
+                    faults.append(f"{path}: is {port}, as {before} is: each listener needs a port of its own")
         return faults
+
+    def _addresses(self) -> Iterator[tuple[str, str, int]]:
+        """Setting, host and port of each listener."""
+        tables: dict[str, Dicom | Http | Hl7Table | None] = {
+            "dicom": self.dicom,
+            "http": self.http,
+            "feeds.hl7": self.feeds.hl7,
+        }
+        for name, table in tables.items():
+            if table is None:
+                continue
+            yield f"{name}.port", table.host, table.port
+            if isinstance(table.tls, Tls):
+                yield f"{name}.tls.port", table.host, table.tls.port
+        if self.http.probes is not None:
+            host, _, port = self.http.probes.rpartition(":")
+            yield "http.probes", host.strip("[]"), int(port)
 
     # --- devices and matching ----------------------------------------------------------------------------------------
 
@@ -341,6 +372,12 @@ class Settings(Section):
             yield "http.tls: absent, and the listener is not on loopback: tokens and patients cross the network in clear"
         if http.host not in LOOPBACK and not http.token_files():
             yield 'http.authentication: "none", and the listener is not on loopback: any machine may read and change everything'
+        if self.kafka is not None:
+            for layer, prefix in (("SASL", "sasl_"), ("SSL", "ssl_")):
+                given = [name for name, value in self.kafka if value != Kafka.model_fields[name].default]
+                without = [name for name in given if name.startswith(prefix)]
+                if without and layer not in self.kafka.security_protocol:
+                    yield f'kafka.{without[0]}: has no effect: security_protocol is "{self.kafka.security_protocol}"'
         steps = [ae for ae, d in self.devices.items() if "modality-performed-procedure-step" in d.sop_classes]
         if steps and self.feeds.mpps is None:
             yield f"feeds.mpps: absent, so devices.{steps[0]} may report no procedure steps, though its sop_classes name them"

@@ -1,6 +1,7 @@
 """What the relay is told: value classes that travel as one JSON line on its standard input."""
 
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self, get_args
@@ -44,13 +45,15 @@ class KafkaSettings:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def checked(self) -> Self:
-        """Itself; ConfigError where a name in `extra` is unknown to kafka-python, or is not to be set."""
+        """Itself; ConfigError where `extra` has a name that kafka-python does not know or that is not to be set, or what TLS cannot use."""
         known = {**KafkaConsumer.DEFAULT_CONFIG, **KafkaProducer.DEFAULT_CONFIG}
         for name in self.extra:
             if name not in known:
                 raise ConfigError(f"kafka: kafka-python knows no setting {name}")
             if name in _OURS:
                 raise ConfigError(f"kafka: {name} is the relay's own and cannot be set")
+        if "SSL" in self.extra.get("security_protocol", ""):
+            _try_tls(self.extra)
         return self
 
     def topic(self, name: str) -> str:
@@ -99,6 +102,26 @@ class KafkaSettings:
             max_block_ms=self.request_timeout_ms,
             allow_auto_create_topics=False,
         )
+
+
+def _try_tls(extra: Mapping[str, Any]) -> None:
+    """Use what kafka-python will. Raises ConfigError where it cannot: the library would say that no broker answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    key, password = extra.get("ssl_keyfile"), extra.get("ssl_password", "")
+    uses: dict[str, Callable[[str], object]] = {
+        "ssl_cafile": context.load_verify_locations,
+        "ssl_certfile": lambda file: context.load_cert_chain(file, key, lambda: password),
+        "ssl_crlfile": context.load_verify_locations,
+        "ssl_ciphers": context.set_ciphers,
+    }
+    for name, use in uses.items():
+        if name in extra:
+            try:
+                use(extra[name])
+            except OSError as error:
+                reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ")
+                files = f"{extra[name]}, ssl_keyfile {key}" if name == "ssl_certfile" and key else extra[name]
+                raise ConfigError(f"kafka.{name}: {files}: {reason or error.strerror or 'cannot be used'}") from None
 
 
 @dataclass(frozen=True, slots=True)

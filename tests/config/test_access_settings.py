@@ -17,6 +17,7 @@ from plscp.dicom.admission import Caller, CertificateName, UserIdentity, refusal
 from plscp.errors import ConfigError
 from tests import tls
 
+KAFKA = "[kafka]\nbootstrap_servers = ['k:1']\n"
 TLS = "[dicom.tls]\ncertificate='c'\nprivate_key='k'\n"
 
 
@@ -43,11 +44,40 @@ FAULTS = [
     ("[http]\nprobes='[]:1'\n", "http.probes: must be host:port"),
     ("[http]\nprobes='h:65536'\n", "http.probes: must be host:port"),
     ("[http]\nauthentication='basic'\n", 'http.authentication: must be "token" or "none", not "basic"'),
+    ("[devices.HEMO1]\n[devices.'HEMO1 ']\n", 'devices: "HEMO1" is there twice'),
+    ("[locations.LAB1]\n[devices.H]\nlocation=['LAB1', 'LAB1']\n", "devices.H.location: names LAB1 twice"),
+    ("[devices.H]\nusername='u'\npasscode=''\n", "devices.H.passcode: must have a value at least"),
+    ("[dicom]\nport=4000\n[http]\nport=4000\n", "http.port: is 4000, as dicom.port is: each listener needs a port of its own"),
+    ("[dicom]\nhost='0.0.0.0'\nport=8080\n", "http.port: is 8080, as dicom.port is: each listener needs a port of its own"),
+    ("[http]\nport=4000\nprobes='0.0.0.0:4000'\n", "http.probes: is 4000, as http.port is: each listener needs a port of its own"),
+    ("[feeds.hl7]\nport=11112\n", "feeds.hl7.port: is 11112, as dicom.port is: each listener needs a port of its own"),
+    (TLS + "port=11112\n", "dicom.tls.port: is 11112, as dicom.port is: each listener needs a port of its own"),
+    (TLS + "port=2575\n[feeds.hl7]\n", "feeds.hl7.port: is 2575, as dicom.tls.port is: each listener needs a port of its own"),
+    ("[feeds.hl7.tls]\nport=2575\ncertificate='c'\nprivate_key='k'\n", "feeds.hl7.tls.port: is 2575, as feeds.hl7.port is: each listener needs a port of its own"),
+    (KAFKA + "security_protocol='SSL'\nssl_cafile='nowhere'\n", "kafka.ssl_cafile: "),
+    (KAFKA + "security_protocol='SSL'\nssl_certfile='plscp.toml'\n", "kafka.ssl_certfile: "),
+    (KAFKA + "security_protocol='SSL'\nssl_keyfile='nowhere'\n", "kafka.ssl_certfile: is missing: a private key goes with one"),
+    (KAFKA + "security_protocol='SSL'\nssl_crlfile='nowhere'\n", "kafka.ssl_crlfile: "),
+    (KAFKA + "security_protocol='SSL'\nssl_ciphers='none such'\n", "kafka.ssl_ciphers: none such: cannot be used"),
+    (KAFKA + "security_protocol='SASL_PLAINTEXT'\nsasl_mechanism='PLAIN'\nsasl_plain_username='u'\n", "kafka.sasl_plain_password_file: is missing: PLAIN needs it"),
     ("[http.tls]\ncertificate='a'\n", "http.tls.private_key: is missing"),
     ("[http.tls]\ncertificate='a'\nprivate_key='b'\n", "http.tls.certificate: "),
     ("[http]\nhost='10.0.0.1'\n", "http.token_file: is missing: required when host is not loopback (10.0.0.1)"),
     ("[http]\nread_token_file='nowhere'\n", "http.read_token_file: "),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[dicom]\nport=0\n[http]\nport=0\nprobes='127.0.0.1:0'\n",
+        "[dicom]\nhost='127.0.0.2'\nport=4000\n[http]\nport=4000\n",
+        "[dicom]\nhost='0.0.0.0'\nport=4000\n[http]\nhost='::1'\nport=4000\n",
+    ],
+)
+def test_ports_that_do_not_meet(tmp_path: Path, text: str) -> None:
+    """The system gives out those that are 0; at another address the same number is another port."""
+    assert problems(written(tmp_path, text), {}) == []
 
 
 @pytest.mark.parametrize(("text", "said"), FAULTS)
@@ -163,6 +193,8 @@ WARNINGS = [
     ("[operators]\npolicy='any'\n[devices.H]\n[http]\nhost='0.0.0.0'\ntoken_file='t'\n[http.tls]\ncertificate='c'\nprivate_key='k'\n", []),
     ("[operators]\npolicy='any'\n[devices.H]\n[http]\nhost='0.0.0.0'\nauthentication='none'\n", ['http.authentication: "none", and the listener is not on loopback: any machine may read and change everything']),
     ("[operators]\npolicy='any'\n[devices.H]\n[http]\nauthentication='none'\n", []),
+    ("[operators]\npolicy='any'\n[devices.H]\n" + KAFKA + "ssl_cafile='ca'\n", ['kafka.ssl_cafile: has no effect: security_protocol is "PLAINTEXT"']),
+    ("[operators]\npolicy='any'\n[devices.H]\n" + KAFKA + "security_protocol='SSL'\nssl_cafile='ca'\nsasl_plain_username='u'\n", ['kafka.sasl_plain_username: has no effect: security_protocol is "SSL"']),
 ]  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from plscp.matching.model import Policy
 from plscp.statuses import MODALITY_PERFORMED_PROCEDURE_STEP, PROCEDURAL_EVENT_LOGGING
 from plscp.store.files import sqlite_path
 from plscp.store.limits import StoreLimits
+from tests import tls
 
 CONTRACT = """
 [dicom]
@@ -578,6 +579,7 @@ def test_relay(tmp_path: Path) -> None:
     assert load(None, {}).relay() is None
     folder = tmp_path / "a b%25"
     folder.mkdir()
+    tls.authority("hospital").cert_pem.write_to_path(folder / "ca.pem")
     text = (
         "[kafka]\nbootstrap_servers=['k:1','k:2']\ntopic_prefix='lab'\npartitions=3\nreplication_factor=2\n"
         "create_topics=false\nsecurity_protocol='SSL'\nssl_cafile='ca.pem'\nssl_password='p'\n"
