@@ -44,7 +44,7 @@ class _StepRequest:
     """One request between its last byte and its answer.
 
     Attributes:
-        notes: what was left out of it, or is to be said of it: no identifiers of patients.
+        notes: what was left out of it, or is to be said of it once it is taken: no identifiers of patients.
     """
 
     event: Any
@@ -373,12 +373,12 @@ class StepHandlers:
             self._devices.accepted(request.calling_ae, arrived_us)
             said = (request.data and request.data.status) or IN_PROGRESS
             log.info("procedure-step", said=said, position=position, **told)
+            for line in dict.fromkeys(request.notes):  # one that was planned twice has them twice
+                log.warning("procedure-step-warning", why=line, **self._about(request))
         else:
             self._counters.device_refused(request.calling_ae)
             self._devices.refused(request.calling_ae, arrived_us, int(status), why)
             log.warning("procedure-step-refused", why=why, **told)
-        for line in dict.fromkeys(request.notes):  # one that was planned twice has them twice
-            log.warning("procedure-step-warning", why=line, **self._about(request))
         request.response.give((status, None))
 
     def _about(self, request: _StepRequest) -> dict[str, Any]:

@@ -374,6 +374,20 @@ def test_another_patient_than_the_studys(server: StepServer) -> None:
     assert len(server.store.refused_messages()) == 1
 
 
+def test_of_what_is_refused_only_the_refusal_is_told(server: StepServer) -> None:
+    """A warning says that a step was taken with something left out: of one that was refused there is none."""
+    odd: dict[str, Any] = {"PerformedLocation": "Lab 2", "PerformedProcedureStepStartTime": "10"}
+    with capture_logs() as lines, server.modality() as xa:
+        assert xa.create(created(U1, IssuerOfPatientID="ELSEWHERE", **odd)).status == 0x0110
+        assert xa.create(created(U1, PerformedProcedureStepStatus="COMPLETED", **odd)).status == 0x0106
+        step = xa.create(created(U1, **odd)).instance
+        assert xa.set(ended(PerformedProcedureStepEndTime="10"), step).status == 0
+        assert xa.set(ended(PerformedProcedureStepEndTime="10"), step).status == 0x0110
+    told = [line["event"] for line in lines if line["event"].startswith("procedure-step")]
+    refused, taken, warning = "procedure-step-refused", "procedure-step", "procedure-step-warning"
+    assert told == [refused, refused, taken, warning, warning, taken, warning, refused]
+
+
 def test_an_update_may_not_change_patient_or_studies(server: StepServer) -> None:
     """It ends the step all the same: 0107 with the attributes that stay as they are (PS3.7 C.4.2)."""
     with raw(server) as xa:
