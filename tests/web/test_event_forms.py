@@ -14,12 +14,13 @@ from plscp.service.keeper import RegistryKeeper
 from plscp.store import EventStore
 from plscp.store.port import Accepted, EntryDraft
 from plscp.web import events
-from plscp.web.event_forms import COLUMNS
+from plscp.web.event_forms import COLUMNS, HEADING
 from plscp.web.operations import CSV, EVENT_STREAM, JSON, NDJSON, preferred
 from plscp.web.problems import ApiProblem
 from tests.serving import until
 from tests.web.conftest import Ask
 from tests.web.fake import AWAY, FakeServer, Running, entry
+from tests.web.test_pages import ACCEPTED, named
 from tests.web.test_stores import drafted, submit
 
 PATH = "/api/v1/events"
@@ -312,6 +313,47 @@ def test_a_comment_keeps_the_stream_alive(running: Running, monkeypatch: pytest.
         store.failure = AWAY
         store.add("entry", entry())
         assert [each for each in got if each] == [{"event": "end", "data": '{"why":"store"}'}]
+
+
+FORMS = [("", JSON), ("&latest=true", JSON), ("", NDJSON), ("", CSV), ("", EVENT_STREAM), ("&follow=true", NDJSON)]
+
+
+@pytest.mark.parametrize("what", ["", "&kind=all", "&study=1.2.3", "&latest=true", "&device=HEMO1"])
+def test_a_list_that_goes_on_at_the_head(real: FakeServer, store: EventStore, ask: Ask, what: str) -> None:
+    """What is asked for after the last event is an empty page, and its `next` is where what comes afterwards is found."""
+    submit(store, named(1), ACCEPTED, [drafted(1, "2026-01-01T00:00:05.000Z")])
+    head = store.head()[0]
+    page = ask(real, "GET", f"{PATH}?after={head}{what}").json()
+    assert page == {"events": [], "next": head}
+    for form, heading in ((NDJSON, ""), (CSV, HEADING[CSV].decode())):
+        answer = ask(real, "GET", f"{PATH}?after={head}{what}", headers={"Accept": form})
+        assert (answer.status_code, answer.text) == (200, heading)
+    submit(store, named(2), ACCEPTED, [drafted(2, "2026-01-01T00:00:05.000Z")])
+    further = ask(real, "GET", f"{PATH}?after={page['next']}{what}").json()
+    assert [event["position"] for event in further["events"]] == [further["next"]] == [head + 1]
+
+
+@pytest.mark.parametrize(("query", "form"), FORMS)
+def test_a_position_that_the_store_has_not_come_to(server: FakeServer, ask: Ask, query: str, form: str) -> None:
+    """422 in every form, also for HEAD: of a reader that remembers more than the store has, the store is another one."""
+    server.store.add("entry", entry())
+    path, resuming = f"{PATH}?after=2{query}", {"Accept": EVENT_STREAM, "Last-Event-ID": "2"}
+    assert ask(server, "HEAD", path, headers={"Accept": form}).status_code == 422
+    assert ask(server, "HEAD", PATH, headers=resuming).status_code == 422
+    for said in (ask(server, "GET", path, headers={"Accept": form}), ask(server, "GET", PATH, headers=resuming)):
+        assert said.headers["content-type"] == "application/problem+json"
+        assert "has come to position 1 only" in said.json()["detail"]
+
+
+def test_a_stream_begins_at_the_head(running: Running) -> None:
+    """Lines and server-sent events that begin after the last event have the next one first."""
+    store = running.server.store
+    store.add("entry", entry())
+    for number, form in enumerate((NDJSON, EVENT_STREAM), 1):
+        with stream(running, f"after={number}&limit=1&follow=true", Accept=form) as answer:
+            assert answer.status_code == 200
+            position = store.add("entry", entry())
+            assert [f'"position": {position}' in line for line in answer.iter_lines() if "position" in line] == [True]
 
 
 def test_what_can_be_followed(server: FakeServer, ask: Ask) -> None:
