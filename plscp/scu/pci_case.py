@@ -586,7 +586,8 @@ def check(played: Sequence[Played], case: Sequence[Request]) -> None:
     """
     silent = [one for one in played if one.answer.status is None]
     if silent or len(played) < len(case):
-        raise CommandError(f"{len(case) - len(played) + len(silent)} of {len(case)} requests got no answer")
+        why = f": {silent[0].answer.comment}" if silent else ""
+        raise CommandError(f"{len(case) - len(played) + len(silent)} of {len(case)} requests got no answer{why}")
     refused = [one for one in played if not one.answer.performed and one.request.expect >> 12 != 0xC]
     if refused:
         first = refused[0].answer

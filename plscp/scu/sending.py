@@ -43,6 +43,7 @@ _REASONS = {
     (3, 2): "local limit exceeded",
 }
 """Reasons of an A-ASSOCIATE-RJ by source and number (PS3.8 Table 9-21)."""
+_ACCEPTED = 0
 _REJECTED = {1: "rejected for good", 2: "rejected for now"}
 
 FIND_PENDING: Final = frozenset({0xFF00, 0xFF01})
@@ -157,6 +158,9 @@ class Answer:
         }
 
 
+_ENDED: Final = Answer(None, "the association is no longer open")
+
+
 @dataclass(frozen=True)
 class FindAnswer:
     """One response to a C-FIND request.
@@ -249,6 +253,10 @@ class _Handshake:
         return f"{found}: {handshakes.HANDSHAKES[found]}" if found in handshakes.HANDSHAKES else found
 
 
+def _name_of(sop_class: str) -> str:
+    return str(UID(sop_class).name).removesuffix(" SOP Class")
+
+
 class ScuAssociation:
     """An association, opened and released as a context manager; `syntaxes` are proposed, the best first."""
 
@@ -301,6 +309,11 @@ class ScuAssociation:
             raise CommandError(
                 f"{where} {_REJECTED[result]} the association of {self.peer.calling} with {self.peer.called} "
                 f"({result}/{source}/{reason}: {_REASONS.get((source, reason), 'reason not in the standard')})"
+            )
+        if primitive is not None and primitive.result == _ACCEPTED:  # pynetdicom aborts where no context is left
+            proposed = ", ".join(_name_of(each.abstract_syntax) for each in self._ae.requested_contexts)
+            raise CommandError(
+                f"no association with {where}: {self.peer.called} takes none of what was proposed: {proposed}"
             )
         if association.is_aborted and primitive is None:
             why = "nothing answers there, or it closed the connection"
@@ -361,7 +374,7 @@ class ScuAssociation:
         for context in self._association.accepted_contexts:
             if context.abstract_syntax == sop_class:
                 return context
-        raise CommandError(f"{self.peer.called} does not take {UID(sop_class).name}")
+        raise CommandError(f"{self.peer.called} does not take {_name_of(sop_class)}")
 
     def abort(self) -> None:
         """End it at once, from any thread: whoever waits for an answer has none; it may take until the connection is gone."""
@@ -422,14 +435,16 @@ class ScuAssociation:
     def _ask(self, sop_class: str, operation: str, *arguments: Any) -> Answer:
         """Send with the next Message ID by a method of pynetdicom's, and wait."""
         if not self.is_open:
-            return Answer(None, "the association is no longer open")
+            return _ENDED
         quieten(self._association)
         started = time.perf_counter()
         try:
             status, reply = getattr(self._association, operation)(*arguments, next(self._message_ids))
+        except RuntimeError:  # it has ended since
+            return _ENDED
         except ValueError as error:
             raise CommandError(
-                f"{self.peer.called} does not take {UID(sop_class).name.removesuffix(' SOP Class')}: {first_line(error)}"
+                f"{self.peer.called} does not take {_name_of(sop_class)}: {first_line(error)}"
             ) from error
         took = (time.perf_counter() - started) * 1000
         if "Status" not in status:
@@ -442,6 +457,9 @@ class ScuAssociation:
         """Send one C-ECHO; the association must have been opened for Verification."""
         started = time.perf_counter()
         quieten(self._association)
-        status = self._association.send_c_echo(next(self._message_ids))
+        try:
+            status = self._association.send_c_echo(next(self._message_ids))
+        except RuntimeError:
+            return _ENDED
         took = (time.perf_counter() - started) * 1000
         return Answer(int(status.Status) if "Status" in status else None, milliseconds=took)

@@ -34,6 +34,13 @@ class StockScp:
     port: int = 0
     heard: list[Heard] = field(default_factory=list)
     answers: Callable[[Heard], tuple[int | Dataset, Dataset | None]] = lambda _: (0x0000, None)
+    server: Any = None
+
+    def stop_listening(self) -> None:
+        """From now on connections are refused; associations go on."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.shutdown()
 
     def peer(self, **given: Any) -> RemoteScp:
         """How to call it."""
@@ -56,7 +63,7 @@ class StockScp:
 @pytest.fixture
 def make_scp() -> Iterator[Callable[..., StockScp]]:
     """Start stock SCPs; all end with the test."""
-    servers = []
+    started = []
 
     def make(
         sop_classes: tuple[str, ...] = (PROCEDURAL_EVENT_LOGGING, SUBSTANCE_ADMINISTRATION_LOGGING, VERIFICATION),
@@ -69,13 +76,14 @@ def make_scp() -> Iterator[Callable[..., StockScp]]:
         if callers:
             ae.require_calling_aet = list(callers)
         server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_ACTION, scp.on_action)])
-        servers.append(server)
+        started.append(scp)
+        scp.server = server
         scp.port = server.server_address[1]
         return scp
 
     yield make
-    for server in servers:
-        server.shutdown()
+    for scp in started:
+        scp.stop_listening()
 
 
 @pytest.fixture

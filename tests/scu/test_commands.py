@@ -1,6 +1,9 @@
 """`plscp echo`, `send` and `simulate`: what they print and how they end."""
 
+import itertools
 import json
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,8 +11,10 @@ import pytest
 from pydicom.dataset import Dataset
 
 from plscp.cli import main
+from plscp.scu import sending
 from plscp.scu.pci_case import pci_case
-from tests.scu.conftest import StockScp
+from tests.ports import silent_port
+from tests.scu.conftest import Heard, StockScp
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -128,6 +133,72 @@ def test_simulate_fails_where_the_case_is_refused(scp: StockScp, capsys: pytest.
     out, err = capsys.readouterr()
     assert out == ""
     assert "requests were refused, the first with C103 cannot-match-to-current-study" in err
+
+
+@pytest.mark.usefixtures("leaking")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_simulate_where_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, exit status 3, also where the X-ray system would report its step first."""
+    with silent_port() as port:
+        for more in ([], ["--mpps"]):
+            assert main(["simulate", "127.0.0.1", str(port), *more], {}) == 3
+            assert capsys.readouterr().err == (
+                f"plscp: no association with 127.0.0.1:{port}: nothing answers there, or it closed the connection, "
+                "as one that wants TLS does\n"
+            )
+
+
+def test_simulate_where_a_device_is_turned_away(
+    make_scp: Callable[..., StockScp], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 1 with the first device that is not let in, and why; nothing is sent by those that are."""
+    scp = make_scp(callers=("HEMO1", "INJECT1", "TABLET1"))
+    assert run(scp, "simulate", "--speed", "5000") == 1
+    why = "rejected for good the association of XRAY1 with STOCK (1/1/3: calling AE title not recognized)"
+    assert capsys.readouterr().err == f"plscp: 127.0.0.1:{scp.port} {why}\n"
+    assert not scp.heard
+
+
+def test_simulate_where_procedure_steps_are_not_taken(scp: StockScp, capsys: pytest.CaptureFixture[str]) -> None:
+    """The SCP accepts the association and none of its presentation contexts: it says which SOP Class is missing."""
+    assert run(scp, "simulate", "--speed", "5000", "--mpps") == 1
+    why = "STOCK takes none of what was proposed: Modality Performed Procedure Step"
+    assert capsys.readouterr().err == f"plscp: no association with 127.0.0.1:{scp.port}: {why}\n"
+    assert not scp.heard
+
+
+@pytest.mark.usefixtures("leaking")
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+def test_simulate_whose_server_goes_away_for_good(
+    scp: StockScp, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each device says each time it associates again; at last there is one line that says how much is not answered, and why."""
+    monkeypatch.setattr(sending, "PAUSES_SECONDS", (0.01, 0.01))
+    server, one_at_a_time = scp.server, threading.Lock()
+    heard = itertools.count(1)
+
+    def answer(_: Heard) -> tuple[int, None]:
+        with (
+            one_at_a_time
+        ):  # the first request comes once all devices are associated: none associates again before the port is closed
+            scp.stop_listening()
+            if next(heard) == 6:  # each device has more to send than that
+                for association in server.active_associations:
+                    association.abort(block=False)
+        return 0, None
+
+    scp.answers = answer
+    assert run(scp, "simulate", "--speed", "5000") == 1
+    out, err = capsys.readouterr()
+    *again, last = err.splitlines()
+    assert len(again) == 8
+    assert all("associating again in 0.01 s, to send it again" in line for line in again)
+    assert last.startswith("plscp: ")
+    assert last.endswith(
+        f" of {len(pci_case())} requests got no answer: no association with 127.0.0.1:{scp.port}: nothing answers there, "
+        "or it closed the connection, as one that wants TLS does"
+    )
+    assert "Traceback" not in out + err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from plscp.errors import CommandError
+from plscp.scu import sending
 from plscp.scu.pci_case import DEVICES, Played, Request, check, pci_case, play
 from plscp.scu.sending import VERIFICATION, Answer, RemoteScp, ScuAssociation, sop_class_of
 from plscp.statuses import (
@@ -102,6 +103,18 @@ def test_no_answer_in_time_is_an_answer_without_status(scp: StockScp) -> None:
     done.set()
     assert (silent.status, silent.code, silent.name, silent.performed) == (None, "----", "no-answer", False)
     assert after.comment == "the association is no longer open"
+
+
+def test_an_association_that_ends_as_a_request_is_sent(scp: StockScp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was open a moment ago: no answer came, as where it ended before or after."""
+    monkeypatch.setattr(sending, "quieten", lambda association: association.abort())
+    with ScuAssociation(scp.peer()) as association:
+        sent = association.send(first(PROCEDURAL_EVENT_LOGGING).dataset(NOW), PROCEDURAL_EVENT_LOGGING)
+    with ScuAssociation(scp.peer(), [VERIFICATION]) as association:
+        echoed = association.echo()
+    for answer in (sent, echoed):
+        assert (answer.status, answer.comment) == (None, "the association is no longer open")
+    assert not scp.heard
 
 
 def test_a_rejected_association_names_both_titles_and_the_reason(make_scp: Callable[..., StockScp]) -> None:
