@@ -8,8 +8,8 @@ from plscp.templates.observation_context import PROCEDURE_CODE, Observer, Quotat
 
 from plscp.templates.rows import (  # isort: skip
     CODE, COMPOSITE, DATETIME, HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, IMAGE, INFERRED_FROM, MC,
-    NUM, PNAME, TEXT, UIDREF, WAVEFORM, Condition, M, Template, U, bcid, dcid, dcm, entry, entry_value, include, row, sct,
-    ucum,
+    NUM, PNAME, TEXT, UIDREF, WAVEFORM, Condition, M, Template, U, bcid, dcid, dcm, entry, entry_value, include, named, row,
+    sct, ucum,
 )  # fmt: skip
 from plscp.templates.values import (  # isort: skip
     Coded, CodeValue, DateTime, Entry, Extras, Included, ObjectReference, PersonName, Quantity, Reference, Text,
@@ -121,9 +121,13 @@ class Complication(Entry, head=PROCEDURE_LOG):
     qualifiers: Qualifiers | None = include("24", ">>", Qualifiers, "1", U, verified=False)
 
 
+STEP_UID = dcm("121126", "Performed Procedure Step SOP Instance UID")
+STEP_CLASS = dcm("121127", "Performed Procedure Step SOP Class UID")
+
+
 def _conveyed_by_step(_parent: ContentItem | None, siblings: Sequence[ContentItem]) -> bool | None:
     """Whether a Performed Procedure Step conveys the status: known only from the other of the two rows."""
-    return any(item.concept is not None and item.concept.value in {"121126", "121127"} for item in siblings) or None
+    return any(named(item, STEP_UID) or named(item, STEP_CLASS) for item in siblings) or None
 
 
 STEP = Condition(
@@ -141,12 +145,8 @@ class ProcedureAction(Entry, head=Template("3100", "Procedure Action")):
     performers: list[PersonName] = row("3", ">", HAS_PROPERTIES, PNAME, bcid(7453), "1-n", U, inferred=["concept"])
     duration: Quantity | None = row("4", ">", HAS_PROPERTIES, NUM, dcm("121128", "Procedure Action Duration"), "1", U)
     qualifiers: Qualifiers | None = include("5", ">", Qualifiers, "1", U, verified=False)
-    step_instance_uid: Text | None = row(
-        "6", ">", HAS_PROPERTIES, UIDREF, dcm("121126", "Performed Procedure Step SOP Instance UID"), "1", MC, when=STEP
-    )
-    step_class_uid: Text | None = row(
-        "7", ">", HAS_PROPERTIES, UIDREF, dcm("121127", "Performed Procedure Step SOP Class UID"), "1", MC, when=STEP
-    )
+    step_instance_uid: Text | None = row("6", ">", HAS_PROPERTIES, UIDREF, STEP_UID, "1", MC, when=STEP)
+    step_class_uid: Text | None = row("7", ">", HAS_PROPERTIES, UIDREF, STEP_CLASS, "1", MC, when=STEP)
 
 
 class ImageAcquired(Entry, head=Template("3101", "Image Acquisition")):

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from plscp.content.codes import Key
 from plscp.content.model import ContentItem
 from plscp.templates.values import Coded, Included, PersonName, Quantity, Reference, Text
 
 from plscp.templates.rows import (  # isort: skip
-    CODE, COMPOSITE, DATE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, MC, NUM, PNAME, TEXT, UC, UIDREF, Condition, M, Template, Term, U,
+    CODE, COMPOSITE, DATE, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, MC, NUM, PNAME, TEXT, UC, UIDREF, Condition, M, Template, U,
     bcid, coded, dcid, dcm, either, include, ln, named, row, sct, ucum,
 )  # fmt: skip
 
@@ -14,8 +15,8 @@ OBSERVER_TYPE = dcm("121005", "Observer Type")
 SUBJECT_CLASS, SUBJECT_UID = dcm("121024", "Subject Class"), dcm("121028", "Subject UID")
 SUBJECT_NAME, SUBJECT_ID = dcm("121029", "Subject Name"), dcm("121030", "Subject ID")
 NOT_INHERITED = Condition("IF", "not inherited")
-PERSON, DEVICE = "121006", "121007"
-PATIENT, FETUS, SPECIMEN, DEVICE_SUBJECT = "121025", "121026", "121027", "121192"
+PERSON, DEVICE = ("121006", "DCM"), ("121007", "DCM")
+PATIENT, FETUS, SPECIMEN, DEVICE_SUBJECT = (("121025", "DCM"), ("121026", "DCM"), ("121027", "DCM"), ("121192", "DCM"))
 FETUS_ID = ln("11951-1", "Fetus ID")
 BY_US, BY_ANY_METHOD = ln("11878-6", "Number of Fetuses by US"), ln("55281-0", "Number of Fetuses")
 SPECIMEN_TYPE = sct("371439000", "Specimen Type")
@@ -24,14 +25,9 @@ ISSUER = dcm("110190", "Issuer of Identifier")
 PROCEDURE_CODE = dcm("121023", "Procedure Code")
 
 
-def _code_value(items: Sequence[ContentItem], concept: Term, unsaid: str) -> str:
-    found = coded(items, concept)
-    return found[0] if found is not None else unsaid
-
-
-def _observer_is(kind: str, words: str) -> Condition:
+def _observer_is(kind: Key, words: str) -> Condition:
     """By Observer Type; without one the observer is a person."""
-    return Condition("IFF", words, lambda _, siblings: _code_value(siblings, OBSERVER_TYPE, PERSON) == kind)
+    return Condition("IFF", words, lambda _, siblings: (coded(siblings, OBSERVER_TYPE) or PERSON) == kind)
 
 
 class PersonRole(Coded):
@@ -169,12 +165,12 @@ class SubjectDevice(Included, head=Template("1010", "Subject Context, Device", e
     )
 
 
-def _subject(items: Sequence[ContentItem]) -> str:
+def _subject(items: Sequence[ContentItem]) -> Key:
     """Subject Class; without one the subject is the patient."""
-    return _code_value(items, SUBJECT_CLASS, PATIENT)
+    return coded(items, SUBJECT_CLASS) or PATIENT
 
 
-def _subject_is(kind: str, words: str) -> Condition:
+def _subject_is(kind: Key, words: str) -> Condition:
     return Condition("IFF", words, lambda _, siblings: _subject(siblings) == kind)
 
 

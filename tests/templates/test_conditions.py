@@ -14,6 +14,7 @@ from tests.templates.trees import LINE, PRIVATE, code, device, entry, entry_json
 
 LAD, AORTA, ARTERY = code("59438005", "SCT"), code("15825003", "SCT"), code("51114001", "SCT")
 PATIENT, FETUS, SPECIMEN, DEVICE = (code(value, "DCM") for value in ("121025", "121026", "121027", "121192"))
+PRIVATE_FETUS = Code("121026", "99TEST", "something of ours")
 MODE = item_for(LINE["1000", "1"])
 
 
@@ -115,6 +116,16 @@ def test_step_iff_one_conveys_the_status(item_id: str, step: str, expected: list
     item = entry("procedure_action")
     item.children += [item_for(LINE["3100", number]) for number in step]
     assert only(item)[1] == expected
+
+
+@pytest.mark.parametrize("value", ["121126", "121127"])
+def test_a_private_item_with_the_value_of_a_steps_uid_conveys_no_status(value: str) -> None:
+    """It is an item that the template does not have, and says nothing of the two rows."""
+    item = entry("procedure_action")
+    private = item_for(LINE["3100", "6"])
+    private.concept = Code(value, "99TEST", "something of ours")
+    item.children.append(private)
+    assert [finding for finding in only(item)[1] if finding[0] == "missing-row"] == []
 
 
 BEGIN, END = code("121161", "DCM"), code("121162", "DCM")
@@ -234,8 +245,9 @@ def test_an_observation_context_that_quotes_nothing(context: list[ContentItem]) 
         (FETUS, "fetus", []),
         (SPECIMEN, "specimen", []),
         (DEVICE, "patient", ["unexpected-row"]),
+        (PRIVATE_FETUS, "patient", ["outside-context-group", "unexpected-row"]),
     ],
-    ids=["no class", "patient", "fetus", "specimen", "device"],
+    ids=["no class", "patient", "fetus", "specimen", "device", "private"],
 )
 def test_whose_identifier(kind: Code | None, member: str, findings: list[str]) -> None:
     """Subject ID is the patient's, the fetus's, or that of the patient a specimen is of: Subject Class says which, and so does a trace."""

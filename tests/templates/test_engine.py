@@ -140,6 +140,19 @@ def test_observers_that_contradict_their_type(observers: list[ContentItem], reas
     assert sorted(f.reason for f in findings if f.refuse) == sorted(reasons)
 
 
+@pytest.mark.parametrize("value", ["121006", "121007", "999"])
+@pytest.mark.parametrize("observers", [device(), person()], ids=["device", "person"])
+def test_an_observer_type_of_another_scheme_is_not_the_standards(observers: list[ContentItem], value: str) -> None:
+    """A private code whose value happens to be that of Person or Device is neither, as any other that CID 270 does not have."""
+    observers[0].value = code(value, "99TEST")
+    _, _, findings = typed(root(observers=observers))
+    reason = f"{observers[1].concept.value if observers[1].concept else ''} against its condition"
+    assert [(f.code, f.reason) for f in findings] == [
+        ("outside-context-group", "value outside CID 270"),
+        ("unexpected-row", reason),
+    ]
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_missing_observer_context(strict: bool) -> None:
     """Lenient: the device is the observer, with a finding. Strict: refused (TID 3001 row 2)."""
