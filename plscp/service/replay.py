@@ -16,7 +16,7 @@ from plscp.findings import Finding
 from plscp.logs import log
 from plscp.matching.comments import SEVERAL_LOCATIONS
 from plscp.matching.model import Decision, Place
-from plscp.matching.registry import Registry, microseconds, moment_of
+from plscp.matching.registry import Registry, moment_of
 from plscp.metrics import Metrics
 from plscp.service import reply
 from plscp.service.handlers import Handlers
@@ -162,8 +162,6 @@ class Replay:
         outcome = _outcome(item, pending, int(status), status.comment or "")
         if outcome.kept:
             self._metrics.replayed.child(replaying.source, outcome.outcome).add()
-            if outcome.outcome == "accepted":
-                self._handlers.devices.accepted(item.calling_ae, microseconds(replaying.started))  # as after a restart
             log.info(
                 "request-replayed",
                 quarantine=item.id,

@@ -175,7 +175,7 @@ class RequestRecord:
         done: called once, after the commit or failure, by the store's `CallSoon`: one call for all of a batch.
         judged: the entries that the decision took as stored already, as the store has told them.
         dated: the first DateTime that the content states, as sent (DT); always the same for one identity.
-        replay: of what it is a replay. Then `arrival` is when it was replayed.
+        replay: of what it is a replay. Then `arrival` is when it was replayed, and no association brought it: `association` is empty.
 
         n: running number of those that have positions, from 1: accepted, or the first of an identity with a given refusal.
         entry_count: of all its entries; `first_position`, `last_position`: of those that it added, or 0, 0.
@@ -529,7 +529,10 @@ class EventStore(Protocol):
         """Quarantine items that are open, those that were refused last first."""
 
     def last_arrivals(self) -> dict[str, int]:
-        """When the last accepted request of each calling AE title, of the newest `MOST_COUNTED`, arrived: microseconds since the epoch."""
+        """When the last accepted request of each calling AE title, of the newest `MOST_COUNTED`, arrived: microseconds since the epoch.
+
+        What was replayed is none: its device sent nothing then.
+        """
 
     def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
         """Refused messages of feeds of a smaller number than `before`, newest first."""

@@ -149,9 +149,10 @@ SELECT q.*, (SELECT e.data FROM refusals f JOIN events e USING (position) WHERE 
 FROM (SELECT identity, calling_ae, sop_class, last_time {_OPEN}) q
 """  # noqa: S608 -- our words
 _LAST_ARRIVALS: Final = """
-SELECT calling_ae, max(arrival) FROM (SELECT calling_ae, arrival, status, request FROM arrived ORDER BY request DESC LIMIT ?)
-WHERE status = 0 OR status >> 12 = 11 GROUP BY 1
+SELECT calling_ae, arrival, request FROM (SELECT calling_ae, arrival, status, request FROM arrived ORDER BY request DESC LIMIT ?)
+WHERE status = 0 OR status >> 12 = 11 ORDER BY request DESC
 """
+_IS_REPLAY: Final = "SELECT association = '' FROM requests WHERE n = ?"
 _LATE_US: Final = 60_000_000
 """How far arrivals may be out of the order in which requests are numbered: more than the answer deadline."""
 _MINUTE_US: Final = 60_000_000
@@ -429,7 +430,13 @@ class SqliteStore:
         return found
 
     def last_arrivals(self) -> dict[str, int]:
-        return dict(self._all(_LAST_ARRIVALS, MOST_COUNTED))
+        latest: dict[str, int] = {}
+        with self._readers.use() as connection, closing(connection.execute(_LAST_ARRIVALS, (MOST_COUNTED,))) as rows:
+            for calling_ae, arrival, request in rows:
+                # Few are newer than what is known: the requests themselves, which are larger, are asked of those alone.
+                if arrival > latest.get(calling_ae, 0) and not connection.execute(_IS_REPLAY, (request,)).get:
+                    latest[calling_ae] = arrival
+        return latest
 
     def refused_messages(self, limit: int = 100, *, before: int = LAST) -> list[RefusedMessage]:
         rows = self._all(f"{_MESSAGES} WHERE n < ? ORDER BY n DESC LIMIT ?", before, limit)

@@ -96,22 +96,20 @@ def test_what_is_accepted_by_now_closes_the_item_and_says_that_it_was_replayed(r
     assert rig.replayed(item.id).outcome == "closed"
 
 
-def test_what_was_replayed_is_the_devices_last_event(rig: Rig) -> None:
-    """It counts when it was replayed, as after a restart; a trial and what is refused still do not, single entries do."""
+def test_what_was_replayed_is_no_event_of_its_device(rig: Rig) -> None:
+    """The device sent nothing then: were it so, a replay would silence the alarm of a device that is silent. Nor is it after a restart."""
     devices = rig.handlers.devices
     refused(rig, note("08:01", "x"), nested("08:01"), status="C102")
     rig.study(U1, "PA", location="LAB1")
     rig.clock("09:00")
-    rig.replayed()
-    rig.replayed(entries=(0,), dry_run=True)
+    assert rig.replayed(entries=(0,)).outcome == "accepted"
     assert devices.events == rig.store.last_arrivals() == {}
-    rig.replayed(entries=(0,))
-    assert devices.events == rig.store.last_arrivals() == {"HEMO1": microseconds(at("09:00"))}
-    refused(rig, status="C104", when="08:05", patient="PB")
+    rig.send(events.procedural([note("09:05", "y")], study=U1), calling="HEMO1", when="09:05")
+    refused(rig, status="C104", when="09:06", patient="PB")
     rig.study(U2, "PB")
     rig.clock("09:30")
-    rig.replayed(rig.quarantined()[0].id)
-    assert devices.events == rig.store.last_arrivals() == {"HEMO1": microseconds(at("09:30"))}
+    assert rig.replayed(rig.quarantined()[0].id).outcome == "accepted"
+    assert devices.events == rig.store.last_arrivals() == {"HEMO1": microseconds(at("09:05"))}
 
 
 def test_consumers_that_do_not_know_of_replays_read_it(rig: Rig) -> None:

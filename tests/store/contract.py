@@ -794,11 +794,15 @@ class EventStoreContract:
         assert [one.calling_ae for one in store.open_refusals()] == ["A", "A"]
 
     def test_the_last_arrival_of_each_device_is_known(self, store: EventStore) -> None:
-        """Of accepted requests; a refusal is none."""
+        """Of accepted requests; a refusal is none, nor is a replay, which no association brought."""
         assert store.last_arrivals() == {}
         for number, ae in enumerate(["A", "B", "A"]):
             stored(store, request(ae=ae, arrival=NOW + number))
         stored(store, request(decision=rejected(), ae="C"))
+        for number, ae in enumerate("ABC"):
+            replay = request(ae=ae, arrival=NOW + 10 + number)
+            replay.association = ""
+            stored(store, replay)
         assert store.last_arrivals() == {"A": NOW + 2, "B": NOW + 1}
 
     def test_raw_bytes_are_capped_per_device(self, open_one: Open) -> None:
