@@ -38,8 +38,8 @@ SOP_CLASSES: Final[dict[SopClass, str]] = {
 
 
 def settings_file(config: Path | None) -> Path | None:
-    """The settings file to read: the one that is named, else ./plscp.toml where there is one."""
-    return config if config is not None else SETTINGS_FILE if SETTINGS_FILE.is_file() else None
+    """The settings file to read: the one that is named, else ./plscp.toml where there is one, even if it is a folder or leads nowhere."""
+    return config if config is not None else SETTINGS_FILE if os.path.lexists(SETTINGS_FILE) else None
 
 
 def settings(config: Path | None) -> Settings:

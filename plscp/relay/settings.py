@@ -118,10 +118,14 @@ def _try_tls(extra: Mapping[str, Any]) -> None:
         if name in extra:
             try:
                 use(extra[name])
-            except OSError as error:
-                reason = str(getattr(error, "reason", None) or "").lower().replace("_", " ")
+            except (OSError, ValueError) as error:
+                why = getattr(error, "strerror", None)
+                if isinstance(
+                    error, ssl.SSLError
+                ):  # what OpenSSL says beside its reason, if it knows one, is not for people
+                    why = (getattr(error, "reason", None) or "").lower().replace("_", " ")
                 files = f"{extra[name]}, ssl_keyfile {key}" if name == "ssl_certfile" and key else extra[name]
-                raise ConfigError(f"kafka.{name}: {files}: {reason or error.strerror or 'cannot be used'}") from None
+                raise ConfigError(f"kafka.{name}: {files}: {why or 'cannot be used'}") from None
 
 
 @dataclass(frozen=True, slots=True)

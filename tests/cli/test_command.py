@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,23 @@ def test_config_init(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "plscp.toml").read_text() == "mine"
     assert run("config", "init", "--force").status == 0
     assert run("config", "init", "nowhere/plscp.toml").status == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (Path.mkdir, "Is a directory"),
+        (lambda path: path.symlink_to("nowhere"), "No such file or directory"),
+    ],
+    ids=["a folder", "a link to nothing"],
+)
+@pytest.mark.parametrize("command", [("config", "check"), ("config", "show")], ids=" ".join)
+def test_a_settings_file_that_is_none(
+    run: Run, tmp_path: Path, command: tuple[str, ...], make: Callable[[Path], object], said: str
+) -> None:
+    """What stands in the place of ./plscp.toml, such as the folder that a mount of a missing file leaves, is not passed over."""
+    make(tmp_path / "plscp.toml")
+    assert run(*command) == (2, "", f"plscp: plscp.toml: {said}\n")
 
 
 def test_config_check(run: Run, tmp_path: Path) -> None:
