@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
 
 def _usage(error: Exception) -> int:
     """A wrong usage as one line; a group without a command shows its help instead."""
-    message = str(getattr(error, "format_message", lambda: error)())
+    message = str(getattr(error, "format_message", lambda: error)()).replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     if message.lstrip().startswith("Usage:") or type(error).__name__ == "NoArgsIsHelpError":
         print(message)

@@ -31,7 +31,7 @@ from plscp.service.keeper import RegistryKeeper, now_us
 from plscp.service.overview import Devices
 from plscp.service.profile import Profiles
 from plscp.service.refusals import Refusals
-from plscp.service.reply import ActionReply, failure, not_recorded
+from plscp.service.reply import ActionReply, comment, failure, not_recorded
 from plscp.service.steps import Answer, DatedContent, Pending, Replaying
 from plscp.statuses import STATUSES
 from plscp.store.port import (
@@ -408,7 +408,7 @@ class Handlers:
         quarantine: str = "",
         why: str = "",
     ) -> None:
-        """Answer, and say so; `why`: for the log, where the answer itself may not say it."""
+        """Answer, and say so; `why`: for log and overview, where the answer itself may not say it and it is no finding."""
         with self._answering:  # the deadline passes in another thread than the store's results come in
             if pending.answered:
                 return
@@ -427,7 +427,7 @@ class Handlers:
             if debugging():
                 log.debug("request-answered", status=f"{int(status):04X}", position=position, **pending.about())
         else:
-            said = status.comment or why
+            said = status.comment or why or comment(these or decided)
             self._counters.device_refused(pending.calling_ae)
             self.devices.refused(pending.calling_ae, arrived_us, int(status), said)
             self.refusals.refused(pending, int(status), said, these or decided, quarantine)

@@ -102,13 +102,13 @@ class Refusals:
         self, pending: Pending, status: int, comment: str, these: Sequence[Finding], quarantine: str = ""
     ) -> None:
         """A request was answered with a failure; `quarantine`: what people type to see it there, if it is kept."""
-        why, said = reply.refusing(these), comment or reply.comment(these)
+        why = reply.refusing(these)
         place = pending.profile.device.locations
         about: dict[str, Any] = {
             "calling_ae": pending.calling_ae,
             "status": f"{status:04X}",
-            "comment": said,
-            "hint": hint(status, said, why, pending.profile, pending.sop_class),
+            "comment": comment,
+            "hint": hint(status, comment, why, pending.profile, pending.sop_class),
             "more": 0,
             "location": " ".join(place),
             "meaning": STATUSES[status].name,
@@ -117,7 +117,7 @@ class Refusals:
             "address": pending.address,
             **pending.about(),
         }
-        self._repeats.happened((status, said, about["address"]), pending.calling_ae, **about)
+        self._repeats.happened((status, comment, about["address"]), pending.calling_ae, **about)
         if debugging():
             log.debug("request-refused", **pending.about(), why=[f.as_json() for f in these[:MOST_FINDINGS]])
 

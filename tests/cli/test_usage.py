@@ -113,6 +113,7 @@ def refused(run: Run, arguments: list[str], said: str) -> None:
     assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1), ran
     assert ran.err.startswith("plscp: ")
     assert "defect" not in ran.err
+    assert "Value error" not in ran.err
     assert "Traceback" not in ran.err
     assert said in ran.err
 

@@ -248,6 +248,21 @@ def test_missing_attributes_are_listed(ours: Running) -> None:
     assert [int(tag) for tag in listed] == [0x00100020, 0x00200010]
 
 
+def test_the_overview_says_why_where_the_answer_may_not(ours: Running) -> None:
+    """0115H and 0120H have no Error Comment: who asks the server what a device was refused for last is told all the same."""
+    said = {}
+    with ours.scu("STRICT") as scu:
+        for data in (note(study="1.2.9"), without(note(), "PatientID")):
+            wire = events.encoded(data).replace(b"1.2.9", b"1.2.x")
+            assert not scu.request(PEL, wire).comment
+            last = ours.handlers.devices.last["STRICT"]
+            said[f"{last.status:04X}"] = last.comment
+    assert said == {
+        "0115": "not one valid value of UI at (0020,000D)",
+        "0120": "attribute is absent at (0010,0020)",
+    }
+
+
 def test_processing_failure_has_an_error_id(running: Running) -> None:
     """0110H tells by Error ID (0000,0903) what failed."""
     broken(running)

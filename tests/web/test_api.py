@@ -255,6 +255,21 @@ def test_changes_are_events(server: FakeServer, ask: Ask) -> None:
     assert server.keeper.registry.position == position
 
 
+@pytest.mark.parametrize("name", ["LAB1", "Lab 1", "CATH 1", " CATH 1 "])
+def test_studies_are_listed_by_any_name_of_their_location(tmp_path: Path, ask: Ask, name: str) -> None:
+    """Whichever of the names put it there; a name that is only like one of them lists nothing, and says so."""
+    server = FakeServer(settings_of(tmp_path, '[locations.LAB1]\nnames = ["Lab 1", "CATH 1"]\n[locations.LAB2]\n'))
+    for number, place in enumerate(("LAB1", "Lab 1", "CATH 1", "LAB2"), 1):
+        assert ask(server, "PUT", f"/api/v1/studies/1.2.{number}", json=OPEN | {"location": place}).status_code == 201
+    found = ask(server, "GET", "/api/v1/studies", params={"location": name}).json()
+    listed = [(study["study_instance_uid"], study["location"]) for study in found["studies"]]
+    assert listed == [("1.2.1", "LAB1"), ("1.2.2", "LAB1"), ("1.2.3", "LAB1")]
+    assert "warnings" not in found
+    near = ask(server, "GET", "/api/v1/studies", params={"location": name.strip(" ").lower()}).json()
+    assert near["studies"] == []
+    assert "did you mean" in near["warnings"][0]
+
+
 def test_operators_of_settings_and_feeds_in_one_list(tmp_path: Path, ask: Ask) -> None:
     """Who is listed in the settings alone comes first; a code that a feed has named stands as the feed says, who was taken out too."""
     rows = "".join(f'{{ value = "{value}", scheme = "L" }},' for value in ("N1", "N2", "N3"))
