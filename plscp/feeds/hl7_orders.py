@@ -11,16 +11,20 @@ from plscp.feeds.hl7_persons import Authorities, person, place_name
 from plscp.matching import hospital
 from plscp.matching.hospital import Step
 from plscp.matching.plan import Plan
+from plscp.matching.records import OrderNumbers
 
 KINDS: Final = frozenset({"ORM^O01", "OMI^O23", "OMG^O19"})
 CANCELS: Final = frozenset({"CA", "OC", "CR", "DC", "OD", "DR"})
 """Order controls (table 0119) that cancel."""
 _RENEWS: Final = frozenset({"NW", "SN", "RO", "RU", "PA", "CH"})
+_REPLACED: Final = frozenset({"RP", "RU", "PA"})
+"""Order controls (table 0119) of an order in whose place others are: RO, of a parent its children."""
 _SAYS_NOTHING: Final = frozenset(
     {"UC", "UD", "UX", "UA", "UF", "UH", "UM", "UN", "UR", "RQ", "RR", "NA", "NR", "DE", "HD", "OH"}
 )
 """Order controls (table 0119) that answer, or change nothing of whom, where and when."""
 _LONGEST_STUDY_ID: Final = 16
+_LONGEST_NUMBER: Final = 199  # EI.1
 _UID: Final = (("ZDS", 1), ("IPC", 3))
 _BEGINS: Final = (("TQ1", 7, 1), ("OBR", 36, 1), ("OBR", 27, 4), ("ORC", 7, 4))
 """Field and component of when an order is to begin; the last two are the timing of old."""
@@ -66,7 +70,8 @@ def plan_of(
         if (planned := next(filter(None, begins), None)) is not None:
             study["planned"] = planned
         places = [*_places(message, order, stations)]
-        steps.append(partial(_study, study=study, whom=said, places=places, control=control))
+        numbers = OrderNumbers(_number(order, 2), _number(order, 3))
+        steps.append(partial(_study, study=study, whom=said, places=places, control=control, numbers=numbers))
     return steps
 
 
@@ -76,17 +81,26 @@ def _value(order: Segments, *where: tuple[str, int]) -> str:
     return next(filter(None, values), "")
 
 
+def _number(order: Segments, field: int) -> str:
+    """The order's number as the placer or the filler gave it: compared with that of other messages, and with nothing else."""
+    numbers = (segment.text(field)[:_LONGEST_NUMBER] for name in ("ORC", "OBR") for segment in order.all(name))
+    return next(filter(None, numbers), "")
+
+
 def _person(plan: Plan, said: dict[str, Any]) -> str:
     """Nobody is said anything of by a placeholder: the study then gets a patient of its own."""
     return hospital.plan_person(plan, said) if plan.usable(said["id"]) else ""
 
 
-def _study(plan: Plan, study: dict[str, Any], whom: dict[str, Any], places: list[str], control: str) -> str:
+def _study(
+    plan: Plan, *, study: dict[str, Any], whom: dict[str, Any], places: list[str], control: str, numbers: OrderNumbers
+) -> str:
     where = hospital.place_of(plan, places)
     said = study | ({"location": where} if where else {})
     if control in CANCELS:
-        return hospital.cancel_order(plan, said)
-    return hospital.plan_order(plan, said, whom, renews=control in _RENEWS)
+        return hospital.cancel_order(plan, said, numbers)
+    renews, replaced = control in _RENEWS, control in _REPLACED
+    return hospital.plan_order(plan, said, whom, renews=renews, numbers=numbers, replaced=replaced)
 
 
 def _places(message: Hl7Message, order: Segments, stations: Mapping[str, str]) -> Iterator[str]:

@@ -16,7 +16,16 @@ from plscp.matching.bodies import AdmissionBody, MergeBody, OperatorBody, Patien
 from plscp.matching.model import Operator, Policy
 from plscp.matching.operators import Code
 from plscp.matching.plan import Plan
-from plscp.matching.records import GENERATED_ISSUER, GENERATED_PREFIX, Admission, Patient, PatientId, Study, StudyStay
+from plscp.matching.records import (
+    GENERATED_ISSUER,
+    GENERATED_PREFIX,
+    Admission,
+    OrderNumbers,
+    Patient,
+    PatientId,
+    Study,
+    StudyStay,
+)
 from plscp.matching.registry import Registry
 from plscp.store.port import RegistryRecord
 
@@ -211,11 +220,14 @@ _FORBIDDEN: Final = {
 """(status, wanted): why not. Everything else is possible."""
 
 
-def plan_study(plan: Plan, given: JsonBody, *, step: str = "") -> StudyBody:
+def plan_study(
+    plan: Plan, given: JsonBody, *, step: str = "", orders: tuple[OrderNumbers, ...] | None = None
+) -> StudyBody:
     """Plan what a body says about a study; returns it parsed. Changing the patient of an open study is a correction, and refused.
 
     Args:
         step: SOP Instance UID of a procedure step that has begun and keeps the study open.
+        orders: its orders that stand; None: as before.
     """
     body = parse(StudyBody, given)
     before = plan.view.study(body.study_instance_uid)
@@ -240,6 +252,8 @@ def plan_study(plan: Plan, given: JsonBody, *, step: str = "") -> StudyBody:
     study = _with_status(plan, study, wanted, place, body)
     if step:
         study = replace(study, steps=(*study.steps, step))
+    if orders is not None:
+        study = replace(study, orders=orders)
     # Whoever says so of a study that a turnover closed says more than the turnover, which may be taken back.
     is_over = plan.view.is_turned_over(study) and (body.status == "closed" or body.closed is not None)
     if study == before and not is_over:

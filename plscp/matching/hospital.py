@@ -13,12 +13,15 @@ from plscp.matching.changes import end_study, plan_admission, plan_merge, plan_p
 from plscp.matching.corrections import MERGE, proposal_id, proposed
 from plscp.matching.model import Place
 from plscp.matching.plan import Plan
-from plscp.matching.records import Patient, PatientId
+from plscp.matching.records import OrderNumbers, Patient, PatientId
 from plscp.store.port import RegistryRecord
 
 Step = Callable[[Plan], str]
 """Plans one thing that a message says; returns a note, or nothing."""
 JsonBody = Mapping[str, Any]
+UNNUMBERED: Final = OrderNumbers()
+MOST_ORDERS: Final = 100
+"""Orders of a study that are remembered, the newest."""
 _DEMOGRAPHICS: Final = ("name", "birth_date", "sex")
 
 
@@ -213,7 +216,15 @@ def move_visit(plan: Plan, said: JsonBody, person: JsonBody, prior: PatientId | 
 # --- orders --------------------------------------------------------------------------------------------------------------
 
 
-def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) -> str:
+def plan_order(
+    plan: Plan,
+    said: JsonBody,
+    person: JsonBody,
+    *,
+    renews: bool,
+    numbers: OrderNumbers = UNNUMBERED,
+    replaced: bool = False,
+) -> str:
     """Plan what an order says of its study: that it is scheduled, for whom, where and when.
 
     A study that was opened is where its steps and the API say, and has the Study ID that came with them.
@@ -222,6 +233,7 @@ def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) ->
         said: a `StudyBody` without status.
         person: a `PatientBody`: what the message says of the patient.
         renews: a new order, or one in place of another: it takes back a cancellation.
+        replaced: others have taken the order's place.
     """
     known = plan.view.study(said["study_instance_uid"])
     if known is None or not is_whose(plan, said["patient"], known.patient):
@@ -234,14 +246,32 @@ def plan_order(plan: Plan, said: JsonBody, person: JsonBody, *, renews: bool) ->
             body.pop(name, None)
     elif known.status == "cancelled":
         return "the study is cancelled: the order is not renewed"
-    plan_study(plan, body)
+    stand = known.orders if known is not None and known.status != "cancelled" else ()
+    plan_study(plan, body, orders=_without(stand, numbers) if replaced else _with(stand, numbers))
     return ""
 
 
-def cancel_order(plan: Plan, said: JsonBody) -> str:
+def _with(orders: tuple[OrderNumbers, ...], numbers: OrderNumbers) -> tuple[OrderNumbers, ...]:
+    """A study's orders with one more, or with a number that is new of one that is known."""
+    same = [index for index, one in enumerate(orders) if one.is_same(numbers)]
+    if not same:
+        return (*orders, numbers)[-MOST_ORDERS:] if any(numbers) else orders
+    [index, *more] = same
+    if more:
+        return orders
+    both = OrderNumbers(*(new or old for new, old in zip(numbers, orders[index], strict=True)))
+    return (*orders[:index], both, *orders[index + 1 :])
+
+
+def _without(orders: tuple[OrderNumbers, ...], numbers: OrderNumbers) -> tuple[OrderNumbers, ...]:
+    return tuple(one for one in orders if one.is_another(numbers))
+
+
+def cancel_order(plan: Plan, said: JsonBody, numbers: OrderNumbers = UNNUMBERED) -> str:
     """Plan that an order is cancelled, before its study was performed; what has begun is ended by its steps.
 
-    A study that is not known yet is kept as cancelled. Raises Conflict where it is another patient's.
+    The study is cancelled with the last of its orders. One that is not known yet is kept as cancelled. Raises Conflict where it is
+    another patient's.
     """
     uid = said["study_instance_uid"]
     known = plan.view.study(uid)
@@ -257,6 +287,9 @@ def cancel_order(plan: Plan, said: JsonBody) -> str:
         raise Conflict("the order that is cancelled is of another patient's study")
     if known is None:
         plan_study(plan, {**said, "status": "cancelled"})
+    elif known.status != "cancelled" and (stand := _without(known.orders, numbers)):
+        plan_study(plan, {"study_instance_uid": uid}, orders=stand)
+        return "an order of the study is cancelled while another one stands: the study goes on"
     elif known.steps:
         return "the order is cancelled while a step of its study is in progress: the study goes on"
     elif known.status == "closed":

@@ -179,6 +179,23 @@ def admission_of(row: AdmissionRow, survivor: Callable[[int], Patient]) -> Admis
     return Admission(admission_id, issuer, patient.number, patient.current, location, status)
 
 
+class OrderNumbers(NamedTuple):
+    """Placer and filler order number (ORC-2, ORC-3) of one order; each empty where it is not known."""
+
+    placer: str = ""
+    filler: str = ""
+
+    def is_another(self, other: "OrderNumbers") -> bool:
+        """Whether a number that both have says that they are two."""
+        return any(mine and theirs and mine != theirs for mine, theirs in zip(self, other, strict=True))
+
+    def is_same(self, other: "OrderNumbers") -> bool:
+        """Whether a number that both have says that they are one, and none that they are two."""
+        return not self.is_another(other) and any(
+            mine and mine == theirs for mine, theirs in zip(self, other, strict=True)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
     """A study and where it was when."""
@@ -195,6 +212,7 @@ class Study:
     closed: datetime | None = None  # or cancelled
     stays: tuple[StudyStay, ...] = ()  # oldest first; scheduled studies have none
     steps: tuple[str, ...] = ()  # procedure steps in progress (their UIDs)
+    orders: tuple[OrderNumbers, ...] = ()  # that stand, as far as feeds have said their numbers
 
     def takes_events(self, moment: datetime, grace: timedelta) -> bool:
         """Whether it is open, or was closed no longer than the grace before a moment."""
@@ -219,6 +237,7 @@ class Study:
             "closed": utc_text(self.closed),
             "stays": [stay.as_json() for stay in self.stays],
             "steps": list(self.steps),
+            **({"orders": [numbers._asdict() for numbers in self.orders]} if self.orders else {}),
         }
 
 
@@ -237,6 +256,7 @@ def study_from(change: Mapping[str, Any], patient: Patient) -> Study:
         closed=utc_moment(change["closed"]),
         stays=tuple(map(stay_from, change["stays"])),
         steps=tuple(change["steps"]),
+        orders=tuple(OrderNumbers(**numbers) for numbers in change.get("orders", ())),  # changes of before have none
     )
 
 

@@ -277,6 +277,13 @@ class Stay(Part):
     )
 
 
+class StudyOrder(Part):
+    """An order of a study: the number that the placer gave it, and the filler's."""
+
+    placer: str
+    filler: str
+
+
 class StudyChange(Part):
     """A study as it is from this position on."""
 
@@ -292,6 +299,9 @@ class StudyChange(Part):
     closed: AwareDatetime | None = Field(description="When it was closed or cancelled.")
     stays: list[Stay] = Field(description="Oldest first.")
     steps: list[str] = Field(description="UIDs of the procedure steps in progress.")
+    orders: list[StudyOrder] = Field(
+        default=[], description="Those that stand, as far as feeds have said their numbers."
+    )
     reason: str = Field(
         default="",
         description="Why, where that cannot be seen from the study itself.",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from plscp.records.parts import Identifier, Stay
+from plscp.records.parts import Identifier, Stay, StudyOrder
 from plscp.web.answers import ApiAnswer, ApiPage, Warnings
 
 
@@ -72,6 +72,9 @@ class StudyAnswer(ApiAnswer):
     closed: AwareDatetime | None
     stays: list[Stay]
     steps: list[str]
+    orders: list[StudyOrder] = Field(
+        default=[], description="Those that stand, as far as feeds have said their numbers."
+    )
     warnings: Warnings = Field(default=[])
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from plscp.errors import BrokenMessage, Conflict, InvalidBody
 from plscp.feeds.hl7_orders import NO_UID
-from plscp.matching.records import Study
+from plscp.matching.records import Study, study_from
 from tests.feeds.hl7 import Hospital, message, pid, pv1
 from tests.matching.world import at
 
@@ -114,6 +114,66 @@ def test_a_cancellation_before_any_step(control: str) -> None:
     assert study(hospital).status == "cancelled"
     hospital.hear(orm("NW"))
     assert study(hospital).status == "scheduled"
+
+
+def numbered(control: str, placer: str = "", filler: str = "") -> bytes:
+    """An order of the study 1.2.3 under its own numbers."""
+    return message("ORM^O01", P1, f"ORC|{control}|{placer}|{filler}", obr(), "ZDS|1.2.3")
+
+
+@pytest.mark.parametrize(
+    ("ordered", "cancelled", "status"),
+    [
+        (["P1|", "P2|"], ["P1|"], "scheduled"),
+        (["P1|", "P2|"], ["P1|", "P1|"], "scheduled"),
+        (["P1|", "P2|"], ["P2|", "P1|"], "cancelled"),
+        (["P1|", "P2|"], ["P9|"], "scheduled"),
+        (["P1|F", "P2|F"], ["P1|F"], "scheduled"),
+        (["P1|F", "P2|F"], ["|F"], "cancelled"),
+        (["P|F1", "P|F2"], ["P|F1"], "scheduled"),
+        (["P|F1", "P|F2"], ["P|"], "cancelled"),
+        (["P1|", "P1|F1", "P2|F2"], ["|F1"], "scheduled"),
+        (["P1|", "P2|"], ["|"], "cancelled"),
+        (["P1|"], ["|F1"], "cancelled"),
+        (["|", "|"], ["P1|"], "cancelled"),
+    ],
+)
+def test_a_study_is_cancelled_with_its_last_standing_order(
+    ordered: list[str], cancelled: list[str], status: str
+) -> None:
+    """An order stands where a number that both messages have says that it is another one than is cancelled."""
+    hospital = Hospital()
+    for numbers in ordered:
+        hospital.hear(numbered("NW", *numbers.split("|")))
+    for numbers in cancelled:
+        hospital.hear(numbered("CA", *numbers.split("|")))
+    assert study(hospital).status == status
+    assert bool(hospital.notes) == (status == "scheduled")
+    assert hospital.hear(numbered("CA", *cancelled[-1].split("|"))) == []
+
+
+def test_an_order_that_takes_anothers_place_does_not_hold_the_study_by_the_old_one() -> None:
+    """RP and RO: what was replaced is over, and a study that was cancelled has the orders that came since."""
+    hospital = Hospital()
+    hospital.hear(numbered("NW", "P1"))
+    hospital.hear(message("ORM^O01", P1, "ORC|RP|P1", obr(), "ORC|RO|P2", obr(), "ZDS|1.2.3"))
+    assert (study(hospital).status, study(hospital).orders) == ("scheduled", (("P2", ""),))
+    hospital.hear(numbered("CA", "P2"))
+    assert study(hospital).status == "cancelled"
+    hospital.hear(numbered("NW", "P3"))
+    assert (study(hospital).status, study(hospital).orders) == ("scheduled", (("P3", ""),))
+
+
+def test_orders_of_a_study_are_kept_with_it() -> None:
+    """They come back out of the change; one of before, which has none, is cancelled as a whole."""
+    hospital = Hospital()
+    hospital.hear(numbered("NW", "P1", "F1"))
+    change = hospital.log[-1][2]
+    assert change["orders"] == [{"placer": "P1", "filler": "F1"}]
+    patient = hospital.registry.patient_number(study(hospital).patient)
+    assert study_from(change, patient) == study(hospital)
+    del change["orders"]
+    assert study_from(change, patient).orders == ()
 
 
 def test_a_cancellation_by_status() -> None:
