@@ -217,7 +217,13 @@ def _leave(plan: Plan, study_instance_uid: str, step: ProcedureStep, moment: dat
         left = min(max(left, stay.arrived), max(moment, stay.arrived))
         study = replace(study, stays=(*study.stays[:-1], stay._replace(left=left)))
     if step.reason == INCORRECT_WORKLIST_ENTRY:
-        study = replace(study, stays=_in_earnest(plan.view, study, step))
+        if not closes:
+            study = _back_where_it_was(plan.view, study, step)
+        stays = tuple(
+            each._replace(left=each.arrived) if each.left and _never_there(plan.view, study, step, each) else each
+            for each in study.stays
+        )
+        study = replace(study, stays=stays)
     if closes:
         plan.study("study.closed", changes.ended(study, "closed", max(moment, left, study.opened or moment)))
     elif study != before:
@@ -248,33 +254,47 @@ def _take_back(plan: Plan, study_instance_uid: str, step: ProcedureStep) -> None
     changes.turn_over_room(plan, place)
 
 
-def _in_earnest(registry: Registry, study: Study, step: ProcedureStep) -> tuple[StudyStay, ...]:
-    """The stays of a study, of which those have no length that steps of the wrong worklist entry, as this will be, alone brought about."""
+def _back_where_it_was(registry: Registry, study: Study, step: ProcedureStep) -> Study:
+    """A study that goes on, out of the room to which steps of the wrong worklist entry alone brought it.
+
+    It is back in the one before where a step of it goes on there; else nobody knows where it is.
+    """
+    if not study.stays or study.stays[-1].left is not None or not _never_there(registry, study, step, study.stays[-1]):
+        return study
+    *before, wrong = study.stays
+    go_on = [registry.steps.get(uid) for uid in study.steps]
+    rooms = {registry.place(each.location) for each in go_on if each is not None}
+    room, following = "", wrong
+    for each in reversed(before):
+        if not _never_there(registry, study, step, each):
+            room = each.location if each.left == following.arrived and each.location in rooms else ""
+            break
+        following = each
+    here = (StudyStay(room, wrong.arrived),) if room else ()
+    return replace(study, location=room, stays=(*before, wrong._replace(left=wrong.arrived), *here))
+
+
+def _never_there(registry: Registry, study: Study, step: ProcedureStep, stay: StudyStay) -> bool:
+    """Whether steps of the wrong worklist entry, as this one will be, alone brought about one of a study's stays."""
     steps = [
         step if each.sop_instance_uid == step.sop_instance_uid else each
         for each in registry.steps.of_study(study.study_instance_uid)
     ]
     wrong = [each for each in steps if each.reason == INCORRECT_WORKLIST_ENTRY]
     right = [each for each in steps if each.reason != INCORRECT_WORKLIST_ENTRY]
-
-    def never_there(stay: StudyStay) -> bool:
-        if stay.left is None:
-            return False
-        brought = (
-            registry.place(each.location) == stay.location
-            and each.started <= stay.arrived
-            and (each.ended is None or each.ended >= stay.arrived)
-            for each in wrong
-        )
-        held = (
-            registry.place(each.location) in {"", stay.location}
-            and each.started <= (stay.left or each.started)
-            and (each.ended is None or each.ended >= stay.arrived)
-            for each in right
-        )
-        return any(brought) and not any(held)
-
-    return tuple(stay._replace(left=stay.arrived) if never_there(stay) else stay for stay in study.stays)
+    brought = (
+        registry.place(each.location) == stay.location
+        and each.started <= stay.arrived
+        and (each.ended is None or each.ended >= stay.arrived)
+        for each in wrong
+    )
+    held = (
+        registry.place(each.location) in {"", stay.location}
+        and each.started <= (stay.left or each.started)
+        and (each.ended is None or each.ended >= stay.arrived)
+        for each in right
+    )
+    return any(brought) and not any(held)
 
 
 def differing(registry: Registry, said: StepSaid) -> list[int]:

@@ -206,6 +206,7 @@ class Hospital:
         if reason == "110514^DCM":
             step.mistaken = True
             self.truth.mistaken.add(step.study)
+            self.truth.take_out(step)
         self.truth.log.append(f"told: step {step.uid} of {step.study} {status} {reason}")
         if not any(one.study == step.study and one.until is None for one in self.truth.steps):
             for one in self.truth.told:

@@ -316,6 +316,67 @@ def test_the_wrong_entry_is_said_after_an_operator_has_ended_the_step() -> None:
     assert world.known("1.1").closed == closed
 
 
+@pytest.mark.parametrize("before", ["a step", "a feed", "nowhere"])
+def test_a_study_that_goes_on_is_back_where_the_wrong_entry_took_it_from(before: str) -> None:
+    """Its own step goes on in another room: who lies where the modality had the wrong entry is somebody else, and stays so.
+
+    Where a feed had moved it away from its step, nobody knows where it is.
+    """
+    world = World(labs={**LABS, "LAB3": []})
+    world.open("1.1", "08:30", patient="P1")
+    world.now = at("08:40")
+    world.plan(begin_step, begun("9.1", "1.2", patient="P2", location="LAB2"))
+    if before != "a step":
+        world.study("1.2", "08:50", location="LAB3" if before == "a feed" else "")
+    world.now = at("09:10")
+    world.plan(begin_step, begun("9.2", "1.2", patient="P2"))
+    assert world.known("1.2").location == "LAB1"
+    world.now = at("09:20")
+    step(world, said("9.2", "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+    room = "LAB2" if before == "a step" else ""
+    assert (world.known("1.2").status, world.known("1.2").location) == ("open", room)
+    assert (world.known("1.1").status, world.known("1.1").stays) == ("open", (StudyStay("LAB1", at("08:30")),))
+    expected = {"LAB1": "1.1", "LAB2": "", "LAB3": ""} | ({room: "1.2"} if room else {})
+    for place, whose in expected.items():
+        found = world.ask("09:29", arrival="09:30", L=place, clock_difference=timedelta(0))
+        assert (place, found.study_instance_uid) == (place, whose)
+    late = world.ask("09:15", arrival="09:31", L="LAB1", clock_difference=timedelta(0))
+    assert late.study_instance_uid == "1.1"
+    world.now = at("10:00")
+    step(world, said("9.1"))
+    assert world.known("1.2").status == "closed"
+    assert all(stay.left is not None for stay in world.known("1.2").stays)
+
+
+def test_a_step_that_goes_on_in_the_room_holds_the_study_there() -> None:
+    """It may be right: only when it ends by the wrong entry, too, is the study back where it was."""
+    world = World()
+    world.now = at("08:40")
+    world.plan(begin_step, begun("9.1", "1.2", patient="P2", location="LAB2"))
+    for uid, clock in (("9.2", "09:10"), ("9.3", "09:12")):
+        world.now = at(clock)
+        world.plan(begin_step, begun(uid, "1.2", patient="P2"))
+    for uid, room in (("9.2", "LAB1"), ("9.3", "LAB2")):
+        step(world, said(uid, "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+        assert world.known("1.2").location == room
+
+
+def test_two_wrong_entries_one_after_the_other_lead_back_to_the_room_before_both() -> None:
+    """In whatever order their modalities say so."""
+    for order in (("9.2", "9.3"), ("9.3", "9.2")):
+        world = World(labs={**LABS, "LAB3": []})
+        for uid, clock, room in (("9.1", "08:40", "LAB2"), ("9.2", "08:50", "LAB3"), ("9.3", "09:10", "LAB1")):
+            world.now = at(clock)
+            world.plan(begin_step, begun(uid, "1.2", patient="P2", location=room))
+        for uid in order:
+            world.now += minutes(1)
+            step(world, said(uid, "DISCONTINUED", reason=INCORRECT_WORKLIST_ENTRY))
+        world.now = at("09:20")
+        for room, whose in {"LAB1": "", "LAB2": "1.2", "LAB3": ""}.items():
+            found = world.ask("09:19", arrival="09:20", L=room, clock_difference=timedelta(0))
+            assert (room, found.study_instance_uid) == (room, whose)
+
+
 @pytest.mark.parametrize(
     ("then", "status", "stays"),
     [

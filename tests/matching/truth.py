@@ -57,6 +57,22 @@ class Truth:
         known = self.ids.get(patient, [(PLACEHOLDER, "")])
         return known[-1 - self.count % len(known)]
 
+    def take_out(self, mistaken: Step) -> None:
+        """A study that goes on was never where steps of the wrong worklist entry brought it: it is where its other step is, or nowhere."""
+        steps = [step for step in self.steps if step.study == mistaken.study]
+        mine = [one for one in self.told if one.uid == mistaken.study]
+        goes_on = {step.room for step in steps if step.until is None}
+        if not goes_on or mine[-1].until is not None or mine[-1].room != mistaken.room:
+            return
+        wrong, rooms = mine[-1], [step for step in steps if step.room == mistaken.room]
+        if not all(step.mistaken for step in rooms) or not any(step.since <= wrong.since for step in rooms):
+            return
+        wrong.until = wrong.since
+        before = [one for one in mine[:-1] if one.room != wrong.room][-1:]
+        for one in before:
+            if one.until == wrong.since and one.room in goes_on:
+                self.told.append(Told(wrong.uid, wrong.patient, one.room, wrong.since))
+
     def became(self, prior: str, survivor: str) -> None:
         """What is known of one is known of the other."""
         self.log.append(f"told: {prior} is {survivor}")
