@@ -178,7 +178,7 @@ def match(
     found = api.get("/api/v1/match", query)
     status = str(found["status"])
     heading = found.get("comment") or found.get("status_name", "")
-    lines: list[view.Line] = [(0, status, heading, output.status_style(status))]
+    lines: list[output.Line] = [(0, status, heading, output.status_style(status))]
     if found.get("hint"):
         lines.append((1, "to do", found["hint"], "cyan"))
     about = ("occurred", "study_instance_uid", "patient")

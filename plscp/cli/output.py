@@ -22,6 +22,9 @@ GAP: Final = 2
 
 _AN_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
+Line = tuple[int, str, object, str]
+"""Of a page: depth, name, value, style."""
+
 
 def console() -> Console:
     """Standard output; colours only on a terminal that wants them."""
@@ -114,8 +117,8 @@ def _cell(value: object) -> Text:
     return Text("" if value is None else clean(value))
 
 
-def page(lines: Iterable[tuple[int, str, object, str]], *, json: Any = None) -> None:
-    """Indented `name: value` lines: (depth, name, value, style); `json` instead, where it is given."""
+def page(lines: Iterable[Line], *, json: Any = None) -> None:
+    """Indented `name: value` lines; `json` instead, where it is given."""
     if json is not None:
         print_json(json)
         return
@@ -175,7 +178,7 @@ def clock(seconds: float) -> str:
     return f"{int(seconds) // 60:2}:{int(seconds) % 60:02}"
 
 
-def described(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[int, str, object, str]]:
+def described(value: Any, name: str = "", depth: int = 0) -> Iterator[Line]:
     """A published value as lines: codes by their meaning, amounts with their unit, times of the server in local time, nothing that is empty."""
     brief = in_brief(value)
     if brief is not None:

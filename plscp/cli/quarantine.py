@@ -72,7 +72,7 @@ def show_item(api: Api, item_id: ItemId) -> None:
     output.page(_item_lines(item), json=api.as_json(item))
 
 
-def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
+def _item_lines(item: Mapping[str, Any]) -> Iterator[output.Line]:
     times = f"{item['times']} times" if item["times"] != 1 else "once"
     yield 0, item["id"], f"{item['calling_ae']} from {item['address']}, {times}", "bold"
     yield from output.described({name: item[name] for name in ("sop_class", "transfer_syntax")}, depth=1)
@@ -100,7 +100,7 @@ def _item_lines(item: Mapping[str, Any]) -> Iterator[view.Line]:
         yield from _parted(replay["findings"], 2)
 
 
-def _parted(findings: Sequence[Mapping[str, Any]], depth: int) -> Iterator[view.Line]:
+def _parted(findings: Sequence[Mapping[str, Any]], depth: int) -> Iterator[output.Line]:
     """What refused, then what was only noted; where nothing says that it refused, as it is."""
     refusing = [finding for finding in findings if finding.get("refuse")]
     yield from view.findings(refusing, depth, "refused by")

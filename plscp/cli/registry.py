@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plscp.cli import output, view
+from plscp.cli import output
 from plscp.cli.client import Api, given, segment, server_command
 from plscp.cli.options import LO, POSITION_AT_MOST, SH, StudyUid, a_uid, group, long_text, short_text
 from plscp.errors import CommandError, HttpProblem
@@ -63,7 +63,7 @@ def show_study(api: Api, study_instance_uid: StudyUid, at: At = None) -> None:
     output.page(output.described(found) if at is not None else _study_lines(found), json=api.as_json(found))
 
 
-def _study_lines(found: Mapping[str, Any]) -> Iterator[view.Line]:
+def _study_lines(found: Mapping[str, Any]) -> Iterator[output.Line]:
     yield 0, found["study_instance_uid"], found["status"], output.study_style(found["status"])
     about = ("patient", "study_id", "accession_number", "location", "planned", "steps")
     yield from output.described({name: found[name] for name in about}, depth=1)
@@ -134,7 +134,7 @@ def show_patient(api: Api, patient_id: PatientId, issuer: Issuer = None, at: At 
     output.page(_patient(found, history), json=api.as_json(found | history))
 
 
-def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[view.Line]:
+def _patient(found: Mapping[str, Any], history: Mapping[str, Any]) -> Iterator[output.Line]:
     yield 0, _identifier(found), found["name"], "bold"
     yield from output.described({name: found[name] for name in ("birth_date", "sex", "key", "placeholder")}, depth=1)
     for each in history["identifiers"]:
@@ -169,7 +169,7 @@ def add_patient(
     output.changed(found, json=api.as_json(found))
 
 
-def _changes(those: list[dict[str, Any]]) -> Iterator[view.Line]:
+def _changes(those: list[dict[str, Any]]) -> Iterator[output.Line]:
     yield 1, "changes", "", ""
     for each in those:
         yield 2, str(each["position"]), f"{output.local(each['time'])}  {each['what']}  {_by(each)}", "dim"
@@ -198,7 +198,7 @@ def list_rooms(api: Api) -> None:
     output.page((line for each in found["rooms"] for line in _room_lines(each)), json=api.as_json(found))
 
 
-def _room_lines(room: Mapping[str, Any]) -> Iterator[view.Line]:
+def _room_lines(room: Mapping[str, Any]) -> Iterator[output.Line]:
     """A room and who is there; on lines and not in columns, as UIDs are long and are copied."""
     yield 0, room["location"], "" if room["studies"] else "nobody", "dim"
     for each in room["studies"]:
@@ -229,7 +229,7 @@ def list_steps(
     output.page((line for each in found["steps"] for line in _step_lines(each)), json=api.as_json(found))
 
 
-def _step_lines(step: Mapping[str, Any]) -> Iterator[view.Line]:
+def _step_lines(step: Mapping[str, Any]) -> Iterator[output.Line]:
     status = step["status"]
     yield 0, step["sop_instance_uid"], status, "green" if status == "IN PROGRESS" else "dim"
     yield from output.described({"study": step["studies"]}, depth=1)

@@ -13,9 +13,6 @@ from plscp.web.verdict import behind
 HEADINGS: Final = ("position", "occurred", "device", "what", "study or patient", "answer")
 """Of the columns that `row` fills."""
 
-Line = tuple[int, str, object, str]
-"""Depth, name, value, style: as `plscp.cli.output.page` prints them."""
-
 
 def what(event: Mapping[str, Any]) -> str:
     """In a few words what an event is: an entry, what moves one, a registry change or a refusal."""
@@ -76,7 +73,7 @@ def line(event: Mapping[str, Any], place: str) -> Text:
     return text.append(output.clean(what(event)), style="not dim" if "entry" in event else "not dim red")
 
 
-def page(event: Mapping[str, Any]) -> Iterator[Line]:
+def page(event: Mapping[str, Any]) -> Iterator[output.Line]:
     """One event: the head first, then what was logged, then why it was put there."""
     status = status_of(event)
     yield 0, f"{event.get('position')}", what(event), "bold"
@@ -94,7 +91,7 @@ def page(event: Mapping[str, Any]) -> Iterator[Line]:
     yield from output.described({name: event.get(name) for name in ("same_content_as", "dataref", "event_id")}, depth=1)
 
 
-def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[Line]:
+def decision(match: Mapping[str, Any], depth: int, status: str) -> Iterator[output.Line]:
     """Why a request was put where it was, or was not: the rule, the clock where it had a say, what was given and found, who else."""
     if not match:
         return
@@ -121,7 +118,7 @@ def received(length: int, kept: int) -> str:
     return f"{length} bytes, {'whole' if kept == length else left}"
 
 
-def findings(these: Sequence[Mapping[str, Any]], depth: int, heading: str = "findings") -> Iterator[Line]:
+def findings(these: Sequence[Mapping[str, Any]], depth: int, heading: str = "findings") -> Iterator[output.Line]:
     """Every finding with its path, template row and reason, and below it how that row should look."""
     if these:
         yield depth, heading, len(these), ""

@@ -92,7 +92,7 @@ def _err(used: Separators, version: str, error: BrokenMessage, said: str) -> lis
 
 def _escaped(text: str, used: Separators) -> str:
     """A text of ours in the encoding characters of the message; printable ASCII."""
-    letters = dict(zip(used, "FSRET", strict=True))
+    letters = {character: letter for letter, character in used.letters.items()}
     return "".join(
         f"{used.escape}{letters[each]}{used.escape}" if each in letters else each if " " <= each <= "~" else "?"
         for each in text

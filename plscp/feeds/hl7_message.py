@@ -63,6 +63,11 @@ class Separators(NamedTuple):
     escape: str = "\\"
     subcomponent: str = "&"
 
+    @property
+    def letters(self) -> dict[str, str]:
+        """Each encoding character by the letter that stands for it in an escape sequence (2.7.1)."""
+        return dict(zip("FSRET", self, strict=True))
+
 
 class Segment:
     """One segment; `sequence` counts from 1 among those of its name in the message."""
@@ -131,11 +136,7 @@ class Segment:
         if used.escape not in value:
             return value, True
         letters = {
-            "F": used.field,
-            "S": used.component,
-            "R": used.repetition,
-            "E": used.escape,
-            "T": used.subcomponent,
+            **used.letters,
             **dict.fromkeys(("H", "N"), ""),
             **dict.fromkeys((".br", ".sp"), " "),
         }
