@@ -193,6 +193,14 @@ class Station(NamedTuple):
     refusals: Counter[tuple[str, str]]
 
 
+class Stations(NamedTuple):
+    """Where an event passes, in this order; when all went well each has the same."""
+
+    answered: Station
+    stored: Station
+    consumed: Station
+
+
 def answered(played: Iterable[Played]) -> Station:
     """What the devices were answered."""
     found = Station(Counter(), Counter())
@@ -307,12 +315,12 @@ def _run(out: Console, server: DemoServer, kafka: str, speed: float) -> None:
             reader.wait(len(stored), CATCH_UP_SECONDS)
         finally:
             reader.stop()
-    stations = answered(played), published(stored), published(one.value for one in reader.received)
+    stations = Stations(answered(played), published(stored), published(one.value for one in reader.received))
     summary(out, case, played, stations, source)
     judge(case, played, stations, reader.error)
 
 
-def judge(case: Sequence[Request], played: Sequence[Played], stations: Sequence[Station], error: str | None) -> None:
+def judge(case: Sequence[Request], played: Sequence[Played], stations: Stations, error: str | None) -> None:
     """Raise CommandError, one line, where not all was answered as it was meant, or not all that was answered is at the next stations."""
     wrong = [one for one in played if not one.as_expected]
     if len(played) < len(case) or wrong:
@@ -322,9 +330,8 @@ def judge(case: Sequence[Request], played: Sequence[Played], stations: Sequence[
         )
     if error is not None:
         raise CommandError(f"the consumer ended early: {error}")
-    sent, stored, consumed = stations
-    if not sent == stored == consumed:
-        lost = sum((kept - read).total() for kept, read in zip(stored, consumed, strict=True))
+    if not stations.answered == stations.stored == stations.consumed:
+        lost = sum((kept - read).total() for kept, read in zip(stations.stored, stations.consumed, strict=True))
         raise CommandError(
             f"what was sent, answered, stored and consumed differs: {lost} stored events were not consumed"
         )
@@ -478,9 +485,7 @@ class Fetching:
         self._bar.stop()
 
 
-def summary(
-    out: Console, case: Sequence[Request], played: Sequence[Played], stations: Sequence[Station], source: str
-) -> None:
+def summary(out: Console, case: Sequence[Request], played: Sequence[Played], stations: Stations, source: str) -> None:
     """The end of the demo: what went wrong on purpose, then the four counts."""
     special = [one for one in sorted(played, key=lambda one: one.request.at) if one.request.why or not one.as_expected]
     out.print("\nWhat was not simply Success, and why", style="bold")
@@ -494,7 +499,7 @@ def summary(
     refused = sum(request.expect >> 12 == 0xC for request in case)
     counts.add_row("sent", str(sent), str(refused), f"{len(case)} requests from {len(DEVICES)} devices")
     where = (f"{len(played)} of {len(case)} requests, as each should be", "in the event store", f"by {source}")
-    for name, station, words in zip(("answered", "stored", "consumed"), stations, where, strict=True):
+    for name, station, words in zip(Stations._fields, stations, where, strict=True):
         counts.add_row(name, str(station.entries.total()), str(station.refusals.total()), words)
     out.print()
     out.print(counts)

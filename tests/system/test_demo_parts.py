@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from plscp.cli.demo import Fetching, Lines, Panels, Received, answer_line, answered, judge, published
+from plscp.cli.demo import Fetching, Lines, Panels, Received, Stations, answer_line, answered, judge, published
 from plscp.cli.view import line
 from plscp.errors import CommandError
 from plscp.records.brief import said
@@ -56,9 +56,10 @@ def test_anything_that_did_not_arrive_as_it_was_sent_disagrees(place: str, what:
     else:
         spoiled.remove(next(value for value in spoiled if "status" in value))
     good, bad = published(stored(PLAYED)), published(spoiled)
-    judge(CASE, PLAYED, (answered(PLAYED), good, good), None)
+    sent = answered(PLAYED)
+    judge(CASE, PLAYED, Stations(sent, good, good), None)
     with pytest.raises(CommandError, match="what was sent, answered, stored and consumed differs"):
-        judge(CASE, PLAYED, (answered(PLAYED), bad, good) if place == "stored" else (answered(PLAYED), good, bad), None)
+        judge(CASE, PLAYED, Stations(sent, bad, good) if place == "stored" else Stations(sent, good, bad), None)
 
 
 def console(width: int = 160, *, terminal: bool) -> Console:
