@@ -242,10 +242,14 @@ class Hospital:
         came = {one.patient for one in self.truth.told if one.until is None and one.patient[0] == "?"}
         kept, placeholder = PatientId(*self.truth.ids[survivor][-1]), PatientId(PLACEHOLDER, "HOSP")
         self.server.hears(lambda plan: hospital.merge(plan, kept, placeholder))
+        known = self.server.keeper.registry.owner(kept)
         moved = {
             who
             for who in self.truth.ids
-            if who[0] == "?" and who not in self.truth.same and self._named_by(who) == kept
+            if known is not None
+            and who[0] == "?"
+            and who not in self.truth.same
+            and self._named_by(who) == known.current
         }
         assert moved <= came, "\n".join([*self.truth.log, f"{moved} moved into {survivor}, but {came} came"])
         assert len(came) == 1 or not moved, "\n".join([*self.truth.log, f"{moved} of {came} moved into {survivor}"])
@@ -424,14 +428,16 @@ class Hospital:
             f"{' again' if sent.again else ''}: {status:04X} {reply.study_instance_uid if reply else ''}"
         )
         assert not owed or STATUSES[status].performed, self._story("its step is in progress, or has just ended")
-        added = reply is not None and STATUSES[status].performed and known is None
+        accepted = reply if STATUSES[status].performed else None
+        added = accepted is not None and known is None
         assert len(self.ledger.follow(sent)) == added, self._story("added, or not added")
-        if reply is not None and STATUSES[status].performed:
-            self._judge(sent, status, reply, str(dataset.StudyInstanceUID), **before)
-            if known is None:
-                self._note_sign(sent, reply)
-            if known is not None:
-                self._require_place(known, reply)
+        if accepted is None:
+            return
+        self._judge(sent, status, accepted, str(dataset.StudyInstanceUID), **before)
+        if known is None:
+            self._note_sign(sent, accepted)
+        else:
+            self._require_place(known, accepted)
 
     def administer(
         self, sender: str, *, patient: str = "", visit: tuple[str, str] | None = None, issuer: bool = True
@@ -517,13 +523,17 @@ class Hospital:
         self.truth.stands_under.setdefault(reply.study_instance_uid, patient)
 
     def _note_sign(self, sent: Sent, reply: ActionReply) -> None:
-        """Who is named from the room shows that a study goes on there; a closed study has no sign of life after its closing."""
-        study = self.server.keeper.registry.study(reply.study_instance_uid)
+        """Who is named from the room shows that the study goes on there; a closed study has no sign of life after its closing."""
+        uid = reply.study_instance_uid
+        study = self.server.keeper.registry.study(uid)
         assert study is not None
         place = sent.whose.get("L") or next(iter(SENDERS[sent.sender].profile.device.locations), "")
-        names = bool({"U", "P", "S"} & set(sent.whose)) and place == sent.room
-        if names and (study.closed is None or sent.occurred <= study.closed):
-            self.truth.signs.append((self._under(reply.study_instance_uid), sent.room, sent.occurred))
+        if not {"U", "P", "S"} & set(sent.whose) or place != sent.room:
+            return
+        if study.closed is None or sent.occurred <= study.closed:
+            self.truth.signs.append((uid, sent.room, sent.occurred))
+        else:
+            assert self.truth.may_be_over(uid, study.closed), self._story(f"{uid} is closed since {study.closed}")
 
     def check(self) -> None:
         """No study with events is another patient's now, every entry stands where it must, and visits have the beds that were told."""

@@ -12,7 +12,7 @@ class Truth:
 
     Attributes:
         lies_in: by room, who came when.
-        signs: who was named from which room when.
+        signs: which study was named from which room when, itself or its patient.
         ids: the identifiers of each person by now, the current one last.
         same: who turned out to be somebody else.
         mistaken: studies of steps of which the worklist entry was the wrong one.
@@ -84,7 +84,6 @@ class Truth:
         for one in self.told:
             one.patient = self.who(one.patient)
         self.scheduled = {uid: self.who(one) for uid, one in self.scheduled.items()}
-        self.signs = [(self.who(one), room, when) for one, room, when in self.signs]
         self.stands_under = {uid: self.who(one) for uid, one in self.stands_under.items()}
 
     def study_of(self, patient: str) -> str:
@@ -96,6 +95,19 @@ class Truth:
         planned = [uid for uid, whose in self.scheduled.items() if whose == patient]
         last = [one.uid for one in self.told if one.patient == patient]
         return (planned or last[-1:] or ["1.99"])[0]
+
+    def may_be_over(self, uid: str, moment: datetime) -> bool:
+        """Whether a study may be closed since then: feeds or its steps said so, or another one was told to be where it was."""
+        stays = [one for one in self.told if one.uid == uid]
+        ends = [one.until for one in stays if one.until is not None]
+        if ends and len(ends) == len(stays) and max(ends) <= moment:
+            return True
+        return any(
+            other.uid != uid and other.room == one.room and other.since <= moment
+            for one in stays
+            for other in self.told
+            if other.until is None or other.until >= one.since
+        )
 
     def study_at(self, person: str, sent: Sent) -> str:
         """The study of a person to which an event of hers belongs that occurred where and when a request says; none: empty."""
@@ -159,18 +171,16 @@ class Truth:
         return names | ({self.occupant(room, moment)} - {NOBODY})
 
     def _confirmed(self, one: Told) -> list[datetime]:
-        """When who came to a room was named from there, or a step there began that was not mistaken."""
-        named = [when for who, where, when in self.signs if (who, where) == (one.patient, one.room)]
+        """When a study that came to a room was named from there, or a step there began that was not mistaken."""
+        named = [when for uid, where, when in self.signs if (uid, where) == (one.uid, one.room)]
         begun = [
             step.since for step in self.steps if step.study == one.uid and step.room == one.room and not step.mistaken
         ]
         return [*(when for when in named if when >= one.since), *begun]
 
     def _is_alive(self, one: Told, moment: datetime, until: datetime) -> bool:
-        """Whether who is told to be in a room was named from there, or had a step in progress, at a time or later."""
-        named = any(
-            who == one.patient and where == one.room and moment <= when <= until for who, where, when in self.signs
-        )
+        """Whether a study that is told to be in a room was named from there, or had a step in progress, at a time or later."""
+        named = any(uid == one.uid and where == one.room and moment <= when <= until for uid, where, when in self.signs)
         return named or any(
             step.study == one.uid and step.since <= until and (step.until is None or step.until >= moment)
             for step in self.steps
