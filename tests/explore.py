@@ -1,12 +1,14 @@
 """`make explore`: every property and state machine with new values each time, round after round; 1 where something was found.
 
-A property that failed is left out of later rounds. Its smallest example lands in build/explore, with the decorator that repeats it
-(`@reproduce_failure`): mended, it stays in the tests as an `@example` or as a row of a table.
+A property that failed is left out of later rounds. Its smallest example lands in build/explore, with the command that finds it again
+and the decorator that repeats it (`@reproduce_failure`, of a state machine before its class): mended, it stays in the tests as an
+`@example` or as a row of a table.
 """
 
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,7 +65,8 @@ def pytest_runtest_logreport(report: pytest.TestReport | pytest.CollectReport) -
     if report.failed:
         FOUND.mkdir(parents=True, exist_ok=True)
         sections = "".join(f"\n--- {title} ---\n{text}" for title, text in report.sections)
-        _file(report.nodeid).write_text(f"{report.nodeid}\nseed {SEED}\n\n{report.longreprtext}\n{sections}")
+        again = f"make explore SEED={SEED} EXAMPLES={EXAMPLES} ARGS={shlex.quote(report.nodeid)}"
+        _file(report.nodeid).write_text(f"{again}\n\n{report.longreprtext}\n{sections}")
 
 
 pytest_collectreport = pytest_runtest_logreport
@@ -107,12 +110,14 @@ def main() -> int:
             env=environment,
             check=False,
         ).returncode
-        if status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED}:
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED:  # none is left that did not fail
+            break
+        if status not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
             return status
         seed += 1
     found = sorted(FOUND.glob("*.txt"))
     for file in found:
-        print(f"{file.read_text('utf-8').splitlines()[0]}: {file.relative_to(Path.cwd())}")
+        print(f"{file.relative_to(Path.cwd())}: {file.read_text('utf-8').splitlines()[0]}")
     print(f"{len(found)} properties failed in rounds {args.seed} to {seed - 1}")
     return int(bool(found))
 
