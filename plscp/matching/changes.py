@@ -6,7 +6,7 @@ They raise InvalidBody for a body that is none, and Conflict for what the regist
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -99,14 +99,17 @@ def plan_patient_id(plan: Plan, old: PatientId, new: PatientId) -> None:
     _tell_studies(plan, plan.view.studies_of(patient.number))
 
 
+_A_DAY: Final = timedelta(days=1)
+
+
 def plan_merge(plan: Plan, survivor_id: PatientId, prior_named: PatientId) -> None:
     """Plan that a patient is merged into another one, who survives.
 
     A prior ID that is not known is kept as one of the survivor's: devices will send it. One that is a placeholder means the generated
-    patient of the one open study whose feed sent that placeholder.
+    patient of the one study that came with it.
 
     Raises:
-        Conflict: a placeholder that no open study came with, or several; the prior ID may name several patients.
+        Conflict: a placeholder that no open study came with, or several studies; the prior ID may name several patients.
     """
     plan.require_usable(survivor_id.id)
     prior_id = plan.identifier(*prior_named)
@@ -152,16 +155,32 @@ def _without(current: PatientId, others: Sequence[PatientId]) -> tuple[PatientId
 
 
 def _came_with(plan: Plan, placeholder: str) -> Patient:
-    numbers = dict.fromkeys(study.patient for study in plan.view.studies(status="open"))
-    came = [
-        patient
-        for patient in map(plan.view.patient_number, numbers)
-        if patient.generated and patient.placeholder.casefold() == placeholder.casefold()
-    ]
-    if len(came) != 1:
-        many = "several open studies came" if came else "no open study came"
-        raise Conflict(f"{many} with that placeholder for a Patient ID: nothing was moved")
-    return came[0]
+    """Whom a placeholder means: who has the one open study that came with it, if nobody else came with it within a day.
+
+    Who an emergency was is often known only when the case is over, and the next one may lie there by then.
+    """
+    view = plan.view
+    made = (
+        view.owner(PatientId(f"{GENERATED_PREFIX}{count}", GENERATED_ISSUER)) for count in range(view.generated, 0, -1)
+    )
+    came = {
+        patient.number: patient
+        for patient in made
+        if patient is not None and patient.generated and patient.placeholder.casefold() == placeholder.casefold()
+    }
+    studies = [study for number in came for study in view.studies_of(number)]
+    lately = {study.patient for study in studies if study.status == "open" or _is_of_today(study, plan.now)}
+    if len(lately) > 1:
+        raise Conflict("several studies came with that placeholder for a Patient ID within a day: nothing was moved")
+    for study in studies:
+        if study.status == "open":
+            return came[study.patient]
+    raise Conflict("no open study came with that placeholder for a Patient ID: nothing was moved")
+
+
+def _is_of_today(study: Study, now: datetime) -> bool:
+    moment = {"closed": study.closed, "scheduled": study.planned}.get(study.status)
+    return moment is not None and moment >= now - _A_DAY
 
 
 def _tell_studies(plan: Plan, studies: Sequence[Study]) -> None:

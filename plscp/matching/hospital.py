@@ -109,7 +109,7 @@ def _family_name(name: str) -> str:
 
 
 def merge(plan: Plan, survivor: PatientId, prior: PatientId) -> str:
-    """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits none or several open studies is proposed, and nothing moves.
+    """Plan a merge (A18, A34, A36, A40); one of a placeholder that fits nobody, or several, is proposed, and nothing moves.
 
     One that turns a merge around, made in the wrong direction before, makes the ID that survives now the current one again. One of an
     ID that was the survivor's and is another's by now is proposed as well: an old message that comes again must not make one of the two.

@@ -239,7 +239,7 @@ class Hospital:
 
     def merge_emergency(self, survivor: str) -> None:
         """A40 whose prior ID is the placeholder: who the emergency is. Where several or none came with it, nothing may move."""
-        came = {one.patient for one in self.truth.told if one.until is None and one.patient[0] == "?"}
+        came = {one.patient for one in self.truth.told if one.patient[0] == "?"}
         kept, placeholder = PatientId(*self.truth.ids[survivor][-1]), PatientId(PLACEHOLDER, "HOSP")
         self.server.hears(lambda plan: hospital.merge(plan, kept, placeholder))
         known = self.server.keeper.registry.owner(kept)

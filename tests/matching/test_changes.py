@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -356,8 +357,41 @@ def test_a_placeholder_moves_the_generated_patient_of_the_one_open_study_that_ca
     with pytest.raises(Conflict, match="several"):
         world.merge("P9", "TEMP")
     world.close("1.2", "10:40")
+    with pytest.raises(Conflict, match="several"):  # it may be who left that is known by now
+        world.merge("P9", "TEMP")
+    world.merge("P8", "PLSCP-2")
     world.merge("P9", "TEMP")
     assert world.known("1.3").patient_id == ("P9", "HOSP")
+
+
+@pytest.mark.parametrize(
+    ("status", "later", "moves"),
+    [
+        ("closed", timedelta(hours=24), False),
+        ("closed", timedelta(hours=25), True),
+        ("scheduled", timedelta(0), False),
+        ("scheduled", timedelta(hours=25), True),
+        ("cancelled", timedelta(0), True),
+    ],
+)
+def test_a_placeholder_may_mean_whoever_came_with_it_within_a_day(
+    world: World, status: str, later: timedelta, moves: bool
+) -> None:
+    """The one who lies there now is not the one before, of whom it is found out who he is only when his study is over."""
+    world.study(
+        "1.1", "10:00", patient="UNKNOWN", location="LAB1", status="scheduled" if status == "scheduled" else "open"
+    )
+    if status != "scheduled":
+        world.study("1.1", status=status)
+    world.now += later
+    world.study("1.2", patient="UNKNOWN", location="LAB2", status="open")
+    if moves:
+        world.merge("P1", "UNKNOWN")
+    else:
+        with pytest.raises(Conflict, match="several"):
+            world.merge("P1", "UNKNOWN")
+    assert world.known("1.2").patient_id == (("P1", "HOSP") if moves else ("PLSCP-2", "plscp"))
+    assert world.known("1.1").patient_id == ("PLSCP-1", "plscp")
 
 
 # --- admissions --------------------------------------------------------------------------------------------------------------
