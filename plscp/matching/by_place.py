@@ -12,6 +12,7 @@ from plscp.matching import comments
 from plscp.matching.match_context import Clock, MatchContext, NoMatch, Span
 from plscp.matching.presence import Visit
 from plscp.matching.records import Study
+from plscp.matching.registry import microseconds
 
 _JUST: Final = timedelta(microseconds=1)
 """A stay ends just before its study left: so one that left exactly the tolerance ago is still looked at."""
@@ -62,15 +63,21 @@ def _punctual(case: MatchContext) -> bool:
 
 
 def _visits(case: MatchContext, place: str, earliest: datetime, latest: datetime) -> list[Visit]:
-    """Stays at the place that have some of that time in them; a cancelled study never was anywhere."""
+    """Stays at the place that have some of that time in them; a cancelled study never was anywhere, unless a request named it there."""
     found: list[Visit] = []
     for visit in case.registry.presence.between(place, earliest, latest):
-        study = case.registry.study(visit.study_instance_uid)
-        if study is not None and study.status == "cancelled":
-            case.note(visit.study_instance_uid, "cancelled")
-        else:
+        if not _is_cancelled(case, visit.study_instance_uid):
+            found.append(visit)
+            continue
+        case.note(visit.study_instance_uid, "cancelled")
+        if case.registry.life.last_request(visit.study_instance_uid, place) >= microseconds(visit.arrived):
             found.append(visit)
     return found
+
+
+def _is_cancelled(case: MatchContext, uid: str) -> bool:
+    study = case.registry.study(uid)
+    return study is not None and study.status == "cancelled"
 
 
 def _there(case: MatchContext, place: str, earliest: datetime, latest: datetime) -> set[str]:
@@ -93,6 +100,8 @@ def _at(case: MatchContext, place: str, span: Span, study_id: str) -> Study | No
             and visit.arrived - tolerance <= earliest
             and (visit.left is None or visit.left + tolerance >= latest)
         ):
+            if _is_cancelled(case, uid):
+                continue  # one too many there, and takes nothing
             if not _lives(case, place, uid, latest):
                 case.note(uid, "no sign of life there for longer than place_match_max_age")
             elif study_id and (study := case.registry.study(uid)) is not None and study.study_id != study_id:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from plscp.matching.model import MatchQuestion
-from plscp.matching.records import Study
+from plscp.matching.records import Study, StudyStay
 from plscp.matching.registry import Registry, microseconds
 
 
@@ -208,9 +208,16 @@ class Reference:
         return [
             study
             for study in self.studies
-            if study.status != "cancelled"
-            and any(s.location in places and s.arrived <= l and (s.left is None or s.left > e) for s in study.stays)
+            if any(
+                s.location in places and s.arrived <= l and (s.left is None or s.left > e) and self.counts(study, s)
+                for s in study.stays
+            )
         ]
+
+    def counts(self, study: Study, stay: StudyStay) -> bool:
+        """A cancelled study was there only if a request named it there."""
+        named = self.r.life.last_request(study.study_instance_uid, stay.location)
+        return study.status != "cancelled" or named >= microseconds(stay.arrived)
 
     def one(self, places: Sequence[str], e: datetime, l: datetime, study_id: str) -> Study | int | None:
         tolerance = self.q.policy.clock_tolerance

@@ -466,6 +466,20 @@ def test_rules_5_to_7_never_find_a_cancelled_study(world: World) -> None:
         assert world.ask("10:05:00", arrival="10:15", device=AT_LAB1, given=given).status == 0xC103
 
 
+@pytest.mark.parametrize(("named", "status"), [(True, 0xC103), (False, 0)])
+def test_a_cancelled_study_that_was_named_from_the_room_was_there(world: World, named: bool, status: int) -> None:
+    """It takes no events, and whoever was opened there before it left is not the only one; one opened by mistake never was there."""
+    world.open("1.1", "10:00", "P1")
+    if named:
+        world.registry.sign_of_life("1.1", "LAB1", microseconds(at("10:30")), by_request=True)
+    world.open("1.2", "10:45", "P2")
+    world.study("1.1", "11:00", status="cancelled")
+    for clock in ("10:50", "11:01"):
+        found = world.ask(clock, arrival="11:05", L="Lab 1", clock_difference=timedelta(0))
+        expected = status if clock == "10:50" else 0
+        assert (clock, found.status, found.study_instance_uid) == (clock, expected, "" if expected else "1.2")
+
+
 def test_rules_5_to_7_never_find_a_study_without_feed_message_or_event_for_place_match_max_age(world: World) -> None:
     """An entry keeps it findable; U still finds it when it is not."""
     world.open("1.1", "06:10", "P1")
