@@ -37,10 +37,10 @@ class StockHandlers:
         status, reply = self._handlers.answer(event)
         if status.receipt is not None:
             self._made.setdefault(event.assoc, []).append(status.receipt)
-        encoded = BytesIO(reply.encode(implicit=True, little=True)) if reply is not None else None
-        return status_dataset(status), decode(
-            encoded, is_implicit_vr=True, is_little_endian=True
-        ) if encoded is not None else None
+        if reply is None:
+            return status_dataset(status), None
+        encoded = BytesIO(reply.encode(implicit=True, little=True))
+        return status_dataset(status), decode(encoded, is_implicit_vr=True, is_little_endian=True)
 
     def _on_sent(self, event: Any) -> None:
         if isinstance(event.pdu, P_DATA_TF) and (receipts := self._made.pop(event.assoc, None)):
