@@ -299,8 +299,8 @@ class StudyChange(Part):
     closed: AwareDatetime | None = Field(description="When it was closed or cancelled.")
     stays: list[Stay] = Field(description="Oldest first.")
     steps: list[str] = Field(description="UIDs of the procedure steps in progress.")
-    orders: list[StudyOrder] = Field(
-        default=[], description="Those that stand, as far as feeds have said their numbers."
+    orders: list[StudyOrder] | None = Field(
+        default=None, description="Those that stand, as far as feeds have said their numbers."
     )
     reason: str = Field(
         default="",
