@@ -171,7 +171,10 @@ def _came_with(plan: Plan, placeholder: str) -> Patient:
     studies = [study for number in came for study in view.studies_of(number)]
     lately = {study.patient for study in studies if study.status == "open" or _is_of_today(study, plan.now)}
     if len(lately) > 1:
-        raise Conflict("several studies came with that placeholder for a Patient ID within a day: nothing was moved")
+        raise Conflict(
+            "several studies came with that placeholder for a Patient ID within a day: nothing was moved; "
+            f"name the one meant by the ID that it has ({GENERATED_PREFIX}...)"
+        )
     for study in studies:
         if study.status == "open":
             return came[study.patient]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from pydicom.dataset import Dataset
 
-from plscp.errors import StoreUnavailable
+from plscp.errors import Conflict, StoreUnavailable
 from plscp.matching import changes, second_look
 from plscp.matching.model import Device, Operator, Place
 from plscp.matching.records import PatientId
@@ -125,7 +125,9 @@ def test_c5_a_second_emergency_with_the_same_placeholder(rig: Rig) -> None:
     rig.study(U2, "UNKNOWN", location="LAB1")
     assert came(rig) == "open"
     rig.clock("10:10")
-    rig.merge("REAL", "UNKNOWN")  # of the one open study whose feed sent that placeholder: the second
+    with pytest.raises(Conflict):  # it may mean the first as well
+        rig.merge("REAL", "UNKNOWN")
+    rig.merge("REAL", "PLSCP-2", prior_issuer="plscp")  # the second
     assert came(rig) == "proposed 2"
     assert why(rig) == second_look._ANOTHER
 

@@ -206,9 +206,9 @@ class Rig:
         body = {"id": admission, "patient": {"id": patient, "issuer": issuer}, **more}
         self.change(lambda registry: changes.put_admission(registry, body, self.policy, self.now))
 
-    def merge(self, survivor: str, prior: str, *, issuer: str = "HOSP") -> None:
-        """Merge one patient into another."""
-        body = {"prior": {"id": prior, "issuer": issuer}}
+    def merge(self, survivor: str, prior: str, *, issuer: str = "HOSP", prior_issuer: str = "") -> None:
+        """Merge one patient into another; `prior_issuer`: where it is another."""
+        body = {"prior": {"id": prior, "issuer": prior_issuer or issuer}}
         self.change(
             lambda registry: changes.merge_patient(registry, PatientId(survivor, issuer), body, self.policy, self.now)
         )
