@@ -66,7 +66,8 @@ REQUEST_COLUMNS: Final = (
     "study_instance_uid, patient_id, issuer, registry_position, entry_count, first_position, last_position, raw_length, "
     "raw_digest, shared"
 )
-"""Of views `log` and `request_rows`, as `request_of` takes them."""
+"""Of views `log` and `request_rows`, as `request_of` takes them: named as what they become."""
+_REQUEST_NAMES: Final = REQUEST_COLUMNS.split(", ")
 _LOG: Final = f"""
 SELECT {", ".join(EventRow._fields)}, {REQUEST_COLUMNS}, raw FROM log
 WHERE position > ? AND position <= ? ORDER BY position LIMIT ?
@@ -80,53 +81,11 @@ def iso(microseconds: int) -> str:
 
 def request_of(row: Sequence[Any], raw: bytes = b"") -> RequestRecord:
     """A request as it was kept, out of its `REQUEST_COLUMNS`; of the decision only what they hold."""
-    (
-        n,
-        request_id,
-        identity,
-        sop_class,
-        calling_ae,
-        address,
-        association,
-        message_id,
-        transfer_syntax,
-        arrival,
-        status,
-        comment,
-        study,
-        patient_id,
-        issuer,
-        registry_position,
-        entry_count,
-        first,
-        last,
-        raw_length,
-        raw_digest,
-        shared,
-    ) = row
+    kept = dict(zip(_REQUEST_NAMES, row, strict=True))
+    study, patient_id, issuer = kept.pop("study_instance_uid"), kept.pop("patient_id"), kept.pop("issuer")
+    status, shared, comment = kept.pop("status"), kept.pop("shared"), kept.pop("comment")
     decision = Accepted(status, "procedure-log", "", study, patient_id, issuer, shared, comment)
-    return RequestRecord(
-        request_id,
-        identity,
-        sop_class,
-        calling_ae,
-        address,
-        association,
-        message_id,
-        transfer_syntax,
-        arrival,
-        raw,
-        (),
-        decision,
-        registry_position,
-        lambda _: None,
-        raw_length,
-        raw_digest,
-        n=n,
-        entry_count=entry_count,
-        first_position=first,
-        last_position=last,
-    )
+    return RequestRecord(**kept, raw=raw, entries=(), decision=decision, done=lambda _: None)
 
 
 def about_request(r: RequestRecord) -> bytes:
