@@ -66,6 +66,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     raise ValueError(said)
 
 
+def why_unusable(error: Exception) -> str:
+    """Why a file of TLS cannot be used: the system's words, or OpenSSL's reason; what OpenSSL says beside that is not for people."""
+    if hasattr(error, "reason"):
+        return (error.reason or "").lower().replace("_", " ") or "cannot be used"
+    return getattr(error, "strerror", None) or "cannot be used"
+
+
 class LockFile:
     """A file that one process has at a time: from `take` until `release` or its end, however that comes. It holds the process's id.
 

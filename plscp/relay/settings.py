@@ -9,6 +9,7 @@ from typing import Any, Final, Self, get_args
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from plscp.errors import ConfigError
+from plscp.files import why_unusable
 from plscp.store.port import Topic
 
 TOPICS: tuple[str, ...] = get_args(Topic)
@@ -119,13 +120,8 @@ def _try_tls(extra: Mapping[str, Any]) -> None:
             try:
                 use(extra[name])
             except (OSError, ValueError) as error:
-                why = getattr(error, "strerror", None)
-                if isinstance(
-                    error, ssl.SSLError
-                ):  # what OpenSSL says beside its reason, if it knows one, is not for people
-                    why = (getattr(error, "reason", None) or "").lower().replace("_", " ")
                 files = f"{extra[name]}, ssl_keyfile {key}" if name == "ssl_certfile" and key else extra[name]
-                raise ConfigError(f"kafka.{name}: {files}: {why or 'cannot be used'}") from None
+                raise ConfigError(f"kafka.{name}: {files}: {why_unusable(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import Verification
 
 from plscp.dicom import handshakes
 from plscp.errors import CommandError
+from plscp.files import why_unusable
 from plscp.scu import first_line
 from plscp.statuses import (
     INSTANCES,
@@ -207,9 +208,7 @@ def client_context(
             what = f"{of_certificate} {certificate}" + (f", {of_key} {key}" if key is not None else "")
             context.load_cert_chain(certificate, key, password=lambda: "")  # nobody is asked on the terminal
     except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "reason", None)
-        why = reason.lower().replace("_", " ") if reason else error.strerror or "cannot be used"
-        raise CommandError(f"{what}: {why}", 2) from None
+        raise CommandError(f"{what}: {why_unusable(error)}", 2) from None
     return context
 
 
